@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# The one entry: builds, trains, serves and tests. It installs what is missing on a machine that has
+# rustup and Node. Run it without arguments for its usage.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/setup.sh
+source "$root/tools/setup.sh"
+
+usage() {
+  cat <<'USAGE'
+usage: ./build.sh COMMAND [OPTIONS]
+
+  train     fine-tune a model in headless Chromium and write the adapter
+              --engine browser|native  where the engine runs (default browser)
+              --model DIR              a Hugging Face folder (default www/models/tiny)
+              --data FILE.jsonl        training rows (default www/data/faq.jsonl)
+              --eval FILE.jsonl        held-out rows (default: the bundled ones, or the training rows)
+              --config FILE.json       quantization, lora, train, init_adapter
+              --out DIR                where the adapter and log.jsonl go (default out)
+  serve     build the page and serve it: ./build.sh serve [PORT]
+  test      run every test: Rust, kernels, browser, packed package
+  bench     measure the kernels and the step on a native adapter
+  package   pack the npm package into out/
+  build     build the package and the page, and stop there
+USAGE
+}
+
+# Compiles the engine to WebAssembly, binds and optimises it if it changed.
+build_wasm() {
+  need_wasm_target
+  need_wasm_bindgen
+  (cd "$root" && cargo build --profile release-wasm --target wasm32-unknown-unknown --lib)
+  local compiled="$root/target/wasm32-unknown-unknown/release-wasm/tabtune.wasm"
+  local bound="$root/www/package/wasm"
+  if [[ ! -f "$bound/tabtune_bg.wasm" || "$compiled" -nt "$bound/tabtune_bg.wasm" ]]; then
+    echo "binding and optimising the WebAssembly module"
+    local work="$root/target/bindgen"
+    rm -rf "$work"
+    "$WASM_BINDGEN" --target web --out-name tabtune --out-dir "$work" "$compiled"
+    # Only what rustc itself may emit; every browser with WebGPU has all of it.
+    "$root/node_modules/.bin/wasm-opt" -O2 --enable-bulk-memory --enable-bulk-memory-opt \
+      --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals \
+      --enable-reference-types --enable-multivalue --enable-call-indirect-overlong \
+      "$work/tabtune_bg.wasm" -o "$work/optimised.wasm"
+    mkdir -p "$bound"
+    mv "$work/tabtune.js" "$work/tabtune.d.ts" "$bound/"
+    # Moved last: its time stamp says that the others are there.
+    touch "$work/optimised.wasm"
+    mv "$work/optimised.wasm" "$bound/tabtune_bg.wasm"
+  fi
+}
+
+# Compiles the package's TypeScript next to its WebAssembly.
+build_package() {
+  need_node_modules
+  build_wasm
+  local package="$root/www/package"
+  rm -rf "$package/dist"
+  "$root/node_modules/.bin/tsc" -p "$package"
+  mkdir -p "$package/dist/wasm"
+  cp "$package"/wasm/tabtune{.js,.d.ts,_bg.wasm} "$package/dist/wasm/"
+  cp "$root/LICENSE" "$package/"
+}
+
+# Builds the page with the bundled model and data beside it.
+build_page() {
+  build_package
+  "$root/node_modules/.bin/tsc" --noEmit -p "$root/www/studio"
+  (cd "$root/www/studio" && "$root/node_modules/.bin/vite" build --logLevel warn)
+  cp -R "$root/www/models" "$root/www/data" "$root/www/dist/"
+}
+
+train() {
+  local engine=browser args=()
+  while (($# > 0)); do
+    case $1 in
+      --engine) engine=${2-} && shift ;;
+      --engine=*) engine=${1#*=} ;;
+      *) args+=("$1") ;;
+    esac
+    shift
+  done
+  # The arguments are relative to where the caller stands, so neither program runs from elsewhere.
+  case $engine in
+    browser)
+      need_chromium
+      build_package
+      node "$root/tools/train.mjs" ${args[@]+"${args[@]}"}
+      ;;
+    native)
+      need_native_adapter
+      cargo run --release --manifest-path "$root/Cargo.toml" --example train -- ${args[@]+"${args[@]}"}
+      ;;
+    *)
+      echo "error[bad-option]: --engine must be browser or native, not \"$engine\"" >&2
+      exit 1
+      ;;
+  esac
+}
+
+test_all() {
+  cd "$root"
+  need_wasm_target
+  need_native_adapter
+  need_chromium
+  need_node_modules
+  heading "format and lints"
+  cargo fmt --check
+  cargo clippy --all-targets -- -D warnings
+  cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
+  heading "Rust"
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run
+    cargo test --doc
+  else
+    cargo test
+  fi
+  heading "package and page"
+  build_page
+  heading "browser and packaging"
+  node --test --test-concurrency=1 --test-reporter=./tools/lib/reporter.mjs \
+    tests/browser/*.test.mjs tests/packaging/*.test.mjs
+}
+
+pack() {
+  build_package
+  mkdir -p "$root/out"
+  (cd "$root/www/package" && npm pack --pack-destination "$root/out")
+}
+
+command=${1-}
+shift || true
+case $command in
+  train) train "$@" ;;
+  serve)
+    build_page
+    exec node "$root/tools/serve.mjs" "$@"
+    ;;
+  test) test_all ;;
+  bench)
+    need_native_adapter
+    cargo run --release --manifest-path "$root/Cargo.toml" --example bench -- "$@"
+    ;;
+  package) pack ;;
+  build) build_page ;;
+  -h | --help | help) usage ;;
+  *)
+    usage >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,57 @@
+// g = grad * clip
+// m <- beta1 * m + (1 - beta1) * g
+// v <- beta2 * v + (1 - beta2) * g^2
+// param <- param * (1 - lr * weight_decay) - (lr / bias1) * m / (sqrt(v) / sqrt(bias2) + eps)
+//     bias1 = 1 - beta1^step, bias2 = 1 - beta2^step
+//
+// AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101), algorithm 2, with epsilon outside the root as
+// in torch.optim.AdamW.
+//
+// param, m, v [n], grad [n] f32, n a multiple of 4; stats [4] f32 from grad_norm_finish: clip at 1,
+// finite at 2; hyper as the host computes it in f64 for each step. Where the gradient is not finite
+// nothing is changed.
+//
+// An invocation owns four elements.
+struct Params {
+    n: u32,
+}
+
+struct Hyper {
+    decay: f32,
+    step_size: f32,
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    root_bias2: f32,
+    eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> grad: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> stats: array<f32>;
+@group(0) @binding(3) var<storage, read> hyper: Hyper;
+@group(0) @binding(4) var<storage, read_write> param: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> m: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> v: array<vec4<f32>>;
+
+{% include "shared/element.wgsl" %}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = element(group, groups, lane);
+    if (index >= params.n / 4u || stats[2] != 1.0) {
+        return;
+    }
+    let g = grad[index] * stats[1];
+    let new_m = hyper.beta1 * m[index] + hyper.one_minus_beta1 * g;
+    let new_v = hyper.beta2 * v[index] + hyper.one_minus_beta2 * (g * g);
+    let denominator = sqrt(new_v) / hyper.root_bias2 + hyper.eps;
+    param[index] = param[index] * hyper.decay - hyper.step_size * (new_m / denominator);
+    m[index] = new_m;
+    v[index] = new_v;
+}

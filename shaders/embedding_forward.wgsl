@@ -1,0 +1,55 @@
+//! variant weight: bf16 f16 f32
+// out[m, c] = table[ids[m] - first_id, c]        for rows with first_id <= ids[m] < first_id + n_ids
+//
+// The table may be larger than one binding, so it comes in slabs of rows; a dispatch for each slab
+// writes the rows whose id lies in it and leaves the others alone.
+//
+// ids [rows] u32; table [n_ids, stride] f32, or two f16 or bf16 in a u32, the first in the low half;
+// out [rows, stride] f32. The table's lanes past the model's width are zero. Values are moved as
+// bits, so decoding is exact.
+//
+// An invocation owns four elements of out.
+struct Params {
+    rows: u32,
+    stride: u32,
+    first_id: u32,
+    n_ids: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> ids: array<u32>;
+{% if weight == "f32" %}
+@group(0) @binding(2) var<storage, read> table: array<vec4<u32>>;
+{% else %}
+@group(0) @binding(2) var<storage, read> table: array<vec2<u32>>;
+{% endif %}
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<u32>>;
+
+{% include "shared/element.wgsl" %}
+{% if weight != "f32" %}
+{% include "shared/widen.wgsl" %}
+{% endif %}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = element(group, groups, lane);
+    let quads = params.stride / 4u;
+    if (index >= params.rows * quads) {
+        return;
+    }
+    let row = index / quads;
+    // An id below first_id wraps to a number past every slab.
+    let id = ids[row] - params.first_id;
+    if (id < params.n_ids) {
+        let stored = table[id * quads + index % quads];
+{% if weight == "f32" %}
+        out[index] = stored;
+{% else %}
+        out[index] = widen_{{ weight }}(halves(stored));
+{% endif %}
+    }
+}

@@ -1,0 +1,43 @@
+// norm = sqrt(sum_{i < count} partials[i])
+// stats = [norm, clip, finite, 0]
+//     clip = min(1, max_grad_norm / (norm + 1e-6)), or 1 where max_grad_norm is 0
+//     finite = 1 where the norm is a number, else 0 (clip is then 0)
+//
+// partials [count] f32 from grad_norm_squares; stats [4] f32. The clip coefficient is that of
+// torch.nn.utils.clip_grad_norm_.
+//
+// One workgroup of 64, fixed order. WGSL lets a compiler assume that NaN and infinities never occur,
+// so whether the sum is finite is read from its bits.
+struct Params {
+    count: u32,
+    max_grad_norm: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> partials: array<f32>;
+@group(0) @binding(2) var<storage, read_write> stats: array<f32>;
+
+const EXPONENT = 0x7f800000u;
+
+{% include "shared/sum_64.wgsl" %}
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    var sum = 0.0;
+    for (var i = lane; i < params.count; i += 64u) {
+        sum += partials[i];
+    }
+    let total = sum_64(sum, lane);
+    if (lane == 0u) {
+        let is_finite = (bitcast<u32>(total) & EXPONENT) != EXPONENT;
+        let norm = select(total, sqrt(total), is_finite);
+        var clip = 1.0;
+        if (params.max_grad_norm > 0.0) {
+            clip = min(1.0, params.max_grad_norm / (norm + 1.0e-6));
+        }
+        stats[0] = norm;
+        stats[1] = select(0.0, clip, is_finite);
+        stats[2] = select(0.0, 1.0, is_finite);
+        stats[3] = 0.0;
+    }
+}

@@ -1,0 +1,54 @@
+// out[m, c] = weight[c] * (inp[m, c] * rstd[m])        rstd[m] = 1 / sqrt(mean_c inp[m, c]^2 + eps)
+//
+// RMSNorm: Zhang and Sennrich 2019 (arXiv:1910.07467), equation 4, with transformers' epsilon inside
+// the root.
+//
+// inp, out [rows, stride]; weight [stride]; rstd [rows]; all f32. The mean is over `cols`; the lanes
+// past it are zero in inp and weight, so they add nothing and come out as zero.
+//
+// A workgroup of 64 owns one row. Sums of squares are f32: four strided chains an invocation, then a
+// fixed-order sum. They overflow only where |inp| passes 1e18.
+struct Params {
+    rows: u32,
+    cols: u32,
+    stride: u32,
+    eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> inp: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> rstd: array<f32>;
+
+{% include "shared/sum_64.wgsl" %}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = group.x + group.y * groups.x;
+    // Uniform: the whole workgroup leaves.
+    if (row >= params.rows) {
+        return;
+    }
+    let quads = params.stride / 4u;
+    let start = row * quads;
+
+    var squares = vec4<f32>(0.0);
+    for (var quad = lane; quad < quads; quad += 64u) {
+        let x = inp[start + quad];
+        squares += x * x;
+    }
+    let total = sum_64((squares.x + squares.y) + (squares.z + squares.w), lane);
+    let scale = inverseSqrt(total / f32(params.cols) + params.eps);
+
+    for (var quad = lane; quad < quads; quad += 64u) {
+        out[start + quad] = weight[quad] * (inp[start + quad] * scale);
+    }
+    if (lane == 0u) {
+        rstd[row] = scale;
+    }
+}

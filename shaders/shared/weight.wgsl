@@ -1,0 +1,105 @@
+// A frozen weight W [N, K], read the way it is stored, eight consecutive values of a row at a time.
+//
+// `params.depth` is K rounded up to a multiple of 8; the values past K are zero. The including
+// shader sets `weight` to the format and `lut` to whether NF4 decodes through workgroup memory.
+
+struct Eight {
+    a: vec4<f32>,
+    b: vec4<f32>,
+}
+
+{% if weight == "nf4" or weight == "nf4_any" %}
+// Four bits a value, the even element in the high nibble of its byte; one f32 scale for each 64
+// consecutive values of the row-major matrix (Dettmers et al. 2023, "QLoRA", appendix E).
+@group(0) @binding(2) var<storage, read> codes: array<u32>;
+@group(0) @binding(3) var<storage, read> scales: array<f32>;
+
+{% set nf4 = ["-1.0", "-0.6961928009986877", "-0.5250730514526367", "-0.39491748809814453", "-0.28444138169288635", "-0.18477343022823334", "-0.09105003625154495", "0.0", "0.07958029955625534", "0.16093020141124725", "0.24611230194568634", "0.33791524171829224", "0.44070982933044434", "0.5626170039176941", "0.7229568362236023", "1.0"] %}
+{% if lut %}
+var<workgroup> nf4_table: array<f32, 16>;
+
+fn fill_nf4_table(thread: u32) {
+    {% for value in nf4 %}
+    if thread == {{ loop.index0 }}u { nf4_table[{{ loop.index0 }}] = {{ value }}; }
+    {% endfor %}
+}
+
+fn nf4(codes: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(nf4_table[codes.x], nf4_table[codes.y], nf4_table[codes.z], nf4_table[codes.w]);
+}
+{% else %}
+// A branch-free tree: an indexed constant array is several times slower on every adapter tried.
+fn nf4(codes: vec4<u32>) -> vec4<f32> {
+    let b0 = (codes & vec4<u32>(1u)) != vec4<u32>(0u);
+    let b1 = (codes & vec4<u32>(2u)) != vec4<u32>(0u);
+    let b2 = (codes & vec4<u32>(4u)) != vec4<u32>(0u);
+    let b3 = (codes & vec4<u32>(8u)) != vec4<u32>(0u);
+    {% for i in range(8) %}
+    let p{{ i }} = select(vec4<f32>({{ nf4[2 * i] }}), vec4<f32>({{ nf4[2 * i + 1] }}), b0);
+    {% endfor %}
+    {% for i in range(4) %}
+    let q{{ i }} = select(p{{ 2 * i }}, p{{ 2 * i + 1 }}, b1);
+    {% endfor %}
+    return select(select(q0, q1, b2), select(q2, q3, b2), b3);
+}
+{% endif %}
+
+fn load_weight(row: u32, k8: u32) -> Eight {
+    let word = codes[row * (params.depth / 8u) + k8];
+    let a = nf4((vec4<u32>(word) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u));
+    let b = nf4((vec4<u32>(word) >> vec4<u32>(20u, 16u, 28u, 24u)) & vec4<u32>(15u));
+    {% if weight == "nf4" %}
+    let scale = scales[row * (params.depth / 64u) + k8 / 8u];
+    return Eight(a * scale, b * scale);
+    {% else %}
+    // Where 64 does not divide K, a block runs on from one row into the next, so eight values may
+    // lie in two blocks.
+    let first = row * params.true_depth + k8 * 8u;
+    let split = vec4<u32>(64u - first % 64u);
+    let scale_a = vec4<f32>(scales[first / 64u]);
+    let scale_b = vec4<f32>(scales[(first + 7u) / 64u]);
+    return Eight(
+        a * select(scale_a, scale_b, vec4<u32>(0u, 1u, 2u, 3u) >= split),
+        b * select(scale_a, scale_b, vec4<u32>(4u, 5u, 6u, 7u) >= split),
+    );
+    {% endif %}
+}
+{% elif weight == "f32" %}
+@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> unused_scales: array<f32>;
+
+fn load_weight(row: u32, k8: u32) -> Eight {
+    let index = row * (params.depth / 4u) + k8 * 2u;
+    return Eight(values[index], values[index + 1u]);
+}
+{% else %}
+// Two 16-bit values a word, the first in the low half.
+@group(0) @binding(2) var<storage, read> values: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> unused_scales: array<f32>;
+
+{% if weight == "f16" %}
+// Decoded by its bits, since adapters may flush the subnormals of unpack2x16float. The exponent
+// is moved by a multiplication with 2^112, which is exact.
+fn widen(half: vec4<u32>) -> vec4<f32> {
+    let magnitude = bitcast<vec4<f32>>((half & vec4<u32>(0x7fffu)) << vec4<u32>(13u));
+    let normal = magnitude * 5.192296858534828e33;
+    let subnormal = vec4<f32>(half & vec4<u32>(0x3ffu)) * 5.960464477539063e-8;
+    let value = select(normal, subnormal, (half & vec4<u32>(0x7c00u)) == vec4<u32>(0u));
+    return select(value, -value, (half & vec4<u32>(0x8000u)) != vec4<u32>(0u));
+}
+{% else %}
+fn widen(half: vec4<u32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(half << vec4<u32>(16u));
+}
+{% endif %}
+
+fn load_weight(row: u32, k8: u32) -> Eight {
+    let words = values[row * (params.depth / 8u) + k8];
+    let low = words & vec4<u32>(0xffffu);
+    let high = words >> vec4<u32>(16u);
+    return Eight(
+        widen(vec4<u32>(low.x, high.x, low.y, high.y)),
+        widen(vec4<u32>(low.z, high.z, low.w, high.w)),
+    );
+}
+{% endif %}

@@ -1,0 +1,237 @@
+//! The folder that Hugging Face PEFT writes and reads: `adapter_config.json` and
+//! `adapter_model.safetensors`.
+
+use std::collections::BTreeMap;
+
+use ::safetensors::tensor::TensorView;
+use serde_json::{Map, Value, json};
+
+use super::{LoraConfig, LoraModule, LoraWeights, TargetModules};
+use crate::bail;
+use crate::error::{Code, Context, Error, Result};
+use crate::files::Files;
+use crate::format::{Dtype, TensorInfo, read_header, read_rows, read_small};
+
+pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
+
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// What PEFT puts before a module's path in the base model.
+const PREFIX: &str = "base_model.model.";
+
+/// Fields of `adapter_config.json` that may say anything, because they change no number here.
+const IGNORED_FIELDS: [&str; 9] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "layers_pattern",
+];
+
+/// An adapter as read from its folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeftAdapter {
+    pub config: LoraConfig,
+    pub base_model_name_or_path: Option<String>,
+    /// By the path of the module, e.g. `model.layers.0.self_attn.q_proj`: one for each module that
+    /// the config names, and no other.
+    pub weights: BTreeMap<String, LoraWeights>,
+}
+
+/// The two files of an adapter by name; weights are F32. `weights` gives each module's path with its
+/// matrices.
+///
+/// # Errors
+///
+/// Code `internal` when a matrix does not fit the rank.
+pub fn save_peft(
+    config: &LoraConfig,
+    base_model_name_or_path: Option<&str>,
+    weights: impl IntoIterator<Item = (String, LoraWeights)>,
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let r = config.r;
+    let mut tensors = Vec::new();
+    for (path, LoraWeights { a, b }) in weights {
+        if a.is_empty() || b.is_empty() || a.len() % r != 0 || b.len() % r != 0 {
+            bail!(Internal, "{path}: {} and {} values are no matrices of rank {r}", a.len(), b.len());
+        }
+        let bytes = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+        tensors.push((tensor_name(&path, 'A'), vec![r, a.len() / r], bytes(a)));
+        tensors.push((tensor_name(&path, 'B'), vec![b.len() / r, r], bytes(b)));
+    }
+    let internal = |error: ::safetensors::SafeTensorError| Error::new(Code::Internal, error);
+    let mut views = Vec::with_capacity(tensors.len());
+    for (name, shape, bytes) in &tensors {
+        views.push((name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(internal)?));
+    }
+    // transformers and PEFT look for this entry.
+    let metadata = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
+    let file = ::safetensors::serialize(views, Some(metadata)).map_err(internal)?;
+
+    let json = serde_json::to_vec_pretty(&config_json(config, base_model_name_or_path))
+        .map_err(|error| Error::new(Code::Internal, error))?;
+    Ok([(ADAPTER_CONFIG.to_owned(), json), (ADAPTER_WEIGHTS.to_owned(), file)].into())
+}
+
+fn tensor_name(path: &str, matrix: char) -> String {
+    format!("{PREFIX}{path}.lora_{matrix}.weight")
+}
+
+fn config_json(config: &LoraConfig, base_model_name_or_path: Option<&str>) -> Value {
+    let targets = match &config.target_modules {
+        // PEFT takes "all-linear" too, but only where it knows the model's class.
+        TargetModules::AllLinear => {
+            json!(["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
+        }
+        TargetModules::Names(names) => json!(names),
+    };
+    // PEFT declares alpha an integer and writes it as one.
+    let alpha = match config.lora_alpha {
+        alpha if alpha.fract() == 0.0 && alpha < f64::from(u32::MAX) => json!(alpha as u32),
+        alpha => json!(alpha),
+    };
+    json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_model_name_or_path,
+        "revision": null,
+        "auto_mapping": null,
+        "inference_mode": true,
+        "r": config.r,
+        "lora_alpha": alpha,
+        "lora_dropout": config.lora_dropout,
+        "target_modules": targets,
+        "exclude_modules": null,
+        "bias": "none",
+        "use_rslora": config.use_rslora,
+        "use_dora": false,
+        "fan_in_fan_out": false,
+        "init_lora_weights": true,
+        "modules_to_save": null,
+        "rank_pattern": {},
+        "alpha_pattern": {},
+        "layers_to_transform": null,
+        "layers_pattern": null,
+        "layer_replication": null,
+        "megatron_config": null,
+        "megatron_core": "megatron.core",
+        "loftq_config": {},
+    })
+}
+
+/// Reads an adapter for a model whose linear layers (the head left out) are `linears`. F16 and BF16
+/// weights become f32.
+///
+/// # Errors
+///
+/// Code `bad-adapter`, naming the file and the field or tensor, when a file is missing, truncated or
+/// inconsistent, when the adapter uses a feature of PEFT that tabtune has not, or when its tensors
+/// are not exactly those that its config and the model call for.
+pub async fn load_peft(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter> {
+    load(files, linears).await.map_err(|mut error| {
+        // The readers of `format` blame the model.
+        if matches!(error.code, Code::BadModel | Code::BadOption) {
+            error.code = Code::BadAdapter;
+        }
+        error
+    })
+}
+
+async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter> {
+    let Some(json) = read_small(files, ADAPTER_CONFIG, MAX_CONFIG_BYTES).await? else {
+        bail!(BadAdapter, "{ADAPTER_CONFIG} is missing");
+    };
+    let fields: Map<String, Value> = serde_json::from_slice(&json)
+        .map_err(|error| Error::new(Code::BadAdapter, format!("{ADAPTER_CONFIG}: {error}")))?;
+    let config = parse_config(&fields).context(ADAPTER_CONFIG)?;
+    let targets = config.resolve(linears).context(ADAPTER_CONFIG)?;
+
+    let mut tensors: BTreeMap<String, TensorInfo> = read_header(files, ADAPTER_WEIGHTS)
+        .await?
+        .into_iter()
+        .map(|tensor| (tensor.name.clone(), tensor))
+        .collect();
+    let mut weights = BTreeMap::new();
+    for module in targets {
+        let shapes = [('A', [config.r, module.in_features]), ('B', [module.out_features, config.r])];
+        let [a, b] = shapes.map(|(matrix, shape)| {
+            let name = tensor_name(&module.path, matrix);
+            take(&mut tensors, &name, shape)
+        });
+        let mut pair = LoraWeights { a: Vec::new(), b: Vec::new() };
+        for (tensor, values) in [(a?, &mut pair.a), (b?, &mut pair.b)] {
+            read_rows(files, &tensor, 0, tensor.rows(), values).await?;
+        }
+        weights.insert(module.path.clone(), pair);
+    }
+    if let Some(name) = tensors.keys().next() {
+        bail!(
+            BadAdapter,
+            "{ADAPTER_WEIGHTS}: tensor {name} belongs to no module that {ADAPTER_CONFIG} targets"
+        );
+    }
+    let base_model_name_or_path =
+        fields.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned);
+    Ok(PeftAdapter { config, base_model_name_or_path, weights })
+}
+
+fn take(tensors: &mut BTreeMap<String, TensorInfo>, name: &str, shape: [usize; 2]) -> Result<TensorInfo> {
+    let Some(tensor) = tensors.remove(name) else {
+        bail!(BadAdapter, "{ADAPTER_WEIGHTS}: tensor {name} {shape:?} is missing");
+    };
+    if tensor.shape != shape {
+        let found = &tensor.shape;
+        bail!(
+            BadAdapter,
+            "{ADAPTER_WEIGHTS}: tensor {name}: shape {found:?}, but config and model want {shape:?}"
+        );
+    }
+    Ok(tensor)
+}
+
+/// Takes what tabtune knows from the fields of `adapter_config.json` and refuses what would change
+/// the adapter's meaning: whatever tabtune doesn't know must be off.
+fn parse_config(fields: &Map<String, Value>) -> Result<LoraConfig> {
+    if fields.get("peft_type").and_then(Value::as_str) != Some("LORA") {
+        let found = fields.get("peft_type").unwrap_or(&Value::Null);
+        bail!(BadAdapter, "peft_type is {found}, only \"LORA\" is supported");
+    }
+    for required in ["r", "lora_alpha", "target_modules"] {
+        if !fields.contains_key(required) {
+            bail!(BadAdapter, "{required} is missing");
+        }
+    }
+    let mut known = Map::new();
+    for (name, value) in fields {
+        match name.as_str() {
+            "r" | "lora_alpha" | "lora_dropout" | "target_modules" | "use_rslora" => {
+                known.insert(name.clone(), value.clone());
+                continue;
+            }
+            "peft_type" => continue,
+            "task_type" if value.is_null() || value == "CAUSAL_LM" => continue,
+            "bias" if value == "none" => continue,
+            // The named variants below draw other first values; those not listed change the base weights.
+            "init_lora_weights" if value.is_boolean() || value == "gaussian" || value == "orthogonal" => {
+                continue;
+            }
+            ignored if IGNORED_FIELDS.contains(&ignored) => continue,
+            _ => {}
+        }
+        let off = match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(entries) => entries.is_empty(),
+            _ => false,
+        };
+        if !off {
+            bail!(BadAdapter, "{name} {value} is not supported");
+        }
+    }
+    LoraConfig::from_json(&Value::Object(known))
+}

@@ -1,0 +1,75 @@
+//! Plain objects in and out, and errors as JavaScript throws them.
+
+use js_sys::{Array, Function, Object, Reflect};
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+
+use crate::error::{Code, Error, Result};
+
+/// A value as a plain object: maps are objects, numbers are numbers.
+pub fn to_js(value: &impl Serialize) -> Result<JsValue> {
+    let serializer = serde_wasm_bindgen::Serializer::json_compatible();
+    value.serialize(&serializer).map_err(|error| Error::new(Code::Internal, error))
+}
+
+/// A plain object as JSON; undefined is null.
+pub fn from_js(value: JsValue, name: &str) -> Result<serde_json::Value> {
+    if value.is_undefined() || value.is_null() {
+        return Ok(serde_json::Value::Null);
+    }
+    serde_wasm_bindgen::from_value(value)
+        .map_err(|error| Error::new(Code::BadOption, format!("{name}: {error}")))
+}
+
+/// An `Error` whose message is the bare cause, with the properties `code` and `context`.
+pub fn thrown(error: Error) -> JsValue {
+    let object = js_sys::Error::new(&error.message);
+    let context: Array = error.context.iter().map(|step| JsValue::from_str(step)).collect();
+    // Setting a property of an Error does not fail.
+    let _ = Reflect::set(&object, &"code".into(), &error.code.as_str().into());
+    let _ = Reflect::set(&object, &"context".into(), &context);
+    object.into()
+}
+
+/// The text of something that JavaScript threw.
+pub fn message(thrown: &JsValue) -> String {
+    match thrown.dyn_ref::<js_sys::Error>() {
+        Some(error) => String::from(error.message()),
+        None => format!("{thrown:?}"),
+    }
+}
+
+/// A property that is neither undefined nor null.
+pub fn property(object: &JsValue, name: &str) -> Option<JsValue> {
+    let value = Reflect::get(object, &name.into()).ok()?;
+    (!value.is_undefined() && !value.is_null()).then_some(value)
+}
+
+/// A copy of a plain object that lacks one property.
+pub fn without(object: &JsValue, name: &str) -> JsValue {
+    let copy = Object::assign(&Object::new(), object.unchecked_ref());
+    // Deleting a property of a plain object does not fail.
+    let _ = Reflect::delete_property(&copy, &name.into());
+    copy.into()
+}
+
+#[derive(Serialize)]
+struct Progress<'a> {
+    status: &'static str,
+    name: &'a str,
+    file: &'a str,
+    loaded: u64,
+    total: u64,
+    /// Percent.
+    progress: f64,
+}
+
+/// Tells a listener of progress, in transformers.js's shape.
+pub fn report(listener: &Option<Function>, name: &str, file: &str, loaded: u64, total: u64) {
+    let Some(listener) = listener else { return };
+    let progress = if total == 0 { 100.0 } else { 100.0 * loaded as f64 / total as f64 };
+    if let Ok(event) = to_js(&Progress { status: "progress", name, file, loaded, total, progress }) {
+        // A listener that throws must not end the work it listens to.
+        let _ = listener.call1(&JsValue::NULL, &event);
+    }
+}

@@ -1,0 +1,223 @@
+//! The engine's face towards JavaScript: everything `#[wasm_bindgen]`, and nothing else.
+//!
+//! One [`Session`] lives in a dedicated worker. Its methods take and return plain objects; what goes
+//! wrong is thrown as an `Error` with `code` and `context`.
+
+mod convert;
+mod files;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Function, Object, Reflect, Uint8Array};
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+
+use crate::data::idb_store::IdbStore;
+use crate::error::{Code, Error, Result};
+use crate::session::{self, PrepareOptions};
+use convert::{from_js, thrown, to_js};
+use files::JsFiles;
+
+/// Makes panics readable: a defect then says where it is.
+#[wasm_bindgen(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// The WGSL text of every shader by name, for checks of the browser's own compiler.
+#[wasm_bindgen]
+pub fn shaders() -> Object {
+    let all = Object::new();
+    for (name, text) in crate::kernels::SHADERS {
+        // Setting a property of a plain object does not fail.
+        let _ = Reflect::set(&all, &JsValue::from_str(name), &JsValue::from_str(text));
+    }
+    all
+}
+
+/// One GPU with at most one model and one run on it.
+///
+/// A call takes the engine out of its cell while it runs, so that a second call meanwhile is an
+/// error of code `bad-state` rather than a broken borrow.
+#[wasm_bindgen]
+pub struct Session {
+    engine: Rc<RefCell<Option<session::Session<IdbStore>>>>,
+}
+
+#[derive(Serialize)]
+struct CounterValues {
+    buffers: u64,
+    buffer_bytes: u64,
+    peak_buffer_bytes: u64,
+    pipelines: u64,
+    bind_groups: u64,
+    dispatches: u64,
+    submits: u64,
+    wasm_heap_bytes: u64,
+}
+
+#[derive(serde::Deserialize)]
+struct PrepareArguments {
+    #[serde(default)]
+    lora: serde_json::Value,
+    #[serde(default)]
+    train: serde_json::Value,
+    dataset: String,
+    #[serde(default)]
+    eval_dataset: Option<String>,
+}
+
+fn busy() -> Error {
+    Error::new(Code::BadState, "the engine is busy with another call")
+}
+
+type Engine = session::Session<IdbStore>;
+
+impl Session {
+    /// Runs `work` with the engine, which is back in its cell however it ends.
+    async fn with<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Engine) -> Result<T>,
+    ) -> std::result::Result<T, JsValue> {
+        let cell = self.engine.clone();
+        let mut engine = cell.borrow_mut().take().ok_or_else(|| thrown(busy()))?;
+        let result = work(&mut engine).await;
+        *cell.borrow_mut() = Some(engine);
+        result.map_err(thrown)
+    }
+}
+
+#[wasm_bindgen]
+impl Session {
+    /// Opens the browser's GPU.
+    pub async fn create() -> std::result::Result<Session, JsValue> {
+        let open = async { session::Session::open(IdbStore::open().await?).await };
+        let engine = open.await.map_err(thrown)?;
+        Ok(Session { engine: Rc::new(RefCell::new(Some(engine))) })
+    }
+
+    pub fn adapter(&self) -> std::result::Result<JsValue, JsValue> {
+        match &*self.engine.borrow() {
+            Some(engine) => to_js(engine.adapter()).map_err(thrown),
+            None => Err(thrown(busy())),
+        }
+    }
+
+    pub async fn load_model(
+        &self,
+        files: JsValue,
+        quantization: JsValue,
+        on_progress: Option<Function>,
+    ) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let quantization = from_js(quantization, "quantization")?;
+            let mut report = |progress: crate::model::LoadProgress| {
+                convert::report(
+                    &on_progress,
+                    &progress.name,
+                    &progress.file,
+                    progress.loaded,
+                    progress.total,
+                );
+            };
+            to_js(&engine.load_model(&JsFiles(files), &quantization, &mut report).await?)
+        })
+        .await
+    }
+
+    pub async fn import_dataset(
+        &self,
+        name: String,
+        files: JsValue,
+        file: String,
+        train: JsValue,
+        on_progress: Option<Function>,
+    ) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let train = from_js(train, "train")?;
+            let mut report =
+                |loaded: u64, total: u64| convert::report(&on_progress, &name, &file, loaded, total);
+            to_js(&engine.import_dataset(&name, &JsFiles(files), &file, &train, &mut report).await?)
+        })
+        .await
+    }
+
+    pub async fn prepare(&self, options: JsValue) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let init_adapter = convert::property(&options, "init_adapter").map(JsFiles);
+            let arguments = convert::without(&options, "init_adapter");
+            let PrepareArguments { lora, train, dataset, eval_dataset } =
+                serde_json::from_value(from_js(arguments, "prepare")?)
+                    .map_err(|error| Error::new(Code::BadOption, format!("prepare: {error}")))?;
+            let options =
+                PrepareOptions { lora, train, dataset: &dataset, eval_dataset: eval_dataset.as_deref() };
+            to_js(&engine.prepare(options, init_adapter.as_ref()).await?)
+        })
+        .await
+    }
+
+    pub async fn train_step(&self) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| match engine.train_step().await? {
+            Some(log) => to_js(&log),
+            None => Ok(JsValue::UNDEFINED),
+        })
+        .await
+    }
+
+    pub async fn evaluate(&self) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| to_js(&engine.evaluate().await?)).await
+    }
+
+    pub async fn generate(
+        &self,
+        messages: JsValue,
+        options: JsValue,
+        on_text: Option<Function>,
+    ) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let (messages, options) = (from_js(messages, "messages")?, from_js(options, "generate")?);
+            let mut on_text = |piece: &str| match &on_text {
+                // A listener that throws is one that no longer wants text.
+                Some(listener) => listener
+                    .call1(&JsValue::NULL, &JsValue::from_str(piece))
+                    .is_ok_and(|answer| answer.as_bool() != Some(false)),
+                None => true,
+            };
+            to_js(&engine.generate(&messages, &options, &mut on_text).await?)
+        })
+        .await
+    }
+
+    pub async fn save(&self) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let files = Object::new();
+            for (name, bytes) in engine.save().await? {
+                let bytes = Uint8Array::from(bytes.as_slice());
+                // Setting a property of a plain object does not fail.
+                let _ = Reflect::set(&files, &JsValue::from_str(&name), &bytes);
+            }
+            Ok(files.into())
+        })
+        .await
+    }
+
+    pub fn counters(&self) -> std::result::Result<JsValue, JsValue> {
+        let engine = self.engine.borrow();
+        let Some(engine) = &*engine else { return Err(thrown(busy())) };
+        let counters = engine.counters();
+        let memory = wasm_bindgen::memory().unchecked_into::<js_sys::WebAssembly::Memory>();
+        let heap = memory.buffer().unchecked_into::<js_sys::ArrayBuffer>().byte_length();
+        to_js(&CounterValues {
+            buffers: counters.buffers(),
+            buffer_bytes: counters.buffer_bytes(),
+            peak_buffer_bytes: counters.peak_buffer_bytes(),
+            pipelines: counters.pipelines(),
+            bind_groups: counters.bind_groups(),
+            dispatches: counters.dispatches(),
+            submits: counters.submits(),
+            wasm_heap_bytes: u64::from(heap),
+        })
+        .map_err(thrown)
+    }
+}

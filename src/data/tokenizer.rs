@@ -1,0 +1,234 @@
+//! The tokenizer of a Hugging Face folder: `tokenizer.json`, `tokenizer_config.json`, chat template.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tokenizers::Encoding;
+use tokenizers::processors::template::TemplateProcessing;
+
+use crate::bail;
+use crate::data::example::Message;
+use crate::data::template::ChatTemplate;
+use crate::error::{Code, Context, Error, Result};
+use crate::files::Files;
+
+const TOKENIZER: &str = "tokenizer.json";
+const CONFIG: &str = "tokenizer_config.json";
+const TEMPLATE: &str = "chat_template.jinja";
+
+/// Text to token ids and back, with the model's special tokens and its chat template.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    special_tokens: BTreeMap<String, String>,
+    chat_template: Option<ChatTemplate>,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of a model's folder. Errors of code `bad-model` name the file.
+    ///
+    /// `tokenizer_config.json` and the template may be missing: what needs them says so later.
+    pub async fn load<F: Files>(files: &F) -> Result<Self> {
+        let Some(tokenizer) = read_whole(files, TOKENIZER).await? else {
+            bail!(BadModel, "{TOKENIZER} is missing")
+        };
+        let config = match read_whole(files, CONFIG).await? {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|cause| bad_model(CONFIG, cause))?,
+            None => Value::Null,
+        };
+        let template = match read_whole(files, TEMPLATE).await? {
+            Some(bytes) => Some(String::from_utf8(bytes).map_err(|cause| bad_model(TEMPLATE, cause))?),
+            None => None,
+        };
+        Tokenizer::new(&tokenizer, &config, template)
+    }
+
+    /// Builds the tokenizer from the bytes of `tokenizer.json`, `tokenizer_config.json` and the text of
+    /// `chat_template.jinja`, which comes before a template in the config.
+    pub fn new(tokenizer: &[u8], config: &Value, template: Option<String>) -> Result<Self> {
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(tokenizer).map_err(|cause| bad_model(TOKENIZER, cause))?;
+        // Rows are cut and padded by us, whatever the file was saved with.
+        inner.with_truncation(None).map_err(|cause| bad_model(TOKENIZER, cause))?;
+        inner.with_padding(None);
+
+        let special_tokens = special_tokens(config);
+        if let Some(token) = ["bos_token", "eos_token", "pad_token"]
+            .iter()
+            .filter_map(|name| special_tokens.get(*name))
+            .find(|token| inner.token_to_id(token).is_none())
+        {
+            bail!(BadModel, "{CONFIG} names the special token {token:?}, which is not in {TOKENIZER}");
+        }
+        follow_add_tokens(&mut inner, config, &special_tokens)?;
+
+        let template = match template {
+            Some(source) => Some(source),
+            None => template_of_config(config)?,
+        };
+        let chat_template =
+            template.map(|source| ChatTemplate::new(&source, special_tokens.clone())).transpose()?;
+        Ok(Tokenizer { inner, special_tokens, chat_template })
+    }
+
+    /// The token ids of `text`; `add_special_tokens` adds what the tokenizer puts around every text, such
+    /// as a BOS.
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, add_special_tokens);
+        encoding.map(|encoding| encoding.get_ids().to_vec()).map_err(cannot_encode)
+    }
+
+    /// The tokens of `text`, without additions, with their offsets in characters (code points).
+    pub fn encode_with_offsets(&self, text: &str) -> Result<Encoding> {
+        self.inner.encode_char_offsets(text, false).map_err(cannot_encode)
+    }
+
+    /// The text of token ids. Ids beyond the vocabulary give nothing.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
+        let text = self.inner.decode(ids, skip_special_tokens);
+        text.map_err(|cause| Error::new(Code::BadModel, format!("{TOKENIZER} cannot decode: {cause}")))
+    }
+
+    /// Decodes token by token; see [`StreamDecoder`].
+    pub fn stream_decoder(&self) -> StreamDecoder<'_> {
+        StreamDecoder { tokenizer: self, ids: Vec::new(), given: 0 }
+    }
+
+    /// A special token by its name in `tokenizer_config.json`, e.g. `"eos_token"`.
+    pub fn special_token(&self, name: &str) -> Option<&str> {
+        self.special_tokens.get(name).map(String::as_str)
+    }
+
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    pub fn eos_token(&self) -> Option<&str> {
+        self.special_token("eos_token")
+    }
+
+    pub fn eos_token_id(&self) -> Option<u32> {
+        self.eos_token().and_then(|token| self.token_to_id(token))
+    }
+
+    /// One more than the largest token id.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// The tokens of a chat up to where the assistant is to speak.
+    pub fn prompt_ids(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        self.encode(&self.chat_template()?.render(messages, true)?.text, false)
+    }
+
+    /// The chat template; a model without one is an error of code `bad-model`.
+    pub fn chat_template(&self) -> Result<&ChatTemplate> {
+        let missing =
+            || Error::new(Code::BadModel, format!("{CONFIG} has no chat_template, which chats need"));
+        self.chat_template.as_ref().ok_or_else(missing)
+    }
+}
+
+/// Decodes token by token and gives text as soon as it is whole: a character of several byte tokens
+/// comes with its last one.
+pub struct StreamDecoder<'a> {
+    tokenizer: &'a Tokenizer,
+    /// The tokens whose text was given last, as context, and those whose text is still to come.
+    ids: Vec<u32>,
+    /// How many of `ids` have been given.
+    given: usize,
+}
+
+impl StreamDecoder<'_> {
+    /// Takes the next token and returns the text that it completes, often none.
+    pub fn push(&mut self, id: u32) -> Result<String> {
+        self.ids.push(id);
+        let text = self.pending()?;
+        if text.is_empty() || text.ends_with(char::REPLACEMENT_CHARACTER) {
+            return Ok(String::new());
+        }
+        self.ids.drain(..self.given);
+        self.given = self.ids.len();
+        Ok(text)
+    }
+
+    /// What is left at the end: unfinished characters become U+FFFD.
+    pub fn finish(self) -> Result<String> {
+        self.pending()
+    }
+
+    /// The new text is told from its context by decoding both, as decoders treat the first token of a
+    /// sequence in a way of its own (Llama's drops its space).
+    fn pending(&self) -> Result<String> {
+        let before = self.tokenizer.decode(&self.ids[..self.given], true)?;
+        let all = self.tokenizer.decode(&self.ids, true)?;
+        Ok(all.get(before.len()..).unwrap_or_default().to_string())
+    }
+}
+
+/// The variables that end in `_token`, each a string or an object with `content`.
+fn special_tokens(config: &Value) -> BTreeMap<String, String> {
+    let Some(config) = config.as_object() else { return BTreeMap::new() };
+    let text = |value: &Value| value.as_str().or_else(|| value["content"].as_str()).map(str::to_string);
+    let named = config.iter().filter(|(name, _)| name.ends_with("_token"));
+    named.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+}
+
+/// `add_bos_token` and `add_eos_token`, where the config has them, replace what `tokenizer.json` says
+/// about additions, as transformers 5 does.
+fn follow_add_tokens(
+    tokenizer: &mut tokenizers::Tokenizer,
+    config: &Value,
+    special_tokens: &BTreeMap<String, String>,
+) -> Result<()> {
+    let wanted = |option: &str| config[option].as_bool();
+    let (bos, eos) = (wanted("add_bos_token"), wanted("add_eos_token"));
+    if bos.is_none() && eos.is_none() {
+        return Ok(());
+    }
+    let token = |wanted: Option<bool>, name: &str| special_tokens.get(name).filter(|_| wanted == Some(true));
+    let (bos, eos) = (token(bos, "bos_token"), token(eos, "eos_token"));
+    let mut pieces: Vec<String> = bos.into_iter().cloned().collect();
+    pieces.push("$A".to_string());
+    pieces.extend(eos.cloned());
+    let ids =
+        bos.into_iter().chain(eos).filter_map(|token| Some((token.clone(), tokenizer.token_to_id(token)?)));
+    let failed = |cause: String| bad_model(CONFIG, cause);
+    let processor = TemplateProcessing::builder()
+        .try_single(pieces)
+        .map_err(failed)?
+        .special_tokens(ids.collect::<Vec<_>>())
+        .build()
+        .map_err(|cause| failed(cause.to_string()))?;
+    tokenizer.with_post_processor(Some(processor));
+    Ok(())
+}
+
+/// `chat_template` is a string, or a list of `{name, template}` of which `default` counts.
+fn template_of_config(config: &Value) -> Result<Option<String>> {
+    match &config["chat_template"] {
+        Value::Null => Ok(None),
+        Value::String(source) => Ok(Some(source.clone())),
+        Value::Array(named) => {
+            let default = named.iter().find(|entry| entry["name"] == "default");
+            match default.and_then(|entry| entry["template"].as_str()) {
+                Some(source) => Ok(Some(source.to_string())),
+                None => bail!(BadModel, "{CONFIG}: chat_template has no template named \"default\""),
+            }
+        }
+        _ => bail!(BadModel, "{CONFIG}: chat_template must be a string or a list of named templates"),
+    }
+}
+
+async fn read_whole<F: Files>(files: &F, name: &str) -> Result<Option<Vec<u8>>> {
+    let Some(size) = files.size(name).await? else { return Ok(None) };
+    let size = usize::try_from(size).map_err(|cause| bad_model(name, cause))?;
+    files.read(name, 0, size).await.map(Some).context(format_args!("reading {name}"))
+}
+
+fn bad_model(file: &str, cause: impl std::fmt::Display) -> Error {
+    Error::new(Code::BadModel, format!("{file}: {cause}"))
+}
+
+fn cannot_encode(cause: tokenizers::Error) -> Error {
+    Error::new(Code::BadModel, format!("{TOKENIZER} cannot encode this text: {cause}"))
+}

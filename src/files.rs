@@ -1,0 +1,48 @@
+//! Random access to the files of a model, wherever they lie.
+
+use crate::error::Result;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::error::{Code, Error};
+
+/// A folder of files that can be read in pieces: a directory on disk, the `File`s a person picked
+/// in a browser, or a server that answers range requests. Nothing is read as a whole unless asked.
+///
+/// Futures are not `Send`: in a browser everything lives in one worker.
+#[allow(async_fn_in_trait)]
+pub trait Files {
+    /// The length of `name` in bytes, or `None` where there is no such file.
+    async fn size(&self, name: &str) -> Result<Option<u64>>;
+
+    /// Bytes `start..start + len` of `name`. Fewer bytes than asked is an error of code `io`.
+    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>>;
+}
+
+/// A folder on disk.
+#[cfg(not(target_arch = "wasm32"))]
+pub struct Directory(pub std::path::PathBuf);
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Files for Directory {
+    async fn size(&self, name: &str) -> Result<Option<u64>> {
+        let path = self.0.join(name);
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::new(Code::Io, format!("{}: {error}", path.display()))),
+        }
+    }
+
+    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
+        use std::io::{Read, Seek, SeekFrom};
+        let path = self.0.join(name);
+        let mut bytes = vec![0; len];
+        let mut read = || {
+            let mut file = std::fs::File::open(&path)?;
+            file.seek(SeekFrom::Start(start))?;
+            file.read_exact(&mut bytes)
+        };
+        read().map_err(|error| Error::new(Code::Io, format!("{}: {error}", path.display())))?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,28 @@
+//! Bytes in, typed views out: safetensors files, checkpoints of one or many of them, and the 4-bit
+//! NF4 format. Knows nothing of models or GPUs; a whole tensor is never held here.
+
+mod checkpoint;
+mod dynamic_map;
+mod nf4;
+mod read;
+mod safetensors;
+
+pub use checkpoint::Checkpoint;
+pub use dynamic_map::{NESTED_BLOCK, NestedAbsmax, dequantize_absmax, double_quantize, dynamic_map};
+pub use nf4::{NF4_BLOCK, NF4_CODES, NF4_THRESHOLDS, Nf4Quantizer, Nf4Tensor};
+pub use read::{read_rows, read_rows_raw};
+pub use safetensors::{Dtype, TensorInfo, read_header};
+
+use crate::bail;
+use crate::error::Result;
+use crate::files::Files;
+
+/// Reads a small file such as a JSON index as a whole, `None` where there is none. A file of more
+/// than `limit` bytes is refused with code `bad-model` before it is read.
+pub async fn read_small(files: &impl Files, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    let Some(size) = files.size(name).await? else { return Ok(None) };
+    if size > limit {
+        bail!(BadModel, "{name} has {size} bytes, more than the {limit} that are read");
+    }
+    Ok(Some(files.read(name, 0, size as usize).await?))
+}

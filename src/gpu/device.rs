@@ -1,0 +1,219 @@
+//! The adapter, the device, and the pipelines compiled on it.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use super::counters::Counters;
+use crate::bail;
+use crate::error::{Code, Error, Result};
+use crate::kernels;
+
+/// An adapter that was found but not opened yet.
+pub struct Adapter(wgpu::Adapter);
+
+/// What people are told about an adapter.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct AdapterSummary {
+    pub name: String,
+    pub backend: String,
+    pub driver: String,
+    /// True where the adapter computes on the CPU (lavapipe, SwiftShader).
+    pub is_software: bool,
+    pub max_buffer_bytes: u64,
+    pub max_storage_binding_bytes: u64,
+    pub max_workgroup_storage_bytes: u32,
+}
+
+impl Adapter {
+    /// Finds the fastest adapter, or fails with code `webgpu-unavailable`.
+    pub async fn request() -> Result<Self> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        match instance.request_adapter(&options).await {
+            Ok(adapter) => Ok(Adapter(adapter)),
+            Err(error) => bail!(WebgpuUnavailable, "no GPU adapter: {error}"),
+        }
+    }
+
+    pub fn summary(&self) -> AdapterSummary {
+        let (info, limits) = (self.0.get_info(), self.0.limits());
+        AdapterSummary {
+            name: info.name,
+            backend: info.backend.to_string(),
+            driver: info.driver_info,
+            is_software: info.device_type == wgpu::DeviceType::Cpu,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_storage_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_workgroup_storage_bytes: limits.max_compute_workgroup_storage_size,
+        }
+    }
+}
+
+/// An open device with its queue, pipelines and counters. Cloning shares them.
+#[derive(Clone)]
+pub struct Gpu(Rc<Inner>);
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    summary: AdapterSummary,
+    counters: Counters,
+    pipelines: RefCell<HashMap<String, Rc<Pipeline>>>,
+    /// The first thing that went wrong out of band: a lost device or an uncaptured error.
+    fault: Arc<Mutex<Option<Error>>>,
+    /// Operations a submit may hold, so that it stays well under 100 ms; learnt from past submits.
+    flops_per_submit: Cell<u64>,
+}
+
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+impl Gpu {
+    /// Opens a device with WebGPU's default limits, which every model here fits into.
+    pub async fn open(adapter: &Adapter) -> Result<Self> {
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("tabtune"),
+            required_limits: wgpu::Limits::default(),
+            ..Default::default()
+        };
+        let (device, queue) = match adapter.0.request_device(&descriptor).await {
+            Ok(opened) => opened,
+            Err(error) => bail!(WebgpuUnavailable, "the adapter refused a device: {error}"),
+        };
+
+        let fault = Arc::new(Mutex::new(None));
+        let lost = fault.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                note(&lost, Error::new(Code::DeviceLost, format!("the GPU device was lost: {message}")));
+            }
+        });
+        let uncaptured = fault.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let code = match error {
+                wgpu::Error::OutOfMemory { .. } => Code::OutOfMemory,
+                _ => Code::Internal,
+            };
+            note(&uncaptured, Error::new(code, error));
+        }));
+
+        let summary = adapter.summary();
+        let flops_per_submit = if summary.is_software { 100_000_000 } else { 20_000_000_000 };
+        Ok(Gpu(Rc::new(Inner {
+            device,
+            queue,
+            summary,
+            counters: Counters::default(),
+            pipelines: RefCell::default(),
+            fault,
+            flops_per_submit: Cell::new(flops_per_submit),
+        })))
+    }
+
+    pub fn summary(&self) -> &AdapterSummary {
+        &self.0.summary
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// Fails when the device was lost or reported an error since it was opened.
+    pub fn check(&self) -> Result<()> {
+        match &*self.0.fault.lock().expect("the fault is never held across a panic") {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.0.device
+    }
+
+    pub(super) fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    pub(super) fn flops_per_submit(&self) -> u64 {
+        self.0.flops_per_submit.get()
+    }
+
+    /// Learns the length of submits from a run of `flops` that took `seconds` in all.
+    pub fn learn_speed(&self, flops: u64, seconds: f64) {
+        const TARGET_SECONDS: f64 = 0.03;
+        if seconds > 0.0 && flops > 0 {
+            let target = flops as f64 / seconds * TARGET_SECONDS;
+            self.0.flops_per_submit.set(target.clamp(1e7, 1e12) as u64);
+        }
+    }
+
+    pub(super) fn submit(&self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+        self.0.counters.submitted();
+        self.0.queue.submit([encoder.finish()])
+    }
+
+    /// The pipeline of `shader` for bindings that are `writable` or not, compiled at first use.
+    pub(super) fn pipeline(&self, shader: &str, writable: &[bool]) -> Rc<Pipeline> {
+        if let Some(pipeline) = self.0.pipelines.borrow().get(shader) {
+            return pipeline.clone();
+        }
+        let pipeline = Rc::new(self.compile(shader, writable));
+        self.0.pipelines.borrow_mut().insert(shader.to_owned(), pipeline.clone());
+        pipeline
+    }
+
+    fn compile(&self, shader: &str, writable: &[bool]) -> Pipeline {
+        let text = kernels::shader(shader).unwrap_or_else(|| panic!("no shader is named {shader}"));
+        let device = &self.0.device;
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(shader),
+            source: wgpu::ShaderSource::Wgsl(Cow::Borrowed(text)),
+        });
+        let entry = |binding: usize, ty: wgpu::BufferBindingType, has_dynamic_offset: bool| {
+            wgpu::BindGroupLayoutEntry {
+                binding: binding as u32,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
+                count: None,
+            }
+        };
+        let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, true)];
+        entries.extend(writable.iter().enumerate().map(|(index, &writable)| {
+            entry(index + 1, wgpu::BufferBindingType::Storage { read_only: !writable }, false)
+        }));
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(shader),
+            entries: &entries,
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(shader),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(shader),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        self.0.counters.pipeline_made();
+        Pipeline { pipeline, layout }
+    }
+}
+
+fn note(fault: &Mutex<Option<Error>>, error: Error) {
+    fault.lock().expect("the fault is never held across a panic").get_or_insert(error);
+}

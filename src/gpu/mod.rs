@@ -1,0 +1,17 @@
+//! The only code that talks to wgpu: device, memory, programs and their replay.
+
+mod counters;
+mod device;
+mod plan;
+mod readback;
+mod recorder;
+mod store;
+mod workspace;
+
+pub use counters::Counters;
+pub use device::{Adapter, AdapterSummary, Gpu};
+pub use plan::MemoryPlan;
+pub use readback::{Readback, ReadbackRing};
+pub use recorder::{ALIGNMENT, Binding, ProgramId, Recorder, Tensor, grid, read, write};
+pub use store::{Class, Store};
+pub use workspace::Workspace;

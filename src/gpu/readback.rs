@@ -1,0 +1,87 @@
+//! Brings values from the GPU to the host without stalling what comes next.
+
+use futures_channel::oneshot;
+
+use super::device::Gpu;
+use super::recorder::Tensor;
+use super::store::{Buffer, Store};
+use crate::bail;
+use crate::error::Result;
+
+/// A few staging buffers in turn: the values of one step are read while the next one runs.
+pub struct ReadbackRing {
+    gpu: Gpu,
+    staging: Vec<Buffer>,
+    next: usize,
+    bytes: u64,
+}
+
+/// Values on their way to the host.
+pub struct Readback {
+    buffer: wgpu::Buffer,
+    bytes: u64,
+    submission: wgpu::SubmissionIndex,
+    mapped: oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl ReadbackRing {
+    /// A ring for reads of at most `bytes`, of which `depth` may be under way at once.
+    pub fn new(gpu: &Gpu, bytes: u64, depth: usize) -> Self {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let bytes = bytes.next_multiple_of(8);
+        let staging = (0..depth).map(|_| Buffer::new(gpu, "staging", bytes, usage)).collect();
+        ReadbackRing { gpu: gpu.clone(), staging, next: 0, bytes }
+    }
+
+    /// Starts reading `tensor` as it is after all work submitted so far. The read that used this
+    /// place of the ring `depth` calls ago must have been awaited.
+    pub fn start(&mut self, store: &Store, tensor: Tensor) -> Readback {
+        assert!(tensor.size <= self.bytes, "a read of {} passes the ring's {}", tensor.size, self.bytes);
+        let buffer = self.staging[self.next].raw.clone();
+        self.next = (self.next + 1) % self.staging.len();
+
+        let mut encoder =
+            self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(store.buffer(tensor), tensor.offset, &buffer, 0, tensor.size);
+        let submission = self.gpu.submit(encoder);
+        let (sender, mapped) = oneshot::channel();
+        buffer.map_async(wgpu::MapMode::Read, 0..tensor.size, move |result| {
+            // The receiver is gone only where the run was given up, and then nobody asks.
+            let _ = sender.send(result);
+        });
+        Readback { buffer, bytes: tensor.size, submission, mapped }
+    }
+
+    /// Waits for `readback` and returns its values.
+    pub async fn finish<T: bytemuck::Pod>(&self, readback: Readback) -> Result<Vec<T>> {
+        let Readback { buffer, bytes, submission, mapped } = readback;
+        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+        if let Err(error) = self.gpu.device().poll(wait) {
+            bail!(DeviceLost, "waiting for the GPU failed: {error}");
+        }
+        self.gpu.check()?;
+        match mapped.await {
+            Ok(Ok(())) => {}
+            _ => {
+                self.gpu.check()?;
+                bail!(DeviceLost, "the GPU's answer could not be read; the device was probably lost");
+            }
+        }
+        let values = {
+            let view = match buffer.get_mapped_range(0..bytes) {
+                Ok(view) => view,
+                Err(error) => bail!(Internal, "a mapped buffer could not be read: {error}"),
+            };
+            bytemuck::pod_collect_to_vec(&view)
+        };
+        buffer.unmap();
+        Ok(values)
+    }
+
+    /// Reads `tensor` once, waiting for it.
+    pub async fn read<T: bytemuck::Pod>(gpu: &Gpu, store: &Store, tensor: Tensor) -> Result<Vec<T>> {
+        let mut ring = ReadbackRing::new(gpu, tensor.size, 1);
+        let readback = ring.start(store, tensor);
+        ring.finish(readback).await
+    }
+}

@@ -1,0 +1,121 @@
+//! The tensors that outlive a step: weights, adapter, optimiser state, inputs.
+
+use super::device::Gpu;
+use super::recorder::{Place, Tensor};
+use crate::error::{Code, Error, Result};
+
+/// What a kept tensor is for; the memory report adds up by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Weights,
+    Adapter,
+    Optimizer,
+    Other,
+}
+
+/// Holds every kept tensor, each in a buffer of its own.
+///
+/// Without a device it only counts: the same code that allocates then answers "will it fit?".
+#[derive(Default)]
+pub struct Store {
+    gpu: Option<Gpu>,
+    tensors: Vec<Kept>,
+}
+
+struct Kept {
+    class: Class,
+    size: u64,
+    buffer: Option<Buffer>,
+}
+
+/// A wgpu buffer whose bytes are counted while it lives.
+pub(super) struct Buffer {
+    pub(super) raw: wgpu::Buffer,
+    size: u64,
+    gpu: Gpu,
+}
+
+impl Buffer {
+    pub(super) fn new(gpu: &Gpu, label: &str, size: u64, usage: wgpu::BufferUsages) -> Self {
+        let raw = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
+        gpu.counters().buffer_made(size);
+        Buffer { raw, size, gpu: gpu.clone() }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.raw.destroy();
+        self.gpu.counters().buffer_freed(self.size);
+    }
+}
+
+/// What every buffer of tensors may be used for.
+pub(super) const TENSOR_USAGE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
+
+impl Store {
+    /// A store whose tensors live on `gpu`.
+    pub fn new(gpu: &Gpu) -> Self {
+        Store { gpu: Some(gpu.clone()), tensors: Vec::new() }
+    }
+
+    /// A store that counts bytes and holds none.
+    pub fn planned() -> Self {
+        Store::default()
+    }
+
+    /// A tensor of `elements` 4-byte values, zero at first.
+    ///
+    /// A tensor over the default limit of one binding is `out-of-memory`, naming it and its size.
+    pub fn keep(&mut self, class: Class, label: &str, elements: usize) -> Result<Tensor> {
+        let size = (elements as u64 * 4).max(16);
+        let limit = wgpu::Limits::default().max_storage_buffer_binding_size;
+        if size > limit {
+            let message = format!("{label} takes {size} bytes, and one buffer holds {limit}");
+            return Err(Error::new(Code::OutOfMemory, message));
+        }
+        let buffer = self.gpu.as_ref().map(|gpu| Buffer::new(gpu, label, size, TENSOR_USAGE));
+        self.tensors.push(Kept { class, size, buffer });
+        Ok(Tensor { place: Place::Kept(self.tensors.len() as u32 - 1), offset: 0, size })
+    }
+
+    /// The number of tensors now; [`Store::truncate`] takes it back to this point.
+    pub fn mark(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Frees every tensor made since `mark`.
+    pub fn truncate(&mut self, mark: usize) {
+        self.tensors.truncate(mark);
+    }
+
+    /// The bytes of one class.
+    pub fn bytes(&self, class: Class) -> u64 {
+        self.tensors.iter().filter(|kept| kept.class == class).map(|kept| kept.size).sum()
+    }
+
+    /// Writes `values` at the start of `tensor`. A store that only plans ignores it.
+    pub fn write<T: bytemuck::Pod>(&self, tensor: Tensor, values: &[T]) {
+        self.write_at(tensor, 0, values);
+    }
+
+    /// Writes `values` at `offset` bytes (a multiple of 4) into `tensor`.
+    pub fn write_at<T: bytemuck::Pod>(&self, tensor: Tensor, offset: u64, values: &[T]) {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        assert!(offset + bytes.len() as u64 <= tensor.size, "a write stays within its tensor");
+        if let Some(gpu) = &self.gpu {
+            gpu.queue().write_buffer(self.buffer(tensor), tensor.offset + offset, bytes);
+        }
+    }
+
+    pub(super) fn buffer(&self, tensor: Tensor) -> &wgpu::Buffer {
+        let Place::Kept(index) = tensor.place else { panic!("a transient tensor is not in the store") };
+        &self.tensors[index as usize].buffer.as_ref().expect("a planned store has no buffers").raw
+    }
+}

@@ -1,0 +1,33 @@
+//! Rows of the embedding table by token id.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Recorder, Tensor, grid, read, write};
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Params {
+    pub rows: u32,
+    /// H rounded up to a multiple of 8.
+    pub stride: u32,
+    /// The id of the slab's first row.
+    pub first_id: u32,
+    /// Rows in the slab.
+    pub n_ids: u32,
+}
+
+/// Writes the rows of `out` [rows, stride] whose id, in `ids` (u32 [rows]), lies in the slab `table`
+/// [n_ids, stride], and leaves the other rows as they are.
+///
+/// `weight` names the table's format, "f32", "f16" or "bf16"; the 16-bit ones are two to a u32, the
+/// first in the low half, with zeros past the model's width.
+pub fn forward(rec: &mut Recorder, weight: &str, params: Params, ids: Tensor, table: Tensor, out: Tensor) {
+    let elements = params.rows as usize * params.stride as usize;
+    rec.dispatch(
+        format!("embedding_forward.{weight}"),
+        &params,
+        &[read(ids), read(table), write(out)],
+        grid(elements.div_ceil(4 * 256)),
+        4 * elements as u64,
+    );
+}

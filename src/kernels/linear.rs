@@ -1,0 +1,217 @@
+//! A frozen linear layer, or several stacked ones, with their LoRA panel: forward, backward, row.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Recorder, Tensor, grid, read, write};
+
+/// How a frozen weight lies on the GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WeightFormat {
+    /// NF4 whose rows hold whole blocks of 64.
+    Nf4,
+    /// NF4 whose blocks run on from row to row; never stacked.
+    Nf4Any,
+    F32,
+    F16,
+    Bf16,
+}
+
+impl WeightFormat {
+    pub const ALL: [WeightFormat; 5] =
+        [WeightFormat::Nf4, WeightFormat::Nf4Any, WeightFormat::F32, WeightFormat::F16, WeightFormat::Bf16];
+
+    /// The name of the shader variant.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WeightFormat::Nf4 => "nf4",
+            WeightFormat::Nf4Any => "nf4_any",
+            WeightFormat::F32 => "f32",
+            WeightFormat::F16 => "f16",
+            WeightFormat::Bf16 => "bf16",
+        }
+    }
+
+    /// The 4-byte words of a row of `depth` values (a multiple of 8).
+    pub const fn row_words(self, depth: usize) -> usize {
+        match self {
+            WeightFormat::Nf4 | WeightFormat::Nf4Any => depth / 8,
+            WeightFormat::F32 => depth,
+            WeightFormat::F16 | WeightFormat::Bf16 => depth / 2,
+        }
+    }
+}
+
+/// How the product is tiled; both give the same result within rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tile {
+    /// 8 × 8 results a thread, no workgroup memory: for adapters that compute on the CPU.
+    Direct,
+    /// 64 × 64 results a workgroup through workgroup memory: for GPUs.
+    Shared,
+}
+
+impl Tile {
+    pub const ALL: [Tile; 2] = [Tile::Direct, Tile::Shared];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Tile::Direct => "direct",
+            Tile::Shared => "shared",
+        }
+    }
+
+    /// The workgroups that cover `rows` × `cols` results.
+    fn workgroups(self, rows: usize, cols: usize) -> [u32; 3] {
+        match self {
+            Tile::Direct => grid((rows.div_ceil(8) * (cols / 8)).div_ceil(64)),
+            Tile::Shared => grid(rows.div_ceil(64) * cols.div_ceil(64)),
+        }
+    }
+}
+
+/// Marks a stacked layer without LoRA.
+pub const NONE: u32 = u32::MAX;
+
+/// What the linear kernels and their twins compute with. Sizes in elements.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+pub struct Params {
+    /// M.
+    pub rows: u32,
+    /// N, all stacked layers together; a multiple of 8.
+    pub cols: u32,
+    /// K rounded up to a multiple of 8.
+    pub depth: u32,
+    /// K as the checkpoint has it; decides where NF4 blocks lie.
+    pub true_depth: u32,
+    pub x_stride: u32,
+    pub x_offset: u32,
+    pub y_stride: u32,
+    pub y_offset: u32,
+    /// Columns of the LoRA panel: R in forward, all of T's in backward; 0 without LoRA.
+    pub rank: u32,
+    pub t_stride: u32,
+    /// 1 to add the residual.
+    pub add_residual: u32,
+    /// Multiplies the product, not the panel.
+    pub scale: f32,
+    /// The column at which each stacked layer ends; unused ones are u32::MAX.
+    pub section_end: [u32; 4],
+    /// Where each stacked layer's columns of T begin, or [`NONE`].
+    pub t_offset: [u32; 4],
+    /// Where each stacked layer's B begins in the bound B.
+    pub b_base: [u32; 4],
+}
+
+impl Params {
+    /// Y [rows, cols] = X [rows, depth]·Wᵀ with tight rows and no LoRA.
+    pub fn plain(rows: usize, cols: usize, depth: usize) -> Self {
+        Params {
+            rows: rows as u32,
+            cols: cols as u32,
+            depth: depth as u32,
+            true_depth: depth as u32,
+            x_stride: depth as u32,
+            x_offset: 0,
+            y_stride: cols as u32,
+            y_offset: 0,
+            rank: 0,
+            t_stride: 0,
+            add_residual: 0,
+            scale: 1.0,
+            section_end: [u32::MAX; 4],
+            t_offset: [NONE; 4],
+            b_base: [0; 4],
+        }
+    }
+
+    fn flops(&self) -> u64 {
+        2 * u64::from(self.rows) * u64::from(self.cols) * u64::from(self.depth + self.rank)
+    }
+}
+
+/// A frozen weight on the GPU: its values or codes, and the scales of its blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Weight {
+    pub format: WeightFormat,
+    pub values: Tensor,
+    /// One f32 for each block of 64 in NF4; otherwise any tensor.
+    pub scales: Tensor,
+}
+
+impl Weight {
+    /// A dense f32 matrix.
+    pub fn f32(values: Tensor) -> Self {
+        Weight { format: WeightFormat::F32, values, scales: values }
+    }
+}
+
+/// The LoRA panel of a product: T and B in forward, dT and A in backward.
+#[derive(Clone, Copy, Debug)]
+pub struct Panel {
+    pub t: Tensor,
+    pub factor: Tensor,
+}
+
+/// Records Y = scale·X·Wᵀ + T·Bᵀ + residual; X [M, x_stride], Y and residual [M, y_stride].
+pub fn forward(
+    rec: &mut Recorder,
+    tile: Tile,
+    params: Params,
+    x: Tensor,
+    weight: Weight,
+    panel: Option<Panel>,
+    residual: Option<Tensor>,
+    y: Tensor,
+) {
+    debug_assert_eq!(params.add_residual == 1, residual.is_some());
+    let panel = panel.unwrap_or(Panel { t: x, factor: x });
+    let bindings = [
+        read(x),
+        read(weight.values),
+        read(weight.scales),
+        read(panel.t),
+        read(panel.factor),
+        read(residual.unwrap_or(x)),
+        write(y),
+    ];
+    let few_rows = params.rows < 8;
+    let (shader, workgroups) = if few_rows {
+        let count = (params.rows * (params.cols / 8)) as usize;
+        (format!("linear_row.{}", weight.format.name()), grid(count))
+    } else {
+        let name = format!("linear_forward.{}.{}", tile.name(), weight.format.name());
+        (name, tile.workgroups(params.rows as usize, params.cols as usize))
+    };
+    rec.dispatch(shader, &params, &bindings, workgroups, params.flops());
+}
+
+/// Records dX = scale·dY·W + dT·A + residual; dY [M, y_stride], dX and residual [M, x_stride].
+pub fn backward(
+    rec: &mut Recorder,
+    tile: Tile,
+    params: Params,
+    dy: Tensor,
+    weight: Weight,
+    panel: Option<Panel>,
+    residual: Option<Tensor>,
+    dx: Tensor,
+) {
+    debug_assert_eq!(params.add_residual == 1, residual.is_some());
+    let panel = panel.unwrap_or(Panel { t: dy, factor: dy });
+    rec.dispatch(
+        format!("linear_backward.{}.{}", tile.name(), weight.format.name()),
+        &params,
+        &[
+            read(dy),
+            read(weight.values),
+            read(weight.scales),
+            read(panel.t),
+            read(panel.factor),
+            read(residual.unwrap_or(dy)),
+            write(dx),
+        ],
+        tile.workgroups(params.rows as usize, params.depth as usize),
+        params.flops(),
+    );
+}

@@ -1,0 +1,25 @@
+//! The host half of each kernel: its parameters, its bindings, its dispatch.
+//!
+//! A kernel is four things under one name: the WGSL in `shaders/`, the file here, the plain twin in
+//! [`crate::reference`] and the test in `tests/kernels/`. Files here record; they know no device.
+
+pub mod adamw;
+pub mod attention;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod embedding;
+pub mod grad_norm;
+pub mod kv_append;
+pub mod linear;
+pub mod lora_grad;
+pub mod rms_norm;
+pub mod rope;
+pub mod rows;
+pub mod swiglu;
+
+include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
+
+/// The plain WGSL text of `name`, e.g. `"linear_forward.nf4"`.
+pub fn shader(name: &str) -> Option<&'static str> {
+    SHADERS.binary_search_by_key(&name, |(name, _)| name).ok().map(|index| SHADERS[index].1)
+}

@@ -1,0 +1,42 @@
+//! Rotary position embedding of the query and key columns, in place.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Recorder, Tensor, grid, read, write};
+
+/// Sizes, strides and offsets in elements; all but `sign` and the head counts are even, and
+/// `head_dim` is a multiple of 4.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Params {
+    pub rows: u32,
+    /// Row stride of `qkv`.
+    pub stride: u32,
+    /// Column of the first query head; the heads follow one another.
+    pub q_offset: u32,
+    /// Column of the first key head.
+    pub k_offset: u32,
+    pub q_heads: u32,
+    pub kv_heads: u32,
+    pub head_dim: u32,
+    /// 1 forward, −1 backward.
+    pub sign: f32,
+    /// Row stride of both tables, at least `head_dim / 2`.
+    pub table_stride: u32,
+}
+
+/// Turns the query and key heads of `qkv` [rows, stride] by the angles of `positions` (u32 [rows]),
+/// whose cosines and sines are the rows of `cos` and `sin` [positions, table_stride].
+///
+/// With `sign` −1 it turns gradients back: the rotation is orthogonal.
+pub fn apply(rec: &mut Recorder, params: Params, qkv: Tensor, positions: Tensor, cos: Tensor, sin: Tensor) {
+    let items =
+        params.rows as usize * (params.q_heads + params.kv_heads) as usize * params.head_dim as usize / 4;
+    rec.dispatch(
+        "rope",
+        &params,
+        &[write(qkv), read(positions), read(cos), read(sin)],
+        grid(items.div_ceil(128)),
+        items as u64 * 12,
+    );
+}

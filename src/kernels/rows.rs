@@ -1,0 +1,48 @@
+//! Picks rows out of an activation and puts them back.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Recorder, Tensor, grid, read, write};
+
+/// The index of a row that is not there.
+pub const DEAD: u32 = u32::MAX;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Params {
+    pub count: u32,
+    /// Of both activations, a multiple of 8.
+    pub stride: u32,
+    /// Where the block's indices begin.
+    pub first: u32,
+}
+
+impl Params {
+    fn elements(&self) -> usize {
+        self.count as usize * self.stride as usize
+    }
+}
+
+/// `out` [count, stride] row i = `inp` [M, stride] row `index[first + i]`, or zeros where that is
+/// [`DEAD`].
+pub fn gather(rec: &mut Recorder, params: Params, inp: Tensor, index: Tensor, out: Tensor) {
+    rec.dispatch(
+        "rows_gather",
+        &params,
+        &[read(inp), read(index), write(out)],
+        grid(params.elements().div_ceil(4 * 256)),
+        4 * params.elements() as u64,
+    );
+}
+
+/// `out` [M, stride] row `index[first + i]` = `inp` [count, stride] row i. Live indices are distinct;
+/// rows with index [`DEAD`] go nowhere, and rows of `out` that no index names stay as they are.
+pub fn scatter(rec: &mut Recorder, params: Params, inp: Tensor, index: Tensor, out: Tensor) {
+    rec.dispatch(
+        "rows_scatter",
+        &params,
+        &[read(inp), read(index), write(out)],
+        grid(params.elements().div_ceil(4 * 256)),
+        4 * params.elements() as u64,
+    );
+}

@@ -1,0 +1,24 @@
+//! tabtune fine-tunes language models on WebGPU, in a browser tab or natively.
+//!
+//! Modules in reading order: errors and files; `format` (bytes in), `model` (the decoder),
+//! `adapter` (LoRA), `data` (rows to batches), `train` and `generate` (what is done with them),
+//! `api` (the face towards JavaScript). Underneath lie `kernels` (one file per kernel), their plain
+//! twins in `reference`, and `gpu`, the only code that talks to wgpu.
+
+pub mod error;
+pub mod files;
+
+pub mod adapter;
+pub mod data;
+pub mod format;
+pub mod generate;
+pub mod model;
+pub mod session;
+pub mod train;
+
+#[cfg(target_arch = "wasm32")]
+mod api;
+
+pub mod gpu;
+pub mod kernels;
+pub mod reference;

@@ -1,0 +1,344 @@
+//! Streams a checkpoint onto the GPU, quantising on the way. No whole float model ever exists.
+
+use serde::Serialize;
+
+use super::config::ModelConfig;
+use super::layout::{GROUPS, Sizes, linear_parameters, pad8};
+use crate::error::{Context, Result};
+use crate::files::Files;
+use crate::format::{
+    Checkpoint, Dtype, NF4_BLOCK, Nf4Quantizer, Nf4Tensor, TensorInfo, double_quantize, read_rows,
+    read_rows_raw, read_small,
+};
+use crate::gpu::{Class, Store, Tensor};
+use crate::kernels::linear::{Weight, WeightFormat};
+
+/// `config.json` is small; what is larger is something else.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// What is read and converted at once.
+const PIECE_BYTES: usize = 4 << 20;
+
+/// A model whose weights lie in a [`Store`].
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub config: ModelConfig,
+    pub sizes: Sizes,
+    pub layers: Vec<LayerWeights>,
+    /// The rows of the embedding, in slabs that each fit one binding.
+    pub embedding: Vec<Slab>,
+    /// The rows of the head: the embedding's own slabs where it is tied.
+    pub head: Vec<Slab>,
+    pub norm: Tensor,
+    /// Bytes of the quantised layers, or of the layers as they are.
+    pub linear_bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct LayerWeights {
+    pub input_norm: Tensor,
+    pub post_attention_norm: Tensor,
+    /// The stacked products of each of [`GROUPS`]; several where formats forbid stacking.
+    pub groups: [Vec<Stacked>; 4],
+}
+
+/// One product over the stacked rows of `modules`, which begin at column `first_col` of the group.
+#[derive(Clone, Debug)]
+pub struct Stacked {
+    /// Indices into [`ModelConfig::linears`].
+    pub modules: Vec<usize>,
+    pub first_col: usize,
+    pub weight: Weight,
+}
+
+/// Consecutive rows of the embedding or head.
+#[derive(Clone, Copy, Debug)]
+pub struct Slab {
+    pub first_id: usize,
+    pub n_ids: usize,
+    pub weight: Weight,
+}
+
+/// How far loading is, in bytes of the checkpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoadProgress {
+    pub loaded: u64,
+    pub total: u64,
+    /// The tensor that was just placed.
+    pub name: String,
+    pub file: String,
+}
+
+/// What loading is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    pub load_in_4bit: bool,
+    pub double_quant: bool,
+}
+
+impl Model {
+    /// Reads and checks `config.json` alone, before anything larger is fetched.
+    pub async fn config(files: &impl Files) -> Result<ModelConfig> {
+        match read_small(files, "config.json", MAX_CONFIG_BYTES).await? {
+            Some(json) => ModelConfig::from_json(&json),
+            None => crate::bail!(BadModel, "config.json is missing"),
+        }
+    }
+
+    /// Places every weight of the model in `store`.
+    ///
+    /// # Errors
+    ///
+    /// Code `bad-model`, naming file and tensor, when the checkpoint does not hold exactly finite
+    /// weights of the shapes that `config` calls for; `out-of-memory` when a tensor does not fit.
+    pub async fn load(
+        files: &impl Files,
+        config: ModelConfig,
+        options: LoadOptions,
+        store: &mut Store,
+        on_progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Model> {
+        let checkpoint = Checkpoint::open(files).await?;
+        let mut total = 0;
+        for (name, shape) in config.checkpoint_tensors() {
+            total += checkpoint.require(&name, &shape)?.len;
+        }
+        let sizes = Sizes::new(&config);
+        let mut loader = Loader { files, checkpoint, options, store, on_progress, loaded: 0, total };
+        let embedding =
+            loader.rows("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size]).await?;
+        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        let mut linear_bytes = 0;
+        for layer in 0..config.num_hidden_layers {
+            let prefix = format!("model.layers.{layer}");
+            let before = loader.store.bytes(Class::Weights);
+            let mut groups: [Vec<Stacked>; 4] = Default::default();
+            for (group, members) in groups.iter_mut().zip(GROUPS) {
+                *group = loader.group(&config, &sizes, &prefix, members).await?;
+            }
+            linear_bytes += loader.store.bytes(Class::Weights) - before;
+            layers.push(LayerWeights {
+                input_norm: loader
+                    .norm(&format!("{prefix}.input_layernorm.weight"), config.hidden_size)
+                    .await?,
+                post_attention_norm: loader
+                    .norm(&format!("{prefix}.post_attention_layernorm.weight"), config.hidden_size)
+                    .await?,
+                groups,
+            });
+        }
+        let norm = loader.norm("model.norm.weight", config.hidden_size).await?;
+        let head = if config.tie_word_embeddings {
+            embedding.clone()
+        } else {
+            loader.rows("lm_head.weight", &[config.vocab_size, config.hidden_size]).await?
+        };
+        Ok(Model { config, sizes, layers, embedding, head, norm, linear_bytes })
+    }
+
+    /// Values of the decoder's linear layers.
+    pub fn linear_parameters(&self) -> usize {
+        linear_parameters(&self.config)
+    }
+
+    /// Values of all weights, a tied head counted once.
+    pub fn parameters(&self) -> usize {
+        self.config.checkpoint_tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+}
+
+struct Loader<'a, F> {
+    files: &'a F,
+    checkpoint: Checkpoint,
+    options: LoadOptions,
+    store: &'a mut Store,
+    on_progress: &'a mut dyn FnMut(LoadProgress),
+    loaded: u64,
+    total: u64,
+}
+
+impl<F: Files> Loader<'_, F> {
+    fn placed(&mut self, tensor: &TensorInfo) {
+        self.loaded += tensor.len;
+        (self.on_progress)(LoadProgress {
+            loaded: self.loaded,
+            total: self.total,
+            name: tensor.name.clone(),
+            file: tensor.file.clone(),
+        });
+    }
+
+    async fn norm(&mut self, name: &str, width: usize) -> Result<Tensor> {
+        let info = self.checkpoint.require(name, &[width])?.clone();
+        let mut values = Vec::new();
+        read_rows(self.files, &info, 0, width, &mut values).await?;
+        let tensor = self.store.keep(Class::Weights, name, pad8(width))?;
+        self.store.write(tensor, &values);
+        self.placed(&info);
+        Ok(tensor)
+    }
+
+    /// The rows of an embedding, in as few slabs as bindings allow, in their own precision.
+    async fn rows(&mut self, name: &str, shape: &[usize; 2]) -> Result<Vec<Slab>> {
+        const SLAB_BYTES: usize = 120 << 20;
+        let info = self.checkpoint.require(name, shape)?.clone();
+        let [rows, width] = *shape;
+        let format = dense_format(info.dtype);
+        let words = format.row_words(pad8(width));
+        let per_slab = (SLAB_BYTES / (words * 4) / 8 * 8).max(8);
+        let mut slabs = Vec::new();
+        for first_id in (0..rows).step_by(per_slab) {
+            let n_ids = per_slab.min(rows - first_id);
+            // The head's product wants whole blocks of 8 rows; those past the end are zero.
+            let values = self.store.keep(Class::Weights, name, words * pad8(n_ids))?;
+            self.dense_rows(&info, first_id, n_ids, format, values, 0).await?;
+            slabs.push(Slab { first_id, n_ids, weight: Weight { format, values, scales: values } });
+        }
+        self.placed(&info);
+        Ok(slabs)
+    }
+
+    /// Writes rows of a tensor as they are, each padded to whole words, from row `to_row` of `values`.
+    async fn dense_rows(
+        &self,
+        info: &TensorInfo,
+        first_row: usize,
+        n_rows: usize,
+        format: WeightFormat,
+        values: Tensor,
+        to_row: usize,
+    ) -> Result<()> {
+        let row_bytes = format.row_words(pad8(info.row_elements())) * 4;
+        let true_bytes = info.row_elements() * info.dtype.bitsize() / 8;
+        let per_piece = info.rows_in(PIECE_BYTES);
+        let mut raw = Vec::new();
+        for row in (0..n_rows).step_by(per_piece) {
+            let rows = per_piece.min(n_rows - row);
+            read_rows_raw(self.files, info, first_row + row, rows, &mut raw).await?;
+            if true_bytes != row_bytes {
+                let mut padded = vec![0u8; rows * row_bytes];
+                for (to, from) in padded.chunks_mut(row_bytes).zip(raw.chunks(true_bytes)) {
+                    to[..true_bytes].copy_from_slice(from);
+                }
+                raw = padded;
+            }
+            self.store.write_at(values, ((to_row + row) * row_bytes) as u64, &raw);
+        }
+        Ok(())
+    }
+
+    async fn group(
+        &mut self,
+        config: &ModelConfig,
+        sizes: &Sizes,
+        prefix: &str,
+        members: &[usize],
+    ) -> Result<Vec<Stacked>> {
+        let linears = config.linears();
+        let mut infos = Vec::new();
+        for &module in members {
+            let linear = linears[module];
+            let name = format!("{prefix}.{}.weight", linear.path);
+            infos.push(self.checkpoint.require(&name, &[linear.out_features, linear.in_features])?.clone());
+        }
+        let true_depth = linears[members[0]].in_features;
+        let formats: Vec<WeightFormat> = infos
+            .iter()
+            .map(|info| match (self.options.load_in_4bit, true_depth % NF4_BLOCK) {
+                (false, _) => dense_format(info.dtype),
+                (true, 0) => WeightFormat::Nf4,
+                (true, _) => WeightFormat::Nf4Any,
+            })
+            .collect();
+        let stackable = formats.iter().all(|&format| format == formats[0] && format != WeightFormat::Nf4Any);
+        let depth = pad8(true_depth);
+
+        let width = |module: usize| sizes.linears()[module].1;
+        let runs: Vec<&[usize]> = if stackable { vec![members] } else { members.chunks(1).collect() };
+        let mut first_col = 0;
+        let mut place = 0;
+        let mut stacked = Vec::new();
+        for modules in runs {
+            let format = formats[place];
+            let cols: usize = modules.iter().map(|&module| width(module)).sum();
+            let label = format!("{prefix}.{}", linears[modules[0]].path);
+            let values = self.store.keep(Class::Weights, &label, cols * format.row_words(depth))?;
+            let scales = match format {
+                WeightFormat::Nf4 => self.store.keep(Class::Weights, &label, cols * depth / NF4_BLOCK)?,
+                // Padding rows read past the last block; one block of zeros ends the list.
+                WeightFormat::Nf4Any => {
+                    self.store.keep(Class::Weights, &label, (cols * true_depth).div_ceil(NF4_BLOCK) + 1)?
+                }
+                _ => values,
+            };
+            let mut row = 0;
+            for &module in modules {
+                let info = &infos[place];
+                let weight = Weight { format, values, scales };
+                self.linear(info, weight, row).await.context(format!("loading {}", info.name))?;
+                self.placed(&info.clone());
+                row += width(module);
+                place += 1;
+            }
+            stacked.push(Stacked {
+                modules: modules.to_vec(),
+                first_col,
+                weight: Weight { format, values, scales },
+            });
+            first_col += cols;
+        }
+        Ok(stacked)
+    }
+
+    /// Writes one linear weight from row `to_row` of `weight`.
+    async fn linear(&self, info: &TensorInfo, weight: Weight, to_row: usize) -> Result<()> {
+        let (rows, true_depth) = (info.rows(), info.row_elements());
+        if !matches!(weight.format, WeightFormat::Nf4 | WeightFormat::Nf4Any) {
+            return self.dense_rows(info, 0, rows, weight.format, weight.values, to_row).await;
+        }
+        let mut quantizer = Nf4Quantizer::new(&info.shape);
+        let per_piece = info.rows_in(PIECE_BYTES);
+        let mut values = Vec::new();
+        for row in (0..rows).step_by(per_piece) {
+            read_rows(self.files, info, row, per_piece.min(rows - row), &mut values).await?;
+            quantizer.push(&values);
+        }
+        let mut quantized = quantizer.finish()?;
+        if self.options.double_quant {
+            double_quantize(&mut quantized.absmax);
+        }
+        let depth = pad8(true_depth);
+        if weight.format == WeightFormat::Nf4 {
+            self.store.write_at(weight.values, (to_row * depth / 2) as u64, &quantized.codes);
+            self.store.write_at(weight.scales, (to_row * depth / NF4_BLOCK * 4) as u64, &quantized.absmax);
+        } else {
+            self.store.write(weight.values, &padded_codes(&quantized, true_depth));
+            self.store.write(weight.scales, &quantized.absmax);
+        }
+        Ok(())
+    }
+}
+
+fn dense_format(dtype: Dtype) -> WeightFormat {
+    match dtype {
+        Dtype::F16 => WeightFormat::F16,
+        Dtype::BF16 => WeightFormat::Bf16,
+        _ => WeightFormat::F32,
+    }
+}
+
+/// Codes as bytes, rows and columns padded to a multiple of 8 with the code of zero: the first padding
+/// row may share its scale with the last block.
+pub fn padded_codes(tensor: &Nf4Tensor, true_depth: usize) -> Vec<u8> {
+    const ZERO: u8 = 0x77;
+    let (rows, depth) = (tensor.shape[0], pad8(true_depth));
+    let mut bytes = vec![ZERO; pad8(rows) * depth / 2];
+    for row in 0..rows {
+        for k in 0..true_depth {
+            let from = row * true_depth + k;
+            let code = tensor.codes[from / 2] >> (4 * (1 - from % 2)) & 15;
+            let byte = &mut bytes[(row * depth + k) / 2];
+            *byte = if k % 2 == 0 { *byte & 0x0f | code << 4 } else { *byte & 0xf0 | code };
+        }
+    }
+    bytes
+}

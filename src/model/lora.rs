@@ -1,0 +1,232 @@
+//! The adapter on the GPU: parameters, gradients and moments, each flat, in few buffers.
+
+use super::config::ModelConfig;
+use super::layout::{Sizes, pad8};
+use super::load::{Model, Stacked};
+use crate::adapter::{LoraConfig, LoraModule, LoraWeights};
+use crate::error::Result;
+use crate::gpu::{ALIGNMENT, Class, Store, Tensor};
+use crate::kernels::linear::NONE;
+
+/// Values between places in a flat buffer that bindings can start at.
+const STEP: usize = ALIGNMENT as usize / 4;
+
+/// A flat run of adapter values with what the optimiser keeps for each.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    pub len: usize,
+    pub param: Tensor,
+    pub grad: Tensor,
+    pub m: Tensor,
+    pub v: Tensor,
+}
+
+/// The adapter of a model. The rank is padded to a multiple of 8 with zeros, which stay zero: the
+/// gradient of each is a product with another of them.
+pub struct Lora {
+    pub config: LoraConfig,
+    pub segments: Vec<Segment>,
+    /// For each layer, each group of [`super::GROUPS`], each stacked product: its panel if it has one.
+    pub panels: Vec<[Vec<Option<LoraPanel>>; 4]>,
+    factors: Vec<LoraFactor>,
+    rank: usize,
+}
+
+/// The LoRA factors of one stacked product.
+#[derive(Clone, Debug)]
+pub struct LoraPanel {
+    pub segment: usize,
+    /// Of A [modules · R, K] in the segment, in values.
+    pub a_first: usize,
+    pub a_len: usize,
+    /// Of all the B [N, R] one behind another, in values.
+    pub b_first: usize,
+    pub b_len: usize,
+    /// Adapted modules; T has this many times R columns.
+    pub modules: usize,
+    pub section_end: [u32; 4],
+    pub t_offset: [u32; 4],
+    pub b_base: [u32; 4],
+}
+
+/// Where one module's factors lie, and their true shape.
+#[derive(Clone, Debug)]
+pub struct LoraFactor {
+    pub module: LoraModule,
+    pub segment: usize,
+    a_first: usize,
+    a_stride: usize,
+    b_first: usize,
+}
+
+/// The modules of `config` that LoRA may adapt, with their paths as PEFT names them.
+pub fn lora_modules(config: &ModelConfig) -> Vec<LoraModule> {
+    (0..config.num_hidden_layers)
+        .flat_map(|layer| {
+            config.linears().into_iter().map(move |linear| LoraModule {
+                path: format!("model.layers.{layer}.{}", linear.path),
+                in_features: linear.in_features,
+                out_features: linear.out_features,
+            })
+        })
+        .collect()
+}
+
+impl Lora {
+    /// Lays the adapter of `config` out in `store`.
+    ///
+    /// # Errors
+    ///
+    /// Code `bad-option` for a target module that the model has not; `out-of-memory`.
+    pub fn new(model: &Model, config: LoraConfig, store: &mut Store) -> Result<Self> {
+        const SEGMENT_VALUES: usize = 30 << 20;
+        let modules = lora_modules(&model.config);
+        let targets: Vec<&LoraModule> = config.resolve(&modules)?;
+        let rank = pad8(config.r);
+        let mut lengths = vec![0];
+        let mut factors = Vec::new();
+        let mut panels = Vec::new();
+        for (layer, weights) in model.layers.iter().enumerate() {
+            let mut of_layer: [Vec<Option<LoraPanel>>; 4] = Default::default();
+            for (group, panels) in weights.groups.iter().zip(&mut of_layer) {
+                for stacked in group {
+                    if *lengths.last().expect("there is a segment") > SEGMENT_VALUES {
+                        lengths.push(0);
+                    }
+                    let segment = lengths.len() - 1;
+                    let place = |module: usize| layer * 7 + module;
+                    let adapted =
+                        |module: usize| targets.iter().any(|target| **target == modules[place(module)]);
+                    let panel = panel(&model.sizes, stacked, rank, segment, &mut lengths[segment], adapted);
+                    if let Some(panel) = &panel {
+                        factors.extend(panel_factors(&model.sizes, stacked, panel).map(
+                            |(module, a_first, b_first)| LoraFactor {
+                                module: modules[place(module)].clone(),
+                                segment,
+                                a_first,
+                                a_stride: model.sizes.linears()[module].0,
+                                b_first,
+                            },
+                        ));
+                    }
+                    panels.push(panel);
+                }
+            }
+            panels.push(of_layer);
+        }
+        let segments = lengths
+            .into_iter()
+            .map(|len| {
+                Ok(Segment {
+                    len,
+                    param: store.keep(Class::Adapter, "lora", len)?,
+                    grad: store.keep(Class::Optimizer, "lora gradient", len)?,
+                    m: store.keep(Class::Optimizer, "adam m", len)?,
+                    v: store.keep(Class::Optimizer, "adam v", len)?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Lora { config, segments, panels, factors, rank })
+    }
+
+    /// The padded rank R.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// The adapted modules, in the model's order.
+    pub fn factors(&self) -> &[LoraFactor] {
+        &self.factors
+    }
+
+    /// Puts a module's factors into the host's copy of its segment.
+    pub fn put(&self, factor: &LoraFactor, weights: &LoraWeights, segment: &mut [f32]) {
+        let LoraModule { in_features, out_features, .. } = factor.module;
+        let r = self.config.r;
+        for (row, values) in weights.a.chunks(in_features).enumerate() {
+            segment[factor.a_first + row * factor.a_stride..][..in_features].copy_from_slice(values);
+        }
+        for row in 0..out_features {
+            segment[factor.b_first + row * self.rank..][..r].copy_from_slice(&weights.b[row * r..][..r]);
+        }
+    }
+
+    /// A module's factors from the host's copy of its segment.
+    pub fn take(&self, factor: &LoraFactor, segment: &[f32]) -> LoraWeights {
+        let LoraModule { in_features, out_features, .. } = factor.module;
+        let r = self.config.r;
+        let a_row = |row: usize| &segment[factor.a_first + row * factor.a_stride..][..in_features];
+        let b_row = |row: usize| &segment[factor.b_first + row * self.rank..][..r];
+        LoraWeights {
+            a: (0..r).flat_map(a_row).copied().collect(),
+            b: (0..out_features).flat_map(b_row).copied().collect(),
+        }
+    }
+
+    /// The factors' part of a segment's tensor: all A of a panel.
+    pub fn a(panel: &LoraPanel, segment: Tensor) -> Tensor {
+        segment.slice(panel.a_first as u64 * 4, panel.a_len as u64 * 4)
+    }
+
+    /// The factors' part of a segment's tensor: all B of a panel.
+    pub fn b(panel: &LoraPanel, segment: Tensor) -> Tensor {
+        segment.slice(panel.b_first as u64 * 4, panel.b_len as u64 * 4)
+    }
+}
+
+/// Places the factors of a stacked product at the end of a segment; `None` where LoRA adapts none.
+fn panel(
+    sizes: &Sizes,
+    stacked: &Stacked,
+    rank: usize,
+    segment: usize,
+    end: &mut usize,
+    adapted: impl Fn(usize) -> bool,
+) -> Option<LoraPanel> {
+    let depth = sizes.linears()[stacked.modules[0]].0;
+    let mut panel = LoraPanel {
+        segment,
+        a_first: *end,
+        a_len: 0,
+        b_first: 0,
+        b_len: 0,
+        modules: 0,
+        section_end: [u32::MAX; 4],
+        t_offset: [NONE; 4],
+        b_base: [0; 4],
+    };
+    let mut cols = 0;
+    for (section, &module) in stacked.modules.iter().enumerate() {
+        let width = sizes.linears()[module].1;
+        cols += width;
+        panel.section_end[section] = cols as u32;
+        if adapted(module) {
+            panel.t_offset[section] = (panel.modules * rank) as u32;
+            panel.b_base[section] = panel.b_len as u32;
+            panel.modules += 1;
+            panel.b_len += width * rank;
+        }
+    }
+    if panel.modules == 0 {
+        return None;
+    }
+    panel.a_len = panel.modules * rank * depth;
+    panel.b_first = (panel.a_first + panel.a_len).next_multiple_of(STEP);
+    *end = (panel.b_first + panel.b_len).next_multiple_of(STEP);
+    Some(panel)
+}
+
+/// The adapted modules of a panel with the places of their A and B.
+fn panel_factors<'a>(
+    sizes: &'a Sizes,
+    stacked: &'a Stacked,
+    panel: &'a LoraPanel,
+) -> impl Iterator<Item = (usize, usize, usize)> + 'a {
+    let depth = sizes.linears()[stacked.modules[0]].0;
+    stacked.modules.iter().enumerate().filter(|(section, _)| panel.t_offset[*section] != NONE).map(
+        move |(section, &module)| {
+            let a_first = panel.a_first + panel.t_offset[section] as usize * depth;
+            (module, a_first, panel.b_first + panel.b_base[section] as usize)
+        },
+    )
+}

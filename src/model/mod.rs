@@ -1,0 +1,15 @@
+//! The decoder: its configuration, its weights on the GPU, its forward and backward passes.
+
+mod config;
+mod decoder;
+mod layout;
+mod load;
+mod lora;
+pub mod loss;
+
+pub use config::{Linear, ModelConfig, RopeScaling};
+pub use decoder::{Backward, Decoder, Keys, LayerActivations, Rows};
+pub use layout::{GROUPS, Sizes};
+pub use load::{LoadOptions, LoadProgress, Model, Slab, Stacked, padded_codes};
+pub use lora::{Lora, LoraFactor, Segment, lora_modules};
+pub use loss::{LossInputs, LossPlan};

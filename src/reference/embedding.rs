@@ -1,0 +1,33 @@
+//! Twin of [`crate::kernels::embedding`].
+
+use num_traits::Float;
+
+use crate::kernels::embedding::Params;
+
+/// Writes the rows of `out` [rows, stride] whose id lies in the slab `table` [n_ids, stride].
+pub fn forward<F: Float>(params: &Params, ids: &[u32], table: &[F], out: &mut [F]) {
+    let stride = params.stride as usize;
+    let slab = params.first_id..params.first_id + params.n_ids;
+    for (&id, out) in ids.iter().zip(out.chunks_exact_mut(stride)) {
+        if slab.contains(&id) {
+            let row = (id - params.first_id) as usize;
+            out.copy_from_slice(&table[row * stride..][..stride]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_slabs_make_one_table() {
+        let table: Vec<f64> = (0..5 * 4).map(f64::from).collect();
+        let ids = [4, 0, 2, 1, 9];
+        let mut out = vec![-1.0; 5 * 4];
+        forward(&Params { rows: 5, stride: 4, first_id: 0, n_ids: 2 }, &ids, &table[..8], &mut out);
+        forward(&Params { rows: 5, stride: 4, first_id: 2, n_ids: 3 }, &ids, &table[8..], &mut out);
+        let firsts: Vec<f64> = out.iter().step_by(4).copied().collect();
+        assert_eq!(firsts, [16.0, 0.0, 8.0, 4.0, -1.0]);
+    }
+}

@@ -1,0 +1,18 @@
+//! A plain twin of each kernel, generic over f32 and f64: what the WGSL must compute.
+
+#![allow(clippy::needless_range_loop, reason = "the loops read like the equations")]
+
+pub mod adamw;
+pub mod attention;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod embedding;
+pub mod finite_difference;
+pub mod grad_norm;
+pub mod kv_append;
+pub mod linear;
+pub mod lora_grad;
+pub mod rms_norm;
+pub mod rope;
+pub mod rows;
+pub mod swiglu;

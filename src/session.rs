@@ -1,0 +1,407 @@
+//! The whole job on one GPU: load a model, import rows, train, evaluate, generate, save.
+//!
+//! Both faces of the engine, `api` in a browser and `examples/train.rs` natively, are thin over this.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use web_time::Instant;
+
+use crate::adapter::{LoraConfig, LoraModule, LoraRng, LoraWeights, init_lora, load_peft, save_peft};
+use crate::bail;
+use crate::data::dataset;
+use crate::data::encode::Encoder;
+use crate::data::example::Message;
+use crate::data::store::{DatasetReport, RowStore};
+use crate::data::tokenizer::Tokenizer;
+use crate::error::{Code, Context, Error, Result};
+use crate::files::Files;
+use crate::format::read_small;
+use crate::generate::{Generator, Sampler, SamplingOptions, Stop};
+use crate::gpu::{Adapter, AdapterSummary, Class, Counters, Gpu, Store};
+use crate::kernels::linear::Tile;
+use crate::model::{LoadOptions, LoadProgress, Lora, Model, lora_modules};
+use crate::train::options::{QuantizationOptions, TrainOptions};
+use crate::train::{EvalLog, GpuBytes, StepLog, Trainer, TrainerSetup};
+
+/// What was loaded.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelInfo {
+    pub model_type: String,
+    /// Values of all weights.
+    pub parameters: u64,
+    /// Values of the decoder's linear layers where they are quantised, otherwise 0.
+    pub quantized_parameters: u64,
+    pub weight_bytes: u64,
+    /// Codes and scales; 0 where nothing is quantised.
+    pub bits_per_quantized_parameter: f64,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    /// Positions the model takes.
+    pub context: usize,
+}
+
+/// What a run will take.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    pub total_steps: u32,
+    /// Every byte on the GPU once the run is prepared, weights included.
+    pub peak_gpu_bytes: u64,
+    pub gpu_bytes: GpuBytes,
+    /// Whether backward computes activations again.
+    pub checkpointing: bool,
+    /// The most tokens of a micro-batch.
+    pub tokens_per_step_max: usize,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Generated {
+    pub text: String,
+    pub tokens: usize,
+    pub tokens_per_second: f64,
+    pub stop: Stop,
+}
+
+/// How a run is set up.
+#[derive(Default)]
+pub struct PrepareOptions<'a> {
+    /// The `lora` part of the config, or null.
+    pub lora: Value,
+    /// The `train` part of the config, or null.
+    pub train: Value,
+    pub dataset: &'a str,
+    pub eval_dataset: Option<&'a str>,
+}
+
+/// One GPU with at most one model and one run on it. Rows of datasets lie in `R`.
+pub struct Session<R> {
+    gpu: Gpu,
+    pub rows: R,
+    loaded: Option<Loaded>,
+    trainer: Option<Trainer>,
+}
+
+struct Loaded {
+    model: Model,
+    tokenizer: Tokenizer,
+    store: Store,
+    /// Tokens that end an answer.
+    stop_ids: Vec<u32>,
+    generator: Option<Generator>,
+    /// Where the store's tensors of the model end, and those of the run.
+    marks: [usize; 2],
+}
+
+impl<R: RowStore> Session<R> {
+    /// Opens the machine's GPU. Code `webgpu-unavailable` where there is none.
+    pub async fn open(rows: R) -> Result<Self> {
+        let gpu = Gpu::open(&Adapter::request().await?).await?;
+        Ok(Session { gpu, rows, loaded: None, trainer: None })
+    }
+
+    pub fn adapter(&self) -> &AdapterSummary {
+        self.gpu.summary()
+    }
+
+    pub fn counters(&self) -> &Counters {
+        self.gpu.counters()
+    }
+
+    fn tile(&self) -> Tile {
+        if self.gpu.summary().is_software { Tile::Direct } else { Tile::Shared }
+    }
+
+    /// Loads a model from its Hugging Face folder, quantising as it streams in.
+    ///
+    /// # Errors
+    ///
+    /// `unsupported-model` before any weight is read; `bad-model` naming file and tensor.
+    pub async fn load_model(
+        &mut self,
+        files: &impl Files,
+        quantization: &Value,
+        on_progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<ModelInfo> {
+        self.trainer = None;
+        self.loaded = None;
+        let quantization = QuantizationOptions::from_json(quantization)?;
+        let config = Model::config(files).await?;
+        let tokenizer = Tokenizer::load(files).await?;
+        if tokenizer.vocab_size() > config.vocab_size {
+            bail!(
+                BadModel,
+                "tokenizer.json has {} tokens, but config.json says vocab_size {}",
+                tokenizer.vocab_size(),
+                config.vocab_size
+            );
+        }
+        let mut stop_ids = config.eos_token_ids.clone();
+        stop_ids.extend(tokenizer.eos_token_id());
+        stop_ids.extend(generation_eos(files).await?);
+
+        let mut store = Store::new(&self.gpu);
+        let options = LoadOptions {
+            load_in_4bit: quantization.load_in_4bit,
+            double_quant: quantization.bnb_4bit_use_double_quant,
+        };
+        let model = Model::load(files, config, options, &mut store, on_progress).await?;
+        self.gpu.check()?;
+
+        let quantized = if quantization.load_in_4bit { model.linear_parameters() } else { 0 };
+        let bits = 8.0 * model.linear_bytes as f64;
+        let info = ModelInfo {
+            model_type: model.config.model_type.clone(),
+            parameters: model.parameters() as u64,
+            quantized_parameters: quantized as u64,
+            weight_bytes: store.bytes(Class::Weights),
+            bits_per_quantized_parameter: if quantized == 0 { 0.0 } else { bits / quantized as f64 },
+            vocab_size: model.config.vocab_size,
+            hidden_size: model.config.hidden_size,
+            num_hidden_layers: model.config.num_hidden_layers,
+            context: model.config.max_position_embeddings,
+        };
+        let marks = [store.mark(); 2];
+        self.loaded = Some(Loaded { model, tokenizer, store, stop_ids, generator: None, marks });
+        Ok(info)
+    }
+
+    /// Imports the rows of a JSONL file as dataset `name`, tokenised for the loaded model.
+    pub async fn import_dataset(
+        &mut self,
+        name: &str,
+        files: &impl Files,
+        file: &str,
+        train: &Value,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<DatasetReport> {
+        let Some(loaded) = &self.loaded else { return Err(no_model()) };
+        let options = TrainOptions::from_json(train)?;
+        let encoder = Encoder::new(&loaded.tokenizer, options.encode_options());
+        let info = dataset::import(files, file, &encoder, &self.rows, name, on_progress).await?;
+        Ok(info.report)
+    }
+
+    /// Plans and records a run of the loaded model on an imported dataset. The adapter starts from
+    /// `init_adapter` where one is given; its config then must agree with `lora`.
+    pub async fn prepare<F: Files>(
+        &mut self,
+        options: PrepareOptions<'_>,
+        init_adapter: Option<&F>,
+    ) -> Result<Plan> {
+        let tile = self.tile();
+        self.trainer = None;
+        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
+        loaded.generator = None;
+        loaded.store.truncate(loaded.marks[0]);
+
+        let train = TrainOptions::from_json(&options.train)?;
+        let modules = lora_modules(&loaded.model.config);
+        let (config, weights) = initial_adapter(&options.lora, init_adapter, &modules, train.seed).await?;
+        let info = self.rows.info(options.dataset).await?;
+        let eval_info = match options.eval_dataset {
+            Some(name) => Some((name, self.rows.info(name).await?)),
+            None => None,
+        };
+        let lora = Lora::new(&loaded.model, config, &mut loaded.store)?;
+        let initial = lora
+            .factors()
+            .iter()
+            .map(|factor| weights[&factor.module.path].clone())
+            .collect::<Vec<LoraWeights>>();
+        let setup = TrainerSetup {
+            model: &loaded.model,
+            lora,
+            initial,
+            options: train,
+            dataset: (options.dataset, &info),
+            eval_dataset: eval_info.as_ref().map(|(name, info)| (*name, info)),
+            tile,
+        };
+        let trainer = Trainer::new(&self.gpu, &mut loaded.store, setup).await?;
+        loaded.marks[1] = loaded.store.mark();
+        let peak_gpu_bytes = self.gpu.counters().buffer_bytes();
+        let plan = Plan {
+            total_steps: trainer.total_steps(),
+            peak_gpu_bytes,
+            gpu_bytes: trainer.gpu_bytes(&loaded.store, peak_gpu_bytes),
+            checkpointing: trainer.checkpointing(),
+            tokens_per_step_max: trainer.tokens_max(),
+        };
+        self.trainer = Some(trainer);
+        Ok(plan)
+    }
+
+    fn running(&mut self) -> Result<(&Gpu, &R, &Store, &mut Trainer)> {
+        match (&self.loaded, &mut self.trainer) {
+            (Some(loaded), Some(trainer)) => Ok((&self.gpu, &self.rows, &loaded.store, trainer)),
+            _ => bail!(BadState, "no run was prepared"),
+        }
+    }
+
+    /// The trainer of the prepared run.
+    pub fn trainer(&mut self) -> Result<&mut Trainer> {
+        self.running().map(|(_, _, _, trainer)| trainer)
+    }
+
+    /// One optimiser step; `None` after the last one.
+    pub async fn train_step(&mut self) -> Result<Option<StepLog>> {
+        let (gpu, rows, store, trainer) = self.running()?;
+        trainer.step(gpu, store, rows).await
+    }
+
+    /// The loss on the held-out dataset.
+    pub async fn evaluate(&mut self) -> Result<EvalLog> {
+        let (gpu, rows, store, trainer) = self.running()?;
+        trainer.evaluate(gpu, store, rows).await
+    }
+
+    /// The gradients of the last step, by module path; for tests.
+    pub async fn gradients(&mut self) -> Result<Vec<(String, LoraWeights)>> {
+        let (gpu, _, store, trainer) = self.running()?;
+        trainer.gradients(gpu, store).await
+    }
+
+    /// The files of the adapter as PEFT reads them, by name.
+    pub async fn save(&mut self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let (gpu, _, store, trainer) = self.running()?;
+        let weights = trainer.weights(gpu, store).await?;
+        if let Some((path, _)) =
+            weights.iter().find(|(_, LoraWeights { a, b })| a.iter().chain(b).any(|value| !value.is_finite()))
+        {
+            bail!(NotFinite, "the adapter's weights of {path} are not finite");
+        }
+        save_peft(&trainer.lora().config, None, weights)
+    }
+
+    /// Answers a chat. `on_text` hears each piece of text and returns whether to go on.
+    pub async fn generate(
+        &mut self,
+        messages: &Value,
+        options: &Value,
+        on_text: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Generated> {
+        let options = SamplingOptions::from_json(options)?;
+        let tile = self.tile();
+        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
+        let messages = parse_messages(messages)?;
+        let prompt = loaded.tokenizer.prompt_ids(&messages)?;
+        let context = loaded.model.config.max_position_embeddings;
+        if prompt.is_empty() || prompt.len() >= context {
+            bail!(BadData, "the chat has {} tokens; the model takes 1 to {}", prompt.len(), context - 1);
+        }
+        let end = (prompt.len() + options.max_new_tokens).min(context);
+        if loaded.generator.as_ref().is_none_or(|generator| generator.capacity() < end) {
+            loaded.generator = None;
+            loaded.store.truncate(loaded.marks[1]);
+            let capacity = end.next_multiple_of(256).min(context);
+            let lora = self.trainer.as_ref().map(Trainer::lora);
+            let Loaded { store, model, .. } = loaded;
+            let generator = Generator::new(&self.gpu, store, model, lora, tile, capacity).await?;
+            loaded.generator = Some(generator);
+        }
+        let Loaded { store, tokenizer, stop_ids, generator, .. } = loaded;
+        let generator = generator.as_mut().expect("a generator was just made");
+
+        let began = Instant::now();
+        let adapter = options.adapter;
+        let mut sampler = Sampler::new(options);
+        let mut decoder = tokenizer.stream_decoder();
+        let mut text = String::new();
+        let mut tokens = 0;
+        let mut input = prompt;
+        let mut position = 0;
+        let stop = loop {
+            let logits = generator.run(store, &input, position, adapter).await?;
+            if logits.iter().any(|logit| !logit.is_finite()) {
+                bail!(NotFinite, "the logits after token {} are not finite", position + input.len());
+            }
+            position += input.len();
+            let next = sampler.next(&logits);
+            if stop_ids.contains(&next) {
+                break Stop::Eos;
+            }
+            tokens += 1;
+            let piece = decoder.push(next)?;
+            text.push_str(&piece);
+            if !piece.is_empty() && !on_text(&piece) {
+                break Stop::Cancelled;
+            }
+            if position >= end - 1 {
+                break Stop::Length;
+            }
+            input = vec![next];
+        };
+        let rest = decoder.finish()?;
+        if !rest.is_empty() {
+            on_text(&rest);
+            text.push_str(&rest);
+        }
+        let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64().max(1e-6);
+        Ok(Generated { text, tokens, tokens_per_second, stop })
+    }
+}
+
+fn no_model() -> Error {
+    Error::new(Code::BadState, "no model was loaded")
+}
+
+fn parse_messages(messages: &Value) -> Result<Vec<Message>> {
+    match messages {
+        Value::Array(messages) if !messages.is_empty() => {
+            messages.iter().map(Message::from_json).collect::<Result<_>>().context("messages")
+        }
+        _ => bail!(BadData, "messages must be a list with at least one message"),
+    }
+}
+
+/// The end tokens that `generation_config.json` names, which chat models often have more of.
+async fn generation_eos(files: &impl Files) -> Result<Vec<u32>> {
+    const FILE: &str = "generation_config.json";
+    let Some(json) = read_small(files, FILE, 1 << 20).await? else { return Ok(Vec::new()) };
+    let config: Value = serde_json::from_slice(&json)
+        .map_err(|error| Error::new(Code::BadModel, format!("{FILE}: {error}")))?;
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    Ok(match &config["eos_token_id"] {
+        Value::Array(ids) => ids.iter().filter_map(id).collect(),
+        value => id(value).into_iter().collect(),
+    })
+}
+
+/// The adapter that a run starts from: that of a folder, or PEFT's default start.
+async fn initial_adapter<F: Files>(
+    lora: &Value,
+    init_adapter: Option<&F>,
+    modules: &[LoraModule],
+    seed: u64,
+) -> Result<(LoraConfig, BTreeMap<String, LoraWeights>)> {
+    let asked = if lora.is_null() { None } else { Some(LoraConfig::from_json(lora)?) };
+    let Some(files) = init_adapter else {
+        let config = asked.unwrap_or_default();
+        let mut rng = LoraRng::new(seed);
+        let weights = config
+            .resolve(modules)?
+            .into_iter()
+            .map(|module| (module.path.clone(), init_lora(module, config.r, &mut rng)))
+            .collect();
+        return Ok((config, weights));
+    };
+    let adapter = load_peft(files, modules).await.context("reading init_adapter")?;
+    let Some(asked) = asked.filter(|_| lora.as_object().is_some_and(|lora| !lora.is_empty())) else {
+        return Ok((adapter.config, adapter.weights));
+    };
+    let found = &adapter.config;
+    for (name, same) in [
+        ("r", asked.r == found.r),
+        ("lora_alpha", asked.lora_alpha == found.lora_alpha),
+        ("use_rslora", asked.use_rslora == found.use_rslora),
+        ("target_modules", asked.resolve(modules)? == found.resolve(modules)?),
+    ] {
+        if !same {
+            bail!(BadOption, "lora.{name} differs from that of init_adapter");
+        }
+    }
+    Ok((asked, adapter.weights))
+}

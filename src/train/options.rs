@@ -1,0 +1,453 @@
+//! The options of a run, under the names and with the defaults that bitsandbytes and TRL give them.
+//!
+//! Defaults are those of `BitsAndBytesConfig` (bitsandbytes 0.50) and `SFTConfig` (TRL 1.16 on
+//! transformers 5.23). They differ in three places: `bnb_4bit_quant_type` is `"nf4"`, the only 4-bit
+//! type here, where bitsandbytes would say `"fp4"`; `gradient_checkpointing` is `"auto"`, which recomputes
+//! only when memory asks for it and changes no number; and `warmup_ratio`, which transformers 5 folded
+//! into a fractional `warmup_steps`, is still understood as transformers 4 did.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::bail;
+use crate::data::batches::BatchOptions;
+use crate::data::encode::EncodeOptions;
+use crate::error::{Code, Error, Result};
+
+/// The whole config of a run: `{quantization, lora, train, init_adapter}`, each part optional.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunConfig {
+    pub quantization: QuantizationOptions,
+    /// The `lora` part as it was written: an object, or null where the config is silent.
+    pub lora: Value,
+    pub train: TrainOptions,
+    /// A folder with a PEFT adapter to start from.
+    pub init_adapter: Option<String>,
+}
+
+impl RunConfig {
+    /// Reads a config. Errors of code `bad-option` name the option with its part, e.g. `train.max_steps`.
+    pub fn from_json(value: &Value) -> Result<Self> {
+        let mut part = Part::new("config", value)?;
+        let quantization = QuantizationOptions::from_json(&part.take("quantization", Value::Null)?)?;
+        let lora: Value = part.take("lora", Value::Null)?;
+        if !lora.is_object() && !lora.is_null() {
+            bail!(BadOption, "lora must be an object, but is {lora}");
+        }
+        let train = TrainOptions::from_json(&part.take("train", Value::Null)?)?;
+        let init_adapter = part.take("init_adapter", None)?;
+        part.finish()?;
+        Ok(RunConfig { quantization, lora, train, init_adapter })
+    }
+}
+
+/// How the base model's linear layers are held.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QuantizationOptions {
+    /// Quantise the decoder's linear layers to NF4; otherwise they stay as the file has them. False where
+    /// the config is silent, as in bitsandbytes.
+    pub load_in_4bit: bool,
+    /// Quantise the block scales themselves to 8 bits.
+    pub bnb_4bit_use_double_quant: bool,
+}
+
+impl QuantizationOptions {
+    /// Reads the `quantization` part; null is an empty part.
+    pub fn from_json(value: &Value) -> Result<Self> {
+        let mut part = Part::new("quantization", value)?;
+        let load_in_4bit = part.take("load_in_4bit", false)?;
+        let quant_type: String = part.take("bnb_4bit_quant_type", "nf4".to_string())?;
+        let bnb_4bit_use_double_quant = part.take("bnb_4bit_use_double_quant", false)?;
+        part.finish()?;
+        let unused = quant_type == "fp4" && !load_in_4bit;
+        if quant_type != "nf4" && !unused {
+            bail!(
+                BadOption,
+                "quantization.bnb_4bit_quant_type is {quant_type:?}, but only \"nf4\" is supported"
+            );
+        }
+        Ok(QuantizationOptions { load_in_4bit, bnb_4bit_use_double_quant })
+    }
+}
+
+/// How the learning rate moves over the run; see [`crate::train::schedule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LrSchedulerType {
+    Linear,
+    Cosine,
+    Constant,
+    ConstantWithWarmup,
+}
+
+/// Whether backward runs each layer's forward again instead of keeping its activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GradientCheckpointing {
+    On,
+    Off,
+    /// On only where the activations would not fit.
+    Auto,
+}
+
+/// The `train` part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainOptions {
+    pub learning_rate: f64,
+    /// Optimiser steps; `None` (written −1) means `num_train_epochs` decides.
+    pub max_steps: Option<u32>,
+    pub num_train_epochs: f64,
+    pub per_device_train_batch_size: u32,
+    pub gradient_accumulation_steps: u32,
+    /// Tokens a row keeps; `None` (written null) means that rows are never cut.
+    pub max_length: Option<u32>,
+    pub assistant_only_loss: bool,
+    /// `None` means true for rows with prompt and completion, false for the others.
+    pub completion_only_loss: Option<bool>,
+    /// Steps, or a share of all steps where it is below 1.
+    pub warmup_steps: f64,
+    /// A share of all steps, used where `warmup_steps` is 0.
+    pub warmup_ratio: f64,
+    pub lr_scheduler_type: LrSchedulerType,
+    pub weight_decay: f64,
+    /// 0 turns clipping off.
+    pub max_grad_norm: f64,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_epsilon: f64,
+    pub seed: u64,
+    pub shuffle_dataset: bool,
+    /// Steps, or a share of all steps where it is below 1; see [`every_steps`].
+    pub logging_steps: f64,
+    /// Like `logging_steps`; `None` means no evaluation during the run.
+    pub eval_steps: Option<f64>,
+    pub gradient_checkpointing: GradientCheckpointing,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        TrainOptions {
+            learning_rate: 2e-5,
+            max_steps: None,
+            num_train_epochs: 3.0,
+            per_device_train_batch_size: 8,
+            gradient_accumulation_steps: 1,
+            max_length: Some(1024),
+            assistant_only_loss: false,
+            completion_only_loss: None,
+            warmup_steps: 0.0,
+            warmup_ratio: 0.0,
+            lr_scheduler_type: LrSchedulerType::Linear,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            seed: 42,
+            shuffle_dataset: false,
+            logging_steps: 10.0,
+            eval_steps: None,
+            gradient_checkpointing: GradientCheckpointing::Auto,
+        }
+    }
+}
+
+impl TrainOptions {
+    /// Reads the `train` part; null is an empty part. Errors of code `bad-option` name the option.
+    pub fn from_json(value: &Value) -> Result<Self> {
+        let default = TrainOptions::default();
+        let mut part = Part::new("train", value)?;
+        let options = TrainOptions {
+            learning_rate: part.take("learning_rate", default.learning_rate)?,
+            max_steps: match part.take("max_steps", -1i64)? {
+                -1 => None,
+                steps => Some(u32::try_from(steps).map_err(|_| {
+                    Error::new(
+                        Code::BadOption,
+                        format!("train.max_steps is {steps}, but must be -1 or at least 1"),
+                    )
+                })?),
+            },
+            num_train_epochs: part.take("num_train_epochs", default.num_train_epochs)?,
+            per_device_train_batch_size: part
+                .take("per_device_train_batch_size", default.per_device_train_batch_size)?,
+            gradient_accumulation_steps: part
+                .take("gradient_accumulation_steps", default.gradient_accumulation_steps)?,
+            max_length: part.take("max_length", default.max_length)?,
+            assistant_only_loss: part.take("assistant_only_loss", default.assistant_only_loss)?,
+            completion_only_loss: part.take("completion_only_loss", default.completion_only_loss)?,
+            warmup_steps: part.take("warmup_steps", default.warmup_steps)?,
+            warmup_ratio: part.take("warmup_ratio", default.warmup_ratio)?,
+            lr_scheduler_type: part.take("lr_scheduler_type", default.lr_scheduler_type)?,
+            weight_decay: part.take("weight_decay", default.weight_decay)?,
+            max_grad_norm: part.take("max_grad_norm", default.max_grad_norm)?,
+            adam_beta1: part.take("adam_beta1", default.adam_beta1)?,
+            adam_beta2: part.take("adam_beta2", default.adam_beta2)?,
+            adam_epsilon: part.take("adam_epsilon", default.adam_epsilon)?,
+            seed: part.take("seed", default.seed)?,
+            shuffle_dataset: part.take("shuffle_dataset", default.shuffle_dataset)?,
+            logging_steps: part.take("logging_steps", default.logging_steps)?,
+            eval_steps: part.take("eval_steps", default.eval_steps)?,
+            gradient_checkpointing: match part.take("gradient_checkpointing", Value::from("auto"))? {
+                Value::Bool(true) => GradientCheckpointing::On,
+                Value::Bool(false) => GradientCheckpointing::Off,
+                Value::String(text) if text == "auto" => GradientCheckpointing::Auto,
+                other => bail!(
+                    BadOption,
+                    "train.gradient_checkpointing is {other}, but must be true, false or \"auto\""
+                ),
+            },
+        };
+        part.finish()?;
+        options.check()?;
+        Ok(options)
+    }
+
+    /// What of these options decides the tokens and the loss mask of a row.
+    pub fn encode_options(&self) -> EncodeOptions {
+        EncodeOptions {
+            assistant_only_loss: self.assistant_only_loss,
+            completion_only_loss: self.completion_only_loss,
+            max_length: self.max_length,
+        }
+    }
+
+    /// What of these options decides which rows each step takes.
+    pub fn batch_options(&self) -> BatchOptions {
+        BatchOptions {
+            batch_size: self.per_device_train_batch_size,
+            accumulation: self.gradient_accumulation_steps,
+            max_steps: self.max_steps,
+            num_train_epochs: self.num_train_epochs,
+            shuffle_seed: self.shuffle_dataset.then_some(self.seed),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let ranges = [
+            ("learning_rate", self.learning_rate, self.learning_rate >= 0.0, "at least 0"),
+            ("num_train_epochs", self.num_train_epochs, self.num_train_epochs > 0.0, "above 0"),
+            ("warmup_steps", self.warmup_steps, self.warmup_steps >= 0.0, "at least 0"),
+            ("warmup_ratio", self.warmup_ratio, (0.0..=1.0).contains(&self.warmup_ratio), "between 0 and 1"),
+            ("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "at least 0"),
+            ("max_grad_norm", self.max_grad_norm, self.max_grad_norm >= 0.0, "at least 0"),
+            ("adam_beta1", self.adam_beta1, (0.0..1.0).contains(&self.adam_beta1), "at least 0 and below 1"),
+            ("adam_beta2", self.adam_beta2, (0.0..1.0).contains(&self.adam_beta2), "at least 0 and below 1"),
+            ("adam_epsilon", self.adam_epsilon, self.adam_epsilon >= 0.0, "at least 0"),
+            ("logging_steps", self.logging_steps, self.logging_steps > 0.0, "above 0"),
+            (
+                "eval_steps",
+                self.eval_steps.unwrap_or(1.0),
+                self.eval_steps.is_none_or(|s| s > 0.0),
+                "above 0",
+            ),
+        ];
+        for (option, value, in_range, range) in ranges {
+            if !value.is_finite() || !in_range {
+                bail!(BadOption, "train.{option} is {value}, but must be {range}");
+            }
+        }
+        for (option, steps) in
+            [("logging_steps", self.logging_steps), ("eval_steps", self.eval_steps.unwrap_or(1.0))]
+        {
+            if steps > 1.0 && steps.fract() != 0.0 {
+                bail!(BadOption, "train.{option} is {steps}, but above 1 it must be a whole number");
+            }
+        }
+        for (option, value, least) in [
+            ("max_steps", self.max_steps, 1),
+            ("per_device_train_batch_size", Some(self.per_device_train_batch_size), 1),
+            ("gradient_accumulation_steps", Some(self.gradient_accumulation_steps), 1),
+            // The first token of a row is never a target, so a row of one token has nothing to learn.
+            ("max_length", self.max_length, 2),
+        ] {
+            if let Some(value) = value.filter(|value| *value < least) {
+                bail!(BadOption, "train.{option} is {value}, but must be at least {least}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The whole number of steps that `logging_steps` or `eval_steps` stands for in a run of `total_steps`:
+/// below 1 it is a share of the run, rounded up.
+pub fn every_steps(steps: f64, total_steps: u32) -> u32 {
+    if steps < 1.0 { (steps * f64::from(total_steps)).ceil() as u32 } else { steps as u32 }
+}
+
+/// One part of the config, whose options are taken out one by one; whatever is left over is unknown.
+struct Part {
+    name: &'static str,
+    values: Map<String, Value>,
+    known: Vec<&'static str>,
+}
+
+impl Part {
+    fn new(name: &'static str, value: &Value) -> Result<Self> {
+        let values = match value {
+            Value::Null => Map::new(),
+            Value::Object(values) => values.clone(),
+            other => bail!(BadOption, "{name} must be an object, but is {other}"),
+        };
+        Ok(Part { name, values, known: Vec::new() })
+    }
+
+    /// The option as people write it: with its part, but for the parts themselves.
+    fn path(&self, option: &str) -> String {
+        if self.name == "config" { option.to_string() } else { format!("{}.{option}", self.name) }
+    }
+
+    fn take<T: DeserializeOwned>(&mut self, option: &'static str, default: T) -> Result<T> {
+        self.known.push(option);
+        match self.values.remove(option) {
+            None => Ok(default),
+            Some(value) => serde_json::from_value(value.clone()).map_err(|cause| {
+                Error::new(Code::BadOption, format!("{} is {value}: {cause}", self.path(option)))
+            }),
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        let Some(unknown) = self.values.keys().next() else { return Ok(()) };
+        let nearest = self.known.iter().min_by_key(|option| edit_distance(option, unknown));
+        let hint = match nearest {
+            Some(option) if edit_distance(option, unknown) <= option.len().div_ceil(3) => {
+                format!("; did you mean {}?", self.path(option))
+            }
+            _ => String::new(),
+        };
+        bail!(BadOption, "{} is not an option{hint}", self.path(unknown));
+    }
+}
+
+/// Levenshtein's distance in bytes.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn silent_options_have_the_defaults_of_trl() {
+        let silent = RunConfig::from_json(&json!({})).unwrap();
+        assert_eq!(silent, RunConfig::default());
+        assert_eq!(
+            silent,
+            RunConfig::from_json(&json!({"train": {}, "quantization": null, "lora": null})).unwrap()
+        );
+        // As dataclasses.fields(trl.SFTConfig) gives them in TRL 1.16.0.
+        let train = silent.train;
+        assert_eq!(train.learning_rate, 2e-5);
+        assert_eq!((train.max_steps, train.num_train_epochs), (None, 3.0));
+        assert_eq!((train.per_device_train_batch_size, train.gradient_accumulation_steps), (8, 1));
+        assert_eq!(
+            (train.max_length, train.assistant_only_loss, train.completion_only_loss),
+            (Some(1024), false, None)
+        );
+        assert_eq!((train.weight_decay, train.max_grad_norm), (0.0, 1.0));
+        assert_eq!((train.adam_beta1, train.adam_beta2, train.adam_epsilon), (0.9, 0.999, 1e-8));
+        assert_eq!(
+            (train.seed, train.shuffle_dataset, train.logging_steps, train.eval_steps),
+            (42, false, 10.0, None)
+        );
+        assert_eq!(train.gradient_checkpointing, GradientCheckpointing::Auto);
+        assert!(!silent.quantization.load_in_4bit && !silent.quantization.bnb_4bit_use_double_quant);
+    }
+
+    #[test]
+    fn options_are_read() {
+        let config = RunConfig::from_json(&json!({
+            "quantization": {"load_in_4bit": true, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": true},
+            "lora": {"r": 4},
+            "train": {"max_steps": 7, "learning_rate": 1, "max_length": null, "completion_only_loss": false,
+                      "gradient_checkpointing": true, "eval_steps": 0.25, "lr_scheduler_type": "constant_with_warmup"},
+            "init_adapter": "adapter",
+        }))
+        .unwrap();
+        assert!(config.quantization.load_in_4bit && config.quantization.bnb_4bit_use_double_quant);
+        assert_eq!(config.lora, json!({"r": 4}));
+        assert_eq!(
+            (config.train.max_steps, config.train.learning_rate, config.train.max_length),
+            (Some(7), 1.0, None)
+        );
+        assert_eq!(config.train.completion_only_loss, Some(false));
+        assert_eq!(config.train.gradient_checkpointing, GradientCheckpointing::On);
+        assert_eq!(config.init_adapter.as_deref(), Some("adapter"));
+        assert_eq!((every_steps(0.25, 10), every_steps(10.0, 5)), (3, 10));
+    }
+
+    #[test]
+    fn a_wrong_option_is_named() {
+        for (config, expected) in [
+            (
+                json!({"train": {"learning_rat": 1}}),
+                "train.learning_rat is not an option; did you mean train.learning_rate?",
+            ),
+            (json!({"train": {"zzz": 1}}), "train.zzz is not an option"),
+            (json!({"trian": {}}), "trian is not an option; did you mean train?"),
+            (
+                json!({"quantization": {"load_in_8bit": true}}),
+                "quantization.load_in_8bit is not an option; did you mean quantization.load_in_4bit?",
+            ),
+            (
+                json!({"quantization": {"load_in_4bit": true, "bnb_4bit_quant_type": "fp4"}}),
+                "quantization.bnb_4bit_quant_type is \"fp4\"",
+            ),
+            (json!({"train": {"learning_rate": "fast"}}), "train.learning_rate is \"fast\": invalid type"),
+            (json!({"train": {"learning_rate": -1}}), "train.learning_rate is -1, but must be at least 0"),
+            (json!({"train": {"max_steps": 0}}), "train.max_steps is 0, but must be at least 1"),
+            (json!({"train": {"max_steps": -2}}), "train.max_steps is -2, but must be -1 or at least 1"),
+            (json!({"train": {"max_steps": 1.5}}), "train.max_steps is 1.5: invalid type"),
+            (json!({"train": {"num_train_epochs": 0}}), "train.num_train_epochs is 0, but must be above 0"),
+            (
+                json!({"train": {"per_device_train_batch_size": 0}}),
+                "train.per_device_train_batch_size is 0, but must be at least 1",
+            ),
+            (
+                json!({"train": {"gradient_accumulation_steps": -1}}),
+                "train.gradient_accumulation_steps is -1: invalid value",
+            ),
+            (json!({"train": {"max_length": 1}}), "train.max_length is 1, but must be at least 2"),
+            (
+                json!({"train": {"adam_beta1": 1}}),
+                "train.adam_beta1 is 1, but must be at least 0 and below 1",
+            ),
+            (json!({"train": {"warmup_ratio": 2}}), "train.warmup_ratio is 2, but must be between 0 and 1"),
+            (json!({"train": {"logging_steps": 0}}), "train.logging_steps is 0, but must be above 0"),
+            (
+                json!({"train": {"eval_steps": 2.5}}),
+                "train.eval_steps is 2.5, but above 1 it must be a whole number",
+            ),
+            (
+                json!({"train": {"lr_scheduler_type": "polynomial"}}),
+                "train.lr_scheduler_type is \"polynomial\": unknown variant",
+            ),
+            (
+                json!({"train": {"gradient_checkpointing": "yes"}}),
+                "train.gradient_checkpointing is \"yes\", but must be true, false or \"auto\"",
+            ),
+            (json!({"train": {"seed": -1}}), "train.seed is -1: invalid value"),
+            (json!({"train": {"shuffle_dataset": null}}), "train.shuffle_dataset is null: invalid type"),
+            (json!({"train": 3}), "train must be an object, but is 3"),
+            (json!({"lora": []}), "lora must be an object, but is []"),
+            (json!([]), "config must be an object, but is []"),
+        ] {
+            let error = RunConfig::from_json(&config).unwrap_err();
+            assert_eq!(error.code, Code::BadOption, "{config}");
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
+    }
+}

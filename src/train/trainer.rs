@@ -1,0 +1,636 @@
+//! The optimiser step: recorded once for every size a micro-batch may have, then replayed.
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+use web_time::Instant;
+
+use super::batch::FlatBatch;
+use super::options::{GradientCheckpointing, TrainOptions, every_steps};
+use super::schedule::Schedule;
+use crate::adapter::LoraWeights;
+use crate::bail;
+use crate::data::batches::BatchPlan;
+use crate::data::encode::Encoded;
+use crate::data::store::{DatasetInfo, RowStore};
+use crate::error::Result;
+use crate::gpu::{
+    Class, Gpu, MemoryPlan, ProgramId, Readback, ReadbackRing, Recorder, Store, Tensor, Workspace,
+};
+use crate::kernels::linear::Tile;
+use crate::kernels::{adamw, grad_norm};
+use crate::model::{
+    Backward, Decoder, Keys, Lora, LoraFactor, LossInputs, LossPlan, Model, Rows, Segment, loss,
+};
+
+/// The GPU bytes of a run up to which activations are kept rather than computed again.
+const KEEP_ACTIVATIONS_BYTES: u64 = 1 << 30;
+/// Sizes that a micro-batch is rounded up to, so that short ones cost less.
+const SIZES: usize = 16;
+/// Steps whose results are on their way while the next one is prepared.
+const IN_FLIGHT: usize = 2;
+/// The report of a step: the loss sum at 0, what [`grad_norm`] says at 64.
+const REPORT_VALUES: usize = 128;
+const REPORT_STATS: usize = 64;
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepLog {
+    /// Counted from one.
+    pub step: u32,
+    pub total_steps: u32,
+    /// Epochs done after this step.
+    pub epoch: f64,
+    /// Mean over all labelled tokens of the step.
+    pub loss: f64,
+    /// Global L2 norm of the gradient before clipping.
+    pub grad_norm: f64,
+    pub learning_rate: f64,
+    /// All tokens but padding, since the start of the run.
+    pub num_tokens: u64,
+    pub tokens_per_second: f64,
+    pub step_millis: f64,
+    pub remaining_seconds: f64,
+    pub peak_gpu_bytes: u64,
+    /// Whether `eval_steps` asks for an evaluation now; the next step waits until then.
+    pub eval_due: bool,
+}
+
+/// Loss on held-out rows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EvalLog {
+    /// Optimiser steps done.
+    pub step: u32,
+    /// Mean over all labelled tokens.
+    pub eval_loss: f64,
+    pub tokens: u64,
+    pub rows: u64,
+}
+
+/// GPU bytes of a run, by what they are for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GpuBytes {
+    pub weights: u64,
+    pub adapter: u64,
+    pub optimizer: u64,
+    pub activations: u64,
+    pub other: u64,
+}
+
+/// What a trainer is made from.
+pub struct TrainerSetup<'a> {
+    pub model: &'a Model,
+    pub lora: Lora,
+    /// The adapter to start from, by module in the order of [`Lora::factors`].
+    pub initial: Vec<LoraWeights>,
+    pub options: TrainOptions,
+    pub dataset: (&'a str, &'a DatasetInfo),
+    pub eval_dataset: Option<(&'a str, &'a DatasetInfo)>,
+    pub tile: Tile,
+}
+
+/// A run: its adapter, its programs and how far it is.
+pub struct Trainer {
+    options: TrainOptions,
+    lora: Lora,
+    batches: BatchPlan,
+    schedule: Schedule,
+    dataset: String,
+    eval_dataset: Option<(String, u32)>,
+    window: Option<usize>,
+    /// M of each recorded size, largest first.
+    sizes: Vec<usize>,
+    checkpointing: bool,
+    programs: Programs,
+    workspace: Workspace,
+    inputs: Inputs,
+    ring: ReadbackRing,
+    in_flight: usize,
+    /// Steps submitted so far.
+    submitted: u32,
+    num_tokens: u64,
+    pending: VecDeque<Pending>,
+    next_rows: Option<(u32, Vec<Vec<Encoded>>)>,
+    finished_at: Option<Instant>,
+    mean_seconds: f64,
+    /// Steps whose log was returned.
+    reported: u32,
+}
+
+struct Pending {
+    readback: Readback,
+    log: StepLog,
+    tokens: u64,
+    labelled: u64,
+    flops: u64,
+    submitted_at: Instant,
+}
+
+/// The programs of a recording, in the order in which a step runs them.
+#[derive(Clone)]
+struct Programs {
+    begin: ProgramId,
+    begin_eval: ProgramId,
+    forward: ProgramId,
+    loss: Vec<ProgramId>,
+    loss_sum: ProgramId,
+    backward: ProgramId,
+    optimize: ProgramId,
+}
+
+/// The kept tensors that the host fills before a pass.
+struct Inputs {
+    rows: Rows,
+    loss: LossInputs,
+    loss_plan: LossPlan,
+    /// Gains the sum of the losses of all labelled rows.
+    loss_sum: Tensor,
+    dropout_seed: Tensor,
+    hyper: Tensor,
+    report: Tensor,
+    partials: Tensor,
+}
+
+impl Trainer {
+    /// Plans, allocates and records the run.
+    ///
+    /// # Errors
+    ///
+    /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context;
+    /// `out-of-memory`, naming what did not fit.
+    pub async fn new(gpu: &Gpu, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
+        let TrainerSetup { model, lora, initial, options, dataset, eval_dataset, tile } = setup;
+        let infos = [Some(dataset), eval_dataset];
+        let infos = || infos.iter().flatten().map(|(_, info)| *info);
+        let longest = infos().map(|info| info.report.longest as usize).max().unwrap_or(0);
+        if longest > model.config.max_position_embeddings {
+            bail!(
+                BadOption,
+                "train.max_length: the longest row has {longest} tokens, but the model takes {}",
+                model.config.max_position_embeddings
+            );
+        }
+        let batch_size = options.per_device_train_batch_size as usize;
+        let most = |numbers: fn(&DatasetInfo) -> &[u32]| {
+            infos().map(|info| largest_sum(numbers(info), batch_size)).max().unwrap_or(0)
+        };
+        let tokens = most(|info| &info.lengths).next_multiple_of(8);
+        let loss_plan = LossPlan::new(most(|info| &info.targets), model.sizes.vocab);
+        let batches = BatchPlan::new(dataset.1.lengths.len() as u32, options.batch_options())?;
+        let schedule = Schedule::new(&options, batches.total_steps());
+
+        let inputs = Inputs::new(store, model, &lora, tokens, loss_plan, longest)?;
+        let mut sizes: Vec<usize> =
+            (1..=SIZES).rev().map(|i| (tokens * i / SIZES).next_multiple_of(8)).collect();
+        sizes.dedup();
+        let record = |checkpointing: bool, tokens: usize, dropout: f64| {
+            let recording = Recording { model, lora: &lora, tile, inputs: &inputs, options: &options };
+            recording.record(checkpointing, tokens, dropout)
+        };
+        let kept = [Class::Weights, Class::Adapter, Class::Optimizer, Class::Other];
+        let kept: u64 = kept.into_iter().map(|class| store.bytes(class)).sum();
+        let checkpointing = match options.gradient_checkpointing {
+            GradientCheckpointing::On => true,
+            GradientCheckpointing::Off => false,
+            GradientCheckpointing::Auto => {
+                let (recorder, _) = record(false, tokens, lora.config.lora_dropout);
+                kept + MemoryPlan::new(&recorder).bytes() > KEEP_ACTIVATIONS_BYTES
+            }
+        };
+        // Evaluation is the same recording with dropout at zero.
+        let chances =
+            if lora.config.lora_dropout > 0.0 { vec![lora.config.lora_dropout, 0.0] } else { vec![0.0] };
+        let recorded: Vec<(Recorder, Programs)> = chances
+            .iter()
+            .flat_map(|&dropout| sizes.iter().map(move |&size| (size, dropout)))
+            .map(|(size, dropout)| record(checkpointing, size, dropout))
+            .collect();
+        let programs = recorded[0].1.clone();
+        let recorders: Vec<Recorder> = recorded.into_iter().map(|(recorder, _)| recorder).collect();
+        let workspace = Workspace::new(gpu, store, &recorders).await?;
+
+        let (cos, sin) = model.config.rope_table(longest);
+        store.write(inputs.rows.cos, &cos);
+        store.write(inputs.rows.sin, &sin);
+        for (index, segment) in lora.segments.iter().enumerate() {
+            let mut values = vec![0.0f32; segment.len];
+            for (factor, weights) in lora.factors().iter().zip(&initial) {
+                if factor.segment == index {
+                    lora.put(factor, weights, &mut values);
+                }
+            }
+            store.write(segment.param, &values);
+        }
+        gpu.check()?;
+
+        Ok(Trainer {
+            lora,
+            batches,
+            schedule,
+            dataset: dataset.0.to_owned(),
+            eval_dataset: eval_dataset.map(|(name, info)| (name.to_owned(), info.lengths.len() as u32)),
+            window: model.config.sliding_window,
+            sizes,
+            checkpointing,
+            programs,
+            workspace,
+            ring: ReadbackRing::new(gpu, 4 * REPORT_VALUES as u64, IN_FLIGHT),
+            inputs,
+            in_flight: IN_FLIGHT,
+            submitted: 0,
+            num_tokens: 0,
+            pending: VecDeque::new(),
+            next_rows: None,
+            finished_at: None,
+            mean_seconds: 0.0,
+            reported: 0,
+            options,
+        })
+    }
+
+    pub fn total_steps(&self) -> u32 {
+        self.batches.total_steps()
+    }
+
+    pub fn options(&self) -> &TrainOptions {
+        &self.options
+    }
+
+    pub fn lora(&self) -> &Lora {
+        &self.lora
+    }
+
+    /// Whether backward computes each layer's activations again.
+    pub fn checkpointing(&self) -> bool {
+        self.checkpointing
+    }
+
+    /// The most tokens of a micro-batch.
+    pub fn tokens_max(&self) -> usize {
+        self.sizes[0]
+    }
+
+    /// The run's `total` GPU bytes by what they are for; parameters and staging count as other.
+    pub fn gpu_bytes(&self, store: &Store, total: u64) -> GpuBytes {
+        let weights = store.bytes(Class::Weights);
+        let adapter = store.bytes(Class::Adapter);
+        let optimizer = store.bytes(Class::Optimizer);
+        let activations = self.workspace.plan().bytes();
+        let other = total - weights - adapter - optimizer - activations;
+        GpuBytes { weights, adapter, optimizer, activations, other }
+    }
+
+    /// With `false`, each step ends before the next one begins, so that its gradients can be read.
+    pub fn set_pipelined(&mut self, pipelined: bool) {
+        self.in_flight = if pipelined { IN_FLIGHT } else { 1 };
+    }
+
+    /// Does one optimiser step and returns its log, or `None` after the last one.
+    ///
+    /// While this waits for a step, the next one is already with the GPU.
+    ///
+    /// # Errors
+    ///
+    /// `not-finite`, naming the step, when loss or gradient are NaN or infinite: the step then has
+    /// changed nothing. `device-lost`.
+    pub async fn step(&mut self, gpu: &Gpu, store: &Store, rows: &impl RowStore) -> Result<Option<StepLog>> {
+        while self.pending.len() < self.in_flight
+            && self.submitted < self.total_steps()
+            && (self.pending.is_empty() || !self.eval_due(self.submitted))
+        {
+            let micro_batches = self.fetch(rows, self.submitted).await?;
+            self.submit(gpu, store, micro_batches)?;
+            if self.submitted < self.total_steps() {
+                let next = self.fetch(rows, self.submitted).await?;
+                self.next_rows = Some((self.submitted, next));
+            }
+        }
+        match self.pending.pop_front() {
+            Some(pending) => self.finish(gpu, pending).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether an evaluation comes between step `done` and the next.
+    fn eval_due(&self, done: u32) -> bool {
+        let every = self.options.eval_steps.map(|steps| every_steps(steps, self.total_steps()));
+        self.eval_dataset.is_some() && every.is_some_and(|every| done > 0 && done.is_multiple_of(every))
+    }
+
+    async fn fetch(&mut self, rows: &impl RowStore, step: u32) -> Result<Vec<Vec<Encoded>>> {
+        if let Some((of_step, fetched)) = self.next_rows.take()
+            && of_step == step
+        {
+            return Ok(fetched);
+        }
+        let mut micro_batches = Vec::new();
+        for numbers in self.batches.step(step).micro_batches {
+            micro_batches.push(rows.get(&self.dataset, &numbers).await?);
+        }
+        Ok(micro_batches)
+    }
+
+    fn submit(&mut self, gpu: &Gpu, store: &Store, micro_batches: Vec<Vec<Encoded>>) -> Result<()> {
+        let submitted_at = Instant::now();
+        let step = self.submitted;
+        let learning_rate = self.schedule.learning_rate(step);
+        let adam = adamw::Options {
+            adam_beta1: self.options.adam_beta1,
+            adam_beta2: self.options.adam_beta2,
+            adam_epsilon: self.options.adam_epsilon,
+            weight_decay: self.options.weight_decay,
+        };
+        store.write(self.inputs.hyper, &[adamw::Hyper::at_step(&adam, learning_rate, step + 1)]);
+
+        let batches: Vec<FlatBatch> =
+            micro_batches.iter().map(|rows| FlatBatch::new(rows, self.window)).collect();
+        let labelled: usize = batches.iter().map(|batch| batch.index.len()).sum();
+        let tokens: usize = batches.iter().map(|batch| batch.ids.len()).sum();
+        let mut flops = self.workspace.run(&[self.programs.begin], 0);
+        for (number, batch) in batches.into_iter().enumerate() {
+            let seed =
+                self.options.seed as u32 ^ (step * self.options.gradient_accumulation_steps + number as u32);
+            let (size, blocks) = self.write_batch(store, batch, 1.0 / labelled as f32);
+            store.write(self.inputs.dropout_seed, &[seed]);
+            let mut programs = vec![self.programs.forward];
+            programs.extend(&self.programs.loss[..blocks]);
+            programs.extend([self.programs.loss_sum, self.programs.backward]);
+            flops += self.workspace.run(&programs, size);
+        }
+        flops += self.workspace.run(&[self.programs.optimize], 0);
+        let readback = self.ring.start(store, self.inputs.report);
+
+        self.submitted += 1;
+        self.num_tokens += tokens as u64;
+        let log = StepLog {
+            step: step + 1,
+            total_steps: self.total_steps(),
+            epoch: self.batches.step(step).epoch,
+            loss: 0.0,
+            grad_norm: 0.0,
+            learning_rate,
+            num_tokens: self.num_tokens,
+            tokens_per_second: 0.0,
+            step_millis: 0.0,
+            remaining_seconds: 0.0,
+            peak_gpu_bytes: gpu.counters().peak_buffer_bytes(),
+            eval_due: self.eval_due(step + 1),
+        };
+        self.pending.push_back(Pending {
+            readback,
+            log,
+            tokens: tokens as u64,
+            labelled: labelled as u64,
+            flops,
+            submitted_at,
+        });
+        Ok(())
+    }
+
+    /// Writes a micro-batch; returns the index of its size and the loss blocks it needs.
+    fn write_batch(&self, store: &Store, mut batch: FlatBatch, weight: f32) -> (usize, usize) {
+        let size = self.sizes.iter().rposition(|&size| size >= batch.ids.len()).unwrap_or(0);
+        let labelled = batch.index.len();
+        let plan = self.inputs.loss_plan;
+        let blocks = labelled.div_ceil(plan.block);
+        batch.pad(self.sizes[size], blocks * plan.block);
+        let weights: Vec<f32> =
+            (0..blocks * plan.block).map(|i| if i < labelled { weight } else { 0.0 }).collect();
+        let Inputs { rows, loss, .. } = &self.inputs;
+        store.write(rows.ids, &batch.ids);
+        store.write(rows.positions, &batch.positions);
+        store.write(rows.spans, &batch.spans);
+        store.write(rows.last, &batch.last);
+        store.write(loss.index, &batch.index);
+        store.write(loss.targets, &batch.targets);
+        store.write(loss.weight, &weights);
+        (size, blocks)
+    }
+
+    async fn finish(&mut self, gpu: &Gpu, pending: Pending) -> Result<StepLog> {
+        let Pending { readback, mut log, tokens, labelled, flops, submitted_at } = pending;
+        let report: Vec<f32> = self.ring.finish(readback).await?;
+        let now = Instant::now();
+        let began = self.finished_at.map_or(submitted_at, |finished| finished.max(submitted_at));
+        let seconds = now.duration_since(began).as_secs_f64().max(1e-6);
+        self.finished_at = Some(now);
+        self.mean_seconds =
+            if self.mean_seconds == 0.0 { seconds } else { 0.8 * self.mean_seconds + 0.2 * seconds };
+        gpu.learn_speed(flops, seconds);
+
+        let stats = &report[REPORT_STATS..];
+        log.loss = f64::from(report[0]) / labelled as f64;
+        log.grad_norm = f64::from(stats[grad_norm::STATS_NORM]);
+        if !log.loss.is_finite() || stats[grad_norm::STATS_FINITE] != 1.0 {
+            bail!(
+                NotFinite,
+                "step {}: the loss is {} and the gradient norm {}; the step was not applied",
+                log.step,
+                log.loss,
+                log.grad_norm
+            );
+        }
+        log.step_millis = seconds * 1000.0;
+        log.tokens_per_second = tokens as f64 / seconds;
+        log.remaining_seconds = f64::from(log.total_steps - log.step) * self.mean_seconds;
+        self.reported = log.step;
+        Ok(log)
+    }
+
+    /// The loss on the held-out rows after all steps so far. Code `bad-state` where there are none.
+    pub async fn evaluate(&mut self, gpu: &Gpu, store: &Store, rows: &impl RowStore) -> Result<EvalLog> {
+        let (name, count) = match &self.eval_dataset {
+            Some((name, count)) => (name.clone(), *count),
+            None => bail!(BadState, "there is no dataset to evaluate on"),
+        };
+        let eval_sizes = if self.lora.config.lora_dropout > 0.0 { self.sizes.len() } else { 0 };
+        let (mut sum, mut tokens) = (0.0, 0);
+        let mut ring = ReadbackRing::new(gpu, 4 * REPORT_VALUES as u64, 1);
+        let numbers: Vec<u32> = (0..count).collect();
+        for numbers in numbers.chunks(self.options.per_device_train_batch_size as usize) {
+            let batch = FlatBatch::new(&rows.get(&name, numbers).await?, self.window);
+            tokens += batch.index.len() as u64;
+            let (size, blocks) = self.write_batch(store, batch, 0.0);
+            let mut programs = vec![self.programs.begin_eval, self.programs.forward];
+            programs.extend(&self.programs.loss[..blocks]);
+            programs.push(self.programs.loss_sum);
+            self.workspace.run(&programs, eval_sizes + size);
+            let readback = ring.start(store, self.inputs.report);
+            let report: Vec<f32> = ring.finish(readback).await?;
+            sum += f64::from(report[0]);
+        }
+        // Time spent here is no training step's.
+        self.finished_at = Some(Instant::now());
+        Ok(EvalLog { step: self.submitted, eval_loss: sum / tokens as f64, tokens, rows: u64::from(count) })
+    }
+
+    /// The adapter as it is after all steps so far, by module.
+    pub async fn weights(&self, gpu: &Gpu, store: &Store) -> Result<Vec<(String, LoraWeights)>> {
+        self.read_segments(gpu, store, |segment| segment.param).await
+    }
+
+    /// The gradient of the last step before clipping, by module; see [`Trainer::set_pipelined`].
+    pub async fn gradients(&self, gpu: &Gpu, store: &Store) -> Result<Vec<(String, LoraWeights)>> {
+        self.read_segments(gpu, store, |segment| segment.grad).await
+    }
+
+    async fn read_segments(
+        &self,
+        gpu: &Gpu,
+        store: &Store,
+        part: fn(&Segment) -> Tensor,
+    ) -> Result<Vec<(String, LoraWeights)>> {
+        let mut read = Vec::new();
+        for (index, segment) in self.lora.segments.iter().enumerate() {
+            let values: Vec<f32> = ReadbackRing::read(gpu, store, part(segment)).await?;
+            let of_segment = |factor: &&LoraFactor| factor.segment == index;
+            for factor in self.lora.factors().iter().filter(of_segment) {
+                read.push((factor.module.path.clone(), self.lora.take(factor, &values)));
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// The largest sum of `count` of `numbers`.
+fn largest_sum(numbers: &[u32], count: usize) -> usize {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable_by(|a, b| b.cmp(a));
+    sorted.iter().take(count).map(|&number| number as usize).sum()
+}
+
+impl Inputs {
+    fn new(
+        store: &mut Store,
+        model: &Model,
+        lora: &Lora,
+        tokens: usize,
+        loss_plan: LossPlan,
+        longest: usize,
+    ) -> Result<Self> {
+        let mut keep = |label: &str, elements: usize| store.keep(Class::Other, label, elements);
+        let table = longest * model.config.head_dim / 2;
+        let rows = Rows {
+            count: tokens,
+            ids: keep("ids", tokens)?,
+            positions: keep("positions", tokens)?,
+            spans: keep("spans", 2 * tokens)?,
+            last: keep("last", tokens)?,
+            cos: keep("rope cos", table)?,
+            sin: keep("rope sin", table)?,
+        };
+        let report = keep("report", REPORT_VALUES)?;
+        let loss = LossInputs {
+            index: keep("label index", loss_plan.rows())?,
+            targets: keep("targets", loss_plan.rows())?,
+            weight: keep("row weight", loss_plan.rows())?,
+            zeros: keep("zeros", loss_plan.block * model.sizes.hidden)?,
+        };
+        let partials = lora.segments.iter().map(|segment| grad_norm::partial_count(segment.len)).sum();
+        Ok(Inputs {
+            rows,
+            loss,
+            loss_plan,
+            loss_sum: report.slice(0, 16),
+            dropout_seed: keep("dropout seed", 1)?,
+            hyper: keep("adamw", 8)?,
+            report,
+            partials: keep("squares", partials)?,
+        })
+    }
+}
+
+/// All that a recording of the step depends on, besides its size.
+struct Recording<'a> {
+    model: &'a Model,
+    lora: &'a Lora,
+    tile: Tile,
+    inputs: &'a Inputs,
+    options: &'a TrainOptions,
+}
+
+impl Recording<'_> {
+    fn record(&self, checkpointing: bool, tokens: usize, dropout: f64) -> (Recorder, Programs) {
+        let Recording { model, lora, tile, inputs, .. } = *self;
+        let mut rec = Recorder::new();
+        let begin = rec.program();
+        for segment in &lora.segments {
+            rec.clear(segment.grad);
+        }
+        rec.clear(inputs.loss_sum);
+        let begin_eval = rec.program();
+        rec.clear(inputs.loss_sum);
+
+        let has_dropout = lora.config.lora_dropout > 0.0;
+        let decoder = Decoder {
+            model,
+            lora: Some(lora),
+            tile,
+            rows: Rows { count: tokens, ..inputs.rows },
+            lora_scale: lora.config.scale(),
+            dropout: has_dropout.then_some((dropout, inputs.dropout_seed)),
+        };
+        let forward = rec.program();
+        let mut x = loss::embed(&mut rec, model, inputs.rows.ids, tokens);
+        let mut layer_inputs = Vec::new();
+        let mut kept = Vec::new();
+        for layer in 0..model.layers.len() {
+            layer_inputs.push(x);
+            let (acts, y) = decoder.layer_forward(&mut rec, layer, x, Keys::OfPass);
+            kept.push(acts);
+            x = y;
+        }
+        let dx = rec.transient(tokens * model.sizes.hidden);
+        rec.clear(dx);
+        let losses = rec.transient(inputs.loss_plan.rows());
+        rec.clear(losses);
+        let loss = loss::blocks(&mut rec, model, tile, inputs.loss_plan, inputs.loss, x, losses, dx);
+        let loss_sum = rec.program();
+        let params = grad_norm::LossSumParams { n: inputs.loss_plan.rows() as u32 };
+        grad_norm::loss_sum(&mut rec, params, losses, inputs.loss_sum);
+
+        let backward = rec.program();
+        let mut dy = dx;
+        for layer in (0..model.layers.len()).rev() {
+            let acts = if checkpointing {
+                decoder.layer_activations(&mut rec, layer, layer_inputs[layer], Keys::OfPass)
+            } else {
+                kept[layer].clone()
+            };
+            let below = Backward { dy, wants_dx: layer > 0 };
+            dy = decoder.layer_backward(&mut rec, layer, &acts, below).unwrap_or(dy);
+        }
+        let optimize = rec.program();
+        self.optimize(&mut rec);
+        (rec, Programs { begin, begin_eval, forward, loss, loss_sum, backward, optimize })
+    }
+
+    fn optimize(&self, rec: &mut Recorder) {
+        let Recording { lora, inputs, .. } = *self;
+        let mut first = 0;
+        for segment in &lora.segments {
+            let params = grad_norm::SquaresParams { n: segment.len as u32, first: first as u32 };
+            grad_norm::squares(rec, params, segment.grad, inputs.partials);
+            first += grad_norm::partial_count(segment.len);
+        }
+        let stats = inputs.report.slice(4 * REPORT_STATS as u64, 4 * grad_norm::STATS as u64);
+        let max_grad_norm = self.options.max_grad_norm as f32;
+        grad_norm::finish(
+            rec,
+            grad_norm::FinishParams { count: first as u32, max_grad_norm },
+            inputs.partials,
+            stats,
+        );
+        for segment in &lora.segments {
+            let update = adamw::Update {
+                grad: segment.grad,
+                stats,
+                hyper: inputs.hyper,
+                param: segment.param,
+                m: segment.m,
+                v: segment.v,
+            };
+            adamw::update(rec, adamw::Params { n: segment.len as u32 }, update);
+        }
+    }
+}

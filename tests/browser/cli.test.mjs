@@ -1,0 +1,68 @@
+// The command behind `./build.sh train`: what it prints, what it writes, how it fails.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { paths } from "../../tools/lib/paths.mjs";
+import { parseSafetensors } from "./safetensors.mjs";
+import { bundledConfig } from "./support.mjs";
+
+const STEP_FIELDS = ["step", "loss", "grad_norm", "learning_rate", "num_tokens", "tokens_per_second", "peak_gpu_bytes"];
+
+test("the command line", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "tabtune-cli-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const write = (name, value) => {
+    writeFileSync(join(folder, name), typeof value === "string" ? value : JSON.stringify(value));
+    return name;
+  };
+  const train = (...args) =>
+    spawnSync(process.execPath, [join(paths.root, "tools/train.mjs"), ...args], { cwd: folder, encoding: "utf8" });
+
+  await t.test("writes the adapter and a log with a line per step", () => {
+    const config = write("config.json", bundledConfig({ max_steps: 5, eval_steps: 2 }));
+    const { status, stdout, stderr } = train("--config", config, "--out", "result");
+    assert.equal(status, 0, stderr);
+    for (const word of ["before", "after", "held-out", "GPU memory", "no request while training", "result"]) {
+      assert.ok(stdout.includes(word), `"${word}" in\n${stdout}`);
+    }
+    const out = join(folder, "result");
+    assert.deepEqual(readdirSync(out).sort(), ["adapter_config.json", "adapter_model.safetensors", "log.jsonl"]);
+    assert.equal(JSON.parse(readFileSync(join(out, "adapter_config.json"), "utf8")).peft_type, "LORA");
+    assert.ok(Object.keys(parseSafetensors(new Uint8Array(readFileSync(join(out, "adapter_model.safetensors"))))).length > 0);
+    const log = readFileSync(join(out, "log.jsonl"), "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
+    const steps = log.filter((line) => "loss" in line);
+    assert.deepEqual(steps.map(({ step }) => step), [1, 2, 3, 4, 5]);
+    for (const line of steps) assert.deepEqual(Object.keys(line), STEP_FIELDS);
+    const evals = log.filter((line) => "eval_loss" in line);
+    assert.deepEqual(evals.map(({ step }) => step), [0, 2, 4, 5]);
+    for (const line of evals) assert.deepEqual(Object.keys(line), ["step", "eval_loss"]);
+  });
+
+  await t.test("starts from an adapter that the config names, relative to the config", () => {
+    const config = write("again.json", { ...bundledConfig({ max_steps: 1 }), init_adapter: "result" });
+    const { status, stderr } = train("--config", config, "--out", "second");
+    assert.equal(status, 0, stderr);
+    const last = (name) => JSON.parse(readFileSync(join(folder, name, "log.jsonl"), "utf8").trimEnd().split("\n").at(-1));
+    const first_line = JSON.parse(readFileSync(join(folder, "second/log.jsonl"), "utf8").split("\n", 1)[0]);
+    assert.equal(first_line.eval_loss, last("result").eval_loss);
+  });
+
+  const failures = {
+    "an unknown flag": [["--nope", "1"], /^error\[bad-option\]: .*--nope/],
+    "a model that is not there": [["--model", "nowhere"], /^error\[io\]: .*nowhere/],
+    "a config that is no JSON": [["--config", write("broken.json", "{")], /^error\[bad-option\]: .*broken\.json/],
+    "an unknown part of the config": [["--config", write("part.json", { trian: {} })], /^error\[bad-option\]: .*trian/],
+    "an unknown option of the config": [["--config", write("option.json", { train: { lr: 1 } })], /^error\[bad-option\]: .*lr\b/],
+    "broken rows": [["--data", write("broken.jsonl", '{"text":"a"}\n{"text":\n')], /^error\[bad-data\]: .*broken\.jsonl.*line 2\b/],
+  };
+  for (const [name, [args, message]] of Object.entries(failures)) {
+    await t.test(`refuses ${name}`, () => {
+      const { status, stderr } = train(...args);
+      assert.equal(status, 1);
+      assert.match(stderr, message);
+    });
+  }
+});

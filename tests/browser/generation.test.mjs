@@ -1,0 +1,76 @@
+// Answers: streamed, repeatable, with the adapter on and off, and an adapter that is read back.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { bundledConfig, bytesOf, openLab, valueOf } from "./support.mjs";
+
+/** Runs in the page: asks a trainer that has trained a little, in several ways. */
+async function interview(config) {
+  const { tabtune, importFrom, answer, outcome } = globalThis.runner;
+  const trainer = await tabtune.Trainer.load("/bundled/", config);
+  const question = "What is tabtune?";
+  const short = { max_new_tokens: 24 };
+  const untouched = await answer(trainer, question, short);
+  for await (const _ of trainer.train(await importFrom("rows", "/rows.jsonl")));
+  const sampled = { ...short, temperature: 1, top_p: 0.9 };
+  const answers = {
+    untouched,
+    base: await answer(trainer, question, { ...short, adapter: false }),
+    tuned: await answer(trainer, question, short),
+    again: await answer(trainer, question, short),
+    sampled: await answer(trainer, question, { ...sampled, seed: 1 }),
+    sampled_again: await answer(trainer, question, { ...sampled, seed: 1 }),
+    sampled_otherwise: await answer(trainer, question, { ...sampled, seed: 2 }),
+  };
+
+  const pieces = [];
+  const streamed = trainer.generate([{ role: "user", content: question }], short);
+  let last;
+  while (!(last = await streamed.next()).done) pieces.push(last.value);
+
+  const controller = new AbortController();
+  const cancelled = await outcome(async () => {
+    const options = { max_new_tokens: 400, temperature: 1, seed: 3, signal: controller.signal };
+    for await (const _ of trainer.generate([{ role: "user", content: question }], options)) controller.abort();
+  });
+  for await (const _ of trainer.generate([{ role: "user", content: question }], { max_new_tokens: 400 })) break;
+  const after = await answer(trainer, question, short);
+  const wrong = await outcome(() => answer(trainer, question, { temperature: -1 }));
+  await trainer.dispose();
+  return { answers, pieces, result: last.value, cancelled, after, wrong };
+}
+
+test("generation", async (t) => {
+  const lab = await openLab(t);
+  const config = bundledConfig({ max_steps: 12 });
+
+  await t.test("answers with the adapter on and off, streamed and repeatable", async () => {
+    const { answers, pieces, result, cancelled, after, wrong } = await lab.page.evaluate(interview, config);
+    assert.ok(answers.base.length > 0);
+    assert.equal(answers.untouched, answers.base, "training leaves the base model as it was");
+    assert.notEqual(answers.tuned, answers.base);
+    assert.equal(answers.tuned, answers.again);
+    assert.equal(answers.sampled, answers.sampled_again);
+    assert.notEqual(answers.sampled, answers.sampled_otherwise);
+    assert.equal(pieces.join(""), answers.tuned);
+    assert.equal(result.text, answers.tuned);
+    assert.ok(result.tokens <= 24 && ["eos", "length"].includes(result.stop));
+    assert.equal(cancelled.error?.code, "cancelled");
+    assert.equal(after, answers.tuned, "a generation that was left does not disturb the next");
+    assert.equal(wrong.error?.code, "bad-option");
+    assert.match(wrong.error.message, /temperature/);
+  });
+
+  await t.test("an adapter that was saved can be started from", async () => {
+    const first = valueOf(await lab.run({ config, heldout: "/heldout.jsonl", evaluate: true }));
+    for (const [name, base64] of Object.entries(first.files)) lab.mounts[`/saved/${name}`] = bytesOf(base64);
+    const second = valueOf(
+      await lab.run({
+        config: { ...config, train: { ...config.train, max_steps: 1 } },
+        heldout: "/heldout.jsonl",
+        init_adapter: "/saved/",
+        evaluate: true,
+      }),
+    );
+    assert.equal(second.evals[0].eval_loss, first.evals.at(-1).eval_loss);
+  });
+});

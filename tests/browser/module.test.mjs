@@ -1,0 +1,43 @@
+// The WebAssembly module: its size, and its shaders before the browser's own compiler.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { paths } from "../../tools/lib/paths.mjs";
+import { openLab } from "./support.mjs";
+
+test("the module is at most 2 MB after gzip", (t) => {
+  const module = readFileSync(join(paths.package, "wasm/tabtune_bg.wasm"));
+  const packed = gzipSync(module, { level: 9 }).length;
+  t.diagnostic(`${packed} bytes after gzip, ${module.length} before`);
+  assert.ok(packed <= 2_000_000, `${packed} bytes`);
+});
+
+/** Runs in the page: every shader's complaints by name. */
+async function compileAll() {
+  const { default: init, shaders } = await import("/tabtune/wasm/tabtune.js");
+  await init();
+  const adapter = await navigator.gpu.requestAdapter();
+  const device = await adapter.requestDevice();
+  const found = {};
+  for (const [name, code] of Object.entries(shaders())) {
+    const { messages } = await device.createShaderModule({ label: name, code }).getCompilationInfo();
+    found[name] = messages
+      .filter(({ type }) => type === "error")
+      .map(({ lineNum, linePos, message }) => `line ${lineNum}:${linePos}: ${message}`);
+  }
+  const { messages } = await device.createShaderModule({ code: "fn broken(" }).getCompilationInfo();
+  device.destroy();
+  return { found, broken: messages.length };
+}
+
+test("every shader compiles in the browser under WebGPU's default limits", async (t) => {
+  const lab = await openLab(t);
+  const { found, broken } = await lab.page.evaluate(compileAll);
+  assert.ok(broken > 0, "a broken shader is noticed");
+  assert.ok(Object.keys(found).length > 0, "the module hands out its shaders");
+  for (const [name, errors] of Object.entries(found)) {
+    await t.test(name, () => assert.deepEqual(errors, []));
+  }
+});

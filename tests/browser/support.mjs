@@ -1,0 +1,85 @@
+// What the browser tests share: a served tree, a page with the runner, and jobs to run in it.
+import { readFileSync } from "node:fs";
+import { launch } from "../../tools/lib/chromium.mjs";
+import { paths } from "../../tools/lib/paths.mjs";
+import { serve } from "../../tools/lib/server.mjs";
+
+/** The bundled run, shortened: the settings are its own, but it must not last minutes. */
+export function bundledConfig(train = {}) {
+  const config = JSON.parse(readFileSync(paths.config, "utf8"));
+  const { eval_steps, ...rest } = config.train;
+  return { ...config, train: { ...rest, ...train } };
+}
+
+/** Opens the runner page in a fresh Chromium; closed when the test file is through. */
+export async function openLab(t, { gpu, args } = {}) {
+  const mounts = {
+    "/": paths.dist,
+    "/tabtune/": paths.package,
+    "/runner/": paths.runner,
+    "/bundled/": paths.model,
+    "/rows.jsonl": paths.data,
+    "/heldout.jsonl": paths.heldout,
+    "/fixtures/": paths.fixtures,
+  };
+  const server = await serve(mounts);
+  const browser = await launch({ gpu, args });
+  t.after(async () => {
+    await browser.close();
+    await server.close();
+  });
+  const page = await browser.newPage();
+  const requests = [];
+  page.on("request", (request) => requests.push(request.url()));
+  page.setDefaultTimeout(120_000);
+  await page.goto(`${server.origin}/runner/`);
+  await page.waitForFunction(() => "runner" in globalThis);
+  return { server, browser, page, mounts, requests, run: (job) => page.evaluate(runJob, job) };
+}
+
+/**
+ * Runs in the page. Loads `model`, prepares a run on the rows at `rows`, trains to its end, and tells
+ * { value: { model, plan, steps, evals, files, counters } } or { error: { code, message } }.
+ */
+async function runJob({ model = "/bundled/", rows = "/rows.jsonl", heldout, config, init_adapter, evaluate = false }) {
+  const { tabtune, importFrom, toBase64, outcome } = globalThis.runner;
+  let trainer;
+  const result = await outcome(async () => {
+    const dataset = await importFrom("rows", rows);
+    const eval_dataset = heldout && (await importFrom("heldout", heldout));
+    trainer = await tabtune.Trainer.load(model, {
+      ...config,
+      ...(eval_dataset && { eval_dataset }),
+      ...(init_adapter && { init_adapter }),
+    });
+    const plan = await trainer.prepare(dataset);
+    const steps = [];
+    const evals = [];
+    if (evaluate) evals.push(await trainer.evaluate());
+    for await (const log of trainer.train()) ("eval_loss" in log ? evals : steps).push(log);
+    if (evaluate) evals.push(await trainer.evaluate());
+    const files = {};
+    for (const [name, bytes] of Object.entries(await trainer.save())) files[name] = await toBase64(bytes);
+    return { model: trainer.model, plan, steps, evals, files, counters: await trainer.counters() };
+  });
+  await trainer?.dispose();
+  return result;
+}
+
+/** The value of an outcome; an error of the page becomes one here. */
+export function valueOf({ value, error }) {
+  if (error) throw new Error(`error[${error.code}]: ${error.message}`);
+  return value;
+}
+
+export function bytesOf(base64) {
+  return new Uint8Array(Buffer.from(base64, "base64"));
+}
+
+export function jsonl(rows) {
+  return new TextEncoder().encode(rows.map((row) => `${typeof row === "string" ? row : JSON.stringify(row)}\n`).join(""));
+}
+
+export function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

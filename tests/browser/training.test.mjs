@@ -1,0 +1,103 @@
+// The bundled job through the package, in a real browser.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { join } from "node:path";
+import { paths } from "../../tools/lib/paths.mjs";
+import { parseSafetensors } from "./safetensors.mjs";
+import { bundledConfig, bytesOf, mean, openLab, valueOf } from "./support.mjs";
+
+test("training the bundled model", async (t) => {
+  const lab = await openLab(t);
+
+  await t.test("lowers the loss, on the rows and on held-out rows, and writes a PEFT adapter", async () => {
+    const config = bundledConfig({ max_steps: 20 });
+    const { plan, steps, evals, files, model } = valueOf(
+      await lab.run({ config, heldout: "/heldout.jsonl", evaluate: true }),
+    );
+    assert.equal(plan.total_steps, 20);
+    assert.deepEqual(steps.map(({ step }) => step), Array.from({ length: 20 }, (_, place) => place + 1));
+    assert.ok(steps.every(({ loss, grad_norm }) => Number.isFinite(loss) && grad_norm > 0));
+    assert.ok(mean(steps.slice(-5).map(({ loss }) => loss)) < mean(steps.slice(0, 5).map(({ loss }) => loss)));
+    assert.ok(evals.at(-1).eval_loss < evals[0].eval_loss);
+    assert.ok(steps.every(({ peak_gpu_bytes }) => peak_gpu_bytes <= plan.peak_gpu_bytes));
+    assert.equal(Object.values(plan.gpu_bytes).reduce((sum, bytes) => sum + bytes, 0), plan.peak_gpu_bytes);
+    if (config.quantization?.load_in_4bit) assert.ok(model.bits_per_quantized_parameter <= 4.6);
+
+    assert.deepEqual(Object.keys(files).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
+    const adapter = JSON.parse(new TextDecoder().decode(bytesOf(files["adapter_config.json"])));
+    assert.equal(adapter.peft_type, "LORA");
+    assert.equal(adapter.task_type, "CAUSAL_LM");
+    assert.equal(adapter.r, config.lora.r);
+    const { num_hidden_layers, hidden_size } = JSON.parse(readFileSync(join(paths.model, "config.json"), "utf8"));
+    const tensors = parseSafetensors(bytesOf(files["adapter_model.safetensors"]));
+    for (let layer = 0; layer < num_hidden_layers; layer++) {
+      const name = `base_model.model.model.layers.${layer}.self_attn.q_proj`;
+      assert.deepEqual(tensors[`${name}.lora_A.weight`].shape, [adapter.r, hidden_size]);
+      assert.deepEqual(tensors[`${name}.lora_B.weight`].shape, [hidden_size, adapter.r]);
+      assert.ok(tensors[`${name}.lora_B.weight`].bytes.some((byte) => byte !== 0), "B was trained away from zero");
+    }
+  });
+
+  await t.test("gives the same losses and the same adapter to the bit with the same seed", async () => {
+    const config = bundledConfig({ max_steps: 8, seed: 7 });
+    const [first, second] = [valueOf(await lab.run({ config })), valueOf(await lab.run({ config }))];
+    const numbers = ({ steps }) => steps.map(({ loss, grad_norm, num_tokens }) => ({ loss, grad_norm, num_tokens }));
+    assert.deepEqual(numbers(first), numbers(second));
+    assert.deepEqual(first.files, second.files);
+    const other = valueOf(await lab.run({ config: bundledConfig({ max_steps: 8, seed: 8 }) }));
+    assert.notDeepEqual(numbers(first), numbers(other));
+  });
+
+  await t.test("makes no network request between the preparation and the end", async () => {
+    await lab.page.evaluate(async (config) => {
+      const { tabtune, importFrom } = globalThis.runner;
+      const trainer = await tabtune.Trainer.load("/bundled/", {
+        ...config,
+        eval_dataset: await importFrom("heldout", "/heldout.jsonl"),
+      });
+      await trainer.prepare(await importFrom("rows", "/rows.jsonl"));
+      globalThis.prepared = trainer;
+    }, bundledConfig({ max_steps: 10, eval_steps: 4 }));
+    const before = [lab.requests.length, lab.server.requests.length];
+    assert.ok(before.every((count) => count > 0), "requests are seen at all");
+    assert.ok(lab.requests.some((url) => url.endsWith(".wasm")), "those of the worker too");
+    const logs = await lab.page.evaluate(async () => {
+      const logs = [];
+      for await (const log of globalThis.prepared.train()) logs.push(log);
+      await globalThis.prepared.save();
+      for await (const _ of globalThis.prepared.generate([{ role: "user", content: "Hi" }], { max_new_tokens: 8 }));
+      await globalThis.prepared.dispose();
+      return logs;
+    });
+    assert.deepEqual(logs.filter((log) => "eval_loss" in log).map(({ step }) => step), [4, 8]);
+    assert.deepEqual([lab.requests.length, lab.server.requests.length], before, lab.requests.slice(before[0]).join(", "));
+  });
+
+  await t.test("stops when asked and keeps the adapter as the last step left it", async () => {
+    const outcome = await lab.page.evaluate(async (config) => {
+      const { tabtune, importFrom, outcome } = globalThis.runner;
+      const trainer = await tabtune.Trainer.load("/bundled/", config);
+      const controller = new AbortController();
+      let steps = 0;
+      const stopped = await outcome(async () => {
+        for await (const { step } of trainer.train(await importFrom("rows", "/rows.jsonl"), { signal: controller.signal })) {
+          steps = step;
+          if (step === 3) controller.abort();
+        }
+      });
+      const saved = Object.keys(await trainer.save());
+      let next;
+      for await (const { step } of trainer.train()) {
+        next = step;
+        break;
+      }
+      await trainer.dispose();
+      return { stopped, steps, saved, next };
+    }, bundledConfig({ max_steps: 10 }));
+    assert.equal(outcome.stopped.error?.code, "cancelled");
+    assert.equal(outcome.steps, 3);
+    assert.equal(outcome.saved.length, 2);
+    assert.equal(outcome.next, 4, "without a dataset the prepared run goes on");
+  });
+});

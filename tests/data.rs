@@ -1,0 +1,442 @@
+//! The way of a row: tokenizer, template, loss mask, import.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use pollster::block_on;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tabtune::data::dataset::import;
+use tabtune::data::encode::{EncodeOptions, Encoded, Encoder};
+use tabtune::data::example::{Example, Message};
+use tabtune::data::store::{MemoryStore, RowStore};
+use tabtune::data::template::ChatTemplate;
+use tabtune::data::tokenizer::Tokenizer;
+use tabtune::error::{Code, Error, Result};
+use tabtune::files::Files;
+use tabtune::train::options::TrainOptions;
+
+/// A folder on disk.
+struct Folder(PathBuf);
+
+impl Files for Folder {
+    async fn size(&self, name: &str) -> Result<Option<u64>> {
+        Ok(std::fs::metadata(self.0.join(name)).ok().map(|file| file.len()))
+    }
+
+    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
+        let bytes = std::fs::read(self.0.join(name)).map_err(|cause| Error::new(Code::Io, cause))?;
+        Ok(bytes[start as usize..start as usize + len].to_vec())
+    }
+}
+
+/// Files in memory, which remember the longest read.
+#[derive(Default)]
+struct InMemory {
+    files: HashMap<String, Vec<u8>>,
+    longest_read: RefCell<usize>,
+}
+
+impl InMemory {
+    fn with(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        InMemory { files: HashMap::from([(name.to_string(), bytes.into())]), ..Default::default() }
+    }
+}
+
+impl Files for InMemory {
+    async fn size(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.files.get(name).map(|file| file.len() as u64))
+    }
+
+    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
+        let mut longest = self.longest_read.borrow_mut();
+        *longest = longest.max(len);
+        Ok(self.files[name][start as usize..start as usize + len].to_vec())
+    }
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokens")
+}
+
+fn tokenizer(name: &str) -> Tokenizer {
+    block_on(Tokenizer::load(&Folder(fixtures().join(name)))).unwrap()
+}
+
+fn import_text(text: impl Into<Vec<u8>>, options: EncodeOptions) -> Result<(MemoryStore, Vec<Encoded>)> {
+    let tokenizer = tokenizer("chatml");
+    let store = MemoryStore::default();
+    let files = InMemory::with("train.jsonl", text);
+    let encoder = Encoder::new(&tokenizer, options);
+    let info = block_on(import(&files, "train.jsonl", &encoder, &store, "mine", &mut |_, _| ()))?;
+    assert_eq!(block_on(store.info("mine")).unwrap(), info);
+    let all: Vec<u32> = (0..info.lengths.len() as u32).collect();
+    let rows = block_on(store.get("mine", &all)).unwrap();
+    Ok((store, rows))
+}
+
+fn bad_data(text: &str) -> String {
+    let error = import_text(text, EncodeOptions::default()).err().expect("an error");
+    assert_eq!(error.code, Code::BadData, "{error}");
+    error.to_string()
+}
+
+// ---- tokens and masks against TRL ------------------------------------------------------------------
+
+/// `cases.json` holds what TRL 1.16 on transformers 5.23 makes of the rows; see tests/fixtures/tokens.
+#[test]
+fn rows_become_the_tokens_and_labels_that_trl_makes() {
+    let cases: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(fixtures().join("cases.json")).unwrap()).unwrap();
+    assert!(!cases.is_empty());
+    for case in &cases {
+        let name = case["name"].as_str().unwrap();
+        let tokenizer = tokenizer(case["tokenizer"].as_str().unwrap());
+        let options = TrainOptions::from_json(&case["train"]).unwrap();
+        let encoder = Encoder::new(&tokenizer, options.encode_options());
+        let (mut kept, mut dropped, mut truncated, mut targets) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for (index, row) in case["rows"].as_array().unwrap().iter().enumerate() {
+            let row =
+                encoder.encode(&Example::from_json(row).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            targets += row.encoded.targets();
+            if row.encoded.targets() == 0 {
+                dropped.push(index);
+                continue;
+            }
+            if row.truncated {
+                truncated.push(index);
+            }
+            let labelled: Vec<u8> = row.encoded.labelled.iter().map(|bit| u8::from(*bit)).collect();
+            kept.push(json!({"row": index, "input_ids": row.encoded.ids, "labelled": labelled}));
+        }
+        for (ours, theirs) in kept.iter().zip(case["expected"].as_array().unwrap()) {
+            assert_eq!(ours, theirs, "{name}");
+        }
+        assert_eq!(json!(kept), case["expected"], "{name}");
+        assert_eq!(json!(dropped), case["dropped"], "{name}: dropped");
+        assert_eq!(json!(truncated), case["truncated"], "{name}: truncated among the kept");
+        assert_eq!(json!(targets), case["labelled_tokens"], "{name}: labelled tokens");
+        for (row, text) in
+            case["rows"].as_array().unwrap().iter().zip(case["rendered"].as_array().into_iter().flatten())
+        {
+            if let (Ok(Example::Chat(messages)), Some(text)) = (Example::from_json(row), text.as_str()) {
+                let rendered = tokenizer.chat_template().unwrap().render(&messages, false).unwrap();
+                assert_eq!(rendered.text, text, "{name}: rendered");
+            }
+        }
+    }
+}
+
+#[test]
+fn decoding_token_by_token_gives_the_whole_text_in_whole_characters() {
+    let text = " Naïve café — 日本語 🎉👩‍👩‍👧 é, two\nlines and  spaces";
+    for name in ["chatml", "llama3", "zephyr"] {
+        let tokenizer = tokenizer(name);
+        let ids = tokenizer.encode(text, false).unwrap();
+        let mut stream = tokenizer.stream_decoder();
+        let mut pieces: Vec<String> = ids.iter().map(|id| stream.push(*id).unwrap()).collect();
+        assert!(pieces.iter().any(String::is_empty), "{name}: no character of several tokens was tried");
+        assert!(pieces.iter().all(|piece| !piece.contains('\u{FFFD}')), "{name}: {pieces:?}");
+        pieces.push(stream.finish().unwrap());
+        assert_eq!(pieces.concat(), tokenizer.decode(&ids, true).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_stream_that_ends_within_a_character_shows_it() {
+    let tokenizer = tokenizer("chatml");
+    let ids = tokenizer.encode("a🎉", false).unwrap();
+    let mut stream = tokenizer.stream_decoder();
+    assert_eq!(stream.push(ids[0]).unwrap(), "a");
+    assert_eq!(stream.push(ids[1]).unwrap(), "");
+    assert!(stream.finish().unwrap().contains('\u{FFFD}'));
+}
+
+#[test]
+fn special_tokens_may_be_objects_and_templates_lists_or_files() {
+    let bytes = std::fs::read(fixtures().join("chatml/tokenizer.json")).unwrap();
+    let hello = [Message::new("user", "hi")];
+    let config = json!({
+        "eos_token": {"content": "<|im_end|>", "lstrip": false},
+        "add_bos_token": true,
+        "bos_token": "<|im_start|>",
+        "chat_template": [
+            {"name": "tool_use", "template": "no"},
+            {"name": "default", "template": "{{ eos_token }}{{ messages[0].content }}"},
+        ],
+    });
+    let tokenizer = Tokenizer::new(&bytes, &config, None).unwrap();
+    assert_eq!(tokenizer.eos_token(), Some("<|im_end|>"));
+    assert_eq!(tokenizer.eos_token_id(), Some(2));
+    assert_eq!(tokenizer.chat_template().unwrap().render(&hello, false).unwrap().text, "<|im_end|>hi");
+    // add_bos_token replaces what tokenizer.json adds, which for this one is nothing.
+    assert_eq!(tokenizer.encode("", true).unwrap(), [1]);
+    assert!(tokenizer.encode("", false).unwrap().is_empty());
+
+    let tokenizer = Tokenizer::new(&bytes, &config, Some("from the file".into())).unwrap();
+    assert_eq!(tokenizer.chat_template().unwrap().render(&hello, false).unwrap().text, "from the file");
+}
+
+#[test]
+fn a_bad_tokenizer_is_refused_by_its_file() {
+    let message = |files: InMemory| {
+        let error = block_on(Tokenizer::load(&files)).err().expect("an error");
+        assert_eq!(error.code, Code::BadModel);
+        error.to_string()
+    };
+    assert_eq!(message(InMemory::default()), "tokenizer.json is missing");
+    assert!(message(InMemory::with("tokenizer.json", "{}")).starts_with("tokenizer.json: "));
+    let mut files =
+        InMemory::with("tokenizer.json", std::fs::read(fixtures().join("chatml/tokenizer.json")).unwrap());
+    files.files.insert("tokenizer_config.json".into(), b"{".to_vec());
+    assert!(message(files).starts_with("tokenizer_config.json: "));
+    let bytes = std::fs::read(fixtures().join("chatml/tokenizer.json")).unwrap();
+    for (config, expected) in [
+        (json!({"eos_token": "<nowhere>"}), "\"<nowhere>\""),
+        (json!({"chat_template": 3}), "chat_template must be a string"),
+        (json!({"chat_template": [{"name": "rag", "template": ""}]}), "no template named \"default\""),
+        (json!({"chat_template": "{% for %}"}), "chat_template: "),
+    ] {
+        let error = Tokenizer::new(&bytes, &config, None).err().expect("an error");
+        assert_eq!(error.code, Code::BadModel);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    let bare = Tokenizer::new(&bytes, &Value::Null, None).unwrap();
+    let encoder = Encoder::new(&bare, EncodeOptions::default());
+    for (row, expected) in [
+        (json!({"text": "a"}), "eos_token"),
+        (json!({"messages": [{"role": "user", "content": ""}]}), "chat_template"),
+    ] {
+        let error = encoder.encode(&Example::from_json(&row).unwrap()).unwrap_err();
+        assert_eq!(error.code, Code::BadModel);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+// ---- templates -------------------------------------------------------------------------------------
+
+const MARKED: &str = "{%- for m in messages %}\n    {%- if m['role'] == 'assistant' %}\n        {{- '<a>' }}\n        \
+                      {%- generation %}\n        {{- m['content'] + '</a>' }}\n        {%- endgeneration %}\n    \
+                      {%- else %}\n        {{- '<u>' + m['content'] }}\n    {%- endif %}\n{%- endfor %}\n\
+                      {%- if add_generation_prompt %}{{- '<a>' }}{%- endif %}";
+
+fn template(source: &str) -> ChatTemplate {
+    ChatTemplate::new(source, BTreeMap::from([("bos_token".to_string(), "<s>".to_string())])).unwrap()
+}
+
+proptest! {
+    /// Whatever is said in whatever script, a span holds what the assistant said and its end mark.
+    #[test]
+    fn spans_are_what_the_assistant_says(turns in prop::collection::vec(("\\PC*", "\\PC*"), 1..5)) {
+        let said = |text: &str| text.replace(['\u{FDD0}', '\u{FDD1}'], "");
+        let messages: Vec<Message> = turns
+            .iter()
+            .flat_map(|(question, answer)| {
+                [Message::new("user", &said(question)), Message::new("assistant", &said(answer))]
+            })
+            .collect();
+        let rendered = template(MARKED).render(&messages, false).unwrap();
+        let characters: Vec<char> = rendered.text.chars().collect();
+        let spans: Vec<String> =
+            rendered.generated.iter().map(|span| characters[span.clone()].iter().collect()).collect();
+        let expected: Vec<String> = turns.iter().map(|(_, answer)| said(answer) + "</a>").collect();
+        prop_assert_eq!(spans, expected);
+        let whole: String = turns.iter().map(|(q, a)| format!("<u>{}<a>{}</a>", said(q), said(a))).collect();
+        prop_assert_eq!(rendered.text, whole);
+    }
+}
+
+/// The expected texts are those of transformers.utils.chat_template_utils.render_jinja_template.
+#[test]
+fn templates_speak_the_jinja_that_hugging_face_speaks() {
+    let messages = [Message::new("user", " <b>Ä & 'ö'</b> "), Message::new("assistant", "ok")];
+    for (source, expected) in [
+        ("{{ bos_token }}{{ messages[0].content.strip() }}|{{ messages|length }}", "<s><b>Ä & 'ö'</b>|2"),
+        ("{{ messages[0] | tojson }}", "{\"role\": \"user\", \"content\": \" <b>Ä & 'ö'</b> \"}"),
+        (
+            "{{ {'a': [1, 2], 'b': none} | tojson(indent=2) }}",
+            "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": null\n}",
+        ),
+        (
+            "{% for m in messages %}\n  {% if loop.first %}\n    {% continue %}\n  {% endif %}\n{{ m.role }}\n{% endfor %}\nend",
+            "assistant\nend",
+        ),
+        (
+            "{% set ns = namespace(n=0) %}{% for m in messages[::-1] %}{% set ns.n = ns.n + loop.index %}{% endfor %}{{ ns.n }}",
+            "3",
+        ),
+        ("{{ 'x' if tools is none and tools is defined else 'y' }}{{ 'z' if functions is defined }}", "x"),
+        (
+            "{{ messages[1].get('name', 'nobody') }}{{ messages[0]['content'].split('&')[1].endswith(' ') }}",
+            "nobodyTrue",
+        ),
+        ("{%- macro say(t) -%}[{{ t }}]{%- endmacro -%}{{ say(messages[1].content) }}", "[ok]"),
+    ] {
+        assert_eq!(template(source).render(&messages, false).unwrap().text, expected, "{source}");
+    }
+    assert!(template("{{ strftime_now('%d %b %Y') }}").render(&messages, false).unwrap().text.len() == 11);
+}
+
+#[test]
+fn a_template_refuses_in_its_own_words() {
+    let said = |source: &str, messages: &[Message]| {
+        let error = template(source).render(messages, false).unwrap_err();
+        assert_eq!(error.code, Code::BadData);
+        error.to_string()
+    };
+    let hello = [Message::new("user", "hi")];
+    assert!(said("\n{{ raise_exception('No system role') }}", &hello).contains("No system role (line 2"));
+    assert!(said("{{ messages[7]['content'] }}", &hello).contains("the chat template says"));
+    assert!(said("", &[Message::new("user", "a\u{FDD0}")]).contains("U+FDD0"));
+}
+
+#[test]
+fn a_template_that_renders_earlier_turns_differently_needs_generation_blocks() {
+    let bytes = std::fs::read(fixtures().join("chatml/tokenizer.json")).unwrap();
+    // Like those of reasoning models, which show the thoughts of the last turn alone.
+    let source = "{% for m in messages %}<|im_start|>{{ m.role }}\n\
+                  {% if m.role == 'assistant' and loop.last %}hm. {% endif %}{{ m.content }}<|im_end|>\n{% endfor %}\
+                  {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    let tokenizer = Tokenizer::new(&bytes, &Value::Null, Some(source.into())).unwrap();
+    let encoder = Encoder::new(&tokenizer, EncodeOptions { assistant_only_loss: true, ..Default::default() });
+    let turn = |answer| [Message::new("user", "q"), Message::new("assistant", answer)];
+    let error = encoder.encode(&Example::Chat([turn("x"), turn("y")].concat())).unwrap_err();
+    assert_eq!(error.code, Code::BadData);
+    assert!(error.to_string().contains("messages[1]"), "{error}");
+    assert!(encoder.encode(&Example::Chat(turn("x").to_vec())).is_ok());
+}
+
+// ---- rows and files --------------------------------------------------------------------------------
+
+#[test]
+fn a_bad_row_is_named_by_file_and_line() {
+    let good = "{\"text\": \"fine\"}\n";
+    for (row, expected) in [
+        ("{\"text\": \"a\"", "not JSON: EOF while parsing an object at column 12"),
+        ("[1]", "a row must be an object, but is a list"),
+        ("{}", "a row needs \"messages\", \"prompt\" and \"completion\", or \"text\", but has nothing"),
+        ("{\"question\": \"a\", \"answer\": \"b\"}", "but has \"question\", \"answer\""),
+        ("{\"text\": 3}", "\"text\" must be a string, but is a number"),
+        ("{\"prompt\": \"a\"}", "a row with \"prompt\" needs \"completion\""),
+        ("{\"prompt\": \"a\", \"completion\": []}", "must be two strings or two lists of messages"),
+        ("{\"messages\": []}", "\"messages\" is empty"),
+        ("{\"messages\": \"hi\"}", "\"messages\" must be a list of messages, but is a string"),
+        ("{\"messages\": [\"hi\"]}", "messages[0] must be an object, but is a string"),
+        ("{\"messages\": [{\"content\": \"hi\"}]}", "messages[0] has no \"role\""),
+        (
+            "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": null, \"content\": \"a\"}]}",
+            "messages[1] has no \"role\"",
+        ),
+        ("{\"messages\": [{\"role\": \"user\"}]}", "messages[0] has no \"content\""),
+        (
+            "{\"messages\": [{\"role\": \"user\", \"content\": [1]}]}",
+            "messages[0] has a \"content\" that must be a string, but is a list",
+        ),
+        (
+            "{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"completion\": []}",
+            "\"completion\" is empty",
+        ),
+        (
+            "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": []}",
+            "a row with \"tools\" is not supported",
+        ),
+    ] {
+        let message = bad_data(&format!("{good}\n{row}\n{good}"));
+        assert!(message.starts_with("train.jsonl line 3: "), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
+    let error = import_text(b"{\"text\": \"\xFF\"}".to_vec(), EncodeOptions::default()).err().unwrap();
+    assert_eq!(error.code, Code::BadData);
+    assert!(error.to_string().starts_with("train.jsonl line 1: not UTF-8"), "{error}");
+    assert_eq!(bad_data(""), "train.jsonl is empty");
+    assert_eq!(bad_data(" \n\r\n\n"), "train.jsonl has no rows");
+}
+
+#[test]
+fn masked_rows_are_dropped_and_a_file_of_nothing_else_is_refused() {
+    let chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"what is the sea like\"}, {\"role\": \"assistant\", \"content\": \"wide\"}]}\n";
+    let question = "{\"messages\": [{\"role\": \"user\", \"content\": \"what is the sea like\"}]}\n";
+    let options = EncodeOptions { assistant_only_loss: true, ..Default::default() };
+    let (store, rows) = import_text(format!("{question}{chat}{question}"), options).unwrap();
+    let report = block_on(store.info("mine")).unwrap().report;
+    assert_eq!((report.rows, report.kept, report.dropped, report.truncated), (3, 1, 2, 0));
+    assert_eq!((report.tokens, report.labelled_tokens), (rows[0].ids.len() as u64, rows[0].targets() as u64));
+
+    let short = EncodeOptions { max_length: Some(8), ..options };
+    for (text, options) in [(question, options), (chat, short)] {
+        let error = import_text(text, options).err().unwrap();
+        assert_eq!(error.code, Code::BadData);
+        assert!(error.to_string().contains("all labels of all 1 rows are masked"), "{error}");
+    }
+    let error = import_text("{\"text\": \"a\"}", options).err().unwrap();
+    assert!(error.to_string().contains("assistant_only_loss needs rows of messages"), "{error}");
+}
+
+#[test]
+fn a_long_row_is_cut_at_the_right_and_counted() {
+    let text = format!("{{\"text\": \"{}\"}}\n{{\"text\": \"short\"}}\n", "the sea ".repeat(100));
+    let whole = import_text(text.clone(), EncodeOptions::default()).unwrap().1;
+    let (store, rows) =
+        import_text(text, EncodeOptions { max_length: Some(16), ..Default::default() }).unwrap();
+    let info = block_on(store.info("mine")).unwrap();
+    assert_eq!(rows[0].ids, whole[0].ids[..16]);
+    assert_eq!(rows[1], whole[1]);
+    assert_eq!((info.report.truncated, info.report.longest), (1, 16));
+    assert_eq!(info.lengths, [16, rows[1].ids.len() as u32]);
+    assert_eq!(info.targets, [15, rows[1].ids.len() as u32 - 1]);
+}
+
+#[test]
+fn a_large_file_is_read_in_pieces_and_replaces_its_dataset() {
+    let tokenizer = tokenizer("chatml");
+    let encoder = Encoder::new(&tokenizer, EncodeOptions::default());
+    let store = MemoryStore::default();
+    let row = |index: usize| format!("{{\"text\": \"row {index}{}\"}}\r\n", " ".repeat(1000));
+    let text: String = (0..3000).map(row).collect();
+    let files = InMemory::with("rows.jsonl", text.clone());
+    let mut progress = Vec::new();
+    let mut note = |done, total| progress.push((done, total));
+    let run = import(&files, "rows.jsonl", &encoder, &store, "mine", &mut note);
+    let info = block_on(run).unwrap();
+    assert_eq!(info.report.kept, 3000);
+    assert_eq!(*files.longest_read.borrow(), 1 << 20);
+    assert_eq!(progress.last(), Some(&(text.len() as u64, text.len() as u64)));
+    assert!(progress.len() > 2);
+    let picked = block_on(store.get("mine", &[2999, 0, 1234])).unwrap();
+    for (row, index) in picked.iter().zip([2999, 0, 1234]) {
+        assert!(tokenizer.decode(&row.ids, true).unwrap().starts_with(&format!("row {index} ")));
+    }
+    assert_eq!(block_on(store.get("mine", &[3000])).unwrap_err().code, Code::BadState);
+
+    let broken = InMemory::with("broken.jsonl", format!("{}oops", row(0).repeat(700)));
+    let error =
+        block_on(import(&broken, "broken.jsonl", &encoder, &store, "mine", &mut |_, _| ())).unwrap_err();
+    assert!(error.to_string().starts_with("broken.jsonl line 701: not JSON"), "{error}");
+    assert_eq!(block_on(store.info("mine")).unwrap_err().code, Code::BadState);
+    let missing = block_on(import(&files, "no.jsonl", &encoder, &store, "mine", &mut |_, _| ())).unwrap_err();
+    assert_eq!((missing.code, missing.to_string().as_str()), (Code::Io, "no.jsonl does not exist"));
+}
+
+#[test]
+fn a_line_without_end_is_refused_before_memory_is_full() {
+    let message = bad_data(&format!("{{\"text\": \"x\"}}\n{}", "x".repeat(18 << 20)));
+    assert_eq!(message, "train.jsonl line 2: longer than 16777216 bytes");
+}
+
+proptest! {
+    #[test]
+    fn a_packed_row_unpacks(row in prop::collection::vec((any::<u32>(), any::<bool>()), 0..100)) {
+        let (ids, labelled): (Vec<u32>, Vec<bool>) = row.into_iter().unzip();
+        let row = Encoded { ids, labelled };
+        let bytes = row.to_bytes();
+        prop_assert_eq!(Encoded::from_bytes(&bytes).unwrap(), row);
+    }
+}
+
+#[test]
+fn damaged_rows_are_told() {
+    for length in [1, 4, 6, 34, 35] {
+        assert_eq!(Encoded::from_bytes(&vec![0; length]).unwrap_err().code, Code::BadData, "{length}");
+    }
+}

@@ -1,0 +1,287 @@
+use std::collections::BTreeMap;
+
+use pollster::block_on;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tabtune::adapter::{
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraConfig, LoraModule, LoraRng, LoraWeights, PeftAdapter,
+    TargetModules, init_lora, load_peft, save_peft,
+};
+use tabtune::error::{Code, Result};
+use tabtune::format::{Checkpoint, read_rows};
+use tabtune::model::ModelConfig;
+
+use crate::files::{MemoryFiles, assert_refused, safetensors_file};
+
+fn linears(config: &ModelConfig) -> Vec<LoraModule> {
+    let layers = 0..config.num_hidden_layers;
+    let modules = layers.flat_map(|layer| {
+        config.linears().map(|linear| LoraModule {
+            path: format!("model.layers.{layer}.{}", linear.path),
+            in_features: linear.in_features,
+            out_features: linear.out_features,
+        })
+    });
+    modules.collect()
+}
+
+/// Two layers of q_proj [8 -> 12] and mlp.up_proj [8 -> 20].
+fn small_model() -> Vec<LoraModule> {
+    let module = |layer: usize, path: &str, out_features| LoraModule {
+        path: format!("model.layers.{layer}.{path}"),
+        in_features: 8,
+        out_features,
+    };
+    (0..2)
+        .flat_map(|layer| [module(layer, "self_attn.q_proj", 12), module(layer, "mlp.up_proj", 20)])
+        .collect()
+}
+
+fn small_config() -> LoraConfig {
+    LoraConfig::from_json(&json!({"r": 2, "lora_alpha": 3, "target_modules": ["q_proj", "up_proj"]})).unwrap()
+}
+
+fn small_weights() -> BTreeMap<String, LoraWeights> {
+    let mut rng = LoraRng::new(5);
+    let pair = |module: &LoraModule| {
+        let mut weights = init_lora(module, 2, &mut rng);
+        weights.b = (0..weights.b.len()).map(|i| i as f32 - 3.5).collect();
+        (module.path.clone(), weights)
+    };
+    small_model().iter().map(pair).collect()
+}
+
+fn small_adapter() -> MemoryFiles {
+    MemoryFiles(save_peft(&small_config(), Some("base"), small_weights()).unwrap())
+}
+
+fn load(files: &MemoryFiles) -> Result<PeftAdapter> {
+    block_on(load_peft(files, &small_model()))
+}
+
+#[test]
+fn options_have_the_defaults_of_peft() {
+    let config = LoraConfig::from_json(&json!({})).unwrap();
+    assert_eq!((config.r, config.lora_alpha, config.lora_dropout, config.use_rslora), (8, 8.0, 0.0, false));
+    assert_eq!(config.target_modules, TargetModules::Names(vec!["q_proj".into(), "v_proj".into()]));
+    assert_eq!(config.scale(), 1.0);
+    let rs = LoraConfig { r: 16, lora_alpha: 8.0, use_rslora: true, ..config };
+    assert_eq!((rs.scale(), LoraConfig { use_rslora: false, ..rs.clone() }.scale()), (2.0, 0.5));
+}
+
+#[test]
+fn wrong_options_are_refused_by_name() {
+    let cases = [
+        (json!({"rank": 8}), "rank"),
+        (json!({"r": 0}), "lora.r"),
+        (json!({"r": 257}), "lora.r"),
+        (json!({"r": -1}), "lora.r"),
+        (json!({"r": 2.5}), "lora.r"),
+        (json!({"lora_alpha": 0}), "lora.lora_alpha"),
+        (json!({"lora_alpha": "8"}), "lora.lora_alpha"),
+        (json!({"lora_dropout": 1.0}), "lora.lora_dropout"),
+        (json!({"lora_dropout": -0.1}), "lora.lora_dropout"),
+        (json!({"target_modules": "q_proj"}), "lora.target_modules"),
+        (json!({"target_modules": []}), "lora.target_modules"),
+        (json!({"target_modules": [1]}), "lora.target_modules"),
+        (json!({"use_rslora": 1}), "lora.use_rslora"),
+        (json!([]), "lora"),
+    ];
+    for (options, name) in cases {
+        assert_refused(LoraConfig::from_json(&options), Code::BadOption, &[name]);
+    }
+}
+
+#[test]
+fn targets_match_whole_path_components() {
+    let model = small_model();
+    let resolve = |targets: Value| {
+        let config = LoraConfig::from_json(&json!({"target_modules": targets})).unwrap();
+        let modules = config.resolve(&model)?;
+        Ok(modules.iter().map(|module| module.path.as_str()).collect::<Vec<_>>())
+    };
+    assert_eq!(resolve(json!("all-linear")).unwrap().len(), 4);
+    let up = ["model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj"];
+    assert_eq!(resolve(json!(["up_proj"])).unwrap(), up);
+    assert_eq!(resolve(json!(["mlp.up_proj", "up_proj"])).unwrap(), up);
+    assert_eq!(resolve(json!(["model.layers.1.mlp.up_proj"])).unwrap(), up[1..]);
+    for unknown in ["proj", "p_proj", "lm_head", "", "mlp"] {
+        assert_refused(resolve(json!(["up_proj", unknown])), Code::BadOption, &[&format!("{unknown:?}")]);
+    }
+}
+
+#[test]
+fn first_values_are_seeded_uniform_and_zero() {
+    let module = LoraModule { path: "m".into(), in_features: 100, out_features: 30 };
+    let weights = init_lora(&module, 16, &mut LoraRng::new(1));
+    assert_eq!((weights.a.len(), weights.b), (1600, vec![0.0; 480]));
+    assert!(weights.a.iter().all(|a| a.abs() <= 0.1));
+    let mean = weights.a.iter().sum::<f32>() / 1600.0;
+    let variance = weights.a.iter().map(|a| a * a).sum::<f32>() / 1600.0;
+    // The standard errors are 0.0014 and 0.000075.
+    assert!(mean.abs() < 0.006 && (variance - 0.01 / 3.0).abs() < 3e-4, "{mean} {variance}");
+    assert_eq!(weights.a, init_lora(&module, 16, &mut LoraRng::new(1)).a);
+    assert_ne!(weights.a, init_lora(&module, 16, &mut LoraRng::new(2)).a);
+    // The stream must never change: saved seeds stand for it.
+    let first = init_lora(&LoraModule { in_features: 1, ..module }, 3, &mut LoraRng::new(0)).a;
+    assert_eq!(first, [0.30939424, 0.41815078, 0.45973969]);
+}
+
+#[test]
+fn what_is_saved_is_loaded() {
+    let adapter = load(&small_adapter()).unwrap();
+    assert_eq!(adapter.config, small_config());
+    assert_eq!(adapter.base_model_name_or_path.as_deref(), Some("base"));
+    assert_eq!(adapter.weights, small_weights());
+}
+
+#[test]
+fn saved_files_have_the_names_of_peft() {
+    let files = small_adapter();
+    let config: Value = serde_json::from_slice(&files.0[ADAPTER_CONFIG]).unwrap();
+    for (name, value) in [
+        ("peft_type", json!("LORA")),
+        ("task_type", json!("CAUSAL_LM")),
+        ("r", json!(2)),
+        ("lora_alpha", json!(3)),
+        ("target_modules", json!(["q_proj", "up_proj"])),
+        ("bias", json!("none")),
+        ("modules_to_save", Value::Null),
+        ("inference_mode", json!(true)),
+    ] {
+        assert_eq!(config[name], value, "{name}");
+    }
+    let tensors = ::safetensors::SafeTensors::deserialize(&files.0[ADAPTER_WEIGHTS]).unwrap();
+    let a = tensors.tensor("base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight").unwrap();
+    let b = tensors.tensor("base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight").unwrap();
+    assert_eq!((a.shape(), b.shape(), tensors.len()), (&[2, 8][..], &[12, 2][..], 8));
+    let everywhere = LoraConfig { target_modules: TargetModules::AllLinear, ..small_config() };
+    let files = save_peft(&everywhere, None, small_weights()).unwrap();
+    let config: Value = serde_json::from_slice(&files[ADAPTER_CONFIG]).unwrap();
+    assert_eq!(config["target_modules"].as_array().unwrap().len(), 7);
+}
+
+/// PEFT wrote these adapters.
+#[test]
+fn fixture_adapters_are_loaded_and_saved_again() {
+    for model in ["llama2_bf16_dense", "mistral_f16_window", "tied_f32_odd_sizes"] {
+        let base = MemoryFiles::fixture(&format!("models/{model}/model"));
+        let linears = linears(&ModelConfig::from_json(&base.0["config.json"]).unwrap());
+        let files = MemoryFiles::fixture(&format!("models/{model}/adapter"));
+        let adapter = block_on(load_peft(&files, &linears)).unwrap();
+
+        let renamed = MemoryFiles::of(&[("model.safetensors", &files.0[ADAPTER_WEIGHTS])]);
+        let checkpoint = block_on(Checkpoint::open(&renamed)).unwrap();
+        assert_eq!(checkpoint.tensors.len(), 2 * adapter.weights.len(), "{model}");
+        let mut values = Vec::new();
+        for (path, pair) in &adapter.weights {
+            for (matrix, want) in [("A", &pair.a), ("B", &pair.b)] {
+                let name = format!("base_model.model.{path}.lora_{matrix}.weight");
+                let tensor = &checkpoint.tensors[&name];
+                block_on(read_rows(&renamed, tensor, 0, tensor.rows(), &mut values)).unwrap();
+                assert_eq!(&values, want, "{model}: {name}");
+            }
+        }
+        let saved = MemoryFiles(save_peft(&adapter.config, Some("model"), adapter.weights.clone()).unwrap());
+        assert_eq!(block_on(load_peft(&saved, &linears)).unwrap(), adapter, "{model}");
+    }
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let whole = small_adapter();
+    for name in [ADAPTER_CONFIG, ADAPTER_WEIGHTS] {
+        for length in 0..whole.0[name].len() {
+            let mut files = whole.clone();
+            files.0.get_mut(name).unwrap().truncate(length);
+            assert_refused(load(&files), Code::BadAdapter, &[name]);
+        }
+        let mut files = whole.clone();
+        files.0.remove(name);
+        assert_refused(load(&files), Code::BadAdapter, &[name, "missing"]);
+    }
+}
+
+#[test]
+fn wrong_tensors_are_refused_by_name() {
+    let name = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight";
+    let with_header = |change: &dyn Fn(&mut Value)| {
+        let mut files = small_adapter();
+        let file = files.0.get_mut(ADAPTER_WEIGHTS).unwrap();
+        let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        let mut header: Value = serde_json::from_slice(&file[8..8 + length]).unwrap();
+        change(&mut header);
+        *file = safetensors_file(&header.to_string(), &file[8 + length..]);
+        load(&files)
+    };
+    with_header(&|_| ()).unwrap();
+    let refused = |change: &dyn Fn(&mut Value), parts: &[&str]| {
+        assert_refused(with_header(change), Code::BadAdapter, &[&[ADAPTER_WEIGHTS], parts].concat());
+    };
+    let rename = |header: &mut Value, new: &str| {
+        let entry = header.as_object_mut().unwrap().remove(name).unwrap();
+        header[new] = entry;
+    };
+    refused(&|header| rename(header, "lora_A"), &[name, "missing"]);
+    refused(&|header| header[name]["shape"] = json!([8, 2]), &[name, "[8, 2]", "[2, 8]"]);
+    refused(&|header| header[name]["dtype"] = json!("I32"), &[name, "I32"]);
+    refused(&|header| header[name]["dtype"] = json!("F16"), &[name, "data_offsets"]);
+    refused(
+        &|header| header["extra"] = json!({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}),
+        &["extra"],
+    );
+
+    let mut files = small_adapter();
+    let file = files.0.get_mut(ADAPTER_WEIGHTS).unwrap();
+    let end = file.len();
+    file[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert_refused(load(&files), Code::BadAdapter, &[ADAPTER_WEIGHTS, "element 23", "NaN"]);
+}
+
+#[test]
+fn unsupported_features_are_refused_by_name() {
+    let with_config = |name: &str, value: Value| {
+        let mut files = small_adapter();
+        let mut config: Value = serde_json::from_slice(&files.0[ADAPTER_CONFIG]).unwrap();
+        config[name] = value;
+        files.0.insert(ADAPTER_CONFIG.to_owned(), config.to_string().into_bytes());
+        load(&files)
+    };
+    for (name, value) in [
+        ("peft_type", json!("IA3")),
+        ("peft_type", Value::Null),
+        ("task_type", json!("SEQ_CLS")),
+        ("bias", json!("all")),
+        ("use_dora", json!(true)),
+        ("modules_to_save", json!(["lm_head"])),
+        ("rank_pattern", json!({"q_proj": 4})),
+        ("alpha_pattern", json!({"q_proj": 4})),
+        ("layers_to_transform", json!([0])),
+        ("init_lora_weights", json!("pissa")),
+        ("some_feature_of_tomorrow", json!("on")),
+        ("r", json!(0)),
+        ("lora_alpha", Value::Null),
+        ("target_modules", json!(".*_proj")),
+        ("target_modules", json!(["c_attn"])),
+    ] {
+        assert_refused(with_config(name, value), Code::BadAdapter, &[ADAPTER_CONFIG, name]);
+    }
+    for (name, value) in
+        [("some_feature_of_tomorrow", json!(false)), ("init_lora_weights", json!("gaussian"))]
+    {
+        with_config(name, value).unwrap();
+    }
+}
+
+proptest! {
+    #[test]
+    fn damaged_files_never_panic(name in prop::sample::select(vec![ADAPTER_CONFIG, ADAPTER_WEIGHTS]), at in 0.0..1.0, byte: u8) {
+        let mut files = small_adapter();
+        let file = files.0.get_mut(name).unwrap();
+        let position = (at * file.len() as f64) as usize;
+        file[position] = byte;
+        if let Err(error) = load(&files) {
+            prop_assert_eq!(error.code, Code::BadAdapter);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+use pollster::block_on;
+use serde_json::{Value, json};
+use tabtune::error::{Code, Result};
+use tabtune::format::Checkpoint;
+use tabtune::model::{ModelConfig, RopeScaling};
+
+use crate::files::{MemoryFiles, assert_refused};
+
+const MODELS: [&str; 7] = [
+    "llama2_bf16_dense",
+    "llama3_bf16_untied",
+    "mistral_f16_window",
+    "sharded_f16_dense",
+    "smollm2_f16_tied",
+    "tied_f32_odd_sizes",
+    "untied_f32_dense",
+];
+
+fn parse(json: &Value) -> Result<ModelConfig> {
+    ModelConfig::from_json(json.to_string().as_bytes())
+}
+
+fn with(changes: Value) -> Result<ModelConfig> {
+    let mut json = json!({
+        "model_type": "llama", "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "vocab_size": 100, "rms_norm_eps": 1e-5
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        json[name] = value.clone();
+    }
+    parse(&json)
+}
+
+#[test]
+fn defaults_are_those_of_transformers() {
+    let llama = with(json!({})).unwrap();
+    assert_eq!((llama.num_key_value_heads, llama.head_dim, llama.max_position_embeddings), (4, 12, 2048));
+    assert_eq!((llama.rope_theta, llama.rope_scaling), (10_000.0, RopeScaling::Default));
+    assert_eq!((llama.tie_word_embeddings, llama.sliding_window, llama.dtype.clone()), (false, None, None));
+    assert_eq!((llama.bos_token_id, llama.eos_token_ids.clone()), (Some(1), vec![2]));
+
+    let mistral = json!({"model_type": "mistral", "num_attention_heads": 8, "head_dim": 8});
+    let mistral = with(mistral).unwrap();
+    assert_eq!((mistral.num_key_value_heads, mistral.sliding_window), (8, Some(4096)));
+    let nulls = json!({"model_type": "mistral", "sliding_window": null, "num_key_value_heads": null,
+        "eos_token_id": [5, 6], "bos_token_id": null, "torch_dtype": "float16"});
+    let nulls = with(nulls).unwrap();
+    assert_eq!((nulls.num_key_value_heads, nulls.sliding_window), (4, None));
+    assert_eq!((nulls.bos_token_id, nulls.eos_token_ids), (None, vec![5, 6]));
+    assert_eq!(nulls.dtype.as_deref(), Some("float16"));
+}
+
+#[test]
+fn both_spellings_of_rope_are_read() {
+    let llama3 = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64});
+    let old = with(json!({"rope_theta": 5e5, "rope_scaling": llama3})).unwrap();
+    let mut parameters = llama3.clone();
+    parameters["rope_theta"] = json!(5e5);
+    let new = with(json!({"rope_parameters": parameters})).unwrap();
+    assert_eq!(old, new);
+    assert_eq!(old.rope_theta, 5e5);
+    let linear = with(json!({"rope_scaling": {"type": "linear", "factor": 2}})).unwrap();
+    assert_eq!(linear.rope_scaling, RopeScaling::Linear { factor: 2.0 });
+    assert_eq!(with(json!({"rope_scaling": null})).unwrap().rope_scaling, RopeScaling::Default);
+}
+
+#[test]
+fn unsupported_configs_are_refused_by_name() {
+    let cases = [
+        (json!({"model_type": "gpt2"}), "gpt2"),
+        (json!({"hidden_act": "gelu"}), "hidden_act"),
+        (json!({"attention_bias": true}), "attention_bias"),
+        (json!({"mlp_bias": true}), "mlp_bias"),
+        (json!({"quantization_config": {"load_in_4bit": true}}), "quantization_config"),
+        (json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "yarn"),
+        (json!({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}), "rope_parameters.rope_type"),
+        (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor"),
+        (json!({"head_dim": 6}), "head_dim"),
+        (json!({"head_dim": 260}), "head_dim"),
+        (json!({"hidden_size": 50}), "hidden_size"),
+        (json!({"num_key_value_heads": 3}), "num_key_value_heads"),
+        (json!({"hidden_size": 0}), "hidden_size"),
+        (json!({"num_key_value_heads": 0}), "num_key_value_heads"),
+        (json!({"vocab_size": 1_u64 << 60}), "vocab_size"),
+    ];
+    for (changes, name) in cases {
+        assert_refused(with(changes), Code::UnsupportedModel, &["config.json", name]);
+    }
+}
+
+#[test]
+fn broken_configs_are_refused_by_field() {
+    for name in [
+        "model_type",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "vocab_size",
+    ] {
+        assert_refused(with(json!({name: null})), Code::BadModel, &[name, "missing"]);
+    }
+    let cases = [
+        (json!({"hidden_size": -1}), "hidden_size"),
+        (json!({"hidden_size": "48"}), "hidden_size"),
+        (json!({"rms_norm_eps": 0}), "rms_norm_eps"),
+        (json!({"tie_word_embeddings": 1}), "tie_word_embeddings"),
+        (json!({"eos_token_id": [1, "x"]}), "eos_token_id"),
+        (json!({"rope_scaling": {"rope_type": "linear"}}), "rope_scaling.factor"),
+        (json!({"rope_scaling": 3}), "rope_scaling"),
+    ];
+    for (changes, name) in cases {
+        assert_refused(with(changes), Code::BadModel, &["config.json", name]);
+    }
+    assert_refused(ModelConfig::from_json(b"{"), Code::BadModel, &["config.json"]);
+    assert_refused(ModelConfig::from_json(b"[]"), Code::BadModel, &["config.json"]);
+}
+
+/// Frequencies as transformers 5.23 computes them in f32; its power function may be off by a unit in
+/// the last place, ours is rounded correctly.
+#[test]
+fn frequencies_equal_those_of_transformers() {
+    let llama3 = json!({"hidden_size": 256, "head_dim": 64, "rope_theta": 5e5, "max_position_embeddings": 131_072,
+        "rope_scaling": {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192}});
+    let llama3_bits: [u32; 32] = [
+        0x3f800000, 0x3f29e1c6, 0x3ee177bc, 0x3e959ee3, 0x3e4693b0, 0x3e03c6a0, 0x3daee4ad, 0x3d681e67,
+        0x3d1a08c8, 0x3ccc6f49, 0x3c87a9c3, 0x3c340d6d, 0x3beef74f, 0x3b9e9402, 0x3b527720, 0x3aa9279b,
+        0x39e13620, 0x38cb98f7, 0x37a3418d, 0x3758ac81, 0x370fc8f8, 0x36bed4f4, 0x367d45c3, 0x3628126b,
+        0x35df10c4, 0x359406cb, 0x35447610, 0x35025f34, 0x34ad07a7, 0x3465a54d, 0x341864a7, 0x33ca41b0,
+    ];
+    let linear = json!({"rope_scaling": {"rope_type": "linear", "factor": 4.0}});
+    let linear_bits: [u32; 6] = [0x3e800000, 0x3d5c9d35, 0x3c3e1e95, 0x3b23d70a, 0x3a0d3169, 0x38f35a5c];
+    for (changes, expected) in [(llama3, &llama3_bits[..]), (linear, &linear_bits[..])] {
+        let config = with(changes).unwrap();
+        let frequencies = config.inv_freq();
+        assert_eq!(frequencies.len(), expected.len());
+        for (i, (got, &want)) in frequencies.iter().zip(expected).enumerate() {
+            let off = got.to_bits().abs_diff(want);
+            // The band between the two wavelengths subtracts, which magnifies one unit.
+            assert!(off <= 4, "frequency {i}: {got} is {off} units from {}", f32::from_bits(want));
+        }
+    }
+}
+
+#[test]
+fn rope_table_turns_by_position() {
+    let config = with(json!({})).unwrap();
+    let (cos, sin) = config.rope_table(9);
+    let frequencies = config.inv_freq();
+    assert_eq!((cos.len(), sin.len()), (54, 54));
+    for (i, (cos, sin)) in cos.iter().zip(&sin).enumerate() {
+        let angle = f64::from((i / 6) as f32 * frequencies[i % 6]);
+        assert_eq!((*cos, *sin), (angle.cos() as f32, angle.sin() as f32));
+    }
+}
+
+#[test]
+fn fixture_models_hold_the_tensors_of_their_configs() {
+    for model in MODELS {
+        let files = MemoryFiles::fixture(&format!("models/{model}/model"));
+        let config = ModelConfig::from_json(&files.0["config.json"]).unwrap();
+        let checkpoint = block_on(Checkpoint::open(&files)).unwrap();
+        let expected = config.checkpoint_tensors();
+        for (name, shape) in &expected {
+            checkpoint.require(name, shape).unwrap();
+        }
+        assert_eq!(checkpoint.tensors.len(), expected.len(), "{model}");
+    }
+}

@@ -1,0 +1,7 @@
+//! Files in and out, without a GPU: safetensors, NF4, `config.json` and PEFT adapters.
+
+mod adapter;
+mod config;
+mod files;
+mod nf4;
+mod safetensors;

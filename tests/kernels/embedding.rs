@@ -1,0 +1,92 @@
+//! Embedding rows by id, bit for bit, in every table format.
+
+use half::{bf16, f16};
+use tabtune::kernels::embedding::{self, Params};
+use tabtune::reference;
+
+use crate::harness::Harness;
+
+/// Tokens, width, vocabulary.
+const SIZES: [[u32; 3]; 5] = [[1, 1, 1], [5, 8, 3], [17, 20, 31], [64, 576, 97], [131, 2049, 7]];
+
+/// Two 16-bit values to a word, the first in the low half.
+fn packed(halves: &[u16]) -> Vec<u32> {
+    halves.chunks_exact(2).map(|pair| u32::from(pair[0]) | u32::from(pair[1]) << 16).collect()
+}
+
+/// The words of a table of 16-bit or 32-bit values, and the values as f32.
+fn table(weight: &str, values: &[f32]) -> (Vec<u32>, Vec<f32>) {
+    match weight {
+        "f32" => (values.iter().map(|x| x.to_bits()).collect(), values.to_vec()),
+        "f16" => {
+            let halves: Vec<f16> = values.iter().map(|&x| f16::from_f32(x)).collect();
+            let bits: Vec<u16> = halves.iter().map(|x| x.to_bits()).collect();
+            (packed(&bits), halves.iter().map(|x| x.to_f32()).collect())
+        }
+        "bf16" => {
+            let halves: Vec<bf16> = values.iter().map(|&x| bf16::from_f32(x)).collect();
+            let bits: Vec<u16> = halves.iter().map(|x| x.to_bits()).collect();
+            (packed(&bits), halves.iter().map(|x| x.to_f32()).collect())
+        }
+        _ => panic!("no format {weight}"),
+    }
+}
+
+#[test]
+fn two_slabs_give_every_row() {
+    let mut h = Harness::new();
+    for weight in ["f32", "f16", "bf16"] {
+        for [rows, width, vocab] in SIZES {
+            let stride = width.next_multiple_of(8);
+            let mut values = h.random(1, (vocab * stride) as usize, -0.1, 0.1);
+            values.chunks_exact_mut(stride as usize).for_each(|row| row[width as usize..].fill(0.0));
+            let ids: Vec<u32> = (0..rows).map(|row| row * 7919 % vocab).collect();
+            let (ids_in, out) = (h.input_u32(&ids), h.output(((rows + 1) * stride) as usize));
+            let mut want = vec![f32::from_bits(u32::MAX); ((rows + 1) * stride) as usize];
+            let cut = vocab / 3;
+            for slab in [0..cut, cut..vocab] {
+                let params = Params { rows, stride, first_id: slab.start, n_ids: slab.len() as u32 };
+                let part = &values[(slab.start * stride) as usize..(slab.end * stride) as usize];
+                let (words, decoded) = table(weight, part);
+                let table_in = h.input_u32(&words);
+                h.run(|rec| embedding::forward(rec, weight, params, ids_in, table_in, out));
+                reference::embedding::forward(&params, &ids, &decoded, &mut want);
+            }
+            let want: Vec<u32> = want.iter().map(|x| x.to_bits()).collect();
+            assert_eq!(h.read_u32(out), want, "{weight}, {rows} of {vocab} x {width}");
+        }
+    }
+}
+
+#[test]
+fn ids_outside_the_slab_write_nothing() {
+    let mut h = Harness::new();
+    let params = Params { rows: 4, stride: 8, first_id: 10, n_ids: 2 };
+    let (ids, table) = (h.input_u32(&[9, 11, 12, u32::MAX]), h.input(&[2.5; 16]));
+    let out = h.output(32);
+    h.run(|rec| embedding::forward(rec, "f32", params, ids, table, out));
+    let got = h.read_u32(out);
+    assert!(got[8..16].iter().all(|&bits| bits == 2.5f32.to_bits()));
+    assert!(got[..8].iter().chain(&got[16..]).all(|&bits| bits == u32::MAX));
+}
+
+/// Every 16-bit pattern there is: subnormals, both zeros, infinities and NaN among them.
+#[test]
+fn sixteen_bit_formats_decode_exactly() {
+    let mut h = Harness::new();
+    let all: Vec<u16> = (0..=u16::MAX).collect();
+    let params = Params { rows: 8192, stride: 8, first_id: 0, n_ids: 8192 };
+    let ids: Vec<u32> = (0..8192).collect();
+    let (ids, table, out) = (h.input_u32(&ids), h.input_u32(&packed(&all)), h.output(1 << 16));
+
+    h.run(|rec| embedding::forward(rec, "bf16", params, ids, table, out));
+    let want: Vec<u32> = all.iter().map(|&bits| u32::from(bits) << 16).collect();
+    assert_eq!(h.read_u32(out), want, "bf16");
+
+    h.run(|rec| embedding::forward(rec, "f16", params, ids, table, out));
+    for (bits, got) in all.iter().zip(h.read(out)) {
+        let want = f16::from_bits(*bits).to_f32();
+        let is_equal = got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
+        assert!(is_equal, "f16 {bits:#06x} gives {got}, not {want}");
+    }
+}

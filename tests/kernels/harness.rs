@@ -1,0 +1,129 @@
+//! Runs one recording on the machine's adapter. A machine without an adapter fails the tests.
+
+use std::cell::OnceCell;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Recorder, Store, Tensor, Workspace};
+
+thread_local! {
+    // wgpu's own thread locals may be gone when this one is dropped, so it never is.
+    static GPU: OnceCell<ManuallyDrop<Gpu>> = const { OnceCell::new() };
+}
+
+pub fn gpu() -> Gpu {
+    GPU.with(|gpu| {
+        gpu.get_or_init(|| {
+            pollster::block_on(async {
+                let adapter =
+                    Adapter::request().await.expect("the tests need a GPU adapter; install lavapipe");
+                ManuallyDrop::new(Gpu::open(&adapter).await.expect("the adapter opens a device"))
+            })
+        })
+        .deref()
+        .clone()
+    })
+}
+
+/// One test's tensors.
+pub struct Harness {
+    gpu: Gpu,
+    store: Store,
+}
+
+impl Harness {
+    pub fn new() -> Self {
+        let gpu = gpu();
+        let store = Store::new(&gpu);
+        Harness { gpu, store }
+    }
+
+    /// A tensor holding `values`.
+    pub fn input(&mut self, values: &[f32]) -> Tensor {
+        let tensor = self.keep(values.len());
+        self.store.write(tensor, values);
+        tensor
+    }
+
+    /// A tensor holding `values`.
+    pub fn input_u32(&mut self, values: &[u32]) -> Tensor {
+        let tensor = self.keep(values.len());
+        self.store.write(tensor, values);
+        tensor
+    }
+
+    /// A tensor whose every value is a NaN until a kernel writes it.
+    pub fn output(&mut self, elements: usize) -> Tensor {
+        self.input_u32(&vec![u32::MAX; elements])
+    }
+
+    fn keep(&mut self, elements: usize) -> Tensor {
+        self.store.keep(Class::Other, "test", elements).expect("a test's tensor fits")
+    }
+
+    /// Runs what `record` records.
+    pub fn run(&mut self, record: impl FnOnce(&mut Recorder)) {
+        let mut recorder = Recorder::new();
+        let program = recorder.program();
+        record(&mut recorder);
+        let workspace = pollster::block_on(Workspace::new(&self.gpu, &self.store, &[recorder]))
+            .expect("the recording can be made");
+        workspace.run(&[program], 0);
+        self.gpu.check().expect("the adapter accepts the program");
+    }
+
+    pub fn read(&self, tensor: Tensor) -> Vec<f32> {
+        self.read_as(tensor)
+    }
+
+    pub fn read_u32(&self, tensor: Tensor) -> Vec<u32> {
+        self.read_as(tensor)
+    }
+
+    fn read_as<T: bytemuck::Pod>(&self, tensor: Tensor) -> Vec<T> {
+        pollster::block_on(ReadbackRing::read(&self.gpu, &self.store, tensor)).expect("a tensor can be read")
+    }
+
+    /// `count` seeded values, uniform in `low..high`.
+    pub fn random(&self, seed: u64, count: usize, low: f32, high: f32) -> Vec<f32> {
+        random(seed, count, low, high)
+    }
+}
+
+/// `count` seeded values, uniform in `low..high`.
+pub fn random(seed: u64, count: usize, low: f32, high: f32) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| low + (high - low) * (rng.next_u32() >> 8) as f32 / (1 << 24) as f32).collect()
+}
+
+/// Fails unless `|got − want| ≤ tolerance · max(1, |want|)` everywhere, naming the first mismatches.
+#[track_caller]
+pub fn assert_close(name: &str, got: &[f32], want: &[f32], tolerance: f32) {
+    let scales: Vec<f32> = want.iter().map(|want| want.abs().max(1.0)).collect();
+    assert_close_scaled(name, got, want, &scales, tolerance);
+}
+
+/// Fails unless `|got − want| ≤ tolerance · scale` everywhere, naming the first mismatches.
+#[track_caller]
+pub fn assert_close_scaled(name: &str, got: &[f32], want: &[f32], scales: &[f32], tolerance: f32) {
+    assert!(got.len() >= want.len(), "{name}: {} values, expected {}", got.len(), want.len());
+    let mismatches: Vec<String> = (0..want.len())
+        .filter(|&i| {
+            let error = (got[i] - want[i]).abs();
+            error.is_nan() || error > tolerance * scales[i]
+        })
+        .map(|i| format!("  [{i}] got {} want {} (scale {})", got[i], want[i], scales[i]))
+        .collect();
+    let shown = mismatches.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
+    assert!(mismatches.is_empty(), "{name}: {} of {} differ\n{shown}", mismatches.len(), want.len());
+}
+
+pub fn to_f64(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+pub fn to_f32(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&value| value as f32).collect()
+}

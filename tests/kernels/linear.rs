@@ -1,0 +1,237 @@
+//! The linear kernels against their twins, for every tile and weight format.
+
+use tabtune::format::Nf4Quantizer;
+use tabtune::kernels::linear::{self, NONE, Panel, Params, Tile, Weight, WeightFormat};
+use tabtune::kernels::lora_grad;
+use tabtune::model::padded_codes;
+use tabtune::reference;
+
+use crate::harness::{Harness, assert_close_scaled, random, to_f32, to_f64};
+
+/// A weight on the GPU and the dense values it stands for, rows padded to a multiple of 8.
+struct TestWeight {
+    weight: Weight,
+    dense: Vec<f32>,
+}
+
+fn upload(h: &mut Harness, format: WeightFormat, seed: u64, rows: usize, true_depth: usize) -> TestWeight {
+    let depth = true_depth.next_multiple_of(8);
+    let values = random(seed, rows * true_depth, -1.0, 1.0);
+    let pad = |values: &[f32]| -> Vec<f32> {
+        let row =
+            |row: &[f32]| row.iter().copied().chain(std::iter::repeat(0.0)).take(depth).collect::<Vec<_>>();
+        values.chunks(true_depth).flat_map(row).collect()
+    };
+    let halves = |to_bits: fn(f32) -> u16, to_f32: fn(u16) -> f32| {
+        let bits: Vec<u16> = pad(&values).iter().map(|&value| to_bits(value)).collect();
+        let words: Vec<u32> =
+            bits.chunks(2).map(|pair| u32::from(pair[0]) | u32::from(pair[1]) << 16).collect();
+        (words, bits.iter().map(|&bits| to_f32(bits)).collect::<Vec<f32>>())
+    };
+    match format {
+        WeightFormat::F32 => {
+            let dense = pad(&values);
+            let values = h.input(&dense);
+            TestWeight { weight: Weight::f32(values), dense }
+        }
+        WeightFormat::F16 | WeightFormat::Bf16 => {
+            let (words, dense) = if format == WeightFormat::F16 {
+                halves(|v| half::f16::from_f32(v).to_bits(), |bits| half::f16::from_bits(bits).to_f32())
+            } else {
+                halves(|v| half::bf16::from_f32(v).to_bits(), |bits| half::bf16::from_bits(bits).to_f32())
+            };
+            let values = h.input_u32(&words);
+            TestWeight { weight: Weight { format, values, scales: values }, dense }
+        }
+        WeightFormat::Nf4 | WeightFormat::Nf4Any => {
+            let mut quantizer = Nf4Quantizer::new(&[rows, true_depth]);
+            quantizer.push(&values);
+            let tensor = quantizer.finish().expect("the tensor is whole");
+            let dense = pad(&tensor.dequantize());
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&padded_codes(&tensor, true_depth));
+            let values = h.input_u32(&words);
+            let scales = h.input(&tensor.absmax);
+            TestWeight { weight: Weight { format, values, scales }, dense }
+        }
+    }
+}
+
+/// The row norms ‖x row‖·‖w row‖ that errors are measured by.
+fn norms(x: &[f32], x_width: usize, w: &[f32], w_width: usize) -> Vec<f32> {
+    let norm = |row: &[f32]| row.iter().map(|v| v * v).sum::<f32>().sqrt();
+    let w_norms: Vec<f32> = w.chunks(w_width).map(norm).collect();
+    x.chunks(x_width).flat_map(|row| w_norms.iter().map(move |w| norm(row) * w + 1e-3)).collect()
+}
+
+fn depths(format: WeightFormat) -> &'static [usize] {
+    match format {
+        WeightFormat::Nf4 => &[64, 192],
+        WeightFormat::Nf4Any => &[8, 20, 72, 100, 136],
+        _ => &[8, 64, 100, 136],
+    }
+}
+
+#[test]
+fn forward_matches_its_twin_for_every_format_tile_and_awkward_size() {
+    for format in WeightFormat::ALL {
+        for tile in Tile::ALL {
+            for (case, &true_depth) in depths(format).iter().enumerate() {
+                for (rows, cols) in [(1, 8), (3, 72), (8, 64), (13, 56), (65, 136)] {
+                    let mut h = Harness::new();
+                    let w = upload(&mut h, format, case as u64, cols, true_depth);
+                    let depth = true_depth.next_multiple_of(8);
+                    let x = random(7, rows * depth, -1.0, 1.0);
+                    let residual = random(8, rows * cols, -1.0, 1.0);
+                    let params = Params {
+                        true_depth: true_depth as u32,
+                        add_residual: 1,
+                        scale: 0.75,
+                        ..Params::plain(rows, cols, depth)
+                    };
+                    let (x_in, residual_in) = (h.input(&x), h.input(&residual));
+                    let y = h.output(rows * cols);
+                    h.run(|rec| {
+                        linear::forward(rec, tile, params, x_in, w.weight, None, Some(residual_in), y)
+                    });
+                    let mut want = vec![0.0; rows * cols];
+                    let (x64, w64, r64) = (to_f64(&x), to_f64(&w.dense), to_f64(&residual));
+                    reference::linear::forward(&params, &x64, &w64, None, Some(&r64), &mut want);
+                    let name = format!("forward {format:?} {tile:?} M={rows} N={cols} K={true_depth}");
+                    assert_close_scaled(
+                        &name,
+                        &h.read(y),
+                        &to_f32(&want),
+                        &norms(&x, depth, &w.dense, depth),
+                        2e-6,
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn backward_matches_its_twin_for_every_format_tile_and_awkward_size() {
+    for format in WeightFormat::ALL {
+        for tile in Tile::ALL {
+            for (case, &true_depth) in depths(format).iter().enumerate() {
+                for (rows, cols) in [(1, 8), (8, 64), (13, 56), (65, 136)] {
+                    let mut h = Harness::new();
+                    let w = upload(&mut h, format, case as u64, cols, true_depth);
+                    let depth = true_depth.next_multiple_of(8);
+                    let dy = random(7, rows * cols, -1.0, 1.0);
+                    let residual = random(8, rows * depth, -1.0, 1.0);
+                    let params = Params {
+                        true_depth: true_depth as u32,
+                        add_residual: 1,
+                        ..Params::plain(rows, cols, depth)
+                    };
+                    let (dy_in, residual_in) = (h.input(&dy), h.input(&residual));
+                    let dx = h.output(rows * depth);
+                    h.run(|rec| {
+                        linear::backward(rec, tile, params, dy_in, w.weight, None, Some(residual_in), dx)
+                    });
+                    let mut want = vec![0.0; rows * depth];
+                    let (dy64, w64, r64) = (to_f64(&dy), to_f64(&w.dense), to_f64(&residual));
+                    reference::linear::backward(&params, &dy64, &w64, None, Some(&r64), &mut want);
+                    let columns: Vec<f32> = (0..depth)
+                        .flat_map(|k| (0..cols).map(move |n| (n, k)))
+                        .map(|(n, k)| w.dense[n * depth + k])
+                        .collect();
+                    let name = format!("backward {format:?} {tile:?} M={rows} N={cols} K={true_depth}");
+                    assert_close_scaled(
+                        &name,
+                        &h.read(dx),
+                        &to_f32(&want),
+                        &norms(&dy, cols, &columns, cols),
+                        2e-6,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Three stacked layers of which the middle one has no LoRA, as with target_modules q_proj, v_proj.
+fn stacked(rows: usize, depth: usize, rank: usize) -> Params {
+    Params {
+        rank: rank as u32,
+        t_stride: 2 * rank as u32,
+        section_end: [48, 72, 96, u32::MAX],
+        t_offset: [0, NONE, rank as u32, NONE],
+        b_base: [0, 0, 48 * rank as u32, 0],
+        ..Params::plain(rows, 96, depth)
+    }
+}
+
+#[test]
+fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
+    for tile in Tile::ALL {
+        for (rows, rank) in [(1, 8), (5, 16), (9, 8), (70, 24)] {
+            let depth = 64;
+            let mut h = Harness::new();
+            let w = upload(&mut h, WeightFormat::Nf4, 3, 96, depth);
+            let params = stacked(rows, depth, rank);
+            let x = random(1, rows * depth, -1.0, 1.0);
+            let t = random(2, rows * 2 * rank, -1.0, 1.0);
+            let a = random(3, 2 * rank * depth, -1.0, 1.0);
+            let b = random(4, 72 * rank, -1.0, 1.0);
+            let dy = random(5, rows * 96, -1.0, 1.0);
+            let start = random(6, 72 * rank, -1.0, 1.0);
+            let (x_in, t_in, a_in, b_in, dy_in) =
+                (h.input(&x), h.input(&t), h.input(&a), h.input(&b), h.input(&dy));
+            let (y, dx, dt) = (h.output(rows * 96), h.output(rows * depth), h.output(rows * 2 * rank));
+            let db = h.input(&start);
+            let backward = Params { rank: params.t_stride, ..params };
+            let outer = lora_grad::Params {
+                rows: rows as u32,
+                u_stride: 96,
+                u_offset: 0,
+                v_stride: params.t_stride,
+                height: 96,
+                width: rank as u32,
+                pad: [0; 2],
+                section_end: params.section_end,
+                v_offset: params.t_offset,
+                g_base: params.b_base,
+            };
+            h.run(|rec| {
+                linear::forward(
+                    rec,
+                    tile,
+                    params,
+                    x_in,
+                    w.weight,
+                    Some(Panel { t: t_in, factor: b_in }),
+                    None,
+                    y,
+                );
+                let panel = Panel { t: t_in, factor: a_in };
+                linear::backward(rec, tile, backward, dy_in, w.weight, Some(panel), None, dx);
+                lora_grad::t(rec, params, 3, dy_in, b_in, dt);
+                lora_grad::outer(rec, outer, dy_in, t_in, db);
+            });
+            let (x64, t64, a64, b64, dy64, w64) =
+                (to_f64(&x), to_f64(&t), to_f64(&a), to_f64(&b), to_f64(&dy), to_f64(&w.dense));
+            let check = |name: &str, tensor, want: &[f64], length: usize| {
+                let name = format!("{name} {tile:?} M={rows} R={rank}");
+                let scales = vec![(length as f32).sqrt(); want.len()];
+                assert_close_scaled(&name, &h.read(tensor), &to_f32(want), &scales, 2e-6);
+            };
+            let mut want = vec![0.0; rows * 96];
+            let panel = reference::linear::Panel { t: &t64[..], factor: &b64[..] };
+            reference::linear::forward(&params, &x64, &w64, Some(panel), None, &mut want);
+            check("forward with panel", y, &want, depth + rank);
+            let mut want = vec![0.0; rows * depth];
+            let panel = reference::linear::Panel { t: &t64[..], factor: &a64[..] };
+            reference::linear::backward(&backward, &dy64, &w64, Some(panel), None, &mut want);
+            check("backward with panel", dx, &want, 96 + 2 * rank);
+            let mut want = vec![0.0; rows * 2 * rank];
+            reference::lora_grad::t(&params, 3, &dy64, &b64, &mut want);
+            check("lora_grad_t", dt, &want, 48);
+            let mut want = to_f64(&start);
+            reference::lora_grad::outer(&outer, &dy64, &t64, &mut want);
+            check("lora_grad_outer", db, &want, rows + 1);
+        }
+    }
+}

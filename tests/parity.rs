@@ -1,0 +1,235 @@
+//! The whole model against PyTorch, PEFT and bitsandbytes, on the machine's own adapter.
+//!
+//! `tools/reference` makes the fixtures; its README says how and what they cover.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tabtune::data::store::MemoryStore;
+use tabtune::files::Directory;
+use tabtune::format::{read_header, read_rows};
+use tabtune::session::{PrepareOptions, Session};
+
+struct Case {
+    name: String,
+    folder: PathBuf,
+    config: Value,
+    expected: Value,
+}
+
+fn json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn cases() -> Vec<Case> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir("tests/fixtures/models")
+        .expect("the fixtures are part of the tree")
+        .map(|entry| entry.expect("the folder can be listed").path())
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    assert!(folders.len() >= 5, "only {} fixture models", folders.len());
+    folders
+        .into_iter()
+        .map(|folder| Case {
+            name: folder.file_name().expect("a folder has a name").to_string_lossy().into_owned(),
+            config: json(&folder.join("config.json")),
+            expected: json(&folder.join("expected.json")),
+            folder,
+        })
+        .collect()
+}
+
+/// A session with the case's model loaded and its run prepared, from the case's adapter.
+async fn prepared(case: &Case, changes: &[(&str, Value)]) -> Session<MemoryStore> {
+    let mut session = Session::open(MemoryStore::default()).await.expect("the tests need a GPU adapter");
+    let mut train = case.config["train"].clone();
+    for (option, value) in changes {
+        train[*option] = value.clone();
+    }
+    let model = Directory(case.folder.join("model"));
+    let quantization = &case.config["quantization"];
+    session.load_model(&model, quantization, &mut |_| {}).await.expect("the model loads");
+    let data = Directory(case.folder.clone());
+    session
+        .import_dataset("rows", &data, "data.jsonl", &train, &mut |_, _| {})
+        .await
+        .expect("the rows import");
+    let options = PrepareOptions {
+        lora: case.config["lora"].clone(),
+        train,
+        dataset: "rows",
+        eval_dataset: Some("rows"),
+    };
+    let adapter = Directory(case.folder.join("adapter"));
+    session.prepare(options, Some(&adapter)).await.expect("the run is prepared");
+    session
+}
+
+fn relative(got: f64, want: f64) -> f64 {
+    (got - want).abs() / want.abs().max(1e-12)
+}
+
+fn run(session: &mut Session<MemoryStore>) -> Vec<(f64, f64)> {
+    pollster::block_on(async {
+        let mut steps = Vec::new();
+        while let Some(log) = session.train_step().await.expect("a step") {
+            steps.push((log.loss, log.grad_norm));
+        }
+        steps
+    })
+}
+
+#[test]
+fn ten_steps_have_the_losses_and_norms_of_pytorch() {
+    for case in cases() {
+        let steps = case.expected["steps"].as_array().expect("expected.json has steps");
+        let mut worst = [0.0f64; 4];
+        pollster::block_on(async {
+            let mut session = prepared(&case, &[]).await;
+            let before = session.evaluate().await.expect("an evaluation").eval_loss;
+            worst[2] = relative(before, case.expected["eval_loss_before"].as_f64().expect("a number"));
+            for step in steps {
+                let log = session.train_step().await.expect("a step").expect("the run has this step");
+                let want = |name: &str| step[name].as_f64().unwrap_or_else(|| panic!("no {name}"));
+                assert_eq!(f64::from(log.step), want("step"), "{}", case.name);
+                assert_eq!(log.num_tokens as f64, want("num_tokens"), "{} step {}", case.name, log.step);
+                assert!(
+                    relative(log.learning_rate, want("learning_rate")) < 1e-9
+                        || log.learning_rate == want("learning_rate")
+                );
+                worst[0] = worst[0].max(relative(log.loss, want("loss")));
+                worst[1] = worst[1].max(relative(log.grad_norm, want("grad_norm")));
+            }
+            let after = session.evaluate().await.expect("an evaluation").eval_loss;
+            worst[3] = relative(after, case.expected["eval_loss_after"].as_f64().expect("a number"));
+        });
+        println!(
+            "{:22} loss {:.1e} grad_norm {:.1e} eval {:.1e} {:.1e}",
+            case.name, worst[0], worst[1], worst[2], worst[3]
+        );
+        assert!(worst[0] <= 1e-4, "{}: loss off by {:e}", case.name, worst[0]);
+        assert!(worst[1] <= 1e-3, "{}: grad_norm off by {:e}", case.name, worst[1]);
+        assert!(
+            worst[2] <= 1e-4 && worst[3] <= 1e-3,
+            "{}: eval_loss off by {:e} and {:e}",
+            case.name,
+            worst[2],
+            worst[3]
+        );
+    }
+}
+
+#[test]
+fn every_gradient_of_step_one_is_that_of_pytorch() {
+    for case in cases() {
+        for checkpointing in [true, false] {
+            let got = pollster::block_on(async {
+                let mut session = prepared(&case, &[("gradient_checkpointing", checkpointing.into())]).await;
+                session.trainer().expect("a run").set_pipelined(false);
+                session.train_step().await.expect("a step").expect("a first step");
+                session.gradients().await.expect("gradients")
+            });
+            let mut want = pollster::block_on(tensors(&case.folder, "grads.safetensors"));
+            let mut worst = 0.0f64;
+            for (path, weights) in got {
+                for (factor, values) in [("A", weights.a), ("B", weights.b)] {
+                    let name = format!("base_model.model.{path}.lora_{factor}.weight");
+                    let want = want.remove(&name).unwrap_or_else(|| panic!("{}: no {name}", case.name));
+                    assert_eq!(values.len(), want.len(), "{}: {name}", case.name);
+                    let sum = |f: &dyn Fn(usize) -> f64| (0..want.len()).map(f).sum::<f64>().sqrt();
+                    let error = sum(&|i| f64::from(values[i] - want[i]).powi(2));
+                    let norm = sum(&|i| f64::from(want[i]).powi(2));
+                    assert!(error <= 5e-4 * norm, "{}: {name} is {:e} off", case.name, error / norm);
+                    worst = worst.max(error / norm);
+                }
+            }
+            assert!(want.is_empty(), "{}: gradients missing: {:?}", case.name, want.keys());
+            println!("{:22} checkpointing {checkpointing}: gradients {worst:.1e}", case.name);
+        }
+    }
+}
+
+async fn tensors(folder: &Path, file: &str) -> BTreeMap<String, Vec<f32>> {
+    let files = Directory(folder.to_owned());
+    let mut all = BTreeMap::new();
+    for info in read_header(&files, file).await.expect("a header") {
+        let mut values = Vec::new();
+        read_rows(&files, &info, 0, info.rows(), &mut values).await.expect("a tensor");
+        all.insert(info.name.clone(), values);
+    }
+    all
+}
+
+#[test]
+fn the_same_seed_gives_the_same_losses_to_the_bit() {
+    let case = cases().remove(0);
+    let changes = [("shuffle_dataset", true.into()), ("seed", 7.into())];
+    let mut first = pollster::block_on(prepared(&case, &changes));
+    let mut second = pollster::block_on(prepared(&case, &changes));
+    assert_eq!(run(&mut first), run(&mut second));
+}
+
+#[test]
+fn dropout_is_seeded_and_leaves_evaluation_alone() {
+    let mut case = cases().remove(0);
+    let plain = pollster::block_on(async {
+        prepared(&case, &[]).await.evaluate().await.expect("an evaluation").eval_loss
+    });
+    case.config["lora"]["lora_dropout"] = 0.3.into();
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let mut session = pollster::block_on(prepared(&case, &[]));
+        let eval = pollster::block_on(session.evaluate()).expect("an evaluation").eval_loss;
+        assert_eq!(eval, plain, "evaluation knows no dropout");
+        runs.push(run(&mut session));
+    }
+    assert_eq!(runs[0], runs[1]);
+    let undropped = case.expected["steps"][0]["loss"].as_f64().expect("a number");
+    assert!(relative(runs[0][0].0, undropped) > 1e-4, "dropout changes the loss in training");
+}
+
+#[test]
+fn the_step_loop_makes_nothing_new() {
+    let case = cases().remove(0);
+    let mut session = pollster::block_on(prepared(&case, &[("max_steps", 100.into())]));
+    let count = |session: &Session<MemoryStore>| {
+        let counters = session.counters();
+        [counters.buffers(), counters.buffer_bytes(), counters.pipelines(), counters.bind_groups()]
+    };
+    let prepared = count(&session);
+    assert_eq!(run(&mut session).len(), 100);
+    assert_eq!(count(&session), prepared, "buffers, bytes, pipelines, bind groups");
+}
+
+#[test]
+fn a_saved_adapter_goes_on_where_it_was() {
+    for case in cases() {
+        pollster::block_on(async {
+            let mut session = prepared(&case, &[]).await;
+            run(&mut session);
+            let after = session.evaluate().await.expect("an evaluation").eval_loss;
+            let folder =
+                std::env::temp_dir().join(format!("tabtune-parity-{}-{}", std::process::id(), case.name));
+            std::fs::create_dir_all(&folder).expect("a folder");
+            for (name, bytes) in session.save().await.expect("the adapter is saved") {
+                std::fs::write(folder.join(name), bytes).expect("a file");
+            }
+            let options = PrepareOptions {
+                train: case.config["train"].clone(),
+                dataset: "rows",
+                eval_dataset: Some("rows"),
+                ..Default::default()
+            };
+            session
+                .prepare(options, Some(&Directory(folder.clone())))
+                .await
+                .expect("the saved adapter loads");
+            let again = session.evaluate().await.expect("an evaluation").eval_loss;
+            std::fs::remove_dir_all(folder).expect("the folder goes");
+            assert_eq!(again, after, "{}", case.name);
+        });
+    }
+}

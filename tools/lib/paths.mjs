@@ -1,0 +1,18 @@
+// Where things lie in this tree.
+import { fileURLToPath } from "node:url";
+
+const at = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+export const paths = {
+  root: at("."),
+  /** The built page. */
+  dist: at("www/dist"),
+  /** The built package. */
+  package: at("www/package/dist"),
+  runner: at("www/runner"),
+  model: at("www/models/tiny"),
+  data: at("www/data/faq.jsonl"),
+  heldout: at("www/data/faq.heldout.jsonl"),
+  config: at("www/data/faq.config.json"),
+  fixtures: at("tests/fixtures/models"),
+};

@@ -1,0 +1,79 @@
+// A static server for localhost: the same one for the page, the command line and the tests.
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, normalize, sep } from "node:path";
+
+const TYPES = {
+  ".css": "text/css",
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".json": "application/json",
+  ".jsonl": "application/jsonl",
+  ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
+};
+
+/** Nothing that is served may connect anywhere but here; this holds in workers too. */
+const POLICY = [
+  "default-src 'self'",
+  "script-src 'self' 'wasm-unsafe-eval'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join("; ");
+
+/**
+ * Serves `mounts` on localhost. A mount maps an address to a folder or file on disk (a string), to
+ * bytes in memory (a Uint8Array) or to nothing (null); one that ends with "/" is a folder, and the
+ * longest match wins. Mounts may be added later. Resolves to { origin, requests, close }; `requests`
+ * lists the path of every request so far.
+ */
+export async function serve(mounts, { port = 0 } = {}) {
+  const requests = [];
+  const server = createServer(async (request, response) => {
+    const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+    requests.push(path);
+    response.setHeader("Cache-Control", "no-store");
+    response.setHeader("Content-Security-Policy", POLICY);
+    response.setHeader("X-Content-Type-Options", "nosniff");
+    const found = await find(mounts, path);
+    if (!found) {
+      response.writeHead(404, { "Content-Type": "text/plain" }).end("not found\n");
+      return;
+    }
+    response.setHeader("Content-Type", TYPES[extname(found.name)] ?? "application/octet-stream");
+    response.setHeader("Content-Length", found.size);
+    if (found.bytes) response.end(found.bytes);
+    else createReadStream(found.name).on("error", () => response.destroy()).pipe(response);
+  });
+  await new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "localhost", resolve);
+  });
+  return {
+    origin: `http://localhost:${server.address().port}`,
+    requests,
+    close: () => {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+async function find(mounts, path) {
+  const matching = Object.keys(mounts).filter((known) => (known.endsWith("/") ? path.startsWith(known) : path === known));
+  const prefix = matching.sort((a, b) => b.length - a.length)[0];
+  const target = mounts[prefix] ?? null;
+  if (target === null) return undefined;
+  if (target instanceof Uint8Array) return { name: path, size: target.length, bytes: target };
+  let name = target;
+  if (prefix.endsWith("/")) {
+    const rest = path.slice(prefix.length) || "index.html";
+    name = normalize(join(target, rest.endsWith("/") ? `${rest}index.html` : rest));
+    if (!name.startsWith(normalize(target + sep))) return undefined;
+  }
+  const entry = await stat(name).catch(() => undefined);
+  return entry?.isFile() ? { name, size: entry.size } : undefined;
+}

@@ -1,0 +1,80 @@
+"""Holds expected.json of every case against TRL's own SFTTrainer, step by step.
+
+    python check_trl.py [CASE_DIR...]     (default: all of tests/fixtures/models)
+
+TRL's sampler is set to file order, its precision to f32; the base model is the same one quantised beforehand, because
+TRL turns adapters on a model that bitsandbytes quantised into bf16.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+from trl.chat_template_utils import has_generation_markers
+
+from rows import load_tokenizer, read_jsonl, tokenize_without_markers
+from train import load_model, read_config
+
+# A tenth of what the engine may differ from the reference; the rest of f32 is the order of its sums.
+LIMITS = {"loss": 1e-5, "grad_norm": 1e-4, "learning_rate": 1e-9, "num_tokens": 0.0}
+
+
+def logged_steps(case_dir):
+    config = read_config(case_dir / "config.json")
+    options = {**config["train"], "logging_steps": 1}
+    ratio = options.pop("warmup_ratio", 0.0)
+    if ratio and not options.get("warmup_steps"):
+        options["warmup_steps"] = ratio
+    tokenizer = load_tokenizer(case_dir / "model")
+    rows = read_jsonl(case_dir / "data.jsonl")
+    if options.get("assistant_only_loss") and not has_generation_markers(tokenizer.chat_template):
+        rows = [tokenize_without_markers(tokenizer, row) for row in rows]
+        options["assistant_only_loss"] = False
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = SFTConfig(
+            output_dir=scratch,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            train_sampling_strategy="sequential",
+            logging_nan_inf_filter=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            **options,
+        )
+        model = load_model(case_dir / "model", case_dir / "adapter", config["quantization"])
+        trainer = SFTTrainer(
+            model=model, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer
+        )
+        trainer.train()
+    return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+def check(case_dir):
+    steps = logged_steps(case_dir)
+    expected = json.loads((case_dir / "expected.json").read_text())["steps"]
+    worst = dict.fromkeys(LIMITS, 0.0)
+    assert len(steps) == len(expected), f"{case_dir.name}: TRL takes {len(steps)} steps, not {len(expected)}"
+    for ours, theirs in zip(expected, steps, strict=True):
+        for key in LIMITS:
+            difference = abs(ours[key] - theirs[key]) / max(abs(theirs[key]), 1e-12)
+            worst[key] = max(worst[key], difference)
+    print(f"{case_dir.name}: " + ", ".join(f"{key} {value:.1e}" for key, value in worst.items()), flush=True)
+    return [f"{case_dir.name}: {key}" for key, value in worst.items() if value > LIMITS[key]]
+
+
+def main(directories):
+    torch.set_num_threads(1)
+    failures = [failure for directory in directories for failure in check(directory)]
+    if failures:
+        sys.exit("TRL differs in " + ", ".join(failures))
+
+
+if __name__ == "__main__":
+    fixtures = Path(__file__).resolve().parents[2] / "tests/fixtures/models"
+    main([Path(argument) for argument in sys.argv[1:]] or sorted(fixtures.iterdir()))

@@ -1,0 +1,86 @@
+# Finds or installs what build.sh needs; sourced by it. Each need_* is quick when nothing is missing.
+
+# Native adapters on Linux look for their socket directory here, and complain without it.
+if [[ -z ${XDG_RUNTIME_DIR-} ]]; then
+  XDG_RUNTIME_DIR="$root/target/runtime"
+  mkdir -p "$XDG_RUNTIME_DIR"
+  chmod 700 "$XDG_RUNTIME_DIR"
+  export XDG_RUNTIME_DIR
+fi
+
+heading() {
+  printf '\n== %s\n' "$1"
+}
+
+missing() {
+  echo "error[io]: $1" >&2
+  exit 1
+}
+
+# Installs Debian packages when that is possible, and says what to do when it is not.
+need_packages() {
+  local why=$1
+  shift
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    missing "$why is missing; install it (on Debian: apt-get install $*) and run this again"
+  fi
+  echo "installing $*"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+need_linker() {
+  command -v cc >/dev/null || need_packages "a C linker" gcc libc6-dev
+}
+
+need_wasm_target() {
+  need_linker
+  local lib
+  lib=$(cd "$root" && rustc --print target-libdir --target wasm32-unknown-unknown)
+  [[ -d $lib ]] || (cd "$root" && rustup target add wasm32-unknown-unknown)
+}
+
+# Sets WASM_BINDGEN to the program of exactly the version in Cargo.lock: any other refuses the module.
+need_wasm_bindgen() {
+  local version
+  version=$(awk '$0 == "name = \"wasm-bindgen\"" { getline; gsub(/[^0-9.]/, ""); print; exit }' "$root/Cargo.lock")
+  [[ -n $version ]] || missing "Cargo.lock names no wasm-bindgen"
+  local own="$root/target/tools/bin/wasm-bindgen" program
+  for program in wasm-bindgen "$own"; do
+    if [[ $("$program" --version 2>/dev/null) == "wasm-bindgen $version" ]]; then
+      WASM_BINDGEN=$program
+      return
+    fi
+  done
+  echo "installing wasm-bindgen $version (about three minutes, once)"
+  local install=(cargo install wasm-bindgen-cli --version "$version" --bin wasm-bindgen --root "$root/target/tools")
+  # Its lock file may name releases that a registry mirror does not have yet.
+  "${install[@]}" --locked || "${install[@]}"
+  WASM_BINDGEN=$own
+}
+
+need_node_modules() {
+  local installed="$root/node_modules/.package-lock.json"
+  if [[ ! -f $installed || "$root/package-lock.json" -nt $installed ]]; then
+    (cd "$root" && npm ci && touch "$installed")
+  fi
+}
+
+need_chromium() {
+  need_node_modules
+  if ! node "$root/tools/lib/chromium.mjs" >/dev/null 2>&1; then
+    need_packages "Chromium" chromium
+    node "$root/tools/lib/chromium.mjs" >/dev/null
+  fi
+}
+
+# A Vulkan adapter for the native engine: the machine's own, or Mesa's on the CPU.
+need_native_adapter() {
+  need_linker
+  [[ $(uname -s) == Linux ]] || return 0
+  local folder
+  for folder in /usr/share/vulkan/icd.d /etc/vulkan/icd.d; do
+    if compgen -G "$folder/*.json" >/dev/null && ldconfig -p | grep -q libvulkan.so.1; then return 0; fi
+  done
+  need_packages "a Vulkan driver" mesa-vulkan-drivers libvulkan1
+}

@@ -1,0 +1,62 @@
+/** What went wrong, from a fixed list. Match on this, never on the text of a message. */
+export type ErrorCode =
+  | "webgpu-unavailable"
+  | "out-of-memory"
+  | "device-lost"
+  | "unsupported-model"
+  | "bad-model"
+  | "bad-data"
+  | "bad-adapter"
+  | "bad-option"
+  | "not-finite"
+  | "quota-exceeded"
+  | "cancelled"
+  | "io"
+  | "bad-state"
+  | "internal";
+
+/** An error as it crosses from the worker to the page. */
+export interface ErrorDetails {
+  code: ErrorCode;
+  /** The cause alone, naming the file, row, tensor or option. */
+  message: string;
+  /** What was being done, outermost first. */
+  context: string[];
+}
+
+/** Every error that this package throws. Its message reads "what was being done: the cause". */
+export class TabtuneError extends Error {
+  override readonly name = "TabtuneError";
+  readonly code: ErrorCode;
+  readonly context: readonly string[];
+
+  constructor(details: ErrorDetails) {
+    super([...details.context, details.message].join(": "));
+    this.code = details.code;
+    this.context = details.context;
+  }
+}
+
+/** A {@link TabtuneError} without context. */
+export function failure(code: ErrorCode, message: string): TabtuneError {
+  return new TabtuneError({ code, message, context: [] });
+}
+
+/** The details of anything thrown; what carries no code of ours is `internal`. */
+export function detailsOf(thrown: unknown): ErrorDetails {
+  if (thrown instanceof Error && "code" in thrown && typeof thrown.code === "string") {
+    const context = "context" in thrown && Array.isArray(thrown.context) ? thrown.context.map(String) : [];
+    // The message of a TabtuneError starts with its context already.
+    const told = thrown instanceof TabtuneError;
+    return { code: thrown.code as ErrorCode, message: thrown.message, context: told ? [] : context };
+  }
+  if (thrown instanceof DOMException && thrown.name === "QuotaExceededError") {
+    return { code: "quota-exceeded", message: thrown.message, context: [] };
+  }
+  return { code: "internal", message: String(thrown), context: [] };
+}
+
+/** Throws `cancelled` if the signal has been aborted. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw failure("cancelled", "the caller asked to stop");
+}

@@ -1,0 +1,189 @@
+import { Client } from "./client.js";
+import type { Dataset } from "./dataset.js";
+import { failure, throwIfAborted } from "./errors.js";
+import { folderOf, type Folder, type FolderSource } from "./files.js";
+import { VERSION } from "./protocol.js";
+import type {
+  AdapterFiles,
+  AdapterInfo,
+  Counters,
+  EvalLog,
+  GenerateOptions,
+  GenerateResult,
+  LoraConfig,
+  Message,
+  ModelInfo,
+  Plan,
+  ProgressCallback,
+  QuantizationConfig,
+  StepLog,
+  TrainConfig,
+} from "./types.js";
+
+/** What {@link Trainer.load} takes beside the model. */
+export interface LoadOptions {
+  quantization?: QuantizationConfig;
+  lora?: LoraConfig;
+  train?: TrainConfig;
+  /** A folder with a PEFT adapter to start from; without one, A is random and B is zero. */
+  init_adapter?: FolderSource;
+  /** Held-out rows for {@link Trainer.evaluate} and `eval_steps`. */
+  eval_dataset?: Dataset;
+  progress_callback?: ProgressCallback;
+  signal?: AbortSignal;
+}
+
+/** Options of a run; what is given here goes before `train` of {@link LoadOptions}. */
+export interface RunOptions extends TrainConfig {
+  signal?: AbortSignal;
+}
+
+/** A model in its own worker, with an adapter that is trained on it. */
+export class Trainer {
+  /** The GPU that the worker uses. */
+  readonly adapter: AdapterInfo;
+  readonly model: ModelInfo;
+  /** The run that was prepared last. */
+  plan: Plan | undefined;
+
+  readonly #client: Client;
+  readonly #options: LoadOptions;
+  readonly #init_adapter: Folder | undefined;
+
+  private constructor(client: Client, adapter: AdapterInfo, model: ModelInfo, options: LoadOptions) {
+    this.#client = client;
+    this.adapter = adapter;
+    this.model = model;
+    this.#options = options;
+    this.#init_adapter = options.init_adapter === undefined ? undefined : folderOf(options.init_adapter);
+  }
+
+  /**
+   * Starts a worker and loads a Hugging Face model folder into it: config.json, model.safetensors or
+   * shards with their index, tokenizer.json and tokenizer_config.json. With `load_in_4bit` the weights
+   * are quantised as they stream in.
+   */
+  static async load(model: FolderSource, options: LoadOptions = {}): Promise<Trainer> {
+    const { signal, quantization, progress_callback: report } = options;
+    throwIfAborted(signal);
+    const client = new Client();
+    // Loading has no safe point to stop at, so the worker is ended as a whole.
+    const stop = () => client.terminate();
+    signal?.addEventListener("abort", stop);
+    try {
+      const adapter = await client.call("start", { version: VERSION });
+      const info = await client.call("load_model", { folder: folderOf(model), quantization }, { report });
+      return new Trainer(client, adapter, info, options);
+    } catch (thrown) {
+      client.terminate();
+      throw thrown;
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
+  /**
+   * Tokenises the rows into the browser's storage and readies a run from a fresh adapter (or
+   * `init_adapter`). Nothing more is allocated once this has returned.
+   */
+  async prepare(dataset: Dataset, options: RunOptions = {}): Promise<Plan> {
+    const { signal, ...run } = options;
+    throwIfAborted(signal);
+    const { lora, train: defaults, eval_dataset, progress_callback: report } = this.#options;
+    const train: TrainConfig = { ...defaults, ...run };
+    const args = {
+      lora,
+      train,
+      init_adapter: this.#init_adapter,
+      dataset: await dataset.source(),
+      eval_dataset: await eval_dataset?.source(),
+    };
+    this.plan = undefined;
+    this.plan = await this.#client.call("prepare", args, { report });
+    return this.plan;
+  }
+
+  /**
+   * Trains, one optimiser step each time the caller asks for the next log; not asking pauses. With a
+   * dataset a run is prepared first; without one the prepared run goes on where it stands. Held-out
+   * losses come in between every `eval_steps`. Aborting the signal throws `cancelled` after the step
+   * in flight; the adapter stays as that step left it.
+   */
+  async *train(dataset?: Dataset, options: RunOptions = {}): AsyncGenerator<StepLog | EvalLog, void, undefined> {
+    if (dataset) await this.prepare(dataset, options);
+    if (!this.plan) throw failure("bad-state", "no run was prepared: pass a dataset");
+    while (true) {
+      throwIfAborted(options.signal);
+      const log = await this.#client.call("train_step", undefined);
+      if (!log) return;
+      yield log;
+      if (log.eval_due) {
+        throwIfAborted(options.signal);
+        yield await this.evaluate();
+      }
+    }
+  }
+
+  /** The loss on the held-out rows with the adapter as it is now. Needs `eval_dataset` and a prepared run. */
+  evaluate(): Promise<EvalLog> {
+    return this.#client.call("evaluate", undefined);
+  }
+
+  /**
+   * Answers a chat, piece by piece; the generator's return value tells how it ended. Aborting the
+   * signal throws `cancelled`; leaving the loop early ends the generation too.
+   */
+  async *generate(
+    messages: Message[],
+    options: GenerateOptions & { signal?: AbortSignal } = {},
+  ): AsyncGenerator<string, GenerateResult, undefined> {
+    const { signal, ...rest } = options;
+    throwIfAborted(signal);
+    const left = new AbortController();
+    const pieces: string[] = [];
+    let wake = () => {};
+    let done = false;
+    const result = this.#client.call("generate", { messages, options: rest }, {
+      report: (piece) => {
+        pieces.push(piece);
+        wake();
+      },
+      signal: signal ? AbortSignal.any([signal, left.signal]) : left.signal,
+    });
+    const settled = () => {
+      done = true;
+      wake();
+    };
+    result.then(settled, settled);
+    try {
+      while (true) {
+        throwIfAborted(signal);
+        const piece = pieces.shift();
+        if (piece !== undefined) yield piece;
+        else if (done) return await result;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      left.abort();
+    }
+  }
+
+  /** The adapter as PEFT loads it. */
+  save(): Promise<AdapterFiles> {
+    return this.#client.call("save", undefined);
+  }
+
+  /** What the engine holds and has done, for tests and the curious. */
+  counters(): Promise<Counters> {
+    return this.#client.call("counters", undefined);
+  }
+
+  /** Frees the GPU and ends the worker. */
+  async dispose(): Promise<void> {
+    try {
+      await this.#client.call("close", undefined);
+    } finally {
+      this.#client.terminate();
+    }
+  }
+}

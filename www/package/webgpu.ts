@@ -1,0 +1,15 @@
+/** The part of WebGPU's entry point that is looked at here. */
+interface Gpu {
+  requestAdapter(): Promise<object | null>;
+}
+
+/** Why WebGPU cannot be used here, for people to read; undefined where it can. */
+export async function webgpuProblem(): Promise<string | undefined> {
+  if (!globalThis.isSecureContext) {
+    return "This page was not opened over https (or from localhost), and browsers offer WebGPU only there.";
+  }
+  const gpu = (navigator as { gpu?: Gpu }).gpu;
+  if (!gpu) return "This browser does not offer WebGPU.";
+  const adapter = await gpu.requestAdapter().catch(() => null);
+  return adapter ? undefined : "This browser knows WebGPU but offers no GPU for it.";
+}

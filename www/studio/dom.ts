@@ -1,0 +1,14 @@
+/** The element of that id; the page has it, or is broken. */
+export function element<T extends HTMLElement = HTMLElement>(id: string): T {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no #${id}`);
+  return found as T;
+}
+
+export function show(id: string, shown: boolean): void {
+  element(id).hidden = !shown;
+}
+
+export function write(id: string, text: string): void {
+  element(id).textContent = text;
+}

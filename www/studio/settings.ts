@@ -1,0 +1,72 @@
+import type { LoraConfig, QuantizationConfig, TrainConfig } from "tabtune";
+import { element } from "./dom.js";
+
+export interface Config {
+  quantization: QuantizationConfig;
+  lora: LoraConfig;
+  train: TrainConfig;
+}
+
+/** For a model of one's own: what usually works with LoRA, small enough for a laptop. */
+const FOR_A_FOLDER: Config = {
+  quantization: { load_in_4bit: true, bnb_4bit_quant_type: "nf4", bnb_4bit_use_double_quant: true },
+  lora: { r: 16, lora_alpha: 32, target_modules: "all-linear" },
+  train: {
+    learning_rate: 2e-4,
+    max_steps: 100,
+    per_device_train_batch_size: 1,
+    max_length: 256,
+    warmup_steps: 5,
+    lr_scheduler_type: "cosine",
+    seed: 42,
+    shuffle_dataset: true,
+    gradient_checkpointing: "auto",
+  },
+};
+
+const TRAIN_FIELDS = ["max_steps", "learning_rate", "per_device_train_batch_size", "max_length", "seed"] as const;
+
+/** The lower part of the form: the settings of a run, filled with defaults for the chosen model. */
+export class SettingsForm {
+  readonly #details = element("setup").querySelector("details")!;
+  #base: Config = FOR_A_FOLDER;
+
+  /** Fills the fields for the bundled model or one from a folder. */
+  async fill(bundled: boolean): Promise<void> {
+    this.#base = bundled ? await bundledConfig() : FOR_A_FOLDER;
+    const { train, lora, quantization } = this.#base;
+    for (const name of TRAIN_FIELDS) this.#field(name).valueAsNumber = train[name] ?? FOR_A_FOLDER.train[name]!;
+    this.#field("r").valueAsNumber = lora.r ?? 8;
+    this.#field("load_in_4bit").checked = quantization.load_in_4bit ?? false;
+  }
+
+  /** The settings as they stand, or undefined where a field is wrong; the browser then points at it. */
+  read(): Config | undefined {
+    const form = element<HTMLFormElement>("setup");
+    if (!form.checkValidity()) {
+      this.#details.open = true;
+      form.reportValidity();
+      return undefined;
+    }
+    const { train, lora, quantization } = structuredClone(this.#base);
+    for (const name of TRAIN_FIELDS) train[name] = this.#field(name).valueAsNumber;
+    // About ten held-out points make a curve.
+    train.eval_steps = Math.max(1, Math.round(train.max_steps! / 10));
+    const alpha_by_rank = (lora.lora_alpha ?? 8) / (lora.r ?? 8);
+    lora.r = this.#field("r").valueAsNumber;
+    lora.lora_alpha = alpha_by_rank * lora.r;
+    quantization.load_in_4bit = this.#field("load_in_4bit").checked;
+    return { train, lora, quantization };
+  }
+
+  #field(name: string): HTMLInputElement {
+    return this.#details.querySelector<HTMLInputElement>(`[name="${name}"]`)!;
+  }
+}
+
+async function bundledConfig(): Promise<Config> {
+  const response = await fetch("data/faq.config.json");
+  if (!response.ok) throw new Error(`data/faq.config.json: the server answered ${response.status}`);
+  const { quantization = {}, lora = {}, train = {} } = (await response.json()) as Partial<Config>;
+  return { quantization, lora, train };
+}
