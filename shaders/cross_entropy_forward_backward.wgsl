@@ -1,3 +1,4 @@
+//! variant team: alone group
 // For each labelled row i < rows of a block, with t = targets[first + i]:
 //     row_loss[first + i] = logsumexp(logits[i, :]) - logits[i, t]
 //     logits[i, v]       <- (softmax(logits[i, :])[v] - (v == t)) * row_weight[first + i]
@@ -6,7 +7,7 @@
 // targets u32; row_weight, row_loss f32. A target of 0xFFFFFFFF marks a dead row: loss 0, gradient 0,
 // whatever its logits hold. logits and row_loss are bound as bits, see below.
 //
-// A workgroup of 256 owns one row and goes over it twice: once for the maximum and the sum of
+// A team (group: a workgroup of 256; alone: one invocation, for CPU adapters) owns one row and goes over it twice: once for the maximum and the sum of
 // exponentials together (online softmax, Milakov and Gimelshein 2018, arXiv:1805.02867), once for the
 // gradient. The order of all sums is fixed. The loss is (max - logit) + log(sum), so that large
 // logits cancel before they are rounded into the sum.
@@ -41,6 +42,8 @@ struct Summary {
     broken: u32,
 }
 
+{% set step = "256u" if team == "group" else "1u" %}
+{% if team == "group" %}
 var<workgroup> of_lane: array<Summary, 256>;
 var<workgroup> of_sixteen: array<Summary, 16>;
 
@@ -49,15 +52,22 @@ fn joined(a: Summary, b: Summary) -> Summary {
     let total = a.total * exp(a.peak - peak) + b.total * exp(b.peak - peak);
     return Summary(peak, total, a.broken | b.broken);
 }
+{% endif %}
 
-@compute @workgroup_size(256)
+@compute @workgroup_size({{ 256 if team == "group" else 8 }})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) invocation: u32,
 ) {
+    {% if team == "group" %}
     let row = group.x + group.y * groups.x;
+    let lane = invocation;
     // Uniform: the whole workgroup leaves.
+    {% else %}
+    let row = (group.x + group.y * groups.x) * 8u + invocation;
+    let lane = 0u;
+    {% endif %}
     if (row >= params.rows) {
         return;
     }
@@ -68,7 +78,7 @@ fn main(
     var peak = LOWEST;
     var totals = vec4<f32>(0.0);
     var broken = 0u;
-    for (var quad = lane; quad < quads; quad += 256u) {
+    for (var quad = lane; quad < quads; quad += {{ step }}) {
         let bits = logits[start + quad];
         let column = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
         let is_real = column < vec4<u32>(params.vocab);
@@ -79,7 +89,9 @@ fn main(
         totals = totals * exp(peak - higher) + select(vec4<f32>(0.0), exp(x - higher), is_real);
         peak = higher;
     }
-    of_lane[lane] = Summary(peak, (totals.x + totals.y) + (totals.z + totals.w), broken);
+    let summary_of_lane = Summary(peak, (totals.x + totals.y) + (totals.z + totals.w), broken);
+    {% if team == "group" %}
+    of_lane[lane] = summary_of_lane;
     workgroupBarrier();
     if (lane < 16u) {
         var summary = of_lane[lane * 16u];
@@ -93,12 +105,15 @@ fn main(
     for (var i = 1u; i < 16u; i++) {
         row_summary = joined(row_summary, of_sixteen[i]);
     }
+    {% else %}
+    let row_summary = summary_of_lane;
+    {% endif %}
 
     let is_dead = label == DEAD;
     let is_broken = !is_dead && (row_summary.broken != 0u || label >= params.vocab);
     let weight = row_weight[params.first + row];
     let scale = weight / row_summary.total;
-    for (var quad = lane; quad < quads; quad += 256u) {
+    for (var quad = lane; quad < quads; quad += {{ step }}) {
         let x = bitcast<vec4<f32>>(logits[start + quad]);
         let column = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
         let is_real = column < vec4<u32>(params.vocab);

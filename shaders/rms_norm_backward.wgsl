@@ -1,3 +1,4 @@
+//! variant team: alone group
 // dinp[m, c] = rstd[m] * (g[c] - xhat[c] * mean_c(g * xhat)) + dresidual[m, c]
 //     where g[c] = dout[m, c] * weight[c] and xhat[c] = inp[m, c] * rstd[m]
 //
@@ -7,7 +8,7 @@
 // dout, inp, dresidual, dinp [rows, stride]; weight [stride]; rstd [rows]; all f32. The mean is over
 // `cols`; lanes past it are zero in all inputs and so in dinp.
 //
-// A workgroup of 64 owns one row; the f32 sum is in a fixed order.
+// group: a workgroup of 64 owns one row; alone: an invocation does, which CPU adapters do best; the f32 sum is in a fixed order.
 struct Params {
     rows: u32,
     cols: u32,
@@ -23,16 +24,25 @@ struct Params {
 @group(0) @binding(5) var<storage, read> dresidual: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> dinp: array<vec4<f32>>;
 
+{% if team == "group" %}
 {% include "shared/sum_64.wgsl" %}
+{% endif %}
+{% set step = "64u" if team == "group" else "1u" %}
 
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ 64 if team == "group" else 8 }})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) invocation: u32,
 ) {
+    {% if team == "group" %}
     let row = group.x + group.y * groups.x;
+    let lane = invocation;
     // Uniform: the whole workgroup leaves.
+    {% else %}
+    let row = (group.x + group.y * groups.x) * 8u + invocation;
+    let lane = 0u;
+    {% endif %}
     if (row >= params.rows) {
         return;
     }
@@ -41,13 +51,18 @@ fn main(
     let scale = rstd[row];
 
     var products = vec4<f32>(0.0);
-    for (var quad = lane; quad < quads; quad += 64u) {
+    for (var quad = lane; quad < quads; quad += {{ step }}) {
         products += (dout[start + quad] * weight[quad]) * (inp[start + quad] * scale);
     }
-    let total = sum_64((products.x + products.y) + (products.z + products.w), lane);
+    let sum = (products.x + products.y) + (products.z + products.w);
+    {% if team == "group" %}
+    let total = sum_64(sum, lane);
+    {% else %}
+    let total = sum;
+    {% endif %}
     let mean = total / f32(params.cols);
 
-    for (var quad = lane; quad < quads; quad += 64u) {
+    for (var quad = lane; quad < quads; quad += {{ step }}) {
         let g = dout[start + quad] * weight[quad];
         let normalised = inp[start + quad] * scale;
         dinp[start + quad] = scale * (g - normalised * mean) + dresidual[start + quad];

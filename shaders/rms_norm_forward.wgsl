@@ -1,3 +1,4 @@
+//! variant team: alone group
 // out[m, c] = weight[c] * (inp[m, c] * rstd[m])        rstd[m] = 1 / sqrt(mean_c inp[m, c]^2 + eps)
 //
 // RMSNorm: Zhang and Sennrich 2019 (arXiv:1910.07467), equation 4, with transformers' epsilon inside
@@ -6,7 +7,7 @@
 // inp, out [rows, stride]; weight [stride]; rstd [rows]; all f32. The mean is over `cols`; the lanes
 // past it are zero in inp and weight, so they add nothing and come out as zero.
 //
-// A workgroup of 64 owns one row. Sums of squares are f32: four strided chains an invocation, then a
+// group: a workgroup of 64 owns one row; alone: an invocation does, which CPU adapters do best. Sums of squares are f32: four strided chains an invocation, then a
 // fixed-order sum. They overflow only where |inp| passes 1e18.
 struct Params {
     rows: u32,
@@ -21,16 +22,25 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> rstd: array<f32>;
 
+{% if team == "group" %}
 {% include "shared/sum_64.wgsl" %}
+{% endif %}
+{% set step = "64u" if team == "group" else "1u" %}
 
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ 64 if team == "group" else 8 }})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) invocation: u32,
 ) {
+    {% if team == "group" %}
     let row = group.x + group.y * groups.x;
+    let lane = invocation;
     // Uniform: the whole workgroup leaves.
+    {% else %}
+    let row = (group.x + group.y * groups.x) * 8u + invocation;
+    let lane = 0u;
+    {% endif %}
     if (row >= params.rows) {
         return;
     }
@@ -38,14 +48,19 @@ fn main(
     let start = row * quads;
 
     var squares = vec4<f32>(0.0);
-    for (var quad = lane; quad < quads; quad += 64u) {
+    for (var quad = lane; quad < quads; quad += {{ step }}) {
         let x = inp[start + quad];
         squares += x * x;
     }
-    let total = sum_64((squares.x + squares.y) + (squares.z + squares.w), lane);
+    let sum = (squares.x + squares.y) + (squares.z + squares.w);
+    {% if team == "group" %}
+    let total = sum_64(sum, lane);
+    {% else %}
+    let total = sum;
+    {% endif %}
     let scale = inverseSqrt(total / f32(params.cols) + params.eps);
 
-    for (var quad = lane; quad < quads; quad += 64u) {
+    for (var quad = lane; quad < quads; quad += {{ step }}) {
         out[start + quad] = weight[quad] * (inp[start + quad] * scale);
     }
     if (lane == 0u) {

@@ -264,6 +264,20 @@ impl<R: RowStore> Session<R> {
         trainer.gradients(gpu, store).await
     }
 
+    /// Seconds and floating-point operations of a step by shader: (shader, dispatches, seconds, operations).
+    pub async fn profile(&mut self) -> Result<Vec<(String, u32, f64, u64)>> {
+        let (_, _, _, trainer) = self.running()?;
+        let mut by_shader: BTreeMap<String, (u32, f64, u64)> = BTreeMap::new();
+        for (shader, seconds, flops) in trainer.profile().await {
+            let entry = by_shader.entry(shader.to_owned()).or_default();
+            *entry = (entry.0 + 1, entry.1 + seconds, entry.2 + flops);
+        }
+        Ok(by_shader
+            .into_iter()
+            .map(|(shader, (count, seconds, flops))| (shader, count, seconds, flops))
+            .collect())
+    }
+
     /// The files of the adapter as PEFT reads them, by name.
     pub async fn save(&mut self) -> Result<BTreeMap<String, Vec<u8>>> {
         let (gpu, _, store, trainer) = self.running()?;

@@ -99,7 +99,7 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             kv_width,
             cache_stride,
         }),
-        ("linear_forward" | "linear_backward" | "linear_row" | "lora_grad_t", "Params") => {
+        ("linear_forward" | "linear_backward" | "linear_row" | "lora_grad_t" | "linear_decode", "Params") => {
             layout!(kernels::linear::Params {
                 rows,
                 cols,

@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("adapter", &["format", "kernels", "gpu"]),
     ("data", &["format"]),
     ("format", &[]),
-    ("reference", &["kernels"]),
+    ("reference", &["kernels", "format"]),
     ("kernels", &["gpu"]),
     ("gpu", &[]),
     ("files", &[]),

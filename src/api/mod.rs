@@ -189,6 +189,11 @@ impl Session {
         .await
     }
 
+    /// Times every dispatch of the prepared step; the run is not to be trained afterwards.
+    pub async fn profile(&self) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| to_js(&engine.profile().await?)).await
+    }
+
     pub async fn save(&self) -> std::result::Result<JsValue, JsValue> {
         self.with(async |engine| {
             let files = Object::new();

@@ -72,6 +72,7 @@ struct Inner {
 }
 
 pub(super) struct Pipeline {
+    pub(super) shader: String,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
 }
@@ -155,6 +156,18 @@ impl Gpu {
         }
     }
 
+    /// Waits until the GPU has done all that was submitted.
+    pub async fn idle(&self) {
+        let (sender, done) = futures_channel::oneshot::channel();
+        self.0.queue.on_submitted_work_done(move || {
+            // The receiver is gone only where nobody waits any more.
+            let _ = sender.send(());
+        });
+        // A poll that fails is a lost device, which the next check reports.
+        let _ = self.0.device.poll(wgpu::PollType::wait_indefinitely());
+        let _ = done.await;
+    }
+
     pub(super) fn submit(&self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
         self.0.counters.submitted();
         self.0.queue.submit([encoder.finish()])
@@ -210,7 +223,7 @@ impl Gpu {
             cache: None,
         });
         self.0.counters.pipeline_made();
-        Pipeline { pipeline, layout }
+        Pipeline { shader: shader.to_owned(), pipeline, layout }
     }
 }
 

@@ -103,6 +103,7 @@ pub(crate) struct Transient {
 /// Collects programs in the order in which a step runs them.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
+    for_cpu: bool,
     pub(crate) transients: Vec<Transient>,
     pub(crate) programs: Vec<Program>,
 }
@@ -112,8 +113,27 @@ pub struct Recorder {
 pub struct ProgramId(pub(crate) usize);
 
 impl Recorder {
+    /// For GPUs, where the invocations of a workgroup best share the work.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// For adapters that compute on the CPU: a barrier there suspends every invocation, so kernels
+    /// choose variants in which each invocation works alone.
+    pub fn for_cpu() -> Self {
+        Recorder { for_cpu: true, ..Self::default() }
+    }
+
+    /// The variant of a kernel that has one for a workgroup together and one for each invocation
+    /// alone, with the number of workgroups for `rows` rows of `length`.
+    pub fn team(&self, kernel: &str, rows: usize, length: usize) -> (String, [u32; 3]) {
+        const ALONE: usize = 8;
+        // In long rows the barriers weigh little, and one chain of sums would lose digits.
+        const LONGEST_ALONE: usize = 16_384;
+        match self.for_cpu && length <= LONGEST_ALONE {
+            true => (format!("{kernel}.alone"), grid(rows.div_ceil(ALONE))),
+            false => (format!("{kernel}.group"), grid(rows)),
+        }
     }
 
     /// Starts the next program; what is recorded from here on belongs to it.

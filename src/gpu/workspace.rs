@@ -41,6 +41,15 @@ enum Step {
     },
 }
 
+impl Step {
+    fn flops(&self, size: usize) -> u64 {
+        match self {
+            Step::Dispatch { calls, .. } => calls[size].flops,
+            Step::Clear { .. } | Step::Copy { .. } => 0,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Call {
     params_offset: u32,
@@ -161,43 +170,54 @@ impl Workspace {
     /// keep each well under 100 ms. Returns the floating-point operations of the run.
     pub fn run(&self, programs: &[ProgramId], size: usize) -> u64 {
         let budget = self.gpu.flops_per_submit();
-        let mut total = 0;
-        let mut in_submit = 0;
+        let (mut total, mut in_submit) = (0, 0);
         let mut encoder = self.encoder();
-        let mut pass = None;
         for step in programs.iter().flat_map(|program| &self.programs[program.0]) {
-            match step {
-                Step::Dispatch { pipeline, bind_group, calls } => {
-                    let call = calls[size];
-                    if in_submit > 0 && in_submit + call.flops > budget {
-                        pass = None;
-                        self.gpu.submit(std::mem::replace(&mut encoder, self.encoder()));
-                        in_submit = 0;
-                    }
-                    let pass: &mut wgpu::ComputePass<'static> = pass.get_or_insert_with(|| {
-                        encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
-                    });
-                    pass.set_pipeline(&pipeline.pipeline);
-                    pass.set_bind_group(0, bind_group, &[call.params_offset]);
-                    let [x, y, z] = call.workgroups;
-                    pass.dispatch_workgroups(x, y, z);
-                    self.gpu.counters().dispatched();
-                    in_submit += call.flops;
-                    total += call.flops;
-                }
-                Step::Clear { buffer, offset, size } => {
-                    pass = None;
-                    encoder.clear_buffer(buffer, *offset, Some(*size));
-                }
-                Step::Copy { from, to, size } => {
-                    pass = None;
-                    encoder.copy_buffer_to_buffer(&from.0, from.1, &to.0, to.1, *size);
-                }
+            let flops = step.flops(size);
+            if in_submit > 0 && in_submit + flops > budget {
+                self.gpu.submit(std::mem::replace(&mut encoder, self.encoder()));
+                in_submit = 0;
             }
+            self.encode(&mut encoder, step, size);
+            in_submit += flops;
+            total += flops;
         }
-        drop(pass);
         self.gpu.submit(encoder);
         total
+    }
+
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder, step: &Step, size: usize) {
+        match step {
+            Step::Dispatch { pipeline, bind_group, calls } => {
+                let Call { params_offset, workgroups: [x, y, z], .. } = calls[size];
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                pass.set_pipeline(&pipeline.pipeline);
+                pass.set_bind_group(0, bind_group, &[params_offset]);
+                pass.dispatch_workgroups(x, y, z);
+                self.gpu.counters().dispatched();
+            }
+            Step::Clear { buffer, offset, size } => encoder.clear_buffer(buffer, *offset, Some(*size)),
+            Step::Copy { from, to, size } => {
+                encoder.copy_buffer_to_buffer(&from.0, from.1, &to.0, to.1, *size);
+            }
+        }
+    }
+
+    /// Runs `programs` one operation at a time and returns the seconds that each dispatch took with
+    /// its shader and floating-point operations. Each time includes one wait for the GPU.
+    pub async fn profile(&self, programs: &[ProgramId], size: usize) -> Vec<(&str, f64, u64)> {
+        let mut times = Vec::new();
+        for step in programs.iter().flat_map(|program| &self.programs[program.0]) {
+            let mut encoder = self.encoder();
+            self.encode(&mut encoder, step, size);
+            let began = web_time::Instant::now();
+            self.gpu.submit(encoder);
+            self.gpu.idle().await;
+            if let Step::Dispatch { pipeline, calls, .. } = step {
+                times.push((pipeline.shader.as_str(), began.elapsed().as_secs_f64(), calls[size].flops));
+            }
+        }
+        times
     }
 
     fn encoder(&self) -> wgpu::CommandEncoder {

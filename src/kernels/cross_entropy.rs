@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use crate::gpu::{Recorder, Tensor, read, write};
 
 /// The target of a row that fills up a block and counts for nothing.
 pub const DEAD: u32 = u32::MAX;
@@ -34,11 +34,13 @@ pub fn forward_backward(
     logits: Tensor,
     row_loss: Tensor,
 ) {
+    let (shader, workgroups) =
+        rec.team("cross_entropy_forward_backward", params.rows as usize, params.vocab as usize);
     rec.dispatch(
-        "cross_entropy_forward_backward",
+        shader,
         &params,
         &[read(targets), read(row_weight), write(logits), write(row_loss)],
-        grid(params.rows as usize),
+        workgroups,
         40 * u64::from(params.rows) * u64::from(params.stride),
     );
 }

@@ -46,16 +46,19 @@ impl WeightFormat {
 pub enum Tile {
     /// 8 × 8 results a thread, no workgroup memory: for adapters that compute on the CPU.
     Direct,
+    /// [`Tile::Direct`] on a weight that is first decoded into scratch, once rather than for each
+    /// block of 8 rows.
+    Decoded,
     /// 64 × 64 results a workgroup through workgroup memory: for GPUs.
     Shared,
 }
 
 impl Tile {
-    pub const ALL: [Tile; 2] = [Tile::Direct, Tile::Shared];
+    pub const ALL: [Tile; 3] = [Tile::Direct, Tile::Decoded, Tile::Shared];
 
     pub const fn name(self) -> &'static str {
         match self {
-            Tile::Direct => "direct",
+            Tile::Direct | Tile::Decoded => "direct",
             Tile::Shared => "shared",
         }
     }
@@ -63,7 +66,7 @@ impl Tile {
     /// The workgroups that cover `rows` × `cols` results.
     fn workgroups(self, rows: usize, cols: usize) -> [u32; 3] {
         match self {
-            Tile::Direct => grid((rows.div_ceil(8) * (cols / 8)).div_ceil(64)),
+            Tile::Direct | Tile::Decoded => grid((rows.div_ceil(8) * (cols / 8)).div_ceil(64)),
             Tile::Shared => grid(rows.div_ceil(64) * cols.div_ceil(64)),
         }
     }
@@ -153,6 +156,28 @@ pub struct Panel {
     pub factor: Tensor,
 }
 
+/// Records the decoding of a weight [N, K] to f32.
+pub fn decode(rec: &mut Recorder, params: Params, weight: Weight, out: Tensor) {
+    let values = u64::from(params.cols) * u64::from(params.depth);
+    rec.dispatch(
+        format!("linear_decode.{}", weight.format.name()),
+        &params,
+        &[write(out), read(weight.values), read(weight.scales)],
+        grid((values as usize / 8).div_ceil(64)),
+        8 * values,
+    );
+}
+
+/// The weight as `tile` reads it.
+fn for_tile(rec: &mut Recorder, tile: Tile, params: Params, weight: Weight) -> Weight {
+    if tile != Tile::Decoded || weight.format == WeightFormat::F32 {
+        return weight;
+    }
+    let scratch = rec.transient((params.cols * params.depth) as usize);
+    decode(rec, params, weight, scratch);
+    Weight::f32(scratch)
+}
+
 /// Records Y = scale·X·Wᵀ + T·Bᵀ + residual; X [M, x_stride], Y and residual [M, y_stride].
 pub fn forward(
     rec: &mut Recorder,
@@ -166,6 +191,7 @@ pub fn forward(
 ) {
     debug_assert_eq!(params.add_residual == 1, residual.is_some());
     let panel = panel.unwrap_or(Panel { t: x, factor: x });
+    let weight = for_tile(rec, tile, params, weight);
     let bindings = [
         read(x),
         read(weight.values),
@@ -199,6 +225,7 @@ pub fn backward(
 ) {
     debug_assert_eq!(params.add_residual == 1, residual.is_some());
     let panel = panel.unwrap_or(Panel { t: dy, factor: dy });
+    let weight = for_tile(rec, tile, params, weight);
     rec.dispatch(
         format!("linear_backward.{}.{}", tile.name(), weight.format.name()),
         &params,

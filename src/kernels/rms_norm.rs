@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use crate::gpu::{Recorder, Tensor, read, write};
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -25,11 +25,12 @@ impl Params {
 /// Normalises the rows of `inp` [rows, stride] into `out` [rows, stride], times `weight` [stride], and
 /// keeps the reciprocal roots in `rstd` [rows].
 pub fn forward(rec: &mut Recorder, params: Params, inp: Tensor, weight: Tensor, out: Tensor, rstd: Tensor) {
+    let (shader, workgroups) = rec.team("rms_norm_forward", params.rows as usize, params.stride as usize);
     rec.dispatch(
-        "rms_norm_forward",
+        shader,
         &params,
         &[read(inp), read(weight), write(out), write(rstd)],
-        grid(params.rows as usize),
+        workgroups,
         8 * params.elements(),
     );
 }
@@ -52,11 +53,12 @@ pub struct Backward {
 /// Writes the gradient of `inp`. The weight is frozen and gets none.
 pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
     let Backward { dout, inp, weight, rstd, dresidual, dinp } = tensors;
+    let (shader, workgroups) = rec.team("rms_norm_backward", params.rows as usize, params.stride as usize);
     rec.dispatch(
-        "rms_norm_backward",
+        shader,
         &params,
         &[read(dout), read(inp), read(weight), read(rstd), read(dresidual), write(dinp)],
-        grid(params.rows as usize),
+        workgroups,
         16 * params.elements(),
     );
 }

@@ -2,7 +2,8 @@
 
 use num_traits::Float;
 
-use crate::kernels::linear::{NONE, Params};
+use crate::format::{NF4_BLOCK, NF4_CODES};
+use crate::kernels::linear::{NONE, Params, WeightFormat};
 
 /// A LoRA panel on the host: T [M, t_stride] with B's, or dT with A [t_stride, K].
 #[derive(Clone, Copy)]
@@ -74,6 +75,26 @@ pub fn backward<F: Float>(
             dx[place] = sum + residual.map_or(F::zero(), |residual| residual[place]);
         }
     }
+}
+
+/// The values [cols, depth] of a weight in its stored format.
+pub fn decode(params: &Params, format: WeightFormat, words: &[u32], scales: &[f32]) -> Vec<f32> {
+    let (depth, true_depth) = (params.depth as usize, params.true_depth as usize);
+    let value = |row: usize, k: usize| {
+        let half = || (words[(row * depth + k) / 2] >> (16 * (k % 2))) as u16;
+        match format {
+            WeightFormat::F32 => f32::from_bits(words[row * depth + k]),
+            WeightFormat::F16 => half::f16::from_bits(half()).to_f32(),
+            WeightFormat::Bf16 => half::bf16::from_bits(half()).to_f32(),
+            WeightFormat::Nf4 | WeightFormat::Nf4Any => {
+                // The even element of a byte is in its high nibble.
+                let shift = 8 * (k / 2 % 4) + 4 * (1 - k % 2);
+                let code = words[(row * depth + k) / 8] >> shift & 15;
+                NF4_CODES[code as usize] * scales[(row * true_depth + k) / NF4_BLOCK]
+            }
+        }
+    };
+    (0..params.cols as usize).flat_map(|row| (0..depth).map(move |k| value(row, k))).collect()
 }
 
 fn dot<F: Float>(a: &[F], b: &[F]) -> F {

@@ -29,6 +29,10 @@ const KEEP_ACTIVATIONS_BYTES: u64 = 1 << 30;
 const SIZES: usize = 16;
 /// Steps whose results are on their way while the next one is prepared.
 const IN_FLIGHT: usize = 2;
+/// Steps that speed and remaining time are averaged over.
+const RECENT_STEPS: usize = 10;
+/// Tokens of a micro-batch from which on a CPU adapter decodes each weight once.
+const DECODE_ONCE_TOKENS: usize = 32;
 /// The report of a step: the loss sum at 0, what [`grad_norm`] says at 64.
 const REPORT_VALUES: usize = 128;
 const REPORT_STATS: usize = 64;
@@ -48,6 +52,7 @@ pub struct StepLog {
     pub learning_rate: f64,
     /// All tokens but padding, since the start of the run.
     pub num_tokens: u64,
+    /// Over the last ten steps.
     pub tokens_per_second: f64,
     pub step_millis: f64,
     pub remaining_seconds: f64,
@@ -112,7 +117,8 @@ pub struct Trainer {
     pending: VecDeque<Pending>,
     next_rows: Option<(u32, Vec<Vec<Encoded>>)>,
     finished_at: Option<Instant>,
-    mean_seconds: f64,
+    /// Seconds and tokens of the last steps.
+    recent: VecDeque<(f64, u64)>,
     /// Steps whose log was returned.
     reported: u32,
 }
@@ -242,7 +248,7 @@ impl Trainer {
             pending: VecDeque::new(),
             next_rows: None,
             finished_at: None,
-            mean_seconds: 0.0,
+            recent: VecDeque::new(),
             reported: 0,
             options,
         })
@@ -414,8 +420,6 @@ impl Trainer {
         let began = self.finished_at.map_or(submitted_at, |finished| finished.max(submitted_at));
         let seconds = now.duration_since(began).as_secs_f64().max(1e-6);
         self.finished_at = Some(now);
-        self.mean_seconds =
-            if self.mean_seconds == 0.0 { seconds } else { 0.8 * self.mean_seconds + 0.2 * seconds };
         gpu.learn_speed(flops, seconds);
 
         let stats = &report[REPORT_STATS..];
@@ -431,8 +435,13 @@ impl Trainer {
             );
         }
         log.step_millis = seconds * 1000.0;
-        log.tokens_per_second = tokens as f64 / seconds;
-        log.remaining_seconds = f64::from(log.total_steps - log.step) * self.mean_seconds;
+        self.recent.push_back((seconds, tokens));
+        if self.recent.len() > RECENT_STEPS {
+            self.recent.pop_front();
+        }
+        let recent = self.recent.iter().fold((0.0, 0), |sum, step| (sum.0 + step.0, sum.1 + step.1));
+        log.tokens_per_second = recent.1 as f64 / recent.0;
+        log.remaining_seconds = f64::from(log.total_steps - log.step) * recent.0 / self.recent.len() as f64;
         self.reported = log.step;
         Ok(log)
     }
@@ -462,6 +471,16 @@ impl Trainer {
         // Time spent here is no training step's.
         self.finished_at = Some(Instant::now());
         Ok(EvalLog { step: self.submitted, eval_loss: sum / tokens as f64, tokens, rows: u64::from(count) })
+    }
+
+    /// Seconds and floating-point operations of each dispatch of one micro-batch and the optimiser's
+    /// step, by shader, on whatever the inputs hold. The adapter is not to be used afterwards.
+    pub async fn profile(&self) -> Vec<(&str, f64, u64)> {
+        let Programs { forward, loss, loss_sum, backward, optimize, .. } = &self.programs;
+        let mut programs = vec![*forward];
+        programs.extend(loss);
+        programs.extend([*loss_sum, *backward, *optimize]);
+        self.workspace.profile(&programs, 0).await
     }
 
     /// The adapter as it is after all steps so far, by module.
@@ -552,7 +571,9 @@ struct Recording<'a> {
 impl Recording<'_> {
     fn record(&self, checkpointing: bool, tokens: usize, dropout: f64) -> (Recorder, Programs) {
         let Recording { model, lora, tile, inputs, .. } = *self;
-        let mut rec = Recorder::new();
+        // The same for every size, so that all recordings hold the same operations.
+        let decode_once = tile == Tile::Direct && inputs.rows.count >= DECODE_ONCE_TOKENS;
+        let mut rec = if tile == Tile::Shared { Recorder::new() } else { Recorder::for_cpu() };
         let begin = rec.program();
         for segment in &lora.segments {
             rec.clear(segment.grad);
@@ -565,7 +586,7 @@ impl Recording<'_> {
         let decoder = Decoder {
             model,
             lora: Some(lora),
-            tile,
+            tile: if decode_once { Tile::Decoded } else { tile },
             rows: Rows { count: tokens, ..inputs.rows },
             lora_scale: lora.config.scale(),
             dropout: has_dropout.then_some((dropout, inputs.dropout_seed)),

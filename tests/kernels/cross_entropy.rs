@@ -85,88 +85,95 @@ impl Case {
 
 #[test]
 fn loss_and_gradient_are_their_twins() {
-    let mut h = Harness::new();
-    for size in SIZES {
-        Case::new(&h, size, 10.0).check(&mut h);
+    for mut h in Harness::both() {
+        for size in SIZES {
+            Case::new(&h, size, 10.0).check(&mut h);
+        }
     }
 }
 
 #[test]
 fn tiny_probabilities_keep_their_digits() {
-    let mut h = Harness::new();
-    let case = Case::new(&h, [4, 513, 0], 10.0);
-    let (gradient, _) = case.run(&mut h);
-    let (want, _) = case.twin();
-    let want = to_f32(&want);
-    // Without an absolute part but for pad lanes and dead rows.
-    let scales: Vec<f32> = want.iter().map(|x| x.abs() + 1e-30).collect();
-    assert_close_scaled("gradient", &gradient, &want, &scales, 1e-5);
+    for mut h in Harness::both() {
+        let case = Case::new(&h, [4, 513, 0], 10.0);
+        let (gradient, _) = case.run(&mut h);
+        let (want, _) = case.twin();
+        let want = to_f32(&want);
+        // Without an absolute part but for pad lanes and dead rows.
+        let scales: Vec<f32> = want.iter().map(|x| x.abs() + 1e-30).collect();
+        assert_close_scaled("gradient", &gradient, &want, &scales, 1e-5);
+    }
 }
 
 #[test]
 fn huge_and_equal_logits() {
-    let mut h = Harness::new();
-    for size in [[3, 77, 0], [2, 5000, 1]] {
-        let mut case = Case::new(&h, size, 1.0);
-        for scale in [0.0, 1e4, 1e30] {
-            let original = case.logits.clone();
-            case.logits.iter_mut().for_each(|x| *x *= scale);
+    for mut h in Harness::both() {
+        for size in [[3, 77, 0], [2, 5000, 1]] {
+            let mut case = Case::new(&h, size, 1.0);
+            for scale in [0.0, 1e4, 1e30] {
+                let original = case.logits.clone();
+                case.logits.iter_mut().for_each(|x| *x *= scale);
+                case.check(&mut h);
+                case.logits = original;
+            }
+            case.logits.iter_mut().for_each(|x| *x = *x * 1e-3 - 3e4);
             case.check(&mut h);
-            case.logits = original;
         }
-        case.logits.iter_mut().for_each(|x| *x = *x * 1e-3 - 3e4);
-        case.check(&mut h);
     }
 }
 
 #[test]
 fn a_certain_row_costs_nothing() {
-    let mut h = Harness::new();
-    let mut case = Case::new(&h, [1, 300, 0], 1.0);
-    case.logits[case.targets[0] as usize] = 200.0;
-    let (gradient, row_loss) = case.run(&mut h);
-    // WGSL lets log be off by 2^-21 around one.
-    assert!(row_loss[0].abs() < 5e-7, "loss {}", row_loss[0]);
-    assert!(gradient.iter().all(|x| x.abs() < 1e-6));
+    for mut h in Harness::both() {
+        let mut case = Case::new(&h, [1, 300, 0], 1.0);
+        case.logits[case.targets[0] as usize] = 200.0;
+        let (gradient, row_loss) = case.run(&mut h);
+        // WGSL lets log be off by 2^-21 around one.
+        assert!(row_loss[0].abs() < 5e-7, "loss {}", row_loss[0]);
+        assert!(gradient.iter().all(|x| x.abs() < 1e-6));
+    }
 }
 
 #[test]
 fn dead_rows_are_zero_whatever_they_hold() {
-    let mut h = Harness::new();
-    let mut case = Case::new(&h, [6, 100, 2], 5.0);
-    case.targets.fill(DEAD);
-    case.logits.fill(f32::NAN);
-    case.row_weight.fill(f32::NAN);
-    let (gradient, row_loss) = case.run(&mut h);
-    assert!(gradient.iter().chain(&row_loss).all(|x| x.to_bits() == 0));
+    for mut h in Harness::both() {
+        let mut case = Case::new(&h, [6, 100, 2], 5.0);
+        case.targets.fill(DEAD);
+        case.logits.fill(f32::NAN);
+        case.row_weight.fill(f32::NAN);
+        let (gradient, row_loss) = case.run(&mut h);
+        assert!(gradient.iter().chain(&row_loss).all(|x| x.to_bits() == 0));
+    }
 }
 
 #[test]
 fn what_is_not_finite_reaches_the_loss_and_nothing_else() {
-    let mut h = Harness::new();
-    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        for column in [0, 255, 256, 1023, 1029] {
-            let mut case = Case::new(&h, [3, 1030, 0], 5.0);
-            let stride = case.params.stride as usize;
-            case.logits[stride + column] = bad;
-            let (gradient, row_loss) = case.run(&mut h);
-            assert!(row_loss[1].is_nan(), "{bad} in column {column} gives {}", row_loss[1]);
-            let rows: Vec<&[f32]> = gradient.chunks_exact(stride).collect();
-            assert!(rows[1][..1030].iter().all(|x| x.is_nan()));
-            assert!(rows[1][1030..].iter().chain(rows[0]).chain(rows[2]).all(|x| x.is_finite()));
-            assert!(row_loss[0].is_finite() && row_loss[2].is_finite());
+    for mut h in Harness::both() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for column in [0, 255, 256, 1023, 1029] {
+                let mut case = Case::new(&h, [3, 1030, 0], 5.0);
+                let stride = case.params.stride as usize;
+                case.logits[stride + column] = bad;
+                let (gradient, row_loss) = case.run(&mut h);
+                assert!(row_loss[1].is_nan(), "{bad} in column {column} gives {}", row_loss[1]);
+                let rows: Vec<&[f32]> = gradient.chunks_exact(stride).collect();
+                assert!(rows[1][..1030].iter().all(|x| x.is_nan()));
+                assert!(rows[1][1030..].iter().chain(rows[0]).chain(rows[2]).all(|x| x.is_finite()));
+                assert!(row_loss[0].is_finite() && row_loss[2].is_finite());
+            }
         }
     }
 }
 
 #[test]
 fn a_target_outside_the_vocabulary_is_not_hidden() {
-    let mut h = Harness::new();
-    for target in [30, 31, 1000] {
-        let mut case = Case::new(&h, [2, 30, 0], 5.0);
-        case.targets[0] = target;
-        let (gradient, row_loss) = case.run(&mut h);
-        assert!(row_loss[0].is_nan() && gradient[..30].iter().all(|x| x.is_nan()));
-        assert!(row_loss[1].is_finite() && gradient[32..].iter().all(|x| x.is_finite()));
+    for mut h in Harness::both() {
+        for target in [30, 31, 1000] {
+            let mut case = Case::new(&h, [2, 30, 0], 5.0);
+            case.targets[0] = target;
+            let (gradient, row_loss) = case.run(&mut h);
+            assert!(row_loss[0].is_nan() && gradient[..30].iter().all(|x| x.is_nan()));
+            assert!(row_loss[1].is_finite() && gradient[32..].iter().all(|x| x.is_finite()));
+        }
     }
 }

@@ -29,6 +29,7 @@ pub fn gpu() -> Gpu {
 
 /// One test's tensors.
 pub struct Harness {
+    for_cpu: bool,
     gpu: Gpu,
     store: Store,
 }
@@ -37,7 +38,12 @@ impl Harness {
     pub fn new() -> Self {
         let gpu = gpu();
         let store = Store::new(&gpu);
-        Harness { gpu, store }
+        Harness { for_cpu: false, gpu, store }
+    }
+
+    /// One that runs the variants for GPUs, and one for those that suit CPU adapters.
+    pub fn both() -> [Self; 2] {
+        [Self::new(), Harness { for_cpu: true, ..Self::new() }]
     }
 
     /// A tensor holding `values`.
@@ -65,7 +71,7 @@ impl Harness {
 
     /// Runs what `record` records.
     pub fn run(&mut self, record: impl FnOnce(&mut Recorder)) {
-        let mut recorder = Recorder::new();
+        let mut recorder = if self.for_cpu { Recorder::for_cpu() } else { Recorder::new() };
         let program = recorder.program();
         record(&mut recorder);
         let workspace = pollster::block_on(Workspace::new(&self.gpu, &self.store, &[recorder]))

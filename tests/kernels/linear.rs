@@ -235,3 +235,21 @@ fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
         }
     }
 }
+
+#[test]
+fn decoding_into_scratch_is_exact() {
+    for format in WeightFormat::ALL.into_iter().filter(|&format| format != WeightFormat::F32) {
+        for &true_depth in depths(format) {
+            let (cols, depth) = (56, true_depth.next_multiple_of(8));
+            let mut h = Harness::new();
+            let w = upload(&mut h, format, 5, cols, true_depth);
+            let params = Params { true_depth: true_depth as u32, ..Params::plain(1, cols, depth) };
+            let out = h.output(cols * depth);
+            h.run(|rec| linear::decode(rec, params, w.weight, out));
+            let (words, scales) = (h.read_u32(w.weight.values), h.read(w.weight.scales));
+            let twin = reference::linear::decode(&params, format, &words, &scales);
+            assert_eq!(twin, w.dense, "the twin of {format:?} K={true_depth}");
+            assert_eq!(h.read(out), twin, "{format:?} K={true_depth}");
+        }
+    }
+}

@@ -3,6 +3,7 @@ import { openFolder, type FilesReader } from "./files.js";
 import { VERSION, type CallName, type Calls, type DatasetSource, type Reply, type Request } from "./protocol.js";
 import type { DatasetReport, Plan, ProgressCallback } from "./types.js";
 import init, { Session } from "./wasm/tabtune.js";
+import { webgpuProblem } from "./webgpu.js";
 
 /** How one call is answered; `report` sends an event to the page. */
 type Handler<C extends CallName> = (
@@ -30,6 +31,8 @@ const handlers: { [C in CallName]: Handler<C> } = {
     if (version !== VERSION) {
       throw failure("bad-state", `the page runs tabtune ${version} but its worker ${VERSION}; reload the page`);
     }
+    const problem = await webgpuProblem();
+    if (problem) throw failure("webgpu-unavailable", problem);
     await init();
     opened = await Session.create();
     return opened.adapter();
