@@ -24,7 +24,8 @@ var<workgroup> dys: array<vec4<f32>, 256>;
 var<workgroup> ws: array<vec4<f32>, 256>;
 {% endif %}
 
-@compute @workgroup_size(64)
+{% set size = 16 if tile == "direct" else 64 %}
+@compute @workgroup_size({{ size }})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -38,7 +39,7 @@ fn main(
     {% endfor %}
     {% if tile == "direct" %}
     let col_blocks = params.depth / 8u;
-    let index = group_index * 64u + thread;
+    let index = group_index * {{ size }}u + thread;
     let row0 = index / col_blocks * 8u;
     let col8 = index % col_blocks;
     if row0 >= params.rows { return; }

@@ -8,7 +8,7 @@
 // Columns below section_end.x belong to the first stacked layer, and so on; t_offset is where its
 // T begins, or NONE for a layer without LoRA. All arithmetic is f32.
 //
-// direct: a thread owns 8 rows × 8 columns in named registers and reads straight from storage,
+// direct: a thread of a workgroup of 16 owns 8 rows × 8 columns in named registers and reads straight from storage,
 // which is the fastest on CPU adapters. shared: 64 threads own a tile of 64 × 64 and stage
 // 16 values of K in workgroup memory, X as [k/4][row], W as [k/4][column], 8 KiB in all.
 {% include "shared/linear_params.wgsl" %}
@@ -26,7 +26,8 @@ var<workgroup> xs: array<vec4<f32>, 256>;
 var<workgroup> ws: array<vec4<f32>, 256>;
 {% endif %}
 
-@compute @workgroup_size(64)
+{% set size = 16 if tile == "direct" else 64 %}
+@compute @workgroup_size({{ size }})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -41,7 +42,7 @@ fn main(
     {% endfor %}
     {% if tile == "direct" %}
     let col_blocks = params.cols / 8u;
-    let index = group_index * 64u + thread;
+    let index = group_index * {{ size }}u + thread;
     let row0 = index / col_blocks * 8u;
     let col0 = index % col_blocks * 8u;
     if row0 >= params.rows { return; }

@@ -23,13 +23,13 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> gradient: array<vec4<f32>>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(16)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let index = (group.x + group.y * groups.x) * 64u + thread;
+    let index = (group.x + group.y * groups.x) * 16u + thread;
     let blocks = params.width / 8u;
     let a = index / blocks * 8u;
     let b = index % blocks * 8u;

@@ -8,13 +8,13 @@
 @group(0) @binding(2) var<storage, read> lora_b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> dt: array<vec4<f32>>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(16)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
     let rank4 = params.rank / 4u;
-    let index = group.x * 64u + thread;
+    let index = group.x * 16u + thread;
     let row0 = index / rank4 * 8u;
     let r = index % rank4;
     let section = group.z;

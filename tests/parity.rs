@@ -18,12 +18,28 @@ struct Case {
     expected: Value,
 }
 
+impl Case {
+    fn read(folder: PathBuf) -> Self {
+        Case {
+            name: folder.file_name().expect("a folder has a name").to_string_lossy().into_owned(),
+            config: json(&folder.join("config.json")),
+            expected: json(&folder.join("expected.json")),
+            folder,
+        }
+    }
+}
+
 fn json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The fixture models, or the one that `TABTUNE_PARITY_CASE` names: a folder laid out like theirs, for
+/// references too large to keep in the tree.
 fn cases() -> Vec<Case> {
+    if let Some(folder) = std::env::var_os("TABTUNE_PARITY_CASE") {
+        return vec![Case::read(PathBuf::from(folder))];
+    }
     let mut folders: Vec<PathBuf> = std::fs::read_dir("tests/fixtures/models")
         .expect("the fixtures are part of the tree")
         .map(|entry| entry.expect("the folder can be listed").path())
@@ -31,15 +47,7 @@ fn cases() -> Vec<Case> {
         .collect();
     folders.sort();
     assert!(folders.len() >= 5, "only {} fixture models", folders.len());
-    folders
-        .into_iter()
-        .map(|folder| Case {
-            name: folder.file_name().expect("a folder has a name").to_string_lossy().into_owned(),
-            config: json(&folder.join("config.json")),
-            expected: json(&folder.join("expected.json")),
-            folder,
-        })
-        .collect()
+    folders.into_iter().map(Case::read).collect()
 }
 
 /// A session with the case's model loaded and its run prepared, from the case's adapter.

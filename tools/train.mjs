@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { launch } from "./lib/chromium.mjs";
 import { Failure, trainOptions } from "./lib/options.mjs";
 import { paths } from "./lib/paths.mjs";
-import { answerLine, loadLine, megabytes, progress, seconds } from "./lib/report.mjs";
+import { answerLine, gpuLine, loadLine, megabytes, progress, seconds } from "./lib/report.mjs";
 import { serve } from "./lib/server.mjs";
 
 const LOGGED = ["step", "loss", "grad_norm", "learning_rate", "num_tokens", "tokens_per_second", "peak_gpu_bytes"];
@@ -88,7 +88,7 @@ async function main() {
       model: ({ model, adapter }) => {
         line.say(`model     ${basename(options.model)}: ${model.model_type}, ${(model.parameters / 1e6).toFixed(2)} M parameters, ` +
           `${megabytes(model.weight_bytes)} on the GPU`);
-        line.say(`adapter   ${adapter.name || adapter.vendor}${adapter.is_software ? " (software)" : ""}`);
+        line.say(`gpu       ${gpuLine(adapter)}`);
       },
       plan: (plan) => {
         peak_gpu_bytes = plan.peak_gpu_bytes;

@@ -66,7 +66,7 @@ impl Tile {
     /// The workgroups that cover `rows` × `cols` results.
     fn workgroups(self, rows: usize, cols: usize) -> [u32; 3] {
         match self {
-            Tile::Direct | Tile::Decoded => grid((rows.div_ceil(8) * (cols / 8)).div_ceil(64)),
+            Tile::Direct | Tile::Decoded => grid((rows.div_ceil(8) * (cols / 8)).div_ceil(16)),
             Tile::Shared => grid(rows.div_ceil(64) * cols.div_ceil(64)),
         }
     }

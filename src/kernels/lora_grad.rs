@@ -5,6 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use super::linear;
 use crate::gpu::{Recorder, Tensor, grid, read, write};
 
+/// Invocations of a workgroup: few, because a factor has few blocks and many cores want some.
+const THREADS: u32 = 16;
+
 /// What the outer product and its twin compute with. Sizes in elements.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
@@ -41,7 +44,7 @@ pub fn t(
         "lora_grad_t",
         &params,
         &[read(dy), read(lora_b), write(dt)],
-        [threads.div_ceil(64), 1, sections as u32],
+        [threads.div_ceil(THREADS), 1, sections as u32],
         2 * u64::from(params.rows) * u64::from(params.cols) * u64::from(params.rank),
     );
 }
@@ -52,7 +55,7 @@ pub fn outer(rec: &mut Recorder, params: Params, u: Tensor, v: Tensor, gradient:
         "lora_grad_outer",
         &params,
         &[read(u), read(v), write(gradient)],
-        grid((params.height / 8 * (params.width / 8)).div_ceil(64) as usize),
+        grid((params.height / 8 * (params.width / 8)).div_ceil(THREADS) as usize),
         2 * u64::from(params.rows) * u64::from(params.height) * u64::from(params.width),
     );
 }

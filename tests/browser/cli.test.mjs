@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { paths } from "../../tools/lib/paths.mjs";
 import { parseSafetensors } from "./safetensors.mjs";
-import { bundledConfig } from "./support.mjs";
+import { bundledConfig, shortHeldout } from "./support.mjs";
 
 const STEP_FIELDS = ["step", "loss", "grad_norm", "learning_rate", "num_tokens", "tokens_per_second", "peak_gpu_bytes"];
 
@@ -18,8 +18,10 @@ test("the command line", async (t) => {
     writeFileSync(join(folder, name), typeof value === "string" ? value : JSON.stringify(value));
     return name;
   };
+  const heldout = join(folder, "heldout.jsonl");
+  writeFileSync(heldout, shortHeldout());
   const train = (...args) =>
-    spawnSync(process.execPath, [join(paths.root, "tools/train.mjs"), ...args], { cwd: folder, encoding: "utf8" });
+    spawnSync(process.execPath, [join(paths.root, "tools/train.mjs"), "--eval", heldout, ...args], { cwd: folder, encoding: "utf8" });
 
   await t.test("writes the adapter and a log with a line per step", () => {
     const config = write("config.json", bundledConfig({ max_steps: 5, eval_steps: 2 }));

@@ -90,7 +90,7 @@ function assertRefused({ error }, code, message) {
 
 test("bad inputs are refused", async (t) => {
   const lab = await openLab(t);
-  const config = bundledConfig({ max_steps: 1, max_length: 64, per_device_train_batch_size: 1, gradient_accumulation_steps: 1 });
+  const config = bundledConfig({ max_steps: 1, max_length: 64 });
   const serveModel = (files) => {
     lab.mounts["/model/"] = paths.model;
     for (const name of Object.keys(lab.mounts)) if (/^\/model\/./.test(name)) delete lab.mounts[name];
@@ -119,7 +119,7 @@ test("bad inputs are refused", async (t) => {
     });
   }
 
-  await t.test("NaN in a weight stops the run and names the step", async () => {
+  await t.test("NaN in a weight", async () => {
     const poisoned = withTensor(tensors(), "model.norm.weight", ({ dtype, bytes }) => {
       const nan = { F16: [0x00, 0x7e], BF16: [0xc0, 0x7f], F32: [0, 0, 0xc0, 0x7f] }[dtype];
       const changed = bytes.slice();
@@ -127,7 +127,13 @@ test("bad inputs are refused", async (t) => {
       return { bytes: changed };
     });
     const model = serveModel({ "model.safetensors": buildSafetensors(poisoned) });
-    assertRefused(await lab.run({ model, config }), "not-finite", /step 1\b/);
+    assertRefused(await lab.run({ model, config }), "bad-model", /model\.norm\.weight.*NaN/);
+  });
+
+  await t.test("NaN in a loss stops the run and names the step", async () => {
+    // The first step's loss is that of the untouched model; its update then takes B beyond all bounds.
+    const astray = { ...config, train: { ...config.train, max_steps: 5, learning_rate: 3e38, lr_scheduler_type: "constant" } };
+    assertRefused(await lab.run({ config: astray }), "not-finite", /step 2\b/);
   });
 
   for (const [name, [rows, message]] of Object.entries(BAD_ROWS)) {

@@ -36,6 +36,11 @@ export function seconds(count) {
   return `${Math.floor(count / 60)} min ${String(Math.floor(count % 60)).padStart(2, "0")} s`;
 }
 
+/** Browsers often keep a GPU's name to themselves. */
+export function gpuLine({ name, backend, is_software }) {
+  return `${name || "unnamed"}${is_software ? " (software, on the processor)" : ""}, ${backend}`;
+}
+
 export function loadLine({ file, progress }) {
   return `reading ${file}${progress === undefined ? "" : ` ${progress.toFixed(0)} %`}`;
 }

@@ -46,12 +46,16 @@ export interface TrainConfig {
 
 /** The GPU that runs the job. */
 export interface AdapterInfo {
+  /** Empty where the browser keeps it to itself. */
   name: string;
-  vendor: string;
-  architecture: string;
   backend: string;
+  /** Empty where the browser keeps it to itself. */
+  driver: string;
+  /** Whether a processor plays the GPU, as in headless browsers on machines without one. */
   is_software: boolean;
-  limits: Record<string, number>;
+  max_buffer_bytes: number;
+  max_storage_binding_bytes: number;
+  max_workgroup_storage_bytes: number;
 }
 
 /** The model that was loaded. */

@@ -44,7 +44,7 @@ export class Job {
     this.#progress(0);
     const { adapter } = this.#trainer;
     write("memory", bytes(this.#trainer.model.weight_bytes));
-    element("memory").title = `${adapter.name || adapter.vendor || "GPU"}${adapter.is_software ? " (software)" : ""}`;
+    element("memory").title = `${adapter.name || "GPU"}${adapter.is_software ? " (software)" : ""}`;
   }
 
   /** A whole run, until its last step or until it is stopped. */
