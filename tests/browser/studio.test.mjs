@@ -20,7 +20,10 @@ test("the page", async (t) => {
     await page.goto(`${server.origin}/`);
     await page.locator("summary").click();
   };
-  const setSteps = (count) => page.getByLabel("Steps").fill(String(count));
+  const setSteps = async (count) => {
+    await page.getByLabel("Rows a step").fill("1");
+    await page.getByLabel("Steps").fill(String(count));
+  };
   const status = (pattern) => page.locator("#status").filter({ hasText: pattern }).waitFor();
   const download = async () => {
     const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download" }).click()]);
