@@ -79,6 +79,7 @@ pub struct PrepareOptions<'a> {
 /// One GPU with at most one model and one run on it. Rows of datasets lie in `R`.
 pub struct Session<R> {
     gpu: Gpu,
+    tile: Tile,
     pub rows: R,
     loaded: Option<Loaded>,
     trainer: Option<Trainer>,
@@ -99,7 +100,8 @@ impl<R: RowStore> Session<R> {
     /// Opens the machine's GPU. Code `webgpu-unavailable` where there is none.
     pub async fn open(rows: R) -> Result<Self> {
         let gpu = Gpu::open(&Adapter::request().await?).await?;
-        Ok(Session { gpu, rows, loaded: None, trainer: None })
+        let tile = if gpu.summary().is_software { Tile::Direct } else { Tile::Shared };
+        Ok(Session { gpu, tile, rows, loaded: None, trainer: None })
     }
 
     pub fn adapter(&self) -> &AdapterSummary {
@@ -110,8 +112,9 @@ impl<R: RowStore> Session<R> {
         self.gpu.counters()
     }
 
-    fn tile(&self) -> Tile {
-        if self.gpu.summary().is_software { Tile::Direct } else { Tile::Shared }
+    /// Chooses how products are tiled, before a run is prepared; by default what suits the adapter.
+    pub fn set_tile(&mut self, tile: Tile) {
+        self.tile = tile;
     }
 
     /// Loads a model from its Hugging Face folder, quantising as it streams in.
@@ -191,7 +194,7 @@ impl<R: RowStore> Session<R> {
         options: PrepareOptions<'_>,
         init_adapter: Option<&F>,
     ) -> Result<Plan> {
-        let tile = self.tile();
+        let tile = self.tile;
         self.trainer = None;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.generator = None;
@@ -298,7 +301,7 @@ impl<R: RowStore> Session<R> {
         on_text: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Generated> {
         let options = SamplingOptions::from_json(options)?;
-        let tile = self.tile();
+        let tile = self.tile;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         let messages = parse_messages(messages)?;
         let prompt = loaded.tokenizer.prompt_ids(&messages)?;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tabtune::data::store::MemoryStore;
 use tabtune::files::Directory;
 use tabtune::format::{read_header, read_rows};
+use tabtune::kernels::linear::Tile;
 use tabtune::session::{PrepareOptions, Session};
 
 struct Case {
@@ -52,7 +53,15 @@ fn cases() -> Vec<Case> {
 
 /// A session with the case's model loaded and its run prepared, from the case's adapter.
 async fn prepared(case: &Case, changes: &[(&str, Value)]) -> Session<MemoryStore> {
+    prepared_with(case, changes, None).await
+}
+
+/// The same with a tile that the adapter may not choose by itself.
+async fn prepared_with(case: &Case, changes: &[(&str, Value)], tile: Option<Tile>) -> Session<MemoryStore> {
     let mut session = Session::open(MemoryStore::default()).await.expect("the tests need a GPU adapter");
+    if let Some(tile) = tile {
+        session.set_tile(tile);
+    }
     let mut train = case.config["train"].clone();
     for (option, value) in changes {
         train[*option] = value.clone();
@@ -133,9 +142,10 @@ fn ten_steps_have_the_losses_and_norms_of_pytorch() {
 #[test]
 fn every_gradient_of_step_one_is_that_of_pytorch() {
     for case in cases() {
-        for checkpointing in [true, false] {
+        for (checkpointing, tile) in [(true, None), (false, None), (false, Some(Tile::Shared))] {
             let got = pollster::block_on(async {
-                let mut session = prepared(&case, &[("gradient_checkpointing", checkpointing.into())]).await;
+                let changes = [("gradient_checkpointing", checkpointing.into())];
+                let mut session = prepared_with(&case, &changes, tile).await;
                 session.trainer().expect("a run").set_pipelined(false);
                 session.train_step().await.expect("a step").expect("a first step");
                 session.gradients().await.expect("gradients")
@@ -155,7 +165,7 @@ fn every_gradient_of_step_one_is_that_of_pytorch() {
                 }
             }
             assert!(want.is_empty(), "{}: gradients missing: {:?}", case.name, want.keys());
-            println!("{:22} checkpointing {checkpointing}: gradients {worst:.1e}", case.name);
+            println!("{:22} checkpointing {checkpointing} {tile:?}: gradients {worst:.1e}", case.name);
         }
     }
 }

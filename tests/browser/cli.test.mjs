@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { paths } from "../../tools/lib/paths.mjs";
 import { parseSafetensors } from "./safetensors.mjs";
-import { bundledConfig, shortHeldout } from "./support.mjs";
+import { bundledConfig, fewRows } from "./support.mjs";
 
 const STEP_FIELDS = ["step", "loss", "grad_norm", "learning_rate", "num_tokens", "tokens_per_second", "peak_gpu_bytes"];
 
@@ -19,7 +19,7 @@ test("the command line", async (t) => {
     return name;
   };
   const heldout = join(folder, "heldout.jsonl");
-  writeFileSync(heldout, shortHeldout());
+  writeFileSync(heldout, fewRows(paths.heldout));
   const train = (...args) =>
     spawnSync(process.execPath, [join(paths.root, "tools/train.mjs"), "--eval", heldout, ...args], { cwd: folder, encoding: "utf8" });
 

@@ -11,7 +11,7 @@ async function interview(config) {
   const short = { max_new_tokens: 24 };
   const untouched = await answer(trainer, question, short);
   for await (const _ of trainer.train(await importFrom("rows", "/rows.jsonl")));
-  const sampled = { ...short, temperature: 1, top_p: 0.9 };
+  const sampled = { ...short, adapter: false, temperature: 1.5, top_p: 0.9 };
   const answers = {
     untouched,
     base: await answer(trainer, question, { ...short, adapter: false }),

@@ -4,14 +4,14 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { unzipSync } from "fflate";
 import { paths } from "../../tools/lib/paths.mjs";
-import { openLab, shortHeldout } from "./support.mjs";
+import { fewRows, openLab } from "./support.mjs";
 
 /** The longest that the page may be deaf on a machine whose processor also plays the GPU. */
 const LONGEST_PAUSE_MILLIS = 500;
 
 test("the page", async (t) => {
   const { page, server, requests, mounts } = await openLab(t);
-  mounts["/data/faq.heldout.jsonl"] = shortHeldout();
+  mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));

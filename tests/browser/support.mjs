@@ -14,10 +14,9 @@ export function bundledConfig(train = {}) {
   return { ...config, train: { ...rest, per_device_train_batch_size: 1, ...train } };
 }
 
-/** The first few of the bundled held-out rows. */
-export function shortHeldout() {
-  const rows = readFileSync(paths.heldout, "utf8").split("\n");
-  return new TextEncoder().encode(rows.slice(0, 4).map((row) => `${row}\n`).join(""));
+/** The first four rows of a file. */
+export function fewRows(file) {
+  return jsonl(readFileSync(file, "utf8").split("\n").slice(0, 4));
 }
 
 /** Opens the runner page in a fresh Chromium; closed when the test file is through. */
@@ -28,7 +27,7 @@ export async function openLab(t, { gpu, args } = {}) {
     "/runner/": paths.runner,
     "/bundled/": paths.model,
     "/rows.jsonl": paths.data,
-    "/heldout.jsonl": shortHeldout(),
+    "/heldout.jsonl": fewRows(paths.heldout),
     "/fixtures/": paths.fixtures,
   };
   const server = await serve(mounts);

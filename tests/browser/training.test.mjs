@@ -5,18 +5,19 @@ import { test } from "node:test";
 import { join } from "node:path";
 import { paths } from "../../tools/lib/paths.mjs";
 import { parseSafetensors } from "./safetensors.mjs";
-import { bundledConfig, bytesOf, mean, openLab, valueOf } from "./support.mjs";
+import { bundledConfig, bytesOf, fewRows, mean, openLab, valueOf } from "./support.mjs";
 
 test("training the bundled model", async (t) => {
   const lab = await openLab(t);
 
   await t.test("lowers the loss, on the rows and on held-out rows, and writes a PEFT adapter", async () => {
-    const config = bundledConfig({ max_steps: 16 });
+    const config = bundledConfig({ max_steps: 12, per_device_train_batch_size: 2 });
+    lab.mounts["/few.jsonl"] = fewRows(paths.data);
     const { plan, steps, evals, files, model } = valueOf(
-      await lab.run({ config, heldout: "/heldout.jsonl", evaluate: true }),
+      await lab.run({ config, rows: "/few.jsonl", heldout: "/heldout.jsonl", evaluate: true }),
     );
-    assert.equal(plan.total_steps, 16);
-    assert.deepEqual(steps.map(({ step }) => step), Array.from({ length: 16 }, (_, place) => place + 1));
+    assert.equal(plan.total_steps, 12);
+    assert.deepEqual(steps.map(({ step }) => step), Array.from({ length: 12 }, (_, place) => place + 1));
     assert.ok(steps.every(({ loss, grad_norm }) => Number.isFinite(loss) && grad_norm > 0));
     assert.ok(mean(steps.slice(-5).map(({ loss }) => loss)) < mean(steps.slice(0, 5).map(({ loss }) => loss)));
     assert.ok(evals.at(-1).eval_loss < evals[0].eval_loss);
