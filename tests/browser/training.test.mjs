@@ -41,7 +41,7 @@ test("training the bundled model", async (t) => {
   });
 
   await t.test("gives the same losses and the same adapter to the bit with the same seed", async () => {
-    const bundled = bundledConfig({ max_steps: 4, gradient_accumulation_steps: 2, seed: 7 });
+    const bundled = bundledConfig({ max_steps: 4, gradient_accumulation_steps: 2, shuffle_dataset: true, seed: 7 });
     const config = { ...bundled, lora: { ...bundled.lora, lora_dropout: 0.1 } };
     const [first, second] = [valueOf(await lab.run({ config })), valueOf(await lab.run({ config }))];
     const numbers = ({ steps }) => steps.map(({ loss, grad_norm, num_tokens }) => ({ loss, grad_norm, num_tokens }));

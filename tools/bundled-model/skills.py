@@ -88,7 +88,10 @@ def invented(rng):
             word += "or" + rng.choice(tails)
     if rng.random() < 0.1:
         cut = rng.randint(1, 3)
-        word = capital(word[:cut]) + word[cut:].upper() if len(word) < 6 else word[:cut] + capital(word[cut:])
+        if len(word) < 6:
+            word = capital(word[:cut]) + word[cut:].upper()
+        else:
+            word = word[:cut] + capital(word[cut:])
     return invented(rng) if word.lower() in DEFINED else word
 
 
@@ -158,7 +161,8 @@ def animal(rng):
     one = article(name)
     many = dict(t.PLURALS).get(name) or ANIMAL_PLURALS.get(name) or name + "s"
     options = [
-        ([f"What kind of animal is {one}?", f"What is {one}?"], f"{capital(one)} is {article(kind)}."),
+        ([f"What kind of animal is {one}?", f"What is {one}?"],
+         f"{capital(one)} is {article(kind)}."),
         ([f"Where does {one} live?", f"Where can I find {one}?"],
          f"{capital(one)} lives {home}."),
         ([f"What does {one} eat?", f"What can I give {one} to eat?"],

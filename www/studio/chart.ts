@@ -72,7 +72,8 @@ export class Chart {
       ticks: { show: false },
       font: "12px system-ui, sans-serif",
     };
-    const value = (_: uPlot, loss: number | null) => (loss === null || loss === undefined ? "–" : loss.toFixed(3));
+    // Away from the curve the legend has names only.
+    const value = (_: uPlot, loss: number | null) => loss?.toFixed(3) ?? "";
     this.#plot?.destroy();
     this.#plot = new uPlot(
       {
@@ -84,9 +85,9 @@ export class Chart {
           y: { range: (_, low, high) => [Math.max(0, low - 0.05 * (high - low || 1)), high + 0.05 * (high - low || 1)] },
         },
         axes: [{ ...axis, size: 32, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] }, { ...axis, size: 40 }],
-        legend: { markers: { fill: (_, index) => color(index === 1 ? "--accent" : "--second") } },
+        legend: { markers: { width: 0, fill: (_, index) => color(index === 1 ? "--accent" : "--second") } },
         series: [
-          { label: "Step", value: (_, step: number | null) => step?.toString() ?? "–" },
+          { label: "Step", value: (_, step: number | null) => step?.toString() ?? "" },
           { label: "Loss", stroke: color("--accent"), width: 2, points: { show: false }, spanGaps: true, value },
           {
             label: "Held-out",

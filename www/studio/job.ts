@@ -72,7 +72,7 @@ export class Job {
     if (heldout && last && !("eval_loss" in last)) this.#showHeldout(await trainer.evaluate());
     write("remaining", "–");
     write("status", signal.aborted ? `Stopped after ${count(last?.step ?? 0, "step")}.` : `Done: ${count(last?.step ?? 0, "step")}.`);
-    write("download-hint", "adapter_config.json and adapter_model.safetensors, as PEFT loads them.");
+    write("download-hint", "A zip file with the two files that PEFT loads.");
   }
 
   /** Asks the base model and, once there is one, the tuned model. */
@@ -111,7 +111,7 @@ export class Job {
 
   #showPlan(plan: Plan): void {
     const { rows, kept, truncated, dropped, tokens } = plan.dataset;
-    const notes = [`${count(kept, "row")} of ${rows}`, count(tokens, "token"), count(plan.total_steps, "step")];
+    const notes = [kept === rows ? count(rows, "row") : `${kept.toLocaleString("en")} of ${count(rows, "row")}`, count(tokens, "token"), count(plan.total_steps, "step")];
     if (truncated) notes.push(`${count(truncated, "row")} cut to the longest length`);
     if (dropped) notes.push(`${count(dropped, "row")} left out: nothing to learn in ${dropped === 1 ? "it" : "them"}`);
     write("report", notes.join(" · "));
