@@ -257,8 +257,8 @@ impl<R: RowStore> Session<R> {
 
     /// The loss on the held-out dataset.
     pub async fn evaluate(&mut self) -> Result<EvalLog> {
-        let (gpu, rows, store, trainer) = self.running()?;
-        trainer.evaluate(gpu, store, rows).await
+        let (_, rows, store, trainer) = self.running()?;
+        trainer.evaluate(store, rows).await
     }
 
     /// The gradients of the last step, by module path; for tests.

@@ -110,6 +110,8 @@ pub struct Trainer {
     workspace: Workspace,
     inputs: Inputs,
     ring: ReadbackRing,
+    /// An evaluation may come while a step is on its way.
+    eval_ring: ReadbackRing,
     in_flight: usize,
     /// Steps submitted so far.
     submitted: u32,
@@ -241,6 +243,7 @@ impl Trainer {
             programs,
             workspace,
             ring: ReadbackRing::new(gpu, 4 * REPORT_VALUES as u64, IN_FLIGHT),
+            eval_ring: ReadbackRing::new(gpu, 4 * REPORT_VALUES as u64, 1),
             inputs,
             in_flight: IN_FLIGHT,
             submitted: 0,
@@ -447,14 +450,13 @@ impl Trainer {
     }
 
     /// The loss on the held-out rows after all steps so far. Code `bad-state` where there are none.
-    pub async fn evaluate(&mut self, gpu: &Gpu, store: &Store, rows: &impl RowStore) -> Result<EvalLog> {
+    pub async fn evaluate(&mut self, store: &Store, rows: &impl RowStore) -> Result<EvalLog> {
         let (name, count) = match &self.eval_dataset {
             Some((name, count)) => (name.clone(), *count),
             None => bail!(BadState, "there is no dataset to evaluate on"),
         };
         let eval_sizes = if self.lora.config.lora_dropout > 0.0 { self.sizes.len() } else { 0 };
         let (mut sum, mut tokens) = (0.0, 0);
-        let mut ring = ReadbackRing::new(gpu, 4 * REPORT_VALUES as u64, 1);
         let numbers: Vec<u32> = (0..count).collect();
         for numbers in numbers.chunks(self.options.per_device_train_batch_size as usize) {
             let batch = FlatBatch::new(&rows.get(&name, numbers).await?, self.window);
@@ -464,8 +466,8 @@ impl Trainer {
             programs.extend(&self.programs.loss[..blocks]);
             programs.push(self.programs.loss_sum);
             self.workspace.run(&programs, eval_sizes + size);
-            let readback = ring.start(store, self.inputs.report);
-            let report: Vec<f32> = ring.finish(readback).await?;
+            let readback = self.eval_ring.start(store, self.inputs.report);
+            let report: Vec<f32> = self.eval_ring.finish(readback).await?;
             sum += f64::from(report[0]);
         }
         // Time spent here is no training step's.
