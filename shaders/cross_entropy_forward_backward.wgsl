@@ -7,7 +7,8 @@
 // targets u32; row_weight, row_loss f32. A target of 0xFFFFFFFF marks a dead row: loss 0, gradient 0,
 // whatever its logits hold. logits and row_loss are bound as bits, see below.
 //
-// A team (group: a workgroup of 256; alone: one invocation, for CPU adapters) owns one row and goes over it twice: once for the maximum and the sum of
+// A team (group: a workgroup of 256; alone: one invocation, for CPU adapters) owns one row and
+// goes over it twice: once for the maximum and the sum of
 // exponentials together (online softmax, Milakov and Gimelshein 2018, arXiv:1805.02867), once for the
 // gradient. The order of all sums is fixed. The loss is (max - logit) + log(sum), so that large
 // logits cancel before they are rounded into the sum.

@@ -8,8 +8,8 @@
 // Columns below section_end.x belong to the first stacked layer, and so on; t_offset is where its
 // T begins, or NONE for a layer without LoRA. All arithmetic is f32.
 //
-// direct: a thread of a workgroup of 16 owns 8 rows × 8 columns in named registers and reads straight from storage,
-// which is the fastest on CPU adapters. shared: 64 threads own a tile of 64 × 64 and stage
+// direct: a thread of a workgroup of 16 owns 8 rows × 8 columns in named registers and reads
+// straight from storage, which is the fastest on CPU adapters. shared: 64 threads own a tile of 64 × 64 and stage
 // 16 values of K in workgroup memory, X as [k/4][row], W as [k/4][column], 8 KiB in all.
 {% include "shared/linear_params.wgsl" %}
 {% set lut = tile == "shared" %}

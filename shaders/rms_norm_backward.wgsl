@@ -8,7 +8,8 @@
 // dout, inp, dresidual, dinp [rows, stride]; weight [stride]; rstd [rows]; all f32. The mean is over
 // `cols`; lanes past it are zero in all inputs and so in dinp.
 //
-// group: a workgroup of 64 owns one row; alone: an invocation does, which CPU adapters do best; the f32 sum is in a fixed order.
+// group: a workgroup of 64 owns one row; alone: an invocation does, which CPU adapters do
+// best; the f32 sum is in a fixed order.
 struct Params {
     rows: u32,
     cols: u32,

@@ -124,7 +124,7 @@ impl Generator {
 
 /// Records a pass: its tokens' keys and values go to the cache, the logits of one row to `logits`.
 fn record(decoder: &Decoder, cache: &[Tensor], logits_row: Tensor, logits: Tensor) -> (Recorder, ProgramId) {
-    let mut rec = if decoder.tile == Tile::Shared { Recorder::new() } else { Recorder::for_cpu() };
+    let mut rec = decoder.tile.recorder();
     let program = rec.program();
     let mut x = loss::embed(&mut rec, decoder.model, decoder.rows.ids, decoder.rows.count);
     for (layer, &cache) in cache.iter().enumerate() {

@@ -172,32 +172,48 @@ impl Workspace {
         let budget = self.gpu.flops_per_submit();
         let (mut total, mut in_submit) = (0, 0);
         let mut encoder = self.encoder();
+        let mut pass = None;
         for step in programs.iter().flat_map(|program| &self.programs[program.0]) {
             let flops = step.flops(size);
             if in_submit > 0 && in_submit + flops > budget {
+                pass = None;
                 self.gpu.submit(std::mem::replace(&mut encoder, self.encoder()));
                 in_submit = 0;
             }
-            self.encode(&mut encoder, step, size);
+            self.encode(&mut encoder, &mut pass, step, size);
             in_submit += flops;
             total += flops;
         }
+        drop(pass);
         self.gpu.submit(encoder);
         total
     }
 
-    fn encode(&self, encoder: &mut wgpu::CommandEncoder, step: &Step, size: usize) {
+    /// Encodes one operation. Dispatches in a row share a pass, which stays open in `pass`.
+    fn encode(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        pass: &mut Option<wgpu::ComputePass<'static>>,
+        step: &Step,
+        size: usize,
+    ) {
         match step {
             Step::Dispatch { pipeline, bind_group, calls } => {
                 let Call { params_offset, workgroups: [x, y, z], .. } = calls[size];
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                let pass = pass.get_or_insert_with(|| {
+                    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+                });
                 pass.set_pipeline(&pipeline.pipeline);
                 pass.set_bind_group(0, bind_group, &[params_offset]);
                 pass.dispatch_workgroups(x, y, z);
                 self.gpu.counters().dispatched();
             }
-            Step::Clear { buffer, offset, size } => encoder.clear_buffer(buffer, *offset, Some(*size)),
+            Step::Clear { buffer, offset, size } => {
+                *pass = None;
+                encoder.clear_buffer(buffer, *offset, Some(*size));
+            }
             Step::Copy { from, to, size } => {
+                *pass = None;
                 encoder.copy_buffer_to_buffer(&from.0, from.1, &to.0, to.1, *size);
             }
         }
@@ -209,7 +225,7 @@ impl Workspace {
         let mut times = Vec::new();
         for step in programs.iter().flat_map(|program| &self.programs[program.0]) {
             let mut encoder = self.encoder();
-            self.encode(&mut encoder, step, size);
+            self.encode(&mut encoder, &mut None, step, size);
             let began = web_time::Instant::now();
             self.gpu.submit(encoder);
             self.gpu.idle().await;

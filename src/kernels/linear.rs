@@ -63,6 +63,14 @@ impl Tile {
         }
     }
 
+    /// A recorder for the adapters that this tile is for.
+    pub fn recorder(self) -> Recorder {
+        match self {
+            Tile::Direct | Tile::Decoded => Recorder::for_cpu(),
+            Tile::Shared => Recorder::new(),
+        }
+    }
+
     /// The workgroups that cover `rows` × `cols` results.
     fn workgroups(self, rows: usize, cols: usize) -> [u32; 3] {
         match self {

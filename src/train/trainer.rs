@@ -121,8 +121,6 @@ pub struct Trainer {
     finished_at: Option<Instant>,
     /// Seconds and tokens of the last steps.
     recent: VecDeque<(f64, u64)>,
-    /// Steps whose log was returned.
-    reported: u32,
 }
 
 struct Pending {
@@ -252,7 +250,6 @@ impl Trainer {
             next_rows: None,
             finished_at: None,
             recent: VecDeque::new(),
-            reported: 0,
             options,
         })
     }
@@ -445,7 +442,6 @@ impl Trainer {
         let recent = self.recent.iter().fold((0.0, 0), |sum, step| (sum.0 + step.0, sum.1 + step.1));
         log.tokens_per_second = recent.1 as f64 / recent.0;
         log.remaining_seconds = f64::from(log.total_steps - log.step) * recent.0 / self.recent.len() as f64;
-        self.reported = log.step;
         Ok(log)
     }
 
@@ -575,7 +571,7 @@ impl Recording<'_> {
         let Recording { model, lora, tile, inputs, .. } = *self;
         // The same for every size, so that all recordings hold the same operations.
         let decode_once = tile == Tile::Direct && inputs.rows.count >= DECODE_ONCE_TOKENS;
-        let mut rec = if tile == Tile::Shared { Recorder::new() } else { Recorder::for_cpu() };
+        let mut rec = tile.recorder();
         let begin = rec.program();
         for segment in &lora.segments {
             rec.clear(segment.grad);
