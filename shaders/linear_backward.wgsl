@@ -1,16 +1,20 @@
-//! variant tile: direct shared
+//! variant tile: direct shared subgroup4 subgroup8
 //! variant weight: nf4 nf4_any f32 f16 bf16
-// dX = dY·W + dT·A + residual: the gradient of a frozen linear layer's input, with its LoRA panel.
+// dX = scale · dY·W + dT·A + residual: the gradient of a frozen linear layer's input, with its LoRA panel.
 //
 // dY [M, N] rows of y_stride from y_offset; W [N, K] in its stored format (shared/weight.wgsl),
 // read as the forward pass reads it, so no transposed copy exists; dT [M, t_stride] and A
 // [t_stride, K], R rows for each stacked layer with LoRA; residual and dX [M, K] rows of x_stride
 // from x_offset. `rank` is t_stride, or 0 without LoRA. All arithmetic is f32.
 //
-// direct: a thread owns 8 rows × 8 columns of dX in named registers. shared: 64 threads own a tile
-// of 64 × 64 and stage 16 rows of W in workgroup memory, dY as [n/4][row], W as [n][k/4], 8 KiB.
+// An invocation owns `rows` × 8 results in named registers, each row as two vec4; shared/tile.wgsl
+// says where they lie.
+{% set lanes = 4 if tile == "subgroup4" else 8 if tile == "subgroup8" else 0 %}
+{% set rows = 32 if lanes else 8 %}
+{% set size = lanes if lanes else 16 if tile == "direct" else 64 %}
+{% set decode = "tree" if tile == "direct" else "lanes" if lanes == 8 else "memory" %}
 {% include "shared/linear_params.wgsl" %}
-{% set lut = tile == "shared" %}
+{% include "shared/tile.wgsl" %}
 {% include "shared/weight.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
@@ -20,66 +24,80 @@
 @group(0) @binding(7) var<storage, read_write> dx: array<vec4<f32>>;
 
 {% if tile == "shared" %}
+// 16 rows of W: dY as [n/4][row], W as [n][k/4], 8 KiB in all.
 var<workgroup> dys: array<vec4<f32>, 256>;
 var<workgroup> ws: array<vec4<f32>, 256>;
 {% endif %}
 
-{% set size = 16 if tile == "direct" else 64 %}
+{% macro add_products(i, row) %}
+{
+    let g = {{ row }};
+    c{{ i }}a += g.x * w0.a + g.y * w1.a + g.z * w2.a + g.w * w3.a;
+    c{{ i }}b += g.x * w0.b + g.y * w1.b + g.z * w2.b + g.w * w3.b;
+}
+{% endmacro %}
 @compute @workgroup_size({{ size }})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let group_index = group.x + group.y * groups.x;
+    let block = block_of(group.x + group.y * groups.x, params.depth, thread);
+    let row0 = block.row;
     let last_row = params.rows - 1u;
-    {% for i in range(8) %}
+    // Invocations past the last column still share in loads and broadcasts; they write nothing.
+    let col8 = min(block.col, params.depth - 8u) / 8u;
+    {% for i in range(rows) %}
     var c{{ i }}a = vec4<f32>();
     var c{{ i }}b = vec4<f32>();
     {% endfor %}
-    {% if tile == "direct" %}
-    let col_blocks = params.depth / 8u;
-    let index = group_index * {{ size }}u + thread;
-    let row0 = index / col_blocks * 8u;
-    let col8 = index % col_blocks;
-    if row0 >= params.rows { return; }
-    {% for i in range(8) %}
-    let y{{ i }} = (min(row0 + {{ i }}u, last_row) * params.y_stride + params.y_offset) / 4u;
+    {% if decode != "tree" and weight in ["nf4", "nf4_any"] %}
+    fill_nf4_table(thread, {{ size }}u);
+    {% endif %}
+
+    {% if lanes %}
+    {% if decode == "memory" %}
+    workgroupBarrier();
+    {% endif %}
+    {% for i in range(rows // lanes) %}
+    let row_{{ i }} = min(row0 + {{ i * lanes }}u + thread, last_row);
+    let y{{ i }} = (row_{{ i }} * params.y_stride + params.y_offset) / 4u;
     {% endfor %}
-    for (var n = 0u; n < params.cols; n += 4u) {
-        {% for i in range(8) %}
-        let g{{ i }} = dy[y{{ i }} + n / 4u];
+    for (var n4 = 0u; n4 < params.cols / 4u; n4++) {
+        {% for i in range(rows // lanes) %}
+        let h{{ i }} = dy[y{{ i }} + n4];
         {% endfor %}
-        {% for lane in ["x", "y", "z", "w"] %}
-        {
-            let w = load_weight(n + {{ loop.index0 }}u, col8);
-            {% for i in range(8) %}
-            c{{ i }}a += g{{ i }}.{{ lane }} * w.a;
-            c{{ i }}b += g{{ i }}.{{ lane }} * w.b;
-            {% endfor %}
-        }
+        {% for j in range(4) %}
+        let w{{ j }} = load_weight(n4 * 4u + {{ j }}u, col8);
+        {% endfor %}
+        {% for i in range(rows) %}
+        {{ add_products(i, "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes)) }}
         {% endfor %}
     }
-    let k_a = col8 * 2u;
-    let k_b = k_a + 1u;
+    {% elif tile == "direct" %}
+    if row0 >= params.rows { return; }
+    {% for i in range(rows) %}
+    let y{{ i }} = (min(row0 + {{ i }}u, last_row) * params.y_stride + params.y_offset) / 4u;
+    {% endfor %}
+    for (var n4 = 0u; n4 < params.cols / 4u; n4++) {
+        {% for j in range(4) %}
+        let w{{ j }} = load_weight(n4 * 4u + {{ j }}u, col8);
+        {% endfor %}
+        {% for i in range(rows) %}
+        {{ add_products(i, "dy[y%d + n4]" | format(i)) }}
+        {% endfor %}
+    }
     {% else %}
-    let col_tiles = (params.depth + 63u) / 64u;
-    let tile_row = group_index / col_tiles * 64u;
-    let tile_col8 = group_index % col_tiles * 8u;
     let last_col8 = params.depth / 8u - 1u;
-    let row0 = tile_row + thread / 8u * 8u;
-    {% if weight == "nf4" or weight == "nf4_any" %}
-    fill_nf4_table(thread);
-    {% endif %}
     for (var n16 = 0u; n16 < params.cols; n16 += 16u) {
         workgroupBarrier();
         // N may end in the middle of the 16: the second half is then zero.
-        let y_row = (min(tile_row + thread, last_row) * params.y_stride + params.y_offset + n16) / 4u;
+        let y_row = (min(block.tile_row + thread, last_row) * params.y_stride + params.y_offset + n16) / 4u;
         {% for half in range(2) %}
         if n16 + {{ 8 * half }}u < params.cols {
             dys[{{ 128 * half }}u + thread] = dy[y_row + {{ 2 * half }}u];
             dys[{{ 128 * half + 64 }}u + thread] = dy[y_row + {{ 2 * half + 1 }}u];
-            let w = load_weight(n16 + {{ 8 * half }}u + thread / 8u, min(tile_col8 + thread % 8u, last_col8));
+            let w = load_weight(n16 + {{ 8 * half }}u + thread / 8u, min(block.tile_col / 8u + thread % 8u, last_col8));
             let place = {{ 128 * half }}u + thread / 8u * 16u + thread % 8u;
             ws[place] = w.a;
             ws[place + 8u] = w.b;
@@ -92,55 +110,52 @@ fn main(
         {% endfor %}
         workgroupBarrier();
         for (var n4 = 0u; n4 < 4u; n4++) {
-            {% for i in range(8) %}
-            let g{{ i }} = dys[n4 * 64u + thread / 8u * 8u + {{ i }}u];
+            {% for j in range(4) %}
+            let w{{ j }} = Eight(
+                ws[(n4 * 4u + {{ j }}u) * 16u + thread % 8u],
+                ws[(n4 * 4u + {{ j }}u) * 16u + thread % 8u + 8u],
+            );
             {% endfor %}
-            {% for lane in ["x", "y", "z", "w"] %}
-            {
-                let w_a = ws[(n4 * 4u + {{ loop.index0 }}u) * 16u + thread % 8u];
-                let w_b = ws[(n4 * 4u + {{ loop.index0 }}u) * 16u + thread % 8u + 8u];
-                {% for i in range(8) %}
-                c{{ i }}a += g{{ i }}.{{ lane }} * w_a;
-                c{{ i }}b += g{{ i }}.{{ lane }} * w_b;
-                {% endfor %}
-            }
+            {% for i in range(rows) %}
+            {{ add_products(i, "dys[n4 * 64u + thread / 8u * 8u + %du]" | format(i)) }}
             {% endfor %}
         }
     }
-    if row0 >= params.rows || tile_col8 + thread % 8u > last_col8 { return; }
-    let k_a = (tile_col8 + thread % 8u) * 2u;
-    let k_b = k_a + 1u;
     {% endif %}
 
-    {% for i in range(8) %}
+    {% for i in range(rows) %}
     c{{ i }}a *= params.scale;
     c{{ i }}b *= params.scale;
     {% endfor %}
     for (var r = 0u; r < params.rank; r += 4u) {
-        {% for i in range(8) %}
-        let g{{ i }} = dt[(min(row0 + {{ i }}u, last_row) * params.t_stride + r) / 4u];
+        {% for j in range(4) %}
+        let a{{ j }} = (r + {{ j }}u) * (params.depth / 4u) + col8 * 2u;
+        let w{{ j }} = Eight(lora_a[a{{ j }}], lora_a[a{{ j }} + 1u]);
         {% endfor %}
-        {% for lane in ["x", "y", "z", "w"] %}
-        {
-            let a_a = lora_a[(r + {{ loop.index0 }}u) * (params.depth / 4u) + k_a];
-            let a_b = lora_a[(r + {{ loop.index0 }}u) * (params.depth / 4u) + k_b];
-            {% for i in range(8) %}
-            c{{ i }}a += g{{ i }}.{{ lane }} * a_a;
-            c{{ i }}b += g{{ i }}.{{ lane }} * a_b;
-            {% endfor %}
-        }
+        {% if lanes %}
+        {% for i in range(rows // lanes) %}
+        let h{{ i }} = dt[(row_{{ i }} * params.t_stride + r) / 4u];
         {% endfor %}
+        {% for i in range(rows) %}
+        {{ add_products(i, "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes)) }}
+        {% endfor %}
+        {% else %}
+        {% for i in range(rows) %}
+        {{ add_products(i, "dt[(min(row0 + %du, last_row) * params.t_stride + r) / 4u]" | format(i)) }}
+        {% endfor %}
+        {% endif %}
     }
 
-    {% for i in range(8) %}
+    if block.col != col8 * 8u { return; }
+    {% for i in range(rows) %}
     if row0 + {{ i }}u < params.rows {
-        let base = ((row0 + {{ i }}u) * params.x_stride + params.x_offset) / 4u;
+        let place = ((row0 + {{ i }}u) * params.x_stride + params.x_offset) / 4u + col8 * 2u;
         if params.add_residual != 0u {
-            c{{ i }}a += residual[base + k_a];
-            c{{ i }}b += residual[base + k_b];
+            c{{ i }}a += residual[place];
+            c{{ i }}b += residual[place + 1u];
         }
-        dx[base + k_a] = c{{ i }}a;
-        dx[base + k_b] = c{{ i }}b;
+        dx[place] = c{{ i }}a;
+        dx[place + 1u] = c{{ i }}b;
     }
     {% endfor %}
 }

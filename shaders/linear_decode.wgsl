@@ -5,7 +5,7 @@
 // next layer, so that a float copy exists of one matrix at a time and no longer than its product.
 // It pays where a product decodes each weight often: on CPU adapters, whose tiles are narrow.
 {% include "shared/linear_params.wgsl" %}
-{% set lut = false %}
+{% set decode = "tree" %}
 {% include "shared/weight.wgsl" %}
 
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;

@@ -1,4 +1,4 @@
-//! variant tile: direct shared
+//! variant tile: direct shared subgroup4 subgroup8
 //! variant weight: nf4 nf4_any f32 f16 bf16
 // Y = scale · X·Wᵀ + T·Bᵀ + residual: a frozen linear layer with its LoRA panel.
 //
@@ -8,11 +8,14 @@
 // Columns below section_end.x belong to the first stacked layer, and so on; t_offset is where its
 // T begins, or NONE for a layer without LoRA. All arithmetic is f32.
 //
-// direct: a thread of a workgroup of 16 owns 8 rows × 8 columns in named registers and reads
-// straight from storage, which is the fastest on CPU adapters. shared: 64 threads own a tile of 64 × 64 and stage
-// 16 values of K in workgroup memory, X as [k/4][row], W as [k/4][column], 8 KiB in all.
+// An invocation owns `rows` × 8 results in named registers, each row as two vec4; shared/tile.wgsl
+// says where they lie.
+{% set lanes = 4 if tile == "subgroup4" else 8 if tile == "subgroup8" else 0 %}
+{% set rows = 32 if lanes else 8 %}
+{% set size = lanes if lanes else 16 if tile == "direct" else 64 %}
+{% set decode = "tree" if tile == "direct" else "lanes" if lanes == 8 else "memory" %}
 {% include "shared/linear_params.wgsl" %}
-{% set lut = tile == "shared" %}
+{% include "shared/tile.wgsl" %}
 {% include "shared/weight.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -22,62 +25,77 @@
 @group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
 
 {% if tile == "shared" %}
+// 16 values of K: X as [k/4][row], W as [k/4][column], 8 KiB in all.
 var<workgroup> xs: array<vec4<f32>, 256>;
 var<workgroup> ws: array<vec4<f32>, 256>;
 {% endif %}
 
-{% set size = 16 if tile == "direct" else 64 %}
+{% macro add_products(i, row, columns) %}
+{
+    let p = {{ row }};
+    c{{ i }}a += vec4<f32>(dot(p, {{ columns }}0), dot(p, {{ columns }}1), dot(p, {{ columns }}2), dot(p, {{ columns }}3));
+    c{{ i }}b += vec4<f32>(dot(p, {{ columns }}4), dot(p, {{ columns }}5), dot(p, {{ columns }}6), dot(p, {{ columns }}7));
+}
+{% endmacro %}
 @compute @workgroup_size({{ size }})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let group_index = group.x + group.y * groups.x;
+    let block = block_of(group.x + group.y * groups.x, params.cols, thread);
+    let row0 = block.row;
     let last_row = params.rows - 1u;
-    {% for i in range(8) %}
-    {% for j in range(8) %}
-    var c{{ i }}_{{ j }} = 0.0;
+    // Invocations past the last column still share in loads and broadcasts; they write nothing.
+    let col0 = min(block.col, params.cols - 8u);
+    {% for i in range(rows) %}
+    var c{{ i }}a = vec4<f32>();
+    var c{{ i }}b = vec4<f32>();
     {% endfor %}
+    {% if decode != "tree" and weight in ["nf4", "nf4_any"] %}
+    fill_nf4_table(thread, {{ size }}u);
+    {% endif %}
+
+    {% if lanes %}
+    {% if decode == "memory" %}
+    workgroupBarrier();
+    {% endif %}
+    {% for i in range(rows // lanes) %}
+    let row_{{ i }} = min(row0 + {{ i * lanes }}u + thread, last_row);
+    let x{{ i }} = (row_{{ i }} * params.x_stride + params.x_offset) / 4u;
     {% endfor %}
-    {% if tile == "direct" %}
-    let col_blocks = params.cols / 8u;
-    let index = group_index * {{ size }}u + thread;
-    let row0 = index / col_blocks * 8u;
-    let col0 = index % col_blocks * 8u;
-    if row0 >= params.rows { return; }
-    {% for i in range(8) %}
-    let x{{ i }} = (min(row0 + {{ i }}u, last_row) * params.x_stride + params.x_offset) / 4u;
-    {% endfor %}
-    for (var k8 = 0u; k8 < params.depth / 8u; k8++) {
-        {% for i in range(8) %}
-        let a{{ i }} = x[x{{ i }} + k8 * 2u];
-        let b{{ i }} = x[x{{ i }} + k8 * 2u + 1u];
+    for (var k4 = 0u; k4 < params.depth / 4u; k4++) {
+        {% for i in range(rows // lanes) %}
+        let h{{ i }} = x[x{{ i }} + k4];
         {% endfor %}
         {% for j in range(8) %}
-        {
-            let w = load_weight(col0 + {{ j }}u, k8);
-            {% for i in range(8) %}
-            c{{ i }}_{{ j }} += dot(a{{ i }}, w.a) + dot(b{{ i }}, w.b);
-            {% endfor %}
-        }
+        let w{{ j }} = load_quad(col0 + {{ j }}u, k4);
+        {% endfor %}
+        {% for i in range(rows) %}
+        {{ add_products(i, "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes), "w") }}
+        {% endfor %}
+    }
+    {% elif tile == "direct" %}
+    if row0 >= params.rows { return; }
+    {% for i in range(rows) %}
+    let row_{{ i }} = min(row0 + {{ i }}u, last_row);
+    let x{{ i }} = (row_{{ i }} * params.x_stride + params.x_offset) / 4u;
+    {% endfor %}
+    for (var k4 = 0u; k4 < params.depth / 4u; k4++) {
+        {% for j in range(8) %}
+        let w{{ j }} = load_quad(col0 + {{ j }}u, k4);
+        {% endfor %}
+        {% for i in range(rows) %}
+        {{ add_products(i, "x[x%d + k4]" | format(i), "w") }}
         {% endfor %}
     }
     {% else %}
-    let col_tiles = (params.cols + 63u) / 64u;
-    let tile_row = group_index / col_tiles * 64u;
-    let tile_col = group_index % col_tiles * 64u;
     let last_col = params.cols - 1u;
-    let row0 = tile_row + thread / 8u * 8u;
-    let col0 = tile_col + thread % 8u * 8u;
-    {% if weight == "nf4" or weight == "nf4_any" %}
-    fill_nf4_table(thread);
-    {% endif %}
     for (var k16 = 0u; k16 < params.depth; k16 += 16u) {
         workgroupBarrier();
         // K may end in the middle of the 16: the second half is then zero.
-        let x_row = (min(tile_row + thread, last_row) * params.x_stride + params.x_offset + k16) / 4u;
-        let w_row = min(tile_col + thread, last_col);
+        let x_row = (min(block.tile_row + thread, last_row) * params.x_stride + params.x_offset + k16) / 4u;
+        let w_row = min(block.tile_col + thread, last_col);
         let w_place = thread % 8u * 8u + thread / 8u;
         {% for half in range(2) %}
         if k16 + {{ 8 * half }}u < params.depth {
@@ -95,25 +113,49 @@ fn main(
         {% endfor %}
         workgroupBarrier();
         for (var k4 = 0u; k4 < 4u; k4++) {
-            {% for i in range(8) %}
-            let a{{ i }} = xs[k4 * 64u + thread / 8u * 8u + {{ i }}u];
-            {% endfor %}
             {% for j in range(8) %}
             let w{{ j }} = ws[k4 * 64u + {{ 8 * j }}u + thread % 8u];
-            {% for i in range(8) %}
-            c{{ i }}_{{ j }} += dot(a{{ i }}, w{{ j }});
             {% endfor %}
+            {% for i in range(rows) %}
+            {{ add_products(i, "xs[k4 * 64u + thread / 8u * 8u + %du]" | format(i), "w") }}
             {% endfor %}
         }
     }
-    if row0 >= params.rows || col0 >= params.cols { return; }
     {% endif %}
 
-    {% for i in range(8) %}
-    var out{{ i }}a = params.scale * vec4<f32>(c{{ i }}_0, c{{ i }}_1, c{{ i }}_2, c{{ i }}_3);
-    var out{{ i }}b = params.scale * vec4<f32>(c{{ i }}_4, c{{ i }}_5, c{{ i }}_6, c{{ i }}_7);
+    {% for i in range(rows) %}
+    c{{ i }}a *= params.scale;
+    c{{ i }}b *= params.scale;
     {% endfor %}
 
+    {% if lanes %}
+    if params.rank > 0u {
+        let rank4 = params.rank / 4u;
+        var start = 0u;
+        for (var section = 0u; section < 3u; section++) {
+            let end = min(params.section_end[section], params.cols);
+            let t_offset = params.t_offset[section];
+            // All invocations take part where one of them has columns of this layer.
+            if start < end && start < block.tile_col + {{ 8 * lanes }}u && block.tile_col < end && t_offset != NONE {
+                let is_mine = vec4<bool>(col0 >= start && col0 < end);
+                let b_base = params.b_base[section] / 4u + (clamp(col0, start, end - 8u) - start) * rank4;
+                for (var r = 0u; r < rank4; r++) {
+                    {% for i in range(rows // lanes) %}
+                    let h{{ i }} = t[(row_{{ i }} * params.t_stride + t_offset) / 4u + r];
+                    {% endfor %}
+                    {% for j in range(8) %}
+                    let l{{ j }} = select(vec4<f32>(), lora_b[b_base + {{ j }}u * rank4 + r], is_mine);
+                    {% endfor %}
+                    {% for i in range(rows) %}
+                    {{ add_products(i, "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes), "l") }}
+                    {% endfor %}
+                }
+            }
+            start = end;
+        }
+    }
+    {% else %}
+    if row0 >= params.rows { return; }
     if params.rank > 0u {
         var section = 0u;
         var section_start = 0u;
@@ -127,26 +169,24 @@ fn main(
                 {% for j in range(8) %}
                 let l{{ j }} = lora_b[b_base + {{ j }}u * rank4 + r];
                 {% endfor %}
-                {% for i in range(8) %}
-                {
-                    let p = t[(min(row0 + {{ i }}u, last_row) * params.t_stride + t_offset) / 4u + r];
-                    out{{ i }}a += vec4<f32>(dot(p, l0), dot(p, l1), dot(p, l2), dot(p, l3));
-                    out{{ i }}b += vec4<f32>(dot(p, l4), dot(p, l5), dot(p, l6), dot(p, l7));
-                }
+                {% for i in range(rows) %}
+                {{ add_products(i, "t[(min(row0 + %du, last_row) * params.t_stride + t_offset) / 4u + r]" | format(i), "l") }}
                 {% endfor %}
             }
         }
     }
+    {% endif %}
 
-    {% for i in range(8) %}
+    if block.col != col0 { return; }
+    {% for i in range(rows) %}
     if row0 + {{ i }}u < params.rows {
         let place = ((row0 + {{ i }}u) * params.y_stride + params.y_offset + col0) / 4u;
         if params.add_residual != 0u {
-            out{{ i }}a += residual[place];
-            out{{ i }}b += residual[place + 1u];
+            c{{ i }}a += residual[place];
+            c{{ i }}b += residual[place + 1u];
         }
-        y[place] = out{{ i }}a;
-        y[place + 1u] = out{{ i }}b;
+        y[place] = c{{ i }}a;
+        y[place + 1u] = c{{ i }}b;
     }
     {% endfor %}
 }

@@ -5,7 +5,7 @@
 // column share K, each taking every eighth run of eight values, and add up in a fixed order. The
 // work is bound by the bytes of W, each read once for each row of X.
 {% include "shared/linear_params.wgsl" %}
-{% set lut = false %}
+{% set decode = "tree" %}
 {% include "shared/weight.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

@@ -100,7 +100,7 @@ impl<R: RowStore> Session<R> {
     /// Opens the machine's GPU. Code `webgpu-unavailable` where there is none.
     pub async fn open(rows: R) -> Result<Self> {
         let gpu = Gpu::open(&Adapter::request().await?).await?;
-        let tile = if gpu.summary().is_software { Tile::Direct } else { Tile::Shared };
+        let tile = Tile::for_adapter(gpu.summary());
         Ok(Session { gpu, tile, rows, loaded: None, trainer: None })
     }
 

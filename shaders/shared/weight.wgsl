@@ -1,7 +1,11 @@
-// A frozen weight W [N, K], read the way it is stored, eight consecutive values of a row at a time.
+// A frozen weight W [N, K], read the way it is stored: load_weight gives eight consecutive values of
+// a row, load_quad four.
 //
 // `params.depth` is K rounded up to a multiple of 8; the values past K are zero. The including
-// shader sets `weight` to the format and `lut` to whether NF4 decodes through workgroup memory.
+// shader sets `weight` to the format and `decode` to how NF4 finds the value of a code:
+//   tree     by selects;
+//   memory   in a table in workgroup memory, after fill_nf4_table and a barrier;
+//   lanes    in a table that 8 invocations of a subgroup hold, two values each, after fill_nf4_table.
 
 struct Eight {
     a: vec4<f32>,
@@ -15,21 +19,8 @@ struct Eight {
 @group(0) @binding(3) var<storage, read> scales: array<f32>;
 
 {% set nf4 = ["-1.0", "-0.6961928009986877", "-0.5250730514526367", "-0.39491748809814453", "-0.28444138169288635", "-0.18477343022823334", "-0.09105003625154495", "0.0", "0.07958029955625534", "0.16093020141124725", "0.24611230194568634", "0.33791524171829224", "0.44070982933044434", "0.5626170039176941", "0.7229568362236023", "1.0"] %}
-{% if lut %}
-var<workgroup> nf4_table: array<f32, 16>;
-
-fn fill_nf4_table(thread: u32) {
-    {% for value in nf4 %}
-    if thread == {{ loop.index0 }}u { nf4_table[{{ loop.index0 }}] = {{ value }}; }
-    {% endfor %}
-}
-
-fn nf4(codes: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(nf4_table[codes.x], nf4_table[codes.y], nf4_table[codes.z], nf4_table[codes.w]);
-}
-{% else %}
 // A branch-free tree: an indexed constant array is several times slower on every adapter tried.
-fn nf4(codes: vec4<u32>) -> vec4<f32> {
+fn nf4_by_tree(codes: vec4<u32>) -> vec4<f32> {
     let b0 = (codes & vec4<u32>(1u)) != vec4<u32>(0u);
     let b1 = (codes & vec4<u32>(2u)) != vec4<u32>(0u);
     let b2 = (codes & vec4<u32>(4u)) != vec4<u32>(0u);
@@ -42,6 +33,52 @@ fn nf4(codes: vec4<u32>) -> vec4<f32> {
     {% endfor %}
     return select(select(q0, q1, b2), select(q2, q3, b2), b3);
 }
+
+{% if decode == "memory" %}
+var<workgroup> nf4_table: array<f32, 16>;
+
+fn fill_nf4_table(thread: u32, threads: u32) {
+    for (var i = thread; i < 16u; i += threads) {
+        nf4_table[i] = nf4_by_tree(vec4<u32>(i)).x;
+    }
+}
+
+fn nf4(codes: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(nf4_table[codes.x], nf4_table[codes.y], nf4_table[codes.z], nf4_table[codes.w]);
+}
+{% elif decode == "lanes" %}
+var<private> nf4_low: f32;
+var<private> nf4_high: f32;
+
+fn fill_nf4_table(thread: u32, threads: u32) {
+    let mine = nf4_by_tree(vec4<u32>(thread, thread + 8u, 0u, 0u));
+    nf4_low = mine.x;
+    nf4_high = mine.y;
+}
+
+fn nf4_of(code: u32) -> f32 {
+    let lane = code & 7u;
+    return select(subgroupShuffle(nf4_low, lane), subgroupShuffle(nf4_high, lane), code > 7u);
+}
+
+fn nf4(codes: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(nf4_of(codes.x), nf4_of(codes.y), nf4_of(codes.z), nf4_of(codes.w));
+}
+{% else %}
+fn nf4(codes: vec4<u32>) -> vec4<f32> {
+    return nf4_by_tree(codes);
+}
+{% endif %}
+
+{% if weight == "nf4_any" %}
+// Where 64 does not divide K, a block runs on from one row into the next, so consecutive values may
+// lie in two blocks.
+fn scales_of(first: u32) -> vec4<f32> {
+    let split = vec4<u32>(64u - first % 64u);
+    let low = vec4<f32>(scales[first / 64u]);
+    let high = vec4<f32>(scales[(first + 3u) / 64u]);
+    return select(low, high, vec4<u32>(0u, 1u, 2u, 3u) >= split);
+}
 {% endif %}
 
 fn load_weight(row: u32, k8: u32) -> Eight {
@@ -52,16 +89,18 @@ fn load_weight(row: u32, k8: u32) -> Eight {
     let scale = scales[row * (params.depth / 64u) + k8 / 8u];
     return Eight(a * scale, b * scale);
     {% else %}
-    // Where 64 does not divide K, a block runs on from one row into the next, so eight values may
-    // lie in two blocks.
     let first = row * params.true_depth + k8 * 8u;
-    let split = vec4<u32>(64u - first % 64u);
-    let scale_a = vec4<f32>(scales[first / 64u]);
-    let scale_b = vec4<f32>(scales[(first + 7u) / 64u]);
-    return Eight(
-        a * select(scale_a, scale_b, vec4<u32>(0u, 1u, 2u, 3u) >= split),
-        b * select(scale_a, scale_b, vec4<u32>(4u, 5u, 6u, 7u) >= split),
-    );
+    return Eight(a * scales_of(first), b * scales_of(first + 4u));
+    {% endif %}
+}
+
+fn load_quad(row: u32, k4: u32) -> vec4<f32> {
+    let half = codes[row * (params.depth / 8u) + k4 / 2u] >> (16u * (k4 & 1u));
+    let quad = nf4((vec4<u32>(half) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u));
+    {% if weight == "nf4" %}
+    return quad * scales[row * (params.depth / 64u) + k4 / 16u];
+    {% else %}
+    return quad * scales_of(row * params.true_depth + k4 * 4u);
     {% endif %}
 }
 {% elif weight == "f32" %}
@@ -71,6 +110,10 @@ fn load_weight(row: u32, k8: u32) -> Eight {
 fn load_weight(row: u32, k8: u32) -> Eight {
     let index = row * (params.depth / 4u) + k8 * 2u;
     return Eight(values[index], values[index + 1u]);
+}
+
+fn load_quad(row: u32, k4: u32) -> vec4<f32> {
+    return values[row * (params.depth / 4u) + k4];
 }
 {% else %}
 // Two 16-bit values a word, the first in the low half.
@@ -101,5 +144,11 @@ fn load_weight(row: u32, k8: u32) -> Eight {
         widen(vec4<u32>(low.x, high.x, low.y, high.y)),
         widen(vec4<u32>(low.z, high.z, low.w, high.w)),
     );
+}
+
+fn load_quad(row: u32, k4: u32) -> vec4<f32> {
+    let words = values[row * (params.depth / 8u) + k4 / 2u];
+    let pair = select(words.xy, words.zw, (k4 & 1u) == 1u);
+    return widen(vec4<u32>(pair.x & 0xffffu, pair.x >> 16u, pair.y & 0xffffu, pair.y >> 16u));
 }
 {% endif %}

@@ -25,7 +25,14 @@ pub struct AdapterSummary {
     pub max_buffer_bytes: u64,
     pub max_storage_binding_bytes: u64,
     pub max_workgroup_storage_bytes: u32,
+    /// Invocations of a subgroup, least and most; zero where shaders may not use subgroups.
+    pub subgroup_sizes: [u32; 2],
+    /// Whether the GPU says when a dispatch began and ended.
+    pub has_timestamps: bool,
 }
+
+/// What is used where an adapter has it; everything works without.
+const WELCOME_FEATURES: wgpu::Features = wgpu::Features::SUBGROUP.union(wgpu::Features::TIMESTAMP_QUERY);
 
 impl Adapter {
     /// Finds the fastest adapter, or fails with code `webgpu-unavailable`.
@@ -42,7 +49,8 @@ impl Adapter {
     }
 
     pub fn summary(&self) -> AdapterSummary {
-        let (info, limits) = (self.0.get_info(), self.0.limits());
+        let (info, limits, features) = (self.0.get_info(), self.0.limits(), self.0.features());
+        let has_subgroups = features.contains(wgpu::Features::SUBGROUP);
         AdapterSummary {
             name: info.name,
             backend: info.backend.to_string(),
@@ -51,6 +59,12 @@ impl Adapter {
             max_buffer_bytes: limits.max_buffer_size,
             max_storage_binding_bytes: limits.max_storage_buffer_binding_size,
             max_workgroup_storage_bytes: limits.max_compute_workgroup_storage_size,
+            subgroup_sizes: if has_subgroups {
+                [info.subgroup_min_size, info.subgroup_max_size]
+            } else {
+                [0, 0]
+            },
+            has_timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         }
     }
 }
@@ -65,6 +79,8 @@ struct Inner {
     summary: AdapterSummary,
     counters: Counters,
     pipelines: RefCell<HashMap<String, Rc<Pipeline>>>,
+    /// Shaders besides those of [`kernels`].
+    more_shaders: RefCell<HashMap<String, Cow<'static, str>>>,
     /// The first thing that went wrong out of band: a lost device or an uncaptured error.
     fault: Arc<Mutex<Option<Error>>>,
     /// Operations a submit may hold, so that it stays well under 100 ms; learnt from past submits.
@@ -82,6 +98,7 @@ impl Gpu {
     pub async fn open(adapter: &Adapter) -> Result<Self> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tabtune"),
+            required_features: adapter.0.features() & WELCOME_FEATURES,
             required_limits: wgpu::Limits::default(),
             ..Default::default()
         };
@@ -114,6 +131,7 @@ impl Gpu {
             summary,
             counters: Counters::default(),
             pipelines: RefCell::default(),
+            more_shaders: RefCell::default(),
             fault,
             flops_per_submit: Cell::new(flops_per_submit),
         })))
@@ -125,6 +143,11 @@ impl Gpu {
 
     pub fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// Makes the WGSL `text` known as shader `name`, for measurements of what no kernel does.
+    pub fn add_shader(&self, name: &str, text: impl Into<Cow<'static, str>>) {
+        self.0.more_shaders.borrow_mut().insert(name.to_owned(), text.into());
     }
 
     /// Fails when the device was lost or reported an error since it was opened.
@@ -186,11 +209,13 @@ impl Gpu {
     }
 
     fn compile(&self, shader: &str, writable: &[bool]) -> Pipeline {
-        let text = kernels::shader(shader).unwrap_or_else(|| panic!("no shader is named {shader}"));
+        let more = self.0.more_shaders.borrow();
+        let text = more.get(shader).cloned().or_else(|| kernels::shader(shader).map(Cow::Borrowed));
+        let text = text.unwrap_or_else(|| panic!("no shader is named {shader}"));
         let device = &self.0.device;
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(shader),
-            source: wgpu::ShaderSource::Wgsl(Cow::Borrowed(text)),
+            source: wgpu::ShaderSource::Wgsl(with_extensions(text)),
         });
         let entry = |binding: usize, ty: wgpu::BufferBindingType, has_dynamic_offset: bool| {
             wgpu::BindGroupLayoutEntry {
@@ -226,6 +251,14 @@ impl Gpu {
         });
         self.0.counters.pipeline_made();
         Pipeline { shader: shader.to_owned(), pipeline, layout }
+    }
+}
+
+/// Browsers want the subgroup extension enabled by name; naga knows no such name and needs none.
+fn with_extensions(text: Cow<'static, str>) -> Cow<'static, str> {
+    match cfg!(target_arch = "wasm32") && text.contains("subgroup") {
+        true => format!("enable subgroups;\n{text}").into(),
+        false => text,
     }
 }
 

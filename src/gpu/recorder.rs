@@ -104,6 +104,7 @@ pub(crate) struct Transient {
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     for_cpu: bool,
+    lanes: u32,
     pub(crate) transients: Vec<Transient>,
     pub(crate) programs: Vec<Program>,
 }
@@ -119,9 +120,15 @@ impl Recorder {
     }
 
     /// For adapters that compute on the CPU: a barrier there suspends every invocation, so kernels
-    /// choose variants in which each invocation works alone.
-    pub fn for_cpu() -> Self {
-        Recorder { for_cpu: true, ..Self::default() }
+    /// choose variants in which each invocation works alone, or a subgroup of `lanes` together (4 or
+    /// 8; 0 where it may have any size).
+    pub fn for_cpu(lanes: u32) -> Self {
+        Recorder { for_cpu: true, lanes, ..Self::default() }
+    }
+
+    /// Invocations of a subgroup that kernels may count on, or 0.
+    pub fn lanes(&self) -> u32 {
+        self.lanes
     }
 
     /// The variant of a kernel that has one for a workgroup together and one for each invocation

@@ -47,6 +47,15 @@ impl Params {
         format!("{kernel}.{dim}")
     }
 
+    /// The variant in which a subgroup works together and its workgroups, where the recorder's
+    /// adapter has such subgroups.
+    fn by_lanes(&self, rec: &Recorder, kernel: &str, heads: u32) -> Option<(String, [u32; 3])> {
+        const ROWS: u32 = 8;
+        let lanes = rec.lanes();
+        let name = || format!("{}.subgroup{lanes}", self.variant(kernel, &FORWARD_DIMS));
+        (lanes > 0).then(|| (name(), self.workgroups(ROWS, heads)))
+    }
+
     /// Floating-point operations of `products` matrix products of rows by keys by head_dim, where
     /// half of the keys are seen. Packed rows see fewer.
     fn flops(&self, products: u64, keys: u64) -> u64 {
@@ -82,11 +91,15 @@ pub fn forward(
 ) {
     // Narrow heads leave registers for more rows; the shader's `lanes` decides likewise.
     let block = if params.head_dim <= 64 { 32 } else { 16 };
+    let (shader, workgroups) =
+        params.by_lanes(rec, "attention_lanes_forward", params.q_heads).unwrap_or_else(|| {
+            (params.variant("attention_forward", &FORWARD_DIMS), params.workgroups(block, params.q_heads))
+        });
     rec.dispatch(
-        params.variant("attention_forward", &FORWARD_DIMS),
+        shader,
         &params,
         &[read(q), read(kv), read(spans), write(out), write(lse)],
-        params.workgroups(block, params.q_heads),
+        workgroups,
         params.flops(2, params.keys(q, kv)),
     );
 }
@@ -138,18 +151,26 @@ pub struct Backward {
 pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
     debug_assert_eq!(params.q_stride, params.kv_stride, "queries, keys and values are one tensor");
     let Backward { qkv, out, dout, lse, spans, last, delta, dqkv } = tensors;
+    let (shader, workgroups) =
+        params.by_lanes(rec, "attention_lanes_backward_q", params.q_heads).unwrap_or_else(|| {
+            (params.variant("attention_backward_q", &DIMS), params.workgroups(16, params.q_heads))
+        });
     rec.dispatch(
-        params.variant("attention_backward_q", &DIMS),
+        shader,
         &params,
         &[read(qkv), read(out), read(dout), read(lse), read(spans), write(delta), write(dqkv)],
-        params.workgroups(16, params.q_heads),
+        workgroups,
         params.flops(3, u64::from(params.rows)),
     );
+    let (shader, workgroups) =
+        params.by_lanes(rec, "attention_lanes_backward_kv", params.kv_heads).unwrap_or_else(|| {
+            (params.variant("attention_backward_kv", &DIMS), params.workgroups(16, params.kv_heads))
+        });
     rec.dispatch(
-        params.variant("attention_backward_kv", &DIMS),
+        shader,
         &params,
         &[read(qkv), read(dout), read(lse), read(delta), read(last), write(dqkv)],
-        params.workgroups(16, params.kv_heads),
+        workgroups,
         params.flops(4, u64::from(params.rows)),
     );
 }

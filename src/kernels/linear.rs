@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use crate::gpu::{AdapterSummary, Recorder, Tensor, grid, read, write};
 
 /// How a frozen weight lies on the GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,33 +41,66 @@ impl WeightFormat {
     }
 }
 
-/// How the product is tiled; both give the same result within rounding.
+/// How the product is tiled; all give the same result within rounding. `shaders/shared/tile.wgsl`
+/// says more of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tile {
-    /// 8 × 8 results a thread, no workgroup memory: for adapters that compute on the CPU.
+    /// 8 × 8 results an invocation, neither workgroup memory nor subgroups: for any adapter that
+    /// computes on the CPU.
     Direct,
     /// [`Tile::Direct`] on a weight that is first decoded into scratch, once rather than for each
     /// block of 8 rows.
     Decoded,
+    /// 32 × 32 results a subgroup of 4, which shares its rows by broadcast: for SwiftShader.
+    Subgroup4,
+    /// 32 × 64 results a subgroup of 8, which shares its rows by broadcast: for lavapipe.
+    Subgroup8,
     /// 64 × 64 results a workgroup through workgroup memory: for GPUs.
     Shared,
 }
 
 impl Tile {
-    pub const ALL: [Tile; 3] = [Tile::Direct, Tile::Decoded, Tile::Shared];
+    pub const ALL: [Tile; 5] = [Tile::Direct, Tile::Decoded, Tile::Subgroup4, Tile::Subgroup8, Tile::Shared];
 
     pub const fn name(self) -> &'static str {
         match self {
             Tile::Direct | Tile::Decoded => "direct",
+            Tile::Subgroup4 => "subgroup4",
+            Tile::Subgroup8 => "subgroup8",
             Tile::Shared => "shared",
+        }
+    }
+
+    /// What suits an adapter before anything was measured on it.
+    pub fn for_adapter(adapter: &AdapterSummary) -> Tile {
+        match (adapter.is_software, adapter.subgroup_sizes) {
+            (false, _) => Tile::Shared,
+            (true, [4, 4]) => Tile::Subgroup4,
+            (true, [8, 8]) => Tile::Subgroup8,
+            (true, _) => Tile::Direct,
+        }
+    }
+
+    /// Whether the tile gives right results on an adapter: a workgroup of 4 or 8 must lie within one
+    /// subgroup.
+    pub fn runs_on(self, adapter: &AdapterSummary) -> bool {
+        adapter.subgroup_sizes[0] >= self.lanes()
+    }
+
+    /// Invocations of a subgroup that share their rows, or 0.
+    pub(super) const fn lanes(self) -> u32 {
+        match self {
+            Tile::Subgroup4 => 4,
+            Tile::Subgroup8 => 8,
+            Tile::Direct | Tile::Decoded | Tile::Shared => 0,
         }
     }
 
     /// A recorder for the adapters that this tile is for.
     pub fn recorder(self) -> Recorder {
         match self {
-            Tile::Direct | Tile::Decoded => Recorder::for_cpu(),
             Tile::Shared => Recorder::new(),
+            _ => Recorder::for_cpu(self.lanes()),
         }
     }
 
@@ -75,6 +108,8 @@ impl Tile {
     fn workgroups(self, rows: usize, cols: usize) -> [u32; 3] {
         match self {
             Tile::Direct | Tile::Decoded => grid((rows.div_ceil(8) * (cols / 8)).div_ceil(16)),
+            Tile::Subgroup4 => grid(rows.div_ceil(32) * cols.div_ceil(32)),
+            Tile::Subgroup8 => grid(rows.div_ceil(32) * cols.div_ceil(64)),
             Tile::Shared => grid(rows.div_ceil(64) * cols.div_ceil(64)),
         }
     }
@@ -198,6 +233,10 @@ pub fn forward(
     y: Tensor,
 ) {
     debug_assert_eq!(params.add_residual == 1, residual.is_some());
+    let is_plain = panel.is_none() && residual.is_none() && weight.format == WeightFormat::F32;
+    if is_plain && tile.lanes() > 0 && params.cols <= NARROW {
+        return narrow(rec, tile, params, x, weight.values, y);
+    }
     let panel = panel.unwrap_or(Panel { t: x, factor: x });
     let weight = for_tile(rec, tile, params, weight);
     let bindings = [
@@ -218,6 +257,21 @@ pub fn forward(
         (name, tile.workgroups(params.rows as usize, params.cols as usize))
     };
     rec.dispatch(shader, &params, &bindings, workgroups, params.flops());
+}
+
+/// Columns up to which a subgroup's invocations lie along the rows.
+const NARROW: u32 = 32;
+
+/// Records Y = scale·X·Wᵀ for few columns and an f32 W.
+fn narrow(rec: &mut Recorder, tile: Tile, params: Params, x: Tensor, w: Tensor, y: Tensor) {
+    let workgroups = params.rows.div_ceil(4 * tile.lanes()) * (params.cols / 8);
+    rec.dispatch(
+        format!("linear_narrow.{}", tile.name()),
+        &params,
+        &[read(x), read(w), write(y)],
+        grid(workgroups as usize),
+        params.flops(),
+    );
 }
 
 /// Records dX = scale·dY·W + dT·A + residual; dY [M, y_stride], dX and residual [M, x_stride].

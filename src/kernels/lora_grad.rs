@@ -2,10 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::linear;
+use super::linear::{self, Tile};
 use crate::gpu::{Recorder, Tensor, grid, read, write};
 
-/// Invocations of a workgroup: few, because a factor has few blocks and many cores want some.
+/// Invocations of a workgroup of the direct variants: few, because a factor has few blocks and many cores want some.
 const THREADS: u32 = 16;
 
 /// What the outer product and its twin compute with. Sizes in elements.
@@ -30,32 +30,69 @@ pub struct Params {
     pub g_base: [u32; 4],
 }
 
+/// The wide operand of an outer product, along which invocations lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Along {
+    /// U = dY: the gradient of B.
+    U,
+    /// V = X: the gradient of A.
+    V,
+}
+
 /// Records dT = scale·dY·B for `sections` stacked layers; dY [M, y_stride], dT [M, t_stride].
 pub fn t(
     rec: &mut Recorder,
+    tile: Tile,
     params: linear::Params,
     sections: usize,
     dy: Tensor,
     lora_b: Tensor,
     dt: Tensor,
 ) {
-    let threads = params.rows.div_ceil(8) * (params.rank / 4);
+    let blocks = params.rank / 8;
+    let workgroups = match tile.lanes() {
+        0 => (params.rows.div_ceil(8) * blocks).div_ceil(THREADS),
+        lanes => params.rows.div_ceil(4 * lanes) * blocks,
+    };
     rec.dispatch(
-        "lora_grad_t",
+        format!("lora_grad_t.{}", variant(tile)),
         &params,
         &[read(dy), read(lora_b), write(dt)],
-        [threads.div_ceil(THREADS), 1, sections as u32],
+        [workgroups, 1, sections as u32],
         2 * u64::from(params.rows) * u64::from(params.cols) * u64::from(params.rank),
     );
 }
 
 /// Records G += Uᵀ·V; U [M, u_stride], V [M, v_stride].
-pub fn outer(rec: &mut Recorder, params: Params, u: Tensor, v: Tensor, gradient: Tensor) {
+pub fn outer(
+    rec: &mut Recorder,
+    tile: Tile,
+    along: Along,
+    params: Params,
+    u: Tensor,
+    v: Tensor,
+    gradient: Tensor,
+) {
+    let (height, width) = (params.height / 8, params.width / 8);
+    let (name, count) = match (along, tile.lanes()) {
+        (Along::U, 0) => ("u", (height * width).div_ceil(THREADS)),
+        (Along::V, 0) => ("v", (height * width).div_ceil(THREADS)),
+        (Along::U, lanes) => ("u", height.div_ceil(lanes) * width),
+        (Along::V, lanes) => ("v", height * width.div_ceil(lanes)),
+    };
     rec.dispatch(
-        "lora_grad_outer",
+        format!("lora_grad_outer.{name}.{}", variant(tile)),
         &params,
         &[read(u), read(v), write(gradient)],
-        grid((params.height / 8 * (params.width / 8)).div_ceil(THREADS) as usize),
+        grid(count as usize),
         2 * u64::from(params.rows) * u64::from(params.height) * u64::from(params.width),
     );
+}
+
+/// These products are too narrow to stage: GPUs take the direct variant too.
+fn variant(tile: Tile) -> &'static str {
+    match tile {
+        Tile::Shared => Tile::Direct.name(),
+        tile => tile.name(),
+    }
 }

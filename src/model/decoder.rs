@@ -7,6 +7,7 @@ use super::load::{LayerWeights, Model, Stacked};
 use super::lora::{Lora, LoraPanel};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::linear::{self, Panel, Tile};
+use crate::kernels::lora_grad::Along;
 use crate::kernels::{attention, dropout, lora_grad, rms_norm, rope, swiglu};
 
 /// The tokens of a pass and where they stand. All have one entry for each of the M rows.
@@ -447,11 +448,11 @@ impl Decoder<'_> {
             v_offset: params.t_offset,
             g_base: params.b_base,
         };
-        lora_grad::outer(rec, of_b, dy, t, Lora::b(panel, segment.grad));
+        lora_grad::outer(rec, self.tile, Along::U, of_b, dy, t, Lora::b(panel, segment.grad));
 
         let dt = self.activation(rec, params.t_stride as usize);
         let scaled = linear::Params { scale: self.lora_scale, ..params };
-        lora_grad::t(rec, scaled, stacked.modules.len(), dy, Lora::b(panel, segment.param), dt);
+        lora_grad::t(rec, self.tile, scaled, stacked.modules.len(), dy, Lora::b(panel, segment.param), dt);
         let of_a = lora_grad::Params {
             u_stride: params.t_stride,
             u_offset: 0,
@@ -463,7 +464,7 @@ impl Decoder<'_> {
             g_base: [0; 4],
             ..of_b
         };
-        lora_grad::outer(rec, of_a, dt, x, Lora::a(panel, segment.grad));
+        lora_grad::outer(rec, self.tile, Along::V, of_a, dt, x, Lora::a(panel, segment.grad));
         dt
     }
 

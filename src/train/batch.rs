@@ -1,8 +1,10 @@
 //! A micro-batch as the GPU wants it: its rows one behind another, without padding between them.
+//!
+//! The last token of a row predicts nothing and is seen by none, so it is only ever a target.
 
 use crate::data::encode::Encoded;
 
-/// The tokens of a micro-batch, flat, and the labelled rows among them.
+/// The tokens of a micro-batch but the last of each row, flat, and those among them with a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlatBatch {
     pub ids: Vec<u32>,
@@ -24,18 +26,19 @@ impl FlatBatch {
         let mut batch = FlatBatch::default();
         for row in rows {
             let first = batch.ids.len();
-            let end = first + row.ids.len();
-            for (position, &id) in row.ids.iter().enumerate() {
+            let count = row.ids.len().saturating_sub(1);
+            let end = first + count;
+            for position in 0..count {
                 let place = first + position;
                 let start = window.map_or(first, |window| first.max((place + 1).saturating_sub(window)));
-                batch.ids.push(id);
+                batch.ids.push(row.ids[position]);
                 batch.positions.push(position as u32);
                 batch.spans.push([start as u32, place as u32 + 1]);
                 batch.last.push(window.map_or(end, |window| end.min(place + window)) as u32);
                 // The label of a token is what the token before it should predict.
-                if position > 0 && row.labelled[position] {
-                    batch.index.push(place as u32 - 1);
-                    batch.targets.push(id);
+                if row.labelled[position + 1] {
+                    batch.index.push(place as u32);
+                    batch.targets.push(row.ids[position + 1]);
                 }
             }
         }
@@ -66,17 +69,17 @@ mod tests {
         let rows = [row(&[5, 6, 7], &[true, false, true]), row(&[8, 9], &[false, true])];
         let mut batch = FlatBatch::new(&rows, None);
         batch.pad(8, 4);
-        assert_eq!(batch.ids, [5, 6, 7, 8, 9, 0, 0, 0]);
-        assert_eq!(batch.positions, [0, 1, 2, 0, 1, 0, 0, 0]);
-        assert_eq!(batch.spans[..5], [[0, 1], [0, 2], [0, 3], [3, 4], [3, 5]]);
-        assert_eq!(batch.last, [3, 3, 3, 5, 5, 0, 0, 0]);
-        assert_eq!(batch.index, [1, 3, u32::MAX, u32::MAX]);
+        assert_eq!(batch.ids, [5, 6, 8, 0, 0, 0, 0, 0]);
+        assert_eq!(batch.positions, [0, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(batch.spans[..3], [[0, 1], [0, 2], [2, 3]]);
+        assert_eq!(batch.last, [2, 2, 3, 0, 0, 0, 0, 0]);
+        assert_eq!(batch.index, [1, 2, u32::MAX, u32::MAX]);
         assert_eq!(batch.targets, [7, 9, u32::MAX, u32::MAX]);
     }
 
     #[test]
     fn a_window_hides_what_lies_further_back() {
-        let batch = FlatBatch::new(&[row(&[1, 2, 3, 4], &[true; 4])], Some(2));
+        let batch = FlatBatch::new(&[row(&[1, 2, 3, 4, 5], &[true; 5])], Some(2));
         assert_eq!(batch.spans, [[0, 1], [0, 2], [1, 3], [2, 4]]);
         assert_eq!(batch.last, [2, 3, 4, 4]);
     }

@@ -177,11 +177,11 @@ impl Trainer {
             );
         }
         let batch_size = options.per_device_train_batch_size as usize;
-        let most = |numbers: fn(&DatasetInfo) -> &[u32]| {
-            infos().map(|info| largest_sum(numbers(info), batch_size)).max().unwrap_or(0)
+        let most = |numbers: fn(&DatasetInfo) -> &[u32], less: u32| {
+            infos().map(|info| largest_sum(numbers(info), less, batch_size)).max().unwrap_or(0)
         };
-        let tokens = most(|info| &info.lengths).next_multiple_of(8);
-        let loss_plan = LossPlan::new(most(|info| &info.targets), model.sizes.vocab);
+        let tokens = most(|info| &info.lengths, 1).next_multiple_of(8);
+        let loss_plan = LossPlan::new(most(|info| &info.targets, 0), model.sizes.vocab);
         let batches = BatchPlan::new(dataset.1.lengths.len() as u32, options.batch_options())?;
         let schedule = Schedule::new(&options, batches.total_steps());
 
@@ -271,7 +271,7 @@ impl Trainer {
         self.checkpointing
     }
 
-    /// The most tokens of a micro-batch.
+    /// The most tokens of a micro-batch that are computed: all but the last of each row.
     pub fn tokens_max(&self) -> usize {
         self.sizes[0]
     }
@@ -348,10 +348,10 @@ impl Trainer {
         };
         store.write(self.inputs.hyper, &[adamw::Hyper::at_step(&adam, learning_rate, step + 1)]);
 
+        let tokens: usize = micro_batches.iter().flatten().map(|row| row.ids.len()).sum();
         let batches: Vec<FlatBatch> =
             micro_batches.iter().map(|rows| FlatBatch::new(rows, self.window)).collect();
         let labelled: usize = batches.iter().map(|batch| batch.index.len()).sum();
-        let tokens: usize = batches.iter().map(|batch| batch.ids.len()).sum();
         let mut flops = self.workspace.run(&[self.programs.begin], 0);
         for (number, batch) in batches.into_iter().enumerate() {
             let seed =
@@ -509,11 +509,11 @@ impl Trainer {
     }
 }
 
-/// The largest sum of `count` of `numbers`.
-fn largest_sum(numbers: &[u32], count: usize) -> usize {
+/// The largest sum of `count` of `numbers`, each lessened by `less`.
+fn largest_sum(numbers: &[u32], less: u32, count: usize) -> usize {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable_by(|a, b| b.cmp(a));
-    sorted.iter().take(count).map(|&number| number as usize).sum()
+    sorted.iter().take(count).map(|&number| number.saturating_sub(less) as usize).sum()
 }
 
 impl Inputs {

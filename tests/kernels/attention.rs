@@ -99,41 +99,45 @@ fn check(
 
 #[test]
 fn any_number_of_rows() {
-    let mut h = Harness::new();
-    for rows in
-        [1, 2, 3, 5, 8, 13, 15, 16, 17, 31, 32, 33, 47, 49, 63, 64, 65, 79, 81, 97, 127, 128, 129, 130]
-    {
-        check(&mut h, [6, 2, 12], packed(&[rows], ALL, 0), 2.0, TOLERANCE);
+    for mut h in Harness::all() {
+        for rows in
+            [1, 2, 3, 5, 8, 13, 15, 16, 17, 31, 32, 33, 47, 49, 63, 64, 65, 79, 81, 97, 127, 128, 129, 130]
+        {
+            check(&mut h, [6, 2, 12], packed(&[rows], ALL, 0), 2.0, TOLERANCE);
+        }
     }
 }
 
 #[test]
 fn any_shape_of_heads() {
-    let mut h = Harness::new();
-    for shape in SHAPES {
-        check(&mut h, shape, packed(&[130], ALL, 0), 2.0, TOLERANCE);
-        check(&mut h, shape, packed(&[1, 17, 2, 64, 16], ALL, 4), 2.0, TOLERANCE);
+    for mut h in Harness::all() {
+        for shape in SHAPES {
+            check(&mut h, shape, packed(&[130], ALL, 0), 2.0, TOLERANCE);
+            check(&mut h, shape, packed(&[1, 17, 2, 64, 16], ALL, 4), 2.0, TOLERANCE);
+        }
     }
 }
 
 #[test]
 fn segments_windows_and_dead_rows() {
-    let mut h = Harness::new();
-    for window in [1, 2, 16, 24, 65, ALL] {
-        for lengths in [&[130][..], &[3, 1, 1, 40, 7, 15, 16, 17], &[15, 65, 66]] {
-            check(&mut h, [6, 2, 12], packed(lengths, window, 7), 2.0, TOLERANCE);
+    for mut h in Harness::all() {
+        for window in [1, 2, 16, 24, 65, ALL] {
+            for lengths in [&[130][..], &[3, 1, 1, 40, 7, 15, 16, 17], &[15, 65, 66]] {
+                check(&mut h, [6, 2, 12], packed(lengths, window, 7), 2.0, TOLERANCE);
+            }
         }
+        check(&mut h, [6, 2, 12], packed(&[5], 3, 43), 2.0, TOLERANCE);
+        check(&mut h, [6, 2, 12], packed(&[], 3, 8), 2.0, TOLERANCE);
     }
-    check(&mut h, [6, 2, 12], packed(&[5], 3, 43), 2.0, TOLERANCE);
-    check(&mut h, [6, 2, 12], packed(&[], 3, 8), 2.0, TOLERANCE);
 }
 
 /// Scores in the thousands: exp() of them would overflow, and mostly one weight is nearly 1. Where it is
 /// not, the rounding of the scores, some 1e-4, goes into the weights, and from them into values of 30.
 #[test]
 fn large_scores() {
-    let mut h = Harness::new();
-    check(&mut h, [6, 2, 64], packed(&[100, 30], ALL, 6), 30.0, 2e-3);
+    for mut h in Harness::all() {
+        check(&mut h, [6, 2, 64], packed(&[100, 30], ALL, 6), 30.0, 2e-3);
+    }
 }
 
 /// Generation: queries of some rows, keys and values in a cache whose unused rows hold anything.
@@ -177,21 +181,33 @@ fn decodes_from_a_cache() {
 /// A prompt that goes on after what the cache already holds, in blocks of rows.
 #[test]
 fn continues_a_prompt_in_a_cache() {
-    let mut h = Harness::new();
-    for (rows, before) in [(1, 0), (1, 99), (20, 37), (33, 64)] {
-        let params = Params { kv_stride: 48, k_offset: 0, v_offset: 24, ..stacked(rows, [6, 2, 12]) };
-        let spans: Vec<[u32; 2]> = (0..rows as u32).map(|row| [0, before + row + 1]).collect();
-        let q = h.random(1, rows * params.q_stride as usize, -2.0, 2.0);
-        let mut cache = h.random(2, 128 * 48, -2.0, 2.0);
-        cache[(before as usize + rows) * 48..].fill(f32::NAN);
+    for mut h in Harness::all() {
+        for (rows, before) in [(1, 0), (1, 99), (20, 37), (33, 64)] {
+            let params = Params { kv_stride: 48, k_offset: 0, v_offset: 24, ..stacked(rows, [6, 2, 12]) };
+            let spans: Vec<[u32; 2]> = (0..rows as u32).map(|row| [0, before + row + 1]).collect();
+            let q = h.random(1, rows * params.q_stride as usize, -2.0, 2.0);
+            let mut cache = h.random(2, 128 * 48, -2.0, 2.0);
+            cache[(before as usize + rows) * 48..].fill(f32::NAN);
 
-        let (q_in, cache_in, spans_in) = (h.input(&q), h.input(&cache), h.input_u32(spans.as_flattened()));
-        let (out, lse) = (h.output(rows * params.out_stride as usize), h.output(rows * 6));
-        h.run(|rec| attention::forward(rec, params, q_in, cache_in, spans_in, out, lse));
-        let (want_out, want_lse) =
-            reference::attention::forward(&params, &to_f64(&q), &to_f64(&cache), &spans);
-        let what = format!("{rows} rows after {before}");
-        assert_close(&format!("attention_forward out, {what}"), &h.read(out), &to_f32(&want_out), TOLERANCE);
-        assert_close(&format!("attention_forward lse, {what}"), &h.read(lse), &to_f32(&want_lse), TOLERANCE);
+            let (q_in, cache_in, spans_in) =
+                (h.input(&q), h.input(&cache), h.input_u32(spans.as_flattened()));
+            let (out, lse) = (h.output(rows * params.out_stride as usize), h.output(rows * 6));
+            h.run(|rec| attention::forward(rec, params, q_in, cache_in, spans_in, out, lse));
+            let (want_out, want_lse) =
+                reference::attention::forward(&params, &to_f64(&q), &to_f64(&cache), &spans);
+            let what = format!("{rows} rows after {before}");
+            assert_close(
+                &format!("attention_forward out, {what}"),
+                &h.read(out),
+                &to_f32(&want_out),
+                TOLERANCE,
+            );
+            assert_close(
+                &format!("attention_forward lse, {what}"),
+                &h.read(lse),
+                &to_f32(&want_lse),
+                TOLERANCE,
+            );
+        }
     }
 }

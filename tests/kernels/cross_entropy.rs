@@ -85,7 +85,7 @@ impl Case {
 
 #[test]
 fn loss_and_gradient_are_their_twins() {
-    for mut h in Harness::both() {
+    for mut h in Harness::all() {
         for size in SIZES {
             Case::new(&h, size, 10.0).check(&mut h);
         }
@@ -94,7 +94,7 @@ fn loss_and_gradient_are_their_twins() {
 
 #[test]
 fn tiny_probabilities_keep_their_digits() {
-    for mut h in Harness::both() {
+    for mut h in Harness::all() {
         let case = Case::new(&h, [4, 513, 0], 10.0);
         let (gradient, _) = case.run(&mut h);
         let (want, _) = case.twin();
@@ -107,7 +107,7 @@ fn tiny_probabilities_keep_their_digits() {
 
 #[test]
 fn huge_and_equal_logits() {
-    for mut h in Harness::both() {
+    for mut h in Harness::all() {
         for size in [[3, 77, 0], [2, 5000, 1]] {
             let mut case = Case::new(&h, size, 1.0);
             for scale in [0.0, 1e4, 1e30] {
@@ -124,7 +124,7 @@ fn huge_and_equal_logits() {
 
 #[test]
 fn a_certain_row_costs_nothing() {
-    for mut h in Harness::both() {
+    for mut h in Harness::all() {
         let mut case = Case::new(&h, [1, 300, 0], 1.0);
         case.logits[case.targets[0] as usize] = 200.0;
         let (gradient, row_loss) = case.run(&mut h);
@@ -136,7 +136,7 @@ fn a_certain_row_costs_nothing() {
 
 #[test]
 fn dead_rows_are_zero_whatever_they_hold() {
-    for mut h in Harness::both() {
+    for mut h in Harness::all() {
         let mut case = Case::new(&h, [6, 100, 2], 5.0);
         case.targets.fill(DEAD);
         case.logits.fill(f32::NAN);
@@ -148,7 +148,7 @@ fn dead_rows_are_zero_whatever_they_hold() {
 
 #[test]
 fn what_is_not_finite_reaches_the_loss_and_nothing_else() {
-    for mut h in Harness::both() {
+    for mut h in Harness::all() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for column in [0, 255, 256, 1023, 1029] {
                 let mut case = Case::new(&h, [3, 1030, 0], 5.0);
@@ -167,7 +167,7 @@ fn what_is_not_finite_reaches_the_loss_and_nothing_else() {
 
 #[test]
 fn a_target_outside_the_vocabulary_is_not_hidden() {
-    for mut h in Harness::both() {
+    for mut h in Harness::all() {
         for target in [30, 31, 1000] {
             let mut case = Case::new(&h, [2, 30, 0], 5.0);
             case.targets[0] = target;

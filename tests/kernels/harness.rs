@@ -29,7 +29,7 @@ pub fn gpu() -> Gpu {
 
 /// One test's tensors.
 pub struct Harness {
-    for_cpu: bool,
+    recorder: Recorder,
     gpu: Gpu,
     store: Store,
 }
@@ -38,12 +38,16 @@ impl Harness {
     pub fn new() -> Self {
         let gpu = gpu();
         let store = Store::new(&gpu);
-        Harness { for_cpu: false, gpu, store }
+        Harness { recorder: Recorder::new(), gpu, store }
     }
 
-    /// One that runs the variants for GPUs, and one for those that suit CPU adapters.
-    pub fn both() -> [Self; 2] {
-        [Self::new(), Harness { for_cpu: true, ..Self::new() }]
+    /// One that runs the variants for GPUs, and those for CPU adapters with and without subgroups.
+    pub fn all() -> Vec<Self> {
+        let cpu = |lanes| Harness { recorder: Recorder::for_cpu(lanes), ..Self::new() };
+        let subgroups = gpu().summary().subgroup_sizes[0];
+        assert!(!gpu().summary().is_software || subgroups >= 8, "a CPU adapter without subgroups of 8");
+        let lanes = [0, 4, 8].into_iter().filter(|&lanes| lanes <= subgroups);
+        std::iter::once(Self::new()).chain(lanes.map(cpu)).collect()
     }
 
     /// A tensor holding `values`.
@@ -71,7 +75,7 @@ impl Harness {
 
     /// Runs what `record` records.
     pub fn run(&mut self, record: impl FnOnce(&mut Recorder)) {
-        let mut recorder = if self.for_cpu { Recorder::for_cpu() } else { Recorder::new() };
+        let mut recorder = self.recorder.clone();
         let program = recorder.program();
         record(&mut recorder);
         let workspace = pollster::block_on(Workspace::new(&self.gpu, &self.store, &[recorder]))

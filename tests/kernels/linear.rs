@@ -2,11 +2,11 @@
 
 use tabtune::format::Nf4Quantizer;
 use tabtune::kernels::linear::{self, NONE, Panel, Params, Tile, Weight, WeightFormat};
-use tabtune::kernels::lora_grad;
+use tabtune::kernels::lora_grad::{self, Along};
 use tabtune::model::padded_codes;
 use tabtune::reference;
 
-use crate::harness::{Harness, assert_close_scaled, random, to_f32, to_f64};
+use crate::harness::{Harness, assert_close_scaled, gpu, random, to_f32, to_f64};
 
 /// A weight on the GPU and the dense values it stands for, rows padded to a multiple of 8.
 struct TestWeight {
@@ -63,6 +63,14 @@ fn norms(x: &[f32], x_width: usize, w: &[f32], w_width: usize) -> Vec<f32> {
     x.chunks(x_width).flat_map(|row| w_norms.iter().map(move |w| norm(row) * w + 1e-3)).collect()
 }
 
+/// The tiles that run here: on Mesa's CPU adapter all of them.
+fn tiles() -> Vec<Tile> {
+    let (gpu, mut tiles) = (gpu(), Tile::ALL.to_vec());
+    tiles.retain(|tile| tile.runs_on(gpu.summary()));
+    assert!(!gpu.summary().is_software || tiles == Tile::ALL, "a CPU adapter without subgroups of 8");
+    tiles
+}
+
 fn depths(format: WeightFormat) -> &'static [usize] {
     match format {
         WeightFormat::Nf4 => &[64, 192],
@@ -74,7 +82,7 @@ fn depths(format: WeightFormat) -> &'static [usize] {
 #[test]
 fn forward_matches_its_twin_for_every_format_tile_and_awkward_size() {
     for format in WeightFormat::ALL {
-        for tile in Tile::ALL {
+        for tile in tiles() {
             for (case, &true_depth) in depths(format).iter().enumerate() {
                 for (rows, cols) in [(1, 8), (3, 72), (8, 64), (13, 56), (65, 136)] {
                     let mut h = Harness::new();
@@ -113,7 +121,7 @@ fn forward_matches_its_twin_for_every_format_tile_and_awkward_size() {
 #[test]
 fn backward_matches_its_twin_for_every_format_tile_and_awkward_size() {
     for format in WeightFormat::ALL {
-        for tile in Tile::ALL {
+        for tile in tiles() {
             for (case, &true_depth) in depths(format).iter().enumerate() {
                 for (rows, cols) in [(1, 8), (8, 64), (13, 56), (65, 136)] {
                     let mut h = Harness::new();
@@ -152,6 +160,23 @@ fn backward_matches_its_twin_for_every_format_tile_and_awkward_size() {
     }
 }
 
+#[test]
+fn narrow_products_match_their_twin() {
+    for tile in tiles() {
+        for (rows, cols, depth) in [(8, 8, 8), (33, 24, 136), (70, 32, 64)] {
+            let mut h = Harness::new();
+            let (x, w) = (random(1, rows * depth, -1.0, 1.0), random(2, cols * depth, -1.0, 1.0));
+            let (x_in, w_in, y) = (h.input(&x), h.input(&w), h.output(rows * cols));
+            let params = Params { scale: 0.5, ..Params::plain(rows, cols, depth) };
+            h.run(|rec| linear::forward(rec, tile, params, x_in, Weight::f32(w_in), None, None, y));
+            let mut want = vec![0.0; rows * cols];
+            reference::linear::forward(&params, &to_f64(&x), &to_f64(&w), None, None, &mut want);
+            let name = format!("narrow {tile:?} M={rows} N={cols} K={depth}");
+            assert_close_scaled(&name, &h.read(y), &to_f32(&want), &norms(&x, depth, &w, depth), 2e-6);
+        }
+    }
+}
+
 /// Three stacked layers of which the middle one has no LoRA, as with target_modules q_proj, v_proj.
 fn stacked(rows: usize, depth: usize, rank: usize) -> Params {
     Params {
@@ -166,7 +191,7 @@ fn stacked(rows: usize, depth: usize, rank: usize) -> Params {
 
 #[test]
 fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
-    for tile in Tile::ALL {
+    for tile in tiles() {
         for (rows, rank) in [(1, 8), (5, 16), (9, 8), (70, 24)] {
             let depth = 64;
             let mut h = Harness::new();
@@ -181,7 +206,8 @@ fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
             let (x_in, t_in, a_in, b_in, dy_in) =
                 (h.input(&x), h.input(&t), h.input(&a), h.input(&b), h.input(&dy));
             let (y, dx, dt) = (h.output(rows * 96), h.output(rows * depth), h.output(rows * 2 * rank));
-            let db = h.input(&start);
+            let start_a = random(7, 2 * rank * depth, -1.0, 1.0);
+            let (db, da) = (h.input(&start), h.input(&start_a));
             let backward = Params { rank: params.t_stride, ..params };
             let outer = lora_grad::Params {
                 rows: rows as u32,
@@ -194,6 +220,16 @@ fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
                 section_end: params.section_end,
                 v_offset: params.t_offset,
                 g_base: params.b_base,
+            };
+            let of_a = lora_grad::Params {
+                u_stride: params.t_stride,
+                v_stride: params.depth,
+                height: params.t_stride,
+                width: params.depth,
+                section_end: [u32::MAX; 4],
+                v_offset: [0; 4],
+                g_base: [0; 4],
+                ..outer
             };
             h.run(|rec| {
                 linear::forward(
@@ -208,8 +244,9 @@ fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
                 );
                 let panel = Panel { t: t_in, factor: a_in };
                 linear::backward(rec, tile, backward, dy_in, w.weight, Some(panel), None, dx);
-                lora_grad::t(rec, params, 3, dy_in, b_in, dt);
-                lora_grad::outer(rec, outer, dy_in, t_in, db);
+                lora_grad::t(rec, tile, params, 3, dy_in, b_in, dt);
+                lora_grad::outer(rec, tile, Along::U, outer, dy_in, t_in, db);
+                lora_grad::outer(rec, tile, Along::V, of_a, t_in, x_in, da);
             });
             let (x64, t64, a64, b64, dy64, w64) =
                 (to_f64(&x), to_f64(&t), to_f64(&a), to_f64(&b), to_f64(&dy), to_f64(&w.dense));
@@ -231,7 +268,10 @@ fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
             check("lora_grad_t", dt, &want, 48);
             let mut want = to_f64(&start);
             reference::lora_grad::outer(&outer, &dy64, &t64, &mut want);
-            check("lora_grad_outer", db, &want, rows + 1);
+            check("gradient of B", db, &want, rows + 1);
+            let mut want = to_f64(&start_a);
+            reference::lora_grad::outer(&of_a, &t64, &x64, &mut want);
+            check("gradient of A", da, &want, rows + 1);
         }
     }
 }
