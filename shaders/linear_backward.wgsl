@@ -1,4 +1,4 @@
-//! variant tile: direct shared subgroup4 subgroup8
+//! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128
 //! variant weight: nf4 nf4_any f32 f16 bf16
 // dX = scale · dY·W + dT·A + residual: the gradient of a frozen linear layer's input, with its LoRA panel.
 //
@@ -11,7 +11,8 @@
 // says where they lie.
 {% set lanes = 4 if tile == "subgroup4" else 8 if tile == "subgroup8" else 0 %}
 {% set rows = 32 if lanes else 8 %}
-{% set size = lanes if lanes else 16 if tile == "direct" else 64 %}
+{% set height = 32 if tile == "shared32" else 64 if tile == "shared64" else 128 if tile == "shared128" else 0 %}
+{% set size = lanes if lanes else height if height else 16 %}
 {% set decode = "tree" if tile == "direct" else "lanes" if lanes == 8 else "memory" %}
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/tile.wgsl" %}
@@ -23,9 +24,9 @@
 @group(0) @binding(6) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> dx: array<vec4<f32>>;
 
-{% if tile == "shared" %}
-// 16 rows of W: dY as [n/4][row], W as [n][k/4], 8 KiB in all.
-var<workgroup> dys: array<vec4<f32>, 256>;
+{% if height %}
+// 16 rows of W: dY as [n/4][row], W as [n][k/4], 6 to 12 KiB in all.
+var<workgroup> dys: array<vec4<f32>, {{ 4 * height }}>;
 var<workgroup> ws: array<vec4<f32>, 256>;
 {% endif %}
 
@@ -42,11 +43,16 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let block = block_of(group.x + group.y * groups.x, params.depth, thread);
-    let row0 = block.row;
+    {% if tile == "direct" %}
+    let tile = tile_of((group.x + group.y * groups.x) * {{ size }}u + thread, params.depth);
+    {% else %}
+    let tile = tile_of(group.x + group.y * groups.x, params.depth);
+    {% endif %}
+    let block = tile + block_in_tile(thread);
+    let row0 = block.x;
     let last_row = params.rows - 1u;
     // Invocations past the last column still share in loads and broadcasts; they write nothing.
-    let col8 = min(block.col, params.depth - 8u) / 8u;
+    let col8 = min(block.y, params.depth - 8u) / 8u;
     {% for i in range(rows) %}
     var c{{ i }}a = vec4<f32>();
     var c{{ i }}b = vec4<f32>();
@@ -92,20 +98,19 @@ fn main(
     for (var n16 = 0u; n16 < params.cols; n16 += 16u) {
         workgroupBarrier();
         // N may end in the middle of the 16: the second half is then zero.
-        let y_row = (min(block.tile_row + thread, last_row) * params.y_stride + params.y_offset + n16) / 4u;
-        {% for half in range(2) %}
-        if n16 + {{ 8 * half }}u < params.cols {
-            dys[{{ 128 * half }}u + thread] = dy[y_row + {{ 2 * half }}u];
-            dys[{{ 128 * half + 64 }}u + thread] = dy[y_row + {{ 2 * half + 1 }}u];
-            let w = load_weight(n16 + {{ 8 * half }}u + thread / 8u, min(block.tile_col / 8u + thread % 8u, last_col8));
-            let place = {{ 128 * half }}u + thread / 8u * 16u + thread % 8u;
-            ws[place] = w.a;
-            ws[place + 8u] = w.b;
-        } else {
-            dys[{{ 128 * half }}u + thread] = vec4<f32>();
-            dys[{{ 128 * half + 64 }}u + thread] = vec4<f32>();
-            ws[{{ 128 * half }}u + thread] = vec4<f32>();
-            ws[{{ 128 * half + 64 }}u + thread] = vec4<f32>();
+        let y_row = (min(tile.x + thread, last_row) * params.y_stride + params.y_offset) / 4u;
+        {% for quad in range(4) %}
+        let dy{{ quad }} = dy[y_row + min(n16 / 4u + {{ quad }}u, params.cols / 4u - 1u)];
+        dys[{{ height * quad }}u + thread] = select(vec4<f32>(), dy{{ quad }}, vec4<bool>(n16 + {{ 4 * quad }}u < params.cols));
+        {% endfor %}
+        {% for item in range(128 // height) %}
+        {
+            let n = ({{ item * height }}u + thread) / 8u;
+            let is_inside = vec4<bool>(n16 + n < params.cols);
+            let w = load_weight(min(n16 + n, params.cols - 1u), min(tile.y / 8u + thread % 8u, last_col8));
+            let place = n * 16u + thread % 8u;
+            ws[place] = select(vec4<f32>(), w.a, is_inside);
+            ws[place + 8u] = select(vec4<f32>(), w.b, is_inside);
         }
         {% endfor %}
         workgroupBarrier();
@@ -117,7 +122,7 @@ fn main(
             );
             {% endfor %}
             {% for i in range(rows) %}
-            {{ add_products(i, "dys[n4 * 64u + thread / 8u * 8u + %du]" | format(i)) }}
+            {{ add_products(i, "dys[n4 * %du + thread / 8u * 8u + %du]" | format(height, i)) }}
             {% endfor %}
         }
     }
@@ -146,7 +151,7 @@ fn main(
         {% endif %}
     }
 
-    if block.col != col8 * 8u { return; }
+    if block.y != col8 * 8u { return; }
     {% for i in range(rows) %}
     if row0 + {{ i }}u < params.rows {
         let place = ((row0 + {{ i }}u) * params.x_stride + params.x_offset) / 4u + col8 * 2u;

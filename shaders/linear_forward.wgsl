@@ -1,4 +1,4 @@
-//! variant tile: direct shared subgroup4 subgroup8
+//! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128
 //! variant weight: nf4 nf4_any f32 f16 bf16
 // Y = scale · X·Wᵀ + T·Bᵀ + residual: a frozen linear layer with its LoRA panel.
 //
@@ -12,7 +12,8 @@
 // says where they lie.
 {% set lanes = 4 if tile == "subgroup4" else 8 if tile == "subgroup8" else 0 %}
 {% set rows = 32 if lanes else 8 %}
-{% set size = lanes if lanes else 16 if tile == "direct" else 64 %}
+{% set height = 32 if tile == "shared32" else 64 if tile == "shared64" else 128 if tile == "shared128" else 0 %}
+{% set size = lanes if lanes else height if height else 16 %}
 {% set decode = "tree" if tile == "direct" else "lanes" if lanes == 8 else "memory" %}
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/tile.wgsl" %}
@@ -24,9 +25,9 @@
 @group(0) @binding(6) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
 
-{% if tile == "shared" %}
-// 16 values of K: X as [k/4][row], W as [k/4][column], 8 KiB in all.
-var<workgroup> xs: array<vec4<f32>, 256>;
+{% if height %}
+// 16 values of K: X as [k/4][row], W as [k/4][column], 6 to 12 KiB in all.
+var<workgroup> xs: array<vec4<f32>, {{ 4 * height }}>;
 var<workgroup> ws: array<vec4<f32>, 256>;
 {% endif %}
 
@@ -43,11 +44,16 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let block = block_of(group.x + group.y * groups.x, params.cols, thread);
-    let row0 = block.row;
+    {% if tile == "direct" %}
+    let tile = tile_of((group.x + group.y * groups.x) * {{ size }}u + thread, params.cols);
+    {% else %}
+    let tile = tile_of(group.x + group.y * groups.x, params.cols);
+    {% endif %}
+    let block = tile + block_in_tile(thread);
+    let row0 = block.x;
     let last_row = params.rows - 1u;
     // Invocations past the last column still share in loads and broadcasts; they write nothing.
-    let col0 = min(block.col, params.cols - 8u);
+    let col0 = min(block.y, params.cols - 8u);
     {% for i in range(rows) %}
     var c{{ i }}a = vec4<f32>();
     var c{{ i }}b = vec4<f32>();
@@ -64,17 +70,32 @@ fn main(
     let row_{{ i }} = min(row0 + {{ i * lanes }}u + thread, last_row);
     let x{{ i }} = (row_{{ i }} * params.x_stride + params.x_offset) / 4u;
     {% endfor %}
+    {% if weight == "nf4" %}
+    for (var block64 = 0u; block64 < params.depth / 64u; block64++) {
+    {% for j in range(8) %}
+    let scale{{ j }} = scales[(col0 + {{ j }}u) * (params.depth / 64u) + block64];
+    {% endfor %}
+    for (var k4 = block64 * 16u; k4 < block64 * 16u + 16u; k4++) {
+    {% else %}
     for (var k4 = 0u; k4 < params.depth / 4u; k4++) {
+    {% endif %}
         {% for i in range(rows // lanes) %}
         let h{{ i }} = x[x{{ i }} + k4];
         {% endfor %}
         {% for j in range(8) %}
+        {% if weight == "nf4" %}
+        let w{{ j }} = load_quad_codes(col0 + {{ j }}u, k4) * scale{{ j }};
+        {% else %}
         let w{{ j }} = load_quad(col0 + {{ j }}u, k4);
+        {% endif %}
         {% endfor %}
         {% for i in range(rows) %}
         {{ add_products(i, "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes), "w") }}
         {% endfor %}
     }
+    {% if weight == "nf4" %}
+    }
+    {% endif %}
     {% elif tile == "direct" %}
     if row0 >= params.rows { return; }
     {% for i in range(rows) %}
@@ -94,21 +115,21 @@ fn main(
     for (var k16 = 0u; k16 < params.depth; k16 += 16u) {
         workgroupBarrier();
         // K may end in the middle of the 16: the second half is then zero.
-        let x_row = (min(block.tile_row + thread, last_row) * params.x_stride + params.x_offset + k16) / 4u;
-        let w_row = min(block.tile_col + thread, last_col);
-        let w_place = thread % 8u * 8u + thread / 8u;
-        {% for half in range(2) %}
-        if k16 + {{ 8 * half }}u < params.depth {
-            xs[{{ 128 * half }}u + thread] = x[x_row + {{ 2 * half }}u];
-            xs[{{ 128 * half + 64 }}u + thread] = x[x_row + {{ 2 * half + 1 }}u];
-            let w = load_weight(w_row, k16 / 8u + {{ half }}u);
-            ws[{{ 128 * half }}u + w_place] = w.a;
-            ws[{{ 128 * half + 64 }}u + w_place] = w.b;
-        } else {
-            xs[{{ 128 * half }}u + thread] = vec4<f32>();
-            xs[{{ 128 * half + 64 }}u + thread] = vec4<f32>();
-            ws[{{ 128 * half }}u + thread] = vec4<f32>();
-            ws[{{ 128 * half + 64 }}u + thread] = vec4<f32>();
+        let x_row = (min(tile.x + thread, last_row) * params.x_stride + params.x_offset) / 4u;
+        {% for quad in range(4) %}
+        let x{{ quad }} = x[x_row + min(k16 / 4u + {{ quad }}u, params.depth / 4u - 1u)];
+        xs[{{ height * quad }}u + thread] = select(vec4<f32>(), x{{ quad }}, vec4<bool>(k16 + {{ 4 * quad }}u < params.depth));
+        {% endfor %}
+        {% for item in range(128 // height) %}
+        {
+            let column = ({{ item * height }}u + thread) % 64u;
+            let half = ({{ item * height }}u + thread) / 64u;
+            let place = half * 128u + column % 8u * 8u + column / 8u;
+            let is_inside = vec4<bool>(k16 + 8u * half < params.depth);
+            let k8 = min(k16 / 8u + half, params.depth / 8u - 1u);
+            let w = load_weight(min(tile.y + column, last_col), k8);
+            ws[place] = select(vec4<f32>(), w.a, is_inside);
+            ws[place + 64u] = select(vec4<f32>(), w.b, is_inside);
         }
         {% endfor %}
         workgroupBarrier();
@@ -117,7 +138,7 @@ fn main(
             let w{{ j }} = ws[k4 * 64u + {{ 8 * j }}u + thread % 8u];
             {% endfor %}
             {% for i in range(rows) %}
-            {{ add_products(i, "xs[k4 * 64u + thread / 8u * 8u + %du]" | format(i), "w") }}
+            {{ add_products(i, "xs[k4 * %du + thread / 8u * 8u + %du]" | format(height, i), "w") }}
             {% endfor %}
         }
     }
@@ -136,7 +157,7 @@ fn main(
             let end = min(params.section_end[section], params.cols);
             let t_offset = params.t_offset[section];
             // All invocations take part where one of them has columns of this layer.
-            if start < end && start < block.tile_col + {{ 8 * lanes }}u && block.tile_col < end && t_offset != NONE {
+            if start < end && start < tile.y + {{ 8 * lanes }}u && tile.y < end && t_offset != NONE {
                 let is_mine = vec4<bool>(col0 >= start && col0 < end);
                 let b_base = params.b_base[section] / 4u + (clamp(col0, start, end - 8u) - start) * rank4;
                 for (var r = 0u; r < rank4; r++) {
@@ -177,7 +198,7 @@ fn main(
     }
     {% endif %}
 
-    if block.col != col0 { return; }
+    if block.y != col0 { return; }
     {% for i in range(rows) %}
     if row0 + {{ i }}u < params.rows {
         let place = ((row0 + {{ i }}u) * params.y_stride + params.y_offset + col0) / 4u;

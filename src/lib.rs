@@ -2,7 +2,7 @@
 //!
 //! Modules in reading order: errors and files; `format` (bytes in), `model` (the decoder),
 //! `adapter` (LoRA), `data` (rows to batches), `train` and `generate` (what is done with them),
-//! `api` (the face towards JavaScript). Underneath lie `kernels` (one file per kernel), their plain
+//! `tune` (which variants this device runs fastest), `api` (the face towards JavaScript). Underneath lie `kernels` (one file per kernel), their plain
 //! twins in `reference`, and `gpu`, the only code that talks to wgpu.
 
 pub mod error;
@@ -15,6 +15,7 @@ pub mod generate;
 pub mod model;
 pub mod session;
 pub mod train;
+pub mod tune;
 
 #[cfg(target_arch = "wasm32")]
 mod api;

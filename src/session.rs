@@ -21,9 +21,11 @@ use crate::format::read_small;
 use crate::generate::{Generator, Sampler, SamplingOptions, Stop};
 use crate::gpu::{Adapter, AdapterSummary, Class, Counters, Gpu, Store};
 use crate::kernels::linear::Tile;
+use crate::model::tiles::Tiles;
 use crate::model::{LoadOptions, LoadProgress, Lora, Model, lora_modules};
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::{EvalLog, GpuBytes, StepLog, Trainer, TrainerSetup};
+use crate::tune;
 
 /// What was loaded.
 #[derive(Clone, Debug, Serialize)]
@@ -76,10 +78,15 @@ pub struct PrepareOptions<'a> {
     pub eval_dataset: Option<&'a str>,
 }
 
+/// What tuning may take when a model is loaded.
+const TUNING_SECONDS: f64 = 2.0;
+
 /// One GPU with at most one model and one run on it. Rows of datasets lie in `R`.
 pub struct Session<R> {
     gpu: Gpu,
-    tile: Tile,
+    tiles: Tiles,
+    /// Whether tiles are those of [`Session::set_tile`], so that none are tuned.
+    is_fixed: bool,
     pub rows: R,
     loaded: Option<Loaded>,
     trainer: Option<Trainer>,
@@ -100,8 +107,8 @@ impl<R: RowStore> Session<R> {
     /// Opens the machine's GPU. Code `webgpu-unavailable` where there is none.
     pub async fn open(rows: R) -> Result<Self> {
         let gpu = Gpu::open(&Adapter::request().await?).await?;
-        let tile = Tile::for_adapter(gpu.summary());
-        Ok(Session { gpu, tile, rows, loaded: None, trainer: None })
+        let tiles = Tile::for_adapter(gpu.summary()).into();
+        Ok(Session { gpu, tiles, is_fixed: false, rows, loaded: None, trainer: None })
     }
 
     pub fn adapter(&self) -> &AdapterSummary {
@@ -112,9 +119,37 @@ impl<R: RowStore> Session<R> {
         self.gpu.counters()
     }
 
-    /// Chooses how products are tiled, before a run is prepared; by default what suits the adapter.
+    /// Chooses how products are tiled, before a run is prepared; by default what suits the adapter,
+    /// and on GPUs what was found fastest when the model was loaded.
     pub fn set_tile(&mut self, tile: Tile) {
-        self.tile = tile;
+        self.tiles = tile.into();
+        self.is_fixed = true;
+    }
+
+    /// The tiles of the model's products.
+    pub fn tiles(&self) -> &Tiles {
+        &self.tiles
+    }
+
+    /// Finds the fastest tiles for the loaded model among `candidates`, or takes what was found on
+    /// this adapter before. Takes at most some `budget` seconds; `None` without a model.
+    pub async fn tune(&mut self, candidates: &[Tile], budget: f64) -> Result<()> {
+        let Some(loaded) = &self.loaded else { return Err(no_model()) };
+        let shapes = loaded.model.products();
+        let key = tune::cache_key(self.gpu.summary(), &shapes);
+        let known = self.rows.note(&key).await?;
+        // What another version wrote and this one cannot read is found anew.
+        if let Some(tiles) = known.and_then(|text| serde_json::from_str(&text).ok()) {
+            self.tiles = tiles;
+            return Ok(());
+        }
+        let tuning = tune::tune(&self.gpu, &shapes, candidates, budget).await?;
+        self.tiles = tuning.tiles;
+        if tuning.complete {
+            let text = serde_json::to_string(&self.tiles).expect("tiles are plain data");
+            self.rows.set_note(&key, &text).await?;
+        }
+        Ok(())
     }
 
     /// Loads a model from its Hugging Face folder, quantising as it streams in.
@@ -168,6 +203,11 @@ impl<R: RowStore> Session<R> {
         };
         let marks = [store.mark(); 2];
         self.loaded = Some(Loaded { model, tokenizer, store, stop_ids, generator: None, marks });
+        // On CPU adapters a variant takes longer to compile than tuning may take.
+        if !self.is_fixed && !self.gpu.summary().is_software {
+            let candidates = tune::candidates(self.gpu.summary());
+            self.tune(&candidates, TUNING_SECONDS).await?;
+        }
         Ok(info)
     }
 
@@ -194,7 +234,7 @@ impl<R: RowStore> Session<R> {
         options: PrepareOptions<'_>,
         init_adapter: Option<&F>,
     ) -> Result<Plan> {
-        let tile = self.tile;
+        let tiles = &self.tiles;
         self.trainer = None;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.generator = None;
@@ -221,7 +261,7 @@ impl<R: RowStore> Session<R> {
             options: train,
             dataset: (options.dataset, &info),
             eval_dataset: eval_info.as_ref().map(|(name, info)| (*name, info)),
-            tile,
+            tiles,
         };
         let trainer = Trainer::new(&self.gpu, &mut loaded.store, setup).await?;
         loaded.marks[1] = loaded.store.mark();
@@ -267,20 +307,6 @@ impl<R: RowStore> Session<R> {
         trainer.gradients(gpu, store).await
     }
 
-    /// Seconds and floating-point operations of a step by shader: (shader, dispatches, seconds, operations).
-    pub async fn profile(&mut self) -> Result<Vec<(String, u32, f64, u64)>> {
-        let (_, _, _, trainer) = self.running()?;
-        let mut by_shader: BTreeMap<String, (u32, f64, u64)> = BTreeMap::new();
-        for (shader, seconds, flops) in trainer.profile().await {
-            let entry = by_shader.entry(shader.to_owned()).or_default();
-            *entry = (entry.0 + 1, entry.1 + seconds, entry.2 + flops);
-        }
-        Ok(by_shader
-            .into_iter()
-            .map(|(shader, (count, seconds, flops))| (shader, count, seconds, flops))
-            .collect())
-    }
-
     /// The files of the adapter as PEFT reads them, by name.
     pub async fn save(&mut self) -> Result<BTreeMap<String, Vec<u8>>> {
         let (gpu, _, store, trainer) = self.running()?;
@@ -301,7 +327,7 @@ impl<R: RowStore> Session<R> {
         on_text: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Generated> {
         let options = SamplingOptions::from_json(options)?;
-        let tile = self.tile;
+        let tiles = &self.tiles;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         let messages = parse_messages(messages)?;
         let prompt = loaded.tokenizer.prompt_ids(&messages)?;
@@ -316,7 +342,7 @@ impl<R: RowStore> Session<R> {
             let capacity = end.next_multiple_of(256).min(context);
             let lora = self.trainer.as_ref().map(Trainer::lora);
             let Loaded { store, model, .. } = loaded;
-            let generator = Generator::new(&self.gpu, store, model, lora, tile, capacity).await?;
+            let generator = Generator::new(&self.gpu, store, model, lora, tiles, capacity).await?;
             loaded.generator = Some(generator);
         }
         let Loaded { store, tokenizer, stop_ids, generator, .. } = loaded;

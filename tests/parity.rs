@@ -142,7 +142,9 @@ fn ten_steps_have_the_losses_and_norms_of_pytorch() {
 #[test]
 fn every_gradient_of_step_one_is_that_of_pytorch() {
     for case in cases() {
-        for (checkpointing, tile) in [(true, None), (false, None), (false, Some(Tile::Shared))] {
+        let tiles = [Tile::Direct, Tile::Subgroup4, Tile::Shared64, Tile::Decoded64].map(Some);
+        let ways = tiles.into_iter().chain([None]).map(|tile| (false, tile));
+        for (checkpointing, tile) in ways.chain([(true, None)]) {
             let got = pollster::block_on(async {
                 let changes = [("gradient_checkpointing", checkpointing.into())];
                 let mut session = prepared_with(&case, &changes, tile).await;

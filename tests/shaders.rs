@@ -62,7 +62,13 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             eps,
         }),
         (
-            "attention_forward" | "attention_decode" | "attention_backward_q" | "attention_backward_kv",
+            "attention_forward"
+            | "attention_decode"
+            | "attention_backward_q"
+            | "attention_backward_kv"
+            | "attention_lanes_forward"
+            | "attention_lanes_backward_q"
+            | "attention_lanes_backward_kv",
             "Params",
         ) => layout!(kernels::attention::Params {
             rows,
@@ -99,25 +105,27 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             kv_width,
             cache_stride,
         }),
-        ("linear_forward" | "linear_backward" | "linear_row" | "lora_grad_t" | "linear_decode", "Params") => {
-            layout!(kernels::linear::Params {
-                rows,
-                cols,
-                depth,
-                true_depth,
-                x_stride,
-                x_offset,
-                y_stride,
-                y_offset,
-                rank,
-                t_stride,
-                add_residual,
-                scale,
-                section_end,
-                t_offset,
-                b_base,
-            })
-        }
+        (
+            "linear_forward" | "linear_backward" | "linear_row" | "linear_lanes_row" | "linear_narrow"
+            | "lora_grad_t" | "linear_decode",
+            "Params",
+        ) => layout!(kernels::linear::Params {
+            rows,
+            cols,
+            depth,
+            true_depth,
+            x_stride,
+            x_offset,
+            y_stride,
+            y_offset,
+            rank,
+            t_stride,
+            add_residual,
+            scale,
+            section_end,
+            t_offset,
+            b_base,
+        }),
         ("lora_grad_outer", "Params") => layout!(kernels::lora_grad::Params {
             rows,
             u_stride,
@@ -182,12 +190,23 @@ fn host_type(module: &Module, ty: Handle<Type>) -> Option<String> {
     }
 }
 
+/// Whether a shader is a variant for subgroups, which not every adapter has.
+fn wants_subgroups(name: &str) -> bool {
+    name.contains(".subgroup")
+}
+
 #[test]
-fn every_shader_is_valid_without_optional_features() {
+fn every_shader_is_valid_with_no_more_than_its_name_says() {
     for (name, module) in modules() {
-        Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).unwrap_or_else(
-            |error| panic!("{name}: {}", error.emit_to_string(kernels::shader(name).unwrap())),
-        );
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        if wants_subgroups(name) {
+            validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+            validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
+            validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
+        }
+        validator.validate(&module).unwrap_or_else(|error| {
+            panic!("{name}: {}", error.emit_to_string(kernels::shader(name).unwrap()))
+        });
         let text = kernels::shader(name).expect("names are sorted, so a search finds each");
         for line in text.lines() {
             let directive = line.split_whitespace().next();

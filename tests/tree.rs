@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 /// adapter, data → kernels → gpu, and `format` beside them. `format`, `data` and `reference` know
 /// no GPU; `reference` takes its parameters from `kernels`.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("api", &["session", "train", "generate", "model", "adapter", "data", "format", "kernels"]),
-    ("session", &["train", "generate", "model", "adapter", "data", "format", "kernels", "gpu"]),
+    (
+        "api",
+        &["session", "tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "gpu"],
+    ),
+    ("session", &["tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "gpu"]),
+    ("tune", &["model", "format", "kernels", "gpu", "reference"]),
     ("train", &["model", "adapter", "data", "format", "kernels", "gpu"]),
     ("generate", &["model", "adapter", "data", "format", "kernels", "gpu"]),
     ("model", &["adapter", "format", "kernels", "gpu"]),
@@ -291,8 +295,10 @@ fn texts_name_no_machine_no_registry_and_no_unfinished_work() {
         .map(|host| host.concat());
     let marks = [["TO", "DO"], ["FIX", "ME"]].map(|mark| mark.concat());
 
-    let mut all: Vec<Source> =
-        ["src", "shaders", "www", "tests", "tools"].iter().flat_map(|folder| files(folder)).collect();
+    let mut all: Vec<Source> = ["src", "shaders", "bench", "www", "tests", "tools"]
+        .iter()
+        .flat_map(|folder| files(folder))
+        .collect();
     for path in ["Cargo.toml", "build.rs", "build.sh", "package.json", "package-lock.json"] {
         let text = fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
         all.push(Source { path: path.to_owned(), text });

@@ -1,35 +1,30 @@
 // Where an invocation's block of results lies. The including shader sets `tile`, with it `lanes`
-// (invocations of a subgroup that share their rows, or 0), `rows` and `size` (of a workgroup).
+// (invocations of a subgroup that share their rows, or 0), `height` (rows staged together, or 0) and
+// `size` (of a workgroup).
 //
-// direct: 8 rows × 8 columns, straight from storage; works everywhere, for adapters that compute on
+// direct: 8 rows × 8 columns, a tile of its own, straight from storage; works everywhere, for adapters that compute on
 //   the CPU and have no subgroups of a known size.
 // subgroup4, subgroup8: a workgroup is one subgroup and owns 32 rows; each invocation has 8 columns
 //   of them, loads its share of the rows and gets the others' by broadcast. For CPU adapters, where a
 //   load costs as much as many multiplications and every invocation of a subgroup one SIMD lane.
-// shared: a workgroup of 64 owns 64 × 64, staged in workgroup memory; an invocation has 8 × 8. For GPUs.
-struct Block {
-    row: u32,
-    col: u32,
-    // The first row and column of the workgroup.
-    tile_row: u32,
-    tile_col: u32,
+// shared32, shared64, shared128: as many invocations own so many rows × 64 columns, staged 16 deep in
+//   workgroup memory; an invocation has 8 × 8. For GPUs.
+{% set rows_of_tile = 32 if lanes else height if height else 8 %}
+{% set width = 8 * lanes if lanes else 64 if height else 8 %}
+
+// The first row and column of tile `index`, over `cols` columns.
+fn tile_of(index: u32, cols: u32) -> vec2<u32> {
+    let across = (cols + {{ width - 1 }}u) / {{ width }}u;
+    return vec2<u32>(index / across * {{ rows_of_tile }}u, index % across * {{ width }}u);
 }
 
-fn block_of(group: u32, cols: u32, thread: u32) -> Block {
-    {% if tile == "direct" %}
-    let index = group * {{ size }}u + thread;
-    let row = index / (cols / 8u) * 8u;
-    let col = index % (cols / 8u) * 8u;
-    return Block(row, col, row, col);
-    {% else %}
-    {% set width = 8 * lanes if lanes else 64 %}
-    let tiles = (cols + {{ width - 1 }}u) / {{ width }}u;
-    let row = group / tiles * {{ 32 if lanes else 64 }}u;
-    let col = group % tiles * {{ width }}u;
+// Where in its tile an invocation's block begins.
+fn block_in_tile(thread: u32) -> vec2<u32> {
     {% if lanes %}
-    return Block(row, col + thread * 8u, row, col);
+    return vec2<u32>(0u, thread * 8u);
+    {% elif height %}
+    return vec2<u32>(thread / 8u * 8u, thread % 8u * 8u);
     {% else %}
-    return Block(row + thread / 8u * 8u, col + thread % 8u * 8u, row, col);
-    {% endif %}
+    return vec2<u32>();
     {% endif %}
 }

@@ -81,26 +81,37 @@ fn scales_of(first: u32) -> vec4<f32> {
 }
 {% endif %}
 
+// Eight values before their scale.
+fn load_codes(row: u32, k8: u32) -> Eight {
+    let word = vec4<u32>(codes[row * (params.depth / 8u) + k8]);
+    return Eight(
+        nf4((word >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u)),
+        nf4((word >> vec4<u32>(20u, 16u, 28u, 24u)) & vec4<u32>(15u)),
+    );
+}
+
 fn load_weight(row: u32, k8: u32) -> Eight {
-    let word = codes[row * (params.depth / 8u) + k8];
-    let a = nf4((vec4<u32>(word) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u));
-    let b = nf4((vec4<u32>(word) >> vec4<u32>(20u, 16u, 28u, 24u)) & vec4<u32>(15u));
+    let eight = load_codes(row, k8);
     {% if weight == "nf4" %}
     let scale = scales[row * (params.depth / 64u) + k8 / 8u];
-    return Eight(a * scale, b * scale);
+    return Eight(eight.a * scale, eight.b * scale);
     {% else %}
     let first = row * params.true_depth + k8 * 8u;
-    return Eight(a * scales_of(first), b * scales_of(first + 4u));
+    return Eight(eight.a * scales_of(first), eight.b * scales_of(first + 4u));
     {% endif %}
 }
 
-fn load_quad(row: u32, k4: u32) -> vec4<f32> {
+// Four values before their scale.
+fn load_quad_codes(row: u32, k4: u32) -> vec4<f32> {
     let half = codes[row * (params.depth / 8u) + k4 / 2u] >> (16u * (k4 & 1u));
-    let quad = nf4((vec4<u32>(half) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u));
+    return nf4((vec4<u32>(half) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u));
+}
+
+fn load_quad(row: u32, k4: u32) -> vec4<f32> {
     {% if weight == "nf4" %}
-    return quad * scales[row * (params.depth / 64u) + k4 / 16u];
+    return load_quad_codes(row, k4) * scales[row * (params.depth / 64u) + k4 / 16u];
     {% else %}
-    return quad * scales_of(row * params.true_depth + k4 * 4u);
+    return load_quad_codes(row, k4) * scales_of(row * params.true_depth + k4 * 4u);
     {% endif %}
 }
 {% elif weight == "f32" %}

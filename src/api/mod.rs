@@ -15,6 +15,9 @@ use wasm_bindgen::prelude::*;
 
 use crate::data::idb_store::IdbStore;
 use crate::error::{Code, Error, Result};
+use crate::gpu::{Adapter, Gpu};
+use crate::kernels::linear::{Tile, WeightFormat};
+use crate::model::tiles::Direction;
 use crate::session::{self, PrepareOptions};
 use convert::{from_js, thrown, to_js};
 use files::JsFiles;
@@ -31,9 +34,30 @@ pub fn shaders() -> Object {
     let all = Object::new();
     for (name, text) in crate::kernels::SHADERS {
         // Setting a property of a plain object does not fail.
-        let _ = Reflect::set(&all, &JsValue::from_str(name), &JsValue::from_str(text));
+        let text = crate::kernels::for_browsers(text);
+        let _ = Reflect::set(&all, &JsValue::from_str(name), &JsValue::from_str(&text));
     }
     all
+}
+
+/// Runs every tile of the linear kernels that this adapter can run against plain arithmetic, and
+/// returns `[tile, weight format, direction, whether they agree]` of each; for tests.
+#[wasm_bindgen]
+pub async fn check_tiles() -> std::result::Result<JsValue, JsValue> {
+    let check = async {
+        let gpu = Gpu::open(&Adapter::request().await?).await?;
+        let mut found = Vec::new();
+        for tile in Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())) {
+            for format in WeightFormat::ALL {
+                for direction in Direction::ALL {
+                    let agrees = crate::tune::agrees(&gpu, tile, format, direction).await?;
+                    found.push((tile, format, direction, agrees));
+                }
+            }
+        }
+        Ok(found)
+    };
+    to_js(&check.await.map_err(thrown)?)
 }
 
 /// One GPU with at most one model and one run on it.
@@ -187,11 +211,6 @@ impl Session {
             to_js(&engine.generate(&messages, &options, &mut on_text).await?)
         })
         .await
-    }
-
-    /// Times every dispatch of the prepared step; the run is not to be trained afterwards.
-    pub async fn profile(&self) -> std::result::Result<JsValue, JsValue> {
-        self.with(async |engine| to_js(&engine.profile().await?)).await
     }
 
     pub async fn save(&self) -> std::result::Result<JsValue, JsValue> {

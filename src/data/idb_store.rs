@@ -4,7 +4,8 @@
 //! `indexed_db_futures` brings some ten macro crates for the same calls.
 //!
 //! Object store "rows" holds a `Uint8Array` (see [`Encoded::to_bytes`]) at the key `[dataset, row]`; object
-//! store "datasets" holds `[report as JSON, lengths, targets]` at the key `dataset`, written last.
+//! store "datasets" holds `[report as JSON, lengths, targets]` at the key `dataset`, written last; object
+//! store "notes" holds short texts.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -19,9 +20,10 @@ use crate::data::store::{DatasetInfo, RowStore, no_dataset, no_row};
 use crate::error::{Code, Error, Result};
 
 const DATABASE: &str = "tabtune";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const ROWS: &str = "rows";
 const DATASETS: &str = "datasets";
+const NOTES: &str = "notes";
 
 /// Rows in IndexedDB.
 pub struct IdbStore {
@@ -36,7 +38,8 @@ impl IdbStore {
         request.on_upgrade_needed(|event| {
             // What fails in here aborts the upgrade, and opening reports that.
             if let Ok(database) = idb::event::DatabaseEvent::database(&event) {
-                for name in [ROWS, DATASETS] {
+                for name in [ROWS, DATASETS, NOTES] {
+                    // One that an older version made is there already.
                     let _ = database.create_object_store(name, ObjectStoreParams::new());
                 }
             }
@@ -107,6 +110,19 @@ impl RowStore for IdbStore {
             found.push(Encoded::from_bytes(&value.unchecked_into::<Uint8Array>().to_vec())?);
         }
         Ok(found)
+    }
+
+    async fn note(&self, key: &str) -> Result<Option<String>> {
+        let transaction = self.database.transaction(&[NOTES], TransactionMode::ReadOnly).map_err(failed)?;
+        let request = transaction.object_store(NOTES).and_then(|notes| notes.get(JsValue::from(key)));
+        Ok(request.map_err(failed)?.await.map_err(failed)?.and_then(|text| text.as_string()))
+    }
+
+    async fn set_note(&self, key: &str, text: &str) -> Result<()> {
+        let transaction = self.database.transaction(&[NOTES], TransactionMode::ReadWrite).map_err(failed)?;
+        let notes = transaction.object_store(NOTES).map_err(failed)?;
+        notes.put(&text.into(), Some(&key.into())).map_err(failed)?;
+        committed(transaction).await
     }
 }
 

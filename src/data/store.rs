@@ -56,12 +56,19 @@ pub trait RowStore {
 
     /// Rows by number, in the order asked for.
     async fn get(&self, name: &str, rows: &[u32]) -> Result<Vec<Encoded>>;
+
+    /// A short text kept under `key`, such as what was measured on this machine.
+    async fn note(&self, key: &str) -> Result<Option<String>>;
+
+    /// Keeps a short text under `key`.
+    async fn set_note(&self, key: &str, text: &str) -> Result<()>;
 }
 
 /// Rows in memory.
 #[derive(Default)]
 pub struct MemoryStore {
     datasets: RefCell<HashMap<String, MemoryDataset>>,
+    notes: RefCell<HashMap<String, String>>,
 }
 
 #[derive(Default)]
@@ -100,6 +107,15 @@ impl RowStore for MemoryStore {
         let dataset = datasets.get(name).ok_or_else(|| no_dataset(name))?;
         let row = |row: &u32| dataset.rows.get(*row as usize).cloned().ok_or_else(|| no_row(name, *row));
         rows.iter().map(row).collect()
+    }
+
+    async fn note(&self, key: &str) -> Result<Option<String>> {
+        Ok(self.notes.borrow().get(key).cloned())
+    }
+
+    async fn set_note(&self, key: &str, text: &str) -> Result<()> {
+        self.notes.borrow_mut().insert(key.to_owned(), text.to_owned());
+        Ok(())
     }
 }
 

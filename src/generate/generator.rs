@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::gpu::{Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
 use crate::kernels::kv_append;
-use crate::kernels::linear::Tile;
+use crate::model::tiles::Tiles;
 use crate::model::{Decoder, Keys, Lora, Model, Rows, loss};
 
 /// Prompt tokens that one pass takes.
@@ -45,7 +45,7 @@ impl Generator {
         store: &mut Store,
         model: &Model,
         lora: Option<&Lora>,
-        tile: Tile,
+        tiles: &Tiles,
         capacity: usize,
     ) -> Result<Self> {
         let cache = (0..model.layers.len())
@@ -72,10 +72,11 @@ impl Generator {
                 cos,
                 sin,
             };
+            let tiles = tiles.for_rows(count);
             // The second recording has the adapter switched off.
             let scales = [lora.map_or(0.0, |lora| lora.config.scale()), 0.0];
             let recorded = scales.map(|lora_scale| {
-                let decoder = Decoder { model, lora, tile, rows, lora_scale, dropout: None };
+                let decoder = Decoder { model, lora, tiles: &tiles, rows, lora_scale, dropout: None };
                 record(&decoder, &cache, logits_row, logits)
             });
             let program = recorded[0].1;
@@ -124,13 +125,13 @@ impl Generator {
 
 /// Records a pass: its tokens' keys and values go to the cache, the logits of one row to `logits`.
 fn record(decoder: &Decoder, cache: &[Tensor], logits_row: Tensor, logits: Tensor) -> (Recorder, ProgramId) {
-    let mut rec = decoder.tile.recorder();
+    let mut rec = decoder.tiles.default.recorder();
     let program = rec.program();
     let mut x = loss::embed(&mut rec, decoder.model, decoder.rows.ids, decoder.rows.count);
     for (layer, &cache) in cache.iter().enumerate() {
         x = decoder.layer_forward(&mut rec, layer, x, Keys::Cached(cache)).1;
     }
     let (_, normed, _) = loss::final_norm(&mut rec, decoder.model, x, logits_row, 0, 1);
-    loss::logits(&mut rec, decoder.model, decoder.tile, normed, 1, logits);
+    loss::logits(&mut rec, decoder.model, decoder.tiles, normed, 1, logits);
     (rec, program)
 }

@@ -15,6 +15,7 @@ struct Cells {
     pipelines: Cell<u64>,
     bind_groups: Cell<u64>,
     dispatches: Cell<u64>,
+    bound_bytes: Cell<u64>,
     submits: Cell<u64>,
 }
 
@@ -53,6 +54,12 @@ impl Counters {
         self.0.dispatches.get()
     }
 
+    /// Bytes of the tensors that the dispatches so far had bound, each once a dispatch: what they move
+    /// where every value is read or written once. Tables that are read in part count as a whole.
+    pub fn bound_bytes(&self) -> u64 {
+        self.0.bound_bytes.get()
+    }
+
     /// Submits to the queue so far.
     pub fn submits(&self) -> u64 {
         self.0.submits.get()
@@ -77,8 +84,9 @@ impl Counters {
         add(&self.0.bind_groups, 1);
     }
 
-    pub(super) fn dispatched(&self) {
+    pub(super) fn dispatched(&self, bytes: u64) {
         add(&self.0.dispatches, 1);
+        add(&self.0.bound_bytes, bytes);
     }
 
     pub(super) fn submitted(&self) {

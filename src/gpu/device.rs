@@ -102,7 +102,11 @@ impl Gpu {
             required_limits: wgpu::Limits::default(),
             ..Default::default()
         };
-        let (device, queue) = match adapter.0.request_device(&descriptor).await {
+        #[cfg(not(target_arch = "wasm32"))]
+        let request = adapter.0.request_device(&descriptor);
+        #[cfg(target_arch = "wasm32")]
+        let request = super::browser::with_subgroups(|| adapter.0.request_device(&descriptor));
+        let (device, queue) = match request.await {
             Ok(opened) => opened,
             Err(error) => bail!(WebgpuUnavailable, "the adapter refused a device: {error}"),
         };
@@ -123,7 +127,13 @@ impl Gpu {
             note(&uncaptured, Error::new(code, error));
         }));
 
-        let summary = adapter.summary();
+        #[cfg_attr(not(target_arch = "wasm32"), expect(unused_mut))]
+        let mut summary = adapter.summary();
+        #[cfg(target_arch = "wasm32")]
+        if super::browser::device_has_subgroups(&device) {
+            let info = adapter.0.get_info();
+            summary.subgroup_sizes = [info.subgroup_min_size, info.subgroup_max_size];
+        }
         let flops_per_submit = if summary.is_software { 100_000_000 } else { 20_000_000_000 };
         Ok(Gpu(Rc::new(Inner {
             device,
@@ -215,7 +225,11 @@ impl Gpu {
         let device = &self.0.device;
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(shader),
-            source: wgpu::ShaderSource::Wgsl(with_extensions(text)),
+            source: wgpu::ShaderSource::Wgsl(if cfg!(target_arch = "wasm32") {
+                Cow::Owned(kernels::for_browsers(&text).into_owned())
+            } else {
+                text
+            }),
         });
         let entry = |binding: usize, ty: wgpu::BufferBindingType, has_dynamic_offset: bool| {
             wgpu::BindGroupLayoutEntry {
@@ -251,14 +265,6 @@ impl Gpu {
         });
         self.0.counters.pipeline_made();
         Pipeline { shader: shader.to_owned(), pipeline, layout }
-    }
-}
-
-/// Browsers want the subgroup extension enabled by name; naga knows no such name and needs none.
-fn with_extensions(text: Cow<'static, str>) -> Cow<'static, str> {
-    match cfg!(target_arch = "wasm32") && text.contains("subgroup") {
-        true => format!("enable subgroups;\n{text}").into(),
-        false => text,
     }
 }
 

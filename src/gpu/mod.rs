@@ -1,5 +1,7 @@
 //! The only code that talks to wgpu: device, memory, programs and their replay.
 
+#[cfg(target_arch = "wasm32")]
+mod browser;
 mod counters;
 mod device;
 mod plan;
@@ -13,5 +15,5 @@ pub use device::{Adapter, AdapterSummary, Gpu};
 pub use plan::MemoryPlan;
 pub use readback::{Readback, ReadbackRing};
 pub use recorder::{ALIGNMENT, Binding, ProgramId, Recorder, Tensor, grid, read, write};
-pub use store::{Class, Store};
+pub use store::{Class, MAX_BINDING, Store};
 pub use workspace::Workspace;

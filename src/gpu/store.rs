@@ -55,6 +55,9 @@ impl Drop for Buffer {
     }
 }
 
+/// The bytes that WebGPU's default limits let one binding have.
+pub const MAX_BINDING: u64 = 128 << 20;
+
 /// What every buffer of tensors may be used for.
 pub(super) const TENSOR_USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
@@ -75,9 +78,8 @@ impl Store {
     /// A tensor over the default limit of one binding is `out-of-memory`, naming it and its size.
     pub fn keep(&mut self, class: Class, label: &str, elements: usize) -> Result<Tensor> {
         let size = (elements as u64 * 4).max(16);
-        let limit = wgpu::Limits::default().max_storage_buffer_binding_size;
-        if size > limit {
-            let message = format!("{label} takes {size} bytes, and one buffer holds {limit}");
+        if size > MAX_BINDING {
+            let message = format!("{label} takes {size} bytes, and one buffer holds {MAX_BINDING}");
             return Err(Error::new(Code::OutOfMemory, message));
         }
         let buffer = self.gpu.as_ref().map(|gpu| Buffer::new(gpu, label, size, TENSOR_USAGE));

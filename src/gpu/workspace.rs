@@ -1,12 +1,13 @@
 //! A recording made real: buffers, bind groups and parameters, all made once, then replayed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::device::{Gpu, Pipeline};
 use super::plan::MemoryPlan;
+use super::readback::ReadbackRing;
 use super::recorder::{ALIGNMENT, Op, Place, ProgramId, Recorder, Tensor};
-use super::store::{Buffer, Store, TENSOR_USAGE};
+use super::store::{Buffer, Class, MAX_BINDING, Store, TENSOR_USAGE};
 use crate::error::{Code, Error, Result};
 
 /// Programs ready to run on one device.
@@ -26,6 +27,8 @@ enum Step {
     Dispatch {
         pipeline: Rc<Pipeline>,
         bind_group: wgpu::BindGroup,
+        /// Of all the tensors that are bound, each once.
+        bytes: u64,
         /// One for each size.
         calls: Vec<Call>,
     },
@@ -87,10 +90,9 @@ impl Workspace {
         let scope = gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let largest = recordings.first().expect("a workspace has a recording");
         let plan = MemoryPlan::new(largest);
-        let limit = wgpu::Limits::default().max_storage_buffer_binding_size;
-        if let Some(size) = plan.slots.iter().find(|&&size| size > limit) {
+        if let Some(size) = plan.slots.iter().find(|&&size| size > MAX_BINDING) {
             let message = format!(
-                "a working tensor of the step takes {size} bytes, and one buffer holds {limit}: \
+                "a working tensor of the step takes {size} bytes, and one buffer holds {MAX_BINDING}: \
                  lower max_length or per_device_train_batch_size"
             );
             return Err(Error::new(Code::OutOfMemory, message));
@@ -134,6 +136,7 @@ impl Workspace {
                         Step::Dispatch {
                             pipeline,
                             bind_group,
+                            bytes: bound_bytes(&op.tensors()),
                             calls: calls.iter().map(|of_size| of_size[index]).collect(),
                         }
                     }
@@ -198,7 +201,7 @@ impl Workspace {
         size: usize,
     ) {
         match step {
-            Step::Dispatch { pipeline, bind_group, calls } => {
+            Step::Dispatch { pipeline, bind_group, bytes, calls } => {
                 let Call { params_offset, workgroups: [x, y, z], .. } = calls[size];
                 let pass = pass.get_or_insert_with(|| {
                     encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
@@ -206,7 +209,7 @@ impl Workspace {
                 pass.set_pipeline(&pipeline.pipeline);
                 pass.set_bind_group(0, bind_group, &[params_offset]);
                 pass.dispatch_workgroups(x, y, z);
-                self.gpu.counters().dispatched();
+                self.gpu.counters().dispatched(*bytes);
             }
             Step::Clear { buffer, offset, size } => {
                 *pass = None;
@@ -219,21 +222,90 @@ impl Workspace {
         }
     }
 
-    /// Runs `programs` one operation at a time and returns the seconds that each dispatch took with
-    /// its shader and floating-point operations. Each time includes one wait for the GPU.
+    /// Runs `programs` once and returns for each dispatch its shader, its seconds, and its
+    /// floating-point operations. An answer without dispatches means that the device was lost, of
+    /// which [`Gpu::check`] says more.
+    ///
+    /// Where the adapter has timestamps, a dispatch is a pass of its own with a stamp at either end.
+    /// `bench/tests/timing.rs` holds the stamps to the wall clock: on lavapipe the medians are within a
+    /// few percent for runs of 20 ms. Browsers round stamps to 100 µs, so there only sums over many
+    /// dispatches mean something. Without timestamps each time includes one wait for the GPU.
     pub async fn profile(&self, programs: &[ProgramId], size: usize) -> Vec<(&str, f64, u64)> {
+        let steps: Vec<&Step> = programs.iter().flat_map(|program| &self.programs[program.0]).collect();
         let mut times = Vec::new();
-        for step in programs.iter().flat_map(|program| &self.programs[program.0]) {
-            let mut encoder = self.encoder();
-            self.encode(&mut encoder, &mut None, step, size);
-            let began = web_time::Instant::now();
-            self.gpu.submit(encoder);
-            self.gpu.idle().await;
-            if let Step::Dispatch { pipeline, calls, .. } = step {
-                times.push((pipeline.shader.as_str(), began.elapsed().as_secs_f64(), calls[size].flops));
+        if self.gpu.summary().has_timestamps {
+            // A query set holds as many stamps as two for each of these.
+            const STAMPED: usize = 2048;
+            for steps in steps.chunks(STAMPED) {
+                match self.stamped(steps, size).await {
+                    Ok(seconds) => times.extend(seconds),
+                    Err(_) => return Vec::new(),
+                }
+            }
+        } else {
+            for step in &steps {
+                let mut encoder = self.encoder();
+                self.encode(&mut encoder, &mut None, step, size);
+                let began = web_time::Instant::now();
+                self.gpu.submit(encoder);
+                self.gpu.idle().await;
+                times.push(began.elapsed().as_secs_f64());
             }
         }
-        times
+        let timed = steps.into_iter().zip(times);
+        timed
+            .filter_map(|(step, seconds)| match step {
+                Step::Dispatch { pipeline, calls, .. } => {
+                    Some((pipeline.shader.as_str(), seconds, calls[size].flops))
+                }
+                Step::Clear { .. } | Step::Copy { .. } => None,
+            })
+            .collect()
+    }
+
+    /// The seconds of each of `steps` by the GPU's own clock; what is no dispatch takes none.
+    async fn stamped(&self, steps: &[&Step], size: usize) -> Result<Vec<f64>> {
+        let device = self.gpu.device();
+        let count = 2 * steps.len() as u32;
+        let bytes = 8 * u64::from(count);
+        let stamps = device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("profile"),
+            ty: wgpu::QueryType::Timestamp,
+            count,
+        });
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = Buffer::new(&self.gpu, "stamps", bytes, usage);
+        let mut store = Store::new(&self.gpu);
+        let read = store.keep(Class::Other, "stamps", bytes as usize / 4)?;
+
+        let budget = self.gpu.flops_per_submit();
+        let mut encoder = self.encoder();
+        let mut in_submit = 0;
+        for (index, step) in steps.iter().enumerate() {
+            let flops = step.flops(size);
+            if in_submit > 0 && in_submit + flops > budget {
+                self.gpu.submit(std::mem::replace(&mut encoder, self.encoder()));
+                in_submit = 0;
+            }
+            in_submit += flops;
+            let first = 2 * index as u32;
+            let timestamp_writes = wgpu::ComputePassTimestampWrites {
+                query_set: &stamps,
+                beginning_of_pass_write_index: Some(first),
+                end_of_pass_write_index: Some(first + 1),
+            };
+            // What is no dispatch ends this pass, which then is empty but stamped like any other.
+            let descriptor =
+                wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(timestamp_writes) };
+            let pass = encoder.begin_compute_pass(&descriptor).forget_lifetime();
+            self.encode(&mut encoder, &mut Some(pass), step, size);
+        }
+        encoder.resolve_query_set(&stamps, 0..count, &resolved.raw, 0);
+        encoder.copy_buffer_to_buffer(&resolved.raw, 0, store.buffer(read), 0, bytes);
+        self.gpu.submit(encoder);
+        let ticks: Vec<u64> = ReadbackRing::read(&self.gpu, &store, read).await?;
+        let period = f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9;
+        Ok(ticks.as_chunks().0.iter().map(|[from, to]| to.saturating_sub(*from) as f64 * period).collect())
     }
 
     fn encoder(&self) -> wgpu::CommandEncoder {
@@ -250,6 +322,13 @@ fn calls(recording: &Recorder, params: &mut Params) -> Vec<Call> {
         Op::Clear(_) | Op::Copy { .. } => Call { params_offset: 0, workgroups: [0; 3], flops: 0 },
     })
     .collect()
+}
+
+/// The bytes of `tensors`, each counted once: where a kernel has nothing to bind, another of its
+/// tensors fills the place.
+fn bound_bytes(tensors: &[Tensor]) -> u64 {
+    let distinct: HashSet<&Tensor> = tensors.iter().collect();
+    distinct.iter().map(|tensor| tensor.size).sum()
 }
 
 fn bind<'a>(

@@ -1,11 +1,13 @@
 //! A frozen linear layer, or several stacked ones, with their LoRA panel: forward, backward, row.
 
 use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
 
-use crate::gpu::{AdapterSummary, Recorder, Tensor, grid, read, write};
+use crate::gpu::{AdapterSummary, MAX_BINDING, Recorder, Tensor, grid, read, write};
 
 /// How a frozen weight lies on the GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WeightFormat {
     /// NF4 whose rows hold whole blocks of 64.
     Nf4,
@@ -41,9 +43,10 @@ impl WeightFormat {
     }
 }
 
-/// How the product is tiled; all give the same result within rounding. `shaders/shared/tile.wgsl`
-/// says more of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How a product is tiled; all give the same result within rounding. `shaders/shared/tile.wgsl` says
+/// more of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tile {
     /// 8 × 8 results an invocation, neither workgroup memory nor subgroups: for any adapter that
     /// computes on the CPU.
@@ -55,26 +58,54 @@ pub enum Tile {
     Subgroup4,
     /// 32 × 64 results a subgroup of 8, which shares its rows by broadcast: for lavapipe.
     Subgroup8,
+    /// 32 × 64 results a workgroup through workgroup memory: for GPUs.
+    Shared32,
     /// 64 × 64 results a workgroup through workgroup memory: for GPUs.
-    Shared,
+    Shared64,
+    /// [`Tile::Shared64`] on a weight that is first decoded into scratch.
+    Decoded64,
+    /// 128 × 64 results a workgroup through workgroup memory: for GPUs.
+    Shared128,
 }
 
 impl Tile {
-    pub const ALL: [Tile; 5] = [Tile::Direct, Tile::Decoded, Tile::Subgroup4, Tile::Subgroup8, Tile::Shared];
+    pub const ALL: [Tile; 8] = [
+        Tile::Direct,
+        Tile::Decoded,
+        Tile::Subgroup4,
+        Tile::Subgroup8,
+        Tile::Shared32,
+        Tile::Shared64,
+        Tile::Decoded64,
+        Tile::Shared128,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
-            Tile::Direct | Tile::Decoded => "direct",
+            Tile::Direct => "direct",
+            Tile::Decoded => "decoded",
             Tile::Subgroup4 => "subgroup4",
             Tile::Subgroup8 => "subgroup8",
-            Tile::Shared => "shared",
+            Tile::Shared32 => "shared32",
+            Tile::Shared64 => "shared64",
+            Tile::Decoded64 => "decoded64",
+            Tile::Shared128 => "shared128",
+        }
+    }
+
+    /// The name of the shader variant.
+    pub(super) const fn variant(self) -> &'static str {
+        match self {
+            Tile::Decoded => Tile::Direct.name(),
+            Tile::Decoded64 => Tile::Shared64.name(),
+            tile => tile.name(),
         }
     }
 
     /// What suits an adapter before anything was measured on it.
     pub fn for_adapter(adapter: &AdapterSummary) -> Tile {
         match (adapter.is_software, adapter.subgroup_sizes) {
-            (false, _) => Tile::Shared,
+            (false, _) => Tile::Shared64,
             (true, [4, 4]) => Tile::Subgroup4,
             (true, [8, 8]) => Tile::Subgroup8,
             (true, _) => Tile::Direct,
@@ -87,31 +118,38 @@ impl Tile {
         adapter.subgroup_sizes[0] >= self.lanes()
     }
 
+    /// Whether the tile is one for GPUs.
+    pub const fn is_shared(self) -> bool {
+        matches!(self, Tile::Shared32 | Tile::Shared64 | Tile::Decoded64 | Tile::Shared128)
+    }
+
     /// Invocations of a subgroup that share their rows, or 0.
     pub(super) const fn lanes(self) -> u32 {
         match self {
             Tile::Subgroup4 => 4,
             Tile::Subgroup8 => 8,
-            Tile::Direct | Tile::Decoded | Tile::Shared => 0,
+            _ => 0,
         }
     }
 
     /// A recorder for the adapters that this tile is for.
     pub fn recorder(self) -> Recorder {
-        match self {
-            Tile::Shared => Recorder::new(),
-            _ => Recorder::for_cpu(self.lanes()),
+        match self.is_shared() {
+            true => Recorder::new(),
+            false => Recorder::for_cpu(self.lanes()),
         }
     }
 
     /// The workgroups that cover `rows` × `cols` results.
     fn workgroups(self, rows: usize, cols: usize) -> [u32; 3] {
-        match self {
-            Tile::Direct | Tile::Decoded => grid((rows.div_ceil(8) * (cols / 8)).div_ceil(16)),
-            Tile::Subgroup4 => grid(rows.div_ceil(32) * cols.div_ceil(32)),
-            Tile::Subgroup8 => grid(rows.div_ceil(32) * cols.div_ceil(64)),
-            Tile::Shared => grid(rows.div_ceil(64) * cols.div_ceil(64)),
-        }
+        let [height, width] = match self {
+            Tile::Direct | Tile::Decoded => return grid((rows.div_ceil(8) * (cols / 8)).div_ceil(16)),
+            Tile::Subgroup4 => [32, 32],
+            Tile::Subgroup8 | Tile::Shared32 => [32, 64],
+            Tile::Shared64 | Tile::Decoded64 => [64, 64],
+            Tile::Shared128 => [128, 64],
+        };
+        grid(rows.div_ceil(height) * cols.div_ceil(width))
     }
 }
 
@@ -211,9 +249,15 @@ pub fn decode(rec: &mut Recorder, params: Params, weight: Weight, out: Tensor) {
     );
 }
 
-/// The weight as `tile` reads it.
+/// Whether a decoded copy of a weight fits one binding.
+pub fn fits_scratch(cols: usize, depth: usize) -> bool {
+    4 * (cols * depth) as u64 <= MAX_BINDING
+}
+
+/// The weight as `tile` reads it. One too large for a scratch tensor is decoded where it is used.
 fn for_tile(rec: &mut Recorder, tile: Tile, params: Params, weight: Weight) -> Weight {
-    if tile != Tile::Decoded || weight.format == WeightFormat::F32 {
+    let decodes = matches!(tile, Tile::Decoded | Tile::Decoded64) && weight.format != WeightFormat::F32;
+    if !decodes || !fits_scratch(params.cols as usize, params.depth as usize) {
         return weight;
     }
     let scratch = rec.transient((params.cols * params.depth) as usize);
@@ -233,8 +277,9 @@ pub fn forward(
     y: Tensor,
 ) {
     debug_assert_eq!(params.add_residual == 1, residual.is_some());
+    let is_narrow = params.cols <= NARROW && params.rows >= 8;
     let is_plain = panel.is_none() && residual.is_none() && weight.format == WeightFormat::F32;
-    if is_plain && tile.lanes() > 0 && params.cols <= NARROW {
+    if is_plain && is_narrow && tile.lanes() > 0 {
         return narrow(rec, tile, params, x, weight.values, y);
     }
     let panel = panel.unwrap_or(Panel { t: x, factor: x });
@@ -249,11 +294,14 @@ pub fn forward(
         write(y),
     ];
     let few_rows = params.rows < 8;
-    let (shader, workgroups) = if few_rows {
+    let (shader, workgroups) = if few_rows && tile.lanes() > 0 {
+        let count = (params.rows * params.cols.div_ceil(4 * tile.lanes())) as usize;
+        (format!("linear_lanes_row.{}.{}", tile.name(), weight.format.name()), grid(count))
+    } else if few_rows {
         let count = (params.rows * (params.cols / 8)) as usize;
         (format!("linear_row.{}", weight.format.name()), grid(count))
     } else {
-        let name = format!("linear_forward.{}.{}", tile.name(), weight.format.name());
+        let name = format!("linear_forward.{}.{}", tile.variant(), weight.format.name());
         (name, tile.workgroups(params.rows as usize, params.cols as usize))
     };
     rec.dispatch(shader, &params, &bindings, workgroups, params.flops());
@@ -289,7 +337,7 @@ pub fn backward(
     let panel = panel.unwrap_or(Panel { t: dy, factor: dy });
     let weight = for_tile(rec, tile, params, weight);
     rec.dispatch(
-        format!("linear_backward.{}.{}", tile.name(), weight.format.name()),
+        format!("linear_backward.{}.{}", tile.variant(), weight.format.name()),
         &params,
         &[
             read(dy),

@@ -91,8 +91,8 @@ pub fn outer(
 
 /// These products are too narrow to stage: GPUs take the direct variant too.
 fn variant(tile: Tile) -> &'static str {
-    match tile {
-        Tile::Shared => Tile::Direct.name(),
-        tile => tile.name(),
+    match tile.lanes() {
+        0 => Tile::Direct.name(),
+        _ => tile.name(),
     }
 }

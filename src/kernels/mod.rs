@@ -17,7 +17,18 @@ pub mod rope;
 pub mod rows;
 pub mod swiglu;
 
+use std::borrow::Cow;
+
 include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
+
+/// `text` as browsers want it: subgroups enabled by name where it uses them. naga, which compiles it
+/// elsewhere, knows no such name and needs none.
+pub fn for_browsers(text: &str) -> Cow<'_, str> {
+    match text.contains("subgroup") {
+        true => format!("enable subgroups;\n{text}").into(),
+        false => text.into(),
+    }
+}
 
 /// The plain WGSL text of `name`, e.g. `"linear_forward.nf4"`.
 pub fn shader(name: &str) -> Option<&'static str> {

@@ -6,9 +6,10 @@
 use super::load::{LayerWeights, Model, Stacked};
 use super::lora::{Lora, LoraPanel};
 use crate::gpu::{Recorder, Tensor};
-use crate::kernels::linear::{self, Panel, Tile};
+use crate::kernels::linear::{self, Panel};
 use crate::kernels::lora_grad::Along;
 use crate::kernels::{attention, dropout, lora_grad, rms_norm, rope, swiglu};
+use crate::model::tiles::{Direction, Shape, Tiles};
 
 /// The tokens of a pass and where they stand. All have one entry for each of the M rows.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +33,8 @@ pub struct Rows {
 pub struct Decoder<'a> {
     pub model: &'a Model,
     pub lora: Option<&'a Lora>,
-    pub tile: Tile,
+    /// For the number of rows of the pass, or of the largest one recorded.
+    pub tiles: &'a Tiles,
     pub rows: Rows,
     /// Multiplies LoRA's part; 0 switches the adapter off.
     pub lora_scale: f32,
@@ -328,7 +330,16 @@ impl Decoder<'_> {
                     scale: self.lora_scale,
                     ..linear::Params::plain(self.rows.count, cols, depth)
                 };
-                linear::forward(rec, self.tile, params, dropped, linear::Weight::f32(a), None, None, t);
+                linear::forward(
+                    rec,
+                    self.tiles.default,
+                    params,
+                    dropped,
+                    linear::Weight::f32(a),
+                    None,
+                    None,
+                    t,
+                );
                 Some(t)
             })
             .collect()
@@ -391,7 +402,8 @@ impl Decoder<'_> {
             t,
             factor: Lora::b(panel, lora.segments[panel.segment].param),
         });
-        linear::forward(rec, self.tile, params, x, stacked.weight, operands, residual, y);
+        let tile = self.tiles.tile(Direction::Forward, shape(params, stacked));
+        linear::forward(rec, tile, params, x, stacked.weight, operands, residual, y);
     }
 
     /// Records dX of a group where it is wanted, and the gradients of its LoRA factors.
@@ -448,11 +460,19 @@ impl Decoder<'_> {
             v_offset: params.t_offset,
             g_base: params.b_base,
         };
-        lora_grad::outer(rec, self.tile, Along::U, of_b, dy, t, Lora::b(panel, segment.grad));
+        lora_grad::outer(rec, self.tiles.default, Along::U, of_b, dy, t, Lora::b(panel, segment.grad));
 
         let dt = self.activation(rec, params.t_stride as usize);
         let scaled = linear::Params { scale: self.lora_scale, ..params };
-        lora_grad::t(rec, self.tile, scaled, stacked.modules.len(), dy, Lora::b(panel, segment.param), dt);
+        lora_grad::t(
+            rec,
+            self.tiles.default,
+            scaled,
+            stacked.modules.len(),
+            dy,
+            Lora::b(panel, segment.param),
+            dt,
+        );
         let of_a = lora_grad::Params {
             u_stride: params.t_stride,
             u_offset: 0,
@@ -464,7 +484,7 @@ impl Decoder<'_> {
             g_base: [0; 4],
             ..of_b
         };
-        lora_grad::outer(rec, self.tile, Along::V, of_a, dt, x, Lora::a(panel, segment.grad));
+        lora_grad::outer(rec, self.tiles.default, Along::V, of_a, dt, x, Lora::a(panel, segment.grad));
         dt
     }
 
@@ -492,14 +512,28 @@ impl Decoder<'_> {
             add_residual: u32::from(residual.is_some()),
             ..params
         };
-        linear::backward(rec, self.tile, params, dy, stacked.weight, fused, residual, dx);
+        let tile = self.tiles.tile(Direction::Backward, shape(params, stacked));
+        linear::backward(rec, tile, params, dy, stacked.weight, fused, residual, dx);
 
         if let Some(((mask, seed), Panel { t: dt, factor: a })) = masked.zip(operands) {
             let through_a = rec.transient((dx.size() / 4) as usize);
             let plain =
                 linear::Params::plain(self.rows.count, params.t_stride as usize, params.depth as usize);
-            linear::backward(rec, self.tile, plain, dt, linear::Weight::f32(a), None, None, through_a);
+            linear::backward(
+                rec,
+                self.tiles.default,
+                plain,
+                dt,
+                linear::Weight::f32(a),
+                None,
+                None,
+                through_a,
+            );
             dropout::backward_add(rec, mask, seed, through_a, dx);
         }
     }
+}
+
+fn shape(params: linear::Params, stacked: &Stacked) -> Shape {
+    Shape { cols: params.cols, depth: params.depth, format: stacked.weight.format }
 }

@@ -12,6 +12,7 @@ use crate::format::{
 };
 use crate::gpu::{Class, Store, Tensor};
 use crate::kernels::linear::{Weight, WeightFormat};
+use crate::model::tiles::Shape;
 
 /// `config.json` is small; what is larger is something else.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -133,6 +134,26 @@ impl Model {
             loader.rows("lm_head.weight", &[config.vocab_size, config.hidden_size]).await?
         };
         Ok(Model { config, sizes, layers, embedding, head, norm, linear_bytes })
+    }
+
+    /// The distinct products of its layers and its head, for the tuner.
+    pub fn products(&self) -> Vec<Shape> {
+        let linears = self.sizes.linears();
+        let mut shapes = Vec::new();
+        for stacked in self.layers.iter().flat_map(|layer| layer.groups.iter().flatten()) {
+            let cols: usize = stacked.modules.iter().map(|&module| linears[module].1).sum();
+            let depth = linears[stacked.modules[0]].0;
+            shapes.push((cols, depth, stacked.weight.format));
+        }
+        shapes.extend(self.head.iter().map(|slab| (pad8(slab.n_ids), self.sizes.hidden, slab.weight.format)));
+        let mut distinct: Vec<Shape> = Vec::new();
+        for (cols, depth, format) in shapes {
+            let shape = Shape { cols: cols as u32, depth: depth as u32, format };
+            if !distinct.contains(&shape) {
+                distinct.push(shape);
+            }
+        }
+        distinct
     }
 
     /// Values of the decoder's linear layers.

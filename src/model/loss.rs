@@ -3,8 +3,9 @@
 
 use super::load::{Model, Slab};
 use crate::gpu::{ProgramId, Recorder, Tensor};
-use crate::kernels::linear::{self, Tile};
+use crate::kernels::linear;
 use crate::kernels::{cross_entropy, embedding, rms_norm, rows};
+use crate::model::tiles::{Direction, Shape, Tiles};
 
 /// How labelled rows are cut into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +59,11 @@ pub fn embed(rec: &mut Recorder, model: &Model, ids: Tensor, count: usize) -> Te
 }
 
 /// Records the logits [rows, V] of already normed hidden rows.
-pub fn logits(rec: &mut Recorder, model: &Model, tile: Tile, hidden: Tensor, rows: usize, out: Tensor) {
+pub fn logits(rec: &mut Recorder, model: &Model, tiles: &Tiles, hidden: Tensor, rows: usize, out: Tensor) {
     for slab in &model.head {
-        linear::forward(rec, tile, slab_params(model, slab, rows), hidden, slab.weight, None, None, out);
+        let params = slab_params(model, slab, rows);
+        let tile = tiles.tile(Direction::Forward, slab_shape(params, slab));
+        linear::forward(rec, tile, params, hidden, slab.weight, None, None, out);
     }
 }
 
@@ -70,6 +73,10 @@ fn slab_params(model: &Model, slab: &Slab, rows: usize) -> linear::Params {
         y_offset: slab.first_id as u32,
         ..linear::Params::plain(rows, super::layout::pad8(slab.n_ids), model.sizes.hidden)
     }
+}
+
+fn slab_shape(params: linear::Params, slab: &Slab) -> Shape {
+    Shape { cols: params.cols, depth: params.depth, format: slab.weight.format }
 }
 
 /// Records the final norm of the rows of x [M, H] that `index` names from `first` on, with its rstd.
@@ -105,7 +112,7 @@ fn norm_params(model: &Model, count: usize) -> rms_norm::Params {
 pub fn blocks(
     rec: &mut Recorder,
     model: &Model,
-    tile: Tile,
+    tiles: &Tiles,
     plan: LossPlan,
     inputs: LossInputs,
     x: Tensor,
@@ -119,7 +126,7 @@ pub fn blocks(
             let first = block * plan.block;
             let (gathered, normed, rstd) = final_norm(rec, model, x, inputs.index, first, plan.block);
             let logits_tensor = rec.transient(plan.block * sizes.vocab);
-            logits(rec, model, tile, normed, plan.block, logits_tensor);
+            logits(rec, model, tiles, normed, plan.block, logits_tensor);
 
             let params = cross_entropy::Params {
                 rows: plan.block as u32,
@@ -143,6 +150,7 @@ pub fn blocks(
                     add_residual: u32::from(dnormed.is_some()),
                     ..slab_params(model, slab, plan.block)
                 };
+                let tile = tiles.tile(Direction::Backward, slab_shape(params, slab));
                 linear::backward(rec, tile, params, logits_tensor, slab.weight, None, dnormed, out);
                 dnormed = Some(out);
             }

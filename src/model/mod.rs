@@ -6,6 +6,7 @@ mod layout;
 mod load;
 mod lora;
 pub mod loss;
+pub mod tiles;
 
 pub use config::{Linear, ModelConfig, RopeScaling};
 pub use decoder::{Backward, Decoder, Keys, LayerActivations, Rows};

@@ -19,6 +19,7 @@ use crate::gpu::{
 };
 use crate::kernels::linear::Tile;
 use crate::kernels::{adamw, grad_norm};
+use crate::model::tiles::Tiles;
 use crate::model::{
     Backward, Decoder, Keys, Lora, LoraFactor, LossInputs, LossPlan, Model, Rows, Segment, loss,
 };
@@ -91,7 +92,7 @@ pub struct TrainerSetup<'a> {
     pub options: TrainOptions,
     pub dataset: (&'a str, &'a DatasetInfo),
     pub eval_dataset: Option<(&'a str, &'a DatasetInfo)>,
-    pub tile: Tile,
+    pub tiles: &'a Tiles,
 }
 
 /// A run: its adapter, its programs and how far it is.
@@ -165,7 +166,7 @@ impl Trainer {
     /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context;
     /// `out-of-memory`, naming what did not fit.
     pub async fn new(gpu: &Gpu, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
-        let TrainerSetup { model, lora, initial, options, dataset, eval_dataset, tile } = setup;
+        let TrainerSetup { model, lora, initial, options, dataset, eval_dataset, tiles } = setup;
         let infos = [Some(dataset), eval_dataset];
         let infos = || infos.iter().flatten().map(|(_, info)| *info);
         let longest = infos().map(|info| info.report.longest as usize).max().unwrap_or(0);
@@ -190,7 +191,7 @@ impl Trainer {
             (1..=SIZES).rev().map(|i| (tokens * i / SIZES).next_multiple_of(8)).collect();
         sizes.dedup();
         let record = |checkpointing: bool, tokens: usize, dropout: f64| {
-            let recording = Recording { model, lora: &lora, tile, inputs: &inputs, options: &options };
+            let recording = Recording { model, lora: &lora, tiles, inputs: &inputs, options: &options };
             recording.record(checkpointing, tokens, dropout)
         };
         let kept = [Class::Weights, Class::Adapter, Class::Optimizer, Class::Other];
@@ -561,17 +562,20 @@ impl Inputs {
 struct Recording<'a> {
     model: &'a Model,
     lora: &'a Lora,
-    tile: Tile,
+    tiles: &'a Tiles,
     inputs: &'a Inputs,
     options: &'a TrainOptions,
 }
 
 impl Recording<'_> {
     fn record(&self, checkpointing: bool, tokens: usize, dropout: f64) -> (Recorder, Programs) {
-        let Recording { model, lora, tile, inputs, .. } = *self;
+        let Recording { model, lora, inputs, .. } = *self;
         // The same for every size, so that all recordings hold the same operations.
-        let decode_once = tile == Tile::Direct && inputs.rows.count >= DECODE_ONCE_TOKENS;
-        let mut rec = tile.recorder();
+        let mut tiles = self.tiles.for_rows(inputs.rows.count);
+        let mut rec = tiles.default.recorder();
+        if tiles.default == Tile::Direct && inputs.rows.count >= DECODE_ONCE_TOKENS {
+            tiles.default = Tile::Decoded;
+        }
         let begin = rec.program();
         for segment in &lora.segments {
             rec.clear(segment.grad);
@@ -584,7 +588,7 @@ impl Recording<'_> {
         let decoder = Decoder {
             model,
             lora: Some(lora),
-            tile: if decode_once { Tile::Decoded } else { tile },
+            tiles: &tiles,
             rows: Rows { count: tokens, ..inputs.rows },
             lora_scale: lora.config.scale(),
             dropout: has_dropout.then_some((dropout, inputs.dropout_seed)),
@@ -603,7 +607,9 @@ impl Recording<'_> {
         rec.clear(dx);
         let losses = rec.transient(inputs.loss_plan.rows());
         rec.clear(losses);
-        let loss = loss::blocks(&mut rec, model, tile, inputs.loss_plan, inputs.loss, x, losses, dx);
+        // A decoded copy of the head would be as large as many layers.
+        let head_tiles = self.tiles.for_rows(inputs.loss_plan.block);
+        let loss = loss::blocks(&mut rec, model, &head_tiles, inputs.loss_plan, inputs.loss, x, losses, dx);
         let loss_sum = rec.program();
         let params = grad_norm::LossSumParams { n: inputs.loss_plan.rows() as u32 };
         grad_norm::loss_sum(&mut rec, params, losses, inputs.loss_sum);

@@ -19,7 +19,8 @@ async function compileAll() {
   const { default: init, shaders } = await import("/tabtune/wasm/tabtune.js");
   await init();
   const adapter = await navigator.gpu.requestAdapter();
-  const device = await adapter.requestDevice();
+  const requiredFeatures = ["subgroups"].filter((feature) => adapter.features.has(feature));
+  const device = await adapter.requestDevice({ requiredFeatures });
   const found = {};
   for (const [name, code] of Object.entries(shaders())) {
     const { messages } = await device.createShaderModule({ label: name, code }).getCompilationInfo();
@@ -40,4 +41,19 @@ test("every shader compiles in the browser under WebGPU's default limits", async
   for (const [name, errors] of Object.entries(found)) {
     await t.test(name, () => assert.deepEqual(errors, []));
   }
+});
+
+/** Runs in the page: every tile of the linear kernels against plain arithmetic. */
+async function checkTiles() {
+  const { default: init, check_tiles } = await import("/tabtune/wasm/tabtune.js");
+  await init();
+  return await check_tiles();
+}
+
+test("every tile of the linear kernels computes in the browser what plain arithmetic does", async (t) => {
+  const lab = await openLab(t);
+  const found = await lab.page.evaluate(checkTiles);
+  const tiles = new Set(found.map(([tile]) => tile));
+  for (const tile of ["direct", "subgroup4", "shared32", "shared64", "shared128"]) assert.ok(tiles.has(tile), tile);
+  assert.deepEqual(found.filter(([, , , agrees]) => !agrees), []);
 });

@@ -1,0 +1,55 @@
+//! What wgpu does not hand on to browsers yet: subgroups (its table of WebGPU features lacks them).
+
+use js_sys::{Array, Function, JsString, Object, Proxy, Reflect};
+use wasm_bindgen::prelude::*;
+
+const SUBGROUPS: &str = "subgroups";
+
+/// Calls `request`, which asks an adapter for a device, and has the adapter add subgroups to the
+/// features asked for where it has them.
+///
+/// The adapter's method is replaced only while `request` runs, which must ask before it returns.
+pub(super) fn with_subgroups<T>(request: impl FnOnce() -> T) -> T {
+    let Some((prototype, original)) = request_device_method() else { return request() };
+    let apply = Closure::<dyn FnMut(Function, JsValue, Array) -> Result<JsValue, JsValue>>::new(
+        |original: Function, adapter: JsValue, arguments: Array| {
+            if has_subgroups(&adapter) {
+                let features = Reflect::get(&arguments.get(0), &"requiredFeatures".into())?;
+                features.dyn_into::<Array>()?.push(&SUBGROUPS.into());
+            }
+            original.apply(&adapter, &arguments)
+        },
+    );
+    let handler = Object::new();
+    let name = JsString::from("requestDevice");
+    let replaced = Reflect::set(&handler, &"apply".into(), apply.as_ref())
+        .and_then(|_| Reflect::set(&prototype, &name, &Proxy::new(&original, &handler)));
+    let result = request();
+    if replaced.is_ok() {
+        // The same property was just set, so setting it back does not fail.
+        let _ = Reflect::set(&prototype, &name, &original);
+    }
+    result
+}
+
+fn request_device_method() -> Option<(JsValue, Function)> {
+    let class = Reflect::get(&js_sys::global(), &"GPUAdapter".into()).ok()?;
+    let prototype = Reflect::get(&class, &"prototype".into()).ok()?;
+    let method = Reflect::get(&prototype, &"requestDevice".into()).ok()?;
+    Some((prototype, method.dyn_into().ok()?))
+}
+
+/// Whether a device got subgroups.
+pub(super) fn device_has_subgroups(device: &wgpu::Device) -> bool {
+    device.as_webgpu().is_some_and(|device| has_subgroups(device.as_ref()))
+}
+
+/// Whether the `features` of an adapter or a device hold subgroups.
+fn has_subgroups(of: &JsValue) -> bool {
+    let has = || {
+        let features = Reflect::get(of, &"features".into()).ok()?;
+        let has: Function = Reflect::get(&features, &"has".into()).ok()?.dyn_into().ok()?;
+        has.call1(&features, &SUBGROUPS.into()).ok()?.as_bool()
+    };
+    has().unwrap_or(false)
+}

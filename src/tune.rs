@@ -1,0 +1,254 @@
+//! Chooses tiles by timing them on the device at hand.
+//!
+//! One fixed configuration reaches on average four fifths, and at worst less than half, of what each
+//! GPU's own best one does (llama.cpp, pull request 22241). Candidates must first agree with the plain
+//! twin: drivers have been seen to compile a variant wrongly, and a fast wrong one must not win.
+
+use serde::Serialize;
+use web_time::Instant;
+
+use crate::error::Result;
+use crate::format::NF4_BLOCK;
+use crate::gpu::{AdapterSummary, Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
+use crate::kernels::linear::{self, Params, Tile, Weight, WeightFormat};
+use crate::model::tiles::{Choice, Direction, Shape, Tiles};
+use crate::reference;
+
+/// The numbers of rows that are timed: short steps and prompts, and full steps.
+const ROWS: [u32; 2] = [64, 512];
+/// Turns that each candidate gets against the others.
+const TURNS: usize = 5;
+/// What |result − twin| may be over ‖x row‖·‖w row‖, in f32.
+const TOLERANCE: f64 = 2e-6;
+
+/// What tuning found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tuning {
+    pub tiles: Tiles,
+    pub seconds: f64,
+    /// Whether every product was timed before the time was up.
+    pub complete: bool,
+    /// Candidates that did not agree with the twin.
+    pub rejected: Vec<(Tile, WeightFormat, Direction)>,
+    /// Seconds of every candidate: best of its turns.
+    pub timings: Vec<(Choice, f64)>,
+}
+
+/// The key under which a tuning is kept: another adapter, driver or text of the shaders needs another.
+pub fn cache_key(adapter: &AdapterSummary, shapes: &[Shape]) -> String {
+    // FNV-1a, which is enough to tell versions apart and stays the same between builds.
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    let mut add = |bytes: &[u8]| {
+        for &byte in bytes {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    };
+    let linear = |(name, _): &&(&str, &str)| name.starts_with("linear_");
+    for (name, text) in crate::kernels::SHADERS.iter().filter(linear) {
+        add(name.as_bytes());
+        add(text.as_bytes());
+    }
+    let AdapterSummary { name, backend, driver, subgroup_sizes, .. } = adapter;
+    add(format!("{name}|{backend}|{driver}|{subgroup_sizes:?}|{shapes:?}").as_bytes());
+    format!("tiles-{hash:016x}")
+}
+
+/// The tiles worth timing on an adapter.
+pub fn candidates(adapter: &AdapterSummary) -> Vec<Tile> {
+    let suits = |tile: &Tile| tile.is_shared() != adapter.is_software && tile.runs_on(adapter);
+    Tile::ALL.into_iter().filter(suits).collect()
+}
+
+/// Times `candidates` on the products `shapes`, for at most `budget` seconds and the candidate under
+/// way then. What was not timed keeps the adapter's default.
+pub async fn tune(gpu: &Gpu, shapes: &[Shape], candidates: &[Tile], budget: f64) -> Result<Tuning> {
+    let began = Instant::now();
+    let is_late = || began.elapsed().as_secs_f64() > budget;
+    let mut tuning = Tuning {
+        tiles: Tile::for_adapter(gpu.summary()).into(),
+        seconds: 0.0,
+        complete: true,
+        rejected: Vec::new(),
+        timings: Vec::new(),
+    };
+    let mut agreed: Vec<(Tile, WeightFormat, Direction, bool)> = Vec::new();
+    // The larger number of rows comes first: it is where most time goes.
+    for rows in ROWS.into_iter().rev() {
+        for (direction, &shape) in
+            Direction::ALL.into_iter().flat_map(|it| shapes.iter().map(move |s| (it, s)))
+        {
+            let mut fit = Vec::new();
+            for &tile in candidates {
+                if is_late() {
+                    break;
+                }
+                let known = agreed
+                    .iter()
+                    .find(|known| (known.0, known.1, known.2) == (tile, shape.format, direction));
+                let agrees = match known {
+                    Some(known) => known.3,
+                    None => {
+                        let agrees = agrees(gpu, tile, shape.format, direction).await?;
+                        agreed.push((tile, shape.format, direction, agrees));
+                        if !agrees {
+                            tuning.rejected.push((tile, shape.format, direction));
+                        }
+                        agrees
+                    }
+                };
+                let decodes = matches!(tile, Tile::Decoded | Tile::Decoded64);
+                if agrees && (!decodes || linear::fits_scratch(shape.cols as usize, shape.depth as usize)) {
+                    fit.push(tile);
+                }
+            }
+            if is_late() {
+                tuning.complete = false;
+                break;
+            }
+            let timings = time(gpu, direction, shape, rows, &fit).await?;
+            let choice = |&(tile, seconds)| (Choice { direction, shape, rows, tile }, seconds);
+            tuning.timings.extend(timings.iter().map(choice));
+            if let Some(&(tile, _)) = timings.iter().min_by(|a, b| a.1.total_cmp(&b.1)) {
+                tuning.tiles.choices.push(Choice { direction, shape, rows, tile });
+            }
+        }
+    }
+    gpu.check()?;
+    tuning.seconds = began.elapsed().as_secs_f64();
+    Ok(tuning)
+}
+
+/// Whether a tile's product agrees with the plain twin, at awkward numbers of rows and columns.
+pub async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Direction) -> Result<bool> {
+    const M: usize = 70;
+    const N: usize = 136;
+    const K: usize = 2 * NF4_BLOCK;
+    let mut store = Store::new(gpu);
+    let params = Params { scale: 0.75, ..Params::plain(M, N, K) };
+    let weight = random_weight(&mut store, format, N, K)?;
+    let (inputs, outputs) = match direction {
+        Direction::Forward => (M * K, M * N),
+        Direction::Backward => (M * N, M * K),
+    };
+    let x: Vec<f32> = random_words(1).take(inputs).map(signed_unit).collect();
+    let x_in = store.keep(Class::Other, "input", inputs)?;
+    let out = store.keep(Class::Other, "result", outputs)?;
+    store.write(x_in, &x);
+    let (workspace, program) = record(gpu, &store, tile, direction, params, x_in, weight, out).await?;
+    workspace.run(&[program], 0);
+    let got: Vec<f32> = ReadbackRing::read(gpu, &store, out).await?;
+
+    let words: Vec<u32> = ReadbackRing::read(gpu, &store, weight.values).await?;
+    let scales: Vec<f32> = ReadbackRing::read(gpu, &store, weight.scales).await?;
+    let dense: Vec<f64> = match format {
+        WeightFormat::F32 => words.iter().map(|&word| f64::from(f32::from_bits(word))).collect(),
+        _ => reference::linear::decode(&params, format, &words, &scales).into_iter().map(f64::from).collect(),
+    };
+    let x: Vec<f64> = x.into_iter().map(f64::from).collect();
+    let mut want = vec![0.0; outputs];
+    match direction {
+        Direction::Forward => reference::linear::forward(&params, &x, &dense, None, None, &mut want),
+        Direction::Backward => reference::linear::backward(&params, &x, &dense, None, None, &mut want),
+    }
+    // Every value lies within ±1, so a row of length L has a norm of at most √L.
+    let norm = match direction {
+        Direction::Forward => K as f64,
+        Direction::Backward => N as f64,
+    };
+    Ok(got.iter().zip(want).all(|(&got, want)| (f64::from(got) - want).abs() <= TOLERANCE * norm))
+}
+
+/// The best seconds of each of `tiles` on one product, which take turns.
+async fn time(
+    gpu: &Gpu,
+    direction: Direction,
+    shape: Shape,
+    rows: u32,
+    tiles: &[Tile],
+) -> Result<Vec<(Tile, f64)>> {
+    let (cols, depth, rows) = (shape.cols as usize, shape.depth as usize, rows as usize);
+    let params = Params::plain(rows, cols, depth);
+    let mut store = Store::new(gpu);
+    let weight = random_weight(&mut store, shape.format, cols, depth)?;
+    let (x, out) = match direction {
+        Direction::Forward => (rows * depth, rows * cols),
+        Direction::Backward => (rows * cols, rows * depth),
+    };
+    let x = store.keep(Class::Other, "input", x)?;
+    let out = store.keep(Class::Other, "result", out)?;
+    let mut racers = Vec::new();
+    for &tile in tiles {
+        racers.push(record(gpu, &store, tile, direction, params, x, weight, out).await?);
+    }
+    let mut best = vec![f64::INFINITY; racers.len()];
+    // The first turn compiles, the second says how often a turn repeats to pass the clock's grain.
+    let mut repeats = vec![1; racers.len()];
+    for turn in 0..TURNS + 2 {
+        for (index, (workspace, program)) in racers.iter().enumerate() {
+            let began = Instant::now();
+            workspace.run(&vec![*program; repeats[index]], 0);
+            gpu.idle().await;
+            let seconds = began.elapsed().as_secs_f64() / repeats[index] as f64;
+            match turn {
+                0 => {}
+                1 => repeats[index] = ((0.002 / seconds.max(1e-9)).ceil() as usize).clamp(1, 8),
+                _ => best[index] = best[index].min(seconds),
+            }
+        }
+    }
+    Ok(tiles.iter().copied().zip(best).collect())
+}
+
+async fn record(
+    gpu: &Gpu,
+    store: &Store,
+    tile: Tile,
+    direction: Direction,
+    params: Params,
+    x: Tensor,
+    weight: Weight,
+    out: Tensor,
+) -> Result<(Workspace, ProgramId)> {
+    let mut rec: Recorder = tile.recorder();
+    let program = rec.program();
+    match direction {
+        Direction::Forward => linear::forward(&mut rec, tile, params, x, weight, None, None, out),
+        Direction::Backward => linear::backward(&mut rec, tile, params, x, weight, None, None, out),
+    }
+    Ok((Workspace::new(gpu, store, &[rec]).await?, program))
+}
+
+/// A weight of random values within ±1.
+fn random_weight(store: &mut Store, format: WeightFormat, cols: usize, depth: usize) -> Result<Weight> {
+    let values = store.keep(Class::Other, "weight", cols * format.row_words(depth))?;
+    let words = random_words(2).take(cols * format.row_words(depth));
+    let words: Vec<u32> = match format {
+        WeightFormat::Nf4 | WeightFormat::Nf4Any => words.collect(),
+        WeightFormat::F32 => words.map(|word| signed_unit(word).to_bits()).collect(),
+        // Exponents below that of one, in both halves.
+        WeightFormat::F16 => words.map(|word| word & 0xbbff_bbff).collect(),
+        WeightFormat::Bf16 => words.map(|word| word & 0xbf7f_bf7f).collect(),
+    };
+    store.write(values, &words);
+    let mut weight = Weight { format, values, scales: values };
+    if matches!(format, WeightFormat::Nf4 | WeightFormat::Nf4Any) {
+        let blocks = (cols * depth).div_ceil(NF4_BLOCK) + 1;
+        let scales: Vec<f32> = random_words(3).take(blocks).map(|word| signed_unit(word).abs()).collect();
+        weight.scales = store.keep(Class::Other, "scales", blocks)?;
+        store.write(weight.scales, &scales);
+    }
+    Ok(weight)
+}
+
+/// Words without end, the same for the same seed: xorshift32 (Marsaglia 2003).
+fn random_words(seed: u32) -> impl Iterator<Item = u32> {
+    std::iter::successors(Some(seed.wrapping_mul(0x9e37_79b9) | 1), |&word| {
+        let word = word ^ (word << 13);
+        let word = word ^ (word >> 17);
+        Some(word ^ (word << 5))
+    })
+}
+
+fn signed_unit(word: u32) -> f32 {
+    (word >> 8) as f32 / (1 << 23) as f32 - 1.0
+}

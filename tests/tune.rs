@@ -1,0 +1,117 @@
+//! The tuner: only variants that agree with the twin are chosen, the fastest of them is, and what was
+//! found is found again.
+
+use serde_json::json;
+use tabtune::data::store::MemoryStore;
+use tabtune::files::Directory;
+use tabtune::gpu::{Adapter, Gpu};
+use tabtune::kernels;
+use tabtune::kernels::linear::{Tile, WeightFormat};
+use tabtune::model::tiles::{Choice, Direction, Shape, Tiles};
+use tabtune::session::{PrepareOptions, Session};
+use tabtune::tune;
+
+fn with_gpu(work: impl AsyncFnOnce(Gpu)) {
+    pollster::block_on(async {
+        let adapter = Adapter::request().await.expect("the tests need a GPU adapter; install lavapipe");
+        work(Gpu::open(&adapter).await.expect("the adapter opens a device")).await;
+    });
+}
+
+const NF4: Shape = Shape { cols: 192, depth: 256, format: WeightFormat::Nf4 };
+const F32: Shape = Shape { cols: 72, depth: 64, format: WeightFormat::F32 };
+/// Enough for every candidate here on a slow machine.
+const AMPLE_SECONDS: f64 = 300.0;
+
+#[test]
+fn every_variant_agrees_with_the_twin() {
+    with_gpu(async |gpu| {
+        for tile in Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())) {
+            for format in WeightFormat::ALL {
+                for direction in Direction::ALL {
+                    let agrees = tune::agrees(&gpu, tile, format, direction).await.expect("the check runs");
+                    assert!(agrees, "{tile:?} {format:?} {direction:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_variant_that_computes_something_else_is_rejected() {
+    with_gpu(async |gpu| {
+        // Off by one part in a thousand: no failure that anybody would see in a loss.
+        let name = "linear_forward.shared64.f32";
+        let text = kernels::shader(name).expect("there is such a variant");
+        let wrong = text.replace("*= params.scale", "*= params.scale * 1.001");
+        assert_ne!(text, wrong);
+        gpu.add_shader(name, wrong);
+        let tiles = [Tile::Shared64, Tile::Direct];
+        let tuning = tune::tune(&gpu, &[F32], &tiles, AMPLE_SECONDS).await.expect("tuning runs");
+        assert_eq!(tuning.rejected, [(Tile::Shared64, WeightFormat::F32, Direction::Forward)]);
+        let forward = |choice: &&Choice| choice.direction == Direction::Forward;
+        let chosen: Vec<Tile> =
+            tuning.tiles.choices.iter().filter(forward).map(|choice| choice.tile).collect();
+        assert_eq!(chosen, [Tile::Direct, Tile::Direct]);
+    });
+}
+
+#[test]
+fn the_fastest_is_chosen_for_every_product() {
+    with_gpu(async |gpu| {
+        let tiles = [Tile::Direct, Tile::Decoded, Tile::Shared64];
+        let tuning = tune::tune(&gpu, &[NF4, F32], &tiles, AMPLE_SECONDS).await.expect("tuning runs");
+        assert!(tuning.complete && tuning.rejected.is_empty(), "{tuning:?}");
+        assert_eq!(tuning.tiles.choices.len(), 2 * 2 * 2, "shapes, directions, numbers of rows");
+        assert_eq!(tuning.timings.len(), 3 * tuning.tiles.choices.len());
+        for choice in &tuning.tiles.choices {
+            let of_product = tuning.timings.iter().filter(|(timed, _)| {
+                (timed.direction, timed.shape, timed.rows) == (choice.direction, choice.shape, choice.rows)
+            });
+            let best = of_product.min_by(|a, b| a.1.total_cmp(&b.1)).expect("a product was timed");
+            assert_eq!(best.0.tile, choice.tile);
+            assert!(best.1 > 0.0 && best.1 < 10.0);
+        }
+    });
+}
+
+#[test]
+fn without_time_the_default_stays() {
+    with_gpu(async |gpu| {
+        let tuning = tune::tune(&gpu, &[NF4], &Tile::ALL, 0.0).await.expect("tuning runs");
+        assert!(!tuning.complete);
+        assert_eq!(tuning.tiles, Tiles::from(Tile::for_adapter(gpu.summary())));
+    });
+}
+
+#[test]
+fn what_was_found_is_kept_and_trains_as_the_default_does() {
+    pollster::block_on(async {
+        let mut session = Session::open(MemoryStore::default()).await.expect("an adapter");
+        let quantization = json!({"load_in_4bit": true});
+        let model = Directory("www/models/tiny".into());
+        session.load_model(&model, &quantization, &mut |_| {}).await.expect("the bundled model loads");
+        assert!(session.tiles().choices.is_empty(), "CPU adapters are not tuned by themselves");
+        let default = first_loss(&mut session).await;
+
+        let candidates = [Tile::Direct, Tile::Shared64];
+        session.tune(&candidates, AMPLE_SECONDS).await.expect("tuning runs");
+        let found = session.tiles().clone();
+        assert!(!found.choices.is_empty());
+        let dispatches = session.counters().dispatches();
+        session.tune(&candidates, AMPLE_SECONDS).await.expect("the note is read");
+        assert_eq!((session.tiles(), session.counters().dispatches()), (&found, dispatches));
+
+        let tuned = first_loss(&mut session).await;
+        assert!((tuned / default - 1.0).abs() < 1e-6, "{tuned} and {default}");
+    });
+}
+
+async fn first_loss(session: &mut Session<MemoryStore>) -> f64 {
+    let train = json!({"max_length": 64, "max_steps": 1, "shuffle_dataset": false});
+    let data = Directory("www/data".into());
+    session.import_dataset("rows", &data, "faq.heldout.jsonl", &train, &mut |_, _| {}).await.expect("rows");
+    let options = PrepareOptions { lora: json!({"r": 8}), train, dataset: "rows", eval_dataset: None };
+    session.prepare::<Directory>(options, None).await.expect("a run");
+    session.train_step().await.expect("a step").expect("a first step").loss
+}
