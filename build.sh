@@ -20,7 +20,13 @@ usage: ./build.sh COMMAND [OPTIONS]
               --out DIR                where the adapter and log.jsonl go (default out)
   serve     build the page and serve it: ./build.sh serve [PORT]
   test      run every test: Rust, kernels, browser, packed package
-  bench     measure the kernels and the step on a native adapter
+  bench     measure: ./build.sh bench [kernels|step|generate|all] (default all)
+              --engine browser|native  where the engine runs (default native)
+              --shape SHAPE            tiny, small, smollm2-135m (default), smollm2-360m, qwen2.5-0.5b,
+                                       llama-1b or llama-3b
+              --tokens M               rows of the kernels, or tokens of a step
+              --base f32|nf4           how the base is held (default nf4)
+            ./build.sh bench peer tiny|small [--engine …] [--base …] times the step that peers run
   package   pack the npm package into out/
   build     build the package and the page, and stop there
 USAGE
@@ -30,7 +36,7 @@ USAGE
 build_wasm() {
   need_wasm_target
   need_wasm_bindgen
-  (cd "$root" && cargo build --profile release-wasm --target wasm32-unknown-unknown --lib)
+  (cd "$root" && cargo build -p tabtune --profile release-wasm --target wasm32-unknown-unknown --lib)
   local compiled="$root/target/wasm32-unknown-unknown/release-wasm/tabtune.wasm"
   local bound="$root/www/package/wasm"
   if [[ ! -f "$bound/tabtune_bg.wasm" || "$compiled" -nt "$bound/tabtune_bg.wasm" ]]; then
@@ -99,6 +105,47 @@ train() {
   esac
 }
 
+# Compiles the benchmarks to WebAssembly and binds them.
+build_bench_wasm() {
+  need_wasm_target
+  need_wasm_bindgen
+  (cd "$root" && cargo build -p tabtune-bench --profile release-wasm --target wasm32-unknown-unknown \
+    --target-dir target --lib)
+  local compiled="$root/target/wasm32-unknown-unknown/release-wasm/tabtune_bench.wasm"
+  local bound="$root/target/bench-wasm"
+  if [[ ! "$bound/tabtune_bench_bg.wasm" -nt "$compiled" ]]; then
+    "$WASM_BINDGEN" --target web --no-typescript --out-dir "$bound" "$compiled"
+  fi
+}
+
+# Programs read what a benchmark prints, so everything else goes to standard error.
+bench() {
+  local engine=native args=()
+  while (($# > 0)); do
+    case $1 in
+      --engine) engine=${2-} && shift ;;
+      --engine=*) engine=${1#*=} ;;
+      *) args+=("$1") ;;
+    esac
+    shift || true
+  done
+  case $engine in
+    browser)
+      need_chromium >&2
+      build_bench_wasm >&2
+      node "$root/tools/bench.mjs" ${args[@]+"${args[@]}"}
+      ;;
+    native)
+      need_native_adapter >&2
+      cargo run --release --manifest-path "$root/Cargo.toml" -p tabtune-bench -- ${args[@]+"${args[@]}"}
+      ;;
+    *)
+      echo "error[bad-option]: --engine must be browser or native, not \"$engine\"" >&2
+      exit 1
+      ;;
+  esac
+}
+
 test_all() {
   cd "$root"
   need_wasm_target
@@ -138,10 +185,7 @@ case $command in
     exec node "$root/tools/serve.mjs" "$@"
     ;;
   test) test_all ;;
-  bench)
-    need_native_adapter
-    cargo run --release --manifest-path "$root/Cargo.toml" --example bench -- "$@"
-    ;;
+  bench) bench "$@" ;;
   package) pack ;;
   build) build_page ;;
   -h | --help | help) usage ;;

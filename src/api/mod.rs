@@ -55,9 +55,9 @@ pub async fn check_tiles() -> std::result::Result<JsValue, JsValue> {
                 }
             }
         }
-        Ok(found)
+        to_js(&found)
     };
-    to_js(&check.await.map_err(thrown)?)
+    check.await.map_err(thrown)
 }
 
 /// One GPU with at most one model and one run on it.

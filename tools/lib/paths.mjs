@@ -15,4 +15,6 @@ export const paths = {
   heldout: at("www/data/faq.heldout.jsonl"),
   config: at("www/data/faq.config.json"),
   fixtures: at("tests/fixtures/models"),
+  /** The benchmarks as built for browsers. */
+  bench: at("target/bench-wasm"),
 };

@@ -1,0 +1,81 @@
+//! Tensors with values of no meaning, to run kernels on.
+
+use tabtune::error::Result;
+use tabtune::format::NF4_BLOCK;
+use tabtune::gpu::{Class, Gpu, Store, Tensor};
+use tabtune::kernels::linear::{Weight, WeightFormat};
+
+use crate::synthetic::{random_ids, random_values, random_words};
+
+/// The tensors of one measurement. All are freed with it.
+pub struct Arena {
+    pub store: Store,
+    seed: u64,
+}
+
+impl Arena {
+    pub fn new(gpu: &Gpu) -> Self {
+        Arena { store: Store::new(gpu), seed: 0 }
+    }
+
+    /// `count` values uniform in ±1.
+    pub fn values(&mut self, count: usize) -> Result<Tensor> {
+        self.seed += 1;
+        let tensor = self.empty(count)?;
+        self.store.write(tensor, &random_values(self.seed, count, 1.0));
+        Ok(tensor)
+    }
+
+    /// `count` values that are zero until a kernel writes them.
+    pub fn empty(&mut self, count: usize) -> Result<Tensor> {
+        self.store.keep(Class::Other, "bench", count)
+    }
+
+    /// The numbers themselves.
+    pub fn numbers(&mut self, numbers: &[u32]) -> Result<Tensor> {
+        let tensor = self.empty(numbers.len())?;
+        self.store.write(tensor, numbers);
+        Ok(tensor)
+    }
+
+    /// `count` token ids below `vocab`.
+    pub fn ids(&mut self, count: usize, vocab: usize) -> Result<Tensor> {
+        self.seed += 1;
+        self.numbers(&random_ids(self.seed, count, vocab))
+    }
+
+    /// Random words with only the bits of `keep`, and all of those of `set`.
+    fn words(&mut self, count: usize, keep: u32, set: u32) -> Result<Tensor> {
+        self.seed += 1;
+        let words = random_words(self.seed, count).map(|word| word & keep | set);
+        self.numbers(&words.collect::<Vec<_>>())
+    }
+
+    /// A weight [cols, depth] of small values; `depth` is a multiple of 64.
+    pub fn weight(&mut self, format: WeightFormat, cols: usize, depth: usize) -> Result<Weight> {
+        let count = cols * format.row_words(depth);
+        let values = match format {
+            WeightFormat::F32 => return Ok(Weight::f32(self.values(count)?)),
+            // Sign, mantissa and an exponent of 2⁻⁷ in each half.
+            WeightFormat::F16 => self.words(count, 0x83ff_83ff, 0x2000_2000)?,
+            WeightFormat::Bf16 => self.words(count, 0x807f_807f, 0x3c00_3c00)?,
+            WeightFormat::Nf4 | WeightFormat::Nf4Any => {
+                let values = self.words(count, u32::MAX, 0)?;
+                // A row past the last block may look up one more scale.
+                let scales = self.empty(cols * depth / NF4_BLOCK + 1)?;
+                self.store.write(scales, &vec![0.02f32; cols * depth / NF4_BLOCK + 1]);
+                return Ok(Weight { format, values, scales });
+            }
+        };
+        Ok(Weight { format, values, scales: values })
+    }
+}
+
+/// Bytes of a weight [cols, depth] with its scales.
+pub fn weight_bytes(format: WeightFormat, cols: usize, depth: usize) -> u64 {
+    let scales = match format {
+        WeightFormat::Nf4 | WeightFormat::Nf4Any => cols * depth / NF4_BLOCK,
+        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => 0,
+    };
+    4 * (cols * format.row_words(depth) + scales) as u64
+}

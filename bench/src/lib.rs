@@ -1,0 +1,37 @@
+//! Measures tabtune on the adapter at hand: its kernels against what the adapter can do at most, whole
+//! training steps, generation, and the training step that peers run.
+//!
+//! Everything is asynchronous over [`tabtune::gpu::Gpu`] and uses only the engine's public parts, so
+//! the same code runs natively (`main.rs`) and in a browser (`web.rs`). Results are lines of JSON on
+//! the output, and tables for people at the end.
+
+pub mod arena;
+pub mod ceilings;
+pub mod generate;
+pub mod kernels;
+pub mod naive;
+pub mod options;
+pub mod output;
+pub mod peer;
+pub mod ratios;
+pub mod shapes;
+pub mod step;
+pub mod synthetic;
+pub mod timing;
+pub mod training;
+pub mod work;
+
+mod run;
+#[cfg(target_arch = "wasm32")]
+mod web;
+
+pub use run::run;
+
+use tabtune::error::Result;
+use tabtune::gpu::{Adapter, Gpu};
+
+/// Opens a device of its own for a measurement, so that nothing lies on it but what is measured. An
+/// adapter gives a browser one device only, so it is asked for anew.
+pub async fn open() -> Result<Gpu> {
+    Gpu::open(&Adapter::request().await?).await
+}

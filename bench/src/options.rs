@@ -1,0 +1,164 @@
+//! The command line, the same natively and in a browser.
+
+use tabtune::bail;
+use tabtune::error::{Code, Error, Result};
+
+use crate::shapes::{SHAPES, Shape};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The adapter's limits, every kernel, and how kernels compare.
+    Kernels,
+    /// A whole training step.
+    Step,
+    /// Generation, token by token.
+    Generate,
+    /// All of these.
+    All,
+    /// The training step that peers run.
+    Peer,
+}
+
+/// How the frozen base lies on the GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    F32,
+    Nf4,
+}
+
+impl Base {
+    pub fn name(self) -> &'static str {
+        match self {
+            Base::F32 => "f32",
+            Base::Nf4 => "nf4",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub what: What,
+    pub shape: &'static Shape,
+    /// M of the kernels, or the tokens of a step's row.
+    pub tokens: Option<usize>,
+    /// Where `None`, NF4; for the peers' step both, of which f32 is the result.
+    pub base: Option<Base>,
+}
+
+impl Options {
+    /// Reads the arguments behind the program's name. What is wrong is an error of code `bad-option`.
+    pub fn parse(arguments: &[String]) -> Result<Self> {
+        let (mut what, mut shape, mut tokens, mut base) = (None, None, None, None);
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let Some(option) = argument.strip_prefix("--") else {
+                match what {
+                    None => what = Some(parse_what(argument)?),
+                    Some(What::Peer) if shape.is_none() => shape = Some(parse_shape(argument)?),
+                    Some(_) => bail!(BadOption, "{argument:?} is one argument too many"),
+                }
+                continue;
+            };
+            let (option, value) = match option.split_once('=') {
+                Some((option, value)) => (option, Some(value.to_owned())),
+                None => (option, arguments.next().cloned()),
+            };
+            let Some(value) = value else { bail!(BadOption, "--{option} wants a value") };
+            match option {
+                "shape" => shape = Some(parse_shape(&value)?),
+                "tokens" => tokens = Some(parse_tokens(&value)?),
+                "base" => base = Some(parse_base(&value)?),
+                _ => {
+                    bail!(BadOption, "--{option} is not an option: known are engine, shape, tokens and base")
+                }
+            }
+        }
+        let what = what.unwrap_or(What::All);
+        let shape = match (what, shape) {
+            (What::Peer, Some(shape)) if !shape.is_of_peers() => {
+                bail!(BadOption, "peer takes the shape tiny or small, not {}", shape.name)
+            }
+            (What::Peer, None) => bail!(BadOption, "peer wants a shape: tiny or small"),
+            (_, Some(shape)) => shape,
+            (_, None) => parse_shape("smollm2-135m")?,
+        };
+        if what == What::Peer && tokens.is_some() {
+            bail!(BadOption, "--tokens does not go with peer, whose work is fixed");
+        }
+        Ok(Options { what, shape, tokens, base })
+    }
+}
+
+fn parse_what(text: &str) -> Result<What> {
+    Ok(match text {
+        "kernels" => What::Kernels,
+        "step" => What::Step,
+        "generate" => What::Generate,
+        "all" => What::All,
+        "peer" => What::Peer,
+        _ => bail!(BadOption, "{text:?} is not kernels, step, generate, all or peer"),
+    })
+}
+
+fn parse_shape(text: &str) -> Result<&'static Shape> {
+    SHAPES.iter().find(|shape| shape.name == text).ok_or_else(|| {
+        let known: Vec<&str> = SHAPES.iter().map(|shape| shape.name).collect();
+        Error::new(Code::BadOption, format!("--shape is {text:?}, but must be one of {}", known.join(", ")))
+    })
+}
+
+fn parse_tokens(text: &str) -> Result<usize> {
+    match text.parse() {
+        Ok(tokens @ 8..=65_536) => Ok(tokens),
+        _ => bail!(BadOption, "--tokens is {text:?}, but must be a whole number from 8 to 65536"),
+    }
+}
+
+fn parse_base(text: &str) -> Result<Base> {
+    match text {
+        "f32" => Ok(Base::F32),
+        "nf4" => Ok(Base::Nf4),
+        _ => bail!(BadOption, "--base is {text:?}, but must be f32 or nf4"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options> {
+        Options::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_are_read_wherever_they_stand() {
+        let silent = parse("").unwrap();
+        assert_eq!((silent.what, silent.shape.name, silent.tokens), (What::All, "smollm2-135m", None));
+        let step = parse("step --tokens=64 --shape llama-1b --base f32").unwrap();
+        assert_eq!((step.what, step.shape.name), (What::Step, "llama-1b"));
+        assert_eq!((step.tokens, step.base), (Some(64), Some(Base::F32)));
+        let peer = parse("peer --base nf4 tiny").unwrap();
+        assert_eq!((peer.what, peer.shape.name, peer.base), (What::Peer, "tiny", Some(Base::Nf4)));
+    }
+
+    #[test]
+    fn a_wrong_option_is_named() {
+        for (line, expected) in [
+            ("kernel", "\"kernel\" is not kernels"),
+            ("step more", "\"more\" is one argument too many"),
+            ("--shape huge", "--shape is \"huge\""),
+            ("--tokens 7", "--tokens is \"7\""),
+            ("--tokens", "--tokens wants a value"),
+            ("--base f16", "--base is \"f16\""),
+            ("--speed 3", "--speed is not an option"),
+            ("peer", "peer wants a shape"),
+            ("peer llama-1b", "peer takes the shape tiny or small, not llama-1b"),
+            ("peer tiny --tokens 64", "--tokens does not go with peer"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.code, Code::BadOption, "{line}");
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
+    }
+}

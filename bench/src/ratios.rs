@@ -1,0 +1,159 @@
+//! How kernels compare in one race: NF4 with dense f32, backward with forward, tiled with naive.
+
+use serde_json::json;
+use tabtune::error::Result;
+use tabtune::gpu::{Gpu, ReadbackRing, Recorder};
+use tabtune::kernels::linear::{self, Params, Tile, WeightFormat};
+
+use crate::arena::Arena;
+use crate::options::Options;
+use crate::output::{Output, Table, digits, rounded};
+use crate::timing::{Competitor, race};
+use crate::{kernels, naive, open};
+
+/// The speeds of a product with one weight, in floating-point operations a second. The first of each
+/// pair is forward, the second backward.
+#[derive(Clone, Copy, Debug)]
+pub struct Speeds {
+    pub nf4: [f64; 2],
+    pub f32: [f64; 2],
+    pub naive: [f64; 2],
+}
+
+impl Speeds {
+    /// NF4 over f32, forward and backward.
+    pub fn nf4_of_f32(&self) -> [f64; 2] {
+        [self.nf4[0] / self.f32[0], self.nf4[1] / self.f32[1]]
+    }
+
+    /// Backward over forward, of NF4.
+    pub fn backward_of_forward(&self) -> f64 {
+        self.nf4[1] / self.nf4[0]
+    }
+
+    /// NF4 in its tile over NF4 without one, forward and backward.
+    pub fn tiled_of_naive(&self) -> [f64; 2] {
+        [self.nf4[0] / self.naive[0], self.nf4[1] / self.naive[1]]
+    }
+}
+
+const TURNS: usize = 7;
+
+/// Races the products of `tile` and the naive ones at `size` (M, N, K; K a multiple of 64).
+pub async fn measure(gpu: &Gpu, tile: Tile, size: [usize; 3]) -> Result<Speeds> {
+    let [m, n, k] = size;
+    naive::add_shaders(gpu);
+    let mut arena = Arena::new(gpu);
+    let (x, y) = (arena.values(m * k)?, arena.empty(m * n)?);
+    let (dy, dx) = (arena.values(m * n)?, arena.empty(m * k)?);
+    let nf4 = arena.weight(WeightFormat::Nf4, n, k)?;
+    let dense = arena.weight(WeightFormat::F32, n, k)?;
+    let table = arena.empty(16)?;
+    arena.store.write(table, &naive::table());
+
+    let params = Params::plain(m, n, k);
+    let mut competitors = Vec::new();
+    for weight in [nf4, dense] {
+        let forward = |rec: &mut _| linear::forward(rec, tile, params, x, weight, None, None, y);
+        competitors.push(Competitor::new(gpu, &arena.store, tile.recorder(), forward).await?);
+        let backward = |rec: &mut _| linear::backward(rec, tile, params, dy, weight, None, None, dx);
+        competitors.push(Competitor::new(gpu, &arena.store, tile.recorder(), backward).await?);
+    }
+    let forward = |rec: &mut Recorder| naive::forward(rec, size, x, nf4, table, y);
+    competitors.push(Competitor::new(gpu, &arena.store, Recorder::new(), forward).await?);
+    let backward = |rec: &mut Recorder| naive::backward(rec, size, dy, nf4, table, dx);
+    competitors.push(Competitor::new(gpu, &arena.store, Recorder::new(), backward).await?);
+
+    let flops = 2.0 * (m * n * k) as f64;
+    let speeds: Vec<f64> =
+        race(gpu, &competitors, TURNS).await?.iter().map(|times| flops / times.median).collect();
+    let pair = |first: usize| [speeds[first], speeds[first + 1]];
+    Ok(Speeds { nf4: pair(0), f32: pair(2), naive: pair(4) })
+}
+
+/// Reports the ratios of every tile that runs on the adapter, at the products of the shape's layer.
+pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
+    let gpu = open().await?;
+    let rows = options.tokens.unwrap_or_else(|| kernels::default_rows(&gpu));
+    let tiles: Vec<Tile> = Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())).collect();
+    let sizes =
+        kernels::Sizes { shape: options.shape, rows, tile: Tile::for_adapter(gpu.summary()), tiles: &tiles };
+    let columns = [
+        "tile and product",
+        "NF4 GFLOP/s",
+        "of f32",
+        "backward of f32",
+        "of forward",
+        "of naive",
+        "backward of naive",
+    ];
+    let mut table = Table::new(format!("ratios of {} at M {rows}", options.shape.name), &columns);
+    for &tile in &tiles {
+        for (name, cols, depth) in sizes.products() {
+            // The other tiles are there for comparison, which one product gives.
+            if tile != sizes.tile && name != "gate_up" {
+                continue;
+            }
+            let tile_name = tile.name();
+            output.note(&format!("ratios of {tile_name}, {name}"));
+            let speeds = measure(&gpu, tile, [rows, cols, depth]).await?;
+            let (of_f32, of_naive) = (speeds.nf4_of_f32(), speeds.tiled_of_naive());
+            output.result(
+                "ratios",
+                json!({
+                    "shape": options.shape.name,
+                    "tile": tile_name,
+                    "size": format!("{name} M{rows} N{cols} K{depth}"),
+                    "nf4_gflops": speeds.nf4.map(|speed| rounded(speed / 1e9)),
+                    "f32_gflops": speeds.f32.map(|speed| rounded(speed / 1e9)),
+                    "naive_gflops": speeds.naive.map(|speed| rounded(speed / 1e9)),
+                    "nf4_of_f32": of_f32.map(rounded),
+                    "backward_of_forward": rounded(speeds.backward_of_forward()),
+                    "tiled_of_naive": of_naive.map(rounded),
+                }),
+            );
+            table.row(vec![
+                format!("{tile_name} {name}"),
+                digits(speeds.nf4[0] / 1e9),
+                digits(of_f32[0]),
+                digits(of_f32[1]),
+                digits(speeds.backward_of_forward()),
+                digits(of_naive[0]),
+                digits(of_naive[1]),
+            ]);
+        }
+    }
+    output.table(table);
+    Ok(())
+}
+
+/// The largest difference between a tiled product and the naive one, forward and backward, over the
+/// largest result; small where both compute the same.
+pub async fn difference(gpu: &Gpu, tile: Tile, size: [usize; 3]) -> Result<[f32; 2]> {
+    let [m, n, k] = size;
+    naive::add_shaders(gpu);
+    let mut arena = Arena::new(gpu);
+    let (x, dy) = (arena.values(m * k)?, arena.values(m * n)?);
+    let nf4 = arena.weight(WeightFormat::Nf4, n, k)?;
+    let table = arena.empty(16)?;
+    arena.store.write(table, &naive::table());
+    let results = [arena.empty(m * n)?, arena.empty(m * n)?, arena.empty(m * k)?, arena.empty(m * k)?];
+    let params = Params::plain(m, n, k);
+    let all = |rec: &mut Recorder| {
+        linear::forward(rec, tile, params, x, nf4, None, None, results[0]);
+        naive::forward(rec, size, x, nf4, table, results[1]);
+        linear::backward(rec, tile, params, dy, nf4, None, None, results[2]);
+        naive::backward(rec, size, dy, nf4, table, results[3]);
+    };
+    let once = Competitor::new(gpu, &arena.store, tile.recorder(), all).await?;
+    once.wall_seconds(gpu, 1).await;
+    let mut read = Vec::new();
+    for result in results {
+        read.push(ReadbackRing::read::<f32>(gpu, &arena.store, result).await?);
+    }
+    let between = |a: &[f32], b: &[f32]| {
+        let largest = b.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        a.iter().zip(b).fold(0.0f32, |most, (a, b)| most.max((a - b).abs())) / largest
+    };
+    Ok([between(&read[0], &read[1]), between(&read[2], &read[3])])
+}

@@ -1,0 +1,85 @@
+//! The sizes of the models that are measured.
+
+use serde_json::json;
+use tabtune::error::Result;
+use tabtune::model::ModelConfig;
+
+/// The sizes of a Llama decoder with a tied head, and of the step that is measured on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub name: &'static str,
+    pub hidden: usize,
+    /// Of the MLP.
+    pub intermediate: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    pub vocab: usize,
+    /// Rows of a step.
+    pub batch: usize,
+    /// Tokens of a row of a step.
+    pub seq: usize,
+}
+
+/// The two shapes of the peers, and those of published models. The biases that Qwen2.5 adds to q, k and
+/// v are left out: they cost next to nothing, and the engine has none.
+pub const SHAPES: [Shape; 7] = [
+    shape("tiny", [256, 768, 4, 4, 2, 64, 2048], [2, 128]),
+    shape("small", [576, 1536, 4, 9, 3, 64, 8192], [1, 128]),
+    shape("smollm2-135m", [576, 1536, 30, 9, 3, 64, 49_152], [1, 512]),
+    shape("smollm2-360m", [960, 2560, 32, 15, 5, 64, 49_152], [1, 512]),
+    shape("qwen2.5-0.5b", [896, 4864, 24, 14, 2, 64, 151_936], [1, 512]),
+    shape("llama-1b", [2048, 8192, 16, 32, 8, 64, 128_256], [1, 512]),
+    shape("llama-3b", [3072, 8192, 28, 24, 8, 128, 128_256], [1, 512]),
+];
+
+const fn shape(name: &'static str, sizes: [usize; 7], step: [usize; 2]) -> Shape {
+    let [hidden, intermediate, layers, heads, kv_heads, head_dim, vocab] = sizes;
+    let [batch, seq] = step;
+    Shape { name, hidden, intermediate, layers, heads, kv_heads, head_dim, vocab, batch, seq }
+}
+
+impl Shape {
+    /// Whether peers run their step on it.
+    pub fn is_of_peers(&self) -> bool {
+        matches!(self.name, "tiny" | "small")
+    }
+
+    /// The text of `config.json`.
+    pub fn config_json(&self) -> String {
+        json!({
+            "model_type": "llama",
+            "hidden_size": self.hidden,
+            "intermediate_size": self.intermediate,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "vocab_size": self.vocab,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 10_000.0,
+            "tie_word_embeddings": true,
+            "max_position_embeddings": 131_072,
+        })
+        .to_string()
+    }
+
+    /// What the engine makes of it.
+    pub fn config(&self) -> Result<ModelConfig> {
+        ModelConfig::from_json(self.config_json().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_takes_every_shape() {
+        for shape in SHAPES {
+            let config = shape.config().unwrap();
+            assert_eq!(config.num_attention_heads * config.head_dim, shape.heads * shape.head_dim);
+        }
+    }
+}

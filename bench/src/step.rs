@@ -1,0 +1,269 @@
+//! A whole training step: how long it takes, how much of the adapter it uses, and where its time goes.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use tabtune::adapter::{LoraRng, init_lora};
+use tabtune::bail;
+use tabtune::error::Result;
+use tabtune::gpu::Counters;
+use tabtune::train::options::{GradientCheckpointing, TrainOptions};
+use web_time::Instant;
+
+use crate::ceilings::Ceilings;
+use crate::open;
+use crate::options::{Base, Options};
+use crate::output::{Output, Table, digits, percent, rounded};
+use crate::shapes::Shape;
+use crate::synthetic::{SyntheticFiles, random_ids};
+use crate::timing::Times;
+use crate::training::{Setup, Training};
+
+const RANK: usize = 16;
+const WARM_UP: usize = 2;
+/// Steps that count, and how many of them where each takes longer than [`SLOW_SECONDS`].
+const TIMED: usize = 5;
+const TIMED_SLOW: usize = 2;
+const SLOW_SECONDS: f64 = 20.0;
+
+/// Measures the step of `options` and reports it against `ceilings`.
+pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) -> Result<()> {
+    let shape = &Shape { seq: options.tokens.unwrap_or(options.shape.seq), ..*options.shape };
+    let base = options.base.unwrap_or(Base::Nf4);
+    // Rows have one token more, which is predicted and predicts nothing.
+    let tokens = shape.batch * shape.seq;
+    output.note(&format!(
+        "step of {} with {} base, {} × {} tokens",
+        shape.name,
+        base.name(),
+        shape.batch,
+        shape.seq
+    ));
+
+    let loading = Instant::now();
+    let mut training = training(shape, base, GradientCheckpointing::Auto).await?;
+    let load_seconds = loading.elapsed().as_secs_f64();
+    let (times, step) = timed_steps(&mut training).await?;
+    let peak_bytes = training.gpu.counters().peak_buffer_bytes();
+    let checkpointing = training.trainer.checkpointing();
+
+    let flops = flops_per_token(shape, checkpointing)? * tokens as f64;
+    let profile = profile(&training).await?;
+    let busy: f64 = profile.iter().map(|row| row.seconds).sum();
+    let per_layer = dispatches_per_layer(shape, base, checkpointing).await?;
+    let has_timestamps = training.gpu.summary().has_timestamps;
+    // Stamps show how long the GPU was at work; what a step took beyond that, the GPU waited. The
+    // shortest step has the least of other programs' work in it.
+    let waited = has_timestamps.then(|| rounded((times.best - busy).max(0.0) * 1e3));
+
+    output.result(
+        "step",
+        json!({
+            "shape": shape.name,
+            "base": base.name(),
+            "batch": shape.batch,
+            "tokens": tokens,
+            "rank": RANK,
+            "checkpointing": checkpointing,
+            "load_seconds": rounded(load_seconds),
+            "ms_per_step": rounded(times.median * 1e3),
+            "ms_best": rounded(times.best * 1e3),
+            "tokens_per_second": rounded(tokens as f64 / times.median),
+            "gflop_per_token": rounded(flops / tokens as f64 / 1e9),
+            "gflops": rounded(flops / times.median / 1e9),
+            "share_of_peak": rounded(flops / times.median / ceilings.flops),
+            "dispatches": step.dispatches,
+            "submits": step.submits,
+            "dispatches_per_layer_forward": per_layer[0],
+            "dispatches_per_layer_backward": per_layer[1],
+            "bytes_moved": step.bytes,
+            "planned_gpu_bytes": training.planned_bytes,
+            "peak_gpu_bytes": peak_bytes,
+            "gpu_busy_ms": rounded(busy * 1e3),
+            "gpu_waited_ms": waited,
+        }),
+    );
+    let mut table = Table::new(
+        format!("a step of {}, {} base, {tokens} tokens", shape.name, base.name()),
+        &["", "measured"],
+    );
+    for (name, value) in [
+        ("ms per step, median", digits(times.median * 1e3)),
+        ("tokens/s", digits(tokens as f64 / times.median)),
+        ("GFLOP/s", digits(flops / times.median / 1e9)),
+        ("share of the multiply-add peak", percent(flops / times.median / ceilings.flops)),
+        ("share of the least time of its bytes", percent(step.bytes as f64 / ceilings.bytes / times.median)),
+        (
+            "share of its dispatches, were they empty",
+            percent(step.dispatches as f64 * ceilings.dispatch / times.median),
+        ),
+        ("activations computed again", checkpointing.to_string()),
+        ("dispatches, submits", format!("{}, {}", step.dispatches, step.submits)),
+        ("dispatches per layer forward, backward", format!("{}, {}", per_layer[0], per_layer[1])),
+        ("GB moved, every binding once", digits(step.bytes as f64 / 1e9)),
+        ("MB on the GPU, planned", digits(training.planned_bytes as f64 / 1e6)),
+        ("MB on the GPU, most at once", digits(peak_bytes as f64 / 1e6)),
+        ("ms that the GPU waited", waited.map_or("no timestamps".to_owned(), digits)),
+    ] {
+        table.row(vec![name.to_owned(), value]);
+    }
+    output.table(table);
+    report_profile(shape, &profile, output);
+    Ok(())
+}
+
+async fn training(shape: &Shape, base: Base, checkpointing: GradientCheckpointing) -> Result<Training> {
+    let mut rng = LoraRng::new(1);
+    let setup = Setup {
+        files: &SyntheticFiles::new(shape)?,
+        base,
+        rank: RANK,
+        alpha: RANK as f64,
+        rows: (0..shape.batch as u64).map(|row| random_ids(row + 1, shape.seq + 1, shape.vocab)).collect(),
+        initial: &mut |module| init_lora(module, RANK, &mut rng),
+        options: TrainOptions {
+            // One more is always on its way.
+            max_steps: Some((WARM_UP + TIMED + 1) as u32),
+            gradient_checkpointing: checkpointing,
+            ..TrainOptions::default()
+        },
+    };
+    Training::new(open().await?, setup).await
+}
+
+/// Steps as a run does them, one always on its way while the one before it is read; and what the last
+/// of them counted.
+async fn timed_steps(training: &mut Training) -> Result<(Times, Counted)> {
+    let mut seconds = Vec::new();
+    let mut counted = Counted::default();
+    for number in 0..WARM_UP + TIMED {
+        let before = Counted::of(training.gpu.counters());
+        let Some(log) = training.step().await? else { bail!(Internal, "the run ended early") };
+        counted = Counted::of(training.gpu.counters()).since(before);
+        if number >= WARM_UP {
+            seconds.push(log.step_millis / 1e3);
+        }
+        if seconds.len() >= TIMED_SLOW && seconds[0] > SLOW_SECONDS {
+            break;
+        }
+    }
+    Ok((Times::of(seconds), counted))
+}
+
+/// What the GPU layer did.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    dispatches: u64,
+    submits: u64,
+    bytes: u64,
+}
+
+impl Counted {
+    fn of(counters: &Counters) -> Self {
+        let (dispatches, submits) = (counters.dispatches(), counters.submits());
+        Counted { dispatches, submits, bytes: counters.bound_bytes() }
+    }
+
+    fn since(self, before: Counted) -> Self {
+        Counted {
+            dispatches: self.dispatches - before.dispatches,
+            submits: self.submits - before.submits,
+            bytes: self.bytes - before.bytes,
+        }
+    }
+}
+
+/// Dispatches that one more layer adds to a forward pass and to a backward pass, from models of two and
+/// of three layers. The vocabulary has no part in it, so a small one does.
+async fn dispatches_per_layer(shape: &Shape, base: Base, checkpointing: bool) -> Result<[u64; 2]> {
+    let checkpointing = if checkpointing { GradientCheckpointing::On } else { GradientCheckpointing::Off };
+    let mut counts = Vec::new();
+    for layers in [2, 3] {
+        let shape = Shape { layers, vocab: 256, ..*shape };
+        let mut training = training(&shape, base, checkpointing).await?;
+        training.trainer.set_pipelined(false);
+        let dispatches = |training: &Training| training.gpu.counters().dispatches();
+        let begin = dispatches(&training);
+        training.evaluate().await?;
+        let evaluated = dispatches(&training);
+        training.step().await?;
+        counts.push([evaluated - begin, dispatches(&training) - evaluated]);
+    }
+    let forward = counts[1][0] - counts[0][0];
+    Ok([forward, counts[1][1] - counts[0][1] - forward])
+}
+
+/// Floating-point operations of a step for each of its tokens, all of which predict a label.
+fn flops_per_token(shape: &Shape, checkpointing: bool) -> Result<f64> {
+    let config = shape.config()?;
+    let linears = || config.linears().into_iter();
+    let layers = shape.layers as f64;
+    let weights = layers * linears().map(|it| (it.in_features * it.out_features) as f64).sum::<f64>();
+    let lora = layers
+        * 2.0
+        * RANK as f64
+        * linears().map(|it| (it.in_features + it.out_features) as f64).sum::<f64>();
+    let attention = 2.0 * (shape.seq * shape.heads * shape.head_dim) as f64 * layers;
+    let head = 4.0 * (shape.vocab * shape.hidden) as f64;
+    let again = if checkpointing { 2.0 * weights + attention + lora } else { 0.0 };
+    Ok(4.0 * weights + head + 3.5 * attention + 3.0 * lora + again)
+}
+
+/// What all dispatches of one shader took.
+struct ProfileRow {
+    shader: String,
+    count: usize,
+    seconds: f64,
+    flops: u64,
+}
+
+/// A step by shader, the longest first. The adapter's weights are of no use afterwards.
+async fn profile(training: &Training) -> Result<Vec<ProfileRow>> {
+    let mut by_shader: BTreeMap<&str, ProfileRow> = BTreeMap::new();
+    for (shader, seconds, flops) in training.trainer.profile().await {
+        let row = by_shader.entry(shader).or_insert_with(|| ProfileRow {
+            shader: shader.to_owned(),
+            count: 0,
+            seconds: 0.0,
+            flops: 0,
+        });
+        row.count += 1;
+        row.seconds += seconds;
+        row.flops += flops;
+    }
+    training.gpu.check()?;
+    let mut rows: Vec<ProfileRow> = by_shader.into_values().collect();
+    rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    Ok(rows)
+}
+
+fn report_profile(shape: &Shape, profile: &[ProfileRow], output: &Output<'_>) {
+    let all: f64 = profile.iter().map(|row| row.seconds).sum();
+    let columns = ["shader", "dispatches", "ms", "share", "GFLOP/s"];
+    let title =
+        format!("a step of {} by shader, one dispatch at a time: {} ms", shape.name, digits(all * 1e3));
+    let mut table = Table::new(title, &columns);
+    for ProfileRow { shader, count, seconds, flops } in profile {
+        let gflops = *flops as f64 / seconds.max(1e-9) / 1e9;
+        output.result(
+            "step_shader",
+            json!({
+                "shape": shape.name,
+                "shader": shader,
+                "dispatches": count,
+                "ms": rounded(seconds * 1e3),
+                "share": rounded(seconds / all),
+                "gflops": rounded(gflops),
+            }),
+        );
+        let cells = [
+            shader.clone(),
+            count.to_string(),
+            digits(seconds * 1e3),
+            percent(seconds / all),
+            digits(gflops),
+        ];
+        table.row(cells.to_vec());
+    }
+    output.table(table);
+}

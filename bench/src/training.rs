@@ -1,0 +1,117 @@
+//! A training run on weights and rows that are made up.
+
+use tabtune::adapter::{LoraConfig, LoraModule, LoraWeights, TargetModules};
+use tabtune::data::encode::Encoded;
+use tabtune::data::store::{DatasetInfo, DatasetReport, MemoryStore, RowStore};
+use tabtune::error::Result;
+use tabtune::files::Files;
+use tabtune::gpu::{Gpu, Store};
+use tabtune::kernels::linear::Tile;
+use tabtune::model::tiles::Tiles;
+use tabtune::model::{LoadOptions, Lora, Model};
+use tabtune::train::options::TrainOptions;
+use tabtune::train::{StepLog, Trainer, TrainerSetup};
+use tabtune::tune;
+
+use crate::options::Base;
+
+const DATASET: &str = "rows";
+
+/// How a run is set up.
+pub struct Setup<'a, F> {
+    pub files: &'a F,
+    pub base: Base,
+    pub rank: usize,
+    pub alpha: f64,
+    /// Each holds token ids that all count as labels. All rows go into every step.
+    pub rows: Vec<Vec<u32>>,
+    /// The adapter's start.
+    pub initial: &'a mut dyn FnMut(&LoraModule) -> LoraWeights,
+    pub options: TrainOptions,
+}
+
+/// A run that is ready to step, with what it lies on.
+pub struct Training {
+    pub gpu: Gpu,
+    pub model: Model,
+    pub store: Store,
+    pub trainer: Trainer,
+    /// Bytes of every buffer once all was planned and made, before the first step.
+    pub planned_bytes: u64,
+    rows: MemoryStore,
+}
+
+impl Training {
+    /// Loads the model, adapts every linear layer, and records the step.
+    pub async fn new<F: Files>(gpu: Gpu, setup: Setup<'_, F>) -> Result<Self> {
+        let Setup { files, base, rank, alpha, rows, initial, options } = setup;
+        let config = Model::config(files).await?;
+        let mut store = Store::new(&gpu);
+        let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
+        let model = Model::load(files, config, load, &mut store, &mut |_| {}).await?;
+
+        let tiles = tiles(&gpu, &model).await?;
+
+        let stored = MemoryStore::default();
+        let encoded: Vec<Encoded> =
+            rows.into_iter().map(|ids| Encoded { labelled: vec![true; ids.len()], ids }).collect();
+        let info = describe(&encoded);
+        stored.append(DATASET, 0, &encoded).await?;
+        stored.finish(DATASET, &info).await?;
+
+        let lora_config = LoraConfig {
+            r: rank,
+            lora_alpha: alpha,
+            target_modules: TargetModules::AllLinear,
+            ..LoraConfig::default()
+        };
+        let lora = Lora::new(&model, lora_config, &mut store)?;
+        let initial = lora.factors().iter().map(|factor| initial(&factor.module)).collect();
+        let setup = TrainerSetup {
+            model: &model,
+            lora,
+            initial,
+            options: TrainOptions { per_device_train_batch_size: encoded.len() as u32, ..options },
+            dataset: (DATASET, &info),
+            eval_dataset: Some((DATASET, &info)),
+            tiles: &tiles,
+        };
+        let trainer = Trainer::new(&gpu, &mut store, setup).await?;
+        let planned_bytes = gpu.counters().buffer_bytes();
+        Ok(Training { gpu, model, store, trainer, planned_bytes, rows: stored })
+    }
+
+    /// One optimiser step; `None` after the last one.
+    pub async fn step(&mut self) -> Result<Option<StepLog>> {
+        self.trainer.step(&self.gpu, &self.store, &self.rows).await
+    }
+
+    /// A forward pass with its loss, over the rows of a step.
+    pub async fn evaluate(&mut self) -> Result<f64> {
+        Ok(self.trainer.evaluate(&self.store, &self.rows).await?.eval_loss)
+    }
+}
+
+/// The tiles that a session would take for `model`: tuned where the adapter is a GPU.
+pub async fn tiles(gpu: &Gpu, model: &Model) -> Result<Tiles> {
+    const TUNING_SECONDS: f64 = 2.0;
+    if gpu.summary().is_software {
+        return Ok(Tile::for_adapter(gpu.summary()).into());
+    }
+    let candidates = tune::candidates(gpu.summary());
+    Ok(tune::tune(gpu, &model.products(), &candidates, TUNING_SECONDS).await?.tiles)
+}
+
+fn describe(rows: &[Encoded]) -> DatasetInfo {
+    let lengths: Vec<u32> = rows.iter().map(|row| row.ids.len() as u32).collect();
+    let targets: Vec<u32> = rows.iter().map(|row| row.targets() as u32).collect();
+    let report = DatasetReport {
+        rows: rows.len() as u64,
+        kept: rows.len() as u64,
+        tokens: lengths.iter().map(|&length| u64::from(length)).sum(),
+        labelled_tokens: targets.iter().map(|&count| u64::from(count)).sum(),
+        longest: lengths.iter().copied().max().unwrap_or(0),
+        ..DatasetReport::default()
+    };
+    DatasetInfo { report, lengths, targets }
+}
