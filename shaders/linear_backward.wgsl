@@ -151,14 +151,18 @@ fn main(
         {% endif %}
     }
 
+    let last_place = last_row * params.x_stride;
+    if params.add_residual != 0u {
+        {% for i in range(rows) %}
+        let r{{ i }} = (min((row0 + {{ i }}u) * params.x_stride, last_place) + params.x_offset) / 4u + col8 * 2u;
+        c{{ i }}a += residual[r{{ i }}];
+        c{{ i }}b += residual[r{{ i }} + 1u];
+        {% endfor %}
+    }
     if block.y != col8 * 8u { return; }
     {% for i in range(rows) %}
     if row0 + {{ i }}u < params.rows {
         let place = ((row0 + {{ i }}u) * params.x_stride + params.x_offset) / 4u + col8 * 2u;
-        if params.add_residual != 0u {
-            c{{ i }}a += residual[place];
-            c{{ i }}b += residual[place + 1u];
-        }
         dx[place] = c{{ i }}a;
         dx[place + 1u] = c{{ i }}b;
     }

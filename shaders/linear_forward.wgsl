@@ -71,11 +71,11 @@ fn main(
     let x{{ i }} = (row_{{ i }} * params.x_stride + params.x_offset) / 4u;
     {% endfor %}
     {% if weight == "nf4" %}
-    for (var block64 = 0u; block64 < params.depth / 64u; block64++) {
+    for (var k64 = 0u; k64 < params.depth / 64u; k64++) {
     {% for j in range(8) %}
-    let scale{{ j }} = scales[(col0 + {{ j }}u) * (params.depth / 64u) + block64];
+    let scale{{ j }} = scales[(col0 + {{ j }}u) * (params.depth / 64u) + k64];
     {% endfor %}
-    for (var k4 = block64 * 16u; k4 < block64 * 16u + 16u; k4++) {
+    for (var k4 = k64 * 16u; k4 < k64 * 16u + 16u; k4++) {
     {% else %}
     for (var k4 = 0u; k4 < params.depth / 4u; k4++) {
     {% endif %}
@@ -84,7 +84,8 @@ fn main(
         {% endfor %}
         {% for j in range(8) %}
         {% if weight == "nf4" %}
-        let w{{ j }} = load_quad_codes(col0 + {{ j }}u, k4) * scale{{ j }};
+        let word{{ j }} = codes[(col0 + {{ j }}u) * (params.depth / 8u) + k4 / 2u];
+        let w{{ j }} = quad_of(word{{ j }}, k4 & 1u) * scale{{ j }};
         {% else %}
         let w{{ j }} = load_quad(col0 + {{ j }}u, k4);
         {% endif %}
@@ -198,14 +199,18 @@ fn main(
     }
     {% endif %}
 
+    let last_place = last_row * params.y_stride;
+    if params.add_residual != 0u {
+        {% for i in range(rows) %}
+        let r{{ i }} = (min((row0 + {{ i }}u) * params.y_stride, last_place) + params.y_offset + col0) / 4u;
+        c{{ i }}a += residual[r{{ i }}];
+        c{{ i }}b += residual[r{{ i }} + 1u];
+        {% endfor %}
+    }
     if block.y != col0 { return; }
     {% for i in range(rows) %}
     if row0 + {{ i }}u < params.rows {
         let place = ((row0 + {{ i }}u) * params.y_stride + params.y_offset + col0) / 4u;
-        if params.add_residual != 0u {
-            c{{ i }}a += residual[place];
-            c{{ i }}b += residual[place + 1u];
-        }
         y[place] = c{{ i }}a;
         y[place + 1u] = c{{ i }}b;
     }

@@ -10,6 +10,7 @@ use web_time::Instant;
 use crate::ceilings::Ceilings;
 use crate::open;
 use crate::options::{Base, Options};
+use crate::profile::Profile;
 use crate::output::{Output, Table, digits, percent, rounded};
 use crate::synthetic::{SyntheticFiles, random_ids};
 use crate::timing::Times;
@@ -79,5 +80,6 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
         table.row(vec![name.to_owned(), value]);
     }
     output.table(table);
-    Ok(())
+    Profile::of(generator.profile().await).report("token", shape, output);
+    gpu.check()
 }

@@ -13,6 +13,7 @@ pub mod naive;
 pub mod options;
 pub mod output;
 pub mod peer;
+pub mod profile;
 pub mod ratios;
 pub mod shapes;
 pub mod step;

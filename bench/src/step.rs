@@ -1,7 +1,5 @@
 //! A whole training step: how long it takes, how much of the adapter it uses, and where its time goes.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 use tabtune::adapter::{LoraRng, init_lora};
 use tabtune::bail;
@@ -14,6 +12,7 @@ use crate::ceilings::Ceilings;
 use crate::open;
 use crate::options::{Base, Options};
 use crate::output::{Output, Table, digits, percent, rounded};
+use crate::profile::Profile;
 use crate::shapes::Shape;
 use crate::synthetic::{SyntheticFiles, random_ids};
 use crate::timing::Times;
@@ -46,10 +45,15 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     let (times, step) = timed_steps(&mut training).await?;
     let peak_bytes = training.gpu.counters().peak_buffer_bytes();
     let checkpointing = training.trainer.checkpointing();
+    // No plan needs less: what outlives the step, and the most that is in use at one dispatch.
+    let plan = training.trainer.memory_plan();
+    let least_bytes = training.planned_bytes - plan.bytes() + plan.live_bytes;
 
     let flops = flops_per_token(shape, checkpointing)? * tokens as f64;
-    let profile = profile(&training).await?;
-    let busy: f64 = profile.iter().map(|row| row.seconds).sum();
+    // The adapter's weights are of no use afterwards.
+    let profile = Profile::of(training.trainer.profile().await);
+    training.gpu.check()?;
+    let busy = profile.seconds();
     let per_layer = dispatches_per_layer(shape, base, checkpointing).await?;
     let has_timestamps = training.gpu.summary().has_timestamps;
     // Stamps show how long the GPU was at work; what a step took beyond that, the GPU waited. The
@@ -79,6 +83,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
             "bytes_moved": step.bytes,
             "planned_gpu_bytes": training.planned_bytes,
             "peak_gpu_bytes": peak_bytes,
+            "least_gpu_bytes": least_bytes,
             "gpu_busy_ms": rounded(busy * 1e3),
             "gpu_waited_ms": waited,
         }),
@@ -103,12 +108,13 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
         ("GB moved, every binding once", digits(step.bytes as f64 / 1e9)),
         ("MB on the GPU, planned", digits(training.planned_bytes as f64 / 1e6)),
         ("MB on the GPU, most at once", digits(peak_bytes as f64 / 1e6)),
+        ("MB that no plan could do without", digits(least_bytes as f64 / 1e6)),
         ("ms that the GPU waited", waited.map_or("no timestamps".to_owned(), digits)),
     ] {
         table.row(vec![name.to_owned(), value]);
     }
     output.table(table);
-    report_profile(shape, &profile, output);
+    profile.report("step", shape, output);
     Ok(())
 }
 
@@ -207,63 +213,4 @@ fn flops_per_token(shape: &Shape, checkpointing: bool) -> Result<f64> {
     let head = 4.0 * (shape.vocab * shape.hidden) as f64;
     let again = if checkpointing { 2.0 * weights + attention + lora } else { 0.0 };
     Ok(4.0 * weights + head + 3.5 * attention + 3.0 * lora + again)
-}
-
-/// What all dispatches of one shader took.
-struct ProfileRow {
-    shader: String,
-    count: usize,
-    seconds: f64,
-    flops: u64,
-}
-
-/// A step by shader, the longest first. The adapter's weights are of no use afterwards.
-async fn profile(training: &Training) -> Result<Vec<ProfileRow>> {
-    let mut by_shader: BTreeMap<&str, ProfileRow> = BTreeMap::new();
-    for (shader, seconds, flops) in training.trainer.profile().await {
-        let row = by_shader.entry(shader).or_insert_with(|| ProfileRow {
-            shader: shader.to_owned(),
-            count: 0,
-            seconds: 0.0,
-            flops: 0,
-        });
-        row.count += 1;
-        row.seconds += seconds;
-        row.flops += flops;
-    }
-    training.gpu.check()?;
-    let mut rows: Vec<ProfileRow> = by_shader.into_values().collect();
-    rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-    Ok(rows)
-}
-
-fn report_profile(shape: &Shape, profile: &[ProfileRow], output: &Output<'_>) {
-    let all: f64 = profile.iter().map(|row| row.seconds).sum();
-    let columns = ["shader", "dispatches", "ms", "share", "GFLOP/s"];
-    let title =
-        format!("a step of {} by shader, one dispatch at a time: {} ms", shape.name, digits(all * 1e3));
-    let mut table = Table::new(title, &columns);
-    for ProfileRow { shader, count, seconds, flops } in profile {
-        let gflops = *flops as f64 / seconds.max(1e-9) / 1e9;
-        output.result(
-            "step_shader",
-            json!({
-                "shape": shape.name,
-                "shader": shader,
-                "dispatches": count,
-                "ms": rounded(seconds * 1e3),
-                "share": rounded(seconds / all),
-                "gflops": rounded(gflops),
-            }),
-        );
-        let cells = [
-            shader.clone(),
-            count.to_string(),
-            digits(seconds * 1e3),
-            percent(seconds / all),
-            digits(gflops),
-        ];
-        table.row(cells.to_vec());
-    }
-    output.table(table);
 }

@@ -101,17 +101,17 @@ fn load_weight(row: u32, k8: u32) -> Eight {
     {% endif %}
 }
 
-// Four values before their scale.
-fn load_quad_codes(row: u32, k4: u32) -> vec4<f32> {
-    let half = codes[row * (params.depth / 8u) + k4 / 2u] >> (16u * (k4 & 1u));
-    return nf4((vec4<u32>(half) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u));
+// Four values of a word of eight, its first half or its second, before their scale.
+fn quad_of(word: u32, half: u32) -> vec4<f32> {
+    return nf4((vec4<u32>(word >> (16u * half)) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u));
 }
 
 fn load_quad(row: u32, k4: u32) -> vec4<f32> {
+    let quad = quad_of(codes[row * (params.depth / 8u) + k4 / 2u], k4 & 1u);
     {% if weight == "nf4" %}
-    return load_quad_codes(row, k4) * scales[row * (params.depth / 64u) + k4 / 16u];
+    return quad * scales[row * (params.depth / 64u) + k4 / 16u];
     {% else %}
-    return load_quad_codes(row, k4) * scales_of(row * params.true_depth + k4 * 4u);
+    return quad * scales_of(row * params.true_depth + k4 * 4u);
     {% endif %}
 }
 {% elif weight == "f32" %}

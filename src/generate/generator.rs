@@ -121,6 +121,12 @@ impl Generator {
         logits.truncate(self.vocab);
         Ok(logits)
     }
+
+    /// Seconds and floating-point operations of each dispatch of one token, by shader, on whatever the
+    /// inputs of the last one hold.
+    pub async fn profile(&self) -> Vec<(&str, f64, u64)> {
+        self.token.workspace.profile(&[self.token.program], 0).await
+    }
 }
 
 /// Records a pass: its tokens' keys and values go to the cache, the logits of one row to `logits`.

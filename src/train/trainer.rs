@@ -25,7 +25,7 @@ use crate::model::{
 };
 
 /// The GPU bytes of a run up to which activations are kept rather than computed again.
-const KEEP_ACTIVATIONS_BYTES: u64 = 1 << 30;
+const KEEP_ACTIVATIONS_BYTES: u64 = 512 << 20;
 /// Sizes that a micro-batch is rounded up to, so that short ones cost less.
 const SIZES: usize = 16;
 /// Steps whose results are on their way while the next one is prepared.
@@ -275,6 +275,11 @@ impl Trainer {
     /// The most tokens of a micro-batch that are computed: all but the last of each row.
     pub fn tokens_max(&self) -> usize {
         self.sizes[0]
+    }
+
+    /// Where the step's working tensors lie.
+    pub fn memory_plan(&self) -> &MemoryPlan {
+        self.workspace.plan()
     }
 
     /// The run's `total` GPU bytes by what they are for; parameters and staging count as other.
