@@ -115,11 +115,17 @@ pub fn decode(
     out: Tensor,
     lse: Tensor,
 ) {
+    // On CPU adapters eight rows without barriers, of which one is there, are faster than one with
+    // them. More rows than one would read the keys between their spans.
+    let by_lanes = params.by_lanes(rec, "attention_lanes_forward", params.q_heads);
+    let (shader, workgroups) = by_lanes
+        .filter(|_| params.rows == 1)
+        .unwrap_or_else(|| (params.variant("attention_decode", &DIMS), params.workgroups(1, params.q_heads)));
     rec.dispatch(
-        params.variant("attention_decode", &DIMS),
+        shader,
         &params,
         &[read(q), read(kv), read(spans), write(out), write(lse)],
-        params.workgroups(1, params.q_heads),
+        workgroups,
         2 * params.flops(2, params.keys(q, kv)),
     );
 }

@@ -178,6 +178,31 @@ fn decodes_from_a_cache() {
     }
 }
 
+#[test]
+fn decodes_one_row() {
+    for mut h in Harness::all() {
+        for shape in SHAPES {
+            let [q_heads, kv_heads, head_dim] = shape;
+            let kv_width = kv_heads * head_dim;
+            let params =
+                Params { kv_stride: 2 * kv_width, k_offset: 0, v_offset: kv_width, ..stacked(1, shape) };
+            let q = h.random(1, params.q_stride as usize, -2.0, 2.0);
+            let mut cache = h.random(2, (150 * params.kv_stride) as usize, -2.0, 2.0);
+            cache[(131 * params.kv_stride) as usize..].fill(f32::NAN);
+            let spans = [[0, 131]];
+
+            let (q_in, cache_in, spans_in) =
+                (h.input(&q), h.input(&cache), h.input_u32(spans.as_flattened()));
+            let (out, lse) = (h.output(params.out_stride as usize), h.output(q_heads as usize));
+            h.run(|rec| attention::decode(rec, params, q_in, cache_in, spans_in, out, lse));
+            let (want_out, want_lse) =
+                reference::attention::forward(&params, &to_f64(&q), &to_f64(&cache), &spans);
+            assert_close(&format!("one row, {shape:?}"), &h.read(out), &to_f32(&want_out), TOLERANCE);
+            assert_close(&format!("its lse, {shape:?}"), &h.read(lse), &to_f32(&want_lse), TOLERANCE);
+        }
+    }
+}
+
 /// A prompt that goes on after what the cache already holds, in blocks of rows.
 #[test]
 fn continues_a_prompt_in_a_cache() {
