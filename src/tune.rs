@@ -16,8 +16,10 @@ use crate::reference;
 
 /// The numbers of rows that are timed: short steps and prompts, and full steps.
 const ROWS: [u32; 2] = [64, 512];
-/// Turns that each candidate gets against the others.
-const TURNS: usize = 5;
+/// Turns that each candidate gets against the others, and what one takes.
+const TURNS: usize = 4;
+const TURN_SECONDS: f64 = 0.003;
+const MOST_REPEATS: f64 = 64.0;
 /// What |result − twin| may be over ‖x row‖·‖w row‖, in f32.
 const TOLERANCE: f64 = 2e-6;
 
@@ -181,18 +183,21 @@ async fn time(
         racers.push(record(gpu, &store, tile, direction, params, x, weight, out).await?);
     }
     let mut best = vec![f64::INFINITY; racers.len()];
-    // The first turn compiles, the second says how often a turn repeats to pass the clock's grain.
-    let mut repeats = vec![1; racers.len()];
-    for turn in 0..TURNS + 2 {
+    // The first turn compiles. The next two say how often a turn repeats its product to weigh more
+    // than the wait for the GPU, which takes a millisecond in browsers.
+    let mut repeats = vec![1.0f64; racers.len()];
+    for turn in 0..TURNS + 3 {
         for (index, (workspace, program)) in racers.iter().enumerate() {
             let began = Instant::now();
-            workspace.run(&vec![*program; repeats[index]], 0);
+            workspace.run(&vec![*program; repeats[index] as usize], 0);
             gpu.idle().await;
-            let seconds = began.elapsed().as_secs_f64() / repeats[index] as f64;
+            let seconds = began.elapsed().as_secs_f64().max(1e-6);
             match turn {
                 0 => {}
-                1 => repeats[index] = ((0.002 / seconds.max(1e-9)).ceil() as usize).clamp(1, 8),
-                _ => best[index] = best[index].min(seconds),
+                1 | 2 => {
+                    repeats[index] = (repeats[index] * TURN_SECONDS / seconds).clamp(1.0, MOST_REPEATS).ceil()
+                }
+                _ => best[index] = best[index].min(seconds / repeats[index]),
             }
         }
     }

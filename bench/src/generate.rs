@@ -27,7 +27,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     output.note(&format!("generation of {} with {} base", shape.name, base.name()));
     let gpu = open().await?;
     let mut store = Store::new(&gpu);
-    let files = SyntheticFiles::new(shape)?;
+    let files = SyntheticFiles::new(shape, base)?;
     let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
     let model = Model::load(&files, shape.config()?, load, &mut store, &mut |_| {}).await?;
     let tiles = tiles(&gpu, &model).await?;

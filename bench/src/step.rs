@@ -121,7 +121,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
 async fn training(shape: &Shape, base: Base, checkpointing: GradientCheckpointing) -> Result<Training> {
     let mut rng = LoraRng::new(1);
     let setup = Setup {
-        files: &SyntheticFiles::new(shape)?,
+        files: &SyntheticFiles::new(shape, base)?,
         base,
         rank: RANK,
         alpha: RANK as f64,

@@ -5,11 +5,13 @@ use tabtune::bail;
 use tabtune::error::Result;
 use tabtune::files::Files;
 
+use crate::options::Base;
 use crate::shapes::Shape;
 
-/// `config.json` and `model.safetensors` in F16 of a shape. Norm weights are one; other values are
-/// random of magnitude 2⁻⁷ to 2⁻⁵ and either sign, a function of their place alone.
+/// `config.json` and `model.safetensors` of a shape. Norm weights are one; other values are random of
+/// magnitude 2⁻⁷ to 2⁻⁵ and either sign, a function of their place alone.
 pub struct SyntheticFiles {
+    dtype: &'static Dtype,
     config: Vec<u8>,
     /// The header's length and the header.
     head: Vec<u8>,
@@ -19,37 +21,66 @@ pub struct SyntheticFiles {
     norms: Vec<[u64; 2]>,
 }
 
-/// 1.0 as F16.
-const ONE: [u8; 2] = 0x3c00u16.to_le_bytes();
+/// How values are written. The random bits that `kept` lets through, with those of `exponent`, are
+/// values of the right magnitude in each lane of a word.
+struct Dtype {
+    name: &'static str,
+    bytes: u64,
+    kept: u64,
+    exponent: u64,
+    /// 1.0, in as many bytes.
+    one: &'static [u8],
+}
+
+const F16: Dtype = Dtype {
+    name: "F16",
+    bytes: 2,
+    kept: 0x87ff_87ff_87ff_87ff,
+    exponent: 0x2000_2000_2000_2000,
+    one: &0x3c00u16.to_le_bytes(),
+};
+
+const F32: Dtype = Dtype {
+    name: "F32",
+    bytes: 4,
+    kept: 0x80ff_ffff_80ff_ffff,
+    exponent: 0x3c00_0000_3c00_0000,
+    one: &1f32.to_le_bytes(),
+};
 
 impl SyntheticFiles {
-    pub fn new(shape: &Shape) -> Result<Self> {
+    /// A model that becomes `base`: in F32, or, to be quantised, in F16.
+    pub fn new(shape: &Shape, base: Base) -> Result<Self> {
+        let dtype = match base {
+            Base::F32 => &F32,
+            Base::Nf4 => &F16,
+        };
         let mut entries = Map::new();
         let mut norms = Vec::new();
         let mut end = 0u64;
         for (name, of) in shape.config()?.checkpoint_tensors() {
             let start = end;
-            end += 2 * of.iter().product::<usize>() as u64;
+            end += dtype.bytes * of.iter().product::<usize>() as u64;
             if of.len() == 1 {
                 norms.push([start, end]);
             }
-            entries.insert(name, json!({"dtype": "F16", "shape": of, "data_offsets": [start, end]}));
+            entries.insert(name, json!({"dtype": dtype.name, "shape": of, "data_offsets": [start, end]}));
         }
         let header = serde_json::Value::Object(entries).to_string();
         let mut head = (header.len() as u64).to_le_bytes().to_vec();
         head.extend_from_slice(header.as_bytes());
-        Ok(SyntheticFiles { config: shape.config_json().into_bytes(), head, data_len: end, norms })
+        Ok(SyntheticFiles { dtype, config: shape.config_json().into_bytes(), head, data_len: end, norms })
     }
 
     /// Bytes `start..start + len` of the values.
     fn values(&self, start: u64, len: usize) -> Vec<u8> {
-        // Four values come of one number; the range is cut out of whole ones.
+        // Several values come of one number; the range is cut out of whole ones.
         let first = start / 8;
         let count = (start + len as u64).div_ceil(8) - first;
         let mut bytes = Vec::with_capacity(8 * count as usize);
         for index in first..first + count {
-            // Each lane keeps its sign, the lowest bit of its exponent 8 or 9, and its mantissa.
-            let lanes = (mixed(index) & 0x87ff_87ff_87ff_87ff) | 0x2000_2000_2000_2000;
+            // Each lane keeps its sign, the lowest bit of its exponent, and its mantissa.
+            let lanes = (mixed(index) & self.dtype.kept) | self.dtype.exponent;
             bytes.extend_from_slice(&lanes.to_le_bytes());
         }
         let skipped = (start - 8 * first) as usize;
@@ -58,7 +89,7 @@ impl SyntheticFiles {
         for &[from, to] in &self.norms {
             let (from, to) = (from.max(start), to.min(start + len as u64));
             for place in from..to {
-                bytes[(place - start) as usize] = ONE[(place % 2) as usize];
+                bytes[(place - start) as usize] = self.dtype.one[(place % self.dtype.bytes) as usize];
             }
         }
         bytes
@@ -124,12 +155,19 @@ mod tests {
 
     #[test]
     fn any_range_is_a_part_of_the_whole() {
-        let files = SyntheticFiles::new(&SHAPES[0]).unwrap();
-        let [from, to] = files.norms[0];
-        let whole = files.values(0, to as usize + 100);
-        assert!(whole[from as usize..to as usize].chunks(2).all(|value| value == ONE));
-        for (start, len) in [(0, 1), (1, 30), (from - 3, 5), (from + 1, 64), (to - 1, 20)] {
-            assert_eq!(files.values(start, len), whole[start as usize..][..len], "{len} bytes at {start}");
+        for (base, bytes) in [(Base::Nf4, 2), (Base::F32, 4)] {
+            let files = SyntheticFiles::new(&SHAPES[0], base).unwrap();
+            let [from, to] = files.norms[0];
+            let whole = files.values(0, to as usize + 100);
+            let mut norm = whole[from as usize..to as usize].chunks(bytes);
+            assert!(norm.all(|value| value == files.dtype.one));
+            for (start, len) in [(0, 1), (1, 30), (from - 3, 5), (from + 1, 64), (to - 1, 20)] {
+                assert_eq!(
+                    files.values(start, len),
+                    whole[start as usize..][..len],
+                    "{len} bytes at {start}"
+                );
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod options;
+mod recording;
 pub mod schedule;
 mod trainer;
 

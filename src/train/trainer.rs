@@ -1,4 +1,4 @@
-//! The optimiser step: recorded once for every size a micro-batch may have, then replayed.
+//! The run: its step is recorded once for every size a micro-batch may have, then replayed.
 
 use std::collections::VecDeque;
 
@@ -7,6 +7,7 @@ use web_time::Instant;
 
 use super::batch::FlatBatch;
 use super::options::{GradientCheckpointing, TrainOptions, every_steps};
+use super::recording::{Inputs, Programs, REPORT_STATS, REPORT_VALUES, Recording};
 use super::schedule::Schedule;
 use crate::adapter::LoraWeights;
 use crate::bail;
@@ -14,15 +15,10 @@ use crate::data::batches::BatchPlan;
 use crate::data::encode::Encoded;
 use crate::data::store::{DatasetInfo, RowStore};
 use crate::error::Result;
-use crate::gpu::{
-    Class, Gpu, MemoryPlan, ProgramId, Readback, ReadbackRing, Recorder, Store, Tensor, Workspace,
-};
-use crate::kernels::linear::Tile;
+use crate::gpu::{Class, Gpu, MemoryPlan, Readback, ReadbackRing, Recorder, Store, Tensor, Workspace};
 use crate::kernels::{adamw, grad_norm};
 use crate::model::tiles::Tiles;
-use crate::model::{
-    Backward, Decoder, Keys, Lora, LoraFactor, LossInputs, LossPlan, Model, Rows, Segment, loss,
-};
+use crate::model::{Lora, LoraFactor, LossPlan, Model, Segment};
 
 /// The GPU bytes of a run up to which activations are kept rather than computed again.
 const KEEP_ACTIVATIONS_BYTES: u64 = 512 << 20;
@@ -32,11 +28,6 @@ const SIZES: usize = 16;
 const IN_FLIGHT: usize = 2;
 /// Steps that speed and remaining time are averaged over.
 const RECENT_STEPS: usize = 10;
-/// Tokens of a micro-batch from which on a CPU adapter decodes each weight once.
-const DECODE_ONCE_TOKENS: usize = 32;
-/// The report of a step: the loss sum at 0, what [`grad_norm`] says at 64.
-const REPORT_VALUES: usize = 128;
-const REPORT_STATS: usize = 64;
 
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -131,31 +122,6 @@ struct Pending {
     labelled: u64,
     flops: u64,
     submitted_at: Instant,
-}
-
-/// The programs of a recording, in the order in which a step runs them.
-#[derive(Clone)]
-struct Programs {
-    begin: ProgramId,
-    begin_eval: ProgramId,
-    forward: ProgramId,
-    loss: Vec<ProgramId>,
-    loss_sum: ProgramId,
-    backward: ProgramId,
-    optimize: ProgramId,
-}
-
-/// The kept tensors that the host fills before a pass.
-struct Inputs {
-    rows: Rows,
-    loss: LossInputs,
-    loss_plan: LossPlan,
-    /// Gains the sum of the losses of all labelled rows.
-    loss_sum: Tensor,
-    dropout_seed: Tensor,
-    hyper: Tensor,
-    report: Tensor,
-    partials: Tensor,
 }
 
 impl Trainer {
@@ -520,147 +486,4 @@ fn largest_sum(numbers: &[u32], less: u32, count: usize) -> usize {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable_by(|a, b| b.cmp(a));
     sorted.iter().take(count).map(|&number| number.saturating_sub(less) as usize).sum()
-}
-
-impl Inputs {
-    fn new(
-        store: &mut Store,
-        model: &Model,
-        lora: &Lora,
-        tokens: usize,
-        loss_plan: LossPlan,
-        longest: usize,
-    ) -> Result<Self> {
-        let mut keep = |label: &str, elements: usize| store.keep(Class::Other, label, elements);
-        let table = longest * model.config.head_dim / 2;
-        let rows = Rows {
-            count: tokens,
-            ids: keep("ids", tokens)?,
-            positions: keep("positions", tokens)?,
-            spans: keep("spans", 2 * tokens)?,
-            last: keep("last", tokens)?,
-            cos: keep("rope cos", table)?,
-            sin: keep("rope sin", table)?,
-        };
-        let report = keep("report", REPORT_VALUES)?;
-        let loss = LossInputs {
-            index: keep("label index", loss_plan.rows())?,
-            targets: keep("targets", loss_plan.rows())?,
-            weight: keep("row weight", loss_plan.rows())?,
-            zeros: keep("zeros", loss_plan.block * model.sizes.hidden)?,
-        };
-        let partials = lora.segments.iter().map(|segment| grad_norm::partial_count(segment.len)).sum();
-        Ok(Inputs {
-            rows,
-            loss,
-            loss_plan,
-            loss_sum: report.slice(0, 16),
-            dropout_seed: keep("dropout seed", 1)?,
-            hyper: keep("adamw", 8)?,
-            report,
-            partials: keep("squares", partials)?,
-        })
-    }
-}
-
-/// All that a recording of the step depends on, besides its size.
-struct Recording<'a> {
-    model: &'a Model,
-    lora: &'a Lora,
-    tiles: &'a Tiles,
-    inputs: &'a Inputs,
-    options: &'a TrainOptions,
-}
-
-impl Recording<'_> {
-    fn record(&self, checkpointing: bool, tokens: usize, dropout: f64) -> (Recorder, Programs) {
-        let Recording { model, lora, inputs, .. } = *self;
-        // The same for every size, so that all recordings hold the same operations.
-        let mut tiles = self.tiles.for_rows(inputs.rows.count);
-        let mut rec = tiles.default.recorder();
-        if tiles.default == Tile::Direct && inputs.rows.count >= DECODE_ONCE_TOKENS {
-            tiles.default = Tile::Decoded;
-        }
-        let begin = rec.program();
-        for segment in &lora.segments {
-            rec.clear(segment.grad);
-        }
-        rec.clear(inputs.loss_sum);
-        let begin_eval = rec.program();
-        rec.clear(inputs.loss_sum);
-
-        let has_dropout = lora.config.lora_dropout > 0.0;
-        let decoder = Decoder {
-            model,
-            lora: Some(lora),
-            tiles: &tiles,
-            rows: Rows { count: tokens, ..inputs.rows },
-            lora_scale: lora.config.scale(),
-            dropout: has_dropout.then_some((dropout, inputs.dropout_seed)),
-        };
-        let forward = rec.program();
-        let mut x = loss::embed(&mut rec, model, inputs.rows.ids, tokens);
-        let mut layer_inputs = Vec::new();
-        let mut kept = Vec::new();
-        for layer in 0..model.layers.len() {
-            layer_inputs.push(x);
-            let (acts, y) = decoder.layer_forward(&mut rec, layer, x, Keys::OfPass);
-            kept.push(acts);
-            x = y;
-        }
-        let dx = rec.transient(tokens * model.sizes.hidden);
-        rec.clear(dx);
-        let losses = rec.transient(inputs.loss_plan.rows());
-        rec.clear(losses);
-        // A decoded copy of the head would be as large as many layers.
-        let head_tiles = self.tiles.for_rows(inputs.loss_plan.block);
-        let loss = loss::blocks(&mut rec, model, &head_tiles, inputs.loss_plan, inputs.loss, x, losses, dx);
-        let loss_sum = rec.program();
-        let params = grad_norm::LossSumParams { n: inputs.loss_plan.rows() as u32 };
-        grad_norm::loss_sum(&mut rec, params, losses, inputs.loss_sum);
-
-        let backward = rec.program();
-        let mut dy = dx;
-        for layer in (0..model.layers.len()).rev() {
-            let acts = if checkpointing {
-                decoder.layer_activations(&mut rec, layer, layer_inputs[layer], Keys::OfPass)
-            } else {
-                kept[layer].clone()
-            };
-            let below = Backward { dy, wants_dx: layer > 0 };
-            dy = decoder.layer_backward(&mut rec, layer, &acts, below).unwrap_or(dy);
-        }
-        let optimize = rec.program();
-        self.optimize(&mut rec);
-        (rec, Programs { begin, begin_eval, forward, loss, loss_sum, backward, optimize })
-    }
-
-    fn optimize(&self, rec: &mut Recorder) {
-        let Recording { lora, inputs, .. } = *self;
-        let mut first = 0;
-        for segment in &lora.segments {
-            let params = grad_norm::SquaresParams { n: segment.len as u32, first: first as u32 };
-            grad_norm::squares(rec, params, segment.grad, inputs.partials);
-            first += grad_norm::partial_count(segment.len);
-        }
-        let stats = inputs.report.slice(4 * REPORT_STATS as u64, 4 * grad_norm::STATS as u64);
-        let max_grad_norm = self.options.max_grad_norm as f32;
-        grad_norm::finish(
-            rec,
-            grad_norm::FinishParams { count: first as u32, max_grad_norm },
-            inputs.partials,
-            stats,
-        );
-        for segment in &lora.segments {
-            let update = adamw::Update {
-                grad: segment.grad,
-                stats,
-                hyper: inputs.hyper,
-                param: segment.param,
-                m: segment.m,
-                v: segment.v,
-            };
-            adamw::update(rec, adamw::Params { n: segment.len as u32 }, update);
-        }
-    }
 }
