@@ -43,11 +43,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    {% if tile == "direct" %}
-    let tile = tile_of((group.x + group.y * groups.x) * {{ size }}u + thread, params.depth);
-    {% else %}
-    let tile = tile_of(group.x + group.y * groups.x, params.depth);
-    {% endif %}
+    let tile = tile_of(group.x + group.y * groups.x, thread, params.depth);
     let block = tile + block_in_tile(thread);
     let row0 = block.x;
     let last_row = params.rows - 1u;

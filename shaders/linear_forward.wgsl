@@ -44,11 +44,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    {% if tile == "direct" %}
-    let tile = tile_of((group.x + group.y * groups.x) * {{ size }}u + thread, params.cols);
-    {% else %}
-    let tile = tile_of(group.x + group.y * groups.x, params.cols);
-    {% endif %}
+    let tile = tile_of(group.x + group.y * groups.x, thread, params.cols);
     let block = tile + block_in_tile(thread);
     let row0 = block.x;
     let last_row = params.rows - 1u;
@@ -179,10 +175,8 @@ fn main(
     {% else %}
     if row0 >= params.rows { return; }
     if params.rank > 0u {
-        var section = 0u;
-        var section_start = 0u;
-        if col0 >= params.section_end.x { section = 1u; section_start = params.section_end.x; }
-        if col0 >= params.section_end.y { section = 2u; section_start = params.section_end.y; }
+        {% set column = "col0" %}
+        {% include "shared/section.wgsl" %}
         let t_offset = params.t_offset[section];
         if t_offset != NONE {
             let rank4 = params.rank / 4u;

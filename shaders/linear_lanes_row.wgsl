@@ -71,10 +71,8 @@ fn main(
     sum *= params.scale;
 
     if params.rank > 0u {
-        var section = 0u;
-        var section_start = 0u;
-        if col >= params.section_end.x { section = 1u; section_start = params.section_end.x; }
-        if col >= params.section_end.y { section = 2u; section_start = params.section_end.y; }
+        {% set column = "col" %}
+        {% include "shared/section.wgsl" %}
         let t_offset = params.t_offset[section];
         if t_offset != NONE {
             let rank4 = params.rank / 4u;

@@ -109,10 +109,8 @@ fn main(
     let section_start = mine_start;
     if !is_inside || params.v_offset[section] == NONE || a < section_start || a >= params.section_end[section] { return; }
     {% else %}
-    var section = 0u;
-    var section_start = 0u;
-    if a >= params.section_end.x { section = 1u; section_start = params.section_end.x; }
-    if a >= params.section_end.y { section = 2u; section_start = params.section_end.y; }
+    {% set column = "a" %}
+    {% include "shared/section.wgsl" %}
     if params.v_offset[section] == NONE { return; }
     let u_base = (params.u_offset + a) / 4u;
     let v_base = (params.v_offset[section] + b) / 4u;

@@ -132,7 +132,7 @@ impl<R: RowStore> Session<R> {
     }
 
     /// Finds the fastest tiles for the loaded model among `candidates`, or takes what was found on
-    /// this adapter before. Takes at most some `budget` seconds; `None` without a model.
+    /// this adapter before. Takes at most some `budget` seconds. Code `bad-state` without a model.
     pub async fn tune(&mut self, candidates: &[Tile], budget: f64) -> Result<()> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let shapes = loaded.model.products();

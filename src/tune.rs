@@ -4,7 +4,9 @@
 //! GPU's own best one does (llama.cpp, pull request 22241). Candidates must first agree with the plain
 //! twin: drivers have been seen to compile a variant wrongly, and a fast wrong one must not win.
 
-use serde::Serialize;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use web_time::Instant;
 
 use crate::error::Result;
@@ -24,10 +26,9 @@ const MOST_REPEATS: f64 = 64.0;
 const TOLERANCE: f64 = 2e-6;
 
 /// What tuning found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Tuning {
     pub tiles: Tiles,
-    pub seconds: f64,
     /// Whether every product was timed before the time was up.
     pub complete: bool,
     /// Candidates that did not agree with the twin.
@@ -68,12 +69,11 @@ pub async fn tune(gpu: &Gpu, shapes: &[Shape], candidates: &[Tile], budget: f64)
     let is_late = || began.elapsed().as_secs_f64() > budget;
     let mut tuning = Tuning {
         tiles: Tile::for_adapter(gpu.summary()).into(),
-        seconds: 0.0,
         complete: true,
         rejected: Vec::new(),
         timings: Vec::new(),
     };
-    let mut agreed: Vec<(Tile, WeightFormat, Direction, bool)> = Vec::new();
+    let mut agreed: HashMap<(Tile, WeightFormat, Direction), bool> = HashMap::new();
     // The larger number of rows comes first: it is where most time goes.
     for rows in ROWS.into_iter().rev() {
         for (direction, &shape) in
@@ -84,22 +84,14 @@ pub async fn tune(gpu: &Gpu, shapes: &[Shape], candidates: &[Tile], budget: f64)
                 if is_late() {
                     break;
                 }
-                let known = agreed
-                    .iter()
-                    .find(|known| (known.0, known.1, known.2) == (tile, shape.format, direction));
-                let agrees = match known {
-                    Some(known) => known.3,
-                    None => {
-                        let agrees = agrees(gpu, tile, shape.format, direction).await?;
-                        agreed.push((tile, shape.format, direction, agrees));
-                        if !agrees {
-                            tuning.rejected.push((tile, shape.format, direction));
-                        }
-                        agrees
-                    }
-                };
-                let decodes = matches!(tile, Tile::Decoded | Tile::Decoded64);
-                if agrees && (!decodes || linear::fits_scratch(shape.cols as usize, shape.depth as usize)) {
+                let variant = (tile, shape.format, direction);
+                if let Entry::Vacant(unknown) = agreed.entry(variant)
+                    && !*unknown.insert(agrees(gpu, tile, shape.format, direction).await?)
+                {
+                    tuning.rejected.push(variant);
+                }
+                let fits = !tile.decodes() || linear::fits_scratch(shape.cols as usize, shape.depth as usize);
+                if agreed[&variant] && fits {
                     fit.push(tile);
                 }
             }
@@ -116,12 +108,24 @@ pub async fn tune(gpu: &Gpu, shapes: &[Shape], candidates: &[Tile], budget: f64)
         }
     }
     gpu.check()?;
-    tuning.seconds = began.elapsed().as_secs_f64();
     Ok(tuning)
 }
 
+/// Every tile that the adapter runs, with every weight format and direction, and whether it agrees.
+pub async fn check_all(gpu: &Gpu) -> Result<Vec<(Tile, WeightFormat, Direction, bool)>> {
+    let mut found = Vec::new();
+    for tile in Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())) {
+        for format in WeightFormat::ALL {
+            for direction in Direction::ALL {
+                found.push((tile, format, direction, agrees(gpu, tile, format, direction).await?));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Whether a tile's product agrees with the plain twin, at awkward numbers of rows and columns.
-pub async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Direction) -> Result<bool> {
+async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Direction) -> Result<bool> {
     const M: usize = 70;
     const N: usize = 136;
     const K: usize = 2 * NF4_BLOCK;

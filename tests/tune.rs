@@ -26,13 +26,11 @@ const AMPLE_SECONDS: f64 = 300.0;
 #[test]
 fn every_variant_agrees_with_the_twin() {
     with_gpu(async |gpu| {
-        for tile in Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())) {
-            for format in WeightFormat::ALL {
-                for direction in Direction::ALL {
-                    let agrees = tune::agrees(&gpu, tile, format, direction).await.expect("the check runs");
-                    assert!(agrees, "{tile:?} {format:?} {direction:?}");
-                }
-            }
+        let found = tune::check_all(&gpu).await.expect("the check runs");
+        let tiles = Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())).count();
+        assert_eq!(found.len(), tiles * WeightFormat::ALL.len() * Direction::ALL.len());
+        for (tile, format, direction, agrees) in found {
+            assert!(agrees, "{tile:?} {format:?} {direction:?}");
         }
     });
 }

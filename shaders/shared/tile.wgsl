@@ -10,10 +10,12 @@
 // shared32, shared64, shared128: as many invocations own so many rows × 64 columns, staged 16 deep in
 //   workgroup memory; an invocation has 8 × 8. For GPUs.
 {% set rows_of_tile = 32 if lanes else height if height else 8 %}
+{% set owns_one_tile = lanes > 0 or height > 0 %}
 {% set width = 8 * lanes if lanes else 64 if height else 8 %}
 
-// The first row and column of tile `index`, over `cols` columns.
-fn tile_of(index: u32, cols: u32) -> vec2<u32> {
+// The first row and column of the tile that an invocation of workgroup `group` works on, over `cols` columns.
+fn tile_of(group: u32, thread: u32, cols: u32) -> vec2<u32> {
+    let index = {{ "group" if owns_one_tile else "group * %du + thread" | format(size) }};
     let across = (cols + {{ width - 1 }}u) / {{ width }}u;
     return vec2<u32>(index / across * {{ rows_of_tile }}u, index % across * {{ width }}u);
 }

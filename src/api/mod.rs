@@ -16,8 +16,6 @@ use wasm_bindgen::prelude::*;
 use crate::data::idb_store::IdbStore;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Adapter, Gpu};
-use crate::kernels::linear::{Tile, WeightFormat};
-use crate::model::tiles::Direction;
 use crate::session::{self, PrepareOptions};
 use convert::{from_js, thrown, to_js};
 use files::JsFiles;
@@ -46,16 +44,7 @@ pub fn shaders() -> Object {
 pub async fn check_tiles() -> std::result::Result<JsValue, JsValue> {
     let check = async {
         let gpu = Gpu::open(&Adapter::request().await?).await?;
-        let mut found = Vec::new();
-        for tile in Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())) {
-            for format in WeightFormat::ALL {
-                for direction in Direction::ALL {
-                    let agrees = crate::tune::agrees(&gpu, tile, format, direction).await?;
-                    found.push((tile, format, direction, agrees));
-                }
-            }
-        }
-        to_js(&found)
+        to_js(&crate::tune::check_all(&gpu).await?)
     };
     check.await.map_err(thrown)
 }

@@ -47,13 +47,24 @@ impl Params {
         format!("{kernel}.{dim}")
     }
 
-    /// The variant in which a subgroup works together and its workgroups, where the recorder's
-    /// adapter has such subgroups.
-    fn by_lanes(&self, rec: &Recorder, kernel: &str, heads: u32) -> Option<(String, [u32; 3])> {
-        const ROWS: u32 = 8;
-        let lanes = rec.lanes();
-        let name = || format!("{}.subgroup{lanes}", self.variant(kernel, &FORWARD_DIMS));
-        (lanes > 0).then(|| (name(), self.workgroups(ROWS, heads)))
+    /// The shader and its workgroups: `by_lanes` where a subgroup of `lanes` works together on 8 rows
+    /// of a head, and `by_group`, in one of `dims` and on `block` rows, where `lanes` is 0.
+    fn shader(
+        &self,
+        lanes: u32,
+        by_lanes: &str,
+        by_group: &str,
+        dims: &[u32],
+        block: u32,
+        heads: u32,
+    ) -> (String, [u32; 3]) {
+        match lanes {
+            0 => (self.variant(by_group, dims), self.workgroups(block, heads)),
+            _ => {
+                let name = format!("{}.subgroup{lanes}", self.variant(by_lanes, &FORWARD_DIMS));
+                (name, self.workgroups(8, heads))
+            }
+        }
     }
 
     /// Floating-point operations of `products` matrix products of rows by keys by head_dim, where
@@ -91,10 +102,9 @@ pub fn forward(
 ) {
     // Narrow heads leave registers for more rows; the shader's `lanes` decides likewise.
     let block = if params.head_dim <= 64 { 32 } else { 16 };
+    let (lanes, heads) = (rec.lanes(), params.q_heads);
     let (shader, workgroups) =
-        params.by_lanes(rec, "attention_lanes_forward", params.q_heads).unwrap_or_else(|| {
-            (params.variant("attention_forward", &FORWARD_DIMS), params.workgroups(block, params.q_heads))
-        });
+        params.shader(lanes, "attention_lanes_forward", "attention_forward", &FORWARD_DIMS, block, heads);
     rec.dispatch(
         shader,
         &params,
@@ -117,10 +127,9 @@ pub fn decode(
 ) {
     // On CPU adapters eight rows without barriers, of which one is there, are faster than one with
     // them. More rows than one would read the keys between their spans.
-    let by_lanes = params.by_lanes(rec, "attention_lanes_forward", params.q_heads);
-    let (shader, workgroups) = by_lanes
-        .filter(|_| params.rows == 1)
-        .unwrap_or_else(|| (params.variant("attention_decode", &DIMS), params.workgroups(1, params.q_heads)));
+    let lanes = if params.rows == 1 { rec.lanes() } else { 0 };
+    let (shader, workgroups) =
+        params.shader(lanes, "attention_lanes_forward", "attention_decode", &DIMS, 1, params.q_heads);
     rec.dispatch(
         shader,
         &params,
@@ -157,10 +166,8 @@ pub struct Backward {
 pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
     debug_assert_eq!(params.q_stride, params.kv_stride, "queries, keys and values are one tensor");
     let Backward { qkv, out, dout, lse, spans, last, delta, dqkv } = tensors;
-    let (shader, workgroups) =
-        params.by_lanes(rec, "attention_lanes_backward_q", params.q_heads).unwrap_or_else(|| {
-            (params.variant("attention_backward_q", &DIMS), params.workgroups(16, params.q_heads))
-        });
+    let (by_lanes, by_group) = ("attention_lanes_backward_q", "attention_backward_q");
+    let (shader, workgroups) = params.shader(rec.lanes(), by_lanes, by_group, &DIMS, 16, params.q_heads);
     rec.dispatch(
         shader,
         &params,
@@ -168,10 +175,8 @@ pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
         workgroups,
         params.flops(3, u64::from(params.rows)),
     );
-    let (shader, workgroups) =
-        params.by_lanes(rec, "attention_lanes_backward_kv", params.kv_heads).unwrap_or_else(|| {
-            (params.variant("attention_backward_kv", &DIMS), params.workgroups(16, params.kv_heads))
-        });
+    let (by_lanes, by_group) = ("attention_lanes_backward_kv", "attention_backward_kv");
+    let (shader, workgroups) = params.shader(rec.lanes(), by_lanes, by_group, &DIMS, 16, params.kv_heads);
     rec.dispatch(
         shader,
         &params,

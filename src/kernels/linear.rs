@@ -118,6 +118,11 @@ impl Tile {
         adapter.subgroup_sizes[0] >= self.lanes()
     }
 
+    /// Whether a weight that is not f32 is decoded before the product.
+    pub const fn decodes(self) -> bool {
+        matches!(self, Tile::Decoded | Tile::Decoded64)
+    }
+
     /// Whether the tile is one for GPUs.
     pub const fn is_shared(self) -> bool {
         matches!(self, Tile::Shared32 | Tile::Shared64 | Tile::Decoded64 | Tile::Shared128)
@@ -256,7 +261,7 @@ pub fn fits_scratch(cols: usize, depth: usize) -> bool {
 
 /// The weight as `tile` reads it. One too large for a scratch tensor is decoded where it is used.
 fn for_tile(rec: &mut Recorder, tile: Tile, params: Params, weight: Weight) -> Weight {
-    let decodes = matches!(tile, Tile::Decoded | Tile::Decoded64) && weight.format != WeightFormat::F32;
+    let decodes = tile.decodes() && weight.format != WeightFormat::F32;
     if !decodes || !fits_scratch(params.cols as usize, params.depth as usize) {
         return weight;
     }

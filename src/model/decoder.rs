@@ -5,11 +5,11 @@
 
 use super::load::{LayerWeights, Model, Stacked};
 use super::lora::{Lora, LoraPanel};
+use super::tiles::{Direction, Shape, Tiles};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::linear::{self, Panel};
 use crate::kernels::lora_grad::Along;
 use crate::kernels::{attention, dropout, lora_grad, rms_norm, rope, swiglu};
-use crate::model::tiles::{Direction, Shape, Tiles};
 
 /// The tokens of a pass and where they stand. All have one entry for each of the M rows.
 #[derive(Clone, Copy, Debug)]
@@ -402,7 +402,7 @@ impl Decoder<'_> {
             t,
             factor: Lora::b(panel, lora.segments[panel.segment].param),
         });
-        let tile = self.tiles.tile(Direction::Forward, shape(params, stacked));
+        let tile = self.tiles.tile(Direction::Forward, Shape::new(&params, stacked.weight.format));
         linear::forward(rec, tile, params, x, stacked.weight, operands, residual, y);
     }
 
@@ -512,7 +512,7 @@ impl Decoder<'_> {
             add_residual: u32::from(residual.is_some()),
             ..params
         };
-        let tile = self.tiles.tile(Direction::Backward, shape(params, stacked));
+        let tile = self.tiles.tile(Direction::Backward, Shape::new(&params, stacked.weight.format));
         linear::backward(rec, tile, params, dy, stacked.weight, fused, residual, dx);
 
         if let Some(((mask, seed), Panel { t: dt, factor: a })) = masked.zip(operands) {
@@ -532,8 +532,4 @@ impl Decoder<'_> {
             dropout::backward_add(rec, mask, seed, through_a, dx);
         }
     }
-}
-
-fn shape(params: linear::Params, stacked: &Stacked) -> Shape {
-    Shape { cols: params.cols, depth: params.depth, format: stacked.weight.format }
 }

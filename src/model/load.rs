@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::config::ModelConfig;
 use super::layout::{GROUPS, Sizes, linear_parameters, pad8};
+use super::tiles::Shape;
 use crate::error::{Context, Result};
 use crate::files::Files;
 use crate::format::{
@@ -12,7 +13,6 @@ use crate::format::{
 };
 use crate::gpu::{Class, Store, Tensor};
 use crate::kernels::linear::{Weight, WeightFormat};
-use crate::model::tiles::Shape;
 
 /// `config.json` is small; what is larger is something else.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;

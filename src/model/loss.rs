@@ -2,10 +2,10 @@
 //! have a label; their gradient is written over them.
 
 use super::load::{Model, Slab};
+use super::tiles::{Direction, Shape, Tiles};
 use crate::gpu::{ProgramId, Recorder, Tensor};
 use crate::kernels::linear;
 use crate::kernels::{cross_entropy, embedding, rms_norm, rows};
-use crate::model::tiles::{Direction, Shape, Tiles};
 
 /// How labelled rows are cut into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub fn embed(rec: &mut Recorder, model: &Model, ids: Tensor, count: usize) -> Te
 pub fn logits(rec: &mut Recorder, model: &Model, tiles: &Tiles, hidden: Tensor, rows: usize, out: Tensor) {
     for slab in &model.head {
         let params = slab_params(model, slab, rows);
-        let tile = tiles.tile(Direction::Forward, slab_shape(params, slab));
+        let tile = tiles.tile(Direction::Forward, Shape::new(&params, slab.weight.format));
         linear::forward(rec, tile, params, hidden, slab.weight, None, None, out);
     }
 }
@@ -73,10 +73,6 @@ fn slab_params(model: &Model, slab: &Slab, rows: usize) -> linear::Params {
         y_offset: slab.first_id as u32,
         ..linear::Params::plain(rows, super::layout::pad8(slab.n_ids), model.sizes.hidden)
     }
-}
-
-fn slab_shape(params: linear::Params, slab: &Slab) -> Shape {
-    Shape { cols: params.cols, depth: params.depth, format: slab.weight.format }
 }
 
 /// Records the final norm of the rows of x [M, H] that `index` names from `first` on, with its rstd.
@@ -150,7 +146,7 @@ pub fn blocks(
                     add_residual: u32::from(dnormed.is_some()),
                     ..slab_params(model, slab, plan.block)
                 };
-                let tile = tiles.tile(Direction::Backward, slab_shape(params, slab));
+                let tile = tiles.tile(Direction::Backward, Shape::new(&params, slab.weight.format));
                 linear::backward(rec, tile, params, logits_tensor, slab.weight, None, dnormed, out);
                 dnormed = Some(out);
             }

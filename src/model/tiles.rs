@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::linear::{Tile, WeightFormat};
+use crate::kernels::linear::{self, Tile, WeightFormat};
 
 /// The two products of a frozen linear layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     Forward,
@@ -24,6 +24,12 @@ pub struct Shape {
     /// K.
     pub depth: u32,
     pub format: WeightFormat,
+}
+
+impl Shape {
+    pub fn new(params: &linear::Params, format: WeightFormat) -> Self {
+        Shape { cols: params.cols, depth: params.depth, format }
+    }
 }
 
 /// The tile for one product.

@@ -1,37 +1,17 @@
 //! Both ends of the decoder: embedding, labelled rows, cross-entropy, the sum of the loss.
 
 use tabtune::error::Result;
-use tabtune::gpu::Recorder;
 use tabtune::kernels::linear::WeightFormat;
 use tabtune::kernels::{cross_entropy, embedding, grad_norm, rows};
 use tabtune::model::LossPlan;
 
-use super::{Bench, Case, Sizes};
+use super::{Bench, Case, Sizes, case};
 use crate::arena::Arena;
 
 pub async fn run(sizes: &Sizes<'_>, bench: &mut Bench<'_, '_>) -> Result<()> {
     bench.race(|arena| cross_entropies(sizes, arena)).await?;
     bench.race(|arena| picked_rows(sizes, arena)).await?;
     bench.race(|arena| embeddings(sizes, arena)).await
-}
-
-fn case(
-    sizes: &Sizes<'_>,
-    kernel: &'static str,
-    size: String,
-    flops: usize,
-    bytes: usize,
-    record: impl FnOnce(&mut Recorder) + 'static,
-) -> Case {
-    Case {
-        kernel,
-        variant: String::new(),
-        size,
-        flops: flops as u64,
-        bytes: bytes as u64,
-        recorder: sizes.tile.recorder(),
-        record: Box::new(record),
-    }
 }
 
 /// A block of labelled rows, as the loss cuts them.

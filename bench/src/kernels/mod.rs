@@ -34,6 +34,26 @@ pub struct Case {
     pub record: Box<dyn FnOnce(&mut Recorder)>,
 }
 
+/// A case of a kernel without variants, on the tile that suits the adapter.
+fn case(
+    sizes: &Sizes<'_>,
+    kernel: &'static str,
+    size: String,
+    flops: usize,
+    bytes: usize,
+    record: impl FnOnce(&mut Recorder) + 'static,
+) -> Case {
+    Case {
+        kernel,
+        variant: String::new(),
+        size,
+        flops: flops as u64,
+        bytes: bytes as u64,
+        recorder: sizes.tile.recorder(),
+        record: Box::new(record),
+    }
+}
+
 /// What cases are made from.
 pub struct Sizes<'a> {
     pub shape: &'a Shape,

@@ -1,10 +1,9 @@
 //! What lies between the products of a layer: norms, RoPE, attention, SwiGLU, the cache.
 
 use tabtune::error::Result;
-use tabtune::gpu::Recorder;
 use tabtune::kernels::{attention, kv_append, rms_norm, rope, swiglu};
 
-use super::{Bench, Case, Sizes};
+use super::{Bench, Case, Sizes, case};
 use crate::arena::Arena;
 
 pub async fn run(sizes: &Sizes<'_>, bench: &mut Bench<'_, '_>) -> Result<()> {
@@ -12,25 +11,6 @@ pub async fn run(sizes: &Sizes<'_>, bench: &mut Bench<'_, '_>) -> Result<()> {
     bench.race(|arena| decoding(sizes, arena)).await?;
     bench.race(|arena| norms(sizes, arena)).await?;
     bench.race(|arena| swiglus(sizes, arena)).await
-}
-
-fn case(
-    sizes: &Sizes<'_>,
-    kernel: &'static str,
-    size: String,
-    flops: usize,
-    values: usize,
-    record: impl FnOnce(&mut Recorder) + 'static,
-) -> Case {
-    Case {
-        kernel,
-        variant: String::new(),
-        size,
-        flops: flops as u64,
-        bytes: 4 * values as u64,
-        recorder: sizes.tile.recorder(),
-        record: Box::new(record),
-    }
 }
 
 fn attention_params(sizes: &Sizes<'_>) -> attention::Params {
@@ -70,7 +50,7 @@ fn attentions(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
             "attention_forward",
             size.clone(),
             2 * product,
-            rows * (qkv_width + queries) + heads,
+            4 * (rows * (qkv_width + queries) + heads),
             move |rec| attention::forward(rec, params, qkv, qkv, spans, out, lse),
         ),
         case(
@@ -78,7 +58,7 @@ fn attentions(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
             "attention_backward",
             size,
             5 * product,
-            rows * (2 * qkv_width + 2 * queries) + 2 * heads,
+            4 * (rows * (2 * qkv_width + 2 * queries) + 2 * heads),
             move |rec| attention::backward(rec, params, tensors),
         ),
     ])
@@ -112,10 +92,10 @@ fn decoding(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
             "attention_decode",
             format!("M1 on {rows} keys"),
             4 * rows * queries,
-            rows * 2 * keys + 2 * queries,
+            4 * (rows * 2 * keys + 2 * queries),
             move |rec| attention::decode(rec, params, qkv, cache, spans, out, lse),
         ),
-        case(sizes, "kv_append", format!("M{rows} of {keys}"), 0, 2 * rows * 2 * keys, move |rec| {
+        case(sizes, "kv_append", format!("M{rows} of {keys}"), 0, 4 * (2 * rows * 2 * keys), move |rec| {
             kv_append::apply(rec, append, qkv, positions, cache)
         }),
     ])
@@ -148,10 +128,10 @@ fn norms(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
         table_stride: half as u32,
     };
     Ok(vec![
-        case(sizes, "rms_norm_forward", size.clone(), 4 * n, 2 * n, move |rec| {
+        case(sizes, "rms_norm_forward", size.clone(), 4 * n, 4 * (2 * n), move |rec| {
             rms_norm::forward(rec, params, inp, weight, out, rstd);
         }),
-        case(sizes, "rms_norm_backward", size, 8 * n, 4 * n, move |rec| {
+        case(sizes, "rms_norm_backward", size, 8 * n, 4 * (4 * n), move |rec| {
             rms_norm::backward(rec, params, tensors);
         }),
         case(
@@ -159,7 +139,7 @@ fn norms(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
             "rope",
             format!("M{rows} of {}", sizes.queries() + sizes.keys()),
             3 * turned,
-            2 * turned + 2 * rows * half,
+            4 * (2 * turned + 2 * rows * half),
             move |rec| rope::apply(rec, rotation, qkv, positions, cos, sin),
         ),
     ])
@@ -174,10 +154,10 @@ fn swiglus(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
     let params = swiglu::Params { rows: rows as u32, half: half as u32 };
     let size = format!("M{rows} F{half}");
     Ok(vec![
-        case(sizes, "swiglu_forward", size.clone(), 8 * n, 3 * n, move |rec| {
+        case(sizes, "swiglu_forward", size.clone(), 8 * n, 4 * (3 * n), move |rec| {
             swiglu::forward(rec, params, gate_up, act);
         }),
-        case(sizes, "swiglu_backward", size, 12 * n, 5 * n, move |rec| {
+        case(sizes, "swiglu_backward", size, 12 * n, 4 * (5 * n), move |rec| {
             swiglu::backward(rec, params, dact, replaced);
         }),
     ])
