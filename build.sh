@@ -57,15 +57,16 @@ build_wasm() {
   fi
 }
 
-# Compiles the package's TypeScript next to its WebAssembly.
+# Compiles the package's TypeScript to modules in build/, next to its WebAssembly, and bundles those
+# into dist/, which is published.
 build_package() {
   need_node_modules
   build_wasm
   local package="$root/www/package"
-  rm -rf "$package/dist"
+  rm -rf "$package/build"
   "$root/node_modules/.bin/tsc" -p "$package"
-  mkdir -p "$package/dist/wasm"
-  cp "$package"/wasm/tabtune{.js,.d.ts,_bg.wasm} "$package/dist/wasm/"
+  cp -R "$package/wasm" "$package/build/"
+  node "$root/tools/bundle.mjs"
   cp "$root/LICENSE" "$package/"
 }
 
@@ -165,9 +166,9 @@ test_all() {
   fi
   heading "package and page"
   build_page
-  heading "browser and packaging"
+  heading "package, browser and packaging"
   node --test --test-concurrency=1 --test-reporter=./tools/lib/reporter.mjs \
-    tests/browser/*.test.mjs tests/packaging/*.test.mjs
+    tests/package/*.test.mjs tests/browser/*.test.mjs tests/packaging/*.test.mjs
 }
 
 pack() {

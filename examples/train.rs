@@ -4,10 +4,13 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 use tabtune::bail;
-use tabtune::data::store::MemoryStore;
+use tabtune::data::import::import_file;
+use tabtune::data::kv::MemoryKv;
+use tabtune::data::library::ImportOptions;
 use tabtune::error::{Code, Error, Result};
 use tabtune::files::Directory;
 use tabtune::session::{PrepareOptions, Session};
@@ -96,7 +99,7 @@ fn split(path: &Path) -> (Directory, String) {
 
 async fn run() -> Result<()> {
     let options = options()?;
-    let mut session = Session::open(MemoryStore::default()).await?;
+    let mut session = Session::open(Rc::new(MemoryKv::default())).await?;
     println!("adapter   {} ({})", session.adapter().name, session.adapter().backend);
     let model = Directory(options.model.clone());
     let info = session.load_model(&model, &options.config["quantization"], &mut |_| {}).await?;
@@ -110,7 +113,9 @@ async fn run() -> Result<()> {
     let train = &options.config["train"];
     for (name, path) in [("train", &options.data), ("heldout", &options.heldout)] {
         let (folder, file) = split(path);
-        let report = session.import_dataset(name, &folder, &file, train, &mut |_, _| {}).await?;
+        let rows = session.rows.clone();
+        import_file(rows, name, &folder, &file, ImportOptions::default(), &mut |_, _| {}).await?;
+        let report = session.tokenize(name, train, &mut |_, _| true).await?;
         println!(
             "{name:9} {file}: {} rows, {} tokens, {} labelled, {} truncated, {} dropped",
             report.kept, report.tokens, report.labelled_tokens, report.truncated, report.dropped
@@ -126,7 +131,7 @@ async fn run() -> Result<()> {
     println!(
         "plan      {} steps, {:.1} MB of GPU memory",
         plan.total_steps,
-        plan.peak_gpu_bytes as f64 / 1e6
+        plan.footprint.peak_gpu_bytes as f64 / 1e6
     );
 
     fs::create_dir_all(&options.out).map_err(io(&options.out))?;
@@ -173,7 +178,12 @@ async fn run() -> Result<()> {
     Ok(())
 }
 
-async fn answer(session: &mut Session<MemoryStore>, when: &str, question: &str, adapter: bool) -> Result<()> {
+async fn answer(
+    session: &mut Session<Rc<MemoryKv>>,
+    when: &str,
+    question: &str,
+    adapter: bool,
+) -> Result<()> {
     let messages = json!([{"role": "user", "content": question}]);
     let options = json!({"adapter": adapter, "max_new_tokens": 64});
     let answer = session.generate(&messages, &options, &mut |_| true).await?;

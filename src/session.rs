@@ -3,6 +3,7 @@
 //! Both faces of the engine, `api` in a browser and `examples/train.rs` natively, are thin over this.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,21 +11,23 @@ use web_time::Instant;
 
 use crate::adapter::{LoraConfig, LoraModule, LoraRng, LoraWeights, init_lora, load_peft, save_peft};
 use crate::bail;
-use crate::data::dataset;
 use crate::data::encode::Encoder;
 use crate::data::example::Message;
-use crate::data::store::{DatasetReport, RowStore};
+use crate::data::kv::{Key, Kv, Table, Write};
+use crate::data::library::{self, Description};
+use crate::data::look::{Lengths, SeenRow};
 use crate::data::tokenizer::Tokenizer;
+use crate::data::tokens::{DatasetReport, Selection, TokenSet};
 use crate::error::{Code, Context, Error, Result};
 use crate::files::Files;
 use crate::format::read_small;
 use crate::generate::{Generator, Sampler, SamplingOptions, Stop};
 use crate::gpu::{Adapter, AdapterSummary, Class, Counters, Gpu, Store};
 use crate::kernels::linear::Tile;
-use crate::model::tiles::Tiles;
-use crate::model::{LoadOptions, LoadProgress, Lora, Model, lora_modules};
+use crate::model::tiles::{Shape, Tiles};
+use crate::model::{LoadProgress, Lora, Model, lora_modules};
 use crate::train::options::{QuantizationOptions, TrainOptions};
-use crate::train::{EvalLog, GpuBytes, StepLog, Trainer, TrainerSetup};
+use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup};
 use crate::tune;
 
 /// What was loaded.
@@ -49,13 +52,8 @@ pub struct ModelInfo {
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     pub total_steps: u32,
-    /// Every byte on the GPU once the run is prepared, weights included.
-    pub peak_gpu_bytes: u64,
-    pub gpu_bytes: GpuBytes,
-    /// Whether backward computes activations again.
-    pub checkpointing: bool,
-    /// The most tokens of a micro-batch.
-    pub tokens_per_step_max: usize,
+    #[serde(flatten)]
+    pub footprint: Footprint,
 }
 
 /// An answer.
@@ -103,7 +101,7 @@ struct Loaded {
     marks: [usize; 2],
 }
 
-impl<R: RowStore> Session<R> {
+impl<R: Kv> Session<R> {
     /// Opens the machine's GPU. Code `webgpu-unavailable` where there is none.
     pub async fn open(rows: R) -> Result<Self> {
         let gpu = Gpu::open(&Adapter::request().await?).await?;
@@ -136,20 +134,28 @@ impl<R: RowStore> Session<R> {
     pub async fn tune(&mut self, candidates: &[Tile], budget: f64) -> Result<()> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let shapes = loaded.model.products();
-        let key = tune::cache_key(self.gpu.summary(), &shapes);
-        let known = self.rows.note(&key).await?;
-        // What another version wrote and this one cannot read is found anew.
-        if let Some(tiles) = known.and_then(|text| serde_json::from_str(&text).ok()) {
+        if let Some(tiles) = self.known_tiles(&shapes).await? {
             self.tiles = tiles;
             return Ok(());
         }
         let tuning = tune::tune(&self.gpu, &shapes, candidates, budget).await?;
         self.tiles = tuning.tiles;
         if tuning.complete {
-            let text = serde_json::to_string(&self.tiles).expect("tiles are plain data");
-            self.rows.set_note(&key, &text).await?;
+            let json = serde_json::to_vec(&self.tiles).expect("tiles are plain data");
+            self.rows.write(vec![Write::Put(self.tiles_key(&shapes), json)]).await?;
         }
         Ok(())
+    }
+
+    fn tiles_key(&self, shapes: &[Shape]) -> Key {
+        Key::new(Table::Notes, &tune::cache_key(self.gpu.summary(), shapes), 0)
+    }
+
+    /// What tuning found on this adapter before. What another version wrote and this one cannot read is
+    /// found anew.
+    async fn known_tiles(&self, shapes: &[Shape]) -> Result<Option<Tiles>> {
+        let known = self.rows.get_one(self.tiles_key(shapes)).await?;
+        Ok(known.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
     /// Loads a model from its Hugging Face folder, quantising as it streams in.
@@ -181,10 +187,7 @@ impl<R: RowStore> Session<R> {
         stop_ids.extend(generation_eos(files).await?);
 
         let mut store = Store::new(&self.gpu);
-        let options = LoadOptions {
-            load_in_4bit: quantization.load_in_4bit,
-            double_quant: quantization.bnb_4bit_use_double_quant,
-        };
+        let options = quantization.load_options();
         let model = Model::load(files, config, options, &mut store, on_progress).await?;
         self.gpu.check()?;
 
@@ -211,20 +214,72 @@ impl<R: RowStore> Session<R> {
         Ok(info)
     }
 
-    /// Imports the rows of a JSONL file as dataset `name`, tokenised for the loaded model.
-    pub async fn import_dataset(
-        &mut self,
+    /// Tokenises the rows of dataset `name` for the loaded model, as far as that is not done yet.
+    /// `on_progress` hears rows done and rows in all, and says whether to go on.
+    pub async fn tokenize(
+        &self,
         name: &str,
-        files: &impl Files,
-        file: &str,
         train: &Value,
-        on_progress: &mut dyn FnMut(u64, u64),
+        on_progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<DatasetReport> {
+        let options = TrainOptions::from_json(train)?;
+        Ok(self.token_set(name, &options, on_progress).await?.report)
+    }
+
+    /// What a run takes on this GPU, by its model's files alone: no weight is read and nothing allocated.
+    /// The largest micro-batch is taken to have rows of `train.max_length` tokens, all labelled.
+    pub async fn estimate(
+        &self,
+        files: &impl Files,
+        quantization: &Value,
+        lora: &Value,
+        train: &Value,
+    ) -> Result<Footprint> {
+        let config = Model::config(files).await?;
+        let options = QuantizationOptions::from_json(quantization)?.load_options();
+        let mut store = Store::planned();
+        let model = Model::load(files, config, options, &mut store, &mut |_| {}).await?;
+        let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
+        let lora = Lora::new(&model, lora_config, &mut store)?;
+        let train = TrainOptions::from_json(train)?;
+        let context = model.config.max_position_embeddings as u32;
+        let length = train.max_length.map_or(context, |length| length.min(context));
+        let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
+        let tiles = match self.known_tiles(&model.products()).await? {
+            Some(tiles) if !self.is_fixed => tiles,
+            _ => self.tiles.clone(),
+        };
+        let plan = RunPlan::new(&mut store, &model, &lora, &tiles, &train, &rows, None)?;
+        Ok(plan.footprint(&store))
+    }
+
+    /// Rows `first..first + count` of dataset `name` as the loaded model will see them.
+    pub async fn preview(&self, name: &str, train: &Value, first: u64, count: u64) -> Result<Vec<SeenRow>> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let options = TrainOptions::from_json(train)?;
         let encoder = Encoder::new(&loaded.tokenizer, options.encode_options());
-        let info = dataset::import(files, file, &encoder, &self.rows, name, on_progress).await?;
-        Ok(info.report)
+        let rows = library::rows(&self.rows, name, first, count).await?;
+        rows.iter().map(|row| SeenRow::new(row, &loaded.tokenizer, &encoder)).collect()
+    }
+
+    /// A histogram of the lengths of dataset `name`, tokenised as `train` says.
+    pub async fn lengths(&self, name: &str, train: &Value, bins: usize) -> Result<Lengths> {
+        let options = TrainOptions::from_json(train)?;
+        Ok(Lengths::new(&self.token_set(name, &options, &mut |_, _| true).await?, bins))
+    }
+
+    async fn token_set(
+        &self,
+        name: &str,
+        options: &TrainOptions,
+        on_progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<TokenSet> {
+        let Some(loaded) = &self.loaded else { return Err(no_model()) };
+        let content = Description::rows(&self.rows, name).await?;
+        let encoder = Encoder::new(&loaded.tokenizer, options.encode_options());
+        TokenSet::make(&self.rows, &content, &encoder, on_progress)
+            .await
+            .context(format_args!("dataset {name:?}"))
     }
 
     /// Plans and records a run of the loaded model on an imported dataset. The adapter starts from
@@ -234,20 +289,16 @@ impl<R: RowStore> Session<R> {
         options: PrepareOptions<'_>,
         init_adapter: Option<&F>,
     ) -> Result<Plan> {
-        let tiles = &self.tiles;
         self.trainer = None;
+        let train = TrainOptions::from_json(&options.train)?;
+        let (dataset, eval_dataset) = self.selections(&options, &train).await?;
+        let tiles = &self.tiles;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.generator = None;
         loaded.store.truncate(loaded.marks[0]);
 
-        let train = TrainOptions::from_json(&options.train)?;
         let modules = lora_modules(&loaded.model.config);
         let (config, weights) = initial_adapter(&options.lora, init_adapter, &modules, train.seed).await?;
-        let info = self.rows.info(options.dataset).await?;
-        let eval_info = match options.eval_dataset {
-            Some(name) => Some((name, self.rows.info(name).await?)),
-            None => None,
-        };
         let lora = Lora::new(&loaded.model, config, &mut loaded.store)?;
         let initial = lora
             .factors()
@@ -259,22 +310,33 @@ impl<R: RowStore> Session<R> {
             lora,
             initial,
             options: train,
-            dataset: (options.dataset, &info),
-            eval_dataset: eval_info.as_ref().map(|(name, info)| (*name, info)),
+            dataset,
+            eval_dataset,
             tiles,
         };
         let trainer = Trainer::new(&self.gpu, &mut loaded.store, setup).await?;
         loaded.marks[1] = loaded.store.mark();
-        let peak_gpu_bytes = self.gpu.counters().buffer_bytes();
-        let plan = Plan {
-            total_steps: trainer.total_steps(),
-            peak_gpu_bytes,
-            gpu_bytes: trainer.gpu_bytes(&loaded.store, peak_gpu_bytes),
-            checkpointing: trainer.checkpointing(),
-            tokens_per_step_max: trainer.tokens_max(),
-        };
+        let plan = Plan { total_steps: trainer.total_steps(), footprint: *trainer.footprint() };
         self.trainer = Some(trainer);
         Ok(plan)
+    }
+
+    /// The rows to train and to evaluate on: two datasets, or one that is split.
+    async fn selections(
+        &self,
+        options: &PrepareOptions<'_>,
+        train: &TrainOptions,
+    ) -> Result<(Selection, Option<Selection>)> {
+        if options.eval_dataset.is_some() && train.test_size > 0.0 {
+            bail!(BadOption, "train.test_size and an eval_dataset cannot go together");
+        }
+        let set = Rc::new(self.token_set(options.dataset, train, &mut |_, _| true).await?);
+        if let Some(name) = options.eval_dataset {
+            let held_out = self.token_set(name, train, &mut |_, _| true).await?;
+            return Ok((Selection::all(set), Some(Selection::all(Rc::new(held_out)))));
+        }
+        let [dataset, held_out] = Selection::split(set, train.test_size);
+        Ok((dataset, Some(held_out).filter(|held_out| !held_out.rows.is_empty())))
     }
 
     fn running(&mut self) -> Result<(&Gpu, &R, &Store, &mut Trainer)> {

@@ -4,9 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde_json::Value;
-use tabtune::data::store::MemoryStore;
+use tabtune::data::import::import_file;
+use tabtune::data::kv::MemoryKv;
+use tabtune::data::library::ImportOptions;
 use tabtune::files::Directory;
 use tabtune::format::{read_header, read_rows};
 use tabtune::kernels::linear::Tile;
@@ -52,13 +55,14 @@ fn cases() -> Vec<Case> {
 }
 
 /// A session with the case's model loaded and its run prepared, from the case's adapter.
-async fn prepared(case: &Case, changes: &[(&str, Value)]) -> Session<MemoryStore> {
+async fn prepared(case: &Case, changes: &[(&str, Value)]) -> Session<Rc<MemoryKv>> {
     prepared_with(case, changes, None).await
 }
 
 /// The same with a tile that the adapter may not choose by itself.
-async fn prepared_with(case: &Case, changes: &[(&str, Value)], tile: Option<Tile>) -> Session<MemoryStore> {
-    let mut session = Session::open(MemoryStore::default()).await.expect("the tests need a GPU adapter");
+async fn prepared_with(case: &Case, changes: &[(&str, Value)], tile: Option<Tile>) -> Session<Rc<MemoryKv>> {
+    let mut session =
+        Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter");
     if let Some(tile) = tile {
         session.set_tile(tile);
     }
@@ -70,8 +74,7 @@ async fn prepared_with(case: &Case, changes: &[(&str, Value)], tile: Option<Tile
     let quantization = &case.config["quantization"];
     session.load_model(&model, quantization, &mut |_| {}).await.expect("the model loads");
     let data = Directory(case.folder.clone());
-    session
-        .import_dataset("rows", &data, "data.jsonl", &train, &mut |_, _| {})
+    import_file(session.rows.clone(), "rows", &data, "data.jsonl", ImportOptions::default(), &mut |_, _| {})
         .await
         .expect("the rows import");
     let options = PrepareOptions {
@@ -89,7 +92,7 @@ fn relative(got: f64, want: f64) -> f64 {
     (got - want).abs() / want.abs().max(1e-12)
 }
 
-fn run(session: &mut Session<MemoryStore>) -> Vec<(f64, f64)> {
+fn run(session: &mut Session<Rc<MemoryKv>>) -> Vec<(f64, f64)> {
     pollster::block_on(async {
         let mut steps = Vec::new();
         while let Some(log) = session.train_step().await.expect("a step") {
@@ -215,7 +218,7 @@ fn dropout_is_seeded_and_leaves_evaluation_alone() {
 fn the_step_loop_makes_nothing_new() {
     let case = cases().remove(0);
     let mut session = pollster::block_on(prepared(&case, &[("max_steps", 100.into())]));
-    let count = |session: &Session<MemoryStore>| {
+    let count = |session: &Session<Rc<MemoryKv>>| {
         let counters = session.counters();
         [counters.buffers(), counters.buffer_bytes(), counters.pipelines(), counters.bind_groups()]
     };

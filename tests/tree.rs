@@ -41,7 +41,7 @@ const BROWSER_NAMES: &[&str] = &[
     "wasm_bindgen_futures",
     "web_sys",
 ];
-const BROWSER_PLACES: &[&str] = &["src/api/", "src/data/idb_store.rs", "src/gpu/"];
+const BROWSER_PLACES: &[&str] = &["src/api/", "src/data/idb_kv.rs", "src/gpu/"];
 
 /// A file by its path from the root, with `/` between its parts.
 struct Source {
@@ -74,8 +74,8 @@ fn root() -> &'static Path {
 
 /// The text files in `folder` and below, but for what is built or installed. In order of path.
 fn files(folder: &str) -> Vec<Source> {
-    const BUILT: &[&str] = &["node_modules", "dist", "wasm", "__pycache__"];
-    const BINARY: &[&str] = &["safetensors", "png", "pyc"];
+    const BUILT: &[&str] = &["node_modules", "build", "dist", "wasm", "__pycache__"];
+    const BINARY: &[&str] = &["safetensors", "parquet", "png", "pyc"];
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {

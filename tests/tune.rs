@@ -2,7 +2,10 @@
 //! found is found again.
 
 use serde_json::json;
-use tabtune::data::store::MemoryStore;
+use std::rc::Rc;
+use tabtune::data::import::import_file;
+use tabtune::data::kv::MemoryKv;
+use tabtune::data::library::ImportOptions;
 use tabtune::files::Directory;
 use tabtune::gpu::{Adapter, Gpu};
 use tabtune::kernels;
@@ -85,7 +88,7 @@ fn without_time_the_default_stays() {
 #[test]
 fn what_was_found_is_kept_and_trains_as_the_default_does() {
     pollster::block_on(async {
-        let mut session = Session::open(MemoryStore::default()).await.expect("an adapter");
+        let mut session = Session::open(Rc::new(MemoryKv::default())).await.expect("an adapter");
         let quantization = json!({"load_in_4bit": true});
         let model = Directory("www/models/tiny".into());
         session.load_model(&model, &quantization, &mut |_| {}).await.expect("the bundled model loads");
@@ -105,10 +108,11 @@ fn what_was_found_is_kept_and_trains_as_the_default_does() {
     });
 }
 
-async fn first_loss(session: &mut Session<MemoryStore>) -> f64 {
+async fn first_loss(session: &mut Session<Rc<MemoryKv>>) -> f64 {
     let train = json!({"max_length": 64, "max_steps": 1, "shuffle_dataset": false});
     let data = Directory("www/data".into());
-    session.import_dataset("rows", &data, "faq.heldout.jsonl", &train, &mut |_, _| {}).await.expect("rows");
+    let (rows, options) = (session.rows.clone(), ImportOptions::default());
+    import_file(rows, "rows", &data, "faq.heldout.jsonl", options, &mut |_, _| {}).await.expect("rows");
     let options = PrepareOptions { lora: json!({"r": 8}), train, dataset: "rows", eval_dataset: None };
     session.prepare::<Directory>(options, None).await.expect("a run");
     session.train_step().await.expect("a step").expect("a first step").loss

@@ -44,7 +44,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     let load_seconds = loading.elapsed().as_secs_f64();
     let (times, step) = timed_steps(&mut training).await?;
     let peak_bytes = training.gpu.counters().peak_buffer_bytes();
-    let checkpointing = training.trainer.checkpointing();
+    let checkpointing = training.trainer.footprint().checkpointing;
     // No plan needs less: what outlives the step, and the most that is in use at one dispatch.
     let plan = training.trainer.memory_plan();
     let least_bytes = training.planned_bytes - plan.bytes() + plan.live_bytes;

@@ -1,8 +1,11 @@
 //! A training run on weights and rows that are made up.
 
+use std::rc::Rc;
+
 use tabtune::adapter::{LoraConfig, LoraModule, LoraWeights, TargetModules};
 use tabtune::data::encode::Encoded;
-use tabtune::data::store::{DatasetInfo, DatasetReport, MemoryStore, RowStore};
+use tabtune::data::kv::MemoryKv;
+use tabtune::data::tokens::{Selection, TokenSet};
 use tabtune::error::Result;
 use tabtune::files::Files;
 use tabtune::gpu::{Gpu, Store};
@@ -14,8 +17,6 @@ use tabtune::train::{StepLog, Trainer, TrainerSetup};
 use tabtune::tune;
 
 use crate::options::Base;
-
-const DATASET: &str = "rows";
 
 /// How a run is set up.
 pub struct Setup<'a, F> {
@@ -38,7 +39,7 @@ pub struct Training {
     pub trainer: Trainer,
     /// Bytes of every buffer once all was planned and made, before the first step.
     pub planned_bytes: u64,
-    rows: MemoryStore,
+    rows: MemoryKv,
 }
 
 impl Training {
@@ -52,12 +53,10 @@ impl Training {
 
         let tiles = tiles(&gpu, &model).await?;
 
-        let stored = MemoryStore::default();
+        let stored = MemoryKv::default();
         let encoded: Vec<Encoded> =
             rows.into_iter().map(|ids| Encoded { labelled: vec![true; ids.len()], ids }).collect();
-        let info = describe(&encoded);
-        stored.append(DATASET, 0, &encoded).await?;
-        stored.finish(DATASET, &info).await?;
+        let set = Rc::new(TokenSet::of_rows(&stored, "rows", &encoded).await?);
 
         let lora_config = LoraConfig {
             r: rank,
@@ -72,8 +71,8 @@ impl Training {
             lora,
             initial,
             options: TrainOptions { per_device_train_batch_size: encoded.len() as u32, ..options },
-            dataset: (DATASET, &info),
-            eval_dataset: Some((DATASET, &info)),
+            dataset: Selection::all(set.clone()),
+            eval_dataset: Some(Selection::all(set)),
             tiles: &tiles,
         };
         let trainer = Trainer::new(&gpu, &mut store, setup).await?;
@@ -100,18 +99,4 @@ pub async fn tiles(gpu: &Gpu, model: &Model) -> Result<Tiles> {
     }
     let candidates = tune::candidates(gpu.summary());
     Ok(tune::tune(gpu, &model.products(), &candidates, TUNING_SECONDS).await?.tiles)
-}
-
-fn describe(rows: &[Encoded]) -> DatasetInfo {
-    let lengths: Vec<u32> = rows.iter().map(|row| row.ids.len() as u32).collect();
-    let targets: Vec<u32> = rows.iter().map(|row| row.targets() as u32).collect();
-    let report = DatasetReport {
-        rows: rows.len() as u64,
-        kept: rows.len() as u64,
-        tokens: lengths.iter().map(|&length| u64::from(length)).sum(),
-        labelled_tokens: targets.iter().map(|&count| u64::from(count)).sum(),
-        longest: lengths.iter().copied().max().unwrap_or(0),
-        ..DatasetReport::default()
-    };
-    DatasetInfo { report, lengths, targets }
 }

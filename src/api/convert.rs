@@ -73,3 +73,10 @@ pub fn report(listener: &Option<Function>, name: &str, file: &str, loaded: u64, 
         let _ = listener.call1(&JsValue::NULL, &event);
     }
 }
+
+/// Whether a listener that is told two numbers wants the work to go on: it says so unless it returns false.
+pub fn goes_on(listener: &Option<Function>, done: u64, total: u64) -> bool {
+    let Some(listener) = listener else { return true };
+    let answer = listener.call2(&JsValue::NULL, &(done as f64).into(), &(total as f64).into());
+    answer.map_or(true, |answer| answer.as_bool() != Some(false))
+}

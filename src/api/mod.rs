@@ -5,6 +5,7 @@
 
 mod convert;
 mod files;
+mod library;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use js_sys::{Function, Object, Reflect, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
-use crate::data::idb_store::IdbStore;
+use crate::data::idb_kv::IdbKv;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Adapter, Gpu};
 use crate::session::{self, PrepareOptions};
@@ -55,7 +56,7 @@ pub async fn check_tiles() -> std::result::Result<JsValue, JsValue> {
 /// error of code `bad-state` rather than a broken borrow.
 #[wasm_bindgen]
 pub struct Session {
-    engine: Rc<RefCell<Option<session::Session<IdbStore>>>>,
+    engine: Rc<RefCell<Option<session::Session<Rc<IdbKv>>>>>,
 }
 
 #[derive(Serialize)]
@@ -85,7 +86,7 @@ fn busy() -> Error {
     Error::new(Code::BadState, "the engine is busy with another call")
 }
 
-type Engine = session::Session<IdbStore>;
+type Engine = session::Session<Rc<IdbKv>>;
 
 impl Session {
     /// Runs `work` with the engine, which is back in its cell however it ends.
@@ -105,7 +106,7 @@ impl Session {
 impl Session {
     /// Opens the browser's GPU.
     pub async fn create() -> std::result::Result<Session, JsValue> {
-        let open = async { session::Session::open(IdbStore::open().await?).await };
+        let open = async { session::Session::open(Rc::new(IdbKv::open().await?)).await };
         let engine = open.await.map_err(thrown)?;
         Ok(Session { engine: Rc::new(RefCell::new(Some(engine))) })
     }
@@ -139,19 +140,56 @@ impl Session {
         .await
     }
 
-    pub async fn import_dataset(
+    /// Tokenises a dataset; `on_progress` hears rows done and rows in all and stops by returning false.
+    pub async fn tokenize(
         &self,
         name: String,
-        files: JsValue,
-        file: String,
         train: JsValue,
         on_progress: Option<Function>,
     ) -> std::result::Result<JsValue, JsValue> {
         self.with(async |engine| {
             let train = from_js(train, "train")?;
-            let mut report =
-                |loaded: u64, total: u64| convert::report(&on_progress, &name, &file, loaded, total);
-            to_js(&engine.import_dataset(&name, &JsFiles(files), &file, &train, &mut report).await?)
+            let mut go_on = |done: u64, rows: u64| convert::goes_on(&on_progress, done, rows);
+            to_js(&engine.tokenize(&name, &train, &mut go_on).await?)
+        })
+        .await
+    }
+
+    /// What a run takes on this GPU, by the model's files alone: no weight is read, nothing allocated.
+    pub async fn estimate(&self, files: JsValue, options: JsValue) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let options = from_js(options, "estimate")?;
+            let (quantization, lora, train) = (&options["quantization"], &options["lora"], &options["train"]);
+            to_js(&engine.estimate(&JsFiles(files), quantization, lora, train).await?)
+        })
+        .await
+    }
+
+    /// Rows as the loaded model will see them.
+    pub async fn preview(
+        &self,
+        name: String,
+        train: JsValue,
+        first: u32,
+        count: u32,
+    ) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let train = from_js(train, "train")?;
+            to_js(&engine.preview(&name, &train, first.into(), count.into()).await?)
+        })
+        .await
+    }
+
+    /// How long the tokenised rows of a dataset are.
+    pub async fn lengths(
+        &self,
+        name: String,
+        train: JsValue,
+        bins: u32,
+    ) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let train = from_js(train, "train")?;
+            to_js(&engine.lengths(&name, &train, bins as usize).await?)
         })
         .await
     }

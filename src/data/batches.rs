@@ -7,6 +7,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+use super::pack::best_fit_decreasing;
 use crate::bail;
 use crate::error::Result;
 
@@ -23,16 +24,65 @@ pub struct BatchOptions {
     pub num_train_epochs: f64,
     /// Shuffle the rows anew in each epoch, by this seed; file order where `None`.
     pub shuffle_seed: Option<u64>,
+    /// Put rows of like lengths into the same step.
+    pub group_by_length: bool,
+    /// Pack rows into sequences of at most so many tokens; each then counts as one row.
+    pub packing: Option<u32>,
 }
 
 /// The rows of every step of a run, as a function of the step's number alone, so that a run can be taken
 /// up anywhere.
 #[derive(Clone, Debug)]
 pub struct BatchPlan {
-    rows: u32,
+    sequences: Sequences,
     options: BatchOptions,
-    /// The order of the rows in the epoch asked for last.
+    /// The order of the sequences in the epoch asked for last.
     order: Option<(u32, Vec<u32>)>,
+}
+
+/// What counts as a row: one row, or several that were packed.
+#[derive(Clone, Debug)]
+struct Sequences {
+    /// Row numbers, sequence by sequence.
+    rows: Vec<u32>,
+    /// Where each sequence ends in `rows`; `None` where each row is one.
+    ends: Option<Vec<u32>>,
+    /// Tokens of each sequence.
+    lengths: Vec<u32>,
+}
+
+impl Sequences {
+    fn new(rows: &[u32], lengths: &[u32], packing: Option<u32>) -> Self {
+        let length = |&row: &u32| lengths[row as usize];
+        let Some(capacity) = packing else {
+            return Sequences { rows: rows.to_vec(), ends: None, lengths: rows.iter().map(length).collect() };
+        };
+        let packed = best_fit_decreasing(rows, lengths, capacity);
+        let count = |end: &mut u32, sequence: &Vec<u32>| {
+            *end += sequence.len() as u32;
+            Some(*end)
+        };
+        Sequences {
+            ends: Some(packed.iter().scan(0, count).collect()),
+            lengths: packed.iter().map(|sequence| sequence.iter().map(length).sum()).collect(),
+            rows: packed.concat(),
+        }
+    }
+
+    fn len(&self) -> u32 {
+        self.lengths.len() as u32
+    }
+
+    fn get(&self, sequence: u32) -> &[u32] {
+        let sequence = sequence as usize;
+        match &self.ends {
+            None => &self.rows[sequence..=sequence],
+            Some(ends) => {
+                let first = if sequence == 0 { 0 } else { ends[sequence - 1] };
+                &self.rows[first as usize..ends[sequence] as usize]
+            }
+        }
+    }
 }
 
 /// The rows of one step.
@@ -45,12 +95,22 @@ pub struct StepRows {
 }
 
 impl BatchPlan {
-    /// A dataset without rows is an error of code `bad-data`.
-    pub fn new(rows: u32, options: BatchOptions) -> Result<Self> {
-        if rows == 0 {
+    /// A plan over `rows`, numbers into `lengths`, which has the tokens of every row of the dataset.
+    /// No rows are an error of code `bad-data`.
+    pub fn new(rows: &[u32], lengths: &[u32], options: BatchOptions) -> Result<Self> {
+        if rows.is_empty() {
             bail!(BadData, "the dataset has no rows to train on");
         }
-        Ok(BatchPlan { rows, options, order: None })
+        let sequences = Sequences::new(rows, lengths, options.packing);
+        Ok(BatchPlan { sequences, options, order: None })
+    }
+
+    /// The most that a micro-batch can have of something that each row has some of.
+    pub fn most(&self, of_row: impl Fn(u32) -> usize) -> usize {
+        let of_sequence = |sequence| self.sequences.get(sequence).iter().map(|&row| of_row(row)).sum();
+        let mut sums: Vec<usize> = (0..self.sequences.len()).map(of_sequence).collect();
+        sums.sort_unstable_by(|a, b| b.cmp(a));
+        sums.iter().take(self.options.batch_size as usize).sum()
     }
 
     /// Optimiser steps of the whole run.
@@ -64,7 +124,7 @@ impl BatchPlan {
     }
 
     fn micro_batches_per_epoch(&self) -> u32 {
-        self.rows.div_ceil(self.options.batch_size)
+        self.sequences.len().div_ceil(self.options.batch_size)
     }
 
     /// The rows of step `step`, counted from zero.
@@ -74,22 +134,39 @@ impl BatchPlan {
         let first = step % self.steps_per_epoch() * self.options.accumulation;
         let last = first.saturating_add(self.options.accumulation).min(per_epoch);
         let batch_size = self.options.batch_size as usize;
-        let order = self.order(epoch);
-        let micro_batches =
-            order.chunks(batch_size).take(last as usize).skip(first as usize).map(<[u32]>::to_vec).collect();
-        StepRows { epoch: f64::from(epoch) + f64::from(last) / f64::from(per_epoch), micro_batches }
+        self.find_order(epoch);
+        let order = self.order.as_ref().map_or(&[][..], |(_, order)| order);
+        let batches = order.chunks(batch_size).take(last as usize).skip(first as usize);
+        let rows = |batch: &[u32]| {
+            batch.iter().flat_map(|&sequence| self.sequences.get(sequence)).copied().collect()
+        };
+        StepRows {
+            epoch: f64::from(epoch) + f64::from(last) / f64::from(per_epoch),
+            micro_batches: batches.map(rows).collect(),
+        }
     }
 
-    fn order(&mut self, epoch: u32) -> &[u32] {
-        let (rows, seed) = (self.rows, self.options.shuffle_seed);
-        if self.order.as_ref().is_none_or(|(known, _)| *known != epoch) {
-            self.order = None;
+    fn find_order(&mut self, epoch: u32) {
+        if self.order.as_ref().is_some_and(|(known, _)| *known == epoch) {
+            return;
         }
-        let (_, order) = self.order.get_or_insert_with(|| {
-            let in_file = (0..rows).collect();
-            (epoch, seed.map_or(in_file, |seed| shuffled(rows, seed, epoch)))
-        });
-        order
+        let count = self.sequences.len();
+        let in_file = || (0..count).collect();
+        let mut order = self.options.shuffle_seed.map_or_else(in_file, |seed| shuffled(count, seed, epoch));
+        if self.options.group_by_length {
+            let step = (self.options.batch_size * self.options.accumulation) as usize;
+            group_by_length(&mut order, &self.sequences.lengths, step);
+        }
+        self.order = Some((epoch, order));
+    }
+}
+
+/// Sorts spans of the order by length, as transformers' `LengthGroupedSampler` does: each spans 50 steps,
+/// or a quarter of the epoch where that is less, so that the order stays random as a whole.
+fn group_by_length(order: &mut [u32], lengths: &[u32], step: usize) {
+    let steps = (order.len() / (4 * step)).clamp(1, 50);
+    for span in order.chunks_mut(steps * step) {
+        span.sort_by_key(|&sequence| std::cmp::Reverse(lengths[sequence as usize]));
     }
 }
 
@@ -123,19 +200,33 @@ mod tests {
 
     fn plan(rows: u32, batch_size: u32, accumulation: u32) -> BatchOptions {
         assert!(rows > 0);
-        BatchOptions { batch_size, accumulation, max_steps: None, num_train_epochs: 2.0, shuffle_seed: None }
+        BatchOptions {
+            batch_size,
+            accumulation,
+            max_steps: None,
+            num_train_epochs: 2.0,
+            shuffle_seed: None,
+            group_by_length: false,
+            packing: None,
+        }
+    }
+
+    /// A plan over `rows` rows, row i with i + 1 tokens.
+    fn over(rows: u32, options: BatchOptions) -> BatchPlan {
+        let lengths: Vec<u32> = (1..=rows).collect();
+        BatchPlan::new(&(0..rows).collect::<Vec<_>>(), &lengths, options).unwrap()
     }
 
     #[test]
     fn the_end_of_an_epoch_is_short() {
-        let mut batches = BatchPlan::new(7, plan(7, 2, 3)).unwrap();
+        let mut batches = over(7, plan(7, 2, 3));
         assert_eq!((batches.steps_per_epoch(), batches.total_steps()), (2, 4));
         let steps: Vec<_> = (0..4).map(|step| batches.step(step)).collect();
         assert_eq!(steps[0].micro_batches, [[0, 1], [2, 3], [4, 5]]);
         assert_eq!(steps[1].micro_batches, [[6]]);
         assert_eq!(steps[2].micro_batches, steps[0].micro_batches);
         assert_eq!(steps.iter().map(|step| step.epoch).collect::<Vec<_>>(), [0.75, 1.0, 1.75, 2.0]);
-        assert_eq!(BatchPlan::new(0, plan(1, 1, 1)).unwrap_err().code, Code::BadData);
+        assert_eq!(BatchPlan::new(&[], &[], plan(1, 1, 1)).unwrap_err().code, Code::BadData);
     }
 
     /// Values of `Trainer.set_initial_training_values` in transformers 5.23: ceil(epochs · steps per epoch).
@@ -149,9 +240,9 @@ mod tests {
             (1, 8, 4, 3.0, 3),
         ] {
             let options = BatchOptions { num_train_epochs: epochs, ..plan(rows, batch, accumulation) };
-            assert_eq!(BatchPlan::new(rows, options).unwrap().total_steps(), steps);
+            assert_eq!(over(rows, options).total_steps(), steps);
             let fixed = BatchOptions { max_steps: Some(5), ..options };
-            assert_eq!(BatchPlan::new(rows, fixed).unwrap().total_steps(), 5);
+            assert_eq!(over(rows, fixed).total_steps(), 5);
         }
     }
 
@@ -161,7 +252,7 @@ mod tests {
             rows in 1u32..60, batch in 1u32..9, accumulation in 1u32..5, seed: Option<u64>,
         ) {
             let options = BatchOptions { shuffle_seed: seed, ..plan(rows, batch, accumulation) };
-            let mut batches = BatchPlan::new(rows, options).unwrap();
+            let mut batches = over(rows, options);
             let per_epoch = batches.steps_per_epoch();
             for epoch in 0..2 {
                 let steps: Vec<_> = (0..per_epoch).map(|step| batches.step(epoch * per_epoch + step)).collect();
@@ -174,17 +265,35 @@ mod tests {
                 taken.sort();
                 prop_assert_eq!(taken, (0..rows).collect::<Vec<_>>());
                 prop_assert_eq!(steps.last().unwrap().epoch, f64::from(epoch + 1));
-                let resumed = BatchPlan::new(rows, options).unwrap().step(epoch * per_epoch + per_epoch / 2);
+                let resumed = over(rows, options).step(epoch * per_epoch + per_epoch / 2);
                 prop_assert_eq!(&resumed, &steps[(per_epoch / 2) as usize]);
             }
         }
     }
 
     #[test]
+    fn grouped_rows_are_of_like_lengths_and_packed_ones_share_a_place() {
+        let grouped = BatchOptions { shuffle_seed: Some(1), group_by_length: true, ..plan(64, 4, 1) };
+        let mut batches = over(64, grouped);
+        let spread = |rows: &[u32]| rows.iter().max().unwrap() - rows.iter().min().unwrap();
+        let steps: Vec<Vec<u32>> = (0..16).map(|step| batches.step(step).micro_batches.concat()).collect();
+        assert!(steps.iter().all(|step| spread(step) < 32), "{steps:?}");
+        assert_eq!(batches.step(0).micro_batches.concat(), steps[0]);
+        assert_ne!(batches.step(16).micro_batches.concat(), steps[0]);
+
+        let packed = BatchOptions { packing: Some(8), ..plan(8, 2, 1) };
+        let mut batches = over(8, packed);
+        let first = batches.step(0).micro_batches.concat();
+        assert_eq!(first, [0, 6, 1, 5], "rows of 1 and 7 tokens, and of 2 and 6");
+        assert_eq!(batches.most(|row| row as usize + 1), 16);
+        assert_eq!(over(8, plan(8, 2, 1)).most(|row| row as usize + 1), 15);
+    }
+
+    #[test]
     fn the_shuffle_depends_on_seed_and_epoch_and_never_changes() {
         let order = |seed, step| {
             let options = BatchOptions { shuffle_seed: Some(seed), ..plan(12, 12, 1) };
-            BatchPlan::new(12, options).unwrap().step(step).micro_batches.concat()
+            over(12, options).step(step).micro_batches.concat()
         };
         assert_ne!(order(42, 0), order(42, 1));
         assert_ne!(order(42, 0), order(43, 0));

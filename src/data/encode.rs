@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use tokenizers::Encoding;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::bail;
 use crate::data::example::{Example, Message};
@@ -39,11 +40,16 @@ impl Encoded {
         bytes
     }
 
+    /// The bytes of a row of so many tokens.
+    pub fn bytes_of(tokens: usize) -> usize {
+        tokens * 4 + tokens.div_ceil(8)
+    }
+
     /// The row that [`Encoded::to_bytes`] packed. Bytes that cannot be one are an error of code `bad-data`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         // 8 · length = 33 n + r with r < 8, as n tokens take 4 n + ⌈n / 8⌉ bytes.
         let tokens = bytes.len() * 8 / 33;
-        if bytes.len() != tokens * 4 + tokens.div_ceil(8) {
+        if bytes.len() != Encoded::bytes_of(tokens) {
             bail!(BadData, "a stored row of {} bytes is damaged", bytes.len());
         }
         let (ids, bits) = bytes.split_at(tokens * 4);
@@ -74,6 +80,8 @@ pub struct Encoder<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedRow {
     pub encoded: Encoded,
+    /// Tokens before the row was cut to `max_length`.
+    pub full_length: u32,
     /// Whether the row was longer than `max_length`.
     pub truncated: bool,
 }
@@ -81,6 +89,12 @@ pub struct EncodedRow {
 impl<'a> Encoder<'a> {
     pub fn new(tokenizer: &'a Tokenizer, options: EncodeOptions) -> Self {
         Encoder { tokenizer, options }
+    }
+
+    /// Depends on all that decides a row's tokens: tokenizer, template and options.
+    pub fn fingerprint(&self) -> String {
+        let text = format!("1 {:?} {}", self.options, self.tokenizer.fingerprint());
+        format!("{:032x}", xxh3_128(text.as_bytes()))
     }
 
     /// Encodes one row. Errors of code `bad-data` say what is wrong with it, not where it is.
@@ -107,10 +121,11 @@ impl<'a> Encoder<'a> {
             }
         };
         let length = self.options.max_length.map_or(usize::MAX, |length| length as usize);
+        let full_length = encoded.ids.len() as u32;
         let truncated = encoded.ids.len() > length;
         encoded.ids.truncate(length);
         encoded.labelled.truncate(length);
-        Ok(EncodedRow { encoded, truncated })
+        Ok(EncodedRow { encoded, full_length, truncated })
     }
 
     fn encode_chat(&self, messages: &[Message]) -> Result<Encoded> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::bail;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 
 /// A message of a chat: `role` and `content`, and whatever other text the template may read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -56,7 +56,7 @@ impl Message {
     }
 }
 
-/// A row of training data, in one of the shapes TRL takes.
+/// A row to learn from, in one of the shapes that TRL's `SFTTrainer` takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Example {
     /// `{"messages": [{"role", "content"}, …]}`
@@ -70,64 +70,32 @@ pub enum Example {
 }
 
 impl Example {
-    /// Reads one line of a JSONL file. Errors of code `bad-data` say what is wrong, but not where: the
-    /// caller adds file and line.
-    pub fn from_json_line(line: &str) -> Result<Self> {
-        let value: Value = serde_json::from_str(line)
-            .map_err(|cause| Error::new(Code::BadData, format!("not JSON: {}", without_line(&cause))))?;
-        Example::from_json(&value)
-    }
-
-    pub fn from_json(value: &Value) -> Result<Self> {
-        let Value::Object(row) = value else {
-            bail!(BadData, "a row must be an object, but is {}", kind(value))
+    /// Reads a row in the form in which datasets keep it (see [`super::shape`]). Errors of code
+    /// `bad-data` say what is wrong, but not where.
+    pub fn from_json(row: &Value) -> Result<Self> {
+        let text = |part: &str| row[part].as_str().unwrap_or_default().to_owned();
+        let chat = |part: &str| -> Result<Vec<Message>> {
+            row[part].as_array().into_iter().flatten().map(Message::from_json).collect()
         };
-        if let Some(column) =
-            ["tools", "chat_template_kwargs"].into_iter().find(|name| row.contains_key(*name))
-        {
-            bail!(BadData, "a row with {column:?} is not supported");
-        }
-        match (row.get("prompt"), row.get("completion"), row.get("messages"), row.get("text")) {
-            (Some(Value::String(prompt)), Some(Value::String(completion)), ..) => {
-                Ok(Example::Completion { prompt: prompt.clone(), completion: completion.clone() })
-            }
-            (Some(prompt @ Value::Array(_)), Some(completion @ Value::Array(_)), ..) => {
-                Ok(Example::ChatCompletion {
-                    prompt: messages("prompt", prompt)?,
-                    completion: messages("completion", completion)?,
-                })
-            }
-            (Some(_), Some(_), ..) => {
-                bail!(BadData, "\"prompt\" and \"completion\" must be two strings or two lists of messages")
-            }
-            (Some(_), None, ..) => bail!(BadData, "a row with \"prompt\" needs \"completion\""),
-            (_, _, Some(list), _) => Ok(Example::Chat(messages("messages", list)?)),
-            (_, _, _, Some(Value::String(text))) => Ok(Example::Text(text.clone())),
-            (_, _, _, Some(other)) => bail!(BadData, "\"text\" must be a string, but is {}", kind(other)),
-            _ => bail!(
+        if !row["chosen"].is_null() {
+            bail!(
                 BadData,
-                "a row needs \"messages\", \"prompt\" and \"completion\", or \"text\", but has {}",
-                if row.is_empty() { "nothing".into() } else { quoted(row.keys()) }
-            ),
+                "the row is a preference (\"chosen\" and \"rejected\"), which this training does not use"
+            );
         }
+        Ok(if row["messages"].is_array() {
+            Example::Chat(chat("messages")?)
+        } else if row["prompt"].is_array() {
+            Example::ChatCompletion { prompt: chat("prompt")?, completion: chat("completion")? }
+        } else if row["prompt"].is_string() {
+            Example::Completion { prompt: text("prompt"), completion: text("completion") }
+        } else {
+            Example::Text(text("text"))
+        })
     }
 }
 
-fn messages(column: &str, value: &Value) -> Result<Vec<Message>> {
-    let Value::Array(list) = value else {
-        bail!(BadData, "{column:?} must be a list of messages, but is {}", kind(value))
-    };
-    if list.is_empty() {
-        bail!(BadData, "{column:?} is empty");
-    }
-    let read = |(index, value)| {
-        Message::from_json(value)
-            .map_err(|error: Error| Error::new(error.code, format!("{column}[{index}] {}", error.message)))
-    };
-    list.iter().enumerate().map(read).collect()
-}
-
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -138,13 +106,6 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn quoted<'a>(names: impl Iterator<Item = &'a String>) -> String {
+pub(super) fn quoted<'a>(names: impl Iterator<Item = &'a String>) -> String {
     names.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
-}
-
-/// serde_json's message without its own "at line 1": a row is one line, and its number is the file's.
-fn without_line(cause: &serde_json::Error) -> String {
-    let text = cause.to_string();
-    let what = text.split(" at line ").next().unwrap_or(&text);
-    format!("{what} at column {}", cause.column())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tokenizers::Encoding;
 use tokenizers::processors::template::TemplateProcessing;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::bail;
 use crate::data::example::Message;
@@ -21,6 +22,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special_tokens: BTreeMap<String, String>,
     chat_template: Option<ChatTemplate>,
+    fingerprint: u128,
 }
 
 impl Tokenizer {
@@ -45,6 +47,11 @@ impl Tokenizer {
     /// Builds the tokenizer from the bytes of `tokenizer.json`, `tokenizer_config.json` and the text of
     /// `chat_template.jinja`, which comes before a template in the config.
     pub fn new(tokenizer: &[u8], config: &Value, template: Option<String>) -> Result<Self> {
+        let mut fingerprint = Xxh3::new();
+        for part in [tokenizer, config.to_string().as_bytes(), template.as_deref().unwrap_or("").as_bytes()] {
+            fingerprint.update(&(part.len() as u64).to_le_bytes());
+            fingerprint.update(part);
+        }
         let mut inner =
             tokenizers::Tokenizer::from_bytes(tokenizer).map_err(|cause| bad_model(TOKENIZER, cause))?;
         // Rows are cut and padded by us, whatever the file was saved with.
@@ -67,7 +74,12 @@ impl Tokenizer {
         };
         let chat_template =
             template.map(|source| ChatTemplate::new(&source, special_tokens.clone())).transpose()?;
-        Ok(Tokenizer { inner, special_tokens, chat_template })
+        Ok(Tokenizer { inner, special_tokens, chat_template, fingerprint: fingerprint.digest128() })
+    }
+
+    /// Depends on the tokenizer's files alone.
+    pub fn fingerprint(&self) -> String {
+        format!("{:032x}", self.fingerprint)
     }
 
     /// The token ids of `text`; `add_special_tokens` adds what the tokenizer puts around every text, such
@@ -100,6 +112,11 @@ impl Tokenizer {
 
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
+    }
+
+    /// Whether `id` is a token that stands for no text, such as the end of a turn.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.inner.get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
     }
 
     pub fn eos_token(&self) -> Option<&str> {

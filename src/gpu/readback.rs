@@ -33,6 +33,11 @@ impl ReadbackRing {
         ReadbackRing { gpu: gpu.clone(), staging, next: 0, bytes }
     }
 
+    /// The bytes of staging that rings for reads of `bytes` take, of `depth` in all.
+    pub fn bytes(bytes: u64, depth: usize) -> u64 {
+        bytes.next_multiple_of(8) * depth as u64
+    }
+
     /// Starts reading `tensor` as it is after all work submitted so far. The read that used this
     /// place of the ring `depth` calls ago must have been awaited.
     pub fn start(&mut self, store: &Store, tensor: Tensor) -> Readback {

@@ -73,6 +73,11 @@ impl Store {
         Store::default()
     }
 
+    /// Whether it only counts, so that nothing has to be read for it.
+    pub fn is_planned(&self) -> bool {
+        self.gpu.is_none()
+    }
+
     /// A tensor of `elements` 4-byte values, zero at first.
     ///
     /// A tensor over the default limit of one binding is `out-of-memory`, naming it and its size.

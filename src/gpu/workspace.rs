@@ -68,6 +68,18 @@ struct Params {
 }
 
 impl Params {
+    /// Those of all recordings, and the calls that use them, by recording.
+    fn of(recordings: &[Recorder]) -> (Self, Vec<Vec<Call>>) {
+        let mut params = Params::default();
+        let calls = recordings.iter().map(|recording| calls(recording, &mut params)).collect();
+        (params, calls)
+    }
+
+    /// Bytes of the buffer that holds them.
+    fn size(&self) -> u64 {
+        (self.bytes.len() as u64).max(PARAMS_BYTES)
+    }
+
     fn place(&mut self, params: &[u8]) -> u32 {
         if let Some(&offset) = self.offsets.get(params) {
             return offset;
@@ -100,14 +112,9 @@ impl Workspace {
         let slots: Vec<Buffer> =
             plan.slots.iter().map(|&size| Buffer::new(gpu, "slot", size, TENSOR_USAGE)).collect();
 
-        let mut params = Params::default();
-        let calls = recordings.iter().map(|recording| calls(recording, &mut params)).collect::<Vec<_>>();
-        let uniform = Buffer::new(
-            gpu,
-            "params",
-            (params.bytes.len() as u64).max(PARAMS_BYTES),
-            wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-        );
+        let (params, calls) = Params::of(recordings);
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniform = Buffer::new(gpu, "params", params.size(), usage);
         gpu.queue().write_buffer(&uniform.raw, 0, &params.bytes);
 
         let place = |tensor: Tensor| match tensor.place {
@@ -163,6 +170,11 @@ impl Workspace {
         let mut kept = slots;
         kept.push(uniform);
         Ok(Workspace { gpu: gpu.clone(), programs, _slots: kept, plan })
+    }
+
+    /// The bytes that the parameters of `recordings` take beside their tensors.
+    pub fn params_bytes(recordings: &[Recorder]) -> u64 {
+        Params::of(recordings).0.size()
     }
 
     pub fn plan(&self) -> &MemoryPlan {

@@ -85,7 +85,7 @@ impl Model {
         }
     }
 
-    /// Places every weight of the model in `store`.
+    /// Places every weight of the model in `store`. For a store that only counts, no weight is read.
     ///
     /// # Errors
     ///
@@ -190,10 +190,12 @@ impl<F: Files> Loader<'_, F> {
 
     async fn norm(&mut self, name: &str, width: usize) -> Result<Tensor> {
         let info = self.checkpoint.require(name, &[width])?.clone();
-        let mut values = Vec::new();
-        read_rows(self.files, &info, 0, width, &mut values).await?;
         let tensor = self.store.keep(Class::Weights, name, pad8(width))?;
-        self.store.write(tensor, &values);
+        if !self.store.is_planned() {
+            let mut values = Vec::new();
+            read_rows(self.files, &info, 0, width, &mut values).await?;
+            self.store.write(tensor, &values);
+        }
         self.placed(&info);
         Ok(tensor)
     }
@@ -228,6 +230,9 @@ impl<F: Files> Loader<'_, F> {
         values: Tensor,
         to_row: usize,
     ) -> Result<()> {
+        if self.store.is_planned() {
+            return Ok(());
+        }
         let row_bytes = format.row_words(pad8(info.row_elements())) * 4;
         let true_bytes = info.row_elements() * info.dtype.bitsize() / 8;
         let per_piece = info.rows_in(PIECE_BYTES);
@@ -315,6 +320,9 @@ impl<F: Files> Loader<'_, F> {
         let (rows, true_depth) = (info.rows(), info.row_elements());
         if !matches!(weight.format, WeightFormat::Nf4 | WeightFormat::Nf4Any) {
             return self.dense_rows(info, 0, rows, weight.format, weight.values, to_row).await;
+        }
+        if self.store.is_planned() {
+            return Ok(());
         }
         let mut quantizer = Nf4Quantizer::new(&info.shape);
         let per_piece = info.rows_in(PIECE_BYTES);

@@ -2,9 +2,11 @@
 
 mod batch;
 pub mod options;
+mod planning;
 mod recording;
 pub mod schedule;
 mod trainer;
 
 pub use batch::FlatBatch;
-pub use trainer::{EvalLog, GpuBytes, StepLog, Trainer, TrainerSetup};
+pub use planning::{Footprint, GpuBytes, RunPlan};
+pub use trainer::{EvalLog, StepLog, Trainer, TrainerSetup};

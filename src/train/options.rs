@@ -13,6 +13,7 @@ use crate::bail;
 use crate::data::batches::BatchOptions;
 use crate::data::encode::EncodeOptions;
 use crate::error::{Code, Error, Result};
+use crate::model::LoadOptions;
 
 /// The whole config of a run: `{quantization, lora, train, init_adapter}`, each part optional.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,6 +69,11 @@ impl QuantizationOptions {
         }
         Ok(QuantizationOptions { load_in_4bit, bnb_4bit_use_double_quant })
     }
+
+    /// What of these options decides how a model is loaded.
+    pub fn load_options(&self) -> LoadOptions {
+        LoadOptions { load_in_4bit: self.load_in_4bit, double_quant: self.bnb_4bit_use_double_quant }
+    }
 }
 
 /// How the learning rate moves over the run; see [`crate::train::schedule`].
@@ -116,6 +122,13 @@ pub struct TrainOptions {
     pub adam_epsilon: f64,
     pub seed: u64,
     pub shuffle_dataset: bool,
+    /// Put rows of like lengths into the same step, which wastes less where rows are padded to sizes.
+    pub group_by_length: bool,
+    /// Let short rows share a sequence of at most `max_length` tokens, without seeing one another; each
+    /// sequence then counts as a row of the batch.
+    pub packing: bool,
+    /// The share of rows that is held out for evaluation, by a hash of each row, between 0 and 1.
+    pub test_size: f64,
     /// Steps, or a share of all steps where it is below 1; see [`every_steps`].
     pub logging_steps: f64,
     /// Like `logging_steps`; `None` means no evaluation during the run.
@@ -144,6 +157,9 @@ impl Default for TrainOptions {
             adam_epsilon: 1e-8,
             seed: 42,
             shuffle_dataset: false,
+            group_by_length: false,
+            packing: false,
+            test_size: 0.0,
             logging_steps: 10.0,
             eval_steps: None,
             gradient_checkpointing: GradientCheckpointing::Auto,
@@ -185,6 +201,9 @@ impl TrainOptions {
             adam_epsilon: part.take("adam_epsilon", default.adam_epsilon)?,
             seed: part.take("seed", default.seed)?,
             shuffle_dataset: part.take("shuffle_dataset", default.shuffle_dataset)?,
+            group_by_length: part.take("group_by_length", default.group_by_length)?,
+            packing: part.take("packing", default.packing)?,
+            test_size: part.take("test_size", default.test_size)?,
             logging_steps: part.take("logging_steps", default.logging_steps)?,
             eval_steps: part.take("eval_steps", default.eval_steps)?,
             gradient_checkpointing: match part.take("gradient_checkpointing", Value::from("auto"))? {
@@ -219,10 +238,15 @@ impl TrainOptions {
             max_steps: self.max_steps,
             num_train_epochs: self.num_train_epochs,
             shuffle_seed: self.shuffle_dataset.then_some(self.seed),
+            group_by_length: self.group_by_length,
+            packing: self.max_length.filter(|_| self.packing),
         }
     }
 
     fn check(&self) -> Result<()> {
+        if self.packing && self.max_length.is_none() {
+            bail!(BadOption, "train.packing needs a train.max_length");
+        }
         let ranges = [
             ("learning_rate", self.learning_rate, self.learning_rate >= 0.0, "at least 0"),
             ("num_train_epochs", self.num_train_epochs, self.num_train_epochs > 0.0, "above 0"),
@@ -233,6 +257,7 @@ impl TrainOptions {
             ("adam_beta1", self.adam_beta1, (0.0..1.0).contains(&self.adam_beta1), "at least 0 and below 1"),
             ("adam_beta2", self.adam_beta2, (0.0..1.0).contains(&self.adam_beta2), "at least 0 and below 1"),
             ("adam_epsilon", self.adam_epsilon, self.adam_epsilon >= 0.0, "at least 0"),
+            ("test_size", self.test_size, (0.0..1.0).contains(&self.test_size), "at least 0 and below 1"),
             ("logging_steps", self.logging_steps, self.logging_steps > 0.0, "above 0"),
             (
                 "eval_steps",

@@ -11,7 +11,8 @@ use crate::model::{Backward, Decoder, Keys, Lora, LossInputs, LossPlan, Model, R
 /// Tokens of a micro-batch from which on a CPU adapter decodes each weight once.
 const DECODE_ONCE_TOKENS: usize = 32;
 /// The report of a step: the loss sum at 0, what [`grad_norm`] says at 64.
-pub(super) const REPORT_VALUES: usize = 128;
+const REPORT_VALUES: usize = 128;
+pub(super) const REPORT_BYTES: u64 = 4 * REPORT_VALUES as u64;
 pub(super) const REPORT_STATS: usize = 64;
 
 /// The programs of a recording, in the order in which a step runs them.

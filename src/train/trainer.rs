@@ -6,26 +6,22 @@ use serde::Serialize;
 use web_time::Instant;
 
 use super::batch::FlatBatch;
-use super::options::{GradientCheckpointing, TrainOptions, every_steps};
-use super::recording::{Inputs, Programs, REPORT_STATS, REPORT_VALUES, Recording};
+use super::options::{TrainOptions, every_steps};
+use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan};
+use super::recording::{Inputs, Programs, REPORT_BYTES, REPORT_STATS};
 use super::schedule::Schedule;
 use crate::adapter::LoraWeights;
 use crate::bail;
 use crate::data::batches::BatchPlan;
 use crate::data::encode::Encoded;
-use crate::data::store::{DatasetInfo, RowStore};
+use crate::data::kv::Kv;
+use crate::data::tokens::Selection;
 use crate::error::Result;
-use crate::gpu::{Class, Gpu, MemoryPlan, Readback, ReadbackRing, Recorder, Store, Tensor, Workspace};
+use crate::gpu::{Gpu, MemoryPlan, Readback, ReadbackRing, Store, Tensor, Workspace};
 use crate::kernels::{adamw, grad_norm};
 use crate::model::tiles::Tiles;
-use crate::model::{Lora, LoraFactor, LossPlan, Model, Segment};
+use crate::model::{Lora, LoraFactor, Model, Segment};
 
-/// The GPU bytes of a run up to which activations are kept rather than computed again.
-const KEEP_ACTIVATIONS_BYTES: u64 = 512 << 20;
-/// Sizes that a micro-batch is rounded up to, so that short ones cost less.
-const SIZES: usize = 16;
-/// Steps whose results are on their way while the next one is prepared.
-const IN_FLIGHT: usize = 2;
 /// Steps that speed and remaining time are averaged over.
 const RECENT_STEPS: usize = 10;
 
@@ -64,16 +60,6 @@ pub struct EvalLog {
     pub rows: u64,
 }
 
-/// GPU bytes of a run, by what they are for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GpuBytes {
-    pub weights: u64,
-    pub adapter: u64,
-    pub optimizer: u64,
-    pub activations: u64,
-    pub other: u64,
-}
-
 /// What a trainer is made from.
 pub struct TrainerSetup<'a> {
     pub model: &'a Model,
@@ -81,8 +67,9 @@ pub struct TrainerSetup<'a> {
     /// The adapter to start from, by module in the order of [`Lora::factors`].
     pub initial: Vec<LoraWeights>,
     pub options: TrainOptions,
-    pub dataset: (&'a str, &'a DatasetInfo),
-    pub eval_dataset: Option<(&'a str, &'a DatasetInfo)>,
+    pub dataset: Selection,
+    /// Rows to evaluate on, at least one.
+    pub eval_dataset: Option<Selection>,
     pub tiles: &'a Tiles,
 }
 
@@ -92,12 +79,12 @@ pub struct Trainer {
     lora: Lora,
     batches: BatchPlan,
     schedule: Schedule,
-    dataset: String,
-    eval_dataset: Option<(String, u32)>,
+    dataset: Selection,
+    eval_dataset: Option<Selection>,
     window: Option<usize>,
     /// M of each recorded size, largest first.
     sizes: Vec<usize>,
-    checkpointing: bool,
+    footprint: Footprint,
     programs: Programs,
     workspace: Workspace,
     inputs: Inputs,
@@ -133,53 +120,10 @@ impl Trainer {
     /// `out-of-memory`, naming what did not fit.
     pub async fn new(gpu: &Gpu, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
         let TrainerSetup { model, lora, initial, options, dataset, eval_dataset, tiles } = setup;
-        let infos = [Some(dataset), eval_dataset];
-        let infos = || infos.iter().flatten().map(|(_, info)| *info);
-        let longest = infos().map(|info| info.report.longest as usize).max().unwrap_or(0);
-        if longest > model.config.max_position_embeddings {
-            bail!(
-                BadOption,
-                "train.max_length: the longest row has {longest} tokens, but the model takes {}",
-                model.config.max_position_embeddings
-            );
-        }
-        let batch_size = options.per_device_train_batch_size as usize;
-        let most = |numbers: fn(&DatasetInfo) -> &[u32], less: u32| {
-            infos().map(|info| largest_sum(numbers(info), less, batch_size)).max().unwrap_or(0)
-        };
-        let tokens = most(|info| &info.lengths, 1).next_multiple_of(8);
-        let loss_plan = LossPlan::new(most(|info| &info.targets, 0), model.sizes.vocab);
-        let batches = BatchPlan::new(dataset.1.lengths.len() as u32, options.batch_options())?;
+        let plan = RunPlan::new(store, model, &lora, tiles, &options, &dataset, eval_dataset.as_ref())?;
+        let footprint = plan.footprint(store);
+        let RunPlan { batches, inputs, longest, sizes, recorders, programs, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
-
-        let inputs = Inputs::new(store, model, &lora, tokens, loss_plan, longest)?;
-        let mut sizes: Vec<usize> =
-            (1..=SIZES).rev().map(|i| (tokens * i / SIZES).next_multiple_of(8)).collect();
-        sizes.dedup();
-        let record = |checkpointing: bool, tokens: usize, dropout: f64| {
-            let recording = Recording { model, lora: &lora, tiles, inputs: &inputs, options: &options };
-            recording.record(checkpointing, tokens, dropout)
-        };
-        let kept = [Class::Weights, Class::Adapter, Class::Optimizer, Class::Other];
-        let kept: u64 = kept.into_iter().map(|class| store.bytes(class)).sum();
-        let checkpointing = match options.gradient_checkpointing {
-            GradientCheckpointing::On => true,
-            GradientCheckpointing::Off => false,
-            GradientCheckpointing::Auto => {
-                let (recorder, _) = record(false, tokens, lora.config.lora_dropout);
-                kept + MemoryPlan::new(&recorder).bytes() > KEEP_ACTIVATIONS_BYTES
-            }
-        };
-        // Evaluation is the same recording with dropout at zero.
-        let chances =
-            if lora.config.lora_dropout > 0.0 { vec![lora.config.lora_dropout, 0.0] } else { vec![0.0] };
-        let recorded: Vec<(Recorder, Programs)> = chances
-            .iter()
-            .flat_map(|&dropout| sizes.iter().map(move |&size| (size, dropout)))
-            .map(|(size, dropout)| record(checkpointing, size, dropout))
-            .collect();
-        let programs = recorded[0].1.clone();
-        let recorders: Vec<Recorder> = recorded.into_iter().map(|(recorder, _)| recorder).collect();
         let workspace = Workspace::new(gpu, store, &recorders).await?;
 
         let (cos, sin) = model.config.rope_table(longest);
@@ -200,15 +144,15 @@ impl Trainer {
             lora,
             batches,
             schedule,
-            dataset: dataset.0.to_owned(),
-            eval_dataset: eval_dataset.map(|(name, info)| (name.to_owned(), info.lengths.len() as u32)),
+            dataset,
+            eval_dataset,
             window: model.config.sliding_window,
             sizes,
-            checkpointing,
+            footprint,
             programs,
             workspace,
-            ring: ReadbackRing::new(gpu, 4 * REPORT_VALUES as u64, IN_FLIGHT),
-            eval_ring: ReadbackRing::new(gpu, 4 * REPORT_VALUES as u64, 1),
+            ring: ReadbackRing::new(gpu, REPORT_BYTES, IN_FLIGHT),
+            eval_ring: ReadbackRing::new(gpu, REPORT_BYTES, EVALS_IN_FLIGHT),
             inputs,
             in_flight: IN_FLIGHT,
             submitted: 0,
@@ -233,29 +177,14 @@ impl Trainer {
         &self.lora
     }
 
-    /// Whether backward computes each layer's activations again.
-    pub fn checkpointing(&self) -> bool {
-        self.checkpointing
-    }
-
-    /// The most tokens of a micro-batch that are computed: all but the last of each row.
-    pub fn tokens_max(&self) -> usize {
-        self.sizes[0]
-    }
-
     /// Where the step's working tensors lie.
     pub fn memory_plan(&self) -> &MemoryPlan {
         self.workspace.plan()
     }
 
-    /// The run's `total` GPU bytes by what they are for; parameters and staging count as other.
-    pub fn gpu_bytes(&self, store: &Store, total: u64) -> GpuBytes {
-        let weights = store.bytes(Class::Weights);
-        let adapter = store.bytes(Class::Adapter);
-        let optimizer = store.bytes(Class::Optimizer);
-        let activations = self.workspace.plan().bytes();
-        let other = total - weights - adapter - optimizer - activations;
-        GpuBytes { weights, adapter, optimizer, activations, other }
+    /// What the run takes on the GPU.
+    pub fn footprint(&self) -> &Footprint {
+        &self.footprint
     }
 
     /// With `false`, each step ends before the next one begins, so that its gradients can be read.
@@ -271,7 +200,7 @@ impl Trainer {
     ///
     /// `not-finite`, naming the step, when loss or gradient are NaN or infinite: the step then has
     /// changed nothing. `device-lost`.
-    pub async fn step(&mut self, gpu: &Gpu, store: &Store, rows: &impl RowStore) -> Result<Option<StepLog>> {
+    pub async fn step(&mut self, gpu: &Gpu, store: &Store, rows: &impl Kv) -> Result<Option<StepLog>> {
         while self.pending.len() < self.in_flight
             && self.submitted < self.total_steps()
             && (self.pending.is_empty() || !self.eval_due(self.submitted))
@@ -295,7 +224,7 @@ impl Trainer {
         self.eval_dataset.is_some() && every.is_some_and(|every| done > 0 && done.is_multiple_of(every))
     }
 
-    async fn fetch(&mut self, rows: &impl RowStore, step: u32) -> Result<Vec<Vec<Encoded>>> {
+    async fn fetch(&mut self, rows: &impl Kv, step: u32) -> Result<Vec<Vec<Encoded>>> {
         if let Some((of_step, fetched)) = self.next_rows.take()
             && of_step == step
         {
@@ -303,7 +232,7 @@ impl Trainer {
         }
         let mut micro_batches = Vec::new();
         for numbers in self.batches.step(step).micro_batches {
-            micro_batches.push(rows.get(&self.dataset, &numbers).await?);
+            micro_batches.push(self.dataset.set.get(rows, &numbers).await?);
         }
         Ok(micro_batches)
     }
@@ -418,16 +347,14 @@ impl Trainer {
     }
 
     /// The loss on the held-out rows after all steps so far. Code `bad-state` where there are none.
-    pub async fn evaluate(&mut self, store: &Store, rows: &impl RowStore) -> Result<EvalLog> {
-        let (name, count) = match &self.eval_dataset {
-            Some((name, count)) => (name.clone(), *count),
-            None => bail!(BadState, "there is no dataset to evaluate on"),
+    pub async fn evaluate(&mut self, store: &Store, rows: &impl Kv) -> Result<EvalLog> {
+        let Some(held_out) = &self.eval_dataset else {
+            bail!(BadState, "there is no dataset to evaluate on")
         };
         let eval_sizes = if self.lora.config.lora_dropout > 0.0 { self.sizes.len() } else { 0 };
         let (mut sum, mut tokens) = (0.0, 0);
-        let numbers: Vec<u32> = (0..count).collect();
-        for numbers in numbers.chunks(self.options.per_device_train_batch_size as usize) {
-            let batch = FlatBatch::new(&rows.get(&name, numbers).await?, self.window);
+        for numbers in held_out.rows.chunks(self.options.per_device_train_batch_size as usize) {
+            let batch = FlatBatch::new(&held_out.set.get(rows, numbers).await?, self.window);
             tokens += batch.index.len() as u64;
             let (size, blocks) = self.write_batch(store, batch, 0.0);
             let mut programs = vec![self.programs.begin_eval, self.programs.forward];
@@ -438,9 +365,10 @@ impl Trainer {
             let report: Vec<f32> = self.eval_ring.finish(readback).await?;
             sum += f64::from(report[0]);
         }
+        let rows = held_out.rows.len() as u64;
         // Time spent here is no training step's.
         self.finished_at = Some(Instant::now());
-        Ok(EvalLog { step: self.submitted, eval_loss: sum / tokens as f64, tokens, rows: u64::from(count) })
+        Ok(EvalLog { step: self.submitted, eval_loss: sum / tokens as f64, tokens, rows })
     }
 
     /// Seconds and floating-point operations of each dispatch of one micro-batch and the optimiser's
@@ -479,11 +407,4 @@ impl Trainer {
         }
         Ok(read)
     }
-}
-
-/// The largest sum of `count` of `numbers`, each lessened by `less`.
-fn largest_sum(numbers: &[u32], less: u32, count: usize) -> usize {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_unstable_by(|a, b| b.cmp(a));
-    sorted.iter().take(count).map(|&number| number.saturating_sub(less) as usize).sum()
 }

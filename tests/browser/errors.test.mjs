@@ -199,7 +199,7 @@ test("bad inputs are refused", async (t) => {
       await trainer.dispose();
       return { empty, unprepared, evaluated };
     });
-    assertRefused(outcomes.empty, "bad-data", /nothing here/);
+    assertRefused(outcomes.empty, "bad-state", /nothing here/);
     assertRefused(outcomes.unprepared, "bad-state", /prepare/);
     assertRefused(outcomes.evaluated, "bad-state", /./);
   });

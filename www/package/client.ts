@@ -28,15 +28,19 @@ export class Client {
   call<C extends CallName>(
     call: C,
     args: Calls[C]["args"],
-    options: { report?: ((event: Calls[C]["event"]) => void) | undefined; signal?: AbortSignal | undefined } = {},
+    options: {
+      report?: ((event: Calls[C]["event"]) => void) | undefined;
+      signal?: AbortSignal | undefined;
+      transfer?: Transferable[];
+    } = {},
   ): Promise<Calls[C]["result"]> {
     if (this.#closed) return Promise.reject(this.#closed);
     const id = this.#next_id++;
-    const cancel = () => this.#post({ cancel: id });
+    const cancel = () => this.#worker.postMessage({ cancel: id } satisfies Request);
     const answered = new Promise<unknown>((resolve, reject) => {
       const report = (options.report ?? (() => {})) as (event: unknown) => void;
       this.#pending.set(id, { resolve, reject, report });
-      this.#post({ id, call, args } as Request);
+      this.#worker.postMessage({ id, call, args } as Request, options.transfer ?? []);
       options.signal?.addEventListener("abort", cancel);
     });
     return answered.finally(() => options.signal?.removeEventListener("abort", cancel)) as Promise<Calls[C]["result"]>;
@@ -45,10 +49,6 @@ export class Client {
   /** Ends the worker; calls still open are refused as `cancelled`. */
   terminate(): void {
     this.#close(failure("cancelled", "the trainer was disposed"));
-  }
-
-  #post(request: Request): void {
-    this.#worker.postMessage(request);
   }
 
   #receive(reply: Reply): void {

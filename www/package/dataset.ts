@@ -1,18 +1,27 @@
-import { detailsOf, failure, TabtuneError } from "./errors.js";
-import type { DatasetSource } from "./protocol.js";
+import { Client } from "./client.js";
+import { failure, throwIfAborted } from "./errors.js";
+import { VERSION } from "./protocol.js";
+import { sendable } from "./sources/send.js";
+import type { DataSource } from "./sources/types.js";
+import type { DatasetInfo, ImportOptions, ImportReport, Inspection, ProgressCallback, StoredRow } from "./types.js";
 
-const DATABASE = "tabtune-files";
-const STORE = "files";
-
-/** The file behind a dataset, as it lies in IndexedDB. */
-interface Stored {
-  file: Blob;
-  file_name: string;
+/** Options of {@link Dataset.import}. */
+export interface ImportRequest extends ImportOptions {
+  /** The name of what is not a File, which tells its format; default "rows.jsonl" for bytes. */
+  file_name?: string;
+  /**
+   * Go on with an import that was interrupted: by a closed tab, an aborted signal or a stream that broke.
+   * The same data is read again and compared with what was stored, which is then not stored again.
+   */
+  resume?: boolean;
+  progress_callback?: ProgressCallback;
+  /** Aborting throws `cancelled` and keeps what was stored, to be resumed. */
+  signal?: AbortSignal;
 }
 
 /**
- * Training rows by name: a JSONL file kept in the browser's own storage (IndexedDB), which outlives the
- * tab. A trainer reads the rows from there and tokenises them for its model when a run is prepared.
+ * Training rows by name, kept in the browser's own storage (IndexedDB), which outlives the tab. Rows are
+ * stored as they are imported; a trainer tokenises them once for its model and keeps that too.
  */
 export class Dataset {
   readonly name: string;
@@ -21,61 +30,122 @@ export class Dataset {
     this.name = name;
   }
 
-  /** Opens the dataset of that name, which is empty until something is imported. */
+  /** The dataset of that name, which is empty until something is imported. */
   static async open(name: string): Promise<Dataset> {
     if (!name) throw failure("bad-option", "a dataset needs a name");
     return new Dataset(name);
   }
 
-  /**
-   * Stores a JSONL file as this dataset, replacing what was there. A row is
-   * `{"messages": [{"role", "content"}, …]}`, `{"prompt", "completion"}` or `{"text"}`; rows are
-   * checked when a run is prepared, since only then the tokenizer is known.
-   */
-  async import(file: Blob, options: { file_name?: string } = {}): Promise<void> {
-    const file_name = options.file_name ?? (file instanceof File ? file.name : `${this.name}.jsonl`);
-    await this.#access("readwrite", (store) => store.put({ file, file_name } satisfies Stored, this.name));
+  /** All datasets that hold rows. */
+  static list(): Promise<DatasetInfo[]> {
+    return withLibrary((client) => client.call("datasets", undefined));
   }
 
-  /** Removes the stored file. */
-  async delete(): Promise<void> {
-    await this.#access("readwrite", (store) => store.delete(this.name));
-  }
-
-  /** The stored file, for the worker. An empty dataset is an error. */
-  async source(): Promise<DatasetSource> {
-    const stored = await this.#access<Stored | undefined>("readonly", (store) => store.get(this.name));
-    if (!stored) throw failure("bad-data", `dataset "${this.name}" is empty: import a file first`);
-    return { name: this.name, ...stored };
-  }
-
-  /** Runs one request and waits until its transaction is complete, so that what was put is kept. */
-  async #access<T>(mode: IDBTransactionMode, ask: (store: IDBObjectStore) => IDBRequest): Promise<T> {
+  /** Looks at the first rows of some data: its format, and the shape its rows would be read as. */
+  static async inspect(source: DataSource, options: ImportOptions & { file_name?: string } = {}): Promise<Inspection> {
+    const { file_name, ...rest } = options;
+    const sent = sendable(source, nameOf(source, file_name));
     try {
-      const database = await openDatabase();
-      try {
-        return await new Promise<T>((resolve, reject) => {
-          const transaction = database.transaction(STORE, mode);
-          const request = ask(transaction.objectStore(STORE));
-          transaction.oncomplete = () => resolve(request.result as T);
-          transaction.onabort = () => reject(transaction.error ?? request.error);
-        });
-      } finally {
-        database.close();
-      }
-    } catch (thrown) {
-      const { code, message } = detailsOf(thrown);
-      const context = [`dataset "${this.name}" in the browser's storage`];
-      throw new TabtuneError({ code: code === "internal" ? "io" : code, message, context });
+      return await withLibrary((client) =>
+        client.call("inspect", { source: sent.source, options: rest }, { transfer: sent.transfer }),
+      );
+    } finally {
+      sent.close();
     }
+  }
+
+  /**
+   * Imports rows, in place of those that are there or added to them: from a File or Blob (JSONL, a JSON
+   * array, CSV, TSV, plain text, Markdown, Parquet; all but Parquet also gzipped), several of them, a file
+   * or directory handle, a stream of bytes, or an iterator of rows. Nothing is held in memory as a whole.
+   * Until the import is through, the rows from before stay.
+   *
+   * A row has `messages`; `prompt` and `completion`; `text`; `instruction`, `input` and `output` (Alpaca);
+   * `conversations` (ShareGPT); or `prompt`, `chosen` and `rejected`. Other names are told by `columns`.
+   */
+  async import(source: DataSource, options: ImportRequest = {}): Promise<ImportReport> {
+    const { file_name, resume = false, progress_callback: report, signal, ...rest } = options;
+    throwIfAborted(signal);
+    // Data that took minutes to import should not go when the disk fills up. A refusal changes nothing.
+    await navigator.storage?.persist?.().catch(() => false);
+    const sent = sendable(source, nameOf(source, file_name));
+    try {
+      return await this.#alone(() =>
+        withLibrary((client) => {
+          const args = { name: this.name, source: sent.source, options: rest, resume };
+          return client.call("import", args, { report, signal, transfer: sent.transfer });
+        }),
+      );
+    } finally {
+      sent.close();
+    }
+  }
+
+  /** What the dataset holds. */
+  info(): Promise<DatasetInfo> {
+    return withLibrary((client) => client.call("dataset_info", { name: this.name }));
+  }
+
+  /** Some of its rows, each with where it came from. */
+  rows(first = 0, count = 20): Promise<StoredRow[]> {
+    return withLibrary((client) => client.call("dataset_rows", { name: this.name, first, count }));
+  }
+
+  /** Leaves out rows that are the same as an earlier one, and tells how many there were. */
+  deduplicate(): Promise<number> {
+    return this.#alone(() => withLibrary((client) => client.call("deduplicate", { name: this.name })));
+  }
+
+  /** Gives up an interrupted import and frees the space it took. */
+  discard_pending(): Promise<void> {
+    return this.#alone(() => withLibrary((client) => client.call("discard_pending", { name: this.name })));
+  }
+
+  /** Removes the rows and all that was made from them. */
+  delete(): Promise<void> {
+    return this.#alone(() => withLibrary((client) => client.call("delete_dataset", { name: this.name })));
+  }
+
+  /** Keeps two tabs, or two calls, from changing one dataset at the same time. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    return navigator.locks.request(`tabtune-dataset:${this.name}`, { ifAvailable: true }, (lock) => {
+      if (!lock) throw failure("bad-state", `dataset "${this.name}" is being changed by another call or tab`);
+      return work();
+    });
   }
 }
 
-function openDatabase(): Promise<IDBDatabase> {
-  return new Promise((resolve, reject) => {
-    const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
+function nameOf(source: DataSource, file_name: string | undefined): string {
+  return file_name ?? (source instanceof File ? source.name : "rows.jsonl");
+}
+
+/** How long the worker of datasets is kept when it has nothing to do. */
+const IDLE_MILLIS = 5000;
+
+let library: { client: Client; started: Promise<unknown>; calls: number } | undefined;
+
+/** Does `work` with the worker that all datasets of this page share; it ends when it is no longer used. */
+async function withLibrary<T>(work: (client: Client) => Promise<T>): Promise<T> {
+  if (!library) {
+    const client = new Client();
+    library = { client, started: client.call("start_library", { version: VERSION }), calls: 0 };
+  }
+  const used = library;
+  used.calls += 1;
+  try {
+    await used.started;
+    return await work(used.client);
+  } catch (thrown) {
+    // One that could not start must not be taken for the next call.
+    if (used === library && used.calls === 1) end(used);
+    throw thrown;
+  } finally {
+    used.calls -= 1;
+    setTimeout(() => used === library && used.calls === 0 && end(used), IDLE_MILLIS);
+  }
+}
+
+function end(used: NonNullable<typeof library>): void {
+  library = undefined;
+  used.client.terminate();
 }

@@ -1,14 +1,22 @@
 import { failure } from "./errors.js";
+import { remoteFolder, type HubOptions, type RemoteFolder } from "./hub/folder.js";
+import { TUNING, type Tuning } from "./hub/job.js";
+import { fromBlob, type OpenFile } from "./hub/opened.js";
+import { remoteFinder, type Finder } from "./hub/remote.js";
+import type { ProgressCallback } from "./types.js";
+
+export type { HubOptions } from "./hub/folder.js";
 
 /**
- * Where a folder lies: the address of one, the files a person picked (`<input webkitdirectory>` or a
- * drop), or a directory handle. Only the files directly in the folder count.
+ * Where a folder lies: a model's id on a hub ("owner/name"), the address of a folder, the files a person
+ * picked (`<input webkitdirectory>` or a drop), or a directory handle. Only the files directly in the
+ * folder count.
  */
 export type FolderSource = string | URL | Iterable<File> | FileSystemDirectoryHandle;
 
 /** A {@link FolderSource} in the form that travels to the worker. */
 export type Folder =
-  | { kind: "url"; base: string }
+  | RemoteFolder
   | { kind: "blobs"; blobs: Record<string, Blob> }
   | { kind: "directory"; handle: FileSystemDirectoryHandle };
 
@@ -20,16 +28,13 @@ export interface FilesReader {
   read(name: string, start: number, len: number): Promise<Uint8Array>;
 }
 
-/** Brings what the caller gave into a form that can be posted to the worker. */
-export function folderOf(source: FolderSource): Folder {
-  if (typeof source === "string" || source instanceof URL) {
-    const base = new URL(source, globalThis.location?.href);
-    if (!base.pathname.endsWith("/")) base.pathname += "/";
-    return { kind: "url", base: base.href };
-  }
-  if (Symbol.iterator in source) {
-    return { kind: "blobs", blobs: topLevel(source) };
-  }
+/**
+ * Brings what the caller gave into a form that can be posted to the worker. A string of the shape
+ * "owner/name" is a hub id; any other is an address, and "./owner/name" makes one of the former.
+ */
+export function folderOf(source: FolderSource, options: HubOptions = {}): Folder {
+  if (typeof source === "string" || source instanceof URL) return remoteFolder(source, options);
+  if (Symbol.iterator in source) return { kind: "blobs", blobs: topLevel(source) };
   return { kind: "directory", handle: source };
 }
 
@@ -42,59 +47,54 @@ function topLevel(files: Iterable<File>): Record<string, Blob> {
   return blobs;
 }
 
-/** Opens a folder for reading. Each file is looked up once; ranges are slices of its Blob. */
-export function openFolder(folder: Folder): FilesReader {
-  const found = new Map<string, Promise<Blob | undefined>>();
-  const blobOf = (name: string) => {
-    let blob = found.get(name);
-    if (!blob) found.set(name, (blob = find(folder, name)));
-    return blob;
+/**
+ * Opens a folder for reading. Each file is looked up once. What lies on a server is downloaded by the
+ * first read of a file, with progress told to `report`; aborting `signal` ends a download as `cancelled`
+ * and keeps what came.
+ */
+export function openFolder(
+  folder: Folder,
+  options: { report?: ProgressCallback; signal?: AbortSignal } = {},
+  tuning: Tuning = TUNING,
+): FilesReader {
+  const find = finderOf(folder, options, tuning);
+  const found = new Map<string, Promise<OpenFile | undefined>>();
+  const open = (name: string) => {
+    let file = found.get(name);
+    if (!file) found.set(name, (file = find(name)));
+    return file;
   };
   return {
-    size: async (name) => (await blobOf(name))?.size,
+    size: async (name) => (await open(name))?.size,
     read: async (name, start, len) => {
-      const blob = await blobOf(name);
-      if (!blob) throw failure("io", `${name}: there is no such file`);
-      const bytes = new Uint8Array(await blob.slice(start, start + len).arrayBuffer());
-      if (bytes.length !== len) {
-        throw failure("io", `${name}: ends at byte ${blob.size}, but bytes ${start} to ${start + len} were asked for`);
+      const file = await open(name);
+      if (!file) throw failure("io", `${name}: there is no such file`);
+      if (start + len > file.size) {
+        throw failure("io", `${name}: ends at byte ${file.size}, but bytes ${start} to ${start + len} were asked for`);
       }
-      return bytes;
+      return file.read(start, len);
     },
   };
 }
 
-async function find(folder: Folder, name: string): Promise<Blob | undefined> {
+function finderOf(folder: Folder, options: { report?: ProgressCallback; signal?: AbortSignal }, tuning: Tuning): Finder {
   switch (folder.kind) {
     case "blobs":
-      return Object.hasOwn(folder.blobs, name) ? folder.blobs[name] : undefined;
+      return async (name) => {
+        const blob = Object.hasOwn(folder.blobs, name) ? folder.blobs[name] : undefined;
+        return blob && fromBlob(blob);
+      };
     case "directory":
-      try {
-        return await (await folder.handle.getFileHandle(name)).getFile();
-      } catch (thrown) {
-        if (thrown instanceof DOMException && thrown.name === "NotFoundError") return undefined;
-        throw failure("io", `${name}: ${String(thrown)}`);
-      }
+      return async (name) => {
+        try {
+          return fromBlob(await (await folder.handle.getFileHandle(name)).getFile());
+        } catch (thrown) {
+          if (thrown instanceof DOMException && thrown.name === "NotFoundError") return undefined;
+          throw failure("io", `${name}: ${String(thrown)}`);
+        }
+      };
     case "url":
-      return fetchBlob(new URL(name, folder.base), name);
-  }
-}
-
-/** The browser keeps a fetched Blob outside of the tab's heap, so a whole file may be one. */
-async function fetchBlob(url: URL, name: string): Promise<Blob | undefined> {
-  let response: Response;
-  try {
-    response = await fetch(url);
-  } catch (thrown) {
-    throw failure("io", `${url.href}: ${String(thrown)}`);
-  }
-  if (response.status === 404) return undefined;
-  if (!response.ok) throw failure("io", `${url.href}: the server answered ${response.status}`);
-  // Servers of single-page apps answer any address with their page.
-  if (response.headers.get("content-type")?.startsWith("text/html") && !name.endsWith(".html")) return undefined;
-  try {
-    return await response.blob();
-  } catch (thrown) {
-    throw failure("io", `${url.href}: the download broke off (${String(thrown)})`);
+    case "hub":
+      return remoteFinder(folder, options, tuning);
   }
 }

@@ -1,33 +1,36 @@
 import type { ErrorDetails } from "./errors.js";
 import type { Folder } from "./files.js";
+import type { SentSource } from "./sources/types.js";
 import type {
   AdapterFiles,
   AdapterInfo,
   Counters,
+  DatasetInfo,
   EvalLog,
+  Footprint,
   GenerateOptions,
   GenerateResult,
+  ImportOptions,
+  ImportReport,
+  Inspection,
+  Lengths,
   LoraConfig,
   Message,
   ModelInfo,
   Plan,
   ProgressEvent,
   QuantizationConfig,
+  SeenRow,
   StepLog,
+  StoredRow,
   TrainConfig,
 } from "./types.js";
 
-/** Page and worker must carry the same version; a cached half of another build is refused. */
-export const VERSION = "0.1.0";
-
-/** A dataset as the worker imports it. */
-export interface DatasetSource {
-  /** Its name in the browser's storage. */
-  name: string;
-  file: Blob;
-  /** The file's name, for messages. */
-  file_name: string;
-}
+/**
+ * The package's version and, after "+", a hash of what it was built from; bundling puts both in place of this text.
+ * Page and worker must carry the same one: a half that the browser kept of another build is refused.
+ */
+export const VERSION: string = "0.0.0+unbundled";
 
 /** Every call that the page can make, with its arguments, its result and what it reports meanwhile. */
 export interface Calls {
@@ -42,10 +45,26 @@ export interface Calls {
       lora: LoraConfig | undefined;
       train: TrainConfig | undefined;
       init_adapter: Folder | undefined;
-      dataset: DatasetSource;
-      eval_dataset: DatasetSource | undefined;
+      /** Names of datasets. */
+      dataset: string;
+      eval_dataset: string | undefined;
     };
     result: Plan;
+    event: ProgressEvent;
+  };
+  estimate: {
+    args: { folder: Folder; quantization?: QuantizationConfig; lora?: LoraConfig; train?: TrainConfig };
+    result: Footprint;
+    event: ProgressEvent;
+  };
+  preview: {
+    args: { name: string; train: TrainConfig | undefined; first: number; count: number };
+    result: SeenRow[];
+    event: never;
+  };
+  lengths: {
+    args: { name: string; train: TrainConfig | undefined; bins: number };
+    result: Lengths;
     event: ProgressEvent;
   };
   train_step: { args: undefined; result: StepLog | undefined; event: never };
@@ -54,6 +73,21 @@ export interface Calls {
   save: { args: undefined; result: AdapterFiles; event: never };
   counters: { args: undefined; result: Counters; event: never };
   close: { args: undefined; result: undefined; event: never };
+
+  // Of datasets: these need no GPU and may overlap with one another.
+  start_library: { args: { version: string }; result: undefined; event: never };
+  inspect: { args: { source: SentSource; options: ImportOptions }; result: Inspection; event: never };
+  import: {
+    args: { name: string; source: SentSource; options: ImportOptions; resume: boolean };
+    result: ImportReport;
+    event: ProgressEvent;
+  };
+  datasets: { args: undefined; result: DatasetInfo[]; event: never };
+  dataset_info: { args: { name: string }; result: DatasetInfo; event: never };
+  dataset_rows: { args: { name: string; first: number; count: number }; result: StoredRow[]; event: never };
+  deduplicate: { args: { name: string }; result: number; event: never };
+  discard_pending: { args: { name: string }; result: undefined; event: never };
+  delete_dataset: { args: { name: string }; result: undefined; event: never };
 }
 
 export type CallName = keyof Calls;

@@ -1,27 +1,30 @@
 import { Client } from "./client.js";
 import type { Dataset } from "./dataset.js";
 import { failure, throwIfAborted } from "./errors.js";
-import { folderOf, type Folder, type FolderSource } from "./files.js";
+import { folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
 import { VERSION } from "./protocol.js";
 import type {
   AdapterFiles,
   AdapterInfo,
   Counters,
   EvalLog,
+  Footprint,
   GenerateOptions,
   GenerateResult,
+  Lengths,
   LoraConfig,
   Message,
   ModelInfo,
   Plan,
   ProgressCallback,
   QuantizationConfig,
+  SeenRow,
   StepLog,
   TrainConfig,
 } from "./types.js";
 
 /** What {@link Trainer.load} takes beside the model. */
-export interface LoadOptions {
+export interface LoadOptions extends HubOptions {
   quantization?: QuantizationConfig;
   lora?: LoraConfig;
   train?: TrainConfig;
@@ -59,32 +62,48 @@ export class Trainer {
   }
 
   /**
-   * Starts a worker and loads a Hugging Face model folder into it: config.json, model.safetensors or
-   * shards with their index, tokenizer.json and tokenizer_config.json. With `load_in_4bit` the weights
-   * are quantised as they stream in.
+   * Starts a worker and loads a Hugging Face model into it, from a hub by its id, an address, picked
+   * files or a directory: config.json, model.safetensors or shards with their index, tokenizer.json and
+   * tokenizer_config.json. With `load_in_4bit` the weights are quantised as they stream in. Downloads are
+   * cached; one that broke off goes on where it was.
    */
   static async load(model: FolderSource, options: LoadOptions = {}): Promise<Trainer> {
     const { signal, quantization, progress_callback: report } = options;
-    throwIfAborted(signal);
-    const client = new Client();
-    // Loading has no safe point to stop at, so the worker is ended as a whole.
-    const stop = () => client.terminate();
-    signal?.addEventListener("abort", stop);
-    try {
-      const adapter = await client.call("start", { version: VERSION });
-      const info = await client.call("load_model", { folder: folderOf(model), quantization }, { report });
+    const folder = folderOf(model, options);
+    return started(signal, async (client, adapter) => {
+      const info = await client.call("load_model", { folder, quantization }, { report });
       return new Trainer(client, adapter, info, options);
-    } catch (thrown) {
-      client.terminate();
-      throw thrown;
-    } finally {
-      signal?.removeEventListener("abort", stop);
-    }
+    });
   }
 
   /**
-   * Tokenises the rows into the browser's storage and readies a run from a fresh adapter (or
-   * `init_adapter`). Nothing more is allocated once this has returned.
+   * How many GPU bytes a run would take on this device, by the model's config and the headers of its
+   * files alone: no weights are downloaded and nothing is allocated. The rows are taken to be
+   * `train.max_length` tokens long; a prepared run's {@link Plan} tells the same of the rows it has.
+   */
+  static async estimate(
+    model: FolderSource,
+    options: HubOptions & Pick<LoadOptions, "quantization" | "lora" | "train" | "signal"> = {},
+  ): Promise<Footprint> {
+    const { signal, quantization, lora, train } = options;
+    const args = {
+      folder: folderOf(model, options),
+      ...(quantization && { quantization }),
+      ...(lora && { lora }),
+      ...(train && { train }),
+    };
+    return started(signal, async (client) => {
+      try {
+        return await client.call("estimate", args);
+      } finally {
+        client.terminate();
+      }
+    });
+  }
+
+  /**
+   * Tokenises the rows, unless that was done before for this tokenizer and these options, and readies a
+   * run from a fresh adapter (or `init_adapter`). Nothing more is allocated once this has returned.
    */
   async prepare(dataset: Dataset, options: RunOptions = {}): Promise<Plan> {
     const { signal, ...run } = options;
@@ -95,12 +114,27 @@ export class Trainer {
       lora,
       train,
       init_adapter: this.#init_adapter,
-      dataset: await dataset.source(),
-      eval_dataset: await eval_dataset?.source(),
+      dataset: dataset.name,
+      eval_dataset: eval_dataset?.name,
     };
     this.plan = undefined;
-    this.plan = await this.#client.call("prepare", args, { report });
+    this.plan = await this.#client.call("prepare", args, { report, signal });
     return this.plan;
+  }
+
+  /** Rows of a dataset as the model will see them, with what is not learnt from marked. */
+  preview(dataset: Dataset, options: TrainConfig & { first?: number; count?: number } = {}): Promise<SeenRow[]> {
+    const { first = 0, count = 5, ...run } = options;
+    const train = { ...this.#options.train, ...run };
+    return this.#client.call("preview", { name: dataset.name, train, first, count });
+  }
+
+  /** How long the rows of a dataset are for this model, as a histogram, and what is cut. Tokenises them. */
+  lengths(dataset: Dataset, options: RunOptions & { bins?: number } = {}): Promise<Lengths> {
+    const { bins = 32, signal, ...run } = options;
+    const train = { ...this.#options.train, ...run };
+    const report = this.#options.progress_callback;
+    return this.#client.call("lengths", { name: dataset.name, train, bins }, { report, signal });
   }
 
   /**
@@ -185,5 +219,25 @@ export class Trainer {
     } finally {
       this.#client.terminate();
     }
+  }
+}
+
+/** Does `work` in a fresh worker with a GPU, which is ended if that fails or the signal is aborted. */
+async function started<T>(
+  signal: AbortSignal | undefined,
+  work: (client: Client, adapter: AdapterInfo) => Promise<T>,
+): Promise<T> {
+  throwIfAborted(signal);
+  const client = new Client();
+  // Loading has no safe point to stop at, so the worker is ended as a whole.
+  const stop = () => client.terminate();
+  signal?.addEventListener("abort", stop);
+  try {
+    return await work(client, await client.call("start", { version: VERSION }));
+  } catch (thrown) {
+    client.terminate();
+    throw thrown;
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
 }

@@ -38,6 +38,18 @@ export interface TrainConfig {
   adam_epsilon?: number;
   seed?: number;
   shuffle_dataset?: boolean;
+  /** Put rows of like lengths into the same step. Default false. */
+  group_by_length?: boolean;
+  /**
+   * Let short rows share a sequence of at most `max_length` tokens, which then counts as one row of the
+   * batch. They do not see one another, so the loss stays that of the single rows. Default false.
+   */
+  packing?: boolean;
+  /**
+   * The share of rows to hold out for evaluation, between 0 and 1, chosen by a hash of each row: one that
+   * is held out stays so when the dataset grows. Default 0.
+   */
+  test_size?: number;
   logging_steps?: number;
   /** Evaluate after every so many steps. Left out: only when asked. */
   eval_steps?: number;
@@ -72,7 +84,118 @@ export interface ModelInfo {
   context: number;
 }
 
-/** What became of the rows of a file. */
+/** How files become rows. */
+export interface ImportOptions {
+  /**
+   * The columns that stand for the usual ones, for files that name them differently, e.g.
+   * `{ prompt: "question", completion: "answer" }`.
+   */
+  columns?: Record<string, string>;
+  /** Stop with an error at the first bad row (default), or leave bad rows out and count them. */
+  on_bad_row?: "stop" | "skip";
+  /** Add to the rows that are there instead of replacing them. Default false. */
+  append?: boolean;
+  /** Leave out rows that the import has met before. Default false. */
+  deduplicate?: boolean;
+  /** What stands between the fields of CSV and TSV files. Default: found out. */
+  delimiter?: string;
+  /** The most characters of a row that is cut out of plain text or Markdown. Default 2000. */
+  text_chars?: number;
+}
+
+/** A row that was left out of an import. */
+export interface BadRow {
+  file: string;
+  /** What `place` counts. */
+  unit: "line" | "row";
+  /** Counted from one. */
+  place: number;
+  reason: string;
+}
+
+/** The shapes that rows come in. */
+export type RowShape = "messages" | "prompt_completion" | "text" | "alpaca" | "sharegpt" | "preference";
+
+/** What an import found. */
+export interface ImportReport {
+  /** Rows that were kept. */
+  rows: number;
+  /** How many of them came in each shape. */
+  shapes: Partial<Record<RowShape, number>>;
+  /** Bad rows that were left out. */
+  skipped: number;
+  /** The first of these. */
+  bad_rows: BadRow[];
+  /** Rows that were left out because they had been met before. */
+  duplicates: number;
+  /** Rows with columns that are not used, such as `tools`, by column. */
+  ignored_columns: Record<string, number>;
+}
+
+/** The first rows of a file and how they would be read. */
+export interface Inspection {
+  file: string;
+  format: "jsonl" | "json" | "csv" | "tsv" | "text" | "markdown" | "rows";
+  columns: string[];
+  /** The shape of the first row and the column that each of its parts is read from; null if it is unknown. */
+  mapping: { shape: RowShape; columns: Record<string, string> } | null;
+  /** Why the first row cannot be read. */
+  problem: string | null;
+  /** The rows as they would be kept. */
+  rows: object[];
+  bad_rows: BadRow[];
+}
+
+/** A dataset without its rows. */
+export interface DatasetInfo {
+  name: string;
+  rows: number;
+  bytes: number;
+  /** The same for the same rows in the same order; empty without rows. */
+  fingerprint: string;
+  files: string[];
+  /** Rows that an interrupted import has stored; null where there is none. */
+  pending_rows: number | null;
+}
+
+/** A row as a dataset keeps it, and where it came from. */
+export interface StoredRow {
+  row: object;
+  file: string;
+  unit: "line" | "row";
+  place: number;
+}
+
+/** A row as the loaded model sees it. */
+export interface SeenRow {
+  /** E.g. "chats.jsonl line 17". */
+  origin: string;
+  tokens: {
+    id: number;
+    /** What it adds to the text; a character of several tokens comes with its last one. */
+    text: string;
+    /** Whether the loss counts it. */
+    labelled: boolean;
+    /** Whether it is a special token, such as the end of a turn. */
+    special: boolean;
+  }[];
+  /** Tokens before the row was cut to `max_length`. */
+  full_length: number;
+}
+
+/** How long the rows of a dataset are, in tokens and before they are cut. */
+export interface Lengths {
+  longest: number;
+  /** Rows of `i * width` to `(i + 1) * width - 1` tokens, by i. */
+  rows: number[];
+  width: number;
+  /** Rows that are cut to `max_length`. */
+  cut_rows: number;
+  /** Tokens that are cut off. */
+  cut_tokens: number;
+}
+
+/** What became of the rows of a dataset when they were tokenised. */
 export interface DatasetReport {
   rows: number;
   kept: number;
@@ -86,14 +209,19 @@ export interface DatasetReport {
   longest: number;
 }
 
-/** A run before its first step: how long it is and what it takes. */
-export interface Plan {
-  total_steps: number;
+/** What a run takes on the GPU. */
+export interface Footprint {
+  /** Everything, weights included. */
   peak_gpu_bytes: number;
   gpu_bytes: { weights: number; adapter: number; optimizer: number; activations: number; other: number };
   /** Whether backward runs each layer forward again instead of keeping its activations. */
   checkpointing: boolean;
   tokens_per_step_max: number;
+}
+
+/** A run before its first step: how long it is and what it takes. */
+export interface Plan extends Footprint {
+  total_steps: number;
   dataset: DatasetReport;
   eval_dataset?: DatasetReport;
 }
@@ -171,6 +299,10 @@ export interface ProgressEvent {
   loaded?: number;
   total?: number;
   progress?: number;
+  /** Rows done so far, where rows are worked on. */
+  rows?: number;
+  /** At the speed so far. */
+  remaining_seconds?: number;
 }
 
 export type ProgressCallback = (event: ProgressEvent) => void;

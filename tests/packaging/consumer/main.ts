@@ -10,7 +10,7 @@ async function run(): Promise<StepLog[]> {
     lora: { r: 4, lora_alpha: 8, target_modules: "all-linear" },
   });
   const logs: StepLog[] = [];
-  for await (const log of trainer.train(dataset, { learning_rate: 1e-3, max_steps: 2, max_length: 32 })) {
+  for await (const log of trainer.train(dataset, { learning_rate: 1e-3, max_steps: 1, max_length: 32 })) {
     if ("loss" in log) logs.push(log);
   }
   await trainer.dispose();

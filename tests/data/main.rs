@@ -1,4 +1,6 @@
-//! The way of a row: tokenizer, template, loss mask, import.
+//! The way of a row: tokenizer, template, loss mask; and of a dataset: import, storage, tokens.
+
+mod library;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -7,10 +9,8 @@ use std::path::{Path, PathBuf};
 use pollster::block_on;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tabtune::data::dataset::import;
 use tabtune::data::encode::{EncodeOptions, Encoded, Encoder};
 use tabtune::data::example::{Example, Message};
-use tabtune::data::store::{MemoryStore, RowStore};
 use tabtune::data::template::ChatTemplate;
 use tabtune::data::tokenizer::Tokenizer;
 use tabtune::error::{Code, Error, Result};
@@ -62,24 +62,6 @@ fn fixtures() -> PathBuf {
 
 fn tokenizer(name: &str) -> Tokenizer {
     block_on(Tokenizer::load(&Folder(fixtures().join(name)))).unwrap()
-}
-
-fn import_text(text: impl Into<Vec<u8>>, options: EncodeOptions) -> Result<(MemoryStore, Vec<Encoded>)> {
-    let tokenizer = tokenizer("chatml");
-    let store = MemoryStore::default();
-    let files = InMemory::with("train.jsonl", text);
-    let encoder = Encoder::new(&tokenizer, options);
-    let info = block_on(import(&files, "train.jsonl", &encoder, &store, "mine", &mut |_, _| ()))?;
-    assert_eq!(block_on(store.info("mine")).unwrap(), info);
-    let all: Vec<u32> = (0..info.lengths.len() as u32).collect();
-    let rows = block_on(store.get("mine", &all)).unwrap();
-    Ok((store, rows))
-}
-
-fn bad_data(text: &str) -> String {
-    let error = import_text(text, EncodeOptions::default()).err().expect("an error");
-    assert_eq!(error.code, Code::BadData, "{error}");
-    error.to_string()
 }
 
 // ---- tokens and masks against TRL ------------------------------------------------------------------
@@ -305,123 +287,6 @@ fn a_template_that_renders_earlier_turns_differently_needs_generation_blocks() {
     assert_eq!(error.code, Code::BadData);
     assert!(error.to_string().contains("messages[1]"), "{error}");
     assert!(encoder.encode(&Example::Chat(turn("x").to_vec())).is_ok());
-}
-
-// ---- rows and files --------------------------------------------------------------------------------
-
-#[test]
-fn a_bad_row_is_named_by_file_and_line() {
-    let good = "{\"text\": \"fine\"}\n";
-    for (row, expected) in [
-        ("{\"text\": \"a\"", "not JSON: EOF while parsing an object at column 12"),
-        ("[1]", "a row must be an object, but is a list"),
-        ("{}", "a row needs \"messages\", \"prompt\" and \"completion\", or \"text\", but has nothing"),
-        ("{\"question\": \"a\", \"answer\": \"b\"}", "but has \"question\", \"answer\""),
-        ("{\"text\": 3}", "\"text\" must be a string, but is a number"),
-        ("{\"prompt\": \"a\"}", "a row with \"prompt\" needs \"completion\""),
-        ("{\"prompt\": \"a\", \"completion\": []}", "must be two strings or two lists of messages"),
-        ("{\"messages\": []}", "\"messages\" is empty"),
-        ("{\"messages\": \"hi\"}", "\"messages\" must be a list of messages, but is a string"),
-        ("{\"messages\": [\"hi\"]}", "messages[0] must be an object, but is a string"),
-        ("{\"messages\": [{\"content\": \"hi\"}]}", "messages[0] has no \"role\""),
-        (
-            "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": null, \"content\": \"a\"}]}",
-            "messages[1] has no \"role\"",
-        ),
-        ("{\"messages\": [{\"role\": \"user\"}]}", "messages[0] has no \"content\""),
-        (
-            "{\"messages\": [{\"role\": \"user\", \"content\": [1]}]}",
-            "messages[0] has a \"content\" that must be a string, but is a list",
-        ),
-        (
-            "{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"completion\": []}",
-            "\"completion\" is empty",
-        ),
-        (
-            "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": []}",
-            "a row with \"tools\" is not supported",
-        ),
-    ] {
-        let message = bad_data(&format!("{good}\n{row}\n{good}"));
-        assert!(message.starts_with("train.jsonl line 3: "), "{message}");
-        assert!(message.contains(expected), "{message}");
-    }
-    let error = import_text(b"{\"text\": \"\xFF\"}".to_vec(), EncodeOptions::default()).err().unwrap();
-    assert_eq!(error.code, Code::BadData);
-    assert!(error.to_string().starts_with("train.jsonl line 1: not UTF-8"), "{error}");
-    assert_eq!(bad_data(""), "train.jsonl is empty");
-    assert_eq!(bad_data(" \n\r\n\n"), "train.jsonl has no rows");
-}
-
-#[test]
-fn masked_rows_are_dropped_and_a_file_of_nothing_else_is_refused() {
-    let chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"what is the sea like\"}, {\"role\": \"assistant\", \"content\": \"wide\"}]}\n";
-    let question = "{\"messages\": [{\"role\": \"user\", \"content\": \"what is the sea like\"}]}\n";
-    let options = EncodeOptions { assistant_only_loss: true, ..Default::default() };
-    let (store, rows) = import_text(format!("{question}{chat}{question}"), options).unwrap();
-    let report = block_on(store.info("mine")).unwrap().report;
-    assert_eq!((report.rows, report.kept, report.dropped, report.truncated), (3, 1, 2, 0));
-    assert_eq!((report.tokens, report.labelled_tokens), (rows[0].ids.len() as u64, rows[0].targets() as u64));
-
-    let short = EncodeOptions { max_length: Some(8), ..options };
-    for (text, options) in [(question, options), (chat, short)] {
-        let error = import_text(text, options).err().unwrap();
-        assert_eq!(error.code, Code::BadData);
-        assert!(error.to_string().contains("all labels of all 1 rows are masked"), "{error}");
-    }
-    let error = import_text("{\"text\": \"a\"}", options).err().unwrap();
-    assert!(error.to_string().contains("assistant_only_loss needs rows of messages"), "{error}");
-}
-
-#[test]
-fn a_long_row_is_cut_at_the_right_and_counted() {
-    let text = format!("{{\"text\": \"{}\"}}\n{{\"text\": \"short\"}}\n", "the sea ".repeat(100));
-    let whole = import_text(text.clone(), EncodeOptions::default()).unwrap().1;
-    let (store, rows) =
-        import_text(text, EncodeOptions { max_length: Some(16), ..Default::default() }).unwrap();
-    let info = block_on(store.info("mine")).unwrap();
-    assert_eq!(rows[0].ids, whole[0].ids[..16]);
-    assert_eq!(rows[1], whole[1]);
-    assert_eq!((info.report.truncated, info.report.longest), (1, 16));
-    assert_eq!(info.lengths, [16, rows[1].ids.len() as u32]);
-    assert_eq!(info.targets, [15, rows[1].ids.len() as u32 - 1]);
-}
-
-#[test]
-fn a_large_file_is_read_in_pieces_and_replaces_its_dataset() {
-    let tokenizer = tokenizer("chatml");
-    let encoder = Encoder::new(&tokenizer, EncodeOptions::default());
-    let store = MemoryStore::default();
-    let row = |index: usize| format!("{{\"text\": \"row {index}{}\"}}\r\n", " ".repeat(1000));
-    let text: String = (0..3000).map(row).collect();
-    let files = InMemory::with("rows.jsonl", text.clone());
-    let mut progress = Vec::new();
-    let mut note = |done, total| progress.push((done, total));
-    let run = import(&files, "rows.jsonl", &encoder, &store, "mine", &mut note);
-    let info = block_on(run).unwrap();
-    assert_eq!(info.report.kept, 3000);
-    assert_eq!(*files.longest_read.borrow(), 1 << 20);
-    assert_eq!(progress.last(), Some(&(text.len() as u64, text.len() as u64)));
-    assert!(progress.len() > 2);
-    let picked = block_on(store.get("mine", &[2999, 0, 1234])).unwrap();
-    for (row, index) in picked.iter().zip([2999, 0, 1234]) {
-        assert!(tokenizer.decode(&row.ids, true).unwrap().starts_with(&format!("row {index} ")));
-    }
-    assert_eq!(block_on(store.get("mine", &[3000])).unwrap_err().code, Code::BadState);
-
-    let broken = InMemory::with("broken.jsonl", format!("{}oops", row(0).repeat(700)));
-    let error =
-        block_on(import(&broken, "broken.jsonl", &encoder, &store, "mine", &mut |_, _| ())).unwrap_err();
-    assert!(error.to_string().starts_with("broken.jsonl line 701: not JSON"), "{error}");
-    assert_eq!(block_on(store.info("mine")).unwrap_err().code, Code::BadState);
-    let missing = block_on(import(&files, "no.jsonl", &encoder, &store, "mine", &mut |_, _| ())).unwrap_err();
-    assert_eq!((missing.code, missing.to_string().as_str()), (Code::Io, "no.jsonl does not exist"));
-}
-
-#[test]
-fn a_line_without_end_is_refused_before_memory_is_full() {
-    let message = bad_data(&format!("{{\"text\": \"x\"}}\n{}", "x".repeat(18 << 20)));
-    assert_eq!(message, "train.jsonl line 2: longer than 16777216 bytes");
 }
 
 proptest! {

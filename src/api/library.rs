@@ -1,0 +1,167 @@
+//! Datasets as JavaScript sees them: imports, descriptions, rows.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+
+use super::convert::{from_js, thrown, to_js};
+use crate::data::idb_kv::IdbKv;
+use crate::data::import::Importer;
+use crate::data::inspect::Inspection;
+use crate::data::library::{self, Description, ImportOptions};
+use crate::error::{Code, Error, Result};
+
+type Thrown<T> = std::result::Result<T, JsValue>;
+
+/// The datasets in the browser's storage. Nothing of it needs a GPU, and calls may overlap.
+#[wasm_bindgen]
+pub struct Library {
+    kv: Rc<IdbKv>,
+}
+
+/// A dataset without its rows.
+#[derive(Serialize)]
+struct Info<'a> {
+    name: &'a str,
+    rows: u64,
+    bytes: u64,
+    fingerprint: &'a str,
+    files: &'a [String],
+    /// Rows of an import that was interrupted, if there is one.
+    pending_rows: Option<u64>,
+}
+
+impl<'a> Info<'a> {
+    fn new(description: &'a Description) -> Self {
+        let content = description.content.as_ref();
+        Info {
+            name: &description.name,
+            rows: content.map_or(0, |content| content.rows),
+            bytes: content.map_or(0, |content| content.bytes),
+            fingerprint: content.map_or("", |content| &content.fingerprint),
+            files: content.map_or(&[], |content| &content.files),
+            pending_rows: description.pending.as_ref().map(|pending| pending.content.rows),
+        }
+    }
+}
+
+fn import_options(options: JsValue) -> Result<ImportOptions> {
+    let options = match from_js(options, "import")? {
+        serde_json::Value::Null => serde_json::json!({}),
+        options => options,
+    };
+    serde_json::from_value(options).map_err(|error| Error::new(Code::BadOption, format!("import: {error}")))
+}
+
+#[wasm_bindgen]
+impl Library {
+    /// Opens the browser's storage.
+    pub async fn open() -> Thrown<Library> {
+        Ok(Library { kv: Rc::new(IdbKv::open().await.map_err(thrown)?) })
+    }
+
+    /// The descriptions of all datasets.
+    pub async fn list(&self) -> Thrown<JsValue> {
+        let descriptions = library::list(&self.kv).await.map_err(thrown)?;
+        to_js(&descriptions.iter().map(Info::new).collect::<Vec<_>>()).map_err(thrown)
+    }
+
+    /// The description of a dataset; one without rows where there is none.
+    pub async fn info(&self, name: String) -> Thrown<JsValue> {
+        to_js(&Info::new(&Description::load(&self.kv, &name).await.map_err(thrown)?)).map_err(thrown)
+    }
+
+    /// Rows as they are kept, each with where it came from.
+    pub async fn rows(&self, name: String, first: u32, count: u32) -> Thrown<JsValue> {
+        let rows = library::rows(&self.kv, &name, first.into(), count.into()).await.map_err(thrown)?;
+        to_js(&rows).map_err(thrown)
+    }
+
+    /// Leaves out rows that occur twice; returns how many.
+    pub async fn deduplicate(&self, name: String) -> Thrown<f64> {
+        library::deduplicate(&self.kv, &name).await.map(|removed| removed as f64).map_err(thrown)
+    }
+
+    pub async fn delete(&self, name: String) -> Thrown<()> {
+        library::delete(&self.kv, &name).await.map_err(thrown)
+    }
+
+    /// Gives up an import that was interrupted.
+    pub async fn discard_pending(&self, name: String) -> Thrown<()> {
+        library::discard_pending(&self.kv, &name).await.map_err(thrown)
+    }
+
+    /// What the first bytes of a file seem to hold.
+    pub fn inspect(
+        &self,
+        file: String,
+        is_rows: bool,
+        head: Vec<u8>,
+        is_whole: bool,
+        options: JsValue,
+    ) -> Thrown<JsValue> {
+        const ROWS: usize = 20;
+        let look = || Inspection::new(&file, is_rows, &head, is_whole, &import_options(options)?, ROWS);
+        to_js(&look().map_err(thrown)?).map_err(thrown)
+    }
+
+    /// Begins an import, or goes on with one that was interrupted.
+    pub async fn import(&self, name: String, options: JsValue, resume: bool) -> Thrown<Import> {
+        let begin = async { Importer::begin(self.kv.clone(), &name, import_options(options)?, resume).await };
+        Ok(Import { importer: Rc::new(RefCell::new(Some(begin.await.map_err(thrown)?))) })
+    }
+}
+
+/// An import on its way. A call takes the importer out of its cell while it runs, as [`super::Session`]'s do.
+#[wasm_bindgen]
+pub struct Import {
+    importer: Rc<RefCell<Option<Importer<Rc<IdbKv>>>>>,
+}
+
+impl Import {
+    async fn with<T>(&self, work: impl AsyncFnOnce(&mut Importer<Rc<IdbKv>>) -> Result<T>) -> Thrown<T> {
+        let cell = self.importer.clone();
+        let mut importer = cell.borrow_mut().take().ok_or_else(|| thrown(ended()))?;
+        let result = work(&mut importer).await;
+        *cell.borrow_mut() = Some(importer);
+        result.map_err(thrown)
+    }
+}
+
+fn ended() -> Error {
+    Error::new(Code::BadState, "the import is busy or has ended")
+}
+
+#[wasm_bindgen]
+impl Import {
+    /// The next file; with `is_rows` its bytes are rows of JSON that a program made.
+    pub async fn begin_file(&self, name: String, is_rows: bool) -> Thrown<()> {
+        self.with(async |importer| {
+            importer.begin_file(&name, is_rows);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The next bytes of the file. Returns the rows kept so far.
+    pub async fn push(&self, piece: Vec<u8>) -> Thrown<f64> {
+        self.with(async |importer| {
+            importer.push(&piece).await?;
+            Ok(importer.report().rows as f64)
+        })
+        .await
+    }
+
+    /// No more bytes follow in the file.
+    pub async fn end_file(&self) -> Thrown<()> {
+        self.with(async |importer| importer.end_file().await).await
+    }
+
+    /// Makes the rows the dataset's content.
+    pub async fn finish(&self) -> Thrown<JsValue> {
+        let importer = self.importer.borrow_mut().take().ok_or_else(|| thrown(ended()))?;
+        to_js(&importer.finish().await.map_err(thrown)?).map_err(thrown)
+    }
+}

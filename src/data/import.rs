@@ -1,0 +1,260 @@
+//! Files into a dataset: read in pieces, checked row by row, written block by block.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::formats::{Format, RawRow, Reader};
+use super::kv::{Key, Kv, Table, Write};
+use super::library::{
+    BadRow, Block, Content, Description, ImportOptions, ImportReport, OnBadRow, Pending, chained,
+    discard_pending, removal,
+};
+use super::shape::{Mapping, ignored_columns};
+use crate::bail;
+use crate::error::{Code, Context, Error, Result};
+use crate::files::Files;
+
+/// An import on its way: `begin_file`, `push` and `end_file` for each file, then `finish`.
+///
+/// Rows are written in whole blocks, each in one transaction with the description, so what is stored is
+/// always whole up to a known row. One that is left without `finish` stays pending and can be resumed: the
+/// files are read from their start again, and what was stored is compared instead of written.
+pub struct Importer<K> {
+    kv: K,
+    description: Description,
+    options: ImportOptions,
+    /// What will be the dataset's content.
+    content: Content,
+    chain: u128,
+    /// What an earlier, interrupted import had written.
+    stored: Option<Content>,
+    seen: HashSet<u128>,
+    file: Option<OpenFile>,
+    report: ImportReport,
+}
+
+struct OpenFile {
+    name: String,
+    is_rows: bool,
+    /// Made when the first bytes are there to tell the format from.
+    reader: Option<(Format, Reader)>,
+    block: Block,
+}
+
+impl<K: Kv> Importer<K> {
+    /// Begins an import into dataset `name`. With `resume` it goes on with one that was interrupted, which
+    /// must have had the same options; where there was none, it begins anew.
+    pub async fn begin(kv: K, name: &str, options: ImportOptions, resume: bool) -> Result<Self> {
+        let mut description = Description::load(&kv, name).await?;
+        if !resume && description.pending.is_some() {
+            discard_pending(&kv, name).await?;
+            description = Description::load(&kv, name).await?;
+        }
+        let pending = description.pending.take();
+        if pending.as_ref().is_some_and(|pending| pending.options != options) {
+            bail!(BadOption, "the import to be resumed was begun with other options");
+        }
+        let stored = pending.map(|pending| pending.content);
+        let content = match (&description.content, &stored) {
+            (Some(content), _) if options.append => content.clone(),
+            (_, Some(stored)) => Content { id: stored.id.clone(), ..Default::default() },
+            _ => {
+                let content = description.new_content();
+                // What was written under this name by an import that broke off before its first description.
+                kv.write(vec![Write::RemoveFrom(Key::new(Table::Rows, &content.id, 0))]).await?;
+                content
+            }
+        };
+        let chain = content.chain();
+        let (seen, report) = Default::default();
+        Ok(Importer { kv, description, options, content, chain, stored, seen, file: None, report })
+    }
+
+    /// The next file, by the name that errors give it. With `is_rows` its bytes are rows of JSON that a
+    /// program made, and are counted as rows rather than lines.
+    pub fn begin_file(&mut self, name: &str, is_rows: bool) {
+        self.content.files.push(name.to_owned());
+        let (name, block) = (name.to_owned(), Block::new(name, ""));
+        self.file = Some(OpenFile { name, is_rows, reader: None, block });
+    }
+
+    /// The next bytes of the file.
+    pub async fn push(&mut self, piece: &[u8]) -> Result<()> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let Some(file) = &mut self.file else { bail!(BadState, "no file was begun") };
+        if file.reader.is_none() {
+            let format = if file.is_rows { Format::Rows } else { Format::detect(&file.name, piece) };
+            file.reader = Some((format, Reader::new(format, &self.options.format)?));
+            file.block = Block::new(&file.name, format.unit());
+        }
+        if let Some((_, reader)) = &mut file.reader {
+            reader.push(piece);
+        }
+        let taken = self.take_rows().await;
+        self.settled(taken).await
+    }
+
+    /// No more bytes follow in this file.
+    pub async fn end_file(&mut self) -> Result<()> {
+        if let Some(OpenFile { reader: Some((_, reader)), .. }) = &mut self.file {
+            reader.finish();
+        }
+        let taken = match self.take_rows().await {
+            Ok(()) => self.flush().await,
+            error => error,
+        };
+        self.file = None;
+        self.settled(taken).await
+    }
+
+    /// Makes the rows the dataset's content. An import without a row is an error of code `bad-data`.
+    pub async fn finish(mut self) -> Result<ImportReport> {
+        if self.stored.is_some() {
+            return Err(self.other_files());
+        }
+        if self.report.rows == 0 {
+            bail!(BadData, "{} has no rows to keep", self.content.files.join(", "));
+        }
+        let mut changes = Vec::new();
+        if let Some(old) = self.description.content.as_ref().filter(|old| old.id != self.content.id) {
+            changes = removal(&self.kv, &old.id).await?;
+        }
+        self.description.content = Some(self.content);
+        changes.push(self.description.put());
+        self.kv.write(changes).await?;
+        Ok(self.report)
+    }
+
+    /// Rows kept so far.
+    pub fn report(&self) -> &ImportReport {
+        &self.report
+    }
+
+    /// Gives up the import and what it has stored, unless it can be resumed after this error.
+    async fn settled(&self, result: Result<()>) -> Result<()> {
+        if let Err(Error { code: Code::BadData | Code::QuotaExceeded, .. }) = &result {
+            discard_pending(&self.kv, &self.description.name).await?;
+        }
+        result
+    }
+
+    fn other_files(&self) -> Error {
+        let files = self.content.files.join(", ");
+        Error::new(
+            Code::BadOption,
+            format!("{files}: not what was being imported; its rows differ from those stored"),
+        )
+    }
+
+    async fn take_rows(&mut self) -> Result<()> {
+        loop {
+            let Some(OpenFile { name, reader: Some((_, reader)), .. }) = &mut self.file else {
+                return Ok(());
+            };
+            let Some(raw) = reader.next_row().context(&*name)? else { return Ok(()) };
+            self.row(raw)?;
+            if self.file.as_ref().is_some_and(|file| file.block.is_full()) {
+                self.flush().await?;
+            }
+        }
+    }
+
+    fn row(&mut self, raw: RawRow) -> Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let found =
+            raw.value.map_err(|reason| Error::new(Code::BadData, reason)).and_then(|value| match value {
+                Value::Object(row) => {
+                    let mapping = Mapping::recognise(&row, &self.options.columns)?;
+                    let kept = mapping.apply(&row)?;
+                    Ok((mapping.shape, kept, row))
+                }
+                other => bail!(BadData, "a row must be an object, but is {}", super::example::kind(&other)),
+            });
+        let (shape, kept, row) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                let unit = file.reader.as_ref().map_or("row", |(format, _)| format.unit());
+                let bad = BadRow {
+                    file: file.name.clone(),
+                    unit: unit.to_owned(),
+                    place: raw.place,
+                    reason: error.message,
+                };
+                if self.options.on_bad_row == OnBadRow::Stop {
+                    return Err(Error::new(Code::BadData, bad.reason))
+                        .context(format_args!("{} {} {}", bad.file, bad.unit, bad.place));
+                }
+                self.report.skip(bad);
+                return Ok(());
+            }
+        };
+        let json = kept.to_string();
+        let hash = xxh3_128(json.as_bytes());
+        if self.options.deduplicate && !self.seen.insert(hash) {
+            self.report.duplicates += 1;
+            return Ok(());
+        }
+        for column in ignored_columns(&row) {
+            *self.report.ignored_columns.entry(column.to_owned()).or_default() += 1;
+        }
+        self.chain = chained(self.chain, hash);
+        file.block.push(raw.place, json.as_bytes());
+        self.report.rows += 1;
+        *self.report.shapes.entry(shape).or_default() += 1;
+        Ok(())
+    }
+
+    /// Writes the block, unless an earlier import has: then what was stored must be the same.
+    async fn flush(&mut self) -> Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if file.block.len() == 0 {
+            return Ok(());
+        }
+        let next = Block::new(&file.name, file.reader.as_ref().map_or("", |(format, _)| format.unit()));
+        let block = std::mem::replace(&mut file.block, next);
+        let put = self.content.add(&block, self.chain);
+        if let Some(stored) = &self.stored {
+            if stored.blocks() == self.content.blocks() {
+                if stored.fingerprint != self.content.fingerprint {
+                    return Err(self.other_files());
+                }
+                self.stored = None;
+            }
+            return Ok(());
+        }
+        let content = self.content.clone();
+        self.description.pending = Some(Pending { content, options: self.options.clone() });
+        let written = self.kv.write(vec![put, self.description.put()]).await;
+        self.description.pending = None;
+        written
+    }
+}
+
+/// Imports one file of a folder into dataset `name`. `on_progress` hears the bytes done and the bytes of
+/// the file.
+pub async fn import_file<K: Kv>(
+    kv: K,
+    name: &str,
+    files: &impl Files,
+    file: &str,
+    options: ImportOptions,
+    on_progress: &mut dyn FnMut(u64, u64),
+) -> Result<ImportReport> {
+    const PIECE: u64 = 1 << 20;
+    let Some(size) = files.size(file).await? else { bail!(Io, "{file} does not exist") };
+    let mut importer = Importer::begin(kv, name, options, false).await?;
+    importer.begin_file(file, false);
+    let mut done = 0;
+    while done < size {
+        let length = PIECE.min(size - done);
+        importer.push(&files.read(file, done, length as usize).await?).await?;
+        done += length;
+        on_progress(done, size);
+    }
+    importer.end_file().await?;
+    importer.finish().await
+}

@@ -1,0 +1,83 @@
+//! A look at rows before they are trained on: as the model will see them, and how long they are.
+
+use serde::Serialize;
+
+use super::encode::Encoder;
+use super::example::Example;
+use super::library::StoredRow;
+use super::tokenizer::Tokenizer;
+use super::tokens::TokenSet;
+use crate::error::{Context, Result};
+
+/// A row as the model will see it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SeenRow {
+    /// E.g. `chats.jsonl line 17`.
+    pub origin: String,
+    pub tokens: Vec<SeenToken>,
+    /// Tokens before the row was cut to `max_length`.
+    pub full_length: u32,
+}
+
+/// A token of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SeenToken {
+    pub id: u32,
+    /// What it adds to the text before it. A character of several tokens comes with its last one.
+    pub text: String,
+    /// Whether the loss counts it.
+    pub labelled: bool,
+    /// Whether it is one of the tokenizer's special tokens, such as the end of a turn.
+    pub special: bool,
+}
+
+impl SeenRow {
+    pub fn new(row: &StoredRow, tokenizer: &Tokenizer, encoder: &Encoder<'_>) -> Result<Self> {
+        let example = Example::from_json(&row.row).and_then(|example| encoder.encode(&example));
+        let encoded = example.context(row.origin())?;
+        let mut decoder = tokenizer.stream_decoder();
+        let mut tokens = Vec::new();
+        for (&id, &labelled) in encoded.encoded.ids.iter().zip(&encoded.encoded.labelled) {
+            let special = tokenizer.is_special(id);
+            let text = if special { tokenizer.decode(&[id], false)? } else { decoder.push(id)? };
+            tokens.push(SeenToken { id, text, labelled, special });
+        }
+        Ok(SeenRow { origin: row.origin(), tokens, full_length: encoded.full_length })
+    }
+}
+
+/// How long the rows of a dataset are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Lengths {
+    /// Tokens of the longest row before it is cut.
+    pub longest: u32,
+    /// Rows with `i · width` up to `(i + 1) · width − 1` tokens before they are cut, by i.
+    pub rows: Vec<u32>,
+    /// Tokens that each entry of `rows` spans.
+    pub width: u32,
+    /// Rows that are cut to `max_length`.
+    pub cut_rows: u64,
+    /// Tokens that are cut off.
+    pub cut_tokens: u64,
+}
+
+impl Lengths {
+    /// A histogram of at most `bins` entries.
+    pub fn new(set: &TokenSet, bins: usize) -> Self {
+        let full = &set.index.full_lengths;
+        let longest = full.iter().copied().max().unwrap_or(0);
+        let width = (longest + 1).div_ceil(bins.max(1) as u32);
+        let mut rows = vec![0; (longest / width + 1) as usize];
+        for length in full {
+            rows[(length / width) as usize] += 1;
+        }
+        let cut = full.iter().zip(&set.index.lengths).map(|(full, kept)| u64::from(full - kept));
+        Lengths {
+            longest,
+            rows,
+            width,
+            cut_rows: cut.clone().filter(|&tokens| tokens > 0).count() as u64,
+            cut_tokens: cut.sum(),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a run will record and how many bytes it takes, before anything is allocated.
+
+use serde::Serialize;
+
+use super::options::{GradientCheckpointing, TrainOptions};
+use super::recording::{Inputs, Programs, REPORT_BYTES, Recording};
+use crate::bail;
+use crate::data::batches::BatchPlan;
+use crate::data::tokens::Selection;
+use crate::error::Result;
+use crate::gpu::{Class, MemoryPlan, ReadbackRing, Recorder, Store, Workspace};
+use crate::model::tiles::Tiles;
+use crate::model::{Lora, LossPlan, Model};
+
+/// The GPU bytes of a run up to which activations are kept rather than computed again.
+const KEEP_ACTIVATIONS_BYTES: u64 = 512 << 20;
+/// Sizes that a micro-batch is rounded up to, so that short ones cost less.
+const SIZES: usize = 16;
+/// Steps whose results are on their way while the next one is prepared.
+pub(super) const IN_FLIGHT: usize = 2;
+/// Micro-batches of an evaluation whose results are on their way.
+pub(super) const EVALS_IN_FLIGHT: usize = 1;
+
+/// GPU bytes of a run, by what they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct GpuBytes {
+    pub weights: u64,
+    pub adapter: u64,
+    pub optimizer: u64,
+    pub activations: u64,
+    pub other: u64,
+}
+
+/// What a run takes on the GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Footprint {
+    /// Every byte on the GPU once the run is prepared, weights included.
+    pub peak_gpu_bytes: u64,
+    pub gpu_bytes: GpuBytes,
+    /// Whether backward computes activations again.
+    pub checkpointing: bool,
+    /// The most tokens of a micro-batch that are computed: all but the last of each row.
+    pub tokens_per_step_max: usize,
+}
+
+const KEPT: [Class; 4] = [Class::Weights, Class::Adapter, Class::Optimizer, Class::Other];
+
+/// A run as it will be recorded. Its inputs and outputs are kept in a store, which may be one that only
+/// counts.
+pub struct RunPlan {
+    pub(super) batches: BatchPlan,
+    pub(super) inputs: Inputs,
+    /// Tokens of the longest row.
+    pub(super) longest: usize,
+    /// M of each recorded size, largest first.
+    pub(super) sizes: Vec<usize>,
+    pub(super) checkpointing: bool,
+    /// One for each size, then, with dropout, one for each size without it.
+    pub(super) recorders: Vec<Recorder>,
+    pub(super) programs: Programs,
+}
+
+impl RunPlan {
+    /// Plans and records the run.
+    ///
+    /// # Errors
+    ///
+    /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context;
+    /// `out-of-memory`, naming what is larger than one buffer.
+    pub fn new(
+        store: &mut Store,
+        model: &Model,
+        lora: &Lora,
+        tiles: &Tiles,
+        options: &TrainOptions,
+        dataset: &Selection,
+        eval_dataset: Option<&Selection>,
+    ) -> Result<Self> {
+        let chosen = [Some(dataset), eval_dataset].into_iter().flatten();
+        let longest = chosen.map(|chosen| chosen.set.report.longest as usize).max().unwrap_or(0);
+        if longest > model.config.max_position_embeddings {
+            bail!(
+                BadOption,
+                "train.max_length: the longest row has {longest} tokens, but the model takes {}",
+                model.config.max_position_embeddings
+            );
+        }
+        let batches = BatchPlan::new(&dataset.rows, &dataset.set.index.lengths, options.batch_options())?;
+        let extent = Extent::of(&batches, dataset, eval_dataset, options);
+        let tokens = extent.tokens.next_multiple_of(8);
+        let loss_plan = LossPlan::new(extent.targets, model.sizes.vocab);
+        let inputs = Inputs::new(store, model, lora, tokens, loss_plan, longest)?;
+        let mut sizes: Vec<usize> =
+            (1..=SIZES).rev().map(|i| (tokens * i / SIZES).next_multiple_of(8)).collect();
+        sizes.dedup();
+        let record = |checkpointing: bool, tokens: usize, dropout: f64| {
+            let recording = Recording { model, lora, tiles, inputs: &inputs, options };
+            recording.record(checkpointing, tokens, dropout)
+        };
+        let kept: u64 = KEPT.into_iter().map(|class| store.bytes(class)).sum();
+        let checkpointing = match options.gradient_checkpointing {
+            GradientCheckpointing::On => true,
+            GradientCheckpointing::Off => false,
+            GradientCheckpointing::Auto => {
+                let (recorder, _) = record(false, tokens, lora.config.lora_dropout);
+                kept + MemoryPlan::new(&recorder).bytes() > KEEP_ACTIVATIONS_BYTES
+            }
+        };
+        // Evaluation is the same recording with dropout at zero.
+        let chances =
+            if lora.config.lora_dropout > 0.0 { vec![lora.config.lora_dropout, 0.0] } else { vec![0.0] };
+        let (recorders, programs): (Vec<Recorder>, Vec<Programs>) = chances
+            .iter()
+            .flat_map(|&dropout| sizes.iter().map(move |&size| (size, dropout)))
+            .map(|(size, dropout)| record(checkpointing, size, dropout))
+            .unzip();
+        let programs = programs[0].clone();
+        Ok(RunPlan { batches, inputs, longest, sizes, checkpointing, recorders, programs })
+    }
+
+    /// What the run will take on the GPU, whose kept tensors are those of `store`.
+    pub fn footprint(&self, store: &Store) -> Footprint {
+        let [weights, adapter, optimizer, inputs] = KEPT.map(|class| store.bytes(class));
+        let activations = MemoryPlan::new(&self.recorders[0]).bytes();
+        let staging = ReadbackRing::bytes(REPORT_BYTES, IN_FLIGHT + EVALS_IN_FLIGHT);
+        let other = inputs + Workspace::params_bytes(&self.recorders) + staging;
+        Footprint {
+            peak_gpu_bytes: weights + adapter + optimizer + activations + other,
+            gpu_bytes: GpuBytes { weights, adapter, optimizer, activations, other },
+            checkpointing: self.checkpointing,
+            tokens_per_step_max: self.sizes[0],
+        }
+    }
+}
+
+/// The most that a micro-batch can have.
+struct Extent {
+    /// Tokens that are computed: all but the last of each row.
+    tokens: usize,
+    /// Tokens with a loss.
+    targets: usize,
+}
+
+impl Extent {
+    fn of(
+        batches: &BatchPlan,
+        dataset: &Selection,
+        eval_dataset: Option<&Selection>,
+        options: &TrainOptions,
+    ) -> Self {
+        let computed = |selection: &Selection, row: u32| {
+            selection.set.index.lengths[row as usize].saturating_sub(1) as usize
+        };
+        let targets = |selection: &Selection, row: u32| selection.set.index.targets[row as usize] as usize;
+        let held_out = |of_row: fn(&Selection, u32) -> usize| {
+            let selection = eval_dataset?;
+            let size = options.per_device_train_batch_size as usize;
+            let sum = |rows: &[u32]| rows.iter().map(|&row| of_row(selection, row)).sum();
+            selection.rows.chunks(size).map(sum).max()
+        };
+        Extent {
+            tokens: batches.most(|row| computed(dataset, row)).max(held_out(computed).unwrap_or(0)),
+            targets: batches.most(|row| targets(dataset, row)).max(held_out(targets).unwrap_or(0)),
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! Imports, what they leave when they break off, and the tokens that are made of rows.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use pollster::block_on;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tabtune::data::encode::{EncodeOptions, Encoded, Encoder};
+use tabtune::data::import::{Importer, import_file};
+use tabtune::data::kv::{Key, Kv, MemoryKv, Table, Write};
+use tabtune::data::library::{self, Description, ImportOptions, OnBadRow, StoredRow};
+use tabtune::data::look::{Lengths, SeenRow};
+use tabtune::data::tokens::{Selection, TokenSet};
+use tabtune::error::{Code, Error, Result};
+
+use super::{InMemory, tokenizer};
+
+/// A store whose writes succeed a number of times and then say that the disk is full, or that the tab
+/// was closed.
+struct Failing {
+    inner: MemoryKv,
+    writes_left: Cell<usize>,
+    code: Code,
+}
+
+impl Failing {
+    fn after(writes: usize, code: Code) -> Rc<Self> {
+        Rc::new(Failing { inner: MemoryKv::default(), writes_left: Cell::new(writes), code })
+    }
+}
+
+impl Kv for Failing {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.inner.get(keys).await
+    }
+
+    async fn scan(&self, table: Table, name: Option<&str>) -> Result<Vec<(Key, Vec<u8>)>> {
+        self.inner.scan(table, name).await
+    }
+
+    async fn write(&self, changes: Vec<Write>) -> Result<()> {
+        // A full disk still takes what frees space.
+        let frees = changes.iter().any(|change| matches!(change, Write::RemoveFrom(_)));
+        if self.writes_left.get() == 0 && !(frees && self.code == Code::QuotaExceeded) {
+            return Err(Error::new(self.code, "no more"));
+        }
+        self.writes_left.set(self.writes_left.get().saturating_sub(1));
+        self.inner.write(changes).await
+    }
+}
+
+fn options(value: Value) -> ImportOptions {
+    serde_json::from_value(value).unwrap()
+}
+
+/// Imports `text` as the whole of dataset "mine".
+fn import<K: Kv>(kv: &Rc<K>, text: impl Into<Vec<u8>>, import: Value) -> Result<library::ImportReport> {
+    let files = InMemory::with("train.jsonl", text);
+    block_on(import_file(kv.clone(), "mine", &files, "train.jsonl", options(import), &mut |_, _| ()))
+}
+
+fn rows<K: Kv>(kv: &Rc<K>) -> Vec<StoredRow> {
+    block_on(library::rows(kv, "mine", 0, u64::MAX / 2)).unwrap()
+}
+
+fn description<K: Kv>(kv: &Rc<K>) -> Description {
+    block_on(Description::load(kv, "mine")).unwrap()
+}
+
+fn make(kv: &Rc<impl Kv>, options: EncodeOptions) -> Result<TokenSet> {
+    let tokenizer = tokenizer("chatml");
+    let encoder = Encoder::new(&tokenizer, options);
+    let content = block_on(Description::rows(kv, "mine"))?;
+    block_on(TokenSet::make(kv, &content, &encoder, &mut |_, _| true))
+}
+
+/// Imports and tokenises.
+fn tokens(text: impl Into<Vec<u8>>, options: EncodeOptions) -> Result<(TokenSet, Vec<Encoded>)> {
+    let kv = Rc::new(MemoryKv::default());
+    import(&kv, text, json!({}))?;
+    let set = make(&kv, options)?;
+    let all: Vec<u32> = (0..set.len() as u32).collect();
+    let rows = block_on(set.get(&kv, &all)).unwrap();
+    Ok((set, rows))
+}
+
+/// Some 3 MB of rows, in three blocks.
+fn large() -> String {
+    (0..3000).map(|index| format!("{{\"text\": \"row {index}{}\"}}\r\n", " ".repeat(1000))).collect()
+}
+
+#[test]
+fn a_bad_row_is_named_by_file_and_line_or_left_out_and_counted() {
+    let good = "{\"text\": \"fine\"}\n";
+    for (row, expected) in [
+        ("{\"text\": \"a\"", "not JSON: EOF while parsing an object at column 12"),
+        ("[1]", "a row must be an object, but is a list"),
+        ("{\"text\": 3}", "\"text\" must be a string, but is a number"),
+        (
+            "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": null, \"content\": \"a\"}]}",
+            "messages[1] has no \"role\"",
+        ),
+    ] {
+        let text = format!("{good}\n{row}\n{good}");
+        let kv = Rc::new(MemoryKv::default());
+        let error = import(&kv, text.clone(), json!({})).unwrap_err();
+        assert_eq!(error.code, Code::BadData);
+        let message = error.to_string();
+        assert!(message.starts_with("train.jsonl line 3: "), "{message}");
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(description(&kv).content, None);
+
+        let report = import(&kv, text, json!({"on_bad_row": "skip"})).unwrap();
+        assert_eq!((report.rows, report.skipped), (2, 1));
+        let bad = &report.bad_rows[0];
+        assert_eq!((bad.file.as_str(), bad.unit.as_str(), bad.place), ("train.jsonl", "line", 3));
+        assert!(bad.reason.contains(expected), "{bad:?}");
+        assert_eq!(
+            rows(&kv).iter().map(StoredRow::origin).collect::<Vec<_>>(),
+            ["train.jsonl line 1", "train.jsonl line 4"]
+        );
+    }
+    let kv = Rc::new(MemoryKv::default());
+    let error = import(&kv, b"{\"text\": \"\xFF\"}".to_vec(), json!({})).unwrap_err();
+    assert!(error.to_string().starts_with("train.jsonl line 1: not UTF-8"), "{error}");
+    for text in ["", " \n\r\n\n"] {
+        let error = import(&kv, text, json!({})).unwrap_err();
+        assert_eq!(
+            (error.code, error.to_string().as_str()),
+            (Code::BadData, "train.jsonl has no rows to keep")
+        );
+    }
+    let files = InMemory::default();
+    let missing =
+        block_on(import_file(kv, "mine", &files, "no.jsonl", ImportOptions::default(), &mut |_, _| ()))
+            .unwrap_err();
+    assert_eq!((missing.code, missing.to_string().as_str()), (Code::Io, "no.jsonl does not exist"));
+}
+
+#[test]
+fn every_line_of_files_and_columns_of_other_names_become_rows() {
+    let kv = Rc::new(MemoryKv::default());
+    let files = InMemory::with("faq.csv", "Frage;Antwort\n\"Was; nun?\";Nichts\nWie?;\"So\nund so\"\n");
+    let asked = options(json!({"columns": {"prompt": "Frage", "completion": "Antwort"}}));
+    let report = block_on(import_file(kv.clone(), "mine", &files, "faq.csv", asked, &mut |_, _| ())).unwrap();
+    assert_eq!(json!(report.shapes), json!({"prompt_completion": 2}));
+    let rows = rows(&kv);
+    assert_eq!(rows[0].row, json!({"prompt": "Was; nun?", "completion": "Nichts"}));
+    assert_eq!(rows[1].row["completion"], "So\nund so");
+    assert_eq!(rows[1].origin(), "faq.csv line 3");
+}
+
+#[test]
+fn what_is_not_used_of_a_row_is_told() {
+    let kv = Rc::new(MemoryKv::default());
+    let text = "{\"text\": \"a\", \"tools\": [{}]}\n{\"text\": \"b\"}\n";
+    let report = import(&kv, text, json!({})).unwrap();
+    assert_eq!(json!(report.ignored_columns), json!({"tools": 1}));
+    assert_eq!(rows(&kv)[0].row, json!({"text": "a"}));
+}
+
+#[test]
+fn a_large_file_is_read_in_pieces_and_kept_in_blocks() {
+    let kv = Rc::new(MemoryKv::default());
+    let files = InMemory::with("rows.jsonl", large());
+    let mut progress = Vec::new();
+    let mut note = |done, total| progress.push((done, total));
+    let report =
+        block_on(import_file(kv.clone(), "mine", &files, "rows.jsonl", ImportOptions::default(), &mut note))
+            .unwrap();
+    assert_eq!(report.rows, 3000);
+    assert_eq!(*files.longest_read.borrow(), 1 << 20);
+    assert_eq!(progress.last(), Some(&(large().len() as u64, large().len() as u64)));
+    assert!(description(&kv).content.unwrap().blocks() >= 3);
+    let some = block_on(library::rows(&kv, "mine", 1030, 5)).unwrap();
+    assert_eq!(some.iter().map(|row| row.place).collect::<Vec<_>>(), [1031, 1032, 1033, 1034, 1035]);
+
+    let set = make(&kv, EncodeOptions::default()).unwrap();
+    let tokenizer = tokenizer("chatml");
+    let picked = block_on(set.get(&kv, &[2999, 0, 1234])).unwrap();
+    for (row, index) in picked.iter().zip([2999, 0, 1234]) {
+        assert!(tokenizer.decode(&row.ids, true).unwrap().starts_with(&format!("row {index} ")));
+    }
+    block_on(library::delete(&kv, "mine")).unwrap();
+    for table in [Table::Datasets, Table::Rows, Table::TokenSets, Table::Tokens, Table::TokenIndex] {
+        assert_eq!(block_on(kv.scan(table, None)).unwrap(), [], "{table:?}");
+    }
+}
+
+#[test]
+fn a_line_without_end_is_refused_before_memory_is_full() {
+    let kv = Rc::new(MemoryKv::default());
+    let error = import(&kv, format!("{{\"text\": \"x\"}}\n{}", "x".repeat(18 << 20)), json!({})).unwrap_err();
+    assert_eq!(error.code, Code::BadData);
+    assert!(error.to_string().contains("line 2"), "{error}");
+}
+
+#[test]
+fn an_import_that_was_cut_anywhere_is_resumed_to_the_same_rows() {
+    let whole = Rc::new(MemoryKv::default());
+    import(&whole, large(), json!({})).unwrap();
+    let expected = description(&whole).content.unwrap();
+    for writes in 0..8 {
+        // The tab is closed in the midst, and the page opened again.
+        let kv = Failing::after(writes, Code::Io);
+        let cut = import(&kv, large(), json!({}));
+        kv.writes_left.set(usize::MAX);
+        let Some(pending) = description(&kv).pending else {
+            assert!(cut.is_ok() || writes < 2, "after {writes} writes");
+            continue;
+        };
+        assert!(pending.content.rows > 0 && pending.content.rows <= 3000);
+        assert_eq!(block_on(Description::rows(&kv, "mine")).unwrap_err().code, Code::BadState);
+        let resumed = resume(&kv, &large(), json!({})).unwrap();
+        assert_eq!(resumed, 3000);
+        assert_eq!(description(&kv).content.unwrap(), expected, "after {writes} writes");
+        assert_eq!(rows(&kv), rows(&whole));
+    }
+}
+
+fn resume<K: Kv>(kv: &Rc<K>, text: &str, import: Value) -> Result<u64> {
+    block_on(async {
+        let mut importer = Importer::begin(kv.clone(), "mine", options(import), true).await?;
+        importer.begin_file("train.jsonl", false);
+        for piece in text.as_bytes().chunks(100_000) {
+            importer.push(piece).await?;
+        }
+        importer.end_file().await?;
+        Ok(importer.finish().await?.rows)
+    })
+}
+
+#[test]
+fn another_file_or_other_options_do_not_resume_an_import() {
+    let kv = Failing::after(3, Code::Io);
+    import(&kv, large(), json!({})).unwrap_err();
+    kv.writes_left.set(usize::MAX);
+    let other = large().replace("row 7 ", "row 8 ");
+    let error = resume(&kv, &other, json!({})).unwrap_err();
+    assert_eq!(error.code, Code::BadOption);
+    assert!(error.message.contains("not what was being imported"), "{error}");
+    let error = resume(&kv, "{\"text\": \"short\"}", json!({})).unwrap_err();
+    assert!(error.message.contains("not what was being imported"), "{error}");
+    let error = resume(&kv, &large(), json!({"on_bad_row": "skip"})).unwrap_err();
+    assert_eq!((error.code, error.message.contains("other options")), (Code::BadOption, true));
+    assert_eq!(resume(&kv, &large(), json!({})).unwrap(), 3000, "and the right one still does");
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_there() {
+    for append in [false, true] {
+        let kv = Failing::after(usize::MAX, Code::QuotaExceeded);
+        import(&kv, "{\"text\": \"old\"}\n", json!({})).unwrap();
+        let before = description(&kv).content;
+        kv.writes_left.set(2);
+        let error = import(&kv, large(), json!({"append": append})).unwrap_err();
+        assert_eq!(error.code, Code::QuotaExceeded);
+        assert_eq!((description(&kv).content, description(&kv).pending), (before, None));
+        assert_eq!(rows(&kv).len(), 1);
+        assert_eq!(block_on(kv.scan(Table::Rows, None)).unwrap().len(), 1, "what was written is freed");
+    }
+}
+
+#[test]
+fn rows_are_added_replaced_and_told_apart() {
+    let kv = Rc::new(MemoryKv::default());
+    let row = |text: &str| format!("{{\"text\": \"{text}\"}}\n");
+    import(&kv, row("a") + &row("b"), json!({})).unwrap();
+    let first = make(&kv, EncodeOptions::default()).unwrap();
+    let before = description(&kv).content.unwrap();
+    import(&kv, row("c"), json!({"append": true})).unwrap();
+    let added = description(&kv).content.unwrap();
+    assert_eq!((added.rows, &added.id), (3, &before.id));
+    assert_ne!(added.fingerprint, before.fingerprint);
+    let second = make(&kv, EncodeOptions::default()).unwrap();
+    assert_eq!(second.index.hashes[..2], first.index.hashes, "tokens of the rows before are kept");
+    assert_eq!(second.len(), 3);
+
+    import(&kv, row("a") + &row("b") + &row("c"), json!({})).unwrap();
+    let replaced = description(&kv).content.unwrap();
+    assert_eq!(
+        (&replaced.fingerprint, replaced.rows),
+        (&added.fingerprint, 3),
+        "one fingerprint for the same rows"
+    );
+    assert_ne!(replaced.id, added.id);
+    assert_eq!(block_on(kv.scan(Table::TokenSets, None)).unwrap(), [], "tokens of what is gone are gone");
+
+    let twice = row("a") + &row("b") + &row("a");
+    assert_eq!(import(&kv, twice.clone(), json!({"deduplicate": true})).unwrap().duplicates, 1);
+    assert_eq!(rows(&kv).len(), 2);
+    import(&kv, twice, json!({})).unwrap();
+    assert_eq!(block_on(library::deduplicate(&kv, "mine")).unwrap(), 1);
+    assert_eq!(rows(&kv).iter().map(|row| row.place).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(block_on(library::deduplicate(&kv, "mine")).unwrap(), 0);
+    let names: Vec<String> =
+        block_on(library::list(&kv)).unwrap().into_iter().map(|found| found.name).collect();
+    assert_eq!(names, ["mine"]);
+}
+
+// ---- tokens ----------------------------------------------------------------------------------------
+
+#[test]
+fn masked_rows_are_dropped_and_a_dataset_of_nothing_else_is_refused() {
+    let chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"what is the sea like\"}, {\"role\": \"assistant\", \"content\": \"wide\"}]}\n";
+    let question = "{\"messages\": [{\"role\": \"user\", \"content\": \"what is the sea like\"}]}\n";
+    let options = EncodeOptions { assistant_only_loss: true, ..Default::default() };
+    let (set, rows) = tokens(format!("{question}{chat}{question}"), options).unwrap();
+    let report = set.report;
+    assert_eq!((report.rows, report.kept, report.dropped, report.truncated), (3, 1, 2, 0));
+    assert_eq!((report.tokens, report.labelled_tokens), (rows[0].ids.len() as u64, rows[0].targets() as u64));
+
+    let short = EncodeOptions { max_length: Some(8), ..options };
+    for (text, options) in [(question, options), (chat, short)] {
+        let error = tokens(text, options).err().unwrap();
+        assert_eq!(error.code, Code::BadData);
+        assert!(error.to_string().contains("all labels of all 1 rows are masked"), "{error}");
+    }
+    for (text, expected) in [
+        ("{\"text\": \"a\"}", "assistant_only_loss needs rows of messages"),
+        ("{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}", "the row is a preference"),
+    ] {
+        let error = tokens(text, options).err().unwrap().to_string();
+        assert!(error.starts_with("train.jsonl line 1: ") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_long_row_is_cut_at_the_right_and_counted() {
+    let text = format!("{{\"text\": \"{}\"}}\n{{\"text\": \"short\"}}\n", "the sea ".repeat(100));
+    let whole = tokens(text.clone(), EncodeOptions::default()).unwrap().1;
+    let (set, rows) = tokens(text, EncodeOptions { max_length: Some(16), ..Default::default() }).unwrap();
+    let short = rows[1].ids.len() as u32;
+    assert_eq!(rows[0].ids, whole[0].ids[..16]);
+    assert_eq!(rows[1], whole[1]);
+    assert_eq!((set.report.truncated, set.report.longest), (1, 16));
+    assert_eq!(set.index.lengths, [16, short]);
+    assert_eq!(set.index.targets, [15, short - 1]);
+
+    let full = whole[0].ids.len() as u32;
+    let lengths = Lengths::new(&set, 4);
+    assert_eq!((lengths.longest, lengths.cut_rows, lengths.cut_tokens), (full, 1, u64::from(full - 16)));
+    assert_eq!(lengths.rows, [1, 0, 0, 1]);
+    assert_eq!(lengths.width, (full + 1).div_ceil(4));
+}
+
+#[test]
+fn tokenising_that_was_cut_goes_on_and_is_done_once() {
+    let kv = Failing::after(usize::MAX, Code::Io);
+    import(&kv, large(), json!({})).unwrap();
+    let tokenizer = tokenizer("chatml");
+    let encoder = Encoder::new(&tokenizer, EncodeOptions::default());
+    let content = block_on(Description::rows(&kv, "mine")).unwrap();
+    let run =
+        |go_on: &mut dyn FnMut(u64, u64) -> bool| block_on(TokenSet::make(&kv, &content, &encoder, go_on));
+    kv.writes_left.set(1);
+    assert_eq!(run(&mut |_, _| true).unwrap_err().code, Code::Io);
+    kv.writes_left.set(usize::MAX);
+    let mut told = Vec::new();
+    let stopped = run(&mut |done, rows| {
+        told.push((done, rows));
+        told.len() < 2
+    });
+    assert_eq!(stopped.unwrap_err().code, Code::Cancelled);
+    assert!(told[0].0 > 0, "the first block is not tokenised again: {told:?}");
+    let set = run(&mut |_, _| true).unwrap();
+    assert_eq!(set.report.kept, 3000);
+    kv.writes_left.set(0);
+    assert_eq!(run(&mut |_, _| true).unwrap(), set, "nothing is written any more");
+
+    let whole = Rc::new(MemoryKv::default());
+    import(&whole, large(), json!({})).unwrap();
+    let all: Vec<u32> = (0..3000).collect();
+    let uncut = make(&whole, EncodeOptions::default()).unwrap();
+    assert_eq!(block_on(set.get(&kv, &all)).unwrap(), block_on(uncut.get(&whole, &all)).unwrap());
+}
+
+#[test]
+fn held_out_rows_stay_held_out() {
+    let kv = Rc::new(MemoryKv::default());
+    let text = |range: std::ops::Range<usize>| -> String {
+        range.map(|index| format!("{{\"text\": \"number {index}\"}}\n")).collect()
+    };
+    import(&kv, text(0..2000), json!({})).unwrap();
+    let set = Rc::new(make(&kv, EncodeOptions::default()).unwrap());
+    let [train, held_out] = Selection::split(set, 0.1);
+    assert_eq!(train.rows.len() + held_out.rows.len(), 2000);
+    assert!((150..250).contains(&held_out.rows.len()), "{} of 2000", held_out.rows.len());
+    import(&kv, text(2000..3000), json!({"append": true})).unwrap();
+    let set = Rc::new(make(&kv, EncodeOptions::default()).unwrap());
+    let [_, later] = Selection::split(set.clone(), 0.1);
+    assert!(later.rows.starts_with(&held_out.rows) && later.rows.len() > held_out.rows.len());
+    let [all, none] = Selection::split(set, 0.0);
+    assert_eq!((all.rows.len(), none.rows.len()), (3000, 0));
+}
+
+#[test]
+fn a_look_shows_what_the_model_sees() {
+    let kv = Rc::new(MemoryKv::default());
+    let chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"hé\"}, {\"role\": \"assistant\", \"content\": \"wide\"}]}\n";
+    import(&kv, chat, json!({})).unwrap();
+    let tokenizer = tokenizer("chatml");
+    let options = EncodeOptions { assistant_only_loss: true, ..Default::default() };
+    let encoder = Encoder::new(&tokenizer, options);
+    let seen = SeenRow::new(&rows(&kv)[0], &tokenizer, &encoder).unwrap();
+    let text: String = seen.tokens.iter().map(|token| token.text.as_str()).collect();
+    assert!(text.contains("hé") && text.contains("wide") && text.contains("<|im_end|>"), "{text}");
+    let labelled: String =
+        seen.tokens.iter().filter(|token| token.labelled).map(|token| token.text.as_str()).collect();
+    assert!(labelled.contains("wide") && !labelled.contains("hé"), "{labelled}");
+    assert!(seen.tokens.iter().any(|token| token.special) && seen.full_length as usize == seen.tokens.len());
+}
+
+proptest! {
+    #[test]
+    fn a_row_is_found_wherever_its_block_is(
+        rows in prop::collection::vec(1usize..3000, 1..80), picks in prop::collection::vec(any::<prop::sample::Index>(), 1..9),
+    ) {
+        let kv = MemoryKv::default();
+        let row = |(number, &length): (usize, &usize)| Encoded {
+            ids: (0..length as u32).map(|token| token + number as u32).collect(),
+            labelled: (0..length).map(|token| token % 3 > 0 || token == 1).collect(),
+        };
+        // A row of one token has no target and is dropped.
+        let rows: Vec<Encoded> = rows.iter().enumerate().map(row).filter(|row| row.targets() > 0).collect();
+        prop_assume!(!rows.is_empty());
+        let set = block_on(TokenSet::of_rows(&kv, "rows", &rows)).unwrap();
+        let picks: Vec<u32> = picks.iter().map(|pick| pick.index(rows.len()) as u32).collect();
+        let found = block_on(set.get(&kv, &picks)).unwrap();
+        for (found, &pick) in found.iter().zip(&picks) {
+            prop_assert_eq!(found, &rows[pick as usize]);
+        }
+    }
+}
+
+#[test]
+fn the_reason_for_skipping_is_an_option() {
+    assert_eq!(options(json!({})).on_bad_row, OnBadRow::Stop);
+    assert!(serde_json::from_value::<ImportOptions>(json!({"on_bad_row": "ignore"})).is_err());
+}

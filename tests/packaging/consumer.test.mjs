@@ -1,0 +1,105 @@
+// The packed package in one project: type-checked as strictly as it gets, then trained with in Chromium
+// as Vite serves and builds it, as webpack builds it, and with no build at all.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { cpSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import { createServer } from "vite";
+import webpack from "webpack";
+import { launch } from "../../tools/lib/chromium.mjs";
+import { paths } from "../../tools/lib/paths.mjs";
+import { serve } from "../../tools/lib/server.mjs";
+import { consumer, own, version } from "./support.mjs";
+
+const html = (head) => new TextEncoder().encode(`<!doctype html><html lang="en"><head>${head}</head><body></body></html>`);
+
+test("a project with the packed package", async (t) => {
+  const project = consumer(t);
+  const browser = await launch();
+  t.after(() => browser.close());
+
+  /** Opens a page with main.ts, which trains a step. */
+  async function trains(address, prepare = () => {}) {
+    const page = await browser.newPage();
+    try {
+      await prepare(page);
+      await page.goto(address);
+      await page.waitForFunction(() => "result" in globalThis, undefined, { timeout: 60_000 });
+      const { result, VERSION } = await page.evaluate(() => ({ result: globalThis.result, VERSION: globalThis.VERSION }));
+      assert.ok(Array.isArray(result), JSON.stringify(result));
+      assert.deepEqual(result.map(({ step }) => step), [1]);
+      assert.ok(Number.isFinite(result[0].loss));
+      assert.match(VERSION, /\+[0-9a-f]{12}$/, "it is stamped");
+      assert.equal(VERSION.split("+")[0], version, "the version in the code is the package's");
+    } finally {
+      await page.close();
+    }
+  }
+
+  /** Serves a page with main.ts and trains there, under a policy that admits nothing inline. */
+  async function trainsServed(mounts, prepare) {
+    const server = await serve({ ...mounts, "/model/": paths.model });
+    try {
+      await trains(`${server.origin}/index.html`, prepare);
+    } finally {
+      await server.close();
+    }
+  }
+
+  await t.test("type-checks for bundlers and for Node, with every exported name", () => {
+    // This writes main.js too, which webpack and the page without a build take.
+    own("typescript/bin/tsc", ["-p", project], project);
+    own("typescript/bin/tsc", ["-p", project, "--noEmit", "--module", "nodenext", "--moduleResolution", "nodenext"], project);
+
+    const dist = join(project, "node_modules/tabtune/dist");
+    const declared = (name) => readFileSync(join(dist, name), "utf8");
+    const lists = [...declared("index.d.ts").matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) => list.split(","));
+    const types = [...declared("types.d.ts").matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name]) => name);
+    const names = lists.map((name) => name.trim().split(" ").at(-1)).concat(types);
+    const used = new Set(readFileSync(join(project, "names.ts"), "utf8").split(/\W+/));
+    assert.ok(names.includes("Trainer") && names.includes("StepLog"), "the names were found");
+    assert.deepEqual(names.filter((name) => !used.has(name)), [], "names.ts does not use these");
+  });
+
+  await t.test("trains as Vite serves it during development", async () => {
+    cpSync(paths.model, join(project, "model"), { recursive: true });
+    const server = await createServer({ root: project, configFile: false, logLevel: "warn" });
+    try {
+      await server.listen();
+      await trains(server.resolvedUrls.local[0]);
+    } finally {
+      await server.close();
+    }
+  });
+
+  await t.test("trains as Vite builds it", async () => {
+    own("vite/bin/vite.js", ["build", "--logLevel", "warn", "--outDir", "vite", "--target", "es2022"], project);
+    await trainsServed({ "/": join(project, "vite") });
+  });
+
+  await t.test("trains as webpack builds it", async () => {
+    const output = { path: join(project, "webpack") };
+    // Its hints on sizes are about scripts that every visitor waits for.
+    const options = { mode: "production", context: project, entry: "./main.js", output, performance: false };
+    const stats = await promisify(webpack)(options);
+    assert.deepEqual(stats.toJson({ all: false, errors: true, warnings: true }), { errors: [], warnings: [] });
+    await trainsServed({ "/": output.path, "/index.html": html('<script type="module" src="main.js"></script>') });
+  });
+
+  await t.test("trains with an import map and no build", async () => {
+    const map = JSON.stringify({ imports: { tabtune: "./node_modules/tabtune/dist/index.js" } });
+    const page = html(`<script type="importmap">${map}</script><script type="module" src="main.js"></script>`);
+    const hash = createHash("sha256").update(map).digest("base64");
+    await trainsServed({ "/": project, "/index.html": page }, (page) =>
+      // An import map can only be inline, so the policy has to name it.
+      page.route("**/index.html", async (route) => {
+        const response = await route.fetch();
+        const { "content-security-policy": policy, ...headers } = response.headers();
+        const widened = policy.replace("script-src 'self'", `script-src 'self' 'sha256-${hash}'`);
+        await route.fulfill({ response, headers: { ...headers, "content-security-policy": widened } });
+      }),
+    );
+  });
+});

@@ -1,0 +1,41 @@
+// What is published, and how large it is.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { paths } from "../../tools/lib/paths.mjs";
+import { pack } from "./support.mjs";
+
+/** The most bytes of the tarball, and of files in it as they are or after gzip. */
+const PACKED_MAX = 2_500_000;
+const BUDGETS = [
+  { name: "wasm/tabtune_bg.wasm", gzip: true, max: 2_000_000 },
+  { name: "index.js", gzip: false, max: 32_000 },
+  { name: "worker.js", gzip: false, max: 480_000 },
+];
+
+test("the packed package", async (t) => {
+  const { files, size, unpackedSize } = pack(t);
+
+  await t.test("holds what it needs and nothing else", () => {
+    const names = files.map(({ path }) => path);
+    const needed = ["LICENSE", "README.md", "package.json"].concat(
+      ["THIRD-PARTY-LICENSES.txt", "index.js", "worker.js", "index.d.ts", "wasm/tabtune.js", "wasm/tabtune_bg.wasm"].map((name) => `dist/${name}`),
+    );
+    assert.deepEqual(needed.filter((name) => !names.includes(name)), [], "these are missing");
+    const declarations = /^dist\/([a-z]+\/)*[a-z_]+\.d\.ts$/;
+    assert.deepEqual(names.filter((name) => !needed.includes(name) && !declarations.test(name)), [], "these are too many");
+  });
+
+  await t.test("keeps to its budgets", (t) => {
+    t.diagnostic(`${size} bytes packed of ${PACKED_MAX}, ${unpackedSize} unpacked`);
+    assert.ok(size <= PACKED_MAX, `${size} bytes`);
+    for (const { name, gzip, max } of BUDGETS) {
+      const bytes = readFileSync(join(paths.package, name));
+      const { length } = gzip ? gzipSync(bytes, { level: 9 }) : bytes;
+      t.diagnostic(`${name}: ${length} bytes${gzip ? " after gzip" : ""} of ${max}`);
+      assert.ok(length <= max, `${name} has ${length} bytes`);
+    }
+  });
+});

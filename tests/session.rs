@@ -1,0 +1,107 @@
+//! A whole run on the bundled model: what it is estimated to take, and which rows its steps take.
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+use tabtune::data::import::import_file;
+use tabtune::data::kv::MemoryKv;
+use tabtune::data::library::ImportOptions;
+use tabtune::error::Code;
+use tabtune::files::Directory;
+use tabtune::session::{Plan, PrepareOptions, Session};
+
+type Native = Session<Rc<MemoryKv>>;
+
+fn model() -> Directory {
+    Directory("www/models/tiny".into())
+}
+
+async fn loaded() -> Native {
+    let mut session =
+        Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter");
+    session.load_model(&model(), &quantization(), &mut |_| {}).await.expect("the bundled model loads");
+    let data = Directory("www/data".into());
+    for (name, file) in [("rows", "faq.jsonl"), ("held out", "faq.heldout.jsonl")] {
+        let (kv, options) = (session.rows.clone(), ImportOptions::default());
+        import_file(kv, name, &data, file, options, &mut |_, _| {}).await.expect("rows");
+    }
+    session
+}
+
+fn quantization() -> Value {
+    json!({"load_in_4bit": true})
+}
+
+async fn prepare(session: &mut Native, train: &Value, eval_dataset: Option<&str>) -> Plan {
+    let options =
+        PrepareOptions { lora: json!({"r": 8}), train: train.clone(), dataset: "rows", eval_dataset };
+    session.prepare::<Directory>(options, None).await.expect("a run")
+}
+
+#[test]
+fn an_estimate_is_what_is_allocated() {
+    pollster::block_on(async {
+        let mut session = loaded().await;
+        for train in [
+            json!({"max_length": 24, "per_device_train_batch_size": 3}),
+            json!({"max_length": 24, "per_device_train_batch_size": 2, "gradient_checkpointing": true}),
+        ] {
+            let before = session.counters().buffer_bytes();
+            let estimate =
+                session.estimate(&model(), &quantization(), &json!({"r": 8}), &train).await.unwrap();
+            assert_eq!(session.counters().buffer_bytes(), before, "an estimate allocates nothing");
+            // All rows of the bundled data have more tokens than 24, and text rows label all of them.
+            let plan = prepare(&mut session, &train, None).await;
+            assert_eq!(estimate.gpu_bytes.weights, plan.footprint.gpu_bytes.weights);
+            assert_eq!(estimate, plan.footprint);
+            assert_eq!(plan.footprint.peak_gpu_bytes, session.counters().buffer_bytes());
+        }
+    });
+}
+
+#[test]
+fn packed_rows_have_the_loss_of_single_ones() {
+    pollster::block_on(async {
+        let mut session = loaded().await;
+        let mut results = Vec::new();
+        for (packing, batch) in [(false, 8), (true, 3)] {
+            let train = json!({
+                "max_length": 128, "per_device_train_batch_size": batch, "gradient_accumulation_steps": 4096,
+                "packing": packing, "max_steps": 1, "seed": 3,
+            });
+            prepare(&mut session, &train, None).await;
+            let log = session.train_step().await.expect("a step").expect("a first step");
+            assert_eq!(log.epoch, 1.0, "all rows are in the step");
+            results.push((log.loss, log.grad_norm, log.num_tokens));
+        }
+        let (single, packed) = (results[0], results[1]);
+        assert_eq!(single.2, packed.2);
+        assert!((packed.0 / single.0 - 1.0).abs() < 1e-6, "loss {} and {}", packed.0, single.0);
+        assert!((packed.1 / single.1 - 1.0).abs() < 1e-5, "norm {} and {}", packed.1, single.1);
+    });
+}
+
+#[test]
+fn a_share_of_the_rows_is_held_out() {
+    pollster::block_on(async {
+        let mut session = loaded().await;
+        let all = session.tokenize("rows", &json!({}), &mut |_, _| true).await.unwrap().kept;
+        let train =
+            json!({"test_size": 0.2, "max_steps": 1, "group_by_length": true, "shuffle_dataset": true});
+        prepare(&mut session, &train, None).await;
+        let held_out = session.evaluate().await.expect("an evaluation").rows;
+        assert!(held_out > 0 && held_out < all / 2, "{held_out} of {all}");
+        session.train_step().await.expect("a step").expect("a first step");
+
+        let options =
+            PrepareOptions { train, dataset: "rows", eval_dataset: Some("held out"), ..Default::default() };
+        let error = session.prepare::<Directory>(options, None).await.unwrap_err();
+        assert_eq!(error.code, Code::BadOption);
+        let options = PrepareOptions { dataset: "nothing here", ..Default::default() };
+        let error = session.prepare::<Directory>(options, None).await.unwrap_err();
+        assert_eq!(
+            (error.code, error.to_string().contains("\"nothing here\" is empty")),
+            (Code::BadState, true)
+        );
+    });
+}

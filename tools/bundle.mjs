@@ -1,0 +1,93 @@
+// Bundles the package: from the modules in www/package/build, as tsc left them, to what is published,
+// in www/package/dist.
+//
+// The page's half and the worker's are one file each, with everything from npm inside: the import map
+// of a page does not reach into its workers, so a bare import there would break pages without a bundler.
+// The files are not minified and have no source maps. They are meant to be read in a debugger as they
+// are, while a map would more than double them for the TypeScript that it has to carry along.
+import { createHash } from "node:crypto";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { rolldown } from "rolldown";
+import { paths } from "./lib/paths.mjs";
+
+const home = join(paths.root, "www/package");
+const built = join(home, "build");
+const dist = paths.package;
+
+/** What wasm-bindgen wrote stays a file of its own, beside the module that it loads by its address. */
+const GLUE = "./wasm/tabtune.js";
+
+/** One bundle as { code, modules }; all it may still import are `imports`. */
+async function bundle(name, imports) {
+  const build = await rolldown({
+    // Paths in the output are relative to this, so that it does not depend on where it was built.
+    cwd: built,
+    input: name,
+    platform: "browser",
+    // A debugger shows constants by their names.
+    optimization: { inlineConst: false },
+    plugins: [{ name: "glue", resolveId: (id) => (id === GLUE ? { id, external: "absolute" } : null) }],
+    onLog(_level, { message }) {
+      throw new Error(message);
+    },
+  });
+  const { output } = await build.generate({ format: "es", codeSplitting: false, minify: false });
+  await build.close();
+  const [{ code, moduleIds, imports: left, dynamicImports }] = output;
+  // What is imported lazily is inside as well, and listed as an import of the file itself.
+  const strange = [...left, ...dynamicImports].filter((id) => id !== name && !imports.includes(id));
+  if (output.length > 1 || strange.length > 0) throw new Error(`${name} is not one file: it needs ${strange.join(", ")}`);
+  return { code, modules: moduleIds };
+}
+
+/** The version with a hash of all that runs: the bundles and the WebAssembly beside them. */
+function stampOf(bundles) {
+  const hash = createHash("sha256");
+  for (const { code } of bundles) hash.update(code);
+  for (const name of ["tabtune.js", "tabtune_bg.wasm"]) hash.update(readFileSync(join(built, "wasm", name)));
+  const { version } = JSON.parse(readFileSync(join(home, "package.json"), "utf8"));
+  return `${version}+${hash.digest("hex").slice(0, 12)}`;
+}
+
+/** Puts the stamp where protocol.ts has the version of modules that were not bundled. */
+function stamped(code, stamp) {
+  const unstamped = '"0.0.0+unbundled"';
+  if (!code.includes(unstamped)) throw new Error(`a bundle has no ${unstamped} to be stamped`);
+  return code.replaceAll(unstamped, JSON.stringify(stamp));
+}
+
+/** The licences of the npm packages that the modules come from. */
+function licences(modules) {
+  const folders = modules.map((path) => /^.*\/node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0]);
+  const texts = [...new Set(folders)].filter(Boolean).sort().map((folder) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    const file = readdirSync(folder).find((file) => /^licen[cs]e/i.test(file));
+    if (!file) throw new Error(`${name} is bundled, but has no licence to go with it`);
+    return `${name} ${version} (${license})\n\n${readFileSync(join(folder, file), "utf8").trim()}\n`;
+  });
+  return ["index.js and worker.js contain parts of these packages.\n", ...texts].join(`\n${"-".repeat(72)}\n\n`);
+}
+
+/** Copies a declaration file and those that it refers to, which leaves out what only the worker sees. */
+function copyDeclarations(name, copied = new Set()) {
+  if (copied.has(name)) return;
+  copied.add(name);
+  const text = readFileSync(join(built, name), "utf8");
+  mkdirSync(dirname(join(dist, name)), { recursive: true });
+  writeFileSync(join(dist, name), text);
+  for (const [, path] of text.matchAll(/(?:from |import\()"(\.[^"]*)\.js"/g)) {
+    copyDeclarations(join(dirname(name), `${path}.d.ts`), copied);
+  }
+}
+
+const index = await bundle("index.js", []);
+const worker = await bundle("worker.js", [GLUE]);
+const stamp = stampOf([index, worker]);
+rmSync(dist, { recursive: true, force: true });
+copyDeclarations("index.d.ts");
+writeFileSync(join(dist, "index.js"), stamped(index.code, stamp));
+writeFileSync(join(dist, "worker.js"), stamped(worker.code, stamp));
+writeFileSync(join(dist, "THIRD-PARTY-LICENSES.txt"), licences([...index.modules, ...worker.modules]));
+mkdirSync(join(dist, "wasm"));
+for (const name of ["tabtune.js", "tabtune_bg.wasm"]) cpSync(join(built, "wasm", name), join(dist, "wasm", name));

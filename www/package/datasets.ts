@@ -1,0 +1,137 @@
+import { detailsOf, failure, TabtuneError } from "./errors.js";
+import type { Calls } from "./protocol.js";
+import { openSource } from "./sources/open.js";
+import type { DataFile, SentSource } from "./sources/types.js";
+import type { ProgressCallback } from "./types.js";
+import { Library } from "./wasm/tabtune.js";
+
+/** Progress is told no more often than this. */
+const REPORT_MILLIS = 100;
+/** Bytes of a file that are looked at. */
+const HEAD_BYTES = 1 << 20;
+
+let opened: Promise<Library> | undefined;
+
+/** The datasets in the browser's storage, opened once. */
+export function library(): Promise<Library> {
+  return (opened ??= Library.open());
+}
+
+/** The options in the form in which the engine reads them. */
+function engineOptions({ delimiter, text_chars, ...rest }: Calls["import"]["args"]["options"]): object {
+  const format = { ...(delimiter !== undefined && { delimiter }), ...(text_chars !== undefined && { text_chars }) };
+  return { ...rest, format };
+}
+
+/** The first rows of the first file. */
+export async function inspect({ source, options }: Calls["inspect"]["args"]): Promise<Calls["inspect"]["result"]> {
+  const found = await library();
+  for await (const file of openSource(source)) {
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    let is_whole = true;
+    for await (const { bytes } of file.pieces()) {
+      parts.push(bytes);
+      length += bytes.length;
+      is_whole = false;
+      if (length >= HEAD_BYTES) break;
+      is_whole = true;
+    }
+    const head = new Uint8Array(await new Blob(parts as Uint8Array<ArrayBuffer>[]).arrayBuffer());
+    return found.inspect(file.name, file.is_rows, head, is_whole, engineOptions(options));
+  }
+  throw failure("bad-data", "there is no file to look at");
+}
+
+/** Puts the rows of a source into the browser's storage. `is_cancelled` is asked between two pieces. */
+export async function importRows(
+  { name, source, options, resume }: Calls["import"]["args"],
+  report: ProgressCallback,
+  is_cancelled: () => boolean,
+): Promise<Calls["import"]["result"]> {
+  const total = sizeOf(source);
+  await expectRoom(name, total);
+  const into = await (await library()).import(name, engineOptions(options), resume);
+  const progress = progressOf(name, total, report);
+  try {
+    for await (const file of openSource(source)) {
+      await into.begin_file(file.name, file.is_rows);
+      for await (const { bytes, loaded } of file.pieces()) {
+        if (is_cancelled()) throw failure("cancelled", "the import was stopped; what was stored can be resumed");
+        progress.tell(file, loaded, await into.push(bytes));
+      }
+      await into.end_file();
+      progress.fileDone(file);
+    }
+    return await into.finish();
+  } catch (thrown) {
+    throw await withRoom(thrown, name, total);
+  } finally {
+    into.free();
+  }
+}
+
+/** Bytes of all files as they are stored, where that is known before they are opened. */
+function sizeOf(source: SentSource): number | undefined {
+  if (source.kind === "blob") return source.blob.size;
+  if (source.kind === "files") return source.files.reduce((sum, { blob }) => sum + blob.size, 0);
+  return undefined;
+}
+
+/** Fails before anything is written where it cannot fit. */
+async function expectRoom(name: string, total: number | undefined): Promise<void> {
+  const { quota, usage } = await navigator.storage.estimate();
+  if (total === undefined || quota === undefined || usage === undefined || total <= quota - usage) return;
+  throw await withRoom(failure("quota-exceeded", "the browser's storage is too small"), name, total);
+}
+
+/** A full storage is told with how much is needed and how much is free. */
+async function withRoom(thrown: unknown, name: string, total: number | undefined): Promise<unknown> {
+  const details = detailsOf(thrown);
+  if (details.code !== "quota-exceeded") return thrown;
+  const { quota = 0, usage = 0 } = await navigator.storage.estimate();
+  const needed = total === undefined ? "more room than there is" : `about ${megabytes(total)}`;
+  const message = `${details.message}: the rows need ${needed}, and ${megabytes(Math.max(0, quota - usage))} are free`;
+  return new TabtuneError({ ...details, message, context: [`dataset "${name}"`] });
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1e6)} MB`;
+}
+
+/** Adds up over files, and tells how long the rest will take at the speed so far. */
+function progressOf(name: string, all: number | undefined, report: ProgressCallback) {
+  const began = performance.now();
+  let told = 0;
+  let done = 0;
+  let rows = 0;
+  const tell = (file: DataFile, loaded: number, is_end: boolean) => {
+    const now = performance.now();
+    if (!is_end && now - told < REPORT_MILLIS) return;
+    told = now;
+    const total = all ?? file.size;
+    const so_far = all === undefined ? loaded : done + loaded;
+    report({
+      status: "progress",
+      name,
+      file: file.name,
+      loaded: so_far,
+      rows,
+      ...(total !== undefined && {
+        total,
+        progress: total === 0 ? 100 : (100 * so_far) / total,
+        remaining_seconds: so_far === 0 ? 0 : (((now - began) / so_far) * (total - so_far)) / 1000,
+      }),
+    });
+  };
+  return {
+    tell(file: DataFile, loaded: number, rows_so_far: number) {
+      rows = rows_so_far;
+      tell(file, loaded, false);
+    },
+    fileDone(file: DataFile) {
+      tell(file, file.size ?? 0, true);
+      done += file.size ?? 0;
+    },
+  };
+}

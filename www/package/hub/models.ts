@@ -1,0 +1,76 @@
+import { nameAt } from "./folder.js";
+import type { HubList } from "./list.js";
+import { entries, openStore, readJson, recordKey, type FileRecord } from "./store.js";
+
+/** A model that was downloaded, wholly or in part. */
+export interface CachedModel {
+  /** The hub id, or the folder's address. */
+  name: string;
+  /** As it was asked for; empty for a folder that is not on a hub. */
+  revision: string;
+  /** What the cache holds of it. Files that two revisions share count for both. */
+  bytes: number;
+  /** Whether its weights and everything else that was begun are there. */
+  complete: boolean;
+}
+
+/** A file of the cache and how much of it there is. */
+interface Kept extends FileRecord {
+  bytes: number;
+}
+
+/** What lies in this site's cache, for a page that shows and frees storage. */
+export async function cachedModels(): Promise<CachedModel[]> {
+  const cache = await openStore();
+  if (!cache) return [];
+  const lists: { folder: string; revision: string; list: HubList }[] = [];
+  const files = new Map<string, Kept>();
+  const all = await entries(cache);
+  for (const { key, kind, fields } of all) {
+    const { folder = "", revision = "" } = fields;
+    if (kind === "list") {
+      const list = await readJson<HubList>(cache, key);
+      if (list) lists.push({ folder, revision, list });
+    } else if (kind === "file") {
+      const record = await readJson<FileRecord>(cache, key);
+      if (record) files.set(key, { ...record, bytes: 0 });
+    }
+  }
+  for (const { kind, fields } of all) {
+    const { folder = "", file = "", version = "", bytes, index } = fields;
+    const owner = kind === "part" ? files.get(recordKey({ folder, file, version })) : undefined;
+    if (owner) owner.bytes += Math.min(Number(bytes), owner.size - Number(bytes) * Number(index));
+  }
+
+  const kept = [...files.values()];
+  const models = lists.map(({ folder, revision, list }) => {
+    const listed = ({ file, version }: Kept) => list.files[file]?.version === version;
+    return summary(folder, revision, kept.filter((file) => file.folder === folder && listed(file)));
+  });
+  const on_hubs = new Set(lists.map(({ folder }) => folder));
+  for (const folder of new Set(kept.map((file) => file.folder))) {
+    if (!on_hubs.has(folder)) models.push(summary(folder, "", kept.filter((file) => file.folder === folder)));
+  }
+  return models;
+}
+
+/** Frees what the cache holds of a model, all revisions of it; `name` is as {@link cachedModels} tells it. */
+export async function forgetModel(name: string): Promise<void> {
+  const cache = await openStore();
+  if (!cache) return;
+  for (const { key, fields } of await entries(cache)) {
+    if (nameAt(fields["folder"] ?? "") === name) await cache.delete(key);
+  }
+}
+
+function summary(folder: string, revision: string, files: Kept[]): CachedModel {
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  return { name: nameAt(folder), revision, bytes, complete: isComplete(files) };
+}
+
+/** Shards say in their names how many there are. */
+function isComplete(files: Kept[]): boolean {
+  if (files.some(({ state }) => state === "begun")) return false;
+  const weights = files.filter(({ file }) => file.endsWith(".safetensors"));
+  return weights.some(({ file }) => weights.length >= Number(/-of-(\d+)\.safetensors$/.exec(file)?.[1] ?? 1));
+}
