@@ -27,6 +27,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               --tokens M               rows of the kernels, or tokens of a step
               --base f32|nf4           how the base is held (default nf4)
             ./build.sh bench peer tiny|small [--engine …] [--base …] times the step that peers run
+            ./build.sh bench data [--rows N] imports, tokenises and re-opens so many rows in the browser
   package   pack the npm package into out/
   build     build the package and the page, and stop there
 USAGE
@@ -130,6 +131,12 @@ bench() {
     esac
     shift || true
   done
+  if [[ ${args[0]-} == data ]]; then
+    need_chromium >&2
+    build_package >&2
+    node "$root/tools/bench-data.mjs" "${args[@]:1}"
+    return
+  fi
   case $engine in
     browser)
       need_chromium >&2

@@ -39,6 +39,28 @@ pub enum Code {
 }
 
 impl Code {
+    const ALL: [Code; 14] = [
+        Code::WebgpuUnavailable,
+        Code::OutOfMemory,
+        Code::DeviceLost,
+        Code::UnsupportedModel,
+        Code::BadModel,
+        Code::BadData,
+        Code::BadAdapter,
+        Code::BadOption,
+        Code::NotFinite,
+        Code::QuotaExceeded,
+        Code::Cancelled,
+        Code::Io,
+        Code::BadState,
+        Code::Internal,
+    ];
+
+    /// The code that programs see as `text`.
+    pub fn named(text: &str) -> Option<Self> {
+        Code::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+
     /// The code as programs see it, e.g. `"out-of-memory"`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -104,9 +104,19 @@ struct Loaded {
 impl<R: Kv> Session<R> {
     /// Opens the machine's GPU. Code `webgpu-unavailable` where there is none.
     pub async fn open(rows: R) -> Result<Self> {
-        let gpu = Gpu::open(&Adapter::request().await?).await?;
+        Ok(Session::on(Gpu::open(&Adapter::request().await?).await?, rows))
+    }
+
+    /// A session on a GPU that is open.
+    pub fn on(gpu: Gpu, rows: R) -> Self {
         let tiles = Tile::for_adapter(gpu.summary()).into();
-        Ok(Session { gpu, tiles, is_fixed: false, rows, loaded: None, trainer: None })
+        Session { gpu, tiles, is_fixed: false, rows, loaded: None, trainer: None }
+    }
+
+    /// Frees the model and the run.
+    pub fn unload(&mut self) {
+        self.trainer = None;
+        self.loaded = None;
     }
 
     pub fn adapter(&self) -> &AdapterSummary {
@@ -169,8 +179,7 @@ impl<R: Kv> Session<R> {
         quantization: &Value,
         on_progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<ModelInfo> {
-        self.trainer = None;
-        self.loaded = None;
+        self.unload();
         let quantization = QuantizationOptions::from_json(quantization)?;
         let config = Model::config(files).await?;
         let tokenizer = Tokenizer::load(files).await?;

@@ -17,6 +17,8 @@ const dist = paths.package;
 
 /** What wasm-bindgen wrote stays a file of its own, beside the module that it loads by its address. */
 const GLUE = "./wasm/tabtune.js";
+/** The page loads the worker's module itself where it hands in a GPU device. */
+const WORKER = "./worker.js";
 
 /** One bundle as { code, modules }; all it may still import are `imports`. */
 async function bundle(name, imports) {
@@ -27,7 +29,7 @@ async function bundle(name, imports) {
     platform: "browser",
     // A debugger shows constants by their names.
     optimization: { inlineConst: false },
-    plugins: [{ name: "glue", resolveId: (id) => (id === GLUE ? { id, external: "absolute" } : null) }],
+    plugins: [{ name: "own", resolveId: (id) => (imports.includes(id) ? { id, external: "absolute" } : null) }],
     onLog(_level, { message }) {
       throw new Error(message);
     },
@@ -81,7 +83,7 @@ function copyDeclarations(name, copied = new Set()) {
   }
 }
 
-const index = await bundle("index.js", []);
+const index = await bundle("index.js", [WORKER]);
 const worker = await bundle("worker.js", [GLUE]);
 const stamp = stampOf([index, worker]);
 rmSync(dist, { recursive: true, force: true });

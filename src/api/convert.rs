@@ -39,6 +39,11 @@ pub fn message(thrown: &JsValue) -> String {
     }
 }
 
+/// The code of an error that JavaScript threw, where it is one of this package's.
+pub fn code(thrown: &JsValue) -> Option<Code> {
+    property(thrown, "code")?.as_string().and_then(|code| Code::named(&code))
+}
+
 /// A property that is neither undefined nor null.
 pub fn property(object: &JsValue, name: &str) -> Option<JsValue> {
     let value = Reflect::get(object, &name.into()).ok()?;

@@ -4,7 +4,7 @@ use js_sys::{Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::convert::message;
+use super::convert::{code, message};
 use crate::error::{Code, Error, Result};
 use crate::files::Files;
 
@@ -13,7 +13,9 @@ pub struct JsFiles(pub JsValue);
 
 impl JsFiles {
     async fn call(&self, method: &str, name: &str, arguments: &[JsValue]) -> Result<JsValue> {
-        let failed = |thrown: JsValue| Error::new(Code::Io, format!("{name}: {}", message(&thrown)));
+        let failed = |thrown: JsValue| {
+            Error::new(code(&thrown).unwrap_or(Code::Io), format!("{name}: {}", message(&thrown)))
+        };
         let function: Function =
             Reflect::get(&self.0, &method.into()).and_then(|value| value.dyn_into()).map_err(failed)?;
         let all: js_sys::Array =

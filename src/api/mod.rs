@@ -104,9 +104,17 @@ impl Session {
 
 #[wasm_bindgen]
 impl Session {
-    /// Opens the browser's GPU.
-    pub async fn create() -> std::result::Result<Session, JsValue> {
-        let open = async { session::Session::open(Rc::new(IdbKv::open().await?)).await };
+    /// Opens the browser's GPU, or works on a `GPUDevice` of the page.
+    pub async fn create(device: JsValue) -> std::result::Result<Session, JsValue> {
+        let open = async {
+            let adapter = Adapter::request().await?;
+            let gpu = if device.is_undefined() {
+                Gpu::open(&adapter).await?
+            } else {
+                Gpu::on_device(&adapter, device).await?
+            };
+            Ok(session::Session::on(gpu, Rc::new(IdbKv::open().await?)))
+        };
         let engine = open.await.map_err(thrown)?;
         Ok(Session { engine: Rc::new(RefCell::new(Some(engine))) })
     }
@@ -249,6 +257,15 @@ impl Session {
                 let _ = Reflect::set(&files, &JsValue::from_str(&name), &bytes);
             }
             Ok(files.into())
+        })
+        .await
+    }
+
+    /// Frees the model and the run.
+    pub async fn unload(&self) -> std::result::Result<(), JsValue> {
+        self.with(async |engine| {
+            engine.unload();
+            Ok(())
         })
         .await
     }

@@ -1,18 +1,22 @@
-//! What wgpu does not hand on to browsers yet: subgroups (its table of WebGPU features lacks them).
+//! What wgpu does not do in browsers yet: ask for subgroups (its table of WebGPU features lacks them), and
+//! work on a device that exists already.
 
-use js_sys::{Array, Function, JsString, Object, Proxy, Reflect};
+use js_sys::{Array, Function, JsString, Object, Promise, Proxy, Reflect};
 use wasm_bindgen::prelude::*;
 
 const SUBGROUPS: &str = "subgroups";
 
-/// Calls `request`, which asks an adapter for a device, and has the adapter add subgroups to the
-/// features asked for where it has them.
+/// Calls `request`, which asks an adapter for a device, and has the adapter answer with `given`, or else
+/// add subgroups to the features asked for where it has them.
 ///
 /// The adapter's method is replaced only while `request` runs, which must ask before it returns.
-pub(super) fn with_subgroups<T>(request: impl FnOnce() -> T) -> T {
+pub(super) fn with_own_answer<T>(given: Option<JsValue>, request: impl FnOnce() -> T) -> T {
     let Some((prototype, original)) = request_device_method() else { return request() };
     let apply = Closure::<dyn FnMut(Function, JsValue, Array) -> Result<JsValue, JsValue>>::new(
-        |original: Function, adapter: JsValue, arguments: Array| {
+        move |original: Function, adapter: JsValue, arguments: Array| {
+            if let Some(device) = &given {
+                return Ok(Promise::resolve(device).into());
+            }
             if has_subgroups(&adapter) {
                 let features = Reflect::get(&arguments.get(0), &"requiredFeatures".into())?;
                 features.dyn_into::<Array>()?.push(&SUBGROUPS.into());

@@ -48,6 +48,15 @@ impl Adapter {
         }
     }
 
+    fn device_descriptor(&self) -> wgpu::DeviceDescriptor<'static> {
+        wgpu::DeviceDescriptor {
+            label: Some("tabtune"),
+            required_features: self.0.features() & WELCOME_FEATURES,
+            required_limits: wgpu::Limits::default(),
+            ..Default::default()
+        }
+    }
+
     pub fn summary(&self) -> AdapterSummary {
         let (info, limits, features) = (self.0.get_info(), self.0.limits(), self.0.features());
         let has_subgroups = features.contains(wgpu::Features::SUBGROUP);
@@ -96,17 +105,29 @@ pub(super) struct Pipeline {
 impl Gpu {
     /// Opens a device with WebGPU's default limits, which every model here fits into.
     pub async fn open(adapter: &Adapter) -> Result<Self> {
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("tabtune"),
-            required_features: adapter.0.features() & WELCOME_FEATURES,
-            required_limits: wgpu::Limits::default(),
-            ..Default::default()
-        };
+        let descriptor = adapter.device_descriptor();
         #[cfg(not(target_arch = "wasm32"))]
         let request = adapter.0.request_device(&descriptor);
         #[cfg(target_arch = "wasm32")]
-        let request = super::browser::with_subgroups(|| adapter.0.request_device(&descriptor));
-        let (device, queue) = match request.await {
+        let request = super::browser::with_own_answer(None, || adapter.0.request_device(&descriptor));
+        Gpu::opened(adapter, request.await, true)
+    }
+
+    /// Works on a `GPUDevice` of the page, which stays the page's: it is not destroyed, and errors that
+    /// nobody catches go where the page wants them.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn on_device(adapter: &Adapter, device: wasm_bindgen::JsValue) -> Result<Self> {
+        let descriptor = adapter.device_descriptor();
+        let request = super::browser::with_own_answer(Some(device), || adapter.0.request_device(&descriptor));
+        Gpu::opened(adapter, request.await, false)
+    }
+
+    fn opened(
+        adapter: &Adapter,
+        answer: std::result::Result<(wgpu::Device, wgpu::Queue), wgpu::RequestDeviceError>,
+        hears_errors: bool,
+    ) -> Result<Self> {
+        let (device, queue) = match answer {
             Ok(opened) => opened,
             Err(error) => bail!(WebgpuUnavailable, "the adapter refused a device: {error}"),
         };
@@ -118,17 +139,19 @@ impl Gpu {
                 note(&lost, Error::new(Code::DeviceLost, format!("the GPU device was lost: {message}")));
             }
         });
-        let uncaptured = fault.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let code = match error {
-                wgpu::Error::OutOfMemory { .. } => Code::OutOfMemory,
-                _ => Code::Internal,
-            };
-            note(&uncaptured, Error::new(code, error));
-        }));
+        if hears_errors {
+            let uncaptured = fault.clone();
+            device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+                let code = match error {
+                    wgpu::Error::OutOfMemory { .. } => Code::OutOfMemory,
+                    _ => Code::Internal,
+                };
+                note(&uncaptured, Error::new(code, error));
+            }));
+        }
 
-        #[cfg_attr(not(target_arch = "wasm32"), expect(unused_mut))]
         let mut summary = adapter.summary();
+        summary.has_timestamps &= device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         #[cfg(target_arch = "wasm32")]
         if super::browser::device_has_subgroups(&device) {
             let info = adapter.0.get_info();

@@ -43,6 +43,8 @@ pub struct StepLog {
     /// Over the last ten steps.
     pub tokens_per_second: f64,
     pub step_millis: f64,
+    /// What reading the step's rows took, most of it while the GPU worked on the step before.
+    pub data_millis: f64,
     pub remaining_seconds: f64,
     pub peak_gpu_bytes: u64,
     /// Whether `eval_steps` asks for an evaluation now; the next step waits until then.
@@ -96,10 +98,17 @@ pub struct Trainer {
     submitted: u32,
     num_tokens: u64,
     pending: VecDeque<Pending>,
-    next_rows: Option<(u32, Vec<Vec<Encoded>>)>,
+    next_rows: Option<Fetched>,
     finished_at: Option<Instant>,
     /// Seconds and tokens of the last steps.
     recent: VecDeque<(f64, u64)>,
+}
+
+/// The rows of a step, by micro-batch.
+struct Fetched {
+    step: u32,
+    micro_batches: Vec<Vec<Encoded>>,
+    millis: f64,
 }
 
 struct Pending {
@@ -205,11 +214,13 @@ impl Trainer {
             && self.submitted < self.total_steps()
             && (self.pending.is_empty() || !self.eval_due(self.submitted))
         {
-            let micro_batches = self.fetch(rows, self.submitted).await?;
-            self.submit(gpu, store, micro_batches)?;
+            let fetched = match self.next_rows.take().filter(|next| next.step == self.submitted) {
+                Some(next) => next,
+                None => self.fetch(rows, self.submitted).await?,
+            };
+            self.submit(gpu, store, fetched)?;
             if self.submitted < self.total_steps() {
-                let next = self.fetch(rows, self.submitted).await?;
-                self.next_rows = Some((self.submitted, next));
+                self.next_rows = Some(self.fetch(rows, self.submitted).await?);
             }
         }
         match self.pending.pop_front() {
@@ -224,20 +235,17 @@ impl Trainer {
         self.eval_dataset.is_some() && every.is_some_and(|every| done > 0 && done.is_multiple_of(every))
     }
 
-    async fn fetch(&mut self, rows: &impl Kv, step: u32) -> Result<Vec<Vec<Encoded>>> {
-        if let Some((of_step, fetched)) = self.next_rows.take()
-            && of_step == step
-        {
-            return Ok(fetched);
-        }
+    async fn fetch(&mut self, rows: &impl Kv, step: u32) -> Result<Fetched> {
+        let began = Instant::now();
         let mut micro_batches = Vec::new();
         for numbers in self.batches.step(step).micro_batches {
             micro_batches.push(self.dataset.set.get(rows, &numbers).await?);
         }
-        Ok(micro_batches)
+        Ok(Fetched { step, micro_batches, millis: began.elapsed().as_secs_f64() * 1000.0 })
     }
 
-    fn submit(&mut self, gpu: &Gpu, store: &Store, micro_batches: Vec<Vec<Encoded>>) -> Result<()> {
+    fn submit(&mut self, gpu: &Gpu, store: &Store, fetched: Fetched) -> Result<()> {
+        let Fetched { micro_batches, millis: data_millis, .. } = fetched;
         let submitted_at = Instant::now();
         let step = self.submitted;
         let learning_rate = self.schedule.learning_rate(step);
@@ -279,6 +287,7 @@ impl Trainer {
             num_tokens: self.num_tokens,
             tokens_per_second: 0.0,
             step_millis: 0.0,
+            data_millis,
             remaining_seconds: 0.0,
             peak_gpu_bytes: gpu.counters().peak_buffer_bytes(),
             eval_due: self.eval_due(step + 1),

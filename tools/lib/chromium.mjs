@@ -30,8 +30,9 @@ export function chromiumPath() {
 }
 
 /**
- * Launches headless Chromium with a fresh profile on disk, which goes away when it is closed. `gpu` is the WebGPU adapter: "swiftshader" runs on
- * the CPU and is there on every machine, "hardware" is the machine's own, "none" leaves WebGPU out.
+ * Launches headless Chromium with a fresh profile on disk, which goes away when it is closed. `gpu` is
+ * the WebGPU adapter: "swiftshader" runs on the CPU and is there on every machine, "hardware" is the
+ * machine's own, "none" leaves WebGPU out.
  */
 export async function launch({ gpu = process.env.TABTUNE_GPU ?? "swiftshader", args = [] } = {}) {
   const adapter = {
@@ -49,6 +50,7 @@ export async function launch({ gpu = process.env.TABTUNE_GPU ?? "swiftshader", a
     args: [...sandbox, ...QUIET, ...adapter, ...args],
   });
   return {
+    profile,
     newPage: () => context.newPage(),
     close: async () => {
       await context.close();

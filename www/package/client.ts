@@ -7,21 +7,46 @@ interface Pending {
   report(event: unknown): void;
 }
 
-/** The page's end of the worker: typed calls over messages. */
+/** Where requests go: a worker, or an engine on this very page. */
+interface Connection {
+  send(request: Request, transfer: Transferable[]): void;
+  end(): void;
+}
+
+/** The page's end of an engine: typed calls over messages. */
 export class Client {
-  readonly #worker: Worker;
+  readonly #connection: Connection;
   readonly #pending = new Map<number, Pending>();
   #next_id = 1;
   /** Why no further call can be answered, once that is so. */
   #closed: TabtuneError | undefined;
 
-  constructor() {
-    this.#worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tabtune" });
-    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#receive(data);
-    this.#worker.onerror = (event) => {
-      this.#close(failure("internal", event.message || "the worker's script could not be loaded"));
-    };
-    this.#worker.onmessageerror = () => this.#close(failure("internal", "a message from the worker was unreadable"));
+  /** Connects to the engine that `connect` makes: it is told where replies go, and what ends the connection. */
+  private constructor(connect: (receive: (reply: Reply) => void, close: (reason: TabtuneError) => void) => Connection) {
+    this.#connection = connect(
+      (reply) => this.#receive(reply),
+      (reason) => this.#close(reason),
+    );
+  }
+
+  /** An engine in a worker of its own. */
+  static inWorker(): Client {
+    return new Client((receive, close) => {
+      const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tabtune" });
+      worker.onmessage = ({ data }: MessageEvent<Reply>) => receive(data);
+      worker.onerror = (event) => close(failure("internal", event.message || "the worker's script could not be loaded"));
+      worker.onmessageerror = () => close(failure("internal", "a message from the worker was unreadable"));
+      return { send: (request, transfer) => worker.postMessage(request, transfer), end: () => worker.terminate() };
+    });
+  }
+
+  /** An engine on this page, which works on a device of the page's own. */
+  static async onDevice(device: object): Promise<Client> {
+    const { Engine } = await import("./worker.js");
+    return new Client((receive) => {
+      const engine = new Engine(receive, device);
+      return { send: (request) => engine.receive(request), end: () => engine.close() };
+    });
   }
 
   /** Makes a call. Aborting the signal asks the worker to end the call early; it still answers. */
@@ -36,11 +61,11 @@ export class Client {
   ): Promise<Calls[C]["result"]> {
     if (this.#closed) return Promise.reject(this.#closed);
     const id = this.#next_id++;
-    const cancel = () => this.#worker.postMessage({ cancel: id } satisfies Request);
+    const cancel = () => this.#connection.send({ cancel: id }, []);
     const answered = new Promise<unknown>((resolve, reject) => {
       const report = (options.report ?? (() => {})) as (event: unknown) => void;
       this.#pending.set(id, { resolve, reject, report });
-      this.#worker.postMessage({ id, call, args } as Request, options.transfer ?? []);
+      this.#connection.send({ id, call, args } as Request, options.transfer ?? []);
       options.signal?.addEventListener("abort", cancel);
     });
     return answered.finally(() => options.signal?.removeEventListener("abort", cancel)) as Promise<Calls[C]["result"]>;
@@ -65,7 +90,7 @@ export class Client {
 
   #close(reason: TabtuneError): void {
     this.#closed ??= reason;
-    this.#worker.terminate();
+    this.#connection.end();
     for (const pending of this.#pending.values()) pending.reject(reason);
     this.#pending.clear();
   }

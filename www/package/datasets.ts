@@ -43,11 +43,11 @@ export async function inspect({ source, options }: Calls["inspect"]["args"]): Pr
   throw failure("bad-data", "there is no file to look at");
 }
 
-/** Puts the rows of a source into the browser's storage. `is_cancelled` is asked between two pieces. */
+/** Puts the rows of a source into the browser's storage. The signal is looked at between two pieces. */
 export async function importRows(
   { name, source, options, resume }: Calls["import"]["args"],
   report: ProgressCallback,
-  is_cancelled: () => boolean,
+  signal: AbortSignal,
 ): Promise<Calls["import"]["result"]> {
   const total = sizeOf(source);
   await expectRoom(name, total);
@@ -57,7 +57,7 @@ export async function importRows(
     for await (const file of openSource(source)) {
       await into.begin_file(file.name, file.is_rows);
       for await (const { bytes, loaded } of file.pieces()) {
-        if (is_cancelled()) throw failure("cancelled", "the import was stopped; what was stored can be resumed");
+        if (signal.aborted) throw failure("cancelled", "the import was stopped; what was stored can be resumed");
         progress.tell(file, loaded, await into.push(bytes));
       }
       await into.end_file();
@@ -90,8 +90,11 @@ async function withRoom(thrown: unknown, name: string, total: number | undefined
   const details = detailsOf(thrown);
   if (details.code !== "quota-exceeded") return thrown;
   const { quota = 0, usage = 0 } = await navigator.storage.estimate();
+  const free = quota - usage;
   const needed = total === undefined ? "more room than there is" : `about ${megabytes(total)}`;
-  const message = `${details.message}: the rows need ${needed}, and ${megabytes(Math.max(0, quota - usage))} are free`;
+  // Browsers that guard against fingerprinting tell more than there is.
+  const known = total !== undefined && free < total ? `, and ${megabytes(Math.max(0, free))} are free` : "";
+  const message = `${details.message}: the rows need ${needed}${known}`;
   return new TabtuneError({ ...details, message, context: [`dataset "${name}"`] });
 }
 

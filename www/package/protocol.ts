@@ -72,10 +72,11 @@ export interface Calls {
   generate: { args: { messages: Message[]; options: GenerateOptions }; result: GenerateResult; event: string };
   save: { args: undefined; result: AdapterFiles; event: never };
   counters: { args: undefined; result: Counters; event: never };
-  close: { args: undefined; result: undefined; event: never };
+  /** Frees everything; the counters tell what is left. */
+  close: { args: undefined; result: Counters; event: never };
 
   // Of datasets: these need no GPU and may overlap with one another.
-  start_library: { args: { version: string }; result: undefined; event: never };
+  start_library: { args: { version: string }; result: void; event: never };
   inspect: { args: { source: SentSource; options: ImportOptions }; result: Inspection; event: never };
   import: {
     args: { name: string; source: SentSource; options: ImportOptions; resume: boolean };
@@ -86,8 +87,8 @@ export interface Calls {
   dataset_info: { args: { name: string }; result: DatasetInfo; event: never };
   dataset_rows: { args: { name: string; first: number; count: number }; result: StoredRow[]; event: never };
   deduplicate: { args: { name: string }; result: number; event: never };
-  discard_pending: { args: { name: string }; result: undefined; event: never };
-  delete_dataset: { args: { name: string }; result: undefined; event: never };
+  discard_pending: { args: { name: string }; result: void; event: never };
+  delete_dataset: { args: { name: string }; result: void; event: never };
 }
 
 export type CallName = keyof Calls;

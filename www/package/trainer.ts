@@ -2,6 +2,7 @@ import { Client } from "./client.js";
 import type { Dataset } from "./dataset.js";
 import { failure, throwIfAborted } from "./errors.js";
 import { folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
+import { keepLargeDownloads } from "./hub/persist.js";
 import { VERSION } from "./protocol.js";
 import type {
   AdapterFiles,
@@ -32,6 +33,11 @@ export interface LoadOptions extends HubOptions {
   init_adapter?: FolderSource;
   /** Held-out rows for {@link Trainer.evaluate} and `eval_steps`. */
   eval_dataset?: Dataset;
+  /**
+   * A GPUDevice of the page's own to work on. Devices cannot be sent to workers, so the engine then runs on
+   * the page itself, in portions of some 30 ms; the device is not destroyed in the end.
+   */
+  device?: object;
   progress_callback?: ProgressCallback;
   signal?: AbortSignal;
 }
@@ -41,7 +47,7 @@ export interface RunOptions extends TrainConfig {
   signal?: AbortSignal;
 }
 
-/** A model in its own worker, with an adapter that is trained on it. */
+/** A model in an engine of its own, with an adapter that is trained on it. */
 export class Trainer {
   /** The GPU that the worker uses. */
   readonly adapter: AdapterInfo;
@@ -58,7 +64,10 @@ export class Trainer {
     this.adapter = adapter;
     this.model = model;
     this.#options = options;
-    this.#init_adapter = options.init_adapter === undefined ? undefined : folderOf(options.init_adapter);
+    // A revision is the model's own, and the adapter's has other names.
+    const { hub, token, cache } = options;
+    const from = { ...(hub && { hub }), ...(token && { token }), ...(cache !== undefined && { cache }) };
+    this.#init_adapter = options.init_adapter === undefined ? undefined : folderOf(options.init_adapter, from);
   }
 
   /**
@@ -68,9 +77,10 @@ export class Trainer {
    * cached; one that broke off goes on where it was.
    */
   static async load(model: FolderSource, options: LoadOptions = {}): Promise<Trainer> {
-    const { signal, quantization, progress_callback: report } = options;
+    const { signal, quantization } = options;
+    const report = reporter(options.progress_callback);
     const folder = folderOf(model, options);
-    return started(signal, async (client, adapter) => {
+    return started(signal, options.device, async (client, adapter) => {
       const info = await client.call("load_model", { folder, quantization }, { report });
       return new Trainer(client, adapter, info, options);
     });
@@ -92,7 +102,7 @@ export class Trainer {
       ...(lora && { lora }),
       ...(train && { train }),
     };
-    return started(signal, async (client) => {
+    return started(signal, undefined, async (client) => {
       try {
         return await client.call("estimate", args);
       } finally {
@@ -108,7 +118,8 @@ export class Trainer {
   async prepare(dataset: Dataset, options: RunOptions = {}): Promise<Plan> {
     const { signal, ...run } = options;
     throwIfAborted(signal);
-    const { lora, train: defaults, eval_dataset, progress_callback: report } = this.#options;
+    const { lora, train: defaults, eval_dataset } = this.#options;
+    const report = reporter(this.#options.progress_callback);
     const train: TrainConfig = { ...defaults, ...run };
     const args = {
       lora,
@@ -212,23 +223,32 @@ export class Trainer {
     return this.#client.call("counters", undefined);
   }
 
-  /** Frees the GPU and ends the worker. */
-  async dispose(): Promise<void> {
+  /** Frees the GPU and ends the worker. The counters tell what is left on the GPU: nothing. */
+  async dispose(): Promise<Counters> {
     try {
-      await this.#client.call("close", undefined);
+      return await this.#client.call("close", undefined);
     } finally {
       this.#client.terminate();
     }
   }
 }
 
-/** Does `work` in a fresh worker with a GPU, which is ended if that fails or the signal is aborted. */
+/** Tells the caller, and has the browser keep what took long to download: only a page can ask for that. */
+function reporter(callback: ProgressCallback | undefined): ProgressCallback {
+  return (event) => {
+    keepLargeDownloads(event);
+    callback?.(event);
+  };
+}
+
+/** Does `work` with a fresh engine on a GPU, which is ended if that fails or the signal is aborted. */
 async function started<T>(
   signal: AbortSignal | undefined,
+  device: object | undefined,
   work: (client: Client, adapter: AdapterInfo) => Promise<T>,
 ): Promise<T> {
   throwIfAborted(signal);
-  const client = new Client();
+  const client = device ? await Client.onDevice(device) : Client.inWorker();
   // Loading has no safe point to stop at, so the worker is ended as a whole.
   const stop = () => client.terminate();
   signal?.addEventListener("abort", stop);

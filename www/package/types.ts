@@ -239,6 +239,8 @@ export interface StepLog {
   tokens_per_second: number;
   peak_gpu_bytes: number;
   step_millis: number;
+  /** What reading the step's rows took, most of it while the GPU worked on the step before. */
+  data_millis: number;
   remaining_seconds: number;
   /** Whether `eval_steps` asks for an evaluation now. */
   eval_due: boolean;

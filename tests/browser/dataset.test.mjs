@@ -1,0 +1,232 @@
+// Datasets in a real worker and a real IndexedDB: every kind of source, tabs that close in the midst, a
+// full disk, two tabs at once, and a GPU device of the page's own.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { measure } from "../../tools/bench-data.mjs";
+import { paths } from "../../tools/lib/paths.mjs";
+import { openLab } from "./support.mjs";
+
+const rows = (count, tail = "") => Array.from({ length: count }, (_, index) => `{"text": "row ${index}${tail}"}\n`).join("");
+const large = rows(12_000, " and more".repeat(100));
+
+/** Runs in the page: imports `files` ({ name, base64 }) in the way that `kind` says, and tells what is kept. */
+async function importAs({ name, kind, files, options = {} }) {
+  const { tabtune, outcome } = globalThis.runner;
+  const bytes = (base64) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  const picked = files.map((file) => new File([bytes(file.base64)], file.name));
+  const source = {
+    file: () => picked[0],
+    files: () => picked,
+    stream: () => picked[0].stream(),
+    // Slow enough to be stopped in the midst.
+    slow: () => {
+      let start = 0;
+      const pull = async (controller) => {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        controller.enqueue(new Uint8Array(await picked[0].slice(start, (start += 1 << 18)).arrayBuffer()));
+        if (start >= picked[0].size) controller.close();
+      };
+      return new ReadableStream({ pull });
+    },
+    rows: () => globalThis.made_up(),
+    async directory() {
+      const root = await navigator.storage.getDirectory();
+      const folder = await root.getDirectoryHandle("picked", { create: true });
+      for (const file of picked) {
+        const handle = await folder.getFileHandle(file.name, { create: true });
+        const writable = await handle.createWritable();
+        await writable.write(file);
+        await writable.close();
+      }
+      return folder;
+    },
+  }[kind];
+  return outcome(async () => {
+    const dataset = await tabtune.Dataset.open(name);
+    const report = await dataset.import(await source(), options);
+    return { report, info: await dataset.info(), rows: await dataset.rows(0, 3) };
+  });
+}
+
+const base64 = (bytes) => Buffer.from(bytes).toString("base64");
+
+test("datasets", async (t) => {
+  const lab = await openLab(t);
+  const { page } = lab;
+  const take = (job) => page.evaluate(importAs, job);
+
+  await t.test("come from files of every kind, streams, iterators and directories", async () => {
+    const parquet = readFileSync(join(paths.root, "tests/fixtures/parquet/nested.parquet"));
+    for (const [kind, files, expected] of [
+      ["file", [{ name: "a.jsonl", base64: base64(rows(5)) }], [5, "a.jsonl line 1", { text: "row 0" }]],
+      ["file", [{ name: "a.json", base64: base64(JSON.stringify([{ text: "x" }, { text: "y" }])) }], [2, "a.json row 1", { text: "x" }]],
+      ["file", [{ name: "a.csv.gz", base64: base64(gzipSync("question,answer\nq,a\n")) }], [1, "a.csv.gz line 2", { prompt: "q", completion: "a" }]],
+      ["file", [{ name: "a.md", base64: base64("# One\n\nText.\n") }], [1, "a.md line 1", { text: "# One\n\nText." }]],
+      ["files", [{ name: "b.jsonl", base64: base64(rows(2)) }, { name: "a.txt", base64: base64("words") }], [3, "a.txt line 1", { text: "words" }]],
+      ["stream", [{ name: "rows", base64: base64(rows(3)) }], [3, "rows.jsonl line 1", { text: "row 0" }]],
+      ["directory", [{ name: "z.jsonl", base64: base64(rows(4)) }, { name: "notes.pdf", base64: "" }], [4, "picked/z.jsonl line 1", { text: "row 0" }]],
+    ]) {
+      const { value, error } = await take({ name: "any", kind, files });
+      assert.equal(error, undefined, `${kind} ${files[0].name}: ${error?.message}`);
+      const [count, origin, row] = expected;
+      const [first] = value.rows;
+      assert.equal(value.info.rows, count, files[0].name);
+      assert.equal(`${first.file} ${first.unit} ${first.place}`, origin);
+      assert.deepEqual(first.row, row);
+    }
+    const nested = await take({ name: "any", kind: "file", files: [{ name: "n.parquet", base64: base64(parquet) }], options: { on_bad_row: "skip" } });
+    assert.equal(nested.error, undefined, nested.error?.message);
+    assert.ok(nested.value.rows[0].row.messages[0].role);
+    await page.evaluate(() => {
+      globalThis.made_up = async function* () {
+        for (let index = 0; index < 2000; index++) yield { prompt: `p ${index}`, completion: `c ${index}` };
+      };
+    });
+    const { value } = await take({ name: "any", kind: "rows", files: [] });
+    assert.deepEqual([value.info.rows, value.report.shapes], [2000, { prompt_completion: 2000 }]);
+  });
+
+  await t.test("are looked at before they are imported", async () => {
+    const found = await page.evaluate(async () => {
+      const { tabtune } = globalThis.runner;
+      const file = new File(["Frage\tAntwort\nWas?\tDas.\n"], "faq.tsv");
+      const unknown = await tabtune.Dataset.inspect(file);
+      const named = await tabtune.Dataset.inspect(file, { columns: { prompt: "Frage", completion: "Antwort" } });
+      return { unknown, named };
+    });
+    assert.deepEqual([found.unknown.format, found.unknown.mapping, found.unknown.columns], ["tsv", null, ["Frage", "Antwort"]]);
+    assert.match(found.unknown.problem, /name the columns/);
+    assert.deepEqual(found.named.mapping, { shape: "prompt_completion", columns: { prompt: "Frage", completion: "Antwort" } });
+    assert.deepEqual(found.named.rows, [{ prompt: "Was?", completion: "Das." }]);
+  });
+
+  await t.test("name a bad row, or leave it out", async () => {
+    const files = [{ name: "a.jsonl", base64: base64('{"text": "fine"}\n{"text": 3}\n') }];
+    const { error } = await take({ name: "bad", kind: "file", files });
+    assert.equal(error.code, "bad-data");
+    assert.match(error.message, /a\.jsonl line 2/);
+    const { value } = await take({ name: "bad", kind: "file", files, options: { on_bad_row: "skip" } });
+    assert.deepEqual([value.report.rows, value.report.skipped, value.report.bad_rows[0].place], [1, 1, 2]);
+    const strange = await take({ name: "bad", kind: "file", files, options: { on_bad_rows: "skip" } });
+    assert.deepEqual([strange.error.code, /on_bad_rows/.test(strange.error.message)], ["bad-option", true]);
+  });
+
+  await t.test("go on where a closed tab left them, to the same rows", async () => {
+    const files = [{ name: "large.jsonl", base64: base64(large) }];
+    const whole = await take({ name: "whole", kind: "stream", files });
+    for (const stored of [1, 5]) {
+      // The tab is closed as soon as some blocks are stored.
+      const doomed = await openPage(lab);
+      doomed.evaluate(importAs, { name: "cut", kind: "slow", files }).catch(() => {});
+      await page.evaluate(async (blocks) => {
+        const dataset = await globalThis.runner.tabtune.Dataset.open("cut");
+        while (!((await dataset.info()).pending_rows > blocks * 1000)) await new Promise((resolve) => setTimeout(resolve, 10));
+      }, stored);
+      await doomed.close();
+      const { pending_rows } = await page.evaluate(async () => (await globalThis.runner.tabtune.Dataset.open("cut")).info());
+      assert.ok(pending_rows > 0 && pending_rows < 12_000, `${pending_rows} rows were stored`);
+      const { value, error } = await take({ name: "cut", kind: "stream", files, options: { resume: true } });
+      assert.equal(error, undefined, error?.message);
+      assert.equal(value.info.fingerprint, whole.value.info.fingerprint);
+      assert.deepEqual([value.info.rows, value.info.pending_rows], [12_000, null]);
+    }
+  });
+
+  await t.test("stop when asked and can be resumed or given up", async () => {
+    const found = await page.evaluate(async (text) => {
+      const { tabtune, outcome } = globalThis.runner;
+      const dataset = await tabtune.Dataset.open("stopped");
+      const file = new File([text], "large.jsonl");
+      const controller = new AbortController();
+      const lines = async function* () {
+        for (const [index, line] of text.trim().split("\n").entries()) {
+          if (index === 6000) controller.abort();
+          yield JSON.parse(line);
+        }
+      };
+      const stopped = await outcome(() => dataset.import(lines(), { signal: controller.signal }));
+      const pending = await dataset.info();
+      await dataset.discard_pending();
+      const given_up = await dataset.info();
+      const events = [];
+      await dataset.import(file, { progress_callback: (event) => events.push(event) });
+      return { stopped, pending, given_up, event: events[0] };
+    }, large);
+    assert.equal(found.stopped.error.code, "cancelled");
+    assert.ok(found.pending.pending_rows > 0);
+    assert.deepEqual([found.given_up.rows, found.given_up.pending_rows], [0, null]);
+    assert.ok(found.event.total === large.length && found.event.remaining_seconds >= 0);
+  });
+
+  await t.test("are changed by one tab at a time", async () => {
+    const other = await openPage(lab);
+    const held = page.evaluate(
+      () => navigator.locks.request("tabtune-dataset:shared", () => new Promise((resolve) => (globalThis.release = resolve))),
+    );
+    await page.waitForFunction(() => "release" in globalThis);
+    const files = [{ name: "a.jsonl", base64: base64(rows(1)) }];
+    const { error } = await other.evaluate(importAs, { name: "shared", kind: "file", files });
+    assert.equal(error.code, "bad-state");
+    assert.match(error.message, /being changed by another call or tab/);
+    await page.evaluate(() => globalThis.release());
+    await held;
+    assert.equal((await other.evaluate(importAs, { name: "shared", kind: "file", files })).error, undefined);
+    await other.close();
+  });
+
+  await t.test("are listed, freed of repetitions and deleted", async () => {
+    const found = await page.evaluate(async () => {
+      const { tabtune } = globalThis.runner;
+      const dataset = await tabtune.Dataset.open("twice");
+      await dataset.import(new File(['{"text": "a"}\n{"text": "a"}\n{"text": "b"}\n'], "a.jsonl"));
+      const names = (await tabtune.Dataset.list()).map(({ name }) => name);
+      const removed = await dataset.deduplicate();
+      const { rows } = await dataset.info();
+      await dataset.delete();
+      return { names, removed, rows, after: (await tabtune.Dataset.list()).map(({ name }) => name) };
+    });
+    assert.ok(found.names.includes("twice") && !found.after.includes("twice"));
+    assert.deepEqual([found.removed, found.rows], [1, 2]);
+  });
+});
+
+/** Another tab of the same browser. */
+async function openPage({ browser, server }) {
+  const page = await browser.newPage();
+  await page.goto(`${server.origin}/runner/`);
+  await page.waitForFunction(() => "runner" in globalThis);
+  return page;
+}
+
+test("a full disk leaves what was there, and what is needed is told", async (t) => {
+  const { page, server } = await openLab(t);
+  const session = await page.context().newCDPSession(page);
+  // Before anything is stored: the browser remembers for a while how much room there was.
+  await session.send("Storage.overrideQuotaForOrigin", { origin: server.origin, quotaSize: 6_000_000 });
+  const job = (text) => ({ name: "kept", kind: "file", files: [{ name: "rows.jsonl", base64: base64(text) }] });
+  const before = await page.evaluate(importAs, job(rows(3)));
+  // What compresses well would fit.
+  const noise = Array.from({ length: 3000 }, () => `{"text": "${randomBytes(3000).toString("base64")}"}\n`).join("");
+  const { error } = await page.evaluate(importAs, job(noise));
+  assert.equal(error?.code, "quota-exceeded");
+  assert.match(error.message, /^dataset "kept": the browser's storage is full: the rows need about 13 MB/);
+  const info = await page.evaluate(async () => (await globalThis.runner.tabtune.Dataset.open("kept")).info());
+  assert.deepEqual(info, before.value.info);
+});
+
+test("a large file", async (t) => {
+  await t.test("leaves the tab's memory flat and is there again at once", async () => {
+    const found = {};
+    await measure(20_000, (kind, values) => (found[kind] = values));
+    t.diagnostic(JSON.stringify(found));
+    const { tab_megabytes_before: before, tab_megabytes_peak: peak } = found.import;
+    assert.ok(peak - before < 300, `${peak - before} MB above the start`);
+    assert.ok(found.import.seconds < found.tokenize.seconds / 2, "storing is not what an import waits for");
+    assert.ok(found.reopen.seconds_to_first_batch < 1);
+    assert.ok(found.reopen.data_share_of_step < 0.02);
+  });
+});

@@ -1,0 +1,101 @@
+// What the package promises around a run: told memory, a look at the rows, the page's own GPU device, and
+// nothing left behind.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { bundledConfig, openLab, valueOf } from "./support.mjs";
+
+/** Runs in the page: two steps on the bundled rows, on a device of the page's own if asked. */
+async function twoSteps({ config, own_device, features = [] }) {
+  const { tabtune, importFrom, outcome } = globalThis.runner;
+  return outcome(async () => {
+    const device = own_device && (await (await navigator.gpu.requestAdapter()).requestDevice({ requiredFeatures: features }));
+    let lost = false;
+    device?.lost.then(() => (lost = true));
+    const dataset = await importFrom("rows", "/rows.jsonl");
+    const trainer = await tabtune.Trainer.load("/bundled/", { ...config, ...(device && { device }) });
+    const losses = [];
+    for await (const { loss } of trainer.train(dataset)) losses.push(loss);
+    const left = await trainer.dispose();
+    // A device that was destroyed would give an invalid buffer, whose mapping fails.
+    const buffer = device?.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    await buffer?.mapAsync(GPUMapMode.READ);
+    return { losses, left, lost };
+  });
+}
+
+test("a trainer", async (t) => {
+  const { page } = await openLab(t);
+  const config = bundledConfig({ max_steps: 2, max_length: 64 });
+
+  await t.test("leaves nothing on the GPU, and a second one can follow", async () => {
+    const first = valueOf(await page.evaluate(twoSteps, { config }));
+    assert.deepEqual([first.left.buffers, first.left.buffer_bytes], [0, 0]);
+    const second = valueOf(await page.evaluate(twoSteps, { config }));
+    assert.deepEqual(second.losses, first.losses);
+
+    const own = valueOf(await page.evaluate(twoSteps, { config, own_device: true, features: ["subgroups"] }));
+    assert.deepEqual(own.losses, first.losses, "on a device of the page's own the numbers are the same");
+    assert.deepEqual([own.left.buffer_bytes, own.lost], [0, false], "and the device stays");
+    const plain = valueOf(await page.evaluate(twoSteps, { config, own_device: true }));
+    for (const [step, loss] of plain.losses.entries()) {
+      assert.ok(Math.abs(loss / first.losses[step] - 1) < 1e-5, `${loss} without subgroups, ${first.losses[step]} with them`);
+    }
+  });
+
+  await t.test("tells its memory before anything is allocated, as the plan then has it", async () => {
+    const { estimate, plan } = await page.evaluate(async ({ quantization, lora }) => {
+      const { tabtune, importFrom } = globalThis.runner;
+      // Every bundled row is longer than this, and all its tokens are learnt.
+      const train = { max_length: 24, per_device_train_batch_size: 2, assistant_only_loss: false };
+      const options = { quantization, lora, train };
+      const estimate = await tabtune.Trainer.estimate("/bundled/", options);
+      const trainer = await tabtune.Trainer.load("/bundled/", options);
+      const plan = await trainer.prepare(await importFrom("rows", "/rows.jsonl"));
+      const counters = await trainer.counters();
+      await trainer.dispose();
+      return { estimate, plan: { ...plan, counted: counters.buffer_bytes } };
+    }, config);
+    assert.equal(estimate.peak_gpu_bytes, plan.counted);
+    for (const part of Object.keys(estimate)) assert.deepEqual(estimate[part], plan[part], part);
+  });
+
+  await t.test("shows rows as the model sees them, and how long they are", async () => {
+    const { seen, lengths, kept } = await page.evaluate(async (config) => {
+      const { tabtune, importFrom } = globalThis.runner;
+      const dataset = await importFrom("rows", "/rows.jsonl");
+      const trainer = await tabtune.Trainer.load("/bundled/", config);
+      const options = { assistant_only_loss: true, max_length: 48 };
+      const seen = await trainer.preview(dataset, { ...options, count: 2 });
+      const lengths = await trainer.lengths(dataset, { ...options, bins: 10 });
+      const { dataset: report } = await trainer.prepare(dataset, options);
+      await trainer.dispose();
+      return { seen, lengths, kept: report.kept };
+    }, config);
+    assert.deepEqual(seen.map(({ origin }) => origin), ["rows.jsonl line 1", "rows.jsonl line 2"]);
+    for (const { tokens } of seen) {
+      assert.ok(tokens.length <= 48 && tokens.some(({ special }) => special));
+      assert.ok(tokens.some(({ labelled }) => labelled) && tokens.some(({ labelled }) => !labelled));
+    }
+    assert.equal(lengths.rows.reduce((sum, count) => sum + count), kept);
+    assert.ok(lengths.rows.length <= 10 && lengths.cut_rows > 0 && lengths.longest > 48);
+  });
+
+  await t.test("holds out a share of the rows, and packs short ones", async () => {
+    const { logs, rows, packed, single } = await page.evaluate(async (config) => {
+      const { tabtune, importFrom } = globalThis.runner;
+      const dataset = await importFrom("rows", "/rows.jsonl");
+      const trainer = await tabtune.Trainer.load("/bundled/", config);
+      const logs = [];
+      await trainer.prepare(dataset, { test_size: 0.1, max_steps: 1 });
+      for await (const log of trainer.train()) logs.push(log);
+      const { rows } = await trainer.evaluate();
+      const steps = { num_train_epochs: 1, max_steps: -1 };
+      const { total_steps: single } = await trainer.prepare(dataset, steps);
+      const { total_steps: packed } = await trainer.prepare(dataset, { ...steps, packing: true, max_length: 512 });
+      await trainer.dispose();
+      return { logs, rows, packed, single };
+    }, config);
+    assert.ok(logs[0].loss > 0 && logs[0].data_millis >= 0 && rows > 0);
+    assert.ok(packed * 3 < single, `${packed} packed and ${single} single steps`);
+  });
+});

@@ -1,0 +1,194 @@
+import { importRows, inspect, library } from "./datasets.js";
+import { detailsOf, failure } from "./errors.js";
+import { openFolder } from "./files.js";
+import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
+import type { DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
+import init, { Session } from "./wasm/tabtune.js";
+import { webgpuProblem } from "./webgpu.js";
+
+/** What a running call can do besides answering. */
+interface Running {
+  /** Sends an event to the page. */
+  report(event: unknown): void;
+  /** Aborted when the page no longer wants the answer. */
+  signal: AbortSignal;
+}
+
+type Handler<C extends CallName> = (
+  args: Calls[C]["args"],
+  running: Running & { report(event: Calls[C]["event"]): void },
+) => Promise<Calls[C]["result"]>;
+
+/** Calls that may overlap, because they touch no session. */
+const OVERLAPPING: readonly CallName[] = [
+  "inspect",
+  "import",
+  "datasets",
+  "dataset_info",
+  "dataset_rows",
+  "deduplicate",
+  "discard_pending",
+  "delete_dataset",
+];
+
+/** The engine behind a {@link Client}: it answers requests through `post`, on a GPU of its own or on `device`. */
+export class Engine {
+  readonly #post: (reply: Reply) => void;
+  readonly #device: object | undefined;
+  readonly #running = new Map<number, AbortController>();
+  /** The session is busy until its promise settles, so its calls come one at a time. */
+  #last: Promise<void> = Promise.resolve();
+  #opened: Session | undefined;
+
+  constructor(post: (reply: Reply) => void, device?: object) {
+    this.#post = post;
+    this.#device = device;
+  }
+
+  /** Takes a request from the page. */
+  receive(request: Request): void {
+    if ("cancel" in request) {
+      this.#running.get(request.cancel)?.abort();
+      return;
+    }
+    // A call that is still waiting for its turn can be cancelled too.
+    this.#running.set(request.id, new AbortController());
+    if (OVERLAPPING.includes(request.call)) void this.#answer(request);
+    else this.#last = this.#last.then(() => this.#answer(request));
+  }
+
+  /** Frees everything once the call in hand has ended. */
+  close(): void {
+    for (const controller of this.#running.values()) controller.abort();
+    void this.#last.then(() => this.#free());
+  }
+
+  async #answer({ id, call, args }: Extract<Request, { id: number }>): Promise<void> {
+    const controller = this.#running.get(id) ?? new AbortController();
+    const report = (event: unknown) => this.#post({ id, event });
+    try {
+      const handler = this.#handlers[call] as Handler<CallName>;
+      this.#post({ id, result: await handler(args, { report, signal: controller.signal }) });
+    } catch (thrown) {
+      this.#post({ id, error: detailsOf(thrown) });
+    } finally {
+      this.#running.delete(id);
+    }
+  }
+
+  get #session(): Session {
+    if (!this.#opened) throw failure("bad-state", "the engine has not been started");
+    return this.#opened;
+  }
+
+  #free(): void {
+    this.#opened?.free();
+    this.#opened = undefined;
+  }
+
+  /** Tokenises a dataset, as far as that is not done yet. */
+  async #tokenize(name: string, train: TrainConfig | undefined, report: ProgressCallback, signal: AbortSignal) {
+    const began = performance.now();
+    let first: number | undefined;
+    const on_progress = (done: number, rows: number) => {
+      first ??= done;
+      const per_row = done > first ? (performance.now() - began) / (done - first) / 1000 : 0;
+      report({
+        status: "tokenize",
+        name,
+        file: "",
+        loaded: done,
+        total: rows,
+        progress: rows === 0 ? 100 : (100 * done) / rows,
+        rows: done,
+        remaining_seconds: per_row * (rows - done),
+      });
+      return !signal.aborted;
+    };
+    return (await this.#session.tokenize(name, train, on_progress)) as DatasetReport;
+  }
+
+  readonly #handlers: { [C in CallName]: Handler<C> } = {
+    start: async ({ version }) => {
+      checkVersion(version);
+      const problem = await webgpuProblem();
+      if (problem) throw failure("webgpu-unavailable", problem);
+      await init();
+      this.#opened = await Session.create(this.#device);
+      return this.#opened.adapter();
+    },
+
+    load_model: ({ folder, quantization }, { report, signal }) =>
+      this.#session.load_model(openFolder(folder, { report, signal }), quantization, report),
+
+    estimate: ({ folder, ...options }, { report, signal }) =>
+      this.#session.estimate(openFolder(folder, { report, signal }), options),
+
+    prepare: async ({ lora, train, init_adapter, dataset, eval_dataset }, { report, signal }) => {
+      const reports: Pick<Plan, "dataset" | "eval_dataset"> = {
+        dataset: await this.#tokenize(dataset, train, report, signal),
+      };
+      if (eval_dataset !== undefined) {
+        reports.eval_dataset = await this.#tokenize(eval_dataset, train, report, signal);
+      }
+      const plan = await this.#session.prepare({
+        lora,
+        train,
+        init_adapter: init_adapter && openFolder(init_adapter, { report, signal }),
+        dataset,
+        eval_dataset,
+      });
+      return { ...plan, ...reports };
+    },
+
+    preview: ({ name, train, first, count }) => this.#session.preview(name, train, first, count),
+
+    lengths: async ({ name, train, bins }, { report, signal }) => {
+      await this.#tokenize(name, train, report, signal);
+      return this.#session.lengths(name, train, bins);
+    },
+
+    train_step: () => this.#session.train_step(),
+
+    evaluate: () => this.#session.evaluate(),
+
+    generate: ({ messages, options }, { report, signal }) =>
+      this.#session.generate(messages, options, (piece: string) => {
+        if (signal.aborted) return false;
+        report(piece);
+        return true;
+      }),
+
+    save: () => this.#session.save(),
+
+    counters: async () => this.#session.counters(),
+
+    close: async () => {
+      await this.#session.unload();
+      const counters = this.#session.counters();
+      this.#free();
+      return counters;
+    },
+
+    start_library: async ({ version }) => {
+      checkVersion(version);
+      await init();
+      await library();
+    },
+    inspect: (args) => inspect(args),
+    import: (args, { report, signal }) => importRows(args, report, signal),
+    datasets: async () => (await library()).list(),
+    dataset_info: async ({ name }) => (await library()).info(name),
+    dataset_rows: async ({ name, first, count }) => (await library()).rows(name, first, count),
+    deduplicate: async ({ name }) => (await library()).deduplicate(name),
+    discard_pending: async ({ name }) => (await library()).discard_pending(name),
+    delete_dataset: async ({ name }) => (await library()).delete(name),
+  };
+}
+
+/** A half that the browser kept of another build might misunderstand the other. */
+function checkVersion(version: string): void {
+  if (version !== VERSION) {
+    throw failure("bad-state", `the page runs tabtune ${version} but its worker ${VERSION}; reload the page`);
+  }
+}
