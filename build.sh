@@ -30,6 +30,7 @@ usage: ./build.sh COMMAND [OPTIONS]
             ./build.sh bench data [--rows N] imports, tokenises and re-opens so many rows in the browser
   package   pack the npm package into out/
   build     build the package and the page, and stop there
+  docs      write docs/api from the package's declarations and comments
 USAGE
 }
 
@@ -175,7 +176,7 @@ test_all() {
   build_page
   heading "package, browser and packaging"
   node --test --test-concurrency=1 --test-reporter=./tools/lib/reporter.mjs \
-    tests/package/*.test.mjs tests/browser/*.test.mjs tests/packaging/*.test.mjs
+    tests/package/*.test.mjs tests/browser/*.test.mjs tests/packaging/*.test.mjs tests/docs/*.test.mjs
 }
 
 pack() {
@@ -196,6 +197,10 @@ case $command in
   bench) bench "$@" ;;
   package) pack ;;
   build) build_page ;;
+  docs)
+    need_node_modules
+    node "$root/tools/api-pages.mjs"
+    ;;
   -h | --help | help) usage ;;
   *)
     usage >&2

@@ -126,6 +126,7 @@ async fn run() -> Result<()> {
         train: train.clone(),
         dataset: "train",
         eval_dataset: Some("heldout"),
+        ..Default::default()
     };
     let plan = session.prepare(prepare, options.init_adapter.map(Directory).as_ref()).await?;
     println!(

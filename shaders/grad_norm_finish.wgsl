@@ -1,9 +1,10 @@
 // norm = sqrt(sum_{i < count} partials[i])
 // stats = [norm, clip, finite, 0]
 //     clip = min(1, max_grad_norm / (norm + 1e-6)), or 1 where max_grad_norm is 0
-//     finite = 1 where the norm is a number, else 0 (clip is then 0)
+//     finite = 1 where norm and loss are finite, else 0 (clip is then 0)
 //
-// partials [count] f32 from grad_norm_squares; stats [4] f32. The clip coefficient is that of
+// partials [count] f32 from grad_norm_squares; loss [1] f32 from grad_norm_loss_sum, only read, but
+// writable because it may lie in the buffer of stats; stats [4] f32. The clip coefficient is that of
 // torch.nn.utils.clip_grad_norm_.
 //
 // One workgroup of 64, fixed order. WGSL lets a compiler assume that NaN and infinities never occur,
@@ -15,7 +16,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> partials: array<f32>;
-@group(0) @binding(2) var<storage, read_write> stats: array<f32>;
+@group(0) @binding(2) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(3) var<storage, read_write> stats: array<f32>;
 
 const EXPONENT = 0x7f800000u;
 
@@ -29,8 +31,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     let total = sum_64(sum, lane);
     if (lane == 0u) {
-        let is_finite = (bitcast<u32>(total) & EXPONENT) != EXPONENT;
-        let norm = select(total, sqrt(total), is_finite);
+        let is_norm_finite = (bitcast<u32>(total) & EXPONENT) != EXPONENT;
+        let is_finite = is_norm_finite && (bitcast<u32>(loss[0]) & EXPONENT) != EXPONENT;
+        let norm = select(total, sqrt(total), is_norm_finite);
         var clip = 1.0;
         if (params.max_grad_norm > 0.0) {
             clip = min(1.0, params.max_grad_norm / (norm + 1.0e-6));

@@ -1,5 +1,9 @@
 //! Random access to the files of a model, wherever they lie.
 
+use std::cell::RefCell;
+
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::error::Result;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::error::{Code, Error};
@@ -15,6 +19,35 @@ pub trait Files {
 
     /// Bytes `start..start + len` of `name`. Fewer bytes than asked is an error of code `io`.
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>>;
+}
+
+/// Files that add up what is read of them, in the order of the reads.
+pub struct Fingerprinted<'a, F> {
+    files: &'a F,
+    sum: RefCell<Xxh3>,
+}
+
+impl<'a, F> Fingerprinted<'a, F> {
+    pub fn new(files: &'a F) -> Self {
+        Fingerprinted { files, sum: RefCell::new(Xxh3::new()) }
+    }
+
+    /// Depends on all bytes that were read so far.
+    pub fn fingerprint(&self) -> String {
+        format!("{:032x}", self.sum.borrow().digest128())
+    }
+}
+
+impl<F: Files> Files for Fingerprinted<'_, F> {
+    async fn size(&self, name: &str) -> Result<Option<u64>> {
+        self.files.size(name).await
+    }
+
+    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
+        let bytes = self.files.read(name, start, len).await?;
+        self.sum.borrow_mut().update(&bytes);
+        Ok(bytes)
+    }
 }
 
 /// A folder on disk.

@@ -82,6 +82,7 @@ async fn prepared_with(case: &Case, changes: &[(&str, Value)], tile: Option<Tile
         train,
         dataset: "rows",
         eval_dataset: Some("rows"),
+        ..Default::default()
     };
     let adapter = Directory(case.folder.join("adapter"));
     session.prepare(options, Some(&adapter)).await.expect("the run is prepared");

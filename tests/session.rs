@@ -33,8 +33,13 @@ fn quantization() -> Value {
 }
 
 async fn prepare(session: &mut Native, train: &Value, eval_dataset: Option<&str>) -> Plan {
-    let options =
-        PrepareOptions { lora: json!({"r": 8}), train: train.clone(), dataset: "rows", eval_dataset };
+    let options = PrepareOptions {
+        lora: json!({"r": 8}),
+        train: train.clone(),
+        dataset: "rows",
+        eval_dataset,
+        ..Default::default()
+    };
     session.prepare::<Directory>(options, None).await.expect("a run")
 }
 

@@ -12,6 +12,7 @@ use crate::data::import::Importer;
 use crate::data::inspect::Inspection;
 use crate::data::library::{self, Description, ImportOptions};
 use crate::error::{Code, Error, Result};
+use crate::train::runs::{self, RunRecord};
 
 type Thrown<T> = std::result::Result<T, JsValue>;
 
@@ -91,6 +92,16 @@ impl Library {
     /// Gives up an import that was interrupted.
     pub async fn discard_pending(&self, name: String) -> Thrown<()> {
         library::discard_pending(&self.kv, &name).await.map_err(thrown)
+    }
+
+    /// The steps of a run's checkpoints, oldest first.
+    pub async fn checkpoints(&self, run: String) -> Thrown<JsValue> {
+        to_js(&RunRecord::load(&self.kv, &run).await.map_err(thrown)?.saved).map_err(thrown)
+    }
+
+    /// Removes a run's checkpoints.
+    pub async fn delete_run(&self, run: String) -> Thrown<()> {
+        runs::delete(&self.kv, &run).await.map_err(thrown)
     }
 
     /// What the first bytes of a file seem to hold.

@@ -80,6 +80,10 @@ struct PrepareArguments {
     dataset: String,
     #[serde(default)]
     eval_dataset: Option<String>,
+    #[serde(default)]
+    run_name: Option<String>,
+    #[serde(default)]
+    resume_from_checkpoint: bool,
 }
 
 fn busy() -> Error {
@@ -206,11 +210,16 @@ impl Session {
         self.with(async |engine| {
             let init_adapter = convert::property(&options, "init_adapter").map(JsFiles);
             let arguments = convert::without(&options, "init_adapter");
-            let PrepareArguments { lora, train, dataset, eval_dataset } =
-                serde_json::from_value(from_js(arguments, "prepare")?)
-                    .map_err(|error| Error::new(Code::BadOption, format!("prepare: {error}")))?;
-            let options =
-                PrepareOptions { lora, train, dataset: &dataset, eval_dataset: eval_dataset.as_deref() };
+            let arguments: PrepareArguments = serde_json::from_value(from_js(arguments, "prepare")?)
+                .map_err(|error| Error::new(Code::BadOption, format!("prepare: {error}")))?;
+            let options = PrepareOptions {
+                lora: arguments.lora,
+                train: arguments.train,
+                dataset: &arguments.dataset,
+                eval_dataset: arguments.eval_dataset.as_deref(),
+                run_name: arguments.run_name.as_deref(),
+                resume_from_checkpoint: arguments.resume_from_checkpoint,
+            };
             to_js(&engine.prepare(options, init_adapter.as_ref()).await?)
         })
         .await
@@ -220,6 +229,16 @@ impl Session {
         self.with(async |engine| match engine.train_step().await? {
             Some(log) => to_js(&log),
             None => Ok(JsValue::UNDEFINED),
+        })
+        .await
+    }
+
+    /// Saves a checkpoint of all steps so far: `{logs, checkpoint}`, with the logs of steps that were still
+    /// on their way.
+    pub async fn save_checkpoint(&self) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let (logs, checkpoint) = engine.save_checkpoint().await?;
+            to_js(&serde_json::json!({"logs": logs, "checkpoint": checkpoint}))
         })
         .await
     }

@@ -18,6 +18,10 @@ pub enum Table {
     Tokens,
     /// Lengths and the like of the rows of some blocks.
     TokenIndex,
+    /// Which checkpoints a run has, by its name.
+    Runs,
+    /// Pieces of checkpoints.
+    Checkpoints,
     /// Short texts, such as what was measured on this machine.
     Notes,
 }
@@ -30,6 +34,8 @@ impl Table {
             Table::TokenSets => "token_sets",
             Table::Tokens => "tokens",
             Table::TokenIndex => "token_index",
+            Table::Runs => "runs",
+            Table::Checkpoints => "checkpoints",
             Table::Notes => "notes",
         }
     }

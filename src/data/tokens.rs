@@ -75,6 +75,7 @@ struct Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSet {
     id: String,
+    fingerprint: String,
     pub report: DatasetReport,
     pub index: RowIndex,
     /// The first row of each block.
@@ -110,7 +111,8 @@ impl TokenSet {
             writer.flush().await?;
         }
         on_progress(content.rows, content.rows);
-        let set = TokenSet::open(kv, &id).await?;
+        let mut set = TokenSet::open(kv, &id).await?;
+        set.fingerprint = format!("{} {}", content.fingerprint, encoder.fingerprint());
         if set.report.kept == 0 {
             bail!(
                 BadData,
@@ -149,7 +151,7 @@ impl TokenSet {
             longest: length,
             ..DatasetReport::default()
         };
-        TokenSet { id: String::new(), report, index, block_starts: Vec::new() }
+        TokenSet { id: String::new(), fingerprint: String::new(), report, index, block_starts: Vec::new() }
     }
 
     async fn open(kv: &impl Kv, id: &str) -> Result<Self> {
@@ -158,6 +160,7 @@ impl TokenSet {
         };
         let mut set = TokenSet {
             id: id.to_owned(),
+            fingerprint: String::new(),
             report: progress.report,
             index: RowIndex::default(),
             block_starts: Vec::new(),
@@ -190,6 +193,11 @@ impl TokenSet {
             column.extend_from_slice(&rest[blocks + number * rows..][..rows]);
         }
         Ok(())
+    }
+
+    /// The same for the same rows, tokenizer and options.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// Rows to train on.

@@ -66,15 +66,15 @@ pub const STATS: usize = 4;
 pub const STATS_NORM: usize = 0;
 /// min(1, max_grad_norm / (norm + 1e-6)), what the gradient is multiplied by; 0 when not finite.
 pub const STATS_CLIP: usize = 1;
-/// 1 when the norm is finite, else 0.
+/// 1 when norm and loss are finite, else 0.
 pub const STATS_FINITE: usize = 2;
 
-/// Writes `stats` [[`STATS`]] from `partials[0..count]`.
-pub fn finish(rec: &mut Recorder, params: FinishParams, partials: Tensor, stats: Tensor) {
+/// Writes `stats` [[`STATS`]] from `partials[0..count]` and `loss[0]`.
+pub fn finish(rec: &mut Recorder, params: FinishParams, partials: Tensor, loss: Tensor, stats: Tensor) {
     rec.dispatch(
         "grad_norm_finish",
         &params,
-        &[read(partials), write(stats)],
+        &[read(partials), write(loss), write(stats)],
         grid(1),
         u64::from(params.count),
     );

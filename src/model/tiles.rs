@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gpu::AdapterSummary;
 use crate::kernels::linear::{self, Tile, WeightFormat};
 
 /// The two products of a frozen linear layer.
@@ -56,7 +57,18 @@ impl From<Tile> for Tiles {
     }
 }
 
+impl Default for Tiles {
+    fn default() -> Self {
+        Tile::Direct.into()
+    }
+}
+
 impl Tiles {
+    /// Whether the adapter can run all of them.
+    pub fn run_on(&self, adapter: &AdapterSummary) -> bool {
+        self.default.runs_on(adapter) && self.choices.iter().all(|choice| choice.tile.runs_on(adapter))
+    }
+
     /// The tiles for a pass of `rows` rows.
     ///
     /// All sizes of a step take those of the largest, so that they share one recording's operations.

@@ -18,10 +18,10 @@ pub fn squares<F: Float>(params: &SquaresParams, grad: &[F], partials: &mut [F])
 }
 
 /// Returns [norm, clip coefficient, 1 when finite, 0].
-pub fn finish<F: Float>(params: &FinishParams, partials: &[F]) -> [F; STATS] {
+pub fn finish<F: Float>(params: &FinishParams, partials: &[F], loss: F) -> [F; STATS] {
     let sum = partials[..params.count as usize].iter().fold(F::zero(), |sum, &partial| sum + partial);
     let norm = sum.sqrt();
-    if !norm.is_finite() {
+    if !norm.is_finite() || !loss.is_finite() {
         return [norm, F::zero(), F::zero(), F::zero()];
     }
     let max_grad_norm = F::from(params.max_grad_norm).expect("a float");
@@ -42,19 +42,21 @@ mod tests {
         assert_eq!(partials, [BLOCK as f64, 4.0, 16.0]);
 
         let norm = (BLOCK as f64 + 20.0).sqrt();
-        let clipped = finish(&FinishParams { count: 3, max_grad_norm: 0.5 }, &partials);
+        let clipped = finish(&FinishParams { count: 3, max_grad_norm: 0.5 }, &partials, 1.0);
         assert_eq!(clipped, [norm, 0.5 / (norm + f64::from(1e-6f32)), 1.0, 0.0].map(|x: f64| x));
-        let free = finish(&FinishParams { count: 3, max_grad_norm: 0.0 }, &partials);
+        let free = finish(&FinishParams { count: 3, max_grad_norm: 0.0 }, &partials, 1.0);
         assert_eq!(free, [norm, 1.0, 1.0, 0.0]);
-        let within = finish(&FinishParams { count: 3, max_grad_norm: 1000.0 }, &partials);
+        let within = finish(&FinishParams { count: 3, max_grad_norm: 1000.0 }, &partials, 1.0);
         assert_eq!(within[1], 1.0);
     }
 
     #[test]
     fn a_norm_that_is_not_finite_says_so() {
         for bad in [f64::NAN, f64::INFINITY] {
-            let stats = finish(&FinishParams { count: 2, max_grad_norm: 1.0 }, &[1.0, bad]);
+            let params = FinishParams { count: 2, max_grad_norm: 1.0 };
+            let stats = finish(&params, &[1.0, bad], 1.0);
             assert!(!stats[0].is_finite() && stats[1..] == [0.0; 3]);
+            assert_eq!(finish(&params, &[1.0, 3.0], bad), [2.0, 0.0, 0.0, 0.0]);
         }
     }
 }

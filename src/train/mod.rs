@@ -1,9 +1,11 @@
 //! Training: options, schedule, batches on the GPU, the step.
 
 mod batch;
+pub mod checkpoint;
 pub mod options;
 mod planning;
 mod recording;
+pub mod runs;
 pub mod schedule;
 mod trainer;
 

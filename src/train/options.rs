@@ -43,7 +43,7 @@ impl RunConfig {
 }
 
 /// How the base model's linear layers are held.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct QuantizationOptions {
     /// Quantise the decoder's linear layers to NF4; otherwise they stay as the file has them. False where
     /// the config is silent, as in bitsandbytes.
@@ -77,7 +77,7 @@ impl QuantizationOptions {
 }
 
 /// How the learning rate moves over the run; see [`crate::train::schedule`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LrSchedulerType {
     Linear,
@@ -87,7 +87,7 @@ pub enum LrSchedulerType {
 }
 
 /// Whether backward runs each layer's forward again instead of keeping its activations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum GradientCheckpointing {
     On,
     Off,
@@ -95,8 +95,17 @@ pub enum GradientCheckpointing {
     Auto,
 }
 
+/// What a run does after three steps in a row whose loss or gradient was not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNotFinite {
+    /// Go back to the last checkpoint with half the learning rate; stop where there is none.
+    Rewind,
+    Stop,
+}
+
 /// The `train` part.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TrainOptions {
     pub learning_rate: f64,
     /// Optimiser steps; `None` (written −1) means `num_train_epochs` decides.
@@ -134,6 +143,13 @@ pub struct TrainOptions {
     /// Like `logging_steps`; `None` means no evaluation during the run.
     pub eval_steps: Option<f64>,
     pub gradient_checkpointing: GradientCheckpointing,
+    /// Like `eval_steps`: when a run with a name saves a checkpoint; `None` means by time alone.
+    pub save_steps: Option<f64>,
+    /// Seconds after which a checkpoint is saved, whatever the step; `None` means by steps alone.
+    pub save_seconds: Option<f64>,
+    /// Checkpoints that are kept.
+    pub save_total_limit: u32,
+    pub on_not_finite: OnNotFinite,
 }
 
 impl Default for TrainOptions {
@@ -163,6 +179,10 @@ impl Default for TrainOptions {
             logging_steps: 10.0,
             eval_steps: None,
             gradient_checkpointing: GradientCheckpointing::Auto,
+            save_steps: None,
+            save_seconds: Some(60.0),
+            save_total_limit: 2,
+            on_not_finite: OnNotFinite::Rewind,
         }
     }
 }
@@ -215,10 +235,25 @@ impl TrainOptions {
                     "train.gradient_checkpointing is {other}, but must be true, false or \"auto\""
                 ),
             },
+            save_steps: part.take("save_steps", default.save_steps)?,
+            save_seconds: part.take("save_seconds", default.save_seconds)?,
+            save_total_limit: part.take("save_total_limit", default.save_total_limit)?,
+            on_not_finite: part.take("on_not_finite", default.on_not_finite)?,
         };
         part.finish()?;
         options.check()?;
         Ok(options)
+    }
+
+    /// The options that change what a run computes, by name: those that a resumed run must share.
+    pub fn identity(&self) -> Map<String, Value> {
+        let Ok(Value::Object(mut options)) = serde_json::to_value(self) else { return Map::new() };
+        for free in
+            ["logging_steps", "eval_steps", "save_steps", "save_seconds", "save_total_limit", "on_not_finite"]
+        {
+            options.remove(free);
+        }
+        options
     }
 
     /// What of these options decides the tokens and the loss mask of a row.
@@ -265,15 +300,29 @@ impl TrainOptions {
                 self.eval_steps.is_none_or(|s| s > 0.0),
                 "above 0",
             ),
+            (
+                "save_steps",
+                self.save_steps.unwrap_or(1.0),
+                self.save_steps.is_none_or(|s| s > 0.0),
+                "above 0",
+            ),
+            (
+                "save_seconds",
+                self.save_seconds.unwrap_or(1.0),
+                self.save_seconds.is_none_or(|s| s >= 0.0),
+                "at least 0",
+            ),
         ];
         for (option, value, in_range, range) in ranges {
             if !value.is_finite() || !in_range {
                 bail!(BadOption, "train.{option} is {value}, but must be {range}");
             }
         }
-        for (option, steps) in
-            [("logging_steps", self.logging_steps), ("eval_steps", self.eval_steps.unwrap_or(1.0))]
-        {
+        for (option, steps) in [
+            ("logging_steps", self.logging_steps),
+            ("eval_steps", self.eval_steps.unwrap_or(1.0)),
+            ("save_steps", self.save_steps.unwrap_or(1.0)),
+        ] {
             if steps > 1.0 && steps.fract() != 0.0 {
                 bail!(BadOption, "train.{option} is {steps}, but above 1 it must be a whole number");
             }
@@ -282,6 +331,7 @@ impl TrainOptions {
             ("max_steps", self.max_steps, 1),
             ("per_device_train_batch_size", Some(self.per_device_train_batch_size), 1),
             ("gradient_accumulation_steps", Some(self.gradient_accumulation_steps), 1),
+            ("save_total_limit", Some(self.save_total_limit), 1),
             // The first token of a row is never a target, so a row of one token has nothing to learn.
             ("max_length", self.max_length, 2),
         ] {

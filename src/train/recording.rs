@@ -167,6 +167,7 @@ impl Recording<'_> {
             rec,
             grad_norm::FinishParams { count: first as u32, max_grad_norm },
             inputs.partials,
+            inputs.loss_sum,
             stats,
         );
         for segment in &lora.segments {

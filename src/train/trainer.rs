@@ -6,6 +6,7 @@ use serde::Serialize;
 use web_time::Instant;
 
 use super::batch::FlatBatch;
+use super::checkpoint::Progress;
 use super::options::{TrainOptions, every_steps};
 use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan};
 use super::recording::{Inputs, Programs, REPORT_BYTES, REPORT_STATS};
@@ -49,6 +50,10 @@ pub struct StepLog {
     pub peak_gpu_bytes: u64,
     /// Whether `eval_steps` asks for an evaluation now; the next step waits until then.
     pub eval_due: bool,
+    /// Whether the loss or the gradient was not finite, so that the step changed nothing.
+    pub skipped: bool,
+    /// Steps of the run so far that were skipped.
+    pub skipped_steps: u32,
 }
 
 /// Loss on held-out rows.
@@ -94,9 +99,12 @@ pub struct Trainer {
     /// An evaluation may come while a step is on its way.
     eval_ring: ReadbackRing,
     in_flight: usize,
-    /// Steps submitted so far.
-    submitted: u32,
-    num_tokens: u64,
+    /// Whether no further step is submitted until those on their way are done.
+    is_held: bool,
+    /// Steps submitted so far, and what came of them.
+    progress: Progress,
+    /// Skipped steps since the last one that was not.
+    skipped_in_a_row: u32,
     pending: VecDeque<Pending>,
     next_rows: Option<Fetched>,
     finished_at: Option<Instant>,
@@ -164,8 +172,9 @@ impl Trainer {
             eval_ring: ReadbackRing::new(gpu, REPORT_BYTES, EVALS_IN_FLIGHT),
             inputs,
             in_flight: IN_FLIGHT,
-            submitted: 0,
-            num_tokens: 0,
+            is_held: false,
+            progress: Progress::default(),
+            skipped_in_a_row: 0,
             pending: VecDeque::new(),
             next_rows: None,
             finished_at: None,
@@ -205,28 +214,98 @@ impl Trainer {
     ///
     /// While this waits for a step, the next one is already with the GPU.
     ///
-    /// # Errors
-    ///
-    /// `not-finite`, naming the step, when loss or gradient are NaN or infinite: the step then has
-    /// changed nothing. `device-lost`.
+    /// A step whose loss or gradient is NaN or infinite has changed nothing and says so. Code
+    /// `device-lost` where the GPU is gone.
     pub async fn step(&mut self, gpu: &Gpu, store: &Store, rows: &impl Kv) -> Result<Option<StepLog>> {
         while self.pending.len() < self.in_flight
-            && self.submitted < self.total_steps()
-            && (self.pending.is_empty() || !self.eval_due(self.submitted))
+            && self.progress.step < self.total_steps()
+            && (self.pending.is_empty() || !self.waits(self.progress.step))
         {
-            let fetched = match self.next_rows.take().filter(|next| next.step == self.submitted) {
+            let fetched = match self.next_rows.take().filter(|next| next.step == self.progress.step) {
                 Some(next) => next,
-                None => self.fetch(rows, self.submitted).await?,
+                None => self.fetch(rows, self.progress.step).await?,
             };
             self.submit(gpu, store, fetched)?;
-            if self.submitted < self.total_steps() {
-                self.next_rows = Some(self.fetch(rows, self.submitted).await?);
+            if self.progress.step < self.total_steps() {
+                self.next_rows = Some(self.fetch(rows, self.progress.step).await?);
             }
         }
         match self.pending.pop_front() {
             Some(pending) => self.finish(gpu, pending).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// With `true`, no further step is submitted while one is on its way.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    /// Whether no step is on its way.
+    pub fn is_drained(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Waits for the steps that are on their way, without submitting another.
+    pub async fn drain(&mut self, gpu: &Gpu) -> Result<Vec<StepLog>> {
+        let mut logs = Vec::new();
+        while let Some(pending) = self.pending.pop_front() {
+            logs.push(self.finish(gpu, pending).await?);
+        }
+        Ok(logs)
+    }
+
+    /// How far the run is, once it is drained.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Skipped steps since the last one that was not.
+    pub fn skipped_in_a_row(&self) -> u32 {
+        self.skipped_in_a_row
+    }
+
+    /// Parameters and moments as they are after all steps so far: for each segment of the adapter its
+    /// parameters, first and second moments, flat.
+    pub async fn tensors(&self, gpu: &Gpu, store: &Store) -> Result<Vec<Vec<f32>>> {
+        let mut tensors = Vec::new();
+        for segment in &self.lora.segments {
+            for tensor in [segment.param, segment.m, segment.v] {
+                tensors.push(ReadbackRing::read(gpu, store, tensor).await?);
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Takes the run to where `progress` and `tensors` were. The run must be drained. Tensors of other
+    /// sizes are an error of code `bad-state`.
+    pub fn restore(&mut self, store: &Store, progress: Progress, tensors: &[Vec<f32>]) -> Result<()> {
+        let places: Vec<Tensor> =
+            self.lora.segments.iter().flat_map(|segment| [segment.param, segment.m, segment.v]).collect();
+        let fits = |(place, values): (&Tensor, &Vec<f32>)| place.size == (4 * values.len() as u64).max(16);
+        if places.len() != tensors.len() || !places.iter().zip(tensors).all(fits) {
+            bail!(BadState, "the checkpoint is of an adapter of another size");
+        }
+        for (place, values) in places.iter().zip(tensors) {
+            store.write(*place, values);
+        }
+        self.progress = progress;
+        self.skipped_in_a_row = 0;
+        self.next_rows = None;
+        self.finished_at = None;
+        self.recent.clear();
+        Ok(())
+    }
+
+    /// Whether the next step waits until step `done` has ended.
+    fn waits(&self, done: u32) -> bool {
+        self.is_held || self.eval_due(done) || self.save_due(done)
+    }
+
+    /// Whether `save_steps` asks for a checkpoint after step `done`.
+    pub fn save_due(&self, done: u32) -> bool {
+        let every = self.options.save_steps.map(|steps| every_steps(steps, self.total_steps()));
+        every.is_some_and(|every| done > 0 && done.is_multiple_of(every))
     }
 
     /// Whether an evaluation comes between step `done` and the next.
@@ -247,8 +326,8 @@ impl Trainer {
     fn submit(&mut self, gpu: &Gpu, store: &Store, fetched: Fetched) -> Result<()> {
         let Fetched { micro_batches, millis: data_millis, .. } = fetched;
         let submitted_at = Instant::now();
-        let step = self.submitted;
-        let learning_rate = self.schedule.learning_rate(step);
+        let step = self.progress.step;
+        let learning_rate = self.schedule.learning_rate(step) * self.progress.learning_rate_scale;
         let adam = adamw::Options {
             adam_beta1: self.options.adam_beta1,
             adam_beta2: self.options.adam_beta2,
@@ -275,8 +354,8 @@ impl Trainer {
         flops += self.workspace.run(&[self.programs.optimize], 0);
         let readback = self.ring.start(store, self.inputs.report);
 
-        self.submitted += 1;
-        self.num_tokens += tokens as u64;
+        self.progress.step += 1;
+        self.progress.num_tokens += tokens as u64;
         let log = StepLog {
             step: step + 1,
             total_steps: self.total_steps(),
@@ -284,13 +363,15 @@ impl Trainer {
             loss: 0.0,
             grad_norm: 0.0,
             learning_rate,
-            num_tokens: self.num_tokens,
+            num_tokens: self.progress.num_tokens,
             tokens_per_second: 0.0,
             step_millis: 0.0,
             data_millis,
             remaining_seconds: 0.0,
             peak_gpu_bytes: gpu.counters().peak_buffer_bytes(),
             eval_due: self.eval_due(step + 1),
+            skipped: false,
+            skipped_steps: 0,
         };
         self.pending.push_back(Pending {
             readback,
@@ -335,15 +416,10 @@ impl Trainer {
         let stats = &report[REPORT_STATS..];
         log.loss = f64::from(report[0]) / labelled as f64;
         log.grad_norm = f64::from(stats[grad_norm::STATS_NORM]);
-        if !log.loss.is_finite() || stats[grad_norm::STATS_FINITE] != 1.0 {
-            bail!(
-                NotFinite,
-                "step {}: the loss is {} and the gradient norm {}; the step was not applied",
-                log.step,
-                log.loss,
-                log.grad_norm
-            );
-        }
+        log.skipped = !log.loss.is_finite() || stats[grad_norm::STATS_FINITE] != 1.0;
+        self.skipped_in_a_row = if log.skipped { self.skipped_in_a_row + 1 } else { 0 };
+        self.progress.skipped_steps += u32::from(log.skipped);
+        log.skipped_steps = self.progress.skipped_steps;
         log.step_millis = seconds * 1000.0;
         self.recent.push_back((seconds, tokens));
         if self.recent.len() > RECENT_STEPS {
@@ -377,7 +453,7 @@ impl Trainer {
         let rows = held_out.rows.len() as u64;
         // Time spent here is no training step's.
         self.finished_at = Some(Instant::now());
-        Ok(EvalLog { step: self.submitted, eval_loss: sum / tokens as f64, tokens, rows })
+        Ok(EvalLog { step: self.progress.step, eval_loss: sum / tokens as f64, tokens, rows })
     }
 
     /// Seconds and floating-point operations of each dispatch of one micro-batch and the optimiser's

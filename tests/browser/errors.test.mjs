@@ -130,10 +130,10 @@ test("bad inputs are refused", async (t) => {
     assertRefused(await lab.run({ model, config }), "bad-model", /model\.norm\.weight.*NaN/);
   });
 
-  await t.test("NaN in a loss stops the run and names the step", async () => {
+  await t.test("NaN in three losses in a row stops the run and names the steps", async () => {
     // The first step's loss is that of the untouched model; its update then takes B beyond all bounds.
     const astray = { ...config, train: { ...config.train, max_steps: 5, learning_rate: 3e38, lr_scheduler_type: "constant" } };
-    assertRefused(await lab.run({ config: astray }), "not-finite", /step 2\b/);
+    assertRefused(await lab.run({ config: astray }), "not-finite", /steps 2 to 4\b/);
   });
 
   for (const [name, [rows, message]] of Object.entries(BAD_ROWS)) {

@@ -10,7 +10,8 @@ async function openHeaps(page) {
   let worker;
   let last_id = 0;
   devtools.on("Target.attachedToTarget", ({ sessionId, targetInfo }) => {
-    if (targetInfo.type === "worker") worker = sessionId;
+    // The first one is the trainer's; the one of the datasets comes later and goes when it is idle.
+    if (targetInfo.type === "worker") worker ??= sessionId;
   });
   devtools.on("Target.receivedMessageFromTarget", ({ message }) => {
     const { id, result } = JSON.parse(message);

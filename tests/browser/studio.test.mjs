@@ -1,13 +1,56 @@
 // The whole job through the page, as a person would do it.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { createWriteStream, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { unzipSync } from "fflate";
 import { paths } from "../../tools/lib/paths.mjs";
 import { fewRows, openLab } from "./support.mjs";
 
 /** The longest that the page may be deaf on a machine whose processor also plays the GPU. */
 const LONGEST_PAUSE_MILLIS = 500;
+
+/** A model's name on the hub, whose files are the bundled model's here. */
+const HUB_ID = "somebody/small-llama";
+
+/** A file of more rows than can be imported in a moment. */
+async function manyRows(path) {
+  const file = createWriteStream(path);
+  const filler = "what a person might ask about their order ".repeat(10);
+  for (let part = 0; part < 200; part++) {
+    const rows = Array.from({ length: 400 }, (_, row) => `{"prompt":"${part}/${row} ${filler}","completion":"${row}"}\n`);
+    if (!file.write(rows.join(""))) await new Promise((resolve) => file.once("drain", resolve));
+  }
+  await new Promise((resolve) => file.end(resolve));
+  return 200 * 400;
+}
+
+/** Lets the page's requests to the hub be answered from here, and tells which files were asked for. */
+async function playHub(page, origin) {
+  const asked = [];
+  const sha = "0123456789abcdef0123456789abcdef01234567";
+  // The server of these tests admits its own origin only, in workers too.
+  await page.route(`${origin}/**`, async (route) => {
+    const response = await route.fetch();
+    const { "content-security-policy": _, ...headers } = response.headers();
+    await route.fulfill({ response, headers });
+  });
+  await page.route("https://huggingface.co/**", async (route) => {
+    const path = new URL(route.request().url()).pathname;
+    const headers = { "Access-Control-Allow-Origin": "*" };
+    asked.push(path);
+    if (path.endsWith("/revision/main")) return route.fulfill({ headers, json: { sha } });
+    const files = readdirSync(paths.model).map((name) => ({ path: name, bytes: readFileSync(join(paths.model, name)) }));
+    if (path.endsWith(`/tree/${sha}`)) {
+      return route.fulfill({ headers, json: files.map(({ path, bytes }) => ({ type: "file", path, size: bytes.length, oid: path })) });
+    }
+    const file = files.find((file) => path === `/${HUB_ID}/resolve/${sha}/${file.path}`);
+    return route.fulfill(file ? { headers, body: file.bytes } : { headers, status: 404 });
+  });
+  return asked;
+}
 
 test("the page", async (t) => {
   const { page, server, requests, mounts } = await openLab(t);
@@ -16,10 +59,24 @@ test("the page", async (t) => {
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("dialog", (dialog) => dialog.accept());
+  const folder = mkdtempSync(join(tmpdir(), "tabtune-rows-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
   const open = async () => {
     await page.goto(`${server.origin}/`);
-    await page.locator("summary").click();
+    await page.getByText("Settings", { exact: true }).click();
   };
+  /** Chooses a word of the switch in that part of the form. */
+  const choose = (part, word) => page.getByRole("group", { name: part }).getByText(word, { exact: true }).click();
+  const button = (name) => page.getByRole("button", { name, exact: true });
+  /** Picks a file of that content, or the one of that name in the folder. */
+  const pick = async (name, content) => {
+    await choose("Data", "My files");
+    const file = content === undefined ? join(folder, name) : { name, mimeType: "", buffer: Buffer.from(content) };
+    await page.locator("#rows").setInputFiles(file);
+    await page.locator("#rows-name").filter({ hasText: name }).waitFor();
+    await page.locator("#own").waitFor();
+  };
+  const report = (pattern) => page.locator("#import-report").filter({ hasText: pattern }).waitFor();
   const setSteps = async (count) => {
     await page.getByLabel("Rows a step").fill("1");
     await page.getByLabel("Steps").fill(String(count));
@@ -33,7 +90,7 @@ test("the page", async (t) => {
 
   await t.test("trains the bundled model, answers before and after, and gives the adapter", async () => {
     await open();
-    await setSteps(12);
+    await setSteps(8);
     await page.evaluate(() => {
       globalThis.longest_pause = 0;
       let last = performance.now();
@@ -44,10 +101,10 @@ test("the page", async (t) => {
       }, 10);
     });
     await page.getByRole("button", { name: "Start fine-tuning" }).click();
-    await status(/^Step \d+ of 12$/);
+    await status(/^Step \d+ of 8$/);
     const seen = requests.length;
     assert.ok(await page.getByRole("button", { name: "Stop" }).isVisible());
-    await status(/^Done: 12 steps\.$/);
+    await status(/^Done: 8 steps\.$/);
     assert.deepEqual(requests.slice(seen), [], "no request while training");
     assert.ok(Number(await page.locator("#loss").innerText()) > 0);
     assert.ok(Number(await page.locator("#heldout-loss").innerText()) > 0);
@@ -59,10 +116,17 @@ test("the page", async (t) => {
     assert.notEqual(await page.locator("#answer-base").innerText(), "");
     const unasked = await page.locator("#answer-tuned").innerText();
     assert.notEqual(unasked, "");
-    await page.getByLabel("Question").fill("Does my data leave the browser?");
+    await page.getByRole("textbox", { name: "Question" }).fill("Does my data leave the browser?");
     await ask.click();
     await page.waitForFunction(() => !document.querySelector("#ask button").disabled);
     assert.notEqual(await page.locator("#answer-base").innerText(), "");
+
+    await page.getByText(/^Nothing is cut off: the longest row has \d+ tokens, and up to 128 tokens are kept\.$/).waitFor();
+    assert.ok(await page.getByRole("img", { name: /^How long the rows are/ }).locator("canvas").isVisible());
+    const [row] = await page.getByRole("article").filter({ hasText: "faq.jsonl line 1" }).all();
+    assert.equal(await row.locator(".special").first().innerText(), "<|im_start|>");
+    assert.match(await row.locator(".unlearnt:not(.special)").allInnerTexts().then((all) => all.join("")), /What is tabtune\?/);
+    assert.match(await row.locator(".learnt:not(.special)").allInnerTexts().then((all) => all.join("")), /^tabtune is a program/);
 
     const files = await download();
     assert.deepEqual(Object.keys(files).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
@@ -82,30 +146,127 @@ test("the page", async (t) => {
     assert.equal(Object.keys(await download()).length, 2);
   });
 
-  await t.test("takes a model folder and rows of one's own", async () => {
+  await t.test("takes a model folder and a table whose columns the person names", async () => {
     await open();
-    await page.getByText("From a folder").click();
+    await choose("Model", "Folder");
     await page.locator("#folder").setInputFiles(paths.model);
-    await page.getByText("My own file").click();
-    const rows = '{"prompt":"Two and two?","completion":" Four."}\n'.repeat(4);
-    await page.locator("#rows").setInputFiles({ name: "mine.jsonl", mimeType: "application/jsonl", buffer: Buffer.from(rows) });
+    const sums = Array.from({ length: 9 }, (_, a) => `${a} und ${a}?;${a + a}.;Rechnen\n`);
+    await pick("fragen.csv", `Frage;Antwort;Thema\n${"Zwei und zwei?;Vier.;Rechnen\n".repeat(4)}${sums.join("")}`);
+    await page.getByText("Say below which column is the question").waitFor();
+    await page.getByLabel("Question column").selectOption("Frage");
+    await page.getByLabel("Answer column").selectOption("Antwort");
+    await page.locator("#found").filter({ hasText: "CSV · questions and answers" }).waitFor();
+    assert.match(await page.locator(".row-card").first().innerText(), /Question\s+Zwei und zwei\?\s+Answer\s+Vier\./);
+    await page.getByLabel("Leave out rows that occur twice").check();
     await setSteps(2);
-    await page.getByRole("button", { name: "Start fine-tuning" }).click();
+    await page.getByLabel("Held-out share, %").fill("40");
+    await button("Start fine-tuning").click();
+    await report("10 rows kept · 3 rows left out that occurred twice.");
     await status(/^Done: 2 steps\.$/);
-    assert.match(await page.locator("#report").innerText(), /^4 rows · /);
+    assert.match(await page.locator("#report").innerText(), /^10 rows · .* · [1-9] rows? held out$/);
+    assert.ok(Number(await page.locator("#heldout-loss").innerText()) > 0);
   });
 
-  await t.test("shows what is wrong with a file, in words and with its code", async () => {
+  await t.test("looks at rows without training, and says what is cut off", async () => {
     await open();
-    await page.getByText("My own file").click();
-    await page.getByRole("button", { name: "Start fine-tuning" }).click();
-    await page.getByText("Choose a JSONL file with your rows first.").waitFor();
-    const rows = '{"text":"fine"}\n{"text":\n';
-    await page.locator("#rows").setInputFiles({ name: "broken.jsonl", mimeType: "application/jsonl", buffer: Buffer.from(rows) });
-    await page.getByRole("button", { name: "Start fine-tuning" }).click();
+    await pick("rows.jsonl.gz", gzipSync('{"prompt":"Two and two?","completion":" Four."}\n'.repeat(9)));
+    await page.locator("#found").filter({ hasText: "JSON Lines · questions and answers" }).waitFor();
+    await page.getByLabel("Longest row").fill("8");
+    await page.getByLabel("Pack short rows together").check();
+    await button("Look at the rows").click();
+    await page.getByText(/^9 rows are longer than 8 tokens; \d+ tokens are cut off\.$/).waitFor();
+    assert.equal(await page.getByRole("article").filter({ hasText: "rows.jsonl.gz line" }).count(), 3);
+    await button("Show more of them").click();
+    await page.getByText("rows.jsonl.gz line 6").waitFor();
+    assert.equal(await page.locator("#loss").innerText(), "–", "nothing was trained");
+  });
+
+  await t.test("stops at a bad row, with its place and a code, or leaves it out", async () => {
+    await open();
+    await choose("Data", "My files");
+    await button("Start fine-tuning").click();
+    await page.getByText("Choose a file with your rows first.").waitFor();
+    await pick("broken.jsonl", '{"text":"fine"}\n{"text":\n{"text":"good"}\n');
+    await page.getByText("broken.jsonl, line 2").waitFor();
+    await button("Import").click();
     await page.locator("#error-code").filter({ hasText: "bad-data" }).waitFor();
     assert.match(await page.locator("#error-message").innerText(), /broken\.jsonl.*line 2\b/s);
-    assert.ok(await page.getByRole("button", { name: "Start fine-tuning" }).isEnabled());
+    assert.ok(await button("Start fine-tuning").isEnabled());
+    await page.getByLabel("Leave it out").check();
+    await button("Import").click();
+    await report("2 rows kept · 1 bad row left out.");
+    assert.ok(await page.locator("#error").isHidden());
+  });
+
+  await t.test("takes a folder of files of several formats", async () => {
+    const mine = mkdtempSync(join(folder, "mine-"));
+    writeFileSync(join(mine, "a.md"), "# One\n\nA text.\n");
+    writeFileSync(join(mine, "b.tsv"), "question\tanswer\nWho?\tMe.\n");
+    writeFileSync(join(mine, "c.bin"), "nothing of interest");
+    await open();
+    await choose("Data", "My files");
+    await page.locator("#rows-folder").setInputFiles(mine);
+    await page.getByText(/^First of the files: mine-\w+\/a\.md\. The text is cut into rows at blank lines\.$/).waitFor();
+    await page.locator("#found").filter({ hasText: "Markdown · plain text" }).waitFor();
+    await button("Import").click();
+    await report("2 rows kept.");
+  });
+
+  await t.test("keeps preference pairs, which it does not train on", async () => {
+    await open();
+    await pick("pairs.json", '[{"prompt":"a","chosen":"b","rejected":"c"}]');
+    await page.getByText("Preference pairs can be imported and kept").waitFor();
+    await button("Import").click();
+    await report("1 row kept.");
+    await button("Start fine-tuning").click();
+    await page.getByText("These rows are preference pairs.").waitFor();
+  });
+
+  await t.test("cancels an import and goes on with it after a reload; keeps what was imported", async () => {
+    const rows = (await manyRows(join(folder, "many.jsonl"))).toLocaleString("en");
+    await open();
+    await pick("many.jsonl");
+    await button("Import").click();
+    await page.locator("#import-state").filter({ hasText: /^[1-9][\d,]* rows · \d+ % · .* left$/ }).waitFor();
+    await button("Cancel the import").click();
+    await button("Resume the import").waitFor();
+    assert.ok(await page.locator("#error").isHidden());
+
+    await open();
+    await choose("Data", "Kept");
+    await page.getByText(/interrupted after [\d,]+ rows: choose its file again to go on/).waitFor();
+    await pick("many.jsonl");
+    await page.getByText(/An import of these rows was interrupted\. [\d,]+ rows of it are stored/).waitFor();
+    await button("Resume the import").click();
+    await report(`${rows} rows kept.`);
+
+    await open();
+    await choose("Data", "Kept");
+    await page.getByText(new RegExp(`^${rows} rows · [\\d.]+ MB$`)).waitFor();
+    await button("Delete many.jsonl").click();
+    await page.getByRole("radio", { name: "many.jsonl" }).waitFor({ state: "detached" });
+    await page.getByRole("radio", { name: "broken.jsonl" }).check();
+    await button("Look at the rows").click();
+    await page.getByText("broken.jsonl · 2 rows").waitFor();
+    await page.getByText("broken.jsonl line 3").waitFor();
+  });
+
+  await t.test("takes a model from the hub", async () => {
+    const asked = await playHub(page, server.origin);
+    await open();
+    await choose("Model", "Hub");
+    await button("Look at the rows").click();
+    await page.getByText("Write the model's name as the hub shows it").waitFor();
+    await page.getByLabel("Model on Hugging Face").fill(HUB_ID);
+    await page.getByLabel("Model on Hugging Face").blur();
+    await page.getByText(/^A run takes up to [\d.]+ [MG]B of GPU memory\.$/).waitFor();
+    const parts = (await page.locator("#estimate li").allInnerTexts()).map((text) => text.split(/ \d/)[0]);
+    assert.deepEqual(parts, ["Model", "Adapter", "Working space", "Other"]);
+    await button("Look at the rows").click();
+    await page.locator("#look-about").filter({ hasText: "Bundled FAQ · " }).waitFor();
+    assert.ok(asked.some((path) => path.endsWith("/model.safetensors")));
+    assert.ok(asked.every((path) => path.includes(HUB_ID)), "nothing else is asked of the hub");
+    await page.unrouteAll({ behavior: "wait" });
   });
 
   await t.test("asks the model before any training", async () => {
@@ -115,13 +276,14 @@ test("the page", async (t) => {
     assert.notEqual(await page.locator("#answer-base").innerText(), "The model as it came.");
   });
 
-  await t.test("lets nothing connect but its own origin", async () => {
+  await t.test("lets nothing connect but its own origin and the hub", async () => {
     await open();
     const policy = await page.locator('meta[http-equiv="Content-Security-Policy"]').getAttribute("content");
     assert.match(policy, /default-src 'self';/);
-    assert.match(policy, /connect-src 'self';/);
-    assert.ok(!/unsafe-inline|unsafe-eval(?!.*wasm)|\*/.test(policy.replace("'wasm-unsafe-eval'", "")));
-    assert.ok(requests.every((url) => url.startsWith(server.origin) || url.startsWith("blob:")), requests.join("\n"));
+    assert.match(policy, /connect-src 'self' https:\/\/huggingface\.co https:\/\/\*\.huggingface\.co https:\/\/\*\.hf\.co;/);
+    assert.ok(!/unsafe-inline|unsafe-eval/.test(policy.replace("'wasm-unsafe-eval'", "")));
+    const own = [server.origin, "blob:", `https://huggingface.co/api/models/${HUB_ID}/`, `https://huggingface.co/${HUB_ID}/`];
+    assert.ok(requests.every((url) => own.some((start) => url.startsWith(start))), requests.join("\n"));
     const before = complaints.length;
     const refused = await page.evaluate(() => fetch("https://example.com/").then(() => false, () => true));
     assert.ok(refused);

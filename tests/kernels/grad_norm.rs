@@ -28,7 +28,7 @@ fn losses_add_up_over_micro_batches() {
 }
 
 /// The stats of a gradient in several buffers.
-fn stats(h: &mut Harness, buffers: &[Vec<f32>], max_grad_norm: f32) -> ([f32; 4], [f64; 4]) {
+fn stats(h: &mut Harness, buffers: &[Vec<f32>], loss: f32, max_grad_norm: f32) -> ([f32; 4], [f64; 4]) {
     let count: usize = buffers.iter().map(|grad| partial_count(grad.len())).sum();
     let (partials, stats) = (h.output(count + 1), h.output(4));
     let mut want = vec![0.0; count];
@@ -41,7 +41,8 @@ fn stats(h: &mut Harness, buffers: &[Vec<f32>], max_grad_norm: f32) -> ([f32; 4]
         first += partial_count(grad.len()) as u32;
     }
     let params = FinishParams { count: count as u32, max_grad_norm };
-    h.run(|rec| grad_norm::finish(rec, params, partials, stats));
+    let loss_in = h.input(&[loss]);
+    h.run(|rec| grad_norm::finish(rec, params, partials, loss_in, stats));
     let got_partials = h.read(partials);
     assert_eq!(got_partials[count].to_bits(), u32::MAX, "wrote past its partial sums");
     // The twin's f64 holds squares that overflow f32.
@@ -50,7 +51,7 @@ fn stats(h: &mut Harness, buffers: &[Vec<f32>], max_grad_norm: f32) -> ([f32; 4]
         assert_close_scaled("partials", &got_partials, &want_partials, &want_partials, TOLERANCE);
     }
     let got = h.read(stats).try_into().expect("four numbers");
-    (got, reference::grad_norm::finish(&params, &want))
+    (got, reference::grad_norm::finish(&params, &want, f64::from(loss)))
 }
 
 #[test]
@@ -62,7 +63,7 @@ fn norm_and_clipping_are_their_twins() {
         for (scale, max_grad_norm) in [(1.0, 1.0), (1e-4, 1.0), (1e-4, 0.0), (1e3, 0.3), (1e-15, 1.0)] {
             let buffers: Vec<Vec<f32>> =
                 sizes.iter().map(|&n| h.random(seed as u64, n, -scale, scale)).collect();
-            let (got, want) = stats(&mut h, &buffers, max_grad_norm);
+            let (got, want) = stats(&mut h, &buffers, 2.5, max_grad_norm);
             let want = to_f32(&want);
             let name = format!("stats of {sizes:?}, scale {scale}, max {max_grad_norm}");
             assert_close_scaled(&name, &got, &want, &want, TOLERANCE);
@@ -73,7 +74,7 @@ fn norm_and_clipping_are_their_twins() {
 #[test]
 fn a_zero_gradient_is_not_clipped() {
     let mut h = Harness::new();
-    let (got, _) = stats(&mut h, &[vec![0.0; 512]], 1.0);
+    let (got, _) = stats(&mut h, &[vec![0.0; 512]], 0.0, 1.0);
     assert_eq!(got, [0.0, 1.0, 1.0, 0.0]);
 }
 
@@ -85,7 +86,7 @@ fn what_is_not_finite_is_flagged() {
             for max_grad_norm in [0.0, 1.0] {
                 let mut grad = vec![0.01; 20_004];
                 grad[at] = bad;
-                let (got, _) = stats(&mut h, &[grad], max_grad_norm);
+                let (got, _) = stats(&mut h, &[grad], 1.0, max_grad_norm);
                 assert!(!got[0].is_finite(), "{bad} at {at} gives the norm {}", got[0]);
                 assert_eq!(got[1..], [0.0; 3], "{bad} at {at}");
             }
@@ -94,10 +95,19 @@ fn what_is_not_finite_is_flagged() {
 }
 
 #[test]
+fn a_loss_that_is_not_finite_is_flagged() {
+    let mut h = Harness::new();
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let (got, want) = stats(&mut h, &[vec![0.5; 4]], bad, 1.0);
+        assert_eq!((got, to_f32(&want).as_slice()), ([1.0, 0.0, 0.0, 0.0], &got[..]), "{bad}");
+    }
+}
+
+#[test]
 fn the_same_gradient_has_the_same_norm_to_the_bit() {
     let mut h = Harness::new();
     let grad = [h.random(9, 100_000, -1.0, 1.0)];
-    let (once, _) = stats(&mut h, &grad, 1.0);
-    let (twice, _) = stats(&mut h, &grad, 1.0);
+    let (once, _) = stats(&mut h, &grad, 1.0, 1.0);
+    let (twice, _) = stats(&mut h, &grad, 1.0, 1.0);
     assert_eq!(once.map(f32::to_bits), twice.map(f32::to_bits));
 }

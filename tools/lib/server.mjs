@@ -14,11 +14,11 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Nothing that is served may connect anywhere but here; this holds in workers too. */
+/** Nothing that is served may connect anywhere but here and to the hub; this holds in workers too. */
 const POLICY = [
   "default-src 'self'",
   "script-src 'self' 'wasm-unsafe-eval'",
-  "connect-src 'self'",
+  "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co",
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",

@@ -125,7 +125,7 @@ const IDLE_MILLIS = 5000;
 let library: { client: Client; started: Promise<unknown>; calls: number } | undefined;
 
 /** Does `work` with the worker that all datasets of this page share; it ends when it is no longer used. */
-async function withLibrary<T>(work: (client: Client) => Promise<T>): Promise<T> {
+export async function withLibrary<T>(work: (client: Client) => Promise<T>): Promise<T> {
   if (!library) {
     const client = Client.inWorker();
     library = { client, started: client.call("start_library", { version: VERSION }), calls: 0 };

@@ -29,6 +29,8 @@ const OVERLAPPING: readonly CallName[] = [
   "deduplicate",
   "discard_pending",
   "delete_dataset",
+  "checkpoints",
+  "delete_run",
 ];
 
 /** The engine behind a {@link Client}: it answers requests through `post`, on a GPU of its own or on `device`. */
@@ -122,9 +124,10 @@ export class Engine {
       this.#session.load_model(openFolder(folder, { report, signal }), quantization, report),
 
     estimate: ({ folder, ...options }, { report, signal }) =>
-      this.#session.estimate(openFolder(folder, { report, signal }), options),
+      this.#session.estimate(openFolder(folder, { report, signal, peek: true }), options),
 
-    prepare: async ({ lora, train, init_adapter, dataset, eval_dataset }, { report, signal }) => {
+    prepare: async ({ init_adapter, ...args }, { report, signal }) => {
+      const { train, dataset, eval_dataset } = args;
       const reports: Pick<Plan, "dataset" | "eval_dataset"> = {
         dataset: await this.#tokenize(dataset, train, report, signal),
       };
@@ -132,11 +135,8 @@ export class Engine {
         reports.eval_dataset = await this.#tokenize(eval_dataset, train, report, signal);
       }
       const plan = await this.#session.prepare({
-        lora,
-        train,
+        ...args,
         init_adapter: init_adapter && openFolder(init_adapter, { report, signal }),
-        dataset,
-        eval_dataset,
       });
       return { ...plan, ...reports };
     },
@@ -149,6 +149,8 @@ export class Engine {
     },
 
     train_step: () => this.#session.train_step(),
+
+    save_checkpoint: () => this.#session.save_checkpoint(),
 
     evaluate: () => this.#session.evaluate(),
 
@@ -182,6 +184,8 @@ export class Engine {
     dataset_rows: async ({ name, first, count }) => (await library()).rows(name, first, count),
     deduplicate: async ({ name }) => (await library()).deduplicate(name),
     discard_pending: async ({ name }) => (await library()).discard_pending(name),
+    checkpoints: async ({ run_name }) => (await library()).checkpoints(run_name),
+    delete_run: async ({ run_name }) => (await library()).delete_run(run_name),
     delete_dataset: async ({ name }) => (await library()).delete(name),
   };
 }

@@ -1,9 +1,8 @@
 import { failure } from "./errors.js";
 import { remoteFolder, type HubOptions, type RemoteFolder } from "./hub/folder.js";
-import { TUNING, type Tuning } from "./hub/job.js";
+import { TUNING, type OpenOptions, type Tuning } from "./hub/job.js";
 import { fromBlob, type OpenFile } from "./hub/opened.js";
 import { remoteFinder, type Finder } from "./hub/remote.js";
-import type { ProgressCallback } from "./types.js";
 
 export type { HubOptions } from "./hub/folder.js";
 
@@ -54,7 +53,7 @@ function topLevel(files: Iterable<File>): Record<string, Blob> {
  */
 export function openFolder(
   folder: Folder,
-  options: { report?: ProgressCallback; signal?: AbortSignal } = {},
+  options: OpenOptions = {},
   tuning: Tuning = TUNING,
 ): FilesReader {
   const find = finderOf(folder, options, tuning);
@@ -77,7 +76,7 @@ export function openFolder(
   };
 }
 
-function finderOf(folder: Folder, options: { report?: ProgressCallback; signal?: AbortSignal }, tuning: Tuning): Finder {
+function finderOf(folder: Folder, options: OpenOptions, tuning: Tuning): Finder {
   switch (folder.kind) {
     case "blobs":
       return async (name) => {

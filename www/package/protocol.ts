@@ -4,6 +4,7 @@ import type { SentSource } from "./sources/types.js";
 import type {
   AdapterFiles,
   AdapterInfo,
+  CheckpointReport,
   Counters,
   DatasetInfo,
   EvalLog,
@@ -20,6 +21,7 @@ import type {
   Plan,
   ProgressEvent,
   QuantizationConfig,
+  SavedCheckpoint,
   SeenRow,
   StepLog,
   StoredRow,
@@ -48,6 +50,8 @@ export interface Calls {
       /** Names of datasets. */
       dataset: string;
       eval_dataset: string | undefined;
+      run_name: string | undefined;
+      resume_from_checkpoint: boolean;
     };
     result: Plan;
     event: ProgressEvent;
@@ -68,6 +72,11 @@ export interface Calls {
     event: ProgressEvent;
   };
   train_step: { args: undefined; result: StepLog | undefined; event: never };
+  save_checkpoint: {
+    args: undefined;
+    result: { logs: StepLog[]; checkpoint: CheckpointReport | null };
+    event: never;
+  };
   evaluate: { args: undefined; result: EvalLog; event: never };
   generate: { args: { messages: Message[]; options: GenerateOptions }; result: GenerateResult; event: string };
   save: { args: undefined; result: AdapterFiles; event: never };
@@ -88,6 +97,8 @@ export interface Calls {
   dataset_rows: { args: { name: string; first: number; count: number }; result: StoredRow[]; event: never };
   deduplicate: { args: { name: string }; result: number; event: never };
   discard_pending: { args: { name: string }; result: void; event: never };
+  checkpoints: { args: { run_name: string }; result: SavedCheckpoint[]; event: never };
+  delete_run: { args: { run_name: string }; result: void; event: never };
   delete_dataset: { args: { name: string }; result: void; event: never };
 }
 

@@ -1,9 +1,12 @@
 import { Client } from "./client.js";
-import type { Dataset } from "./dataset.js";
+import { withLibrary, type Dataset } from "./dataset.js";
 import { failure, throwIfAborted } from "./errors.js";
 import { folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
 import { keepLargeDownloads } from "./hub/persist.js";
-import { VERSION } from "./protocol.js";
+import { cachedModels } from "./hub/models.js";
+import { connectionChange, meteredConnection, policyOf } from "./policy.js";
+import { VERSION, type Calls } from "./protocol.js";
+import { isOfLostDevice, lockOf, RESTART_SECONDS, Run, sleep, watched } from "./run.js";
 import type {
   AdapterFiles,
   AdapterInfo,
@@ -19,6 +22,9 @@ import type {
   Plan,
   ProgressCallback,
   QuantizationConfig,
+  RunEvent,
+  RunPolicy,
+  SavedCheckpoint,
   SeenRow,
   StepLog,
   TrainConfig,
@@ -38,13 +44,33 @@ export interface LoadOptions extends HubOptions {
    * the page itself, in portions of some 30 ms; the device is not destroyed in the end.
    */
   device?: object;
+  /** When models are downloaded, and when runs rest; false leaves both to the caller. */
+  policy?: Partial<RunPolicy> | false;
   progress_callback?: ProgressCallback;
   signal?: AbortSignal;
 }
 
 /** Options of a run; what is given here goes before `train` of {@link LoadOptions}. */
 export interface RunOptions extends TrainConfig {
+  /** The name that checkpoints are kept under. Default: that of the dataset; null keeps none. */
+  run_name?: string | null;
+  /** Go on from the last checkpoint of that name; without one the run begins anew. Default false. */
+  resume_from_checkpoint?: boolean;
+  /**
+   * What to do while another tab has the run of that name: throw `bad-state` (default), wait until it has
+   * ended, or, in {@link Trainer.train}, watch its log.
+   */
+  if_running?: "fail" | "wait" | "watch";
+  /** When to rest; false never rests. */
+  policy?: Partial<RunPolicy> | false;
+  /** Hears what happens to the run besides its steps. */
+  on_event?: (event: RunEvent) => void;
   signal?: AbortSignal;
+}
+
+/** The parts of {@link RunOptions} that belong to the page, and those that the engine reads. */
+function split({ run_name, resume_from_checkpoint = false, if_running = "fail", policy, on_event, signal, ...train }: RunOptions) {
+  return { run_name, resume_from_checkpoint, if_running, policy, on_event, signal, train };
 }
 
 /** A model in an engine of its own, with an adapter that is trained on it. */
@@ -55,12 +81,19 @@ export class Trainer {
   /** The run that was prepared last. */
   plan: Plan | undefined;
 
-  readonly #client: Client;
+  #client: Client;
+  readonly #folder: Folder;
   readonly #options: LoadOptions;
   readonly #init_adapter: Folder | undefined;
+  /** What the run was prepared with, to prepare it again on another device. */
+  #prepared: Calls["prepare"]["args"] | undefined;
+  #run: Run | undefined;
+  /** Lets go of the run's name. */
+  #release: (() => Promise<void>) | undefined;
 
-  private constructor(client: Client, adapter: AdapterInfo, model: ModelInfo, options: LoadOptions) {
+  private constructor(client: Client, adapter: AdapterInfo, model: ModelInfo, folder: Folder, options: LoadOptions) {
     this.#client = client;
+    this.#folder = folder;
     this.adapter = adapter;
     this.model = model;
     this.#options = options;
@@ -77,13 +110,16 @@ export class Trainer {
    * cached; one that broke off goes on where it was.
    */
   static async load(model: FolderSource, options: LoadOptions = {}): Promise<Trainer> {
-    const { signal, quantization } = options;
+    const { signal, quantization, policy } = options;
     const report = reporter(options.progress_callback);
     const folder = folderOf(model, options);
-    return started(signal, options.device, async (client, adapter) => {
-      const info = await client.call("load_model", { folder, quantization }, { report });
-      return new Trainer(client, adapter, info, options);
-    });
+    if (policy !== false) await unmetered(folder, policyOf(policy), report, signal);
+    const load = () =>
+      started(signal, options.device, async (client, adapter) => {
+        const info = await client.call("load_model", { folder, quantization }, { report });
+        return new Trainer(client, adapter, info, folder, options);
+      });
+    return options.device ? load() : retrying(signal, load);
   }
 
   /**
@@ -116,20 +152,33 @@ export class Trainer {
    * run from a fresh adapter (or `init_adapter`). Nothing more is allocated once this has returned.
    */
   async prepare(dataset: Dataset, options: RunOptions = {}): Promise<Plan> {
-    const { signal, ...run } = options;
+    const { run_name = dataset.name, resume_from_checkpoint, if_running, signal, train } = split(options);
     throwIfAborted(signal);
     const { lora, train: defaults, eval_dataset } = this.#options;
-    const report = reporter(this.#options.progress_callback);
-    const train: TrainConfig = { ...defaults, ...run };
     const args = {
       lora,
-      train,
+      train: { ...defaults, ...train },
       init_adapter: this.#init_adapter,
       dataset: dataset.name,
       eval_dataset: eval_dataset?.name,
+      run_name: run_name ?? undefined,
+      resume_from_checkpoint,
     };
+    await this.#letGo();
+    if (run_name !== null) this.#release = await hold(run_name, if_running === "wait", options);
     this.plan = undefined;
-    this.plan = await this.#client.call("prepare", args, { report, signal });
+    this.#prepared = args;
+    const report = reporter(this.#options.progress_callback);
+    try {
+      this.plan = await this.#onSomeDevice(
+        () => this.#client.call("prepare", args, { report, signal }),
+        () => this.#reload(signal),
+        signal,
+      );
+    } catch (thrown) {
+      await this.#letGo();
+      throw thrown;
+    }
     return this.plan;
   }
 
@@ -142,31 +191,114 @@ export class Trainer {
 
   /** How long the rows of a dataset are for this model, as a histogram, and what is cut. Tokenises them. */
   lengths(dataset: Dataset, options: RunOptions & { bins?: number } = {}): Promise<Lengths> {
-    const { bins = 32, signal, ...run } = options;
-    const train = { ...this.#options.train, ...run };
+    const { bins = 32, ...run } = options;
+    const { signal, train: asked } = split(run);
+    const train = { ...this.#options.train, ...asked };
     const report = this.#options.progress_callback;
     return this.#client.call("lengths", { name: dataset.name, train, bins }, { report, signal });
   }
 
   /**
-   * Trains, one optimiser step each time the caller asks for the next log; not asking pauses. With a
-   * dataset a run is prepared first; without one the prepared run goes on where it stands. Held-out
-   * losses come in between every `eval_steps`. Aborting the signal throws `cancelled` after the step
-   * in flight; the adapter stays as that step left it.
+   * Trains, one optimiser step each time the caller asks for the next log. With a dataset a run is prepared
+   * first; without one the prepared run goes on where it stands. Held-out losses come in between every
+   * `eval_steps`.
+   *
+   * A run with a name saves checkpoints as it goes, and when the page is hidden. It rests when its policy
+   * says so; a GPU that is lost is asked for again, and the run goes on from its last checkpoint without
+   * the caller noticing, but for `on_event`. Aborting the signal throws `cancelled` after the step in
+   * flight; the adapter stays as that step left it.
    */
   async *train(dataset?: Dataset, options: RunOptions = {}): AsyncGenerator<StepLog | EvalLog, void, undefined> {
-    if (dataset) await this.prepare(dataset, options);
-    if (!this.plan) throw failure("bad-state", "no run was prepared: pass a dataset");
-    while (true) {
-      throwIfAborted(options.signal);
-      const log = await this.#client.call("train_step", undefined);
-      if (!log) return;
-      yield log;
-      if (log.eval_due) {
-        throwIfAborted(options.signal);
-        yield await this.evaluate();
-      }
+    const { run_name, if_running, policy, on_event, signal, train } = split(options);
+    const name = run_name === undefined ? dataset?.name : (run_name ?? undefined);
+    if (dataset && name !== undefined && if_running === "watch" && (await isHeld(name))) {
+      yield* watched(name, on_event, signal);
+      return;
     }
+    if (dataset) await this.prepare(dataset, options);
+    else if (Object.keys(train).length > 0) {
+      throw failure("bad-option", `${Object.keys(train)[0]}: a run that was prepared keeps its options; pass a dataset to prepare another`);
+    }
+    if (!this.plan || !this.#prepared) throw failure("bad-state", "no run was prepared: pass a dataset");
+    const chosen = policy ?? this.#options.policy;
+    const settings = {
+      name: this.#prepared.run_name,
+      policy: chosen === false ? undefined : policyOf(chosen),
+      on_event,
+      signal,
+      can_restart: this.#options.device === undefined,
+    };
+    const host = {
+      step: () => this.#client.call("train_step", undefined),
+      evaluate: () => this.evaluate(),
+      save: () => this.#client.call("save_checkpoint", undefined),
+      restart: () => this.#restart(signal),
+    };
+    this.#run = new Run(host, settings, this.plan.resumed?.step ?? 0);
+    try {
+      yield* this.#run.lines();
+    } finally {
+      this.#run = undefined;
+    }
+  }
+
+  /** Lets the run begin no further step, and saves a checkpoint. */
+  async pause(): Promise<void> {
+    if (!this.#run) throw failure("bad-state", "no run is going on");
+    await this.#run.pause();
+  }
+
+  /** Lets a paused run go on. */
+  resume(): void {
+    this.#run?.resume();
+  }
+
+  /** The checkpoints that are kept under a run's name, oldest first. */
+  static checkpoints(run_name: string): Promise<SavedCheckpoint[]> {
+    return withLibrary((client) => client.call("checkpoints", { run_name }));
+  }
+
+  /** Removes the checkpoints of a run. */
+  static async forget(run_name: string): Promise<void> {
+    const release = await hold(run_name, false, {});
+    try {
+      await withLibrary((client) => client.call("delete_run", { run_name }));
+    } finally {
+      await release();
+    }
+  }
+
+  async #letGo(): Promise<void> {
+    const release = this.#release;
+    this.#release = undefined;
+    await release?.();
+  }
+
+  /** Loads model and run again in a new engine, from the last checkpoint if there is one. */
+  async #restart(signal: AbortSignal | undefined): Promise<number> {
+    await this.#reload(signal);
+    const args = { ...this.#prepared!, resume_from_checkpoint: true };
+    this.plan = await this.#client.call("prepare", args, { signal });
+    return this.plan.resumed?.step ?? 0;
+  }
+
+  /** Loads the model again in a new engine. */
+  async #reload(signal: AbortSignal | undefined): Promise<void> {
+    this.#client.terminate();
+    const { quantization } = this.#options;
+    this.#client = await started(signal, undefined, async (client) => {
+      await client.call("load_model", { folder: this.#folder, quantization });
+      return client;
+    });
+  }
+
+  /** Does `work` again after `reload` when the device is lost meanwhile, a few times. */
+  async #onSomeDevice<T>(work: () => Promise<T>, reload: () => Promise<void>, signal: AbortSignal | undefined): Promise<T> {
+    if (this.#options.device) return work();
+    return retrying(signal, async (tries) => {
+      if (tries > 0) await reload();
+      return work();
+    });
   }
 
   /** The loss on the held-out rows with the adapter as it is now. Needs `eval_dataset` and a prepared run. */
@@ -225,6 +357,7 @@ export class Trainer {
 
   /** Frees the GPU and ends the worker. The counters tell what is left on the GPU: nothing. */
   async dispose(): Promise<Counters> {
+    await this.#letGo();
     try {
       return await this.#client.call("close", undefined);
     } finally {
@@ -260,4 +393,68 @@ async function started<T>(
   } finally {
     signal?.removeEventListener("abort", stop);
   }
+}
+
+/** Makes an attempt again, with growing waits, when it fails because the device was lost. */
+async function retrying<T>(signal: AbortSignal | undefined, attempt: (tries: number) => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await attempt(tries);
+    } catch (thrown) {
+      const seconds = RESTART_SECONDS[tries];
+      // A GPU that is missing at the very first is not lost.
+      const may_return = isOfLostDevice(thrown) && (tries > 0 || thrown.code === "device-lost");
+      if (!may_return || seconds === undefined) throw thrown;
+      await sleep(seconds, signal);
+    }
+  }
+}
+
+/** Takes a run's name for this trainer; resolves to what lets go of it, which has happened when that resolves. */
+async function hold(run_name: string, waits: boolean, { on_event, signal }: RunOptions): Promise<() => Promise<void>> {
+  if (waits && (await isHeld(run_name))) {
+    on_event?.({ type: "waiting", reason: "running", detail: "another tab has this run", time: Date.now(), step: 0 });
+  }
+  return new Promise((resolve, reject) => {
+    const held = (lock: Lock | null) => {
+      if (!lock) throw failure("bad-state", `run "${run_name}" is going on in another tab or trainer`);
+      return new Promise<void>((let_go) => {
+        resolve(() => {
+          let_go();
+          return ended;
+        });
+      });
+    };
+    const options = waits ? { ...(signal && { signal }) } : { ifAvailable: true };
+    const ended: Promise<void> = navigator.locks.request(lockOf(run_name), options, held);
+    ended.catch((thrown) => reject(signal?.aborted ? failure("cancelled", "the caller asked to stop") : thrown));
+  });
+}
+
+async function isHeld(run_name: string): Promise<boolean> {
+  const { held = [] } = await navigator.locks.query();
+  return held.some(({ name, mode }) => name === lockOf(run_name) && mode === "exclusive");
+}
+
+/** Waits for a connection that the policy allows a model to be downloaded on, unless it was before. */
+async function unmetered(
+  folder: Folder,
+  policy: RunPolicy,
+  report: ProgressCallback,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (policy.allow_metered || (folder.kind !== "hub" && folder.kind !== "url")) return;
+  const name = folder.kind === "hub" ? folder.id : folder.base;
+  // What this very server has is no download that costs.
+  if (folder.kind === "url" && /^(localhost|127\.|\[::1\])/.test(new URL(folder.base).hostname)) return;
+  for (let why = meteredConnection(); why !== undefined; why = meteredConnection()) {
+    if ((await cachedModels()).some((model) => model.name === name && model.complete)) return;
+    report({ status: "waiting", name, file: "", detail: why });
+    await Promise.race([connectionChange(), aborted(signal)]);
+    throwIfAborted(signal);
+  }
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
 }

@@ -54,6 +54,73 @@ export interface TrainConfig {
   /** Evaluate after every so many steps. Left out: only when asked. */
   eval_steps?: number;
   gradient_checkpointing?: boolean | "auto";
+  /** Save a checkpoint after every so many steps. Left out: by time alone. */
+  save_steps?: number | null;
+  /** Save a checkpoint after so many seconds. Default 60; null leaves it to `save_steps`. */
+  save_seconds?: number | null;
+  /** Checkpoints that are kept. Default 2. */
+  save_total_limit?: number;
+  /**
+   * After three steps in a row whose loss or gradient was not finite: go back to the last checkpoint with
+   * half the learning rate (default), or stop.
+   */
+  on_not_finite?: "rewind" | "stop";
+}
+
+/** When a run rests, and when a model is not downloaded. */
+export interface RunPolicy {
+  /** Train on mains power alone. Default false. */
+  require_mains: boolean;
+  /** On battery, rest below this level, between 0 and 1. Default 0.2. */
+  min_battery: number;
+  /** Download models on metered connections too, and where the browser is asked to save data. Default false. */
+  allow_metered: boolean;
+  /** Rest when the system is under this pressure, or more. Default "serious". */
+  max_pressure: "nominal" | "fair" | "serious" | "critical";
+  /** Rest when steps take so many times as long as at the run's best, which is how heat shows. Default 2. */
+  max_slowdown: number;
+  /** How long a rest lasts before it is looked at again. Default 30. */
+  rest_seconds: number;
+}
+
+/** Something that happened to a run, besides its steps. */
+export interface RunEvent {
+  type:
+    | "policy"
+    | "started"
+    | "resumed"
+    | "checkpoint"
+    | "checkpoint-failed"
+    | "storage-cleared"
+    | "paused"
+    | "continued"
+    | "hidden"
+    | "visible"
+    | "resting"
+    | "rested"
+    | "skipped"
+    | "rewound"
+    | "device-lost"
+    | "recovered"
+    | "waiting"
+    | "finished"
+    | "stopped";
+  /** Milliseconds since 1970. */
+  time: number;
+  /** The last step that was logged. */
+  step: number;
+  /** Why, as a word to match on: "battery", "pressure", "heat", "asked", "quota-exceeded", …. */
+  reason?: string;
+  /** The same for people. */
+  detail?: string;
+  /** How long it will last, or how long until the next try. */
+  seconds?: number;
+}
+
+/** A checkpoint that a run has in the browser's storage. */
+export interface SavedCheckpoint {
+  step: number;
+  bytes: number;
 }
 
 /** The GPU that runs the job. */
@@ -224,6 +291,12 @@ export interface Plan extends Footprint {
   total_steps: number;
   dataset: DatasetReport;
   eval_dataset?: DatasetReport;
+  /** Rows that are trained on. */
+  train_rows: number;
+  /** Rows that are held out. */
+  eval_rows: number;
+  /** Where a resumed run goes on, with the log up to there; `damaged` are steps of checkpoints that were lost. */
+  resumed?: { step: number; log: (StepLog | EvalLog)[]; damaged: number[] };
 }
 
 /** One optimiser step. */
@@ -246,6 +319,25 @@ export interface StepLog {
   eval_due: boolean;
   total_steps: number;
   epoch: number;
+  /** Whether loss or gradient were not finite, so that the step changed nothing. */
+  skipped: boolean;
+  /** Skipped steps of the run so far. */
+  skipped_steps: number;
+  /** What became of a checkpoint that was due after this step. */
+  checkpoint?: CheckpointReport;
+  /** The step that the run went back to, because three steps in a row were not finite. */
+  rewound_to?: number;
+}
+
+/** What became of a checkpoint. */
+export interface CheckpointReport {
+  step: number;
+  bytes: number;
+  millis: number;
+  /** Whether the ones before were gone, because the browser had cleared its storage. */
+  cleared: boolean;
+  /** Why it was not saved; the one before is still there. */
+  error?: { code: string; message: string };
 }
 
 /** One pass over the held-out rows. */
@@ -301,6 +393,8 @@ export interface ProgressEvent {
   loaded?: number;
   total?: number;
   progress?: number;
+  /** Why it waits, where `status` is "waiting". */
+  detail?: string;
   /** Rows done so far, where rows are worked on. */
   rows?: number;
   /** At the speed so far. */

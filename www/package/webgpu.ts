@@ -10,6 +10,10 @@ export async function webgpuProblem(): Promise<string | undefined> {
   }
   const gpu = (navigator as { gpu?: Gpu }).gpu;
   if (!gpu) return "This browser does not offer WebGPU.";
-  const adapter = await gpu.requestAdapter().catch(() => null);
-  return adapter ? undefined : "This browser knows WebGPU but offers no GPU for it.";
+  for (let tries = 0; tries < 3; tries++) {
+    if (await gpu.requestAdapter().catch(() => null)) return undefined;
+    // A GPU that just crashed takes a moment to come back.
+    await new Promise((resolve) => setTimeout(resolve, 700));
+  }
+  return "This browser knows WebGPU but offers no GPU for it.";
 }

@@ -1,6 +1,7 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { element, show } from "./dom.js";
+import { axis, color, onTheme } from "./theme.js";
 
 const HEIGHT = 260;
 
@@ -16,9 +17,7 @@ export class Chart {
 
   constructor() {
     new ResizeObserver(() => this.#plot?.setSize({ width: this.#box.clientWidth, height: HEIGHT })).observe(this.#box);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      if (this.#plot) this.#build();
-    });
+    onTheme(() => this.#plot && this.#build());
   }
 
   /** Takes the last run's curve away. */
@@ -64,14 +63,6 @@ export class Chart {
   }
 
   #build(): void {
-    const style = getComputedStyle(document.documentElement);
-    const color = (name: string) => style.getPropertyValue(name).trim();
-    const axis: uPlot.Axis = {
-      stroke: color("--soft"),
-      grid: { stroke: color("--line"), width: 1 },
-      ticks: { show: false },
-      font: "12px system-ui, sans-serif",
-    };
     // Away from the curve the legend has names only.
     const value = (_: uPlot, loss: number | null) => loss?.toFixed(3) ?? "";
     this.#plot?.destroy();
@@ -84,7 +75,7 @@ export class Chart {
           x: { time: false, range: () => [0, this.#total] },
           y: { range: (_, low, high) => [Math.max(0, low - 0.05 * (high - low || 1)), high + 0.05 * (high - low || 1)] },
         },
-        axes: [{ ...axis, size: 32, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] }, { ...axis, size: 40 }],
+        axes: [{ ...axis(), size: 32, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] }, { ...axis(), size: 40 }],
         legend: { markers: { width: 0, fill: (_, index) => color(index === 1 ? "--accent" : "--second") } },
         series: [
           { label: "Step", value: (_, step: number | null) => step?.toString() ?? "" },

@@ -12,3 +12,15 @@ export function show(id: string, shown: boolean): void {
 export function write(id: string, text: string): void {
   element(id).textContent = text;
 }
+
+/** A new element of that class, with what is to be in it. */
+export function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  class_name: string,
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const made = document.createElement(tag);
+  if (class_name) made.className = class_name;
+  made.append(...children);
+  return made;
+}

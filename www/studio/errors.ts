@@ -1,6 +1,5 @@
 import { TabtuneError, type ErrorCode } from "tabtune";
 import { element, show, write } from "./dom.js";
-import { MissingInput } from "./inputs.js";
 
 /** What a person can do about it, by code. */
 const HINTS: Record<ErrorCode, string> = {
@@ -13,18 +12,31 @@ const HINTS: Record<ErrorCode, string> = {
   "bad-adapter": "The adapter cannot be used.",
   "bad-option": "A setting cannot be used.",
   "not-finite": "The training went astray. Try a lower learning rate.",
-  "quota-exceeded": "The browser's storage is full.",
+  "quota-exceeded": "The browser's storage is full. Delete what you no longer need under “Kept”.",
   cancelled: "Stopped.",
-  io: "A file could not be read.",
+  io: "A file could not be read or downloaded.",
   "bad-state": "That is not possible now.",
   internal: "Something in tabtune broke.",
 };
+
+/** A choice that is missing, said in words for the person. */
+export class MissingInput extends Error {}
+
+/** Whether something ended because it was asked to, be it by the package or by the browser. */
+export function isCancelled(thrown: unknown): boolean {
+  if (thrown instanceof DOMException) return thrown.name === "AbortError";
+  return thrown instanceof TabtuneError && thrown.code === "cancelled";
+}
+
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
 
 export function showError(thrown: unknown): void {
   const code: ErrorCode = thrown instanceof TabtuneError ? thrown.code : "internal";
   const missing = thrown instanceof MissingInput;
   write("error-hint", missing ? thrown.message : HINTS[code]);
-  write("error-message", missing ? "" : thrown instanceof Error ? thrown.message : String(thrown));
+  write("error-message", missing ? "" : messageOf(thrown));
   write("error-code", code);
   show("error-message", !missing);
   show("error-code", !missing);

@@ -1,20 +1,28 @@
-import { Dataset, Trainer, type AdapterFiles, type EvalLog, type Plan, type StepLog } from "tabtune";
+import { TabtuneError, Trainer, type AdapterFiles, type EvalLog, type Plan, type StepLog } from "tabtune";
 import type { Chart } from "./chart.js";
+import type { Rows } from "./data.js";
 import { element, write } from "./dom.js";
+import { isCancelled } from "./errors.js";
 import { bytes, count, duration } from "./format.js";
-import type { Inputs } from "./inputs.js";
+import { LoadingWords } from "./loading.js";
+import type { Look } from "./look.js";
+import type { Model } from "./model.js";
 import type { Config } from "./settings.js";
 
 const NO_ANSWER = { base: "The model as it came.", tuned: "The model with your adapter, once it is trained." };
 
-/** The one model of the page: loading, training, asking, saving, and what is shown of it. */
+/** The one model of the page: loading, looking, training, asking, saving, and what is shown of it. */
 export class Job {
   readonly #chart: Chart;
+  readonly #look: Look;
   #trainer: Trainer | undefined;
+  /** What the trainer was loaded for. One that failed is not used again. */
+  #loaded: { source: Model["source"]; how: string } | undefined;
   #trained = false;
 
-  constructor(chart: Chart) {
+  constructor(chart: Chart, look: Look) {
     this.#chart = chart;
+    this.#look = look;
     this.#clear();
   }
 
@@ -26,53 +34,47 @@ export class Job {
     return this.#trained;
   }
 
-  /** Loads a model in place of the one before. */
-  async load(model: Inputs["model"], config: Config, eval_dataset: Dataset | undefined, signal: AbortSignal): Promise<void> {
+  /** Loads a model in place of the one before, unless that is the same. */
+  async load(model: Model, config: Config, heldout: Rows["heldout"], signal: AbortSignal): Promise<Trainer> {
+    const { quantization, lora } = config;
+    const how = JSON.stringify([model.hub, quantization, lora, heldout?.name]);
+    if (this.#trainer && this.#loaded?.source === model.source && this.#loaded.how === how) return this.#trainer;
     await this.#close();
     write("status", "Loading the model…");
-    this.#trainer = await Trainer.load(model, {
-      quantization: config.quantization,
-      lora: config.lora,
-      train: config.train,
-      ...(eval_dataset && { eval_dataset }),
+    const words = new LoadingWords();
+    this.#trainer = await Trainer.load(model.source, {
+      ...model.hub,
+      quantization,
+      lora,
+      ...(heldout && { eval_dataset: heldout }),
       signal,
-      progress_callback: ({ file, progress }) => {
-        write("status", `Reading ${file}${progress === undefined ? "…" : ` ${progress.toFixed(0)} %`}`);
-        if (progress !== undefined) this.#progress(progress);
+      progress_callback: (event) => {
+        write("status", words.of(event));
+        if (event.progress !== undefined) this.#progress(event.progress);
       },
     });
+    this.#loaded = { source: model.source, how };
     this.#progress(0);
     const { adapter } = this.#trainer;
     write("memory", bytes(this.#trainer.model.weight_bytes));
     element("memory").title = `${adapter.name || "GPU"}${adapter.is_software ? " (software)" : ""}`;
+    return this.#trainer;
+  }
+
+  /** Shows the rows as the model sees them. */
+  async look(model: Model, rows: Rows, config: Config, signal: AbortSignal): Promise<void> {
+    await this.#careful(async () => {
+      const trainer = await this.load(model, config, rows.heldout, signal);
+      await this.#look.show(trainer, rows.dataset, trainConfig(config, rows), signal);
+      this.#progress(0);
+    });
   }
 
   /** A whole run, until its last step or until it is stopped. */
-  async train(inputs: Inputs, config: Config, signal: AbortSignal): Promise<void> {
+  async train(model: Model, rows: Rows, config: Config, signal: AbortSignal): Promise<void> {
     this.#clear();
-    const dataset = await store("studio-rows", inputs.rows, inputs.rows_name);
-    const heldout = inputs.heldout && (await store("studio-heldout", inputs.heldout, inputs.heldout_name));
-    const train = { ...config.train, assistant_only_loss: inputs.shape === "chat" };
-    await this.load(inputs.model, { ...config, train }, heldout, signal);
-    const trainer = this.#trainer!;
-
-    write("status", "Reading the rows…");
-    const plan = await trainer.prepare(dataset, { signal });
-    this.#showPlan(plan);
-    if (heldout) this.#showHeldout(await trainer.evaluate());
-
-    this.#trained = true;
-    let last: StepLog | EvalLog | undefined;
-    for await (const log of trainer.train()) {
-      last = log;
-      if ("eval_loss" in log) this.#showHeldout(log);
-      else this.#showStep(log);
-      if (signal.aborted) break;
-    }
-    if (heldout && last && !("eval_loss" in last)) this.#showHeldout(await trainer.evaluate());
-    write("remaining", "–");
-    write("status", signal.aborted ? `Stopped after ${count(last?.step ?? 0, "step")}.` : `Done: ${count(last?.step ?? 0, "step")}.`);
-    write("download-hint", "A zip file with the two files that PEFT loads.");
+    await this.look(model, rows, config, signal);
+    await this.#careful(() => this.#run(this.#trainer!, rows, config, signal));
   }
 
   /** Asks the base model and, once there is one, the tuned model. */
@@ -90,10 +92,47 @@ export class Job {
     return this.#trainer!.save();
   }
 
+  async #run(trainer: Trainer, rows: Rows, config: Config, signal: AbortSignal): Promise<void> {
+    this.#trained = false;
+    write("status", "Getting ready…");
+    const plan = await trainer.prepare(rows.dataset, { ...trainConfig(config, rows), signal });
+    this.#showPlan(plan);
+    const before = await measured(trainer);
+    if (before) {
+      this.#showHeldout(before);
+      element("report").append(` · ${count(before.rows, "row")} held out`);
+    }
+
+    this.#trained = true;
+    let last: StepLog | EvalLog | undefined;
+    for await (const log of trainer.train()) {
+      last = log;
+      if ("eval_loss" in log) this.#showHeldout(log);
+      else this.#showStep(log);
+      if (signal.aborted) break;
+    }
+    if (before && last && !("eval_loss" in last)) this.#showHeldout(await trainer.evaluate());
+    write("remaining", "–");
+    write("status", signal.aborted ? `Stopped after ${count(last?.step ?? 0, "step")}.` : `Done: ${count(last?.step ?? 0, "step")}.`);
+    write("download-hint", "A zip file with the two files that PEFT loads.");
+  }
+
+  /** After a failure the model is loaded anew next time; being stopped does it no harm. */
+  async #careful(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (thrown) {
+      if (!isCancelled(thrown)) this.#loaded = undefined;
+      throw thrown;
+    }
+  }
+
   async #close(): Promise<void> {
     const trainer = this.#trainer;
     this.#trainer = undefined;
+    this.#loaded = undefined;
     this.#trained = false;
+    this.#look.clear();
     await trainer?.dispose();
   }
 
@@ -111,7 +150,8 @@ export class Job {
 
   #showPlan(plan: Plan): void {
     const { rows, kept, truncated, dropped, tokens } = plan.dataset;
-    const notes = [kept === rows ? count(rows, "row") : `${kept.toLocaleString("en")} of ${count(rows, "row")}`, count(tokens, "token"), count(plan.total_steps, "step")];
+    const used = kept === rows ? count(rows, "row") : `${kept.toLocaleString("en")} of ${count(rows, "row")}`;
+    const notes = [used, count(tokens, "token"), count(plan.total_steps, "step")];
     if (truncated) notes.push(`${count(truncated, "row")} cut to the longest length`);
     if (dropped) notes.push(`${count(dropped, "row")} left out: nothing to learn in ${dropped === 1 ? "it" : "them"}`);
     write("report", notes.join(" · "));
@@ -158,8 +198,17 @@ export class Job {
   }
 }
 
-async function store(name: string, rows: Blob, file_name: string): Promise<Dataset> {
-  const dataset = await Dataset.open(name);
-  await dataset.import(rows, { file_name });
-  return dataset;
+/** The loss on the held-out rows; undefined where there are none, as a small share of a few rows may be. */
+async function measured(trainer: Trainer): Promise<EvalLog | undefined> {
+  try {
+    return await trainer.evaluate();
+  } catch (thrown) {
+    if (thrown instanceof TabtuneError && thrown.code === "bad-state") return undefined;
+    throw thrown;
+  }
+}
+
+/** The settings of the run for these rows: of chats only the answers are learnt, and rows held out are enough. */
+function trainConfig({ train }: Config, { is_chat, heldout }: Rows): Config["train"] {
+  return { ...train, assistant_only_loss: is_chat, ...(heldout && { test_size: 0 }) };
 }

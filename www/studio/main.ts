@@ -1,89 +1,107 @@
-import { TabtuneError, webgpuProblem } from "tabtune";
+import { webgpuProblem } from "tabtune";
+import { Busy } from "./busy.js";
 import { Chart } from "./chart.js";
+import { DataForm } from "./data.js";
 import { element, show, write } from "./dom.js";
 import { downloadAdapter } from "./download.js";
-import { clearError, showError } from "./errors.js";
-import { InputForm } from "./inputs.js";
+import { showError } from "./errors.js";
+import { Estimate } from "./estimate.js";
 import { Job } from "./job.js";
+import { Look } from "./look.js";
+import { ModelForm } from "./model.js";
 import { SettingsForm } from "./settings.js";
 
-const settings = new SettingsForm();
-const inputs = new InputForm((bundled) => void settings.fill(bundled).catch(showError));
-const job = new Job(new Chart());
+const settings = new SettingsForm(() => tellMemory());
+const estimate = new Estimate();
+const model = new ModelForm(
+  () => void settings.fill(model.bundled).then(tellMemory, showError),
+  () => tellMemory(),
+);
+const data = new DataForm((work) => void busy.run(work));
+const look = new Look();
+const job = new Job(new Chart(), look);
 const question = element<HTMLInputElement>("question");
+const busy = new Busy(() => {
+  if (busy.running) estimate.stop();
+  else tellMemory();
+  if (!job.trained) element<HTMLButtonElement>("download").disabled = true;
+});
 
-/**
- * Does one thing at a time: buttons wait while it runs, and errors become readable text. Resolves to
- * whether it came to its end.
- */
-async function exclusively(training: boolean, work: (signal: AbortSignal) => Promise<void>): Promise<boolean> {
-  const controller = new AbortController();
-  const stop = () => {
-    write("status", "Stopping…");
-    controller.abort();
-  };
-  const busy = (is_busy: boolean) => {
-    show("start", !(training && is_busy));
-    show("stop", training && is_busy);
-    element<HTMLButtonElement>("start").disabled = is_busy;
-    element("ask").querySelector("button")!.disabled = is_busy;
-    element<HTMLButtonElement>("download").disabled = is_busy || !job.trained;
-  };
-  const warn = (event: BeforeUnloadEvent) => event.preventDefault();
-  element("stop").addEventListener("click", stop);
-  if (training) addEventListener("beforeunload", warn);
-  clearError();
-  busy(true);
-  try {
-    await work(controller.signal);
-    return true;
-  } catch (thrown) {
-    const stopped = thrown instanceof TabtuneError && thrown.code === "cancelled";
-    write("status", stopped ? "Stopped." : "Failed.");
-    if (!stopped) showError(thrown);
-    return false;
-  } finally {
-    element("stop").removeEventListener("click", stop);
-    removeEventListener("beforeunload", warn);
-    busy(false);
-    document.title = "tabtune";
-  }
+let has_gpu = true;
+
+/** What a run with the settings as they stand would take. While one is on its way the GPU is not asked. */
+function tellMemory(): void {
+  if (!busy.running) estimate.later(has_gpu ? model.chosen : undefined, settings.peek());
 }
+
+/** The work whose progress the training card shows. */
+const training = {
+  begin: "begin",
+  stop: "stop",
+  stopping: () => write("status", "Stopping…"),
+  ended: (how: "done" | "stopped" | "failed") => {
+    if (how !== "done") write("status", how === "stopped" ? "Stopped." : "Failed.");
+    document.title = "tabtune";
+  },
+};
 
 element("setup").addEventListener("submit", (event) => {
   event.preventDefault();
   const config = settings.read();
   if (!config) return;
   void (async () => {
-    const done = await exclusively(true, async (signal) => job.train(await inputs.read(), config, signal));
+    const done = await busy.run(async (signal) => {
+      const chosen = model.read();
+      await job.train(chosen, await data.read(signal), config, signal);
+    }, training);
     // The difference is what people came for, so it is shown unasked.
-    if (done) await exclusively(false, () => job.ask(question.value));
+    if (done) await busy.run(() => job.ask(question.value));
   })();
 });
+
+element("look").addEventListener("click", () => {
+  const config = settings.read();
+  if (!config) return;
+  void busy.run(async (signal) => {
+    const chosen = model.read();
+    await job.look(chosen, await data.read(signal), config, signal);
+    write("status", "Ready.");
+    element("look-card").scrollIntoView({ block: "start", behavior: "smooth" });
+  }, training);
+});
+
+element("look-more").addEventListener("click", () => void busy.run(() => look.more()));
 
 element("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const config = settings.read();
   if (!config) return;
-  void exclusively(false, async (signal) => {
-    if (!job.loaded) await job.load((await inputs.read()).model, config, undefined, signal);
+  void busy.run(async (signal) => {
+    if (!job.loaded) await job.load(model.read(), config, undefined, signal);
     await job.ask(question.value);
   });
 });
 
 element("download").addEventListener("click", () => {
-  void exclusively(false, async () => downloadAdapter(await job.save()));
+  void busy.run(async () => downloadAdapter(await job.save()));
 });
+
+for (const [id, resume] of [["import", false], ["resume", true]] as const) {
+  element(id).addEventListener("click", () => {
+    const task = { begin: "import-begin", stop: "import-cancel", ended: () => void data.refresh() };
+    void busy.run(async (signal) => void (await data.own.import(resume, signal)), task);
+  });
+}
 
 // A file that misses its zone must not replace the page.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 
 const problem = await webgpuProblem();
 if (problem) {
+  has_gpu = false;
+  busy.withoutGpu();
   write("no-webgpu-reason", problem);
   write("status", "Not possible in this browser.");
   show("no-webgpu", true);
-  element<HTMLButtonElement>("start").disabled = true;
-  element("ask").querySelector("button")!.disabled = true;
 }
-await settings.fill(inputs.bundledModel).catch(showError);
+await settings.fill(model.bundled).then(tellMemory, showError);

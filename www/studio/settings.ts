@@ -28,16 +28,23 @@ const TRAIN_FIELDS = ["max_steps", "learning_rate", "per_device_train_batch_size
 
 /** The lower part of the form: the settings of a run, filled with defaults for the chosen model. */
 export class SettingsForm {
-  readonly #details = element("setup").querySelector("details")!;
+  readonly #details = element<HTMLDetailsElement>("settings");
   #base: Config = FOR_A_FOLDER;
 
-  /** Fills the fields for the bundled model or one from a folder. */
+  /** `on_change` is told when a field changed. */
+  constructor(on_change: () => void) {
+    this.#details.addEventListener("change", on_change);
+  }
+
+  /** Fills the fields for the bundled model or one of one's own. */
   async fill(bundled: boolean): Promise<void> {
     this.#base = bundled ? await bundledConfig() : FOR_A_FOLDER;
     const { train, lora, quantization } = this.#base;
     for (const name of TRAIN_FIELDS) this.#field(name).valueAsNumber = train[name] ?? FOR_A_FOLDER.train[name]!;
     this.#field("r").valueAsNumber = lora.r ?? 8;
     this.#field("load_in_4bit").checked = quantization.load_in_4bit ?? false;
+    this.#field("packing").checked = train.packing ?? false;
+    this.#field("held_out_percent").valueAsNumber = 100 * (train.test_size ?? 0);
   }
 
   /** The settings as they stand, or undefined where a field is wrong; the browser then points at it. */
@@ -48,10 +55,21 @@ export class SettingsForm {
       form.reportValidity();
       return undefined;
     }
+    return this.#values();
+  }
+
+  /** The settings as they stand, or undefined where a field is wrong; the person is not told. */
+  peek(): Config | undefined {
+    return element<HTMLFormElement>("setup").checkValidity() ? this.#values() : undefined;
+  }
+
+  #values(): Config {
     const { train, lora, quantization } = structuredClone(this.#base);
     for (const name of TRAIN_FIELDS) train[name] = this.#field(name).valueAsNumber;
     // About ten held-out points make a curve.
     train.eval_steps = Math.max(1, Math.round(train.max_steps! / 10));
+    train.packing = this.#field("packing").checked;
+    train.test_size = this.#field("held_out_percent").valueAsNumber / 100;
     const alpha_by_rank = (lora.lora_alpha ?? 8) / (lora.r ?? 8);
     lora.r = this.#field("r").valueAsNumber;
     lora.lora_alpha = alpha_by_rank * lora.r;

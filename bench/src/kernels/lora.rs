@@ -122,7 +122,7 @@ fn optimizer(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
     let (grad, param) = (arena.values(n)?, arena.values(n)?);
     let (m, v) = (arena.empty(n)?, arena.empty(n)?);
     let count = grad_norm::partial_count(n);
-    let (partials, stats) = (arena.empty(count)?, arena.empty(grad_norm::STATS)?);
+    let (partials, loss, stats) = (arena.empty(count)?, arena.empty(1)?, arena.empty(grad_norm::STATS)?);
     let hyper = arena.empty(8)?;
     let options =
         adamw::Options { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.0 };
@@ -146,7 +146,7 @@ fn optimizer(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
                 let params = grad_norm::SquaresParams { n: n as u32, first: 0 };
                 grad_norm::squares(rec, params, grad, partials);
                 let params = grad_norm::FinishParams { count: count as u32, max_grad_norm: 1.0 };
-                grad_norm::finish(rec, params, partials, stats);
+                grad_norm::finish(rec, params, partials, loss, stats);
             }),
         ),
         case(

@@ -1,19 +1,33 @@
 // Uses every name that the package exports, for the type checker alone.
 import {
+  cachedModels,
   Dataset,
+  forgetModel,
   TabtuneError,
   Trainer,
   VERSION,
   webgpuProblem,
   type AdapterFiles,
   type AdapterInfo,
+  type BadRow,
+  type CachedModel,
+  type CheckpointReport,
   type Counters,
+  type DatasetInfo,
   type DatasetReport,
+  type DataSource,
   type ErrorCode,
   type EvalLog,
   type FolderSource,
+  type Footprint,
   type GenerateOptions,
   type GenerateResult,
+  type HubOptions,
+  type ImportOptions,
+  type ImportReport,
+  type ImportRequest,
+  type Inspection,
+  type Lengths,
   type LoadOptions,
   type LoraConfig,
   type Message,
@@ -22,8 +36,14 @@ import {
   type ProgressCallback,
   type ProgressEvent,
   type QuantizationConfig,
+  type RowShape,
+  type RunEvent,
   type RunOptions,
+  type RunPolicy,
+  type SavedCheckpoint,
+  type SeenRow,
   type StepLog,
+  type StoredRow,
   type TrainConfig,
 } from "tabtune";
 
@@ -64,4 +84,32 @@ export async function run(model: FolderSource, signal: AbortSignal): Promise<Ada
 
 export function codeOf(thrown: unknown): ErrorCode | undefined {
   return thrown instanceof TabtuneError ? thrown.code : undefined;
+}
+
+export async function data(source: DataSource, hub: HubOptions): Promise<RowShape | undefined> {
+  const columns: ImportOptions = { columns: { prompt: "question" }, on_bad_row: "skip" };
+  const seen: Inspection = await Dataset.inspect(source, columns);
+  const dataset = await Dataset.open("rows");
+  const request: ImportRequest = { ...columns, resume: true, progress_callback };
+  const report: ImportReport = await dataset.import(source, request);
+  const bad: BadRow | undefined = report.bad_rows[0];
+  const info: DatasetInfo = await dataset.info();
+  const rows: StoredRow[] = await dataset.rows(0, 1);
+  const footprint: Footprint = await Trainer.estimate("owner/name", { ...hub, quantization });
+  const models: CachedModel[] = await cachedModels();
+  await forgetModel(models[0]?.name ?? "");
+  console.log(bad?.place, info.rows, rows.length, footprint.peak_gpu_bytes);
+  return seen.mapping?.shape;
+}
+
+export async function look(trainer: Trainer, dataset: Dataset): Promise<number> {
+  const seen: SeenRow[] = await trainer.preview(dataset, { count: 1 });
+  const lengths: Lengths = await trainer.lengths(dataset, { bins: 4 });
+  const policy: RunPolicy["max_pressure"] = "fair";
+  const events: RunEvent[] = [];
+  const options: RunOptions = { policy: { max_pressure: policy }, on_event: (event) => events.push(event), run_name: null };
+  let last: CheckpointReport | undefined;
+  for await (const log of trainer.train(dataset, options)) if ("loss" in log) last = log.checkpoint;
+  const saved: SavedCheckpoint[] = await Trainer.checkpoints("rows");
+  return seen.length + lengths.longest + events.length + saved.length + (last?.bytes ?? 0);
 }

@@ -11,6 +11,14 @@ export interface Tuning {
 
 export const TUNING: Tuning = { part_bytes: 16 << 20, first_wait_ms: 500 };
 
+/** How a folder is opened. */
+export interface OpenOptions {
+  report?: ProgressCallback;
+  signal?: AbortSignal;
+  /** Only a few bytes of large files will be read, so they are not downloaded for it. */
+  peek?: boolean;
+}
+
 /** What everything that is done for one opened folder shares. */
 export interface Job extends Tuning {
   folder: RemoteFolder;
@@ -22,4 +30,5 @@ export interface Job extends Tuning {
   cache: Cache | undefined;
   report: ProgressCallback;
   signal: AbortSignal | undefined;
+  peek: boolean;
 }

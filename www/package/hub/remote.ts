@@ -1,10 +1,10 @@
 import { failure } from "../errors.js";
-import type { ProgressCallback } from "../types.js";
 import { Download, type RemoteFile } from "./download.js";
 import { addressOf, nameAt, type HubFolder, type RemoteFolder, type UrlFolder } from "./folder.js";
-import type { Job, Tuning } from "./job.js";
+import type { Job, OpenOptions, Tuning } from "./job.js";
 import { hubList } from "./list.js";
 import { fromBlob, type OpenFile } from "./opened.js";
+import { peeked, SMALL_BYTES } from "./peek.js";
 import { Parts } from "./parts.js";
 import { Progress } from "./progress.js";
 import { discard, isMissing, request, retrying } from "./request.js";
@@ -18,14 +18,14 @@ export type Finder = (name: string) => Promise<OpenFile | undefined>;
 /** A folder on a server. Nothing is asked of it before the first file is looked up. */
 export function remoteFinder(
   folder: RemoteFolder,
-  options: { report?: ProgressCallback; signal?: AbortSignal },
+  options: OpenOptions,
   tuning: Tuning,
 ): Finder {
   const connect = async () => {
     const address = addressOf(folder);
     const cache = folder.cache ? await openStore() : undefined;
-    const { report = () => {}, signal } = options;
-    const job: Job = { ...tuning, folder, address, name: nameAt(address), cache, report, signal };
+    const { report = () => {}, signal, peek = false } = options;
+    const job: Job = { ...tuning, folder, address, name: nameAt(address), cache, report, signal, peek };
     return folder.kind === "hub" ? hubFinder(job, folder) : urlFinder(job, folder);
   };
   let connected: Promise<Finder> | undefined;
@@ -39,7 +39,8 @@ async function hubFinder(job: Job, folder: HubFolder): Promise<Finder> {
     const listed = Object.hasOwn(files, name) ? files[name] : undefined;
     if (!listed) return undefined;
     const address = `${folder.hub}/${folder.id}/resolve/${sha}/${encodeURIComponent(name)}`;
-    return opened(job, { name, address, ...listed });
+    const file = { name, address, ...listed };
+    return job.peek && !(await isBrought(job, file)) ? peeked(job, file) : opened(job, file);
   };
 }
 
@@ -51,15 +52,17 @@ function urlFinder(job: Job, folder: UrlFolder): Finder {
       const blob = await fetchWhole(job, name, address);
       return blob && fromBlob(blob);
     };
-    if (!job.cache) return whole();
+    if (!job.cache && !job.peek) return whole();
     const head = await retrying(job, () => request(job, address, { method: "HEAD", cache: "no-store" }));
     discard(head);
     if (isMissing(head, name)) return undefined;
     const length = head.headers.get("content-length");
     const validator = validatorOf(head);
+    if (job.peek && head.ok && Number(length) > SMALL_BYTES) return peeked(job, { name, address, size: Number(length) });
     // Some servers do not answer HEAD, do not tell versions apart, or compress what they send.
     if (!head.ok || length === null || validator === undefined || head.headers.has("content-encoding")) return whole();
     const version = `${validator} ${length}`;
+    if (!job.cache) return whole();
     await removeFiles(job.cache, job.address, (file, other) => file !== name || other === version);
     const unchanged = { expected: validator, of: validatorOf };
     return opened(job, { name, address, size: Number(length), version, validator: unchanged });
@@ -69,6 +72,12 @@ function urlFinder(job: Job, folder: UrlFolder): Finder {
 /** What tells versions of a file apart. Whether a tag is weak depends on how the file was asked for. */
 function validatorOf({ headers }: Response): string | undefined {
   return headers.get("etag")?.replace(/^W\//, "") ?? headers.get("last-modified") ?? undefined;
+}
+
+/** Whether a file is small or was downloaded before. */
+async function isBrought(job: Job, { name, size, version }: RemoteFile): Promise<boolean> {
+  const id = { folder: job.address, file: name, version };
+  return size <= SMALL_BYTES || (await readJson<FileRecord>(job.cache, recordKey(id)))?.state === "whole";
 }
 
 /** A file that the first read brings here. */

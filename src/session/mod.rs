@@ -2,11 +2,13 @@
 //!
 //! Both faces of the engine, `api` in a browser and `examples/train.rs` natively, are thin over this.
 
+mod run;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use web_time::Instant;
 
 use crate::adapter::{LoraConfig, LoraModule, LoraRng, LoraWeights, init_lora, load_peft, save_peft};
@@ -19,16 +21,20 @@ use crate::data::look::{Lengths, SeenRow};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::tokens::{DatasetReport, Selection, TokenSet};
 use crate::error::{Code, Context, Error, Result};
-use crate::files::Files;
+use crate::files::{Files, Fingerprinted};
 use crate::format::read_small;
 use crate::generate::{Generator, Sampler, SamplingOptions, Stop};
 use crate::gpu::{Adapter, AdapterSummary, Class, Counters, Gpu, Store};
 use crate::kernels::linear::Tile;
 use crate::model::tiles::{Shape, Tiles};
 use crate::model::{LoadProgress, Lora, Model, lora_modules};
+use crate::train::checkpoint::Identity;
 use crate::train::options::{QuantizationOptions, TrainOptions};
-use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup};
+use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup, runs};
 use crate::tune;
+
+use run::Run;
+pub use run::{Resumed, RunLog, Saving};
 
 /// What was loaded.
 #[derive(Clone, Debug, Serialize)]
@@ -54,6 +60,12 @@ pub struct Plan {
     pub total_steps: u32,
     #[serde(flatten)]
     pub footprint: Footprint,
+    /// Rows that are trained on, and rows that are held out.
+    pub train_rows: usize,
+    pub eval_rows: usize,
+    /// Where the run goes on, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
 }
 
 /// An answer.
@@ -74,6 +86,10 @@ pub struct PrepareOptions<'a> {
     pub train: Value,
     pub dataset: &'a str,
     pub eval_dataset: Option<&'a str>,
+    /// The name under which checkpoints are kept; without one there are none.
+    pub run_name: Option<&'a str>,
+    /// Go on from the last checkpoint of that name, if there is one.
+    pub resume_from_checkpoint: bool,
 }
 
 /// What tuning may take when a model is loaded.
@@ -87,7 +103,7 @@ pub struct Session<R> {
     is_fixed: bool,
     pub rows: R,
     loaded: Option<Loaded>,
-    trainer: Option<Trainer>,
+    run: Option<Run>,
 }
 
 struct Loaded {
@@ -97,6 +113,9 @@ struct Loaded {
     /// Tokens that end an answer.
     stop_ids: Vec<u32>,
     generator: Option<Generator>,
+    /// Of the model's config and weights.
+    fingerprint: String,
+    quantization: QuantizationOptions,
     /// Where the store's tensors of the model end, and those of the run.
     marks: [usize; 2],
 }
@@ -110,12 +129,12 @@ impl<R: Kv> Session<R> {
     /// A session on a GPU that is open.
     pub fn on(gpu: Gpu, rows: R) -> Self {
         let tiles = Tile::for_adapter(gpu.summary()).into();
-        Session { gpu, tiles, is_fixed: false, rows, loaded: None, trainer: None }
+        Session { gpu, tiles, is_fixed: false, rows, loaded: None, run: None }
     }
 
     /// Frees the model and the run.
     pub fn unload(&mut self) {
-        self.trainer = None;
+        self.run = None;
         self.loaded = None;
     }
 
@@ -181,7 +200,8 @@ impl<R: Kv> Session<R> {
     ) -> Result<ModelInfo> {
         self.unload();
         let quantization = QuantizationOptions::from_json(quantization)?;
-        let config = Model::config(files).await?;
+        let weights = Fingerprinted::new(files);
+        let config = Model::config(&weights).await?;
         let tokenizer = Tokenizer::load(files).await?;
         if tokenizer.vocab_size() > config.vocab_size {
             bail!(
@@ -197,7 +217,7 @@ impl<R: Kv> Session<R> {
 
         let mut store = Store::new(&self.gpu);
         let options = quantization.load_options();
-        let model = Model::load(files, config, options, &mut store, on_progress).await?;
+        let model = Model::load(&weights, config, options, &mut store, on_progress).await?;
         self.gpu.check()?;
 
         let quantized = if quantization.load_in_4bit { model.linear_parameters() } else { 0 };
@@ -214,7 +234,17 @@ impl<R: Kv> Session<R> {
             context: model.config.max_position_embeddings,
         };
         let marks = [store.mark(); 2];
-        self.loaded = Some(Loaded { model, tokenizer, store, stop_ids, generator: None, marks });
+        let fingerprint = weights.fingerprint();
+        self.loaded = Some(Loaded {
+            model,
+            tokenizer,
+            store,
+            stop_ids,
+            generator: None,
+            fingerprint,
+            quantization,
+            marks,
+        });
         // On CPU adapters a variant takes longer to compile than tuning may take.
         if !self.is_fixed && !self.gpu.summary().is_software {
             let candidates = tune::candidates(self.gpu.summary());
@@ -249,17 +279,12 @@ impl<R: Kv> Session<R> {
         let mut store = Store::planned();
         let model = Model::load(files, config, options, &mut store, &mut |_| {}).await?;
         let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
-        let lora = Lora::new(&model, lora_config, &mut store)?;
         let train = TrainOptions::from_json(train)?;
-        let context = model.config.max_position_embeddings as u32;
-        let length = train.max_length.map_or(context, |length| length.min(context));
-        let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
         let tiles = match self.known_tiles(&model.products()).await? {
             Some(tiles) if !self.is_fixed => tiles,
             _ => self.tiles.clone(),
         };
-        let plan = RunPlan::new(&mut store, &model, &lora, &tiles, &train, &rows, None)?;
-        Ok(plan.footprint(&store))
+        footprint(&model, lora_config, &train, &tiles, &mut store)
     }
 
     /// Rows `first..first + count` of dataset `name` as the loaded model will see them.
@@ -298,16 +323,40 @@ impl<R: Kv> Session<R> {
         options: PrepareOptions<'_>,
         init_adapter: Option<&F>,
     ) -> Result<Plan> {
-        self.trainer = None;
+        self.run = None;
         let train = TrainOptions::from_json(&options.train)?;
         let (dataset, eval_dataset) = self.selections(&options, &train).await?;
-        let tiles = &self.tiles;
+        let train_rows = dataset.rows.len();
+        let eval_rows = eval_dataset.as_ref().map_or(0, |selection| selection.rows.len());
+        let checkpoint = match options.run_name {
+            Some(name) if options.resume_from_checkpoint => runs::latest(&self.rows, name).await?,
+            _ => None,
+        };
+        // The tuner's choice belongs to the run, where this adapter can run it at all.
+        let tiles = match &checkpoint {
+            Some((checkpoint, _)) if checkpoint.header.tiles.run_on(self.gpu.summary()) => {
+                checkpoint.header.tiles.clone()
+            }
+            _ => self.tiles.clone(),
+        };
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.generator = None;
         loaded.store.truncate(loaded.marks[0]);
 
         let modules = lora_modules(&loaded.model.config);
         let (config, weights) = initial_adapter(&options.lora, init_adapter, &modules, train.seed).await?;
+        let plain = |options: serde_json::Result<Value>| options.expect("options are plain data");
+        let identity = Identity {
+            model: loaded.fingerprint.clone(),
+            dataset: dataset.set.fingerprint().to_owned(),
+            eval_dataset: eval_dataset.as_ref().map(|selection| selection.set.fingerprint().to_owned()),
+            options: Map::from_iter([
+                ("train".to_owned(), train.identity().into()),
+                ("lora".to_owned(), plain(serde_json::to_value(&config))),
+                ("quantization".to_owned(), plain(serde_json::to_value(&loaded.quantization))),
+            ]),
+        };
+        let asked = config.clone();
         let lora = Lora::new(&loaded.model, config, &mut loaded.store)?;
         let initial = lora
             .factors()
@@ -318,15 +367,30 @@ impl<R: Kv> Session<R> {
             model: &loaded.model,
             lora,
             initial,
-            options: train,
+            options: train.clone(),
             dataset,
             eval_dataset,
-            tiles,
+            tiles: &tiles,
         };
-        let trainer = Trainer::new(&self.gpu, &mut loaded.store, setup).await?;
+        let made = Trainer::new(&self.gpu, &mut loaded.store, setup).await;
+        let trainer = match made {
+            Err(error) if error.code == Code::OutOfMemory => {
+                loaded.store.truncate(loaded.marks[0]);
+                return Err(with_lighter_runs(error, loaded, &asked, &train, &tiles));
+            }
+            made => made?,
+        };
         loaded.marks[1] = loaded.store.mark();
-        let plan = Plan { total_steps: trainer.total_steps(), footprint: *trainer.footprint() };
-        self.trainer = Some(trainer);
+        let (total_steps, footprint) = (trainer.total_steps(), *trainer.footprint());
+        let mut run = Run::new(trainer, options.run_name, identity, tiles);
+        let mut resumed = None;
+        if let Some((checkpoint, damaged)) = checkpoint {
+            let step = checkpoint.header.progress.step;
+            run.restore(&loaded.store, checkpoint)?;
+            resumed = Some(Resumed { step, log: run.log().to_vec(), damaged });
+        }
+        let plan = Plan { total_steps, footprint, train_rows, eval_rows, resumed };
+        self.run = Some(run);
         Ok(plan)
     }
 
@@ -348,39 +412,46 @@ impl<R: Kv> Session<R> {
         Ok((dataset, Some(held_out).filter(|held_out| !held_out.rows.is_empty())))
     }
 
-    fn running(&mut self) -> Result<(&Gpu, &R, &Store, &mut Trainer)> {
-        match (&self.loaded, &mut self.trainer) {
-            (Some(loaded), Some(trainer)) => Ok((&self.gpu, &self.rows, &loaded.store, trainer)),
+    fn running(&mut self) -> Result<(&Gpu, &R, &Store, &mut Run)> {
+        match (&self.loaded, &mut self.run) {
+            (Some(loaded), Some(run)) => Ok((&self.gpu, &self.rows, &loaded.store, run)),
             _ => bail!(BadState, "no run was prepared"),
         }
     }
 
     /// The trainer of the prepared run.
     pub fn trainer(&mut self) -> Result<&mut Trainer> {
-        self.running().map(|(_, _, _, trainer)| trainer)
+        self.running().map(|(_, _, _, run)| &mut run.trainer)
     }
 
-    /// One optimiser step; `None` after the last one.
-    pub async fn train_step(&mut self) -> Result<Option<StepLog>> {
-        let (gpu, rows, store, trainer) = self.running()?;
-        trainer.step(gpu, store, rows).await
+    /// One optimiser step, with a checkpoint after it if one is due; `None` after the last one.
+    pub async fn train_step(&mut self) -> Result<Option<RunLog>> {
+        let (gpu, rows, store, run) = self.running()?;
+        run.step(gpu, store, rows).await
+    }
+
+    /// Saves a checkpoint of all steps so far. The logs of steps that were still on their way come with it.
+    pub async fn save_checkpoint(&mut self) -> Result<(Vec<StepLog>, Option<Saving>)> {
+        let (gpu, rows, store, run) = self.running()?;
+        run.save_now(gpu, store, rows).await
     }
 
     /// The loss on the held-out dataset.
     pub async fn evaluate(&mut self) -> Result<EvalLog> {
-        let (_, rows, store, trainer) = self.running()?;
-        trainer.evaluate(store, rows).await
+        let (_, rows, store, run) = self.running()?;
+        run.evaluate(store, rows).await
     }
 
     /// The gradients of the last step, by module path; for tests.
     pub async fn gradients(&mut self) -> Result<Vec<(String, LoraWeights)>> {
-        let (gpu, _, store, trainer) = self.running()?;
-        trainer.gradients(gpu, store).await
+        let (gpu, _, store, run) = self.running()?;
+        run.trainer.gradients(gpu, store).await
     }
 
     /// The files of the adapter as PEFT reads them, by name.
     pub async fn save(&mut self) -> Result<BTreeMap<String, Vec<u8>>> {
-        let (gpu, _, store, trainer) = self.running()?;
+        let (gpu, _, store, run) = self.running()?;
+        let trainer = &run.trainer;
         let weights = trainer.weights(gpu, store).await?;
         if let Some((path, _)) =
             weights.iter().find(|(_, LoraWeights { a, b })| a.iter().chain(b).any(|value| !value.is_finite()))
@@ -411,7 +482,7 @@ impl<R: Kv> Session<R> {
             loaded.generator = None;
             loaded.store.truncate(loaded.marks[1]);
             let capacity = end.next_multiple_of(256).min(context);
-            let lora = self.trainer.as_ref().map(Trainer::lora);
+            let lora = self.run.as_ref().map(|run| run.trainer.lora());
             let Loaded { store, model, .. } = loaded;
             let generator = Generator::new(&self.gpu, store, model, lora, tiles, capacity).await?;
             loaded.generator = Some(generator);
@@ -456,6 +527,60 @@ impl<R: Kv> Session<R> {
         let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64().max(1e-6);
         Ok(Generated { text, tokens, tokens_per_second, stop })
     }
+}
+
+/// What a run on rows of `max_length` tokens takes, with the tensors that `store` keeps already.
+fn footprint(
+    model: &Model,
+    lora: LoraConfig,
+    train: &TrainOptions,
+    tiles: &Tiles,
+    store: &mut Store,
+) -> Result<Footprint> {
+    let lora = Lora::new(model, lora, store)?;
+    let context = model.config.max_position_embeddings as u32;
+    let length = train.max_length.map_or(context, |length| length.min(context));
+    let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
+    let plan = RunPlan::new(store, model, &lora, tiles, train, &rows, None)?;
+    Ok(plan.footprint(store))
+}
+
+/// Tells what a run that did not fit would have taken, and what lighter ones would.
+fn with_lighter_runs(
+    error: Error,
+    loaded: &Loaded,
+    lora: &LoraConfig,
+    train: &TrainOptions,
+    tiles: &Tiles,
+) -> Error {
+    let weights = loaded.store.bytes(Class::Weights);
+    let megabytes = |lora: &LoraConfig, train: &TrainOptions| {
+        let planned = footprint(&loaded.model, lora.clone(), train, tiles, &mut Store::planned());
+        planned.map(|planned| (planned.peak_gpu_bytes + weights).div_ceil(1_000_000))
+    };
+    let context = loaded.model.config.max_position_embeddings as u32;
+    let length = train.max_length.unwrap_or(context).min(context);
+    let (rows, r) = (train.per_device_train_batch_size, lora.r);
+    let mut lighter = Vec::new();
+    if length > 16 {
+        let train = TrainOptions { max_length: Some(length / 2), ..train.clone() };
+        lighter.push((format!("max_length {}", length / 2), megabytes(lora, &train)));
+    }
+    if rows > 1 {
+        let train = TrainOptions { per_device_train_batch_size: rows / 2, ..train.clone() };
+        lighter.push((format!("per_device_train_batch_size {}", rows / 2), megabytes(lora, &train)));
+    }
+    if r > 1 {
+        let lora = LoraConfig { r: r / 2, ..lora.clone() };
+        lighter.push((format!("r {}", r / 2), megabytes(&lora, train)));
+    }
+    let known = lighter.into_iter().filter_map(|(change, megabytes)| Some((change, megabytes.ok()?)));
+    let list: Vec<String> =
+        known.map(|(change, megabytes)| format!("{megabytes} MB with {change}")).collect();
+    let whole =
+        megabytes(lora, train).map_or(String::new(), |whole| format!("; the run takes up to {whole} MB"));
+    let message = format!("{}{whole}, and would take {}", error.message, list.join(", "));
+    Error { message, ..error }
 }
 
 fn no_model() -> Error {

@@ -1,0 +1,227 @@
+//! A prepared run: its steps, its log, and the checkpoints it leaves behind.
+
+use std::ops::Deref;
+
+use serde::Serialize;
+use serde_json::Value;
+use web_time::Instant;
+
+use crate::bail;
+use crate::data::kv::Kv;
+use crate::error::{Code, Error, Result};
+use crate::gpu::{Gpu, Store};
+use crate::model::tiles::Tiles;
+use crate::train::checkpoint::{Checkpoint, Header, Identity};
+use crate::train::options::OnNotFinite;
+use crate::train::runs::{self, RunRecord};
+use crate::train::{EvalLog, StepLog, Trainer};
+
+/// Skipped steps in a row after which a run goes back or stops.
+const SKIPPED_IN_A_ROW: u32 = 3;
+/// How often a run goes back before it stops.
+const REWINDS: u32 = 3;
+
+/// A step's line of the log, and what happened to the run beside it.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunLog {
+    #[serde(flatten)]
+    pub log: StepLog,
+    /// Whether a checkpoint was due after this step, and what became of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Saving>,
+    /// The step that the run went back to, because steps in a row were not finite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewound_to: Option<u32>,
+}
+
+/// A run's line has all that a step's has.
+impl Deref for RunLog {
+    type Target = StepLog;
+
+    fn deref(&self) -> &StepLog {
+        &self.log
+    }
+}
+
+/// What became of a checkpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct Saving {
+    pub step: u32,
+    pub bytes: u64,
+    pub millis: f64,
+    /// Whether the checkpoints before it are gone, because the browser cleared its storage.
+    pub cleared: bool,
+    /// Why it was not saved; the one before is still there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<SavingError>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SavingError {
+    pub code: &'static str,
+    pub message: String,
+}
+
+/// Where a resumed run was taken up.
+#[derive(Clone, Debug, Serialize)]
+pub struct Resumed {
+    pub step: u32,
+    /// The log up to there.
+    pub log: Vec<Value>,
+    /// Steps of later checkpoints that were damaged or gone.
+    pub damaged: Vec<u32>,
+}
+
+/// A run and its place in the store, if it has a name.
+pub struct Run {
+    pub trainer: Trainer,
+    name: Option<String>,
+    identity: Identity,
+    tiles: Tiles,
+    log: Vec<Value>,
+    saved_at: Instant,
+    /// Checkpoints of this run in the store, as far as is known.
+    saved: usize,
+}
+
+impl Run {
+    pub fn new(trainer: Trainer, name: Option<&str>, identity: Identity, tiles: Tiles) -> Self {
+        let name = name.map(str::to_owned);
+        Run { trainer, name, identity, tiles, log: Vec::new(), saved_at: Instant::now(), saved: 0 }
+    }
+
+    /// Takes the run to where `checkpoint` was saved.
+    pub fn restore(&mut self, store: &Store, checkpoint: Checkpoint) -> Result<()> {
+        let Checkpoint { header, tensors } = checkpoint;
+        header.identity.expect(&self.identity)?;
+        self.trainer.restore(store, header.progress, &tensors)?;
+        self.log = header.log;
+        self.saved = self.saved.max(1);
+        Ok(())
+    }
+
+    /// The lines of the log so far.
+    pub fn log(&self) -> &[Value] {
+        &self.log
+    }
+
+    /// One optimiser step, and a checkpoint after it if one is due; `None` after the last step.
+    ///
+    /// # Errors
+    ///
+    /// `not-finite` after three steps in a row whose loss or gradient was not finite, where the run may
+    /// not go back to a checkpoint. `device-lost`.
+    pub async fn step(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv) -> Result<Option<RunLog>> {
+        let Some(log) = self.trainer.step(gpu, store, kv).await? else { return Ok(None) };
+        self.log.push(serde_json::to_value(&log).expect("a log is plain data"));
+        let mut line = RunLog { log, checkpoint: None, rewound_to: None };
+        if self.trainer.skipped_in_a_row() >= SKIPPED_IN_A_ROW {
+            line.rewound_to = Some(self.rewind(gpu, store, kv, &line.log).await?);
+            return Ok(Some(line));
+        }
+        if self.name.is_some() {
+            let seconds = self.trainer.options().save_seconds;
+            let is_late = seconds.is_some_and(|seconds| self.saved_at.elapsed().as_secs_f64() >= seconds);
+            let is_last = line.log.step == line.log.total_steps;
+            let is_due = is_late || is_last || self.trainer.save_due(line.log.step);
+            // What is on its way has to end first; the step after it then finds the checkpoint due.
+            self.trainer.hold(is_due);
+            if is_due && self.trainer.is_drained() {
+                line.checkpoint = self.save(gpu, store, kv).await?;
+                self.trainer.hold(false);
+            }
+        }
+        Ok(Some(line))
+    }
+
+    /// The loss on the held-out rows, which joins the log.
+    pub async fn evaluate(&mut self, store: &Store, kv: &impl Kv) -> Result<EvalLog> {
+        let log = self.trainer.evaluate(store, kv).await?;
+        self.log.push(serde_json::to_value(&log).expect("a log is plain data"));
+        Ok(log)
+    }
+
+    /// Saves a checkpoint of all steps so far, whatever is due; `None` for a run without a name. Logs of
+    /// steps that had been on their way come with it.
+    pub async fn save_now(
+        &mut self,
+        gpu: &Gpu,
+        store: &Store,
+        kv: &impl Kv,
+    ) -> Result<(Vec<StepLog>, Option<Saving>)> {
+        let logs = self.trainer.drain(gpu).await?;
+        self.log.extend(logs.iter().map(|log| serde_json::to_value(log).expect("a log is plain data")));
+        let saving = if self.name.is_some() { self.save(gpu, store, kv).await? } else { None };
+        Ok((logs, saving))
+    }
+
+    /// A checkpoint that cannot be stored is told and does not end the run; a lost GPU does.
+    async fn save(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv) -> Result<Option<Saving>> {
+        let Some(name) = &self.name else { return Ok(None) };
+        let began = Instant::now();
+        let tensors = self.trainer.tensors(gpu, store).await?;
+        if tensors.iter().flatten().any(|value| !value.is_finite()) {
+            bail!(NotFinite, "the adapter is not finite after step {}", self.trainer.progress().step);
+        }
+        let header = Header {
+            identity: self.identity.clone(),
+            progress: self.trainer.progress().clone(),
+            tiles: self.tiles.clone(),
+            log: self.log.clone(),
+        };
+        let step = header.progress.step;
+        let cleared = self.saved > 0 && RunRecord::load(kv, name).await?.saved.is_empty();
+        // The first checkpoint of a run that begins anew takes the place of those of the one before.
+        let keep = (self.trainer.options().save_total_limit as usize).min(self.saved + 1);
+        let saved = runs::save(kv, name, &Checkpoint { header, tensors }, keep).await;
+        self.saved_at = Instant::now();
+        let millis = began.elapsed().as_secs_f64() * 1000.0;
+        Ok(Some(match saved {
+            Ok(saved) => {
+                self.saved = keep;
+                Saving { step, bytes: saved.bytes, millis, cleared, error: None }
+            }
+            Err(error) => {
+                let error = SavingError { code: error.code.as_str(), message: error.to_string() };
+                Saving { step, bytes: 0, millis, cleared, error: Some(error) }
+            }
+        }))
+    }
+
+    /// Goes back to the last checkpoint with half the learning rate. Steps on their way are given up.
+    async fn rewind(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv, log: &StepLog) -> Result<u32> {
+        let stopped = |why: &str| {
+            Error::new(
+                Code::NotFinite,
+                format!(
+                    "steps {} to {}: loss or gradient were not finite (the last loss is {}, the norm {}), none \
+                     was applied{why}",
+                    log.step + 1 - SKIPPED_IN_A_ROW,
+                    log.step,
+                    log.loss,
+                    log.grad_norm
+                ),
+            )
+        };
+        if self.trainer.options().on_not_finite == OnNotFinite::Stop {
+            return Err(stopped(""));
+        }
+        let Some(name) = &self.name else {
+            return Err(stopped("; without a run_name there is no checkpoint"));
+        };
+        let Some((mut checkpoint, _)) = runs::latest(kv, name).await? else {
+            return Err(stopped("; there is no checkpoint to go back to"));
+        };
+        self.trainer.drain(gpu).await?;
+        let before = self.trainer.progress().clone();
+        if before.rewinds == REWINDS {
+            return Err(stopped("; the run went back three times already"));
+        }
+        checkpoint.header.progress.learning_rate_scale = before.learning_rate_scale / 2.0;
+        checkpoint.header.progress.skipped_steps = before.skipped_steps;
+        checkpoint.header.progress.rewinds = before.rewinds + 1;
+        let step = checkpoint.header.progress.step;
+        self.restore(store, checkpoint)?;
+        Ok(step)
+    }
+}

@@ -1,0 +1,210 @@
+// A run that is killed at random moments ends with the same adapter, to the bit, as one that never was.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import { paths } from "../../tools/lib/paths.mjs";
+import { processesOf } from "../../tools/lib/processes.mjs";
+import { openLab, valueOf } from "./support.mjs";
+
+const KILLS = 50;
+/** Killing happens within so many milliseconds of a start: while it loads, prepares, steps and saves. */
+const LONGEST_LIFE_MILLIS = 5000;
+/** Chromium gives up on a GPU process that crashes often, and on sites that it crashed under. */
+const ARGS = ["--disable-gpu-process-crash-limit", "--disable-domain-blocking-for-3d-apis"];
+
+/** Runs in the page: takes the run up where it is and trains it to its end. */
+async function trainToTheEnd({ run_name, steps, options = {} }) {
+  const { tabtune, outcome } = globalThis.runner;
+  globalThis.steps = [];
+  globalThis.events = [];
+  return outcome(async () => {
+    const dataset = await tabtune.Dataset.open("rows");
+    const trainer = await tabtune.Trainer.load("/model/", {
+      quantization: { load_in_4bit: true },
+      lora: { r: 8, lora_dropout: 0.1 },
+      train: { max_steps: steps, learning_rate: 1e-3, per_device_train_batch_size: 2, shuffle_dataset: true, seed: 3 },
+    });
+    globalThis.trainer = trainer;
+    const run = {
+      run_name,
+      resume_from_checkpoint: true,
+      if_running: "wait",
+      save_steps: 1,
+      // A machine that tests on all its cores looks hot.
+      policy: false,
+      on_event: ({ type, reason }) => globalThis.events.push(reason ? `${type}: ${reason}` : type),
+      ...options,
+    };
+    for await (const log of trainer.train(dataset, run)) globalThis.steps.push([log.step, log.loss]);
+    const { "adapter_model.safetensors": adapter } = await trainer.save();
+    const { peak_buffer_bytes, wasm_heap_bytes } = await trainer.counters();
+    await trainer.dispose();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", adapter));
+    const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    return { hash, steps: globalThis.steps, events: globalThis.events, peak_buffer_bytes, wasm_heap_bytes };
+  });
+}
+
+async function labWithRows(t) {
+  const lab = await openLab(t, { args: ARGS });
+  lab.mounts["/model/"] = join(paths.fixtures, "smollm2_f16_tied/model");
+  lab.mounts["/few.jsonl"] = join(paths.fixtures, "smollm2_f16_tied/data.jsonl");
+  await lab.page.evaluate(() => globalThis.runner.importFrom("rows", "/few.jsonl"));
+  const open = async () => {
+    const page = await lab.browser.newPage();
+    page.setDefaultTimeout(120_000);
+    await page.goto(`${lab.server.origin}/runner/`);
+    await page.waitForFunction(() => "runner" in globalThis);
+    return page;
+  };
+  return { ...lab, open };
+}
+
+const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
+
+function kill(profile, type) {
+  for (const { pid } of processesOf(profile).filter((process) => process.type === type)) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It ended by itself a moment ago.
+    }
+  }
+}
+
+test("a run that is killed at random moments", async (t) => {
+  const { browser, open, page: first } = await labWithRows(t);
+  await first.close();
+  const steps = 60;
+  const seed = Number(process.env.TABTUNE_SEED ?? Date.now() % 1_000_000);
+  t.diagnostic(`TABTUNE_SEED=${seed}`);
+  let state = seed + 1;
+  const random = () => (state = (state * 48271) % 2147483647) / 2147483647;
+
+  let page = await open();
+  const { hash } = valueOf(await page.evaluate(trainToTheEnd, { run_name: "never killed", steps }));
+  const kinds = { close: 0, reload: 0, renderer: 0, gpu: 0 };
+  let finished = 0;
+  let run = page.evaluate(trainToTheEnd, { run_name: "run 0", steps }).catch(() => undefined);
+  for (let kills = 0; kills < KILLS; ) {
+    const ended = await Promise.race([run, pause(random() * LONGEST_LIFE_MILLIS)]);
+    if (ended) {
+      assert.equal(valueOf(ended).hash, hash, `run ${finished} after ${kills} kills, TABTUNE_SEED=${seed}`);
+      finished += 1;
+    } else {
+      const kind = Object.keys(kinds)[Math.floor(random() * 4)];
+      kinds[kind] += 1;
+      kills += 1;
+      if (kind === "gpu") {
+        // The page survives and goes on by itself.
+        kill(browser.profile, "gpu-process");
+        continue;
+      }
+      if (kind === "renderer") kill(browser.profile, "renderer");
+      if (kind === "reload") {
+        await page.reload();
+        await page.waitForFunction(() => "runner" in globalThis);
+      } else {
+        await page.close();
+        page = await open();
+      }
+    }
+    run = page.evaluate(trainToTheEnd, { run_name: `run ${finished}`, steps }).catch(() => undefined);
+  }
+  const last = valueOf(await run);
+  assert.equal(last.hash, hash, `the last run, TABTUNE_SEED=${seed}`);
+  t.diagnostic(`${JSON.stringify(kinds)}, ${finished + 1} runs of ${steps} steps came to their end`);
+});
+
+test("a run in a tab", async (t) => {
+  const { browser, page, open } = await labWithRows(t);
+
+  await t.test("goes on by itself when the GPU is lost, and stops after too many times", async () => {
+    const whole = valueOf(await page.evaluate(trainToTheEnd, { run_name: "whole", steps: 40 }));
+    const run = page.evaluate(trainToTheEnd, { run_name: "lost", steps: 40 });
+    await page.waitForFunction(() => globalThis.steps.length > 5);
+    kill(browser.profile, "gpu-process");
+    const { hash, steps, events } = valueOf(await run);
+    assert.equal(hash, whole.hash);
+    assert.deepEqual(steps, whole.steps, "no step is lost, none is told twice");
+    assert.ok(events.includes("device-lost") && events.includes("recovered"), events.join(", "));
+
+    const doomed = page.evaluate(trainToTheEnd, { run_name: "doomed", steps: 100_000 });
+    await page.waitForFunction(() => globalThis.steps.length > 2);
+    const killing = setInterval(() => kill(browser.profile, "gpu-process"), 100);
+    const { error } = await doomed;
+    clearInterval(killing);
+    assert.equal(error.code, "device-lost");
+    assert.match(error.message, /lost 4 times in a row.*can be resumed/);
+    assert.ok((await page.evaluate(() => globalThis.runner.tabtune.Trainer.checkpoints("doomed"))).length > 0);
+  });
+
+  await t.test("is paused, resumed and cancelled within a step", async () => {
+    const found = await page.evaluate(async () => {
+      const { tabtune, outcome } = globalThis.runner;
+      const trainer = await tabtune.Trainer.load("/model/", { train: { max_steps: 100_000 } });
+      const controller = new AbortController();
+      const events = [];
+      let count = 0;
+      const run = outcome(async () => {
+        const options = { policy: false, signal: controller.signal, on_event: (event) => events.push(event) };
+        for await (const _ of trainer.train(await tabtune.Dataset.open("rows"), options)) count += 1;
+      });
+      while (count < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+      await trainer.pause();
+      // Steps that had begun before are still told.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      const paused = count;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      const still = count;
+      trainer.resume();
+      while (count < still + 3) await new Promise((resolve) => setTimeout(resolve, 5));
+      controller.abort();
+      const aborted = count;
+      const { error } = await run;
+      const saved = await tabtune.Trainer.checkpoints("rows");
+      await trainer.dispose();
+      return { paused, still, after: count - aborted, error, saved, types: events.map(({ type }) => type) };
+    });
+    assert.equal(found.still, found.paused);
+    assert.ok(found.after <= 1, `${found.after} steps after the abort`);
+    assert.equal(found.error.code, "cancelled");
+    assert.ok(found.saved.length > 0, "a pause saves");
+    assert.deepEqual(found.types.filter((type) => type !== "checkpoint"), ["started", "paused", "continued", "stopped"]);
+  });
+
+  await t.test("belongs to one tab; another waits for it, or watches", async () => {
+    const run = page.evaluate(trainToTheEnd, { run_name: "shared", steps: 150 });
+    await page.waitForFunction(() => globalThis.steps?.length > 3 && globalThis.steps.length < 140);
+    const others = await Promise.all(["fail", "watch", "wait"].map(async (if_running) => {
+      const other = await open();
+      const job = { run_name: "shared", steps: 150, options: { if_running } };
+      // One that watches has no adapter of its own to save.
+      const outcome = if_running === "watch" ? other.evaluate(watchToTheEnd, job) : other.evaluate(trainToTheEnd, job);
+      return outcome.finally(() => other.close());
+    }));
+    const owner = valueOf(await run);
+    const [refused, watched, waited] = others;
+    assert.equal(refused.error.code, "bad-state");
+    assert.match(refused.error.message, /another tab/);
+    const seen = valueOf(watched);
+    assert.ok(seen.length > 0);
+    assert.deepEqual(seen, owner.steps.slice(-seen.length), "what is watched is what happens");
+    assert.equal(valueOf(waited).hash, owner.hash, "the one that waited finds the run at its end");
+    assert.deepEqual(valueOf(waited).steps, []);
+  });
+});
+
+/** Runs in the page: watches the run that another tab has. */
+async function watchToTheEnd({ run_name, options }) {
+  const { tabtune, outcome } = globalThis.runner;
+  return outcome(async () => {
+    const trainer = await tabtune.Trainer.load("/model/");
+    const steps = [];
+    for await (const log of trainer.train(await tabtune.Dataset.open("rows"), { run_name, ...options })) {
+      steps.push([log.step, log.loss]);
+    }
+    await trainer.dispose();
+    return steps;
+  });
+}

@@ -1,0 +1,168 @@
+import { failure } from "./errors.js";
+import type { RunPolicy } from "./types.js";
+
+/** What applies where the caller says nothing. */
+export const DEFAULT_POLICY: RunPolicy = {
+  require_mains: false,
+  min_battery: 0.2,
+  allow_metered: false,
+  max_pressure: "serious",
+  max_slowdown: 2,
+  rest_seconds: 30,
+};
+
+/** The caller's policy over the default one; an unknown or wrong entry is `bad-option` and named. */
+export function policyOf(given: Partial<RunPolicy> | undefined): RunPolicy {
+  const policy: RunPolicy = { ...DEFAULT_POLICY, ...given };
+  for (const [name, value] of Object.entries(policy)) {
+    if (!Object.hasOwn(DEFAULT_POLICY, name)) throw failure("bad-option", `policy.${name} is unknown`);
+    if (typeof value !== typeof DEFAULT_POLICY[name as keyof RunPolicy]) {
+      throw failure("bad-option", `policy.${name} is ${JSON.stringify(value)}`);
+    }
+  }
+  if (!PRESSURES.includes(policy.max_pressure)) {
+    throw failure("bad-option", `policy.max_pressure is "${policy.max_pressure}", but must be one of ${PRESSURES.join(", ")}`);
+  }
+  if (!(policy.min_battery >= 0 && policy.min_battery <= 1)) throw failure("bad-option", "policy.min_battery must be between 0 and 1");
+  if (!(policy.max_slowdown > 1)) throw failure("bad-option", "policy.max_slowdown must be above 1");
+  return policy;
+}
+
+/** The Compute Pressure API's states, from cool to hot. */
+export const PRESSURES: readonly RunPolicy["max_pressure"][] = ["nominal", "fair", "serious", "critical"];
+
+/** Why a run has to rest, in the words of the policy's entry and of people. */
+export interface Objection {
+  reason: "battery" | "pressure" | "heat";
+  detail: string;
+}
+
+/** Parts of the browser's interfaces that TypeScript does not know. */
+interface BatteryManager extends EventTarget {
+  charging: boolean;
+  level: number;
+}
+interface NetworkInformation extends EventTarget {
+  type?: string;
+  saveData?: boolean;
+}
+interface PressureObserverClass {
+  new (callback: (records: { state: RunPolicy["max_pressure"] }[]) => void): { observe(source: string): Promise<void>; disconnect(): void };
+}
+const scope = globalThis as {
+  navigator?: { getBattery?(): Promise<BatteryManager>; connection?: NetworkInformation };
+  PressureObserver?: PressureObserverClass;
+};
+
+/** Which of the signals that a policy looks at this browser gives. */
+export type Signals = Record<"battery" | "network" | "pressure", boolean>;
+
+/** Looks at power, pressure and speed for as long as a run lasts. */
+export class Guard {
+  readonly #policy: RunPolicy;
+  #battery: BatteryManager | undefined;
+  #pressure: RunPolicy["max_pressure"] | undefined;
+  #observer: { disconnect(): void } | undefined;
+  /** The times of the last steps, and their sum. */
+  readonly #millis: number[] = [];
+  #sum = 0;
+  #has_rested = false;
+  #best = Infinity;
+
+  private constructor(policy: RunPolicy) {
+    this.#policy = policy;
+  }
+
+  /** Where an interface is missing or refused, its rule does not apply; {@link signals} tells. */
+  static async start(policy: RunPolicy): Promise<Guard> {
+    const guard = new Guard(policy);
+    guard.#battery = await scope.navigator?.getBattery?.().catch(() => undefined);
+    if (scope.PressureObserver) {
+      const observer = new scope.PressureObserver((records) => (guard.#pressure = records.at(-1)?.state));
+      guard.#observer = await observer.observe("cpu").then(
+        () => observer,
+        () => undefined,
+      );
+    }
+    return guard;
+  }
+
+  get signals(): Signals {
+    return {
+      battery: this.#battery !== undefined,
+      network: scope.navigator?.connection !== undefined,
+      pressure: this.#observer !== undefined,
+    };
+  }
+
+  /** Takes note of a step's time. Heat shows in it where no interface tells of heat. */
+  stepped(millis: number): void {
+    this.#millis.push(millis);
+    this.#sum += millis;
+    while (this.#millis.length > LEAST_STEPS && this.#sum - this.#millis[0]! >= WINDOW_MILLIS) this.#sum -= this.#millis.shift()!;
+    if (!this.#isKnown()) return;
+    const now = median(this.#millis);
+    // What is as slow after a rest was no heat: something else takes its share, and resting does not help.
+    if (this.#has_rested && now > this.#best * this.#policy.max_slowdown) this.#best = now;
+    this.#has_rested = false;
+    this.#best = Math.min(this.#best, now);
+  }
+
+  /** Heat comes and goes over minutes. What other programs do for some seconds must not count as heat. */
+  #isKnown(): boolean {
+    return this.#millis.length >= LEAST_STEPS && this.#sum >= WINDOW_MILLIS;
+  }
+
+  /** Forgets slow steps once the machine has had its rest. */
+  rested(): void {
+    this.#millis.length = 0;
+    this.#sum = 0;
+    this.#has_rested = true;
+  }
+
+  /** Why the run should rest now, if it should. */
+  objection(): Objection | undefined {
+    const { require_mains, min_battery, max_pressure, max_slowdown } = this.#policy;
+    const battery = this.#battery;
+    if (battery && !battery.charging) {
+      const level = `${Math.round(battery.level * 100)} %`;
+      if (require_mains) return { reason: "battery", detail: `the device runs on its battery (${level})` };
+      if (battery.level < min_battery) {
+        return { reason: "battery", detail: `the battery is at ${level}, and training stops below ${Math.round(min_battery * 100)} %` };
+      }
+    }
+    if (this.#pressure && PRESSURES.indexOf(this.#pressure) >= PRESSURES.indexOf(max_pressure)) {
+      return { reason: "pressure", detail: `the system is under ${this.#pressure} pressure` };
+    }
+    const now = this.#isKnown() ? median(this.#millis) : 0;
+    if (now > this.#best * max_slowdown) {
+      return { reason: "heat", detail: `steps take ${(now / this.#best).toFixed(1)} times as long as at best` };
+    }
+    return undefined;
+  }
+
+  end(): void {
+    this.#observer?.disconnect();
+  }
+}
+
+/** Speed is judged by the median of as many steps as fill this time, and no fewer than these. */
+const WINDOW_MILLIS = 30_000;
+const LEAST_STEPS = 5;
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1]!;
+}
+
+/** Why a download should wait, if the browser tells: the connection is metered, or saves data. */
+export function meteredConnection(): string | undefined {
+  const connection = scope.navigator?.connection;
+  if (connection?.saveData) return "the browser is asked to save data";
+  if (connection?.type === "cellular") return "the connection is a mobile one";
+  return undefined;
+}
+
+/** Resolves when the connection changes. */
+export function connectionChange(): Promise<void> {
+  return new Promise((resolve) => scope.navigator?.connection?.addEventListener("change", () => resolve(), { once: true }));
+}

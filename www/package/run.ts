@@ -1,0 +1,332 @@
+import { failure, TabtuneError, throwIfAborted } from "./errors.js";
+import { Guard, type Objection } from "./policy.js";
+import type { EvalLog, RunEvent, RunPolicy, StepLog } from "./types.js";
+
+/** A line of a run's log. */
+export type Line = StepLog | EvalLog;
+
+/** What a run asks of the trainer whose model it is. */
+export interface RunHost {
+  step(): Promise<StepLog | undefined>;
+  evaluate(): Promise<EvalLog>;
+  /** Saves a checkpoint; the logs of steps that had been on their way come with it. */
+  save(): Promise<{ logs: StepLog[]; checkpoint: StepLog["checkpoint"] | null }>;
+  /** Loads everything again after the device was lost. Returns the step that the run goes on from. */
+  restart(): Promise<number>;
+}
+
+export interface RunSettings {
+  /** The name under which checkpoints are kept; without one there are none. */
+  name: string | undefined;
+  policy: RunPolicy | undefined;
+  on_event: ((event: RunEvent) => void) | undefined;
+  signal: AbortSignal | undefined;
+  can_restart: boolean;
+}
+
+/** Waits before a lost device is asked for again; after the last the run stops. */
+export const RESTART_SECONDS: readonly number[] = [1, 4, 16];
+
+/** The loop of a run: its steps, and whatever a browser tab does to it. */
+export class Run {
+  readonly #host: RunHost;
+  readonly #settings: RunSettings;
+  /** Where the lines go beside the caller: to tabs that watch. */
+  readonly #channel: BroadcastChannel | undefined;
+  /** Steps that ended while a checkpoint was saved. */
+  readonly #ready: StepLog[] = [];
+  /** The last step that the caller has seen. */
+  #last: number;
+  #paused: { until: Promise<void>; end(): void } | undefined;
+  /** Restarts since the last step that came through. */
+  #restarts = 0;
+
+  /** `last` is the step that the run goes on from. */
+  constructor(host: RunHost, settings: RunSettings, last: number) {
+    this.#host = host;
+    this.#settings = settings;
+    this.#last = last;
+    if (settings.name !== undefined) this.#channel = new BroadcastChannel(channelOf(settings.name));
+  }
+
+  /** Lets no step begin until {@link resume}; what was done so far is saved at once. */
+  async pause(): Promise<void> {
+    if (this.#paused) return;
+    let end = () => {};
+    const until = new Promise<void>((resolve) => (end = resolve));
+    this.#paused = { until, end };
+    await this.#save();
+    this.#tell({ type: "paused", reason: "asked" });
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused.end();
+    this.#paused = undefined;
+    this.#tell({ type: "continued" });
+  }
+
+  /** The lines of the run, until its last step. */
+  async *lines(): AsyncGenerator<Line, void, undefined> {
+    const { policy, signal } = this.#settings;
+    const guard = policy && (await Guard.start(policy));
+    const page = watchPage((hidden) => this.#shown(hidden));
+    const unpause = () => this.#paused?.end();
+    signal?.addEventListener("abort", unpause);
+    let finished = false;
+    try {
+      if (guard) this.#tell({ type: "policy", detail: described(guard) });
+      this.#tell({ type: this.#last > 0 ? "resumed" : "started" });
+      while (true) {
+        throwIfAborted(signal);
+        await this.#paused?.until;
+        throwIfAborted(signal);
+        if (policy && guard) await this.#restWhile(policy, guard);
+        const log = this.#ready.shift() ?? (await this.#step());
+        if (!log) break;
+        guard?.stepped(log.step_millis);
+        // After a restart some steps are done again, to the same numbers.
+        if (log.step > this.#last || log.rewound_to !== undefined) {
+          this.#last = log.rewound_to ?? log.step;
+          this.#note(log);
+          this.#publish(log);
+          yield log;
+        }
+        if (log.eval_due && this.#ready.length === 0) {
+          throwIfAborted(signal);
+          const evaluated = await this.#host.evaluate();
+          this.#publish(evaluated);
+          yield evaluated;
+        }
+      }
+      finished = true;
+      this.#tell({ type: "finished" });
+    } catch (thrown) {
+      const { code, message } = thrown instanceof TabtuneError ? thrown : failure("internal", String(thrown));
+      this.#tell({ type: "stopped", reason: code, detail: message });
+      finished = true;
+      throw thrown;
+    } finally {
+      if (!finished) this.#tell({ type: "stopped", reason: "left" });
+      signal?.removeEventListener("abort", unpause);
+      page.end();
+      guard?.end();
+      this.#channel?.close();
+    }
+  }
+
+  /** One step, on a new device if the old one was lost. */
+  async #step(): Promise<StepLog | undefined> {
+    while (true) {
+      try {
+        const log = await this.#host.step();
+        if (log && log.step > this.#last) this.#restarts = 0;
+        return log;
+      } catch (thrown) {
+        const is_lost = thrown instanceof TabtuneError && thrown.code === "device-lost";
+        if (!is_lost || !this.#settings.can_restart) throw thrown;
+        await this.#restart(thrown);
+      }
+    }
+  }
+
+  async #restart(cause: TabtuneError): Promise<void> {
+    let error = cause;
+    while (this.#restarts < RESTART_SECONDS.length) {
+      const seconds = RESTART_SECONDS[this.#restarts++]!;
+      this.#tell({ type: "device-lost", detail: error.message, seconds });
+      await sleep(seconds, this.#settings.signal);
+      try {
+        const step = await this.#host.restart();
+        this.#ready.length = 0;
+        this.#tell({ type: "recovered", detail: `the run goes on after step ${step}` });
+        return;
+      } catch (thrown) {
+        if (!isOfLostDevice(thrown)) throw thrown;
+        error = thrown;
+      }
+    }
+    const kept = this.#settings.name === undefined ? "" : "; what was saved can be resumed";
+    throw failure("device-lost", `the GPU was lost ${RESTART_SECONDS.length + 1} times in a row (${error.message})${kept}`);
+  }
+
+  /** Rests as long as the policy objects; the state is saved first, in case that nobody comes back. */
+  async #restWhile(policy: RunPolicy, guard: Guard): Promise<void> {
+    let objection: Objection | undefined = guard.objection();
+    if (!objection) return;
+    await this.#save();
+    while (objection) {
+      this.#tell({ type: "resting", ...objection, seconds: policy.rest_seconds });
+      await sleep(policy.rest_seconds, this.#settings.signal);
+      guard.rested();
+      objection = guard.objection();
+    }
+    this.#tell({ type: "rested" });
+  }
+
+  async #save(): Promise<void> {
+    try {
+      const { logs, checkpoint } = await this.#host.save();
+      this.#ready.push(...logs);
+      if (checkpoint) this.#noteCheckpoint(checkpoint);
+    } catch (thrown) {
+      // A lost device shows at the next step too, and is dealt with there.
+      if (!(thrown instanceof TabtuneError) || thrown.code !== "device-lost") throw thrown;
+    }
+  }
+
+  /** A hidden page may never come back, so it saves; it goes on at the pace that the browser gives it. */
+  #shown(hidden: boolean): void {
+    this.#tell({ type: hidden ? "hidden" : "visible" });
+    if (hidden) this.#save().catch(() => {});
+  }
+
+  #note(log: StepLog): void {
+    if (log.checkpoint) this.#noteCheckpoint(log.checkpoint);
+    if (log.skipped) {
+      const detail = `step ${log.step} was not applied: the loss is ${log.loss}, the gradient's norm ${log.grad_norm}`;
+      this.#tell({ type: "skipped", reason: "not-finite", detail });
+    }
+    if (log.rewound_to !== undefined) {
+      this.#ready.length = 0;
+      const detail = `back to step ${log.rewound_to} with half the learning rate`;
+      this.#tell({ type: "rewound", reason: "not-finite", detail });
+    }
+  }
+
+  #noteCheckpoint({ step, error, cleared }: NonNullable<StepLog["checkpoint"]>): void {
+    if (cleared) this.#tell({ type: "storage-cleared", detail: "the browser has removed the checkpoints before this one" });
+    if (error) this.#tell({ type: "checkpoint-failed", reason: error.code, detail: error.message });
+    else this.#tell({ type: "checkpoint", detail: `step ${step} is saved` });
+  }
+
+  #tell(event: Omit<RunEvent, "time" | "step">): void {
+    const told = { ...event, time: Date.now(), step: this.#last };
+    this.#settings.on_event?.(told);
+    this.#channel?.postMessage({ event: told } satisfies Broadcast);
+  }
+
+  #publish(line: Line): void {
+    this.#channel?.postMessage({ line } satisfies Broadcast);
+  }
+}
+
+/** What a tab that has the run tells those that watch it. */
+export type Broadcast = { line: Line } | { event: RunEvent };
+
+/** The name of the lock that the tab with the run holds. */
+export function lockOf(run_name: string): string {
+  return `tabtune-run:${run_name}`;
+}
+
+function channelOf(run_name: string): string {
+  return `tabtune-run:${run_name}`;
+}
+
+/** The lines of a run that another tab has, from now until it ends. */
+export async function* watched(
+  run_name: string,
+  on_event: ((event: RunEvent) => void) | undefined,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Line, void, undefined> {
+  const channel = new BroadcastChannel(channelOf(run_name));
+  const lines: Line[] = [];
+  let over = false;
+  let wake = () => {};
+  channel.onmessage = ({ data }: MessageEvent<Broadcast>) => {
+    if ("line" in data) lines.push(data.line);
+    else {
+      on_event?.(data.event);
+      over ||= data.event.type === "finished" || data.event.type === "stopped";
+    }
+    wake();
+  };
+  const aborted = () => wake();
+  signal?.addEventListener("abort", aborted);
+  // A tab that was closed says nothing, but lets go of its lock.
+  const left = new AbortController();
+  navigator.locks
+    .request(lockOf(run_name), { mode: "shared", signal: left.signal }, () => {
+      over = true;
+      wake();
+    })
+    .catch(() => {});
+  try {
+    while (true) {
+      throwIfAborted(signal);
+      const line = lines.shift();
+      if (line) yield line;
+      else if (over) return;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  } finally {
+    left.abort();
+    signal?.removeEventListener("abort", aborted);
+    channel.close();
+  }
+}
+
+/** Whether a failure may be gone when the GPU is back. */
+export function isOfLostDevice(thrown: unknown): thrown is TabtuneError {
+  return thrown instanceof TabtuneError && RETRIED.includes(thrown.code);
+}
+
+const RETRIED: readonly string[] = ["device-lost", "webgpu-unavailable"];
+
+/** Tells when the page is hidden or shown, and keeps the screen awake while it is visible. */
+function watchPage(shown: (hidden: boolean) => void): { end(): void } {
+  if (typeof document === "undefined") return { end() {} };
+  let lock: { release(): Promise<void> } | undefined;
+  let over = false;
+  const wake = async () => {
+    if (document.hidden) return;
+    // A refusal (low battery, no permission) leaves things as they are.
+    const held = await (navigator as { wakeLock?: { request(type: string): Promise<typeof lock> } }).wakeLock
+      ?.request("screen")
+      .catch(() => undefined);
+    if (over) void held?.release();
+    else lock = held;
+  };
+  const changed = () => {
+    shown(document.hidden);
+    void wake();
+  };
+  const leaving = () => shown(true);
+  document.addEventListener("visibilitychange", changed);
+  addEventListener("pagehide", leaving);
+  void wake();
+  return {
+    end() {
+      over = true;
+      document.removeEventListener("visibilitychange", changed);
+      removeEventListener("pagehide", leaving);
+      void lock?.release();
+    },
+  };
+}
+
+function described(guard: Guard): string {
+  const names = { battery: "battery", network: "kind of connection", pressure: "pressure" };
+  const said = (wanted: boolean) =>
+    Object.entries(guard.signals)
+      .filter(([, is_there]) => is_there === wanted)
+      .map(([name]) => names[name as keyof typeof names]);
+  const missing = said(false);
+  const known = [...said(true), "speed of the steps"].join(", ");
+  return missing.length === 0
+    ? `looks at: ${known}`
+    : `looks at: ${known}; this browser does not tell: ${missing.join(", ")}`;
+}
+
+/** Waits, or throws `cancelled` when the signal is aborted. */
+export async function sleep(seconds: number, signal: AbortSignal | undefined): Promise<void> {
+  throwIfAborted(signal);
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+  throwIfAborted(signal);
+}

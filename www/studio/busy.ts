@@ -1,0 +1,80 @@
+import { element, show } from "./dom.js";
+import { clearError, isCancelled, showError } from "./errors.js";
+
+/** What the page shows of a piece of work. */
+export interface Task {
+  /** The buttons that begin and end it; they take one another's place while it runs. */
+  begin?: string;
+  stop?: string;
+  /** Told when it was asked to stop, and how it ended. */
+  stopping?(): void;
+  ended?(how: "done" | "stopped" | "failed"): void;
+}
+
+/**
+ * Lets the page do one thing at a time. Meanwhile the controls marked `data-idle` wait, and leaving the
+ * page is asked about where work could be stopped and so is worth something.
+ */
+export class Busy {
+  #running = false;
+  #has_gpu = true;
+  readonly #on_change: () => void;
+
+  /** `on_change` is told when work begins and ends. */
+  constructor(on_change: () => void) {
+    this.#on_change = on_change;
+  }
+
+  get running(): boolean {
+    return this.#running;
+  }
+
+  /** Controls marked `data-gpu` cannot be used without one. */
+  withoutGpu(): void {
+    this.#has_gpu = false;
+    this.#set(false);
+  }
+
+  /** Does the work, unless other work is running. Errors become readable text. Resolves to whether it was done. */
+  async run(work: (signal: AbortSignal) => Promise<void>, task: Task = {}): Promise<boolean> {
+    if (this.#running) return false;
+    const controller = new AbortController();
+    const stop = () => {
+      task.stopping?.();
+      controller.abort();
+    };
+    const warn = (event: BeforeUnloadEvent) => event.preventDefault();
+    const swap = (is_running: boolean) => {
+      if (task.begin) show(task.begin, !is_running);
+      if (task.stop) show(task.stop, is_running);
+    };
+    if (task.stop) {
+      element(task.stop).addEventListener("click", stop);
+      addEventListener("beforeunload", warn);
+    }
+    clearError();
+    this.#set(true);
+    swap(true);
+    let how: "done" | "stopped" | "failed" = "done";
+    try {
+      await work(controller.signal);
+    } catch (thrown) {
+      how = isCancelled(thrown) ? "stopped" : "failed";
+      if (how === "failed") showError(thrown);
+    }
+    if (task.stop) element(task.stop).removeEventListener("click", stop);
+    removeEventListener("beforeunload", warn);
+    swap(false);
+    task.ended?.(how);
+    this.#set(false);
+    return how === "done";
+  }
+
+  #set(running: boolean): void {
+    this.#running = running;
+    for (const control of document.querySelectorAll<HTMLButtonElement>("[data-idle]")) {
+      control.disabled = running || (!this.#has_gpu && control.hasAttribute("data-gpu"));
+    }
+    this.#on_change();
+  }
+}

@@ -1,0 +1,28 @@
+import { element } from "./dom.js";
+
+/** A row of radio buttons that shows, of the parts marked `data-for="NAME:VALUE"`, those of its value. */
+export class Choice {
+  readonly #form = element<HTMLFormElement>("setup");
+  readonly #name: string;
+
+  constructor(name: string, on_change: () => void) {
+    this.#name = name;
+    this.#form.addEventListener("change", ({ target }) => {
+      if ((target as HTMLInputElement).name !== name) return;
+      this.#update();
+      on_change();
+    });
+    // Browsers keep a form's values over a reload.
+    this.#update();
+  }
+
+  get value(): string {
+    return String(new FormData(this.#form).get(this.#name));
+  }
+
+  #update(): void {
+    for (const part of document.querySelectorAll<HTMLElement>(`[data-for*="${this.#name}:"]`)) {
+      part.hidden = !part.dataset.for!.split(" ").includes(`${this.#name}:${this.value}`);
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import type { Dataset, Lengths, SeenRow, TrainConfig, Trainer } from "tabtune";
+import { element, make, show, write } from "./dom.js";
+import { count } from "./format.js";
+import { Histogram } from "./histogram.js";
+
+/** Rows that are shown at once. */
+const ROWS = 3;
+
+/** What the model will see of the rows: their tokens, which of these it learns, and how long they are. */
+export class Look {
+  readonly #histogram = new Histogram();
+  readonly #rows = element("seen-rows");
+  #more: (() => Promise<void>) | undefined;
+
+  /** Shows the first rows and the lengths of all. Resolves once it is there to be looked at. */
+  async show(trainer: Trainer, dataset: Dataset, train: TrainConfig, signal: AbortSignal): Promise<void> {
+    const lengths = await trainer.lengths(dataset, { ...train, signal });
+    const max_length = Math.min(train.max_length ?? Infinity, trainer.model.context);
+    const total = lengths.rows.reduce((sum, rows) => sum + rows, 0);
+    this.#rows.replaceChildren();
+    this.#more = async () => {
+      const first = this.#rows.childElementCount;
+      this.#rows.append(...(await trainer.preview(dataset, { ...train, first, count: ROWS })).map(seenRow));
+      show("look-more", this.#rows.childElementCount < total);
+    };
+    await this.#more();
+    show("look-card", true);
+    write("look-about", `${dataset.name} · ${count(total, "row")}`);
+    write("lengths-sum", inWords(lengths, max_length));
+    element("lengths").setAttribute("aria-label", `How long the rows are. ${inWords(lengths, max_length)}`);
+    this.#histogram.show(lengths, max_length);
+  }
+
+  /** Shows some more rows. */
+  async more(): Promise<void> {
+    await this.#more?.();
+  }
+
+  /** Takes away what a model showed that is gone. */
+  clear(): void {
+    this.#more = undefined;
+    show("look-card", false);
+  }
+}
+
+function inWords({ longest, cut_rows, cut_tokens }: Lengths, max_length: number): string {
+  const limit = `${max_length.toLocaleString("en")} tokens`;
+  if (cut_rows === 0) return `Nothing is cut off: the longest row has ${count(longest, "token")}, and up to ${limit} are kept.`;
+  const are = cut_rows === 1 ? "is" : "are";
+  return `${count(cut_rows, "row")} ${are} longer than ${limit}; ${count(cut_tokens, "token")} ${cut_tokens === 1 ? "is" : "are"} cut off.`;
+}
+
+function seenRow({ origin, tokens, full_length }: SeenRow): HTMLElement {
+  const learnt = tokens.filter(({ labelled }) => labelled).length;
+  const notes = [count(tokens.length, "token"), `${learnt.toLocaleString("en")} learnt`];
+  if (full_length > tokens.length) notes.push(`${(full_length - tokens.length).toLocaleString("en")} cut off`);
+  const text = make("p", "tokens", ...tokens.map(token));
+  return make("article", "seen-row", make("h3", "", origin, make("span", "", notes.join(" · "))), text);
+}
+
+function token({ id, text, labelled, special }: SeenRow["tokens"][number]): HTMLElement {
+  const shown = make("span", `${special ? "special" : "token"}${labelled ? " learnt" : " unlearnt"}`, text);
+  shown.title = `Token ${id}${special ? ", special" : ""}, ${labelled ? "learnt" : "read only"}`;
+  return shown;
+}

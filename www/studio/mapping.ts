@@ -1,0 +1,110 @@
+import { Dataset, type ImportOptions, type Inspection, type RowShape } from "tabtune";
+import { element, make, show, write } from "./dom.js";
+import type { Picked } from "./pick.js";
+
+/** The shapes that a person can choose, with the parts that need a column. */
+const KINDS: Record<string, { parts: string[]; labels: string[] }> = {
+  questions: { parts: ["prompt", "completion"], labels: ["Question column", "Answer column"] },
+  text: { parts: ["text"], labels: ["Text column"] },
+  chats: { parts: ["messages"], labels: ["Chat column"] },
+};
+
+/** What the parts of all shapes are called, in the order in which they are told. */
+const PART_NAMES: Record<string, string> = {
+  system: "Instruction",
+  instruction: "Question",
+  input: "More of the question",
+  prompt: "Question",
+  completion: "Answer",
+  output: "Answer",
+  chosen: "Better answer",
+  rejected: "Worse answer",
+  messages: "Chat",
+  conversations: "Chat",
+  text: "Text",
+};
+const PART_ORDER = Object.keys(PART_NAMES);
+
+const KIND_OF: Record<RowShape, string | undefined> = {
+  messages: "chats",
+  sharegpt: "chats",
+  prompt_completion: "questions",
+  text: "text",
+  alpaca: undefined,
+  preference: undefined,
+};
+
+/** Lets the person say which column is what, where that is not known or could be otherwise. */
+export class Mapping {
+  readonly #kind = element<HTMLSelectElement>("kind");
+  readonly #columns = ["column-0", "column-1"].map((id) => element<HTMLSelectElement>(id));
+
+  /** `on_change` is told when the person chose something. */
+  constructor(on_change: () => void) {
+    this.#kind.addEventListener("change", () => {
+      this.#showColumns();
+      on_change();
+    });
+    for (const column of this.#columns) column.addEventListener("change", on_change);
+  }
+
+  /** Begins anew for what was found in a file. */
+  reset({ format, columns, mapping }: Inspection): void {
+    const is_prose = format === "text" || format === "markdown";
+    show("mapping", !is_prose && columns.length > 0);
+    element<HTMLDetailsElement>("mapping").open = mapping === null;
+    const kind = mapping ? (KIND_OF[mapping.shape] ?? "found") : "questions";
+    element<HTMLOptionElement>("kind-found").hidden = kind !== "found";
+    this.#kind.value = kind;
+    for (const select of this.#columns) {
+      const choose = new Option("choose…", "");
+      select.replaceChildren(choose, ...columns.map((column) => new Option(column)));
+    }
+    this.#showColumns();
+    const used = mapping?.columns ?? {};
+    const parts = KINDS[kind]?.parts ?? [];
+    this.#columns.forEach((select, index) => {
+      select.value = used[parts[index] ?? ""] ?? (kind === "chats" && index === 0 ? (used["conversations"] ?? "") : "");
+    });
+  }
+
+  /** Looks at the data as the person said it is to be read; undefined while they have not said all. */
+  async inspect({ source }: Picked): Promise<{ inspection: Inspection; options: ImportOptions } | undefined> {
+    let last;
+    for (const columns of this.#meant()) {
+      last = { inspection: await Dataset.inspect(source, { columns }), options: { columns } };
+      if (last.inspection.mapping) break;
+    }
+    return last;
+  }
+
+  /** The columns by part. A chat is written in one of two ways, which are tried one after the other. */
+  #meant(): Record<string, string>[] {
+    const kind = this.#kind.value;
+    const names = this.#columns.map(({ value }) => value);
+    if (kind === "found") return [{}];
+    const { parts } = KINDS[kind]!;
+    if (parts.some((_, index) => !names[index])) return [];
+    if (kind === "chats") return [{ messages: names[0]! }, { conversations: names[0]! }];
+    return [Object.fromEntries(parts.map((part, index) => [part, names[index]!]))];
+  }
+
+  #showColumns(): void {
+    const labels = KINDS[this.#kind.value]?.labels ?? [];
+    this.#columns.forEach((_, index) => {
+      const label = labels[index];
+      show(`column-${index}-label`, label !== undefined);
+      if (label !== undefined) write(`column-${index}-name`, label);
+    });
+  }
+}
+
+/** What is read from which column, in words. */
+export function columnsRead({ mapping }: Inspection): (Node | string)[] {
+  if (!mapping) return [];
+  const parts = PART_ORDER.filter((part) => part in mapping.columns);
+  return parts.flatMap((part, index) => [
+    index === 0 ? `${PART_NAMES[part]} from ` : `, ${PART_NAMES[part]!.toLowerCase()} from `,
+    make("code", "", mapping.columns[part]!),
+  ]);
+}

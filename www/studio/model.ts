@@ -1,0 +1,59 @@
+import type { FolderSource, HubOptions } from "tabtune";
+import { Choice } from "./choice.js";
+import { element, write } from "./dom.js";
+import { MissingInput } from "./errors.js";
+import { watchFolder, type Directory } from "./folder.js";
+
+/** The model that was chosen. */
+export interface Model {
+  source: FolderSource;
+  /** How it is reached, where that is a hub. */
+  hub: HubOptions;
+}
+
+const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*$/;
+
+/** The part of the form that says which model. */
+export class ModelForm {
+  readonly #choice: Choice;
+  readonly #id = element<HTMLInputElement>("hub-id");
+  readonly #token = element<HTMLInputElement>("hub-token");
+  #folder: Directory | undefined;
+
+  /** `on_kind` is told when another kind of model is chosen, `on_change` when the model is another one. */
+  constructor(on_kind: () => void, on_change: () => void) {
+    this.#choice = new Choice("model", on_kind);
+    watchFolder(element("pick-folder"), element<HTMLInputElement>("folder"), (folder, name) => {
+      this.#folder = folder;
+      write("folder-name", name);
+      on_change();
+    });
+    for (const field of [this.#id, this.#token]) field.addEventListener("change", on_change);
+  }
+
+  get bundled(): boolean {
+    return this.#choice.value === "bundled";
+  }
+
+  /** The model that was chosen, or undefined while there is none. */
+  get chosen(): Model | undefined {
+    switch (this.#choice.value) {
+      case "bundled":
+        return { source: "models/tiny/", hub: {} };
+      case "folder":
+        return this.#folder && { source: this.#folder, hub: {} };
+      default: {
+        const source = this.#id.value.trim();
+        const token = this.#token.value.trim();
+        return HUB_ID.test(source) ? { source, hub: token ? { token } : {} } : undefined;
+      }
+    }
+  }
+
+  read(): Model {
+    const chosen = this.chosen;
+    if (chosen) return chosen;
+    if (this.#choice.value === "folder") throw new MissingInput("Choose the folder of a model first.");
+    throw new MissingInput("Write the model's name as the hub shows it, like HuggingFaceTB/SmolLM2-135M-Instruct.");
+  }
+}

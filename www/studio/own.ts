@@ -1,0 +1,166 @@
+import { Dataset, type ImportOptions, type Inspection } from "tabtune";
+import { showBadRows } from "./bad-rows.js";
+import { element, show, write } from "./dom.js";
+import { clearError, MissingInput, showError } from "./errors.js";
+import { count } from "./format.js";
+import { importRows, showReport } from "./importing.js";
+import { columnsRead, Mapping } from "./mapping.js";
+import { watchData, type Picked } from "./pick.js";
+import { remembered } from "./remembered.js";
+import { rowCard } from "./rows.js";
+
+const FORMATS: Record<Inspection["format"], string> = {
+  jsonl: "JSON Lines",
+  json: "JSON",
+  csv: "CSV",
+  tsv: "TSV",
+  text: "text",
+  markdown: "Markdown",
+  rows: "Parquet",
+};
+
+const SHAPES: Record<NonNullable<Inspection["mapping"]>["shape"], string> = {
+  messages: "chats",
+  sharegpt: "chats",
+  prompt_completion: "questions and answers",
+  alpaca: "instructions and answers",
+  text: "plain text",
+  preference: "preference pairs",
+};
+
+/** How many cards are shown at first, and at most. */
+const CARDS = { few: 3, all: 20 };
+
+/** Rows of one's own: what they are, how they are to be read, and bringing them into the browser. */
+export class OwnRows {
+  readonly #mapping = new Mapping(() => void this.#inspectAgain());
+  readonly #name = element<HTMLInputElement>("keep-as");
+  #picked: Picked | undefined;
+  #inspection: Inspection | undefined;
+  #columns: ImportOptions = {};
+  /** The dataset that what was picked became. */
+  #imported: Dataset | undefined;
+  /** Rows of an import under this name that was interrupted. */
+  #pending: number | null = null;
+  /** Counts what was asked, so that a late answer does not replace a newer one. */
+  #asked = 0;
+
+  constructor() {
+    watchData((picked) => void this.#take(picked).catch(showError));
+    this.#name.addEventListener("change", () => void this.#changed().catch(showError));
+    for (const choice of document.querySelectorAll("#own [data-choice]")) {
+      choice.addEventListener("change", () => void this.#changed().catch(showError));
+    }
+    element("more-rows").addEventListener("click", () => this.#showCards(CARDS.all));
+  }
+
+  /** The dataset of the rows, which are imported if that was not done yet. */
+  async read(signal: AbortSignal): Promise<Dataset> {
+    if (!this.#picked) throw new MissingInput("Choose a file with your rows first.");
+    // It may have been deleted from the list of what is kept.
+    if (this.#imported && (await this.#imported.info()).rows > 0) return this.#imported;
+    return this.import(this.#pending !== null, signal);
+  }
+
+  /** Imports what was picked, from its start or going on with what is stored. */
+  async import(resume: boolean, signal: AbortSignal): Promise<Dataset> {
+    const picked = this.#picked;
+    if (!picked) throw new MissingInput("Choose a file with your rows first.");
+    const name = this.#name.value.trim() || picked.name;
+    // An import goes on only as it was begun, whatever was chosen since.
+    const options = (resume && remembered.get(name)) || this.#options();
+    remembered.set(name, options);
+    const dataset = await Dataset.open(name);
+    show("import-report", false);
+    try {
+      showReport(await importRows(dataset, picked.source, options, resume, signal));
+      // Other rows may have been picked meanwhile.
+      if (this.#picked === picked) this.#imported = dataset;
+      return dataset;
+    } finally {
+      await this.#lookUpName();
+    }
+  }
+
+  async #take(picked: Picked): Promise<void> {
+    const turn = ++this.#asked;
+    clearError();
+    this.#picked = picked;
+    this.#name.value = picked.name;
+    show("own", false);
+    const inspection = await Dataset.inspect(picked.source);
+    if (turn !== this.#asked) return;
+    this.#columns = {};
+    this.#mapping.reset(inspection);
+    show("own", true);
+    this.#show(inspection);
+    await this.#changed();
+    element("own").scrollIntoView({ block: "nearest" });
+  }
+
+  async #inspectAgain(): Promise<void> {
+    const turn = ++this.#asked;
+    const found = this.#picked && (await this.#mapping.inspect(this.#picked));
+    if (turn !== this.#asked || !found) return;
+    this.#columns = found.options;
+    this.#show(found.inspection);
+    await this.#changed();
+  }
+
+  /** What was imported no longer is what the form says. */
+  async #changed(): Promise<void> {
+    this.#imported = undefined;
+    show("import-report", false);
+    await this.#lookUpName();
+  }
+
+  #options(): ImportOptions {
+    return {
+      ...this.#columns,
+      on_bad_row: element<HTMLInputElement>("skip-bad").checked ? "skip" : "stop",
+      deduplicate: element<HTMLInputElement>("no-twins").checked,
+    };
+  }
+
+  #show(inspection: Inspection): void {
+    this.#inspection = inspection;
+    const { file, format, mapping, rows, bad_rows, columns } = inspection;
+    const is_unknown = mapping === null && columns.length > 0;
+    const shape = mapping ? SHAPES[mapping.shape] : is_unknown ? "columns with other names" : "nothing that can be read";
+    const many = Array.isArray(this.#picked?.source) || (this.#picked?.source as { kind?: string })?.kind === "directory";
+    write("found", `${FORMATS[format]} · ${shape}`);
+    const note = element("found-note");
+    note.replaceChildren(...(many ? [`First of the files: ${file}. `] : []));
+    if (is_unknown) note.append("Say below which column is the question and which is the answer.");
+    else if (format === "text" || format === "markdown") note.append("The text is cut into rows at blank lines.");
+    else note.append(...columnsRead(inspection));
+    show("preference-note", mapping?.shape === "preference");
+    this.#showCards(CARDS.few);
+    // Where no column is known yet, the same is wrong with every row.
+    showBadRows("bad-rows", is_unknown && rows.length === 0 ? [] : bad_rows);
+  }
+
+  #showCards(most: number): void {
+    const rows = this.#inspection?.rows ?? [];
+    element("first-rows").replaceChildren(...rows.slice(0, most).map(rowCard));
+    show("more-rows", rows.length > most);
+  }
+
+  /** Says what is kept under the name already. */
+  async #lookUpName(): Promise<void> {
+    const name = this.#name.value.trim() || this.#picked?.name;
+    if (!name) return;
+    const { rows, pending_rows } = await (await Dataset.open(name)).info();
+    const is_imported = this.#imported?.name === name;
+    this.#pending = is_imported ? null : pending_rows;
+    show("import-note", !is_imported);
+    show("resume", this.#pending !== null);
+    write("import", is_imported ? "Import again" : this.#pending === null ? "Import" : "Start over");
+    if (this.#pending !== null) {
+      const stored = `${count(this.#pending, "row")} of it are stored; resuming goes on from there.`;
+      write("kept-note", `An import of these rows was interrupted. ${stored}`);
+    } else {
+      write("kept-note", rows > 0 && !is_imported ? `Takes the place of ${count(rows, "row")} kept under this name.` : "");
+    }
+  }
+}
