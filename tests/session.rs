@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
-use tabtune::error::Code;
-use tabtune::files::Directory;
+use tabtune::error::{Code, Result};
+use tabtune::files::{Directory, Files};
 use tabtune::session::{Plan, PrepareOptions, Session};
 
 type Native = Session<Rc<MemoryKv>>;
@@ -109,4 +109,45 @@ fn a_share_of_the_rows_is_held_out() {
             (Code::BadState, true)
         );
     });
+}
+
+#[test]
+fn a_run_that_does_not_fit_says_what_would() {
+    pollster::block_on(async {
+        let mut session = loaded().await;
+        let row = format!("{{\"text\": \"{}\"}}\n", "tab tune ".repeat(200));
+        let files = Rows(row.repeat(3000).into_bytes());
+        let (kv, options) = (session.rows.clone(), ImportOptions::default());
+        import_file(kv, "rows", &files, "rows.jsonl", options, &mut |_, _| {}).await.expect("rows");
+        let before = session.counters().buffer_bytes();
+        let train = json!({"max_length": 256, "per_device_train_batch_size": 3000});
+        let options = PrepareOptions { lora: json!({"r": 8}), train, dataset: "rows", ..Default::default() };
+        let error = session.prepare::<Directory>(options, None).await.unwrap_err();
+        assert_eq!(error.code, Code::OutOfMemory);
+        for part in [
+            " bytes, and one buffer holds 134217728",
+            "the run takes up to ",
+            " MB with max_length 128",
+            " MB with per_device_train_batch_size 1500",
+            " MB with r 4",
+        ] {
+            assert!(error.message.contains(part), "{part}: {error}");
+        }
+        assert_eq!(session.counters().buffer_bytes(), before, "nothing of it stays");
+        let train = json!({"max_length": 64, "per_device_train_batch_size": 1});
+        prepare(&mut session, &train, None).await;
+    });
+}
+
+/// One file in memory.
+struct Rows(Vec<u8>);
+
+impl Files for Rows {
+    async fn size(&self, _: &str) -> Result<Option<u64>> {
+        Ok(Some(self.0.len() as u64))
+    }
+
+    async fn read(&self, _: &str, start: u64, len: usize) -> Result<Vec<u8>> {
+        Ok(self.0[start as usize..start as usize + len].to_vec())
+    }
 }

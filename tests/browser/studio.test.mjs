@@ -12,6 +12,13 @@ import { fewRows, openLab } from "./support.mjs";
 /** The longest that the page may be deaf on a machine whose processor also plays the GPU. */
 const LONGEST_PAUSE_MILLIS = 500;
 
+/** Runs in a page before its scripts: a battery that the test can empty, and a processor that is never too busy. */
+function playSignals() {
+  delete globalThis.PressureObserver;
+  globalThis.battery = Object.assign(new EventTarget(), { charging: false, level: 0.9 });
+  navigator.getBattery = async () => globalThis.battery;
+}
+
 /** A model's name on the hub, whose files are the bundled model's here. */
 const HUB_ID = "somebody/small-llama";
 
@@ -64,6 +71,9 @@ test("the page", async (t) => {
   const open = async () => {
     await page.goto(`${server.origin}/`);
     await page.getByText("Settings", { exact: true }).click();
+    await page.getByText("When to rest", { exact: true }).click();
+    // Where the processor plays the GPU it is under pressure.
+    await page.getByLabel("Never: go on whatever happens").check();
   };
   /** Chooses a word of the switch in that part of the form. */
   const choose = (part, word) => page.getByRole("group", { name: part }).getByText(word, { exact: true }).click();
@@ -133,6 +143,62 @@ test("the page", async (t) => {
     assert.equal(JSON.parse(new TextDecoder().decode(files["adapter_config.json"])).peft_type, "LORA");
     const longest = await page.evaluate(() => globalThis.longest_pause);
     assert.ok(longest < LONGEST_PAUSE_MILLIS, `the page was deaf for ${longest} ms`);
+  });
+
+  const happened = (pattern) => page.locator("#events li").filter({ hasText: pattern }).first().waitFor();
+
+  await t.test("pauses, rests, tells what happened, and goes on after a reload", async () => {
+    await page.addInitScript(playSignals);
+    await open();
+    await page.getByLabel("Never: go on whatever happens").uncheck();
+    await page.getByLabel("Rest below battery, %").fill("30");
+    // A machine that plays the GPU as well looks hot.
+    await page.getByLabel("Rest at slowdown, times").fill("1000");
+    await setSteps(5000);
+    await button("Start fine-tuning").click();
+    await status(/^Step [3-9] of 5000$/);
+    await page.getByText(/^A run looks at: battery, .*speed of the steps/).waitFor();
+    await button("Pause").click();
+    await status(/^Paused after step \d+\. What was learnt is saved\.$/);
+    const paused = await page.locator("#status").innerText();
+    await happened(/step \d+\s*Saved: step \d+ is saved\./);
+    await happened(/Paused\./);
+    assert.ok(await button("Pause").isHidden());
+    assert.equal(await page.locator("#status").innerText(), paused, "no step while it is paused");
+    await button("Resume").click();
+    await status(/^Step \d+ of 5000$/);
+
+    await page.evaluate(() => (globalThis.battery.level = 0.25));
+    await status("Resting because the battery is at 25 %, and training stops below 30 %.");
+    await page.getByText(/^Looks again in [23]\d s\.$/).waitFor();
+    await happened(/Rests: the battery is at 25 %/);
+    for (const mark of ["saved", "paused", "rest"]) assert.ok(await page.locator(`#timeline-bar .${mark}`).first().isVisible(), mark);
+    await button("Stop").click();
+    await status(/^Stopped after \d+ steps\.$/);
+    await happened(/Stopped: you asked for it\./);
+
+    await open();
+    await page.getByText(/^“Bundled FAQ” was learnt until step \d+ of 5000, which is saved in this browser\.$/).waitFor();
+    const step = Number(/\d+/.exec(await page.locator("#go-on").innerText())[0]);
+    await page.locator("#go-on").click();
+    await status(/^Step \d+ of 5000$/);
+    await happened(/Taken up again/);
+    assert.ok(Number(/\d+/.exec(await page.locator("#status").innerText())[0]) > step);
+    assert.ok(await button("Start anew").isHidden());
+  });
+
+  await t.test("watches a run that another tab has", async () => {
+    const other = await page.context().newPage();
+    await other.goto(`${server.origin}/`);
+    await other.getByRole("button", { name: /^Go on from step/ }).click();
+    await other.getByText("Another tab has this run. This one waits for it.").waitFor();
+    await other.getByRole("button", { name: "Watch it" }).click();
+    await other.locator("#status").filter({ hasText: /^Step \d+ of 5000$/ }).waitFor();
+    assert.ok(await other.locator("#chart canvas").isVisible());
+    for (const name of ["Pause", "Watch it"]) assert.ok(await other.getByRole("button", { name }).isHidden(), name);
+    await button("Stop").click();
+    await other.getByText("The run of the other tab has ended.").waitFor();
+    await other.close();
   });
 
   await t.test("stops when asked, and the adapter so far is there", async () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { paths } from "../../tools/lib/paths.mjs";
-import { processesOf } from "../../tools/lib/processes.mjs";
+import { memoryOf, processesOf } from "../../tools/lib/processes.mjs";
 import { openLab, valueOf } from "./support.mjs";
 
 const KILLS = 50;
@@ -36,12 +36,14 @@ async function trainToTheEnd({ run_name, steps, options = {} }) {
       ...options,
     };
     for await (const log of trainer.train(dataset, run)) globalThis.steps.push([log.step, log.loss]);
+    // What was done before this page was opened is in the checkpoint that it began from.
+    const earlier = (trainer.plan.resumed?.log ?? []).map(({ step, loss }) => [step, loss]);
     const { "adapter_model.safetensors": adapter } = await trainer.save();
     const { peak_buffer_bytes, wasm_heap_bytes } = await trainer.counters();
     await trainer.dispose();
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", adapter));
     const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    return { hash, steps: globalThis.steps, events: globalThis.events, peak_buffer_bytes, wasm_heap_bytes };
+    return { hash, earlier, steps: globalThis.steps, events: globalThis.events, peak_buffer_bytes, wasm_heap_bytes };
   });
 }
 
@@ -208,3 +210,70 @@ async function watchToTheEnd({ run_name, options }) {
     return steps;
   });
 }
+
+/** Seconds that the soak trains for; an hour by hand. */
+const SOAK_SECONDS = Number(process.env.TABTUNE_SOAK_SECONDS ?? 30);
+
+test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", async (t) => {
+  const lab = await labWithRows(t);
+  lab.mounts["/model/"] = paths.model;
+  await lab.page.evaluate(() => globalThis.runner.importFrom("rows", "/rows.jsonl"));
+  await lab.page.close();
+  let page = await lab.open();
+  const began = Date.now();
+  await page.evaluate(trainToTheEnd, { run_name: "speed", steps: 10 }).then(valueOf);
+  const steps = Math.max(20, Math.round((SOAK_SECONDS * 1000) / ((Date.now() - began) / 10)));
+  const whole = valueOf(await page.evaluate(trainToTheEnd, { run_name: "calm", steps }));
+
+  const happened = { pause: 0, hide: 0, reload: 0, gpu: 0 };
+  const seen = new Map();
+  const memory = [];
+  const job = { run_name: "soak", steps };
+  let run = page.evaluate(trainToTheEnd, job);
+  let turn = 0;
+  for (let ended; !ended; ) {
+    // A run that no step comes through of would never end.
+    const from = seen.size;
+    while (!(ended = await Promise.race([run, pause(200)])) && seen.size < from + 4) {
+      for (const [step, loss] of await page.evaluate(() => globalThis.steps)) seen.set(step, loss);
+    }
+    if (ended) {
+      run = ended;
+      break;
+    }
+    memory.push(memoryOf(lab.browser.profile, "renderer"));
+    const kind = Object.keys(happened)[turn++ % 4];
+    happened[kind] += 1;
+    if (kind === "pause") {
+      await page.evaluate(async () => {
+        await globalThis.trainer.pause();
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        globalThis.trainer.resume();
+      });
+    } else if (kind === "hide") {
+      // Headless tabs are never hidden, so the page is told that it is.
+      await page.evaluate(() => {
+        for (const hidden of [true, false]) {
+          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }
+      });
+    } else if (kind === "gpu") {
+      kill(lab.browser.profile, "gpu-process");
+    } else {
+      run.catch(() => {});
+      await page.reload();
+      await page.waitForFunction(() => "runner" in globalThis);
+      run = page.evaluate(trainToTheEnd, job);
+    }
+  }
+  const last = valueOf(run);
+  for (const [step, loss] of [...last.earlier, ...last.steps]) seen.set(step, loss);
+  assert.equal(last.hash, whole.hash);
+  assert.deepEqual([...seen].sort(([a], [b]) => a - b), whole.steps, "no step is lost, and each has its loss");
+  assert.equal(last.peak_buffer_bytes, whole.peak_buffer_bytes);
+  const half = memory.length >> 1;
+  const most = (values) => Math.max(...values) / 1e6;
+  t.diagnostic(`${steps} steps, ${JSON.stringify(happened)}, tab at most ${most(memory.slice(0, half)).toFixed(0)} MB in the first half, ${most(memory.slice(half)).toFixed(0)} in the second`);
+  assert.ok(most(memory.slice(half)) < 1.25 * most(memory.slice(0, half)) + 30, "the tab does not grow");
+});

@@ -10,33 +10,55 @@ export interface QuantizationConfig {
 
 /** The adapter. PEFT's names and defaults. */
 export interface LoraConfig {
+  /** The rank: how much the adapter can learn, 1 to 256. Default 8. */
   r?: number;
+  /** The adapter is multiplied by `lora_alpha / r`. Default 8. */
   lora_alpha?: number;
+  /** The chance that an input of the adapter is left out in training, below 1. Default 0. */
   lora_dropout?: number;
-  /** Module names such as "q_proj", or "all-linear" for every linear layer but the head. */
+  /** Module names such as "q_proj", or "all-linear" for every linear layer but the head. Default: "q_proj" and "v_proj". */
   target_modules?: string[] | "all-linear";
+  /** Multiply by `lora_alpha / √r` instead, which suits high ranks. Default false. */
   use_rslora?: boolean;
 }
 
 /** The run. TRL's and transformers' names and defaults. */
 export interface TrainConfig {
+  /** How far a step goes, at its highest. Default 2e-5, which is low for LoRA. */
   learning_rate?: number;
+  /** Optimiser steps. Default -1: `num_train_epochs` decides. */
   max_steps?: number;
+  /** How often each row is learnt from, where `max_steps` is not given. Default 3. */
   num_train_epochs?: number;
+  /** Rows that go through the model at once. Default 8. */
   per_device_train_batch_size?: number;
+  /** How many such batches make up a step. Default 1. */
   gradient_accumulation_steps?: number;
+  /** Tokens that a row keeps; what is longer loses its end. Default 1024. */
   max_length?: number;
+  /** Of chats, learn the assistant's turns alone. Default false. */
   assistant_only_loss?: boolean;
+  /** Of rows with prompt and completion, learn the completion alone. Default null: true for such rows. */
   completion_only_loss?: boolean | null;
+  /** Steps in which the learning rate rises from zero; below 1, their share of all steps. Default 0. */
   warmup_steps?: number;
+  /** The same as a share of all steps, where `warmup_steps` is 0. Default 0. */
   warmup_ratio?: number;
+  /** How the learning rate moves after the warm-up. Default "linear": down to zero. */
   lr_scheduler_type?: "linear" | "cosine" | "constant" | "constant_with_warmup";
+  /** AdamW's decay of the weights. Default 0. */
   weight_decay?: number;
+  /** The norm that gradients are clipped to; 0 does not clip. Default 1. */
   max_grad_norm?: number;
+  /** AdamW's memory of gradients. Default 0.9. */
   adam_beta1?: number;
+  /** AdamW's memory of squared gradients. Default 0.999. */
   adam_beta2?: number;
+  /** What AdamW adds to the divisor. Default 1e-8. */
   adam_epsilon?: number;
+  /** The same seed gives the same run: adapter, order of rows, dropout. Default 42. */
   seed?: number;
+  /** Mix the rows before they are put into batches. Default false. */
   shuffle_dataset?: boolean;
   /** Put rows of like lengths into the same step. Default false. */
   group_by_length?: boolean;
@@ -50,9 +72,11 @@ export interface TrainConfig {
    * is held out stays so when the dataset grows. Default 0.
    */
   test_size?: number;
+  /** Taken for the sake of TRL's configs; every step is logged whatever it says. Default 10. */
   logging_steps?: number;
-  /** Evaluate after every so many steps. Left out: only when asked. */
+  /** Evaluate after every so many steps; below 1, after that share of all steps. Left out: only when asked. */
   eval_steps?: number;
+  /** Compute activations again in backward, which saves memory. Default "auto": only where they would not fit. */
   gradient_checkpointing?: boolean | "auto";
   /** Save a checkpoint after every so many steps. Left out: by time alone. */
   save_steps?: number | null;
@@ -127,25 +151,37 @@ export interface SavedCheckpoint {
 export interface AdapterInfo {
   /** Empty where the browser keeps it to itself. */
   name: string;
+  /** What the browser or the system drives it by, e.g. "webgpu" or "vulkan". */
   backend: string;
   /** Empty where the browser keeps it to itself. */
   driver: string;
   /** Whether a processor plays the GPU, as in headless browsers on machines without one. */
   is_software: boolean;
+  /** The largest buffer. */
   max_buffer_bytes: number;
+  /** The largest part of a buffer that a kernel can see. */
   max_storage_binding_bytes: number;
+  /** Memory that the threads of a workgroup share. */
   max_workgroup_storage_bytes: number;
 }
 
 /** The model that was loaded. */
 export interface ModelInfo {
+  /** As its config.json has it, e.g. "llama". */
   model_type: string;
+  /** All of them. */
   parameters: number;
+  /** Those that are held in 4 bits. */
   quantized_parameters: number;
+  /** What the weights take on the GPU. */
   weight_bytes: number;
+  /** Scales included; 0 where nothing is quantised. */
   bits_per_quantized_parameter: number;
+  /** Tokens that it knows. */
   vocab_size: number;
+  /** Numbers that stand for a token between two layers. */
   hidden_size: number;
+  /** Layers of the decoder. */
   num_hidden_layers: number;
   /** The longest sequence, in tokens, that the model was made for. */
   context: number;
@@ -348,8 +384,11 @@ export interface EvalLog {
   rows: number;
 }
 
+/** A turn of a chat. */
 export interface Message {
+  /** Who speaks: "user", "assistant" or "system", as far as the model's chat template knows them. */
   role: string;
+  /** What is said. */
   content: string;
 }
 
@@ -375,13 +414,21 @@ export interface GenerateResult {
 
 /** What the engine holds and has done so far. */
 export interface Counters {
+  /** GPU buffers that are there now. */
   buffers: number;
+  /** What they take. */
   buffer_bytes: number;
+  /** The most that they took at any time. */
   peak_buffer_bytes: number;
+  /** Kernels that were compiled. */
   pipelines: number;
+  /** Bindings of buffers to kernels that were made. */
   bind_groups: number;
+  /** Kernels that were run. */
   dispatches: number;
+  /** Batches of commands that were sent to the GPU. */
   submits: number;
+  /** Memory of the engine outside of the GPU. */
   wasm_heap_bytes: number;
 }
 

@@ -45,6 +45,12 @@ export class Chart {
     this.#draw();
   }
 
+  /** Takes away what came after that step, which is done again. */
+  goBack(step: number): void {
+    while ((this.#steps.at(-1) ?? step) > step) for (const column of [this.#steps, this.#losses, this.#heldout]) column.pop();
+    this.#draw();
+  }
+
   #place(step: number): number {
     if (this.#steps.at(-1) !== step) {
       this.#steps.push(step);

@@ -20,6 +20,13 @@ export class Choice {
     return String(new FormData(this.#form).get(this.#name));
   }
 
+  set value(value: string) {
+    if (value === this.value) return;
+    const button = this.#form.querySelector<HTMLInputElement>(`[name="${this.#name}"][value="${value}"]`)!;
+    button.checked = true;
+    button.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
   #update(): void {
     for (const part of document.querySelectorAll<HTMLElement>(`[data-for*="${this.#name}:"]`)) {
       part.hidden = !part.dataset.for!.split(" ").includes(`${this.#name}:${this.value}`);

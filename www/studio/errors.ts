@@ -5,7 +5,7 @@ import { element, show, write } from "./dom.js";
 const HINTS: Record<ErrorCode, string> = {
   "webgpu-unavailable": "This browser offers no WebGPU.",
   "out-of-memory": "The GPU has too little memory. Try shorter rows, fewer rows a step, or 4 bits.",
-  "device-lost": "The GPU was lost. Reload the page and try again.",
+  "device-lost": "The GPU was lost and did not come back. Reload the page; a run goes on from what it has saved.",
   "unsupported-model": "This kind of model is not supported.",
   "bad-model": "The model's files cannot be used.",
   "bad-data": "The training data cannot be used.",

@@ -1,28 +1,48 @@
-import { TabtuneError, Trainer, type AdapterFiles, type EvalLog, type Plan, type StepLog } from "tabtune";
-import type { Chart } from "./chart.js";
+import { Trainer, type AdapterFiles, type EvalLog, type RunEvent, type RunPolicy, type StepLog } from "tabtune";
 import type { Rows } from "./data.js";
-import { element, write } from "./dom.js";
-import { isCancelled } from "./errors.js";
-import { bytes, count, duration } from "./format.js";
+import { element, show, write } from "./dom.js";
+import { isCancelled, showError } from "./errors.js";
+import { bytes, count } from "./format.js";
 import { LoadingWords } from "./loading.js";
 import type { Look } from "./look.js";
 import type { Model } from "./model.js";
+import type { Progress } from "./progress.js";
 import type { Config } from "./settings.js";
 
 const NO_ANSWER = { base: "The model as it came.", tuned: "The model with your adapter, once it is trained." };
 
+/** What is to be done, as the form has it. */
+export interface Order {
+  model: Model;
+  config: Config;
+  policy: Partial<RunPolicy> | false;
+  rows: Rows;
+}
+
+/** What follows a run and hears of it. */
+export interface Follower {
+  /** A run of these was prepared, and takes its first step or goes on. */
+  begun(order: Order): void;
+  event(event: RunEvent): void;
+  finished(order: Order): void;
+}
+
 /** The one model of the page: loading, looking, training, asking, saving, and what is shown of it. */
 export class Job {
-  readonly #chart: Chart;
+  readonly #progress: Progress;
   readonly #look: Look;
+  readonly #follower: Follower;
   #trainer: Trainer | undefined;
   /** What the trainer was loaded for. One that failed is not used again. */
   #loaded: { source: Model["source"]; how: string } | undefined;
   #trained = false;
 
-  constructor(chart: Chart, look: Look) {
-    this.#chart = chart;
+  constructor(progress: Progress, look: Look, follower: Follower) {
+    this.#progress = progress;
     this.#look = look;
+    this.#follower = follower;
+    element("pause").addEventListener("click", () => void this.#pause().catch(showError));
+    element("continue").addEventListener("click", () => this.#trainer?.resume());
     this.#clear();
   }
 
@@ -35,8 +55,9 @@ export class Job {
   }
 
   /** Loads a model in place of the one before, unless that is the same. */
-  async load(model: Model, config: Config, heldout: Rows["heldout"], signal: AbortSignal): Promise<Trainer> {
+  async load({ model, config, policy, rows }: Omit<Order, "rows"> & { rows?: Rows }, signal: AbortSignal): Promise<Trainer> {
     const { quantization, lora } = config;
+    const heldout = rows?.heldout;
     const how = JSON.stringify([model.hub, quantization, lora, heldout?.name]);
     if (this.#trainer && this.#loaded?.source === model.source && this.#loaded.how === how) return this.#trainer;
     await this.#close();
@@ -46,15 +67,16 @@ export class Job {
       ...model.hub,
       quantization,
       lora,
+      policy,
       ...(heldout && { eval_dataset: heldout }),
       signal,
       progress_callback: (event) => {
         write("status", words.of(event));
-        if (event.progress !== undefined) this.#progress(event.progress);
+        if (event.progress !== undefined) this.#progress.percent(event.progress);
       },
     });
     this.#loaded = { source: model.source, how };
-    this.#progress(0);
+    this.#progress.percent(0);
     const { adapter } = this.#trainer;
     write("memory", bytes(this.#trainer.model.weight_bytes));
     element("memory").title = `${adapter.name || "GPU"}${adapter.is_software ? " (software)" : ""}`;
@@ -62,19 +84,19 @@ export class Job {
   }
 
   /** Shows the rows as the model sees them. */
-  async look(model: Model, rows: Rows, config: Config, signal: AbortSignal): Promise<void> {
+  async look(order: Order, signal: AbortSignal): Promise<void> {
     await this.#careful(async () => {
-      const trainer = await this.load(model, config, rows.heldout, signal);
-      await this.#look.show(trainer, rows.dataset, trainConfig(config, rows), signal);
-      this.#progress(0);
+      const trainer = await this.load(order, signal);
+      await this.#look.show(trainer, order.rows.dataset, trainConfig(order), signal);
+      this.#progress.percent(0);
     });
   }
 
-  /** A whole run, until its last step or until it is stopped. */
-  async train(model: Model, rows: Rows, config: Config, signal: AbortSignal): Promise<void> {
+  /** A whole run, until its last step or until it is stopped; `resumes` goes on from its last checkpoint. */
+  async train(order: Order, resumes: boolean, signal: AbortSignal): Promise<void> {
     this.#clear();
-    await this.look(model, rows, config, signal);
-    await this.#careful(() => this.#run(this.#trainer!, rows, config, signal));
+    await this.look(order, signal);
+    await this.#careful(() => this.#run(this.#trainer!, order, resumes, signal));
   }
 
   /** Asks the base model and, once there is one, the tuned model. */
@@ -92,29 +114,86 @@ export class Job {
     return this.#trainer!.save();
   }
 
-  async #run(trainer: Trainer, rows: Rows, config: Config, signal: AbortSignal): Promise<void> {
+  async #run(trainer: Trainer, order: Order, resumes: boolean, signal: AbortSignal): Promise<void> {
     this.#trained = false;
     write("status", "Getting ready…");
-    const plan = await trainer.prepare(rows.dataset, { ...trainConfig(config, rows), signal });
-    this.#showPlan(plan);
-    const before = await measured(trainer);
-    if (before) {
-      this.#showHeldout(before);
-      element("report").append(` · ${count(before.rows, "row")} held out`);
+    const { policy } = order;
+    const on_event = (event: RunEvent) => this.#heard(event);
+    const options = { ...trainConfig(order), policy, on_event };
+    const watch = new AbortController();
+    const watches = () => watch.abort();
+    element("watch").addEventListener("click", watches);
+    try {
+      const either = AbortSignal.any([signal, watch.signal]);
+      await trainer.prepare(order.rows.dataset, { ...options, resume_from_checkpoint: resumes, if_running: "wait", signal: either });
+    } catch (thrown) {
+      if (watch.signal.aborted && isCancelled(thrown)) return await this.#watch(trainer, order, { ...options, signal });
+      throw thrown;
+    } finally {
+      element("watch").removeEventListener("click", watches);
+      show("waiting", false);
     }
+    this.#progress.plan(trainer.plan!);
+    this.#follower.begun(order);
+    const has_heldout = trainer.plan!.eval_rows > 0;
+    if (has_heldout && !trainer.plan!.resumed) this.#progress.heldout(await trainer.evaluate());
 
     this.#trained = true;
     let last: StepLog | EvalLog | undefined;
-    for await (const log of trainer.train()) {
-      last = log;
-      if ("eval_loss" in log) this.#showHeldout(log);
-      else this.#showStep(log);
-      if (signal.aborted) break;
+    show("pause", true);
+    try {
+      for await (const line of trainer.train(undefined, { policy, on_event, signal })) {
+        last = line;
+        this.#progress.line(line);
+      }
+      this.#follower.finished(order);
+    } catch (thrown) {
+      if (!isCancelled(thrown)) throw thrown;
+    } finally {
+      for (const id of ["pause", "continue"]) show(id, false);
+      this.#progress.stopCounting();
     }
-    if (before && last && !("eval_loss" in last)) this.#showHeldout(await trainer.evaluate());
+    if (has_heldout && last && !("eval_loss" in last)) this.#progress.heldout(await trainer.evaluate());
+    const steps = count(last?.step ?? trainer.plan!.resumed?.step ?? 0, "step");
     write("remaining", "–");
-    write("status", signal.aborted ? `Stopped after ${count(last?.step ?? 0, "step")}.` : `Done: ${count(last?.step ?? 0, "step")}.`);
+    write("status", signal.aborted ? `Stopped after ${steps}.` : `Done: ${steps}.`);
     write("download-hint", "A zip file with the two files that PEFT loads.");
+  }
+
+  /** Shows a run that another tab has. Should that have ended just now, what it left is taken up here. */
+  async #watch(trainer: Trainer, { rows }: Order, options: object): Promise<void> {
+    show("waiting", false);
+    write("status", "Watching the run of the other tab…");
+    let begun = false;
+    for await (const line of trainer.train(rows.dataset, { ...options, if_running: "watch", resume_from_checkpoint: true })) {
+      if (!begun && "total_steps" in line) this.#progress.begin(line.total_steps);
+      begun ||= "total_steps" in line;
+      if (begun) this.#progress.line(line);
+    }
+    write("status", "The run of the other tab has ended.");
+  }
+
+  async #pause(): Promise<void> {
+    show("pause", false);
+    write("status", "Pausing…");
+    await this.#trainer?.pause();
+  }
+
+  #heard(event: RunEvent): void {
+    this.#progress.event(event);
+    this.#follower.event(event);
+    if (event.type === "waiting") {
+      write("status", "Another tab has this run. This one waits for it.");
+      show("waiting", true);
+    }
+    // A run of another tab is not this one's to pause.
+    if (!this.#trained) return;
+    if (event.type === "paused") show("continue", true);
+    if (event.type === "continued") {
+      show("continue", false);
+      show("pause", true);
+      element("pause").focus();
+    }
   }
 
   /** After a failure the model is loaded anew next time; being stopped does it no harm. */
@@ -148,46 +227,9 @@ export class Job {
     }
   }
 
-  #showPlan(plan: Plan): void {
-    const { rows, kept, truncated, dropped, tokens } = plan.dataset;
-    const used = kept === rows ? count(rows, "row") : `${kept.toLocaleString("en")} of ${count(rows, "row")}`;
-    const notes = [used, count(tokens, "token"), count(plan.total_steps, "step")];
-    if (truncated) notes.push(`${count(truncated, "row")} cut to the longest length`);
-    if (dropped) notes.push(`${count(dropped, "row")} left out: nothing to learn in ${dropped === 1 ? "it" : "them"}`);
-    write("report", notes.join(" · "));
-    write("memory", bytes(plan.peak_gpu_bytes));
-    write("status", "Training…");
-    this.#progress(0);
-    this.#chart.begin(plan.total_steps);
-  }
-
-  #showStep(log: StepLog): void {
-    write("status", `Step ${log.step} of ${log.total_steps}`);
-    write("loss", log.loss.toFixed(3));
-    write("speed", Math.round(log.tokens_per_second).toLocaleString("en"));
-    write("remaining", duration(log.remaining_seconds));
-    write("memory", bytes(log.peak_gpu_bytes));
-    const percent = (100 * log.step) / log.total_steps;
-    this.#progress(percent);
-    document.title = `${percent.toFixed(0)} % · tabtune`;
-    this.#chart.addLoss(log.step, log.loss);
-  }
-
-  #showHeldout(log: EvalLog): void {
-    write("heldout-loss", log.eval_loss.toFixed(3));
-    this.#chart.addHeldout(log.step, log.eval_loss);
-  }
-
-  #progress(percent: number): void {
-    element<HTMLProgressElement>("progress").value = percent;
-  }
-
   #clear(): void {
-    for (const id of ["loss", "heldout-loss", "speed", "remaining", "memory"]) write(id, "–");
-    write("report", "");
-    this.#chart.clear();
+    this.#progress.clear();
     write("download-hint", "When the training is done, take the adapter with you. PEFT loads it.");
-    this.#progress(0);
     this.#idle("answer-base", NO_ANSWER.base);
     this.#idle("answer-tuned", NO_ANSWER.tuned);
   }
@@ -198,17 +240,7 @@ export class Job {
   }
 }
 
-/** The loss on the held-out rows; undefined where there are none, as a small share of a few rows may be. */
-async function measured(trainer: Trainer): Promise<EvalLog | undefined> {
-  try {
-    return await trainer.evaluate();
-  } catch (thrown) {
-    if (thrown instanceof TabtuneError && thrown.code === "bad-state") return undefined;
-    throw thrown;
-  }
-}
-
 /** The settings of the run for these rows: of chats only the answers are learnt, and rows held out are enough. */
-function trainConfig({ train }: Config, { is_chat, heldout }: Rows): Config["train"] {
-  return { ...train, assistant_only_loss: is_chat, ...(heldout && { test_size: 0 }) };
+function trainConfig({ config, rows }: Order): Config["train"] {
+  return { ...config.train, assistant_only_loss: rows.is_chat, ...(rows.heldout && { test_size: 0 }) };
 }

@@ -3,6 +3,7 @@ import { element, make, show } from "./dom.js";
 import { MissingInput } from "./errors.js";
 import { bytes, count } from "./format.js";
 import { remembered } from "./remembered.js";
+import { forgetRun } from "./unfinished.js";
 
 /** The datasets that are kept in the browser, to be chosen or deleted. */
 export class KeptRows {
@@ -53,6 +54,7 @@ export class KeptRows {
   async #delete(name: string): Promise<void> {
     await (await Dataset.open(name)).delete();
     remembered.forget(name);
+    await forgetRun(name);
     await this.refresh();
   }
 }

@@ -6,7 +6,8 @@ export class LoadingWords {
   /** When the download of each file began to be told, and how much was there by then. */
   readonly #begun = new Map<string, { at: number; loaded: number }>();
 
-  of({ status, file, loaded = 0, total, progress, remaining_seconds, rows }: ProgressEvent): string {
+  of({ status, file, loaded = 0, total, progress, remaining_seconds, rows, detail }: ProgressEvent): string {
+    if (status === "waiting") return `Waiting to download: ${detail}. See “When to rest”.`;
     if (status === "tokenize") return `Turning the rows into tokens: ${(rows ?? 0).toLocaleString("en")}${left(remaining_seconds)}`;
     if (status === "download") this.#begun.set(file, { at: performance.now(), loaded: -1 });
     if (status === "done") this.#begun.delete(file);

@@ -6,10 +6,14 @@ import { element, show, write } from "./dom.js";
 import { downloadAdapter } from "./download.js";
 import { showError } from "./errors.js";
 import { Estimate } from "./estimate.js";
-import { Job } from "./job.js";
+import { Job, type Order } from "./job.js";
 import { Look } from "./look.js";
 import { ModelForm } from "./model.js";
+import { Progress } from "./progress.js";
+import { RestForm } from "./rest.js";
 import { SettingsForm } from "./settings.js";
+import { Timeline } from "./timeline.js";
+import { Unfinished } from "./unfinished.js";
 
 const settings = new SettingsForm(() => tellMemory());
 const estimate = new Estimate();
@@ -19,11 +23,24 @@ const model = new ModelForm(
 );
 const data = new DataForm((work) => void busy.run(work));
 const look = new Look();
-const job = new Job(new Chart(), look);
+const rest = new RestForm();
+const unfinished = new Unfinished(model, (resumes) => {
+  void train(async () => ({ ...(await unfinished.read()), policy: rest.read() }), resumes);
+});
+const job = new Job(new Progress(new Chart(), new Timeline()), look, {
+  begun: (order) => unfinished.keep(order),
+  event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
+  finished: (order) => unfinished.forget(order),
+});
 const question = element<HTMLInputElement>("question");
 const busy = new Busy(() => {
-  if (busy.running) estimate.stop();
-  else tellMemory();
+  if (busy.running) {
+    estimate.stop();
+    unfinished.hide();
+  } else {
+    tellMemory();
+    void unfinished.refresh().catch(showError);
+  }
   if (!job.trained) element<HTMLButtonElement>("download").disabled = true;
 });
 
@@ -45,26 +62,29 @@ const training = {
   },
 };
 
+/** What the form says, but for the settings, which were read already. */
+async function ordered(config: Order["config"], signal: AbortSignal): Promise<Order> {
+  const chosen = model.read();
+  return { model: chosen, rows: await data.read(signal), config, policy: rest.read() };
+}
+
+async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean): Promise<void> {
+  const done = await busy.run(async (signal) => job.train(await order(signal), resumes, signal), training);
+  // The difference is what people came for, so it is shown unasked.
+  if (done && job.trained) await busy.run(() => job.ask(question.value));
+}
+
 element("setup").addEventListener("submit", (event) => {
   event.preventDefault();
   const config = settings.read();
-  if (!config) return;
-  void (async () => {
-    const done = await busy.run(async (signal) => {
-      const chosen = model.read();
-      await job.train(chosen, await data.read(signal), config, signal);
-    }, training);
-    // The difference is what people came for, so it is shown unasked.
-    if (done) await busy.run(() => job.ask(question.value));
-  })();
+  if (config) void train((signal) => ordered(config, signal), false);
 });
 
 element("look").addEventListener("click", () => {
   const config = settings.read();
   if (!config) return;
   void busy.run(async (signal) => {
-    const chosen = model.read();
-    await job.look(chosen, await data.read(signal), config, signal);
+    await job.look(await ordered(config, signal), signal);
     write("status", "Ready.");
     element("look-card").scrollIntoView({ block: "start", behavior: "smooth" });
   }, training);
@@ -77,7 +97,7 @@ element("ask").addEventListener("submit", (event) => {
   const config = settings.read();
   if (!config) return;
   void busy.run(async (signal) => {
-    if (!job.loaded) await job.load(model.read(), config, undefined, signal);
+    if (!job.loaded) await job.load({ model: model.read(), config, policy: rest.read() }, signal);
     await job.ask(question.value);
   });
 });
@@ -105,3 +125,4 @@ if (problem) {
   show("no-webgpu", true);
 }
 await settings.fill(model.bundled).then(tellMemory, showError);
+await unfinished.refresh().catch(showError);

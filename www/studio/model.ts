@@ -11,6 +11,13 @@ export interface Model {
   hub: HubOptions;
 }
 
+/** What a model was chosen by, which outlives the page. The files of a folder do not. */
+export interface ModelName {
+  kind: string;
+  /** The hub's id or the folder's name. */
+  name: string;
+}
+
 const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*$/;
 
 /** The part of the form that says which model. */
@@ -48,6 +55,20 @@ export class ModelForm {
         return HUB_ID.test(source) ? { source, hub: token ? { token } : {} } : undefined;
       }
     }
+  }
+
+  get name(): ModelName {
+    const folder = { bundled: "", folder: element("folder-name").textContent };
+    const kind = this.#choice.value as keyof typeof folder;
+    return { kind, name: folder[kind] ?? this.#id.value.trim() };
+  }
+
+  /** The model that was chosen by that name before. */
+  readAgain({ kind, name }: ModelName): Model {
+    this.#choice.value = kind;
+    if (kind === "hub") this.#id.value = name;
+    if (kind === "folder" && !this.#folder) throw new MissingInput(`Choose the model's folder “${name}” once more, and then go on.`);
+    return this.read();
   }
 
   read(): Model {

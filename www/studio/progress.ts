@@ -1,0 +1,101 @@
+import type { EvalLog, Plan, RunEvent, StepLog } from "tabtune";
+import type { Chart } from "./chart.js";
+import { element, write } from "./dom.js";
+import { bytes, count, duration } from "./format.js";
+import type { Timeline } from "./timeline.js";
+
+/** How a run goes: status, tiles, curve and timeline. */
+export class Progress {
+  readonly #chart: Chart;
+  readonly #timeline: Timeline;
+  #countdown: ReturnType<typeof setInterval> | undefined;
+
+  constructor(chart: Chart, timeline: Timeline) {
+    this.#chart = chart;
+    this.#timeline = timeline;
+  }
+
+  clear(): void {
+    for (const id of ["loss", "heldout-loss", "speed", "remaining", "memory"]) write(id, "–");
+    write("report", "");
+    this.#chart.clear();
+    this.#timeline.clear();
+    this.percent(0);
+    this.stopCounting();
+  }
+
+  percent(percent: number): void {
+    element<HTMLProgressElement>("progress").value = percent;
+  }
+
+  /** A run that is about to begin, or to go on where its log ends. */
+  plan({ dataset, total_steps, peak_gpu_bytes, eval_rows, resumed }: Plan): void {
+    const { rows, kept, truncated, dropped, tokens } = dataset;
+    const used = kept === rows ? count(rows, "row") : `${kept.toLocaleString("en")} of ${count(rows, "row")}`;
+    const notes = [used, count(tokens, "token"), count(total_steps, "step")];
+    if (truncated) notes.push(`${count(truncated, "row")} cut to the longest length`);
+    if (dropped) notes.push(`${count(dropped, "row")} left out: nothing to learn in ${dropped === 1 ? "it" : "them"}`);
+    if (eval_rows) notes.push(`${count(eval_rows, "row")} held out`);
+    write("report", notes.join(" · "));
+    write("memory", bytes(peak_gpu_bytes));
+    this.percent(0);
+    this.begin(total_steps);
+    for (const line of resumed?.log ?? []) this.line(line);
+    write("status", "Training…");
+  }
+
+  begin(total_steps: number): void {
+    this.#chart.begin(total_steps);
+    this.#timeline.begin(total_steps);
+  }
+
+  line(line: StepLog | EvalLog): void {
+    if ("eval_loss" in line) this.heldout(line);
+    else this.#step(line);
+  }
+
+  heldout({ step, eval_loss }: EvalLog): void {
+    write("heldout-loss", eval_loss.toFixed(3));
+    this.#chart.addHeldout(step, eval_loss);
+  }
+
+  event(event: RunEvent): void {
+    this.#timeline.add(event);
+    this.stopCounting();
+    if (event.type === "paused") write("status", `Paused after step ${event.step}. What was learnt is saved.`);
+    if (event.type === "continued" || event.type === "rested") write("status", "Going on…");
+    if (event.type === "resting") this.#count(`Resting because ${event.detail}.`, "Looks again", event.seconds ?? 0);
+    if (event.type === "device-lost") this.#count("The GPU was lost.", "It is asked for again", event.seconds ?? 0);
+    if (event.type === "recovered") write("status", `The GPU is back: ${event.detail}.`);
+  }
+
+  stopCounting(): void {
+    clearInterval(this.#countdown);
+    write("countdown", "");
+  }
+
+  /** The status is read out once; the seconds beside it are for the eye alone. */
+  #count(status: string, next: string, seconds: number): void {
+    write("status", status);
+    const until = Date.now() + 1000 * seconds;
+    const tell = () => write("countdown", `${next} in ${Math.max(0, Math.ceil((until - Date.now()) / 1000))} s.`);
+    tell();
+    this.#countdown = setInterval(tell, 1000);
+  }
+
+  #step(log: StepLog): void {
+    write("status", `Step ${log.step} of ${log.total_steps}`);
+    // What is not finite did not count, and has no place on the curve.
+    write("loss", log.skipped ? "–" : log.loss.toFixed(3));
+    write("speed", Math.round(log.tokens_per_second).toLocaleString("en"));
+    write("remaining", duration(log.remaining_seconds));
+    write("memory", bytes(log.peak_gpu_bytes));
+    const step = log.rewound_to ?? log.step;
+    const percent = (100 * step) / log.total_steps;
+    this.percent(percent);
+    document.title = `${percent.toFixed(0)} % · tabtune`;
+    if (!log.skipped) this.#chart.addLoss(step, log.loss);
+    if (log.rewound_to !== undefined) this.#chart.goBack(step);
+    this.#timeline.reach(step);
+  }
+}
