@@ -103,6 +103,8 @@ export class Run {
       this.#tell({ type: "finished" });
     } catch (thrown) {
       const { code, message } = thrown instanceof TabtuneError ? thrown : failure("internal", String(thrown));
+      // Whoever stops a run may want to go on with it tomorrow.
+      if (code === "cancelled") await this.#save().catch(() => {});
       this.#tell({ type: "stopped", reason: code, detail: message });
       finished = true;
       throw thrown;

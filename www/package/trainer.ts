@@ -237,6 +237,8 @@ export class Trainer {
     this.#run = new Run(host, settings, this.plan.resumed?.step ?? 0);
     try {
       yield* this.#run.lines();
+      // A run at its end writes no more, so its name is free.
+      await this.#letGo();
     } finally {
       this.#run = undefined;
     }
