@@ -46,7 +46,8 @@ export function playSignals() {
     set onmessage(receive) {
       onmessage.set.call(this, (event) => {
         const { result } = event.data;
-        if (played.hot && result?.step_millis) result.step_millis *= 100;
+        // A run judges its speed over half a minute, which has to go by in a few steps.
+        if (result?.step_millis) result.step_millis = played.hot ? 1_000_000 : 10_000;
         receive(event);
       });
     }
