@@ -11,6 +11,7 @@ use crate::data::idb_kv::IdbKv;
 use crate::data::import::Importer;
 use crate::data::inspect::Inspection;
 use crate::data::library::{self, Description, ImportOptions};
+use crate::data::tokens::{self, DatasetReport};
 use crate::error::{Code, Error, Result};
 use crate::train::runs::{self, RunRecord};
 
@@ -32,19 +33,26 @@ struct Info<'a> {
     files: &'a [String],
     /// Rows of an import that was interrupted, if there is one.
     pending_rows: Option<u64>,
+    /// What was found each time that the rows were tokenised.
+    token_sets: Vec<DatasetReport>,
 }
 
 impl<'a> Info<'a> {
-    fn new(description: &'a Description) -> Self {
+    async fn new(kv: &IdbKv, description: &'a Description) -> Result<Self> {
         let content = description.content.as_ref();
-        Info {
+        let token_sets = match content {
+            Some(content) => tokens::reports(kv, content).await?,
+            None => Vec::new(),
+        };
+        Ok(Info {
             name: &description.name,
             rows: content.map_or(0, |content| content.rows),
             bytes: content.map_or(0, |content| content.bytes),
             fingerprint: content.map_or("", |content| &content.fingerprint),
             files: content.map_or(&[], |content| &content.files),
             pending_rows: description.pending.as_ref().map(|pending| pending.content.rows),
-        }
+            token_sets,
+        })
     }
 }
 
@@ -65,13 +73,24 @@ impl Library {
 
     /// The descriptions of all datasets.
     pub async fn list(&self) -> Thrown<JsValue> {
-        let descriptions = library::list(&self.kv).await.map_err(thrown)?;
-        to_js(&descriptions.iter().map(Info::new).collect::<Vec<_>>()).map_err(thrown)
+        let list = async {
+            let descriptions = library::list(&self.kv).await?;
+            let mut infos = Vec::new();
+            for description in &descriptions {
+                infos.push(Info::new(&self.kv, description).await?);
+            }
+            to_js(&infos)
+        };
+        list.await.map_err(thrown)
     }
 
     /// The description of a dataset; one without rows where there is none.
     pub async fn info(&self, name: String) -> Thrown<JsValue> {
-        to_js(&Info::new(&Description::load(&self.kv, &name).await.map_err(thrown)?)).map_err(thrown)
+        let info = async {
+            let description = Description::load(&self.kv, &name).await?;
+            to_js(&Info::new(&self.kv, &description).await?)
+        };
+        info.await.map_err(thrown)
     }
 
     /// Rows as they are kept, each with where it came from.

@@ -256,6 +256,18 @@ impl Selection {
     }
 }
 
+/// What was found each time that the rows of a content were tokenised, for whatever model and options.
+pub async fn reports(kv: &impl Kv, content: &Content) -> Result<Vec<DatasetReport>> {
+    let mut reports = Vec::new();
+    for (key, json) in kv.scan(Table::TokenSets, None).await? {
+        if key.name.rsplit_once('/').is_some_and(|(id, _)| id == content.id) {
+            let progress: Progress = serde_json::from_slice(&json).map_err(damaged(&key.name))?;
+            reports.push(progress.report);
+        }
+    }
+    Ok(reports)
+}
+
 async fn progress(kv: &impl Kv, id: &str) -> Result<Option<Progress>> {
     let json = kv.get_one(Key::new(Table::TokenSets, id, 0)).await?;
     json.map(|json| serde_json::from_slice(&json).map_err(damaged(id))).transpose()

@@ -60,7 +60,7 @@ test("a trainer", async (t) => {
   });
 
   await t.test("shows rows as the model sees them, and how long they are", async () => {
-    const { seen, lengths, kept } = await page.evaluate(async (config) => {
+    const { seen, lengths, kept, report, token_sets } = await page.evaluate(async (config) => {
       const { tabtune, importFrom } = globalThis.runner;
       const dataset = await importFrom("rows", "/rows.jsonl");
       const trainer = await tabtune.Trainer.load("/bundled/", config);
@@ -69,13 +69,15 @@ test("a trainer", async (t) => {
       const lengths = await trainer.lengths(dataset, { ...options, bins: 10 });
       const { dataset: report } = await trainer.prepare(dataset, options);
       await trainer.dispose();
-      return { seen, lengths, kept: report.kept };
+      const { token_sets } = await dataset.info();
+      return { seen, lengths, kept: report.kept, report, token_sets };
     }, config);
     assert.deepEqual(seen.map(({ origin }) => origin), ["rows.jsonl line 1", "rows.jsonl line 2"]);
     for (const { tokens } of seen) {
       assert.ok(tokens.length <= 48 && tokens.some(({ special }) => special));
       assert.ok(tokens.some(({ labelled }) => labelled) && tokens.some(({ labelled }) => !labelled));
     }
+    assert.ok(token_sets.some((found) => JSON.stringify(found) === JSON.stringify(report)), "what was found is kept with the dataset");
     assert.equal(lengths.rows.reduce((sum, count) => sum + count), kept);
     assert.ok(lengths.rows.length <= 10 && lengths.cut_rows > 0 && lengths.longest > 48);
   });

@@ -11,7 +11,7 @@ use tabtune::data::import::{Importer, import_file};
 use tabtune::data::kv::{Key, Kv, MemoryKv, Table, Write};
 use tabtune::data::library::{self, Description, ImportOptions, OnBadRow, StoredRow};
 use tabtune::data::look::{Lengths, SeenRow};
-use tabtune::data::tokens::{Selection, TokenSet};
+use tabtune::data::tokens::{self, Selection, TokenSet};
 use tabtune::error::{Code, Error, Result};
 
 use super::{InMemory, tokenizer};
@@ -76,7 +76,7 @@ fn make(kv: &Rc<impl Kv>, options: EncodeOptions) -> Result<TokenSet> {
 }
 
 /// Imports and tokenises.
-fn tokens(text: impl Into<Vec<u8>>, options: EncodeOptions) -> Result<(TokenSet, Vec<Encoded>)> {
+fn tokenised(text: impl Into<Vec<u8>>, options: EncodeOptions) -> Result<(TokenSet, Vec<Encoded>)> {
     let kv = Rc::new(MemoryKv::default());
     import(&kv, text, json!({}))?;
     let set = make(&kv, options)?;
@@ -277,6 +277,8 @@ fn rows_are_added_replaced_and_told_apart() {
     assert_eq!(second.index.hashes[..2], first.index.hashes, "tokens of the rows before are kept");
     assert_eq!(second.len(), 3);
 
+    assert_eq!(block_on(tokens::reports(&kv, &added)).unwrap(), [second.report]);
+
     import(&kv, row("a") + &row("b") + &row("c"), json!({})).unwrap();
     let replaced = description(&kv).content.unwrap();
     assert_eq!(
@@ -306,14 +308,14 @@ fn masked_rows_are_dropped_and_a_dataset_of_nothing_else_is_refused() {
     let chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"what is the sea like\"}, {\"role\": \"assistant\", \"content\": \"wide\"}]}\n";
     let question = "{\"messages\": [{\"role\": \"user\", \"content\": \"what is the sea like\"}]}\n";
     let options = EncodeOptions { assistant_only_loss: true, ..Default::default() };
-    let (set, rows) = tokens(format!("{question}{chat}{question}"), options).unwrap();
+    let (set, rows) = tokenised(format!("{question}{chat}{question}"), options).unwrap();
     let report = set.report;
     assert_eq!((report.rows, report.kept, report.dropped, report.truncated), (3, 1, 2, 0));
     assert_eq!((report.tokens, report.labelled_tokens), (rows[0].ids.len() as u64, rows[0].targets() as u64));
 
     let short = EncodeOptions { max_length: Some(8), ..options };
     for (text, options) in [(question, options), (chat, short)] {
-        let error = tokens(text, options).err().unwrap();
+        let error = tokenised(text, options).err().unwrap();
         assert_eq!(error.code, Code::BadData);
         assert!(error.to_string().contains("all labels of all 1 rows are masked"), "{error}");
     }
@@ -321,7 +323,7 @@ fn masked_rows_are_dropped_and_a_dataset_of_nothing_else_is_refused() {
         ("{\"text\": \"a\"}", "assistant_only_loss needs rows of messages"),
         ("{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}", "the row is a preference"),
     ] {
-        let error = tokens(text, options).err().unwrap().to_string();
+        let error = tokenised(text, options).err().unwrap().to_string();
         assert!(error.starts_with("train.jsonl line 1: ") && error.contains(expected), "{error}");
     }
 }
@@ -329,8 +331,8 @@ fn masked_rows_are_dropped_and_a_dataset_of_nothing_else_is_refused() {
 #[test]
 fn a_long_row_is_cut_at_the_right_and_counted() {
     let text = format!("{{\"text\": \"{}\"}}\n{{\"text\": \"short\"}}\n", "the sea ".repeat(100));
-    let whole = tokens(text.clone(), EncodeOptions::default()).unwrap().1;
-    let (set, rows) = tokens(text, EncodeOptions { max_length: Some(16), ..Default::default() }).unwrap();
+    let whole = tokenised(text.clone(), EncodeOptions::default()).unwrap().1;
+    let (set, rows) = tokenised(text, EncodeOptions { max_length: Some(16), ..Default::default() }).unwrap();
     let short = rows[1].ids.len() as u32;
     assert_eq!(rows[0].ids, whole[0].ids[..16]);
     assert_eq!(rows[1], whole[1]);

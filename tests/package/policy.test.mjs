@@ -96,6 +96,7 @@ test("a wrong policy is refused by its entry", () => {
     [{ min_battery: "low" }, "min_battery"],
     [{ max_pressure: "hot" }, "max_pressure"],
     [{ max_slowdown: 1 }, "max_slowdown"],
+    [{ duty_cycle: 0 }, "duty_cycle"],
   ]) {
     assert.throws(() => policyOf(policy), ({ code, message }) => code === "bad-option" && message.includes(`policy.${named}`));
   }

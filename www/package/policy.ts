@@ -9,6 +9,7 @@ export const DEFAULT_POLICY: RunPolicy = {
   max_pressure: "serious",
   max_slowdown: 2,
   rest_seconds: 30,
+  duty_cycle: 1,
 };
 
 /** The caller's policy over the default one; an unknown or wrong entry is `bad-option` and named. */
@@ -25,6 +26,7 @@ export function policyOf(given: Partial<RunPolicy> | undefined): RunPolicy {
   }
   if (!(policy.min_battery >= 0 && policy.min_battery <= 1)) throw failure("bad-option", "policy.min_battery must be between 0 and 1");
   if (!(policy.max_slowdown > 1)) throw failure("bad-option", "policy.max_slowdown must be above 1");
+  if (!(policy.duty_cycle > 0 && policy.duty_cycle <= 1)) throw failure("bad-option", "policy.duty_cycle must be above 0 and at most 1");
   return policy;
 }
 

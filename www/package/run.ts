@@ -85,6 +85,8 @@ export class Run {
         const log = this.#ready.shift() ?? (await this.#step());
         if (!log) break;
         guard?.stepped(log.step_millis);
+        // A slow GPU that is let cool is faster in the end than one that throttles.
+        if (policy && policy.duty_cycle < 1) await sleep((log.step_millis / 1000) * (1 / policy.duty_cycle - 1), signal);
         // After a restart some steps are done again, to the same numbers.
         if (log.step > this.#last || log.rewound_to !== undefined) {
           this.#last = log.rewound_to ?? log.step;

@@ -105,6 +105,8 @@ export interface RunPolicy {
   max_slowdown: number;
   /** How long a rest lasts before it is looked at again. Default 30. */
   rest_seconds: number;
+  /** The share of the time that the GPU works, above 0 and at most 1: below 1 each step is followed by a break. Default 1. */
+  duty_cycle: number;
 }
 
 /** Something that happened to a run, besides its steps. */
@@ -259,6 +261,8 @@ export interface DatasetInfo {
   files: string[];
   /** Rows that an interrupted import has stored; null where there is none. */
   pending_rows: number | null;
+  /** Tokens and the like, for each model and options that the rows were tokenised for. */
+  token_sets: DatasetReport[];
 }
 
 /** A row as a dataset keeps it, and where it came from. */

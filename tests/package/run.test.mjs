@@ -1,0 +1,94 @@
+// The loop of a run, with a host that is played.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { TabtuneError } from "../../www/package/build/errors.js";
+import { policyOf } from "../../www/package/build/policy.js";
+import { Run } from "../../www/package/build/run.js";
+
+const log = (step, more = {}) => ({ step, total_steps: 4, loss: 1 / step, step_millis: 20, eval_due: false, ...more });
+
+/** A run of four steps; `fail` may throw in place of a step. */
+function played({ policy, fail = () => {}, can_restart = true, log_of = log, evaluate } = {}) {
+  const told = [];
+  let step = 0;
+  const host = {
+    async step() {
+      fail(step + 1);
+      return step === 4 ? undefined : log_of(++step);
+    },
+    evaluate: evaluate ?? (async () => ({ step, eval_loss: 1 })),
+    save: async () => ({ logs: [], checkpoint: { step, bytes: 1, millis: 1, cleared: false } }),
+    async restart() {
+      // The last checkpoint was after step 1.
+      step = 1;
+      return step;
+    },
+  };
+  const on_event = ({ type, reason }) => told.push(reason ? `${type} ${reason}` : type);
+  const settings = { name: undefined, policy, on_event, signal: undefined, can_restart };
+  return { run: new Run(host, settings, 0), told };
+}
+
+async function all(lines) {
+  const found = [];
+  for await (const line of lines) found.push(line);
+  return found;
+}
+
+test("a duty cycle follows each step with a break", async () => {
+  const began = performance.now();
+  await all(played({ policy: policyOf({ duty_cycle: 0.25 }) }).run.lines());
+  const millis = performance.now() - began;
+  // Four steps that say they took 20 ms want four breaks of 60 ms.
+  assert.ok(millis >= 235, `${millis} ms`);
+});
+
+test("steps that are done again after a lost device are told once", async () => {
+  let losses = 1;
+  const fail = (step) => {
+    if (step === 4 && losses-- > 0) throw new TabtuneError({ code: "device-lost", message: "gone", context: [] });
+  };
+  const { run, told } = played({ fail });
+  assert.deepEqual((await all(run.lines())).map(({ step }) => step), [1, 2, 3, 4]);
+  assert.deepEqual(told, ["started", "device-lost", "recovered", "finished"]);
+});
+
+test("a device of the page's own is not replaced", async () => {
+  const fail = () => {
+    throw new TabtuneError({ code: "device-lost", message: "gone", context: [] });
+  };
+  const { run, told } = played({ fail, can_restart: false });
+  await assert.rejects(all(run.lines()), { code: "device-lost" });
+  assert.deepEqual(told, ["started", "stopped device-lost"]);
+});
+
+test("checkpoints, skipped steps and a way back are told", async () => {
+  const special = {
+    1: { checkpoint: { step: 1, bytes: 9, millis: 1, cleared: true } },
+    2: { skipped: true },
+    3: { checkpoint: { step: 3, bytes: 0, millis: 1, cleared: false, error: { code: "quota-exceeded", message: "full" } } },
+    4: { rewound_to: 1 },
+  };
+  const { run, told } = played({ log_of: (step) => log(step, special[step]) });
+  await all(run.lines());
+  assert.deepEqual(told, [
+    "started",
+    "storage-cleared",
+    "checkpoint",
+    "skipped not-finite",
+    "checkpoint-failed quota-exceeded",
+    "rewound not-finite",
+    "finished",
+  ]);
+});
+
+test("an evaluation comes where it is due, and leaving the loop ends the run", async () => {
+  const { run, told } = played({ log_of: (step) => log(step, { eval_due: step === 2 }) });
+  const found = [];
+  for await (const line of run.lines()) {
+    found.push("eval_loss" in line ? "eval" : line.step);
+    if (line.step === 3) break;
+  }
+  assert.deepEqual(found, [1, 2, "eval", 3]);
+  assert.deepEqual(told, ["started", "stopped left"]);
+});
