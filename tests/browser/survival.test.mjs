@@ -8,7 +8,7 @@ import { openLab, valueOf } from "./support.mjs";
 
 const KILLS = 50;
 /** Killing happens within so many milliseconds of a start: while it loads, prepares, steps and saves. */
-const LONGEST_LIFE_MILLIS = 5000;
+const LONGEST_LIFE_MILLIS = 3000;
 /** Chromium gives up on a GPU process that crashes often, and on sites that it crashed under. */
 const ARGS = ["--disable-gpu-process-crash-limit", "--disable-domain-blocking-for-3d-apis"];
 
@@ -212,7 +212,7 @@ async function watchToTheEnd({ run_name, options }) {
 }
 
 /** Seconds that the soak trains for; an hour by hand. */
-const SOAK_SECONDS = Number(process.env.TABTUNE_SOAK_SECONDS ?? 30);
+const SOAK_SECONDS = Number(process.env.TABTUNE_SOAK_SECONDS ?? 10);
 
 test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", async (t) => {
   const lab = await labWithRows(t);
@@ -221,8 +221,8 @@ test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", asy
   await lab.page.close();
   let page = await lab.open();
   const began = Date.now();
-  await page.evaluate(trainToTheEnd, { run_name: "speed", steps: 10 }).then(valueOf);
-  const steps = Math.max(20, Math.round((SOAK_SECONDS * 1000) / ((Date.now() - began) / 10)));
+  await page.evaluate(trainToTheEnd, { run_name: "speed", steps: 4 }).then(valueOf);
+  const steps = Math.max(16, Math.round((SOAK_SECONDS * 1000) / ((Date.now() - began) / 4)));
   const whole = valueOf(await page.evaluate(trainToTheEnd, { run_name: "calm", steps }));
 
   const happened = { pause: 0, hide: 0, reload: 0, gpu: 0 };
@@ -234,7 +234,7 @@ test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", asy
   for (let ended; !ended; ) {
     // A run that no step comes through of would never end.
     const from = seen.size;
-    while (!(ended = await Promise.race([run, pause(200)])) && seen.size < from + 4) {
+    while (!(ended = await Promise.race([run, pause(200)])) && seen.size < from + 3) {
       for (const [step, loss] of await page.evaluate(() => globalThis.steps)) seen.set(step, loss);
     }
     if (ended) {
