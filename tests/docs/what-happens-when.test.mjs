@@ -84,7 +84,7 @@ test("what the guide tells happens", async (t) => {
   };
   /** A run that rests when `cause` is played, and goes on when `end` is. */
   const rests = async (cause, end, policy = {}) => {
-    await start({ policy: { max_slowdown: 50, rest_seconds: 0.2, ...policy } });
+    await start({ policy: { max_slowdown: 50, max_pressure: "serious", rest_seconds: 0.2, ...policy } });
     await steps(6);
     await page.evaluate(cause);
     await saw(["resting"]);

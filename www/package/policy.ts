@@ -76,10 +76,10 @@ export class Guard {
   }
 
   /** Where an interface is missing or refused, its rule does not apply; {@link signals} tells. */
-  static async start(policy: RunPolicy): Promise<Guard> {
+  static async start(policy: RunPolicy, ignores_pressure = false): Promise<Guard> {
     const guard = new Guard(policy);
     guard.#battery = await scope.navigator?.getBattery?.().catch(() => undefined);
-    if (scope.PressureObserver) {
+    if (scope.PressureObserver && !ignores_pressure) {
       const observer = new scope.PressureObserver((records) => (guard.#pressure = records.at(-1)?.state));
       guard.#observer = await observer.observe("cpu").then(
         () => observer,

@@ -22,6 +22,8 @@ export interface RunSettings {
   on_event: ((event: RunEvent) => void) | undefined;
   signal: AbortSignal | undefined;
   can_restart: boolean;
+  /** A processor that plays the GPU is under pressure by the training itself. */
+  ignores_pressure: boolean;
 }
 
 /** Waits before a lost device is asked for again; after the last the run stops. */
@@ -68,8 +70,8 @@ export class Run {
 
   /** The lines of the run, until its last step. */
   async *lines(): AsyncGenerator<Line, void, undefined> {
-    const { policy, signal } = this.#settings;
-    const guard = policy && (await Guard.start(policy));
+    const { policy, signal, ignores_pressure } = this.#settings;
+    const guard = policy && (await Guard.start(policy, ignores_pressure));
     const page = watchPage((hidden) => this.#shown(hidden));
     const unpause = () => this.#paused?.end();
     signal?.addEventListener("abort", unpause);

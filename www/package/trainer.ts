@@ -227,6 +227,7 @@ export class Trainer {
       on_event,
       signal,
       can_restart: this.#options.device === undefined,
+      ignores_pressure: this.adapter.is_software && !(chosen && chosen.max_pressure !== undefined),
     };
     const host = {
       step: () => this.#client.call("train_step", undefined),
