@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::formats::{Format, RawRow, Reader};
@@ -11,7 +10,7 @@ use super::library::{
     BadRow, Block, Content, Description, ImportOptions, ImportReport, OnBadRow, Pending, chained,
     discard_pending, removal,
 };
-use super::shape::{Mapping, ignored_columns};
+use super::shape::{Mapping, columns, ignored_columns};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 use crate::files::Files;
@@ -165,15 +164,10 @@ impl<K: Kv> Importer<K> {
 
     fn row(&mut self, raw: RawRow) -> Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        let found =
-            raw.value.map_err(|reason| Error::new(Code::BadData, reason)).and_then(|value| match value {
-                Value::Object(row) => {
-                    let mapping = Mapping::recognise(&row, &self.options.columns)?;
-                    let kept = mapping.apply(&row)?;
-                    Ok((mapping.shape, kept, row))
-                }
-                other => bail!(BadData, "a row must be an object, but is {}", super::example::kind(&other)),
-            });
+        let found = columns(raw.value).and_then(|row| {
+            let mapping = Mapping::recognise(&row, &self.options.columns)?;
+            Ok((mapping.shape, mapping.apply(&row)?, row))
+        });
         let (shape, kept, row) = match found {
             Ok(found) => found,
             Err(error) => {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::formats::{Format, Reader};
 use super::library::{BadRow, ImportOptions};
-use super::shape::Mapping;
+use super::shape::{Mapping, columns};
 use crate::error::Result;
 
 /// The first rows of a file and how they would be read.
@@ -53,14 +53,10 @@ impl Inspection {
         };
         for seen in 0..count {
             let Some(raw) = reader.next_row()? else { break };
-            let row = match raw.value {
-                Ok(Value::Object(row)) => row,
-                Ok(_) => {
-                    found.is_bad(raw.place, "a row must be an object".to_owned(), seen == 0);
-                    continue;
-                }
-                Err(reason) => {
-                    found.is_bad(raw.place, reason, seen == 0);
+            let row = match columns(raw.value) {
+                Ok(row) => row,
+                Err(error) => {
+                    found.is_bad(raw.place, error.message, seen == 0);
                     continue;
                 }
             };

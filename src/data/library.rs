@@ -235,14 +235,19 @@ pub async fn deduplicate(kv: &impl Kv, name: &str) -> Result<u64> {
 /// The changes that remove a content's rows and the tokens that were made from them.
 pub(super) async fn removal(kv: &impl Kv, id: &str) -> Result<Vec<Write>> {
     let mut changes = vec![Write::RemoveFrom(Key::new(Table::Rows, id, 0))];
-    for (key, _) in kv.scan(Table::TokenSets, None).await? {
-        if key.name.rsplit_once('/').is_some_and(|(content, _)| content == id) {
-            for table in [Table::TokenSets, Table::Tokens, Table::TokenIndex] {
-                changes.push(Write::RemoveFrom(Key::new(table, &key.name, 0)));
-            }
+    for (key, _) in token_sets(kv, id).await? {
+        for table in [Table::TokenSets, Table::Tokens, Table::TokenIndex] {
+            changes.push(Write::RemoveFrom(Key::new(table, &key.name, 0)));
         }
     }
     Ok(changes)
+}
+
+/// The descriptions of all tokens that were made from the content `id`.
+pub(super) async fn token_sets(kv: &impl Kv, id: &str) -> Result<Vec<(Key, Vec<u8>)>> {
+    let mut records = kv.scan(Table::TokenSets, None).await?;
+    records.retain(|(key, _)| key.name.rsplit_once('/').is_some_and(|(content, _)| content == id));
+    Ok(records)
 }
 
 /// Rows `first..first + count` of a dataset, as they are kept, each with where it came from.

@@ -167,6 +167,14 @@ impl Mapping {
     }
 }
 
+/// The columns of a row as its file gives it. What is no object is an error of code `bad-data`.
+pub fn columns(raw: std::result::Result<Value, String>) -> Result<Map<String, Value>> {
+    match raw.map_err(|reason| Error::new(Code::BadData, reason))? {
+        Value::Object(row) => Ok(row),
+        other => bail!(BadData, "a row must be an object, but is {}", kind(&other)),
+    }
+}
+
 fn list(row: &Map<String, Value>) -> String {
     if row.is_empty() { "nothing".into() } else { quoted(row.keys()) }
 }

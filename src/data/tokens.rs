@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::encode::{Encoded, EncodedRow, Encoder};
 use super::example::Example;
 use super::kv::{Key, Kv, Table, Write};
-use super::library::{Block, Content, damaged};
+use super::library::{Block, Content, damaged, token_sets};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 
@@ -83,43 +83,16 @@ pub struct TokenSet {
 }
 
 impl TokenSet {
-    /// The rows of `content` as `encoder` makes them: read where they are known already, and tokenised
-    /// where not. `on_progress` hears rows done and rows in all, and says whether to go on; what was done
-    /// until then is kept.
-    ///
-    /// # Errors
-    ///
-    /// `bad-data` naming the row that cannot be encoded, or when no row has a target; `cancelled`;
-    /// `quota-exceeded`.
+    /// The rows of `content` as `encoder` makes them, see [`tokenize`].
     pub async fn make(
         kv: &impl Kv,
         content: &Content,
         encoder: &Encoder<'_>,
         on_progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Self> {
-        let id = format!("{}/{}", content.id, encoder.fingerprint());
-        let mut writer = TokenWriter::open(kv, &id).await?;
-        while writer.progress.row_blocks < content.blocks() {
-            if !on_progress(writer.progress.report.rows, content.rows) {
-                bail!(Cancelled, "tokenising was stopped after {} rows", writer.progress.report.rows);
-            }
-            for row in Block::load(kv, &content.id, writer.progress.row_blocks).await?.rows()? {
-                let encoded = Example::from_json(&row.row).and_then(|example| encoder.encode(&example));
-                writer.add(&encoded.context(row.origin())?, (row.hash >> 96) as u32);
-            }
-            writer.progress.row_blocks += 1;
-            writer.flush().await?;
-        }
-        on_progress(content.rows, content.rows);
-        let mut set = TokenSet::open(kv, &id).await?;
+        tokenize(kv, content, encoder, on_progress).await?;
+        let mut set = TokenSet::open(kv, &set_id(content, encoder)).await?;
         set.fingerprint = format!("{} {}", content.fingerprint, encoder.fingerprint());
-        if set.report.kept == 0 {
-            bail!(
-                BadData,
-                "all labels of all {} rows are masked, so there is nothing to learn",
-                set.report.rows
-            );
-        }
         Ok(set)
     }
 
@@ -233,6 +206,43 @@ impl TokenSet {
     }
 }
 
+fn set_id(content: &Content, encoder: &Encoder<'_>) -> String {
+    format!("{}/{}", content.id, encoder.fingerprint())
+}
+
+/// Tokenises the rows of `content`, as far as that is not done yet. `on_progress` hears rows done and rows
+/// in all, and says whether to go on; what was done until then is kept.
+///
+/// # Errors
+///
+/// `bad-data` naming the row that cannot be encoded, or when no row has a target; `cancelled`;
+/// `quota-exceeded`.
+pub async fn tokenize(
+    kv: &impl Kv,
+    content: &Content,
+    encoder: &Encoder<'_>,
+    on_progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<DatasetReport> {
+    let mut writer = TokenWriter::open(kv, &set_id(content, encoder)).await?;
+    while writer.progress.row_blocks < content.blocks() {
+        if !on_progress(writer.progress.report.rows, content.rows) {
+            bail!(Cancelled, "tokenising was stopped after {} rows", writer.progress.report.rows);
+        }
+        for row in Block::load(kv, &content.id, writer.progress.row_blocks).await?.rows()? {
+            let encoded = Example::from_json(&row.row).and_then(|example| encoder.encode(&example));
+            writer.add(&encoded.context(row.origin())?, (row.hash >> 96) as u32);
+        }
+        writer.progress.row_blocks += 1;
+        writer.flush().await?;
+    }
+    on_progress(content.rows, content.rows);
+    let report = writer.progress.report;
+    if report.kept == 0 {
+        bail!(BadData, "all labels of all {} rows are masked, so there is nothing to learn", report.rows);
+    }
+    Ok(report)
+}
+
 /// Rows of a token set.
 #[derive(Clone, Debug)]
 pub struct Selection {
@@ -258,14 +268,11 @@ impl Selection {
 
 /// What was found each time that the rows of a content were tokenised, for whatever model and options.
 pub async fn reports(kv: &impl Kv, content: &Content) -> Result<Vec<DatasetReport>> {
-    let mut reports = Vec::new();
-    for (key, json) in kv.scan(Table::TokenSets, None).await? {
-        if key.name.rsplit_once('/').is_some_and(|(id, _)| id == content.id) {
-            let progress: Progress = serde_json::from_slice(&json).map_err(damaged(&key.name))?;
-            reports.push(progress.report);
-        }
-    }
-    Ok(reports)
+    let read = |(key, json): (Key, Vec<u8>)| {
+        let progress: Progress = serde_json::from_slice(&json).map_err(damaged(&key.name))?;
+        Ok(progress.report)
+    };
+    token_sets(kv, &content.id).await?.into_iter().map(read).collect()
 }
 
 async fn progress(kv: &impl Kv, id: &str) -> Result<Option<Progress>> {

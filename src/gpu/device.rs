@@ -44,7 +44,7 @@ impl Adapter {
         };
         match instance.request_adapter(&options).await {
             Ok(adapter) => Ok(Adapter(adapter)),
-            Err(error) => bail!(WebgpuUnavailable, "no GPU adapter: {error}"),
+            Err(error) => bail!(WebgpuUnavailable, "no GPU adapter: {}", said(&error.to_string())),
         }
     }
 
@@ -129,7 +129,9 @@ impl Gpu {
     ) -> Result<Self> {
         let (device, queue) = match answer {
             Ok(opened) => opened,
-            Err(error) => bail!(WebgpuUnavailable, "the adapter refused a device: {error}"),
+            Err(error) => {
+                bail!(WebgpuUnavailable, "the adapter refused a device: {}", said(&error.to_string()))
+            }
         };
 
         let fault = Arc::new(Mutex::new(None));
@@ -293,4 +295,24 @@ impl Gpu {
 
 fn note(fault: &Mutex<Option<Error>>, error: Error) {
     fault.lock().expect("the fault is never held across a panic").get_or_insert(error);
+}
+
+/// What a browser said, without what wgpu's debug form puts around it: `JsValue(Name: words`, then a stack
+/// that often says the same once more, then `)`.
+fn said(error: &str) -> &str {
+    match error.split_once("JsValue(") {
+        Some((_, thrown)) => thrown.lines().next().unwrap_or(thrown).trim_end_matches(')'),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_a_browser_said_has_no_stack() {
+        let debug = "JsValue(OperationError: It is gone.\nOperationError: It is gone.\n    at wasm:1:2)";
+        assert_eq!(super::said(debug), "OperationError: It is gone.");
+        assert_eq!(super::said("JsValue(TypeError: No.)"), "TypeError: No.");
+        assert_eq!(super::said("no suitable adapter"), "no suitable adapter");
+    }
 }

@@ -19,7 +19,7 @@ use crate::data::kv::{Key, Kv, Table, Write};
 use crate::data::library::{self, Description};
 use crate::data::look::{Lengths, SeenRow};
 use crate::data::tokenizer::Tokenizer;
-use crate::data::tokens::{DatasetReport, Selection, TokenSet};
+use crate::data::tokens::{self, DatasetReport, Selection, TokenSet};
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{Files, Fingerprinted};
 use crate::format::read_small;
@@ -261,8 +261,13 @@ impl<R: Kv> Session<R> {
         train: &Value,
         on_progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<DatasetReport> {
+        let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let options = TrainOptions::from_json(train)?;
-        Ok(self.token_set(name, &options, on_progress).await?.report)
+        let content = Description::rows(&self.rows, name).await?;
+        let encoder = Encoder::new(&loaded.tokenizer, options.encode_options());
+        tokens::tokenize(&self.rows, &content, &encoder, on_progress)
+            .await
+            .context(format_args!("dataset {name:?}"))
     }
 
     /// What a run takes on this GPU, by its model's files alone: no weight is read and nothing allocated.
@@ -299,19 +304,14 @@ impl<R: Kv> Session<R> {
     /// A histogram of the lengths of dataset `name`, tokenised as `train` says.
     pub async fn lengths(&self, name: &str, train: &Value, bins: usize) -> Result<Lengths> {
         let options = TrainOptions::from_json(train)?;
-        Ok(Lengths::new(&self.token_set(name, &options, &mut |_, _| true).await?, bins))
+        Ok(Lengths::new(&self.token_set(name, &options).await?, bins))
     }
 
-    async fn token_set(
-        &self,
-        name: &str,
-        options: &TrainOptions,
-        on_progress: &mut dyn FnMut(u64, u64) -> bool,
-    ) -> Result<TokenSet> {
+    async fn token_set(&self, name: &str, options: &TrainOptions) -> Result<TokenSet> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let content = Description::rows(&self.rows, name).await?;
         let encoder = Encoder::new(&loaded.tokenizer, options.encode_options());
-        TokenSet::make(&self.rows, &content, &encoder, on_progress)
+        TokenSet::make(&self.rows, &content, &encoder, &mut |_, _| true)
             .await
             .context(format_args!("dataset {name:?}"))
     }
@@ -403,9 +403,9 @@ impl<R: Kv> Session<R> {
         if options.eval_dataset.is_some() && train.test_size > 0.0 {
             bail!(BadOption, "train.test_size and an eval_dataset cannot go together");
         }
-        let set = Rc::new(self.token_set(options.dataset, train, &mut |_, _| true).await?);
+        let set = Rc::new(self.token_set(options.dataset, train).await?);
         if let Some(name) = options.eval_dataset {
-            let held_out = self.token_set(name, train, &mut |_, _| true).await?;
+            let held_out = self.token_set(name, train).await?;
             return Ok((Selection::all(set), Some(Selection::all(Rc::new(held_out)))));
         }
         let [dataset, held_out] = Selection::split(set, train.test_size);

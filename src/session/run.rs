@@ -113,7 +113,7 @@ impl Run {
     /// not go back to a checkpoint. `device-lost`.
     pub async fn step(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv) -> Result<Option<RunLog>> {
         let Some(log) = self.trainer.step(gpu, store, kv).await? else { return Ok(None) };
-        self.log.push(serde_json::to_value(&log).expect("a log is plain data"));
+        self.log.push(line_of(&log));
         let mut line = RunLog { log, checkpoint: None, rewound_to: None };
         if self.trainer.skipped_in_a_row() >= SKIPPED_IN_A_ROW {
             line.rewound_to = Some(self.rewind(gpu, store, kv, &line.log).await?);
@@ -137,7 +137,7 @@ impl Run {
     /// The loss on the held-out rows, which joins the log.
     pub async fn evaluate(&mut self, store: &Store, kv: &impl Kv) -> Result<EvalLog> {
         let log = self.trainer.evaluate(store, kv).await?;
-        self.log.push(serde_json::to_value(&log).expect("a log is plain data"));
+        self.log.push(line_of(&log));
         Ok(log)
     }
 
@@ -150,9 +150,8 @@ impl Run {
         kv: &impl Kv,
     ) -> Result<(Vec<StepLog>, Option<Saving>)> {
         let logs = self.trainer.drain(gpu).await?;
-        self.log.extend(logs.iter().map(|log| serde_json::to_value(log).expect("a log is plain data")));
-        let saving = if self.name.is_some() { self.save(gpu, store, kv).await? } else { None };
-        Ok((logs, saving))
+        self.log.extend(logs.iter().map(line_of));
+        Ok((logs, self.save(gpu, store, kv).await?))
     }
 
     /// A checkpoint that cannot be stored is told and does not end the run; a lost GPU does.
@@ -224,4 +223,8 @@ impl Run {
         self.restore(store, checkpoint)?;
         Ok(step)
     }
+}
+
+fn line_of(log: &impl Serialize) -> Value {
+    serde_json::to_value(log).expect("a log is plain data")
 }

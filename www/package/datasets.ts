@@ -33,9 +33,8 @@ export async function inspect({ source, options }: Calls["inspect"]["args"]): Pr
     for await (const { bytes } of file.pieces()) {
       parts.push(bytes);
       length += bytes.length;
-      is_whole = false;
-      if (length >= HEAD_BYTES) break;
-      is_whole = true;
+      is_whole = length < HEAD_BYTES;
+      if (!is_whole) break;
     }
     const head = new Uint8Array(await new Blob(parts as Uint8Array<ArrayBuffer>[]).arrayBuffer());
     return found.inspect(file.name, file.is_rows, head, is_whole, engineOptions(options));

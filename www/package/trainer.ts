@@ -169,12 +169,12 @@ export class Trainer {
     this.plan = undefined;
     this.#prepared = args;
     const report = reporter(this.#options.progress_callback);
+    const attempt = async (tries: number) => {
+      if (tries > 0) await this.#reload(signal);
+      return this.#client.call("prepare", args, { report, signal });
+    };
     try {
-      this.plan = await this.#onSomeDevice(
-        () => this.#client.call("prepare", args, { report, signal }),
-        () => this.#reload(signal),
-        signal,
-      );
+      this.plan = this.#options.device ? await attempt(0) : await retrying(signal, attempt);
     } catch (thrown) {
       await this.#letGo();
       throw thrown;
@@ -292,15 +292,6 @@ export class Trainer {
     this.#client = await started(signal, undefined, async (client) => {
       await client.call("load_model", { folder: this.#folder, quantization });
       return client;
-    });
-  }
-
-  /** Does `work` again after `reload` when the device is lost meanwhile, a few times. */
-  async #onSomeDevice<T>(work: () => Promise<T>, reload: () => Promise<void>, signal: AbortSignal | undefined): Promise<T> {
-    if (this.#options.device) return work();
-    return retrying(signal, async (tries) => {
-      if (tries > 0) await reload();
-      return work();
     });
   }
 
