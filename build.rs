@@ -6,6 +6,7 @@
 //!
 //! A shader says its variants in lines such as `//! variant weight: nf4 f32 f16`; each combination
 //! becomes a text of its own under the name `linear_forward.nf4`, with `weight` set while it is rendered.
+//! A line `//! without half64: f32 bf16` leaves out the combinations of the first with any of the others.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -28,7 +29,12 @@ fn main() {
     }
     for (file, source) in sources.iter().filter(|(file, _)| !file.starts_with("shared/")) {
         let name = file.trim_end_matches(".wgsl").to_owned();
-        for variant in combinations(&variants(source)) {
+        let left_out = values_of(source, "without");
+        let is_wanted = |variant: &BTreeMap<String, String>| {
+            let has = |wanted: &String| variant.values().any(|value| value == wanted);
+            !left_out.iter().any(|(one, others)| has(one) && others.iter().any(has))
+        };
+        for variant in combinations(&values_of(source, "variant")).into_iter().filter(is_wanted) {
             let text = templates
                 .get_template(file)
                 .and_then(|template| template.render(&variant))
@@ -65,11 +71,11 @@ fn sources() -> BTreeMap<String, String> {
     sources
 }
 
-/// The `//! variant key: a b c` lines, in order of their keys.
-fn variants(source: &str) -> BTreeMap<String, Vec<String>> {
+/// The lines such as `//! variant key: a b c`, in order of their keys.
+fn values_of(source: &str, what: &str) -> BTreeMap<String, Vec<String>> {
     source
         .lines()
-        .filter_map(|line| line.strip_prefix("//! variant ")?.split_once(':'))
+        .filter_map(|line| line.strip_prefix("//! ")?.strip_prefix(what)?.trim_start().split_once(':'))
         .map(|(key, values)| (key.to_owned(), values.split_whitespace().map(str::to_owned).collect()))
         .collect()
 }

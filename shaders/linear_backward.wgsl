@@ -1,22 +1,31 @@
-//! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128
+//! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128 half64 half128
 //! variant weight: nf4 nf4_any f32 f16 bf16
+//! without half64: f32 bf16
+//! without half128: f32 bf16
 // dX = scale · dY·W + dT·A + residual: the gradient of a frozen linear layer's input, with its LoRA panel.
 //
 // dY [M, N] rows of y_stride from y_offset; W [N, K] in its stored format (shared/weight.wgsl),
 // read as the forward pass reads it, so no transposed copy exists; dT [M, t_stride] and A
 // [t_stride, K], R rows for each stacked layer with LoRA; residual and dX [M, K] rows of x_stride
-// from x_offset. `rank` is t_stride, or 0 without LoRA. All arithmetic is f32.
+// from x_offset. `rank` is t_stride, or 0 without LoRA. All arithmetic is f32; the
+// half tiles round W to f16.
 //
 // An invocation owns `rows` × 8 results in named registers, each row as two vec4; shared/tile.wgsl
 // says where they lie.
-{% set lanes = 4 if tile == "subgroup4" else 8 if tile == "subgroup8" else 0 %}
+{% set lanes = {"subgroup4": 4, "subgroup8": 8}[tile] | default(0) %}
 {% set rows = 32 if lanes else 8 %}
-{% set height = 32 if tile == "shared32" else 64 if tile == "shared64" else 128 if tile == "shared128" else 0 %}
+{% set height = {"shared32": 32, "shared64": 64, "half64": 64, "shared128": 128, "half128": 128}[tile] | default(0) %}
 {% set size = lanes if lanes else height if height else 16 %}
+{% set is_half = tile in ["half64", "half128"] %}
+{% set depth = 32 if tile == "half64" else 16 %}
 {% set decode = "tree" if tile == "direct" else "lanes" if lanes == 8 else "memory" %}
+{% if is_half %}
+enable f16;
+{% endif %}
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/tile.wgsl" %}
 {% include "shared/weight.wgsl" %}
+{% include "shared/staged.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> dt: array<vec4<f32>>;
@@ -25,9 +34,9 @@
 @group(0) @binding(7) var<storage, read_write> dx: array<vec4<f32>>;
 
 {% if height %}
-// 16 rows of W: dY as [n/4][row], W as [n][k/4], 6 to 12 KiB in all.
-var<workgroup> dys: array<vec4<f32>, {{ 4 * height }}>;
-var<workgroup> ws: array<vec4<f32>, 256>;
+// {{ depth }} rows of W: dY as [n/4][row], W as [n][k/4], 6 to 12 KiB in all.
+var<workgroup> dys: array<vec4<f32>, {{ depth // 4 * height }}>;
+var<workgroup> ws: array<Staged, {{ depth * 16 }}>;
 {% endif %}
 
 {% macro add_products(i, row) %}
@@ -91,30 +100,30 @@ fn main(
     }
     {% else %}
     let last_col8 = params.depth / 8u - 1u;
-    for (var n16 = 0u; n16 < params.cols; n16 += 16u) {
+    for (var n0 = 0u; n0 < params.cols; n0 += {{ depth }}u) {
         workgroupBarrier();
-        // N may end in the middle of the 16: the second half is then zero.
+        // N may end within what is staged: the rest is then zero.
         let y_row = (min(tile.x + thread, last_row) * params.y_stride + params.y_offset) / 4u;
-        {% for quad in range(4) %}
-        let dy{{ quad }} = dy[y_row + min(n16 / 4u + {{ quad }}u, params.cols / 4u - 1u)];
-        dys[{{ height * quad }}u + thread] = select(vec4<f32>(), dy{{ quad }}, vec4<bool>(n16 + {{ 4 * quad }}u < params.cols));
+        {% for quad in range(depth // 4) %}
+        let dy{{ quad }} = dy[y_row + min(n0 / 4u + {{ quad }}u, params.cols / 4u - 1u)];
+        dys[{{ height * quad }}u + thread] = select(vec4<f32>(), dy{{ quad }}, vec4<bool>(n0 + {{ 4 * quad }}u < params.cols));
         {% endfor %}
-        {% for item in range(128 // height) %}
+        {% for item in range(8 * depth // height) %}
         {
             let n = ({{ item * height }}u + thread) / 8u;
-            let is_inside = vec4<bool>(n16 + n < params.cols);
-            let w = load_weight(min(n16 + n, params.cols - 1u), min(tile.y / 8u + thread % 8u, last_col8));
+            let is_inside = vec4<bool>(n0 + n < params.cols);
+            let w = load_weight(min(n0 + n, params.cols - 1u), min(tile.y / 8u + thread % 8u, last_col8));
             let place = n * 16u + thread % 8u;
-            ws[place] = select(vec4<f32>(), w.a, is_inside);
-            ws[place + 8u] = select(vec4<f32>(), w.b, is_inside);
+            ws[place] = staged(select(vec4<f32>(), w.a, is_inside));
+            ws[place + 8u] = staged(select(vec4<f32>(), w.b, is_inside));
         }
         {% endfor %}
         workgroupBarrier();
-        for (var n4 = 0u; n4 < 4u; n4++) {
+        for (var n4 = 0u; n4 < {{ depth // 4 }}u; n4++) {
             {% for j in range(4) %}
             let w{{ j }} = Eight(
-                ws[(n4 * 4u + {{ j }}u) * 16u + thread % 8u],
-                ws[(n4 * 4u + {{ j }}u) * 16u + thread % 8u + 8u],
+                vec4<f32>(ws[(n4 * 4u + {{ j }}u) * 16u + thread % 8u]),
+                vec4<f32>(ws[(n4 * 4u + {{ j }}u) * 16u + thread % 8u + 8u]),
             );
             {% endfor %}
             {% for i in range(rows) %}

@@ -1,23 +1,31 @@
-//! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128
+//! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128 half64 half128
 //! variant weight: nf4 nf4_any f32 f16 bf16
+//! without half64: f32 bf16
+//! without half128: f32 bf16
 // Y = scale · X·Wᵀ + T·Bᵀ + residual: a frozen linear layer with its LoRA panel.
 //
 // X [M, K] rows of x_stride from x_offset; W [N, K] in its stored format (shared/weight.wgsl);
 // T [M, t_stride] = X·Aᵀ of the layers stacked in W; B [N, R] of each stacked layer at its base;
 // residual and Y [M, N] rows of y_stride from y_offset. K and N are multiples of 8, R too.
 // Columns below section_end.x belong to the first stacked layer, and so on; t_offset is where its
-// T begins, or NONE for a layer without LoRA. All arithmetic is f32.
+// T begins, or NONE for a layer without LoRA. All arithmetic is f32; the half tiles round W to f16.
 //
 // An invocation owns `rows` × 8 results in named registers, each row as two vec4; shared/tile.wgsl
 // says where they lie.
-{% set lanes = 4 if tile == "subgroup4" else 8 if tile == "subgroup8" else 0 %}
+{% set lanes = {"subgroup4": 4, "subgroup8": 8}[tile] | default(0) %}
 {% set rows = 32 if lanes else 8 %}
-{% set height = 32 if tile == "shared32" else 64 if tile == "shared64" else 128 if tile == "shared128" else 0 %}
+{% set height = {"shared32": 32, "shared64": 64, "half64": 64, "shared128": 128, "half128": 128}[tile] | default(0) %}
 {% set size = lanes if lanes else height if height else 16 %}
+{% set is_half = tile in ["half64", "half128"] %}
+{% set depth = 32 if tile == "half64" else 16 %}
 {% set decode = "tree" if tile == "direct" else "lanes" if lanes == 8 else "memory" %}
+{% if is_half %}
+enable f16;
+{% endif %}
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/tile.wgsl" %}
 {% include "shared/weight.wgsl" %}
+{% include "shared/staged.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> t: array<vec4<f32>>;
@@ -26,9 +34,9 @@
 @group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
 
 {% if height %}
-// 16 values of K: X as [k/4][row], W as [k/4][column], 6 to 12 KiB in all.
-var<workgroup> xs: array<vec4<f32>, {{ 4 * height }}>;
-var<workgroup> ws: array<vec4<f32>, 256>;
+// {{ depth }} values of K: X as [k/4][row], W as [k/4][column], 6 to 12 KiB in all.
+var<workgroup> xs: array<vec4<f32>, {{ depth // 4 * height }}>;
+var<workgroup> ws: array<Staged, {{ depth * 16 }}>;
 {% endif %}
 
 {% macro add_products(i, row, columns) %}
@@ -109,30 +117,30 @@ fn main(
     }
     {% else %}
     let last_col = params.cols - 1u;
-    for (var k16 = 0u; k16 < params.depth; k16 += 16u) {
+    for (var k0 = 0u; k0 < params.depth; k0 += {{ depth }}u) {
         workgroupBarrier();
-        // K may end in the middle of the 16: the second half is then zero.
+        // K may end within what is staged: the rest is then zero.
         let x_row = (min(tile.x + thread, last_row) * params.x_stride + params.x_offset) / 4u;
-        {% for quad in range(4) %}
-        let x{{ quad }} = x[x_row + min(k16 / 4u + {{ quad }}u, params.depth / 4u - 1u)];
-        xs[{{ height * quad }}u + thread] = select(vec4<f32>(), x{{ quad }}, vec4<bool>(k16 + {{ 4 * quad }}u < params.depth));
+        {% for quad in range(depth // 4) %}
+        let x{{ quad }} = x[x_row + min(k0 / 4u + {{ quad }}u, params.depth / 4u - 1u)];
+        xs[{{ height * quad }}u + thread] = select(vec4<f32>(), x{{ quad }}, vec4<bool>(k0 + {{ 4 * quad }}u < params.depth));
         {% endfor %}
-        {% for item in range(128 // height) %}
+        {% for item in range(8 * depth // height) %}
         {
             let column = ({{ item * height }}u + thread) % 64u;
-            let half = ({{ item * height }}u + thread) / 64u;
-            let place = half * 128u + column % 8u * 8u + column / 8u;
-            let is_inside = vec4<bool>(k16 + 8u * half < params.depth);
-            let k8 = min(k16 / 8u + half, params.depth / 8u - 1u);
+            let eight = ({{ item * height }}u + thread) / 64u;
+            let place = eight * 128u + column % 8u * 8u + column / 8u;
+            let is_inside = vec4<bool>(k0 + 8u * eight < params.depth);
+            let k8 = min(k0 / 8u + eight, params.depth / 8u - 1u);
             let w = load_weight(min(tile.y + column, last_col), k8);
-            ws[place] = select(vec4<f32>(), w.a, is_inside);
-            ws[place + 64u] = select(vec4<f32>(), w.b, is_inside);
+            ws[place] = staged(select(vec4<f32>(), w.a, is_inside));
+            ws[place + 64u] = staged(select(vec4<f32>(), w.b, is_inside));
         }
         {% endfor %}
         workgroupBarrier();
-        for (var k4 = 0u; k4 < 4u; k4++) {
+        for (var k4 = 0u; k4 < {{ depth // 4 }}u; k4++) {
             {% for j in range(8) %}
-            let w{{ j }} = ws[k4 * 64u + {{ 8 * j }}u + thread % 8u];
+            let w{{ j }} = vec4<f32>(ws[k4 * 64u + {{ 8 * j }}u + thread % 8u]);
             {% endfor %}
             {% for i in range(rows) %}
             {{ add_products(i, "xs[k4 * %du + thread / 8u * 8u + %du]" | format(height, i), "w") }}

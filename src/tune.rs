@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
 use crate::error::Result;
@@ -22,11 +23,12 @@ const ROWS: [u32; 2] = [64, 512];
 const TURNS: usize = 4;
 const TURN_SECONDS: f64 = 0.003;
 const MOST_REPEATS: f64 = 64.0;
-/// What |result − twin| may be over ‖x row‖·‖w row‖, in f32.
+
+/// What |result − twin| may be over ‖x row‖·‖w row‖.
 const TOLERANCE: f64 = 2e-6;
 
 /// What tuning found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tuning {
     pub tiles: Tiles,
     /// Whether every product was timed before the time was up.
@@ -37,8 +39,17 @@ pub struct Tuning {
     pub timings: Vec<(Choice, f64)>,
 }
 
-/// The key under which a tuning is kept: another adapter, driver or text of the shaders needs another.
-pub fn cache_key(adapter: &AdapterSummary, shapes: &[Shape]) -> String {
+impl Tuning {
+    /// Nothing found yet: the adapter's default for every product.
+    pub fn new(adapter: &AdapterSummary) -> Self {
+        let tiles = Tile::for_adapter(adapter).into();
+        Tuning { tiles, complete: false, rejected: Vec::new(), timings: Vec::new() }
+    }
+}
+
+/// The key under which a tuning is kept: another adapter, driver, text of the shaders or choice of
+/// candidates needs another.
+pub fn cache_key(adapter: &AdapterSummary, shapes: &[Shape], candidates: &[Tile]) -> String {
     // FNV-1a, which is enough to tell versions apart and stays the same between builds.
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     let mut add = |bytes: &[u8]| {
@@ -52,35 +63,43 @@ pub fn cache_key(adapter: &AdapterSummary, shapes: &[Shape]) -> String {
         add(text.as_bytes());
     }
     let AdapterSummary { name, backend, driver, subgroup_sizes, .. } = adapter;
-    add(format!("{name}|{backend}|{driver}|{subgroup_sizes:?}|{shapes:?}").as_bytes());
+    add(format!("{name}|{backend}|{driver}|{subgroup_sizes:?}|{shapes:?}|{candidates:?}").as_bytes());
     format!("tiles-{hash:016x}")
 }
 
-/// The tiles worth timing on an adapter.
-pub fn candidates(adapter: &AdapterSummary) -> Vec<Tile> {
-    let suits = |tile: &Tile| tile.is_shared() != adapter.is_software && tile.runs_on(adapter);
+/// The tiles worth timing on an adapter, with those that round NF4 to f16 or without.
+pub fn candidates(adapter: &AdapterSummary, with_f16: bool) -> Vec<Tile> {
+    let suits = |tile: &Tile| {
+        tile.is_shared() != adapter.is_software && tile.runs_on(adapter) && (with_f16 || !tile.is_half())
+    };
     Tile::ALL.into_iter().filter(suits).collect()
 }
 
-/// Times `candidates` on the products `shapes`, for at most `budget` seconds and the candidate under
-/// way then. What was not timed keeps the adapter's default.
-pub async fn tune(gpu: &Gpu, shapes: &[Shape], candidates: &[Tile], budget: f64) -> Result<Tuning> {
+/// Times `candidates` on those of the products `shapes` that `tuning` has no choice for, for at most
+/// `budget` seconds and the candidate under way then. What was not timed keeps the adapter's default.
+pub async fn tune(
+    gpu: &Gpu,
+    shapes: &[Shape],
+    candidates: &[Tile],
+    budget: f64,
+    tuning: &mut Tuning,
+) -> Result<()> {
     let began = Instant::now();
     let is_late = || began.elapsed().as_secs_f64() > budget;
-    let mut tuning = Tuning {
-        tiles: Tile::for_adapter(gpu.summary()).into(),
-        complete: true,
-        rejected: Vec::new(),
-        timings: Vec::new(),
-    };
-    let mut agreed: HashMap<(Tile, WeightFormat, Direction), bool> = HashMap::new();
+    tuning.complete = true;
+    let known = tuning.rejected.iter().map(|&variant| (variant, false));
+    let mut agreed: HashMap<(Tile, WeightFormat, Direction), bool> = known.collect();
     // The larger number of rows comes first: it is where most time goes.
     for rows in ROWS.into_iter().rev() {
         for (direction, &shape) in
             Direction::ALL.into_iter().flat_map(|it| shapes.iter().map(move |s| (it, s)))
         {
+            let is_this = |it: &Choice| (it.direction, it.shape, it.rows) == (direction, shape, rows);
+            if tuning.tiles.choices.iter().any(is_this) {
+                continue;
+            }
             let mut fit = Vec::new();
-            for &tile in candidates {
+            for &tile in candidates.iter().filter(|tile| tile.suits(shape.format)) {
                 if is_late() {
                     break;
                 }
@@ -107,15 +126,14 @@ pub async fn tune(gpu: &Gpu, shapes: &[Shape], candidates: &[Tile], budget: f64)
             }
         }
     }
-    gpu.check()?;
-    Ok(tuning)
+    gpu.check()
 }
 
 /// Every tile that the adapter runs, with every weight format and direction, and whether it agrees.
 pub async fn check_all(gpu: &Gpu) -> Result<Vec<(Tile, WeightFormat, Direction, bool)>> {
     let mut found = Vec::new();
     for tile in Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())) {
-        for format in WeightFormat::ALL {
+        for format in WeightFormat::ALL.into_iter().filter(|&format| tile.suits(format)) {
             for direction in Direction::ALL {
                 found.push((tile, format, direction, agrees(gpu, tile, format, direction).await?));
             }
@@ -146,10 +164,14 @@ async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Directio
 
     let words: Vec<u32> = ReadbackRing::read(gpu, &store, weight.values).await?;
     let scales: Vec<f32> = ReadbackRing::read(gpu, &store, weight.scales).await?;
-    let dense: Vec<f64> = match format {
-        WeightFormat::F32 => words.iter().map(|&word| f64::from(f32::from_bits(word))).collect(),
-        _ => reference::linear::decode(&params, format, &words, &scales).into_iter().map(f64::from).collect(),
+    let mut dense: Vec<f32> = match format {
+        WeightFormat::F32 => words.iter().map(|&word| f32::from_bits(word)).collect(),
+        _ => reference::linear::decode(&params, format, &words, &scales),
     };
+    if tile.is_half() {
+        reference::linear::round_to_f16(&mut dense);
+    }
+    let dense: Vec<f64> = dense.into_iter().map(f64::from).collect();
     let x: Vec<f64> = x.into_iter().map(f64::from).collect();
     let mut want = vec![0.0; outputs];
     match direction {

@@ -103,13 +103,15 @@ fn run(session: &mut Session<Rc<MemoryKv>>) -> Vec<(f64, f64)> {
     })
 }
 
+/// By the adapter's own tile, and by one that rounds NF4 to f16, which the reference does not.
 #[test]
 fn ten_steps_have_the_losses_and_norms_of_pytorch() {
-    for case in cases() {
+    let all = cases();
+    for (case, tile) in all.iter().flat_map(|case| [(case, None), (case, Some(Tile::Half64))]) {
         let steps = case.expected["steps"].as_array().expect("expected.json has steps");
         let mut worst = [0.0f64; 4];
         pollster::block_on(async {
-            let mut session = prepared(&case, &[]).await;
+            let mut session = prepared_with(case, &[], tile).await;
             let before = session.evaluate().await.expect("an evaluation").eval_loss;
             worst[2] = relative(before, case.expected["eval_loss_before"].as_f64().expect("a number"));
             for step in steps {
@@ -128,11 +130,12 @@ fn ten_steps_have_the_losses_and_norms_of_pytorch() {
             worst[3] = relative(after, case.expected["eval_loss_after"].as_f64().expect("a number"));
         });
         println!(
-            "{:22} loss {:.1e} grad_norm {:.1e} eval {:.1e} {:.1e}",
+            "{:22} {tile:?} loss {:.1e} grad_norm {:.1e} eval {:.1e} {:.1e}",
             case.name, worst[0], worst[1], worst[2], worst[3]
         );
-        assert!(worst[0] <= 1e-4, "{}: loss off by {:e}", case.name, worst[0]);
-        assert!(worst[1] <= 1e-3, "{}: grad_norm off by {:e}", case.name, worst[1]);
+        let [loss, grad_norm] = if tile.is_some() { [1e-3, 5e-3] } else { [1e-4, 1e-3] };
+        assert!(worst[0] <= loss, "{}: loss off by {:e}", case.name, worst[0]);
+        assert!(worst[1] <= grad_norm, "{}: grad_norm off by {:e}", case.name, worst[1]);
         assert!(
             worst[2] <= 1e-4 && worst[3] <= 1e-3,
             "{}: eval_loss off by {:e} and {:e}",
@@ -146,9 +149,10 @@ fn ten_steps_have_the_losses_and_norms_of_pytorch() {
 #[test]
 fn every_gradient_of_step_one_is_that_of_pytorch() {
     for case in cases() {
-        let tiles = [Tile::Direct, Tile::Subgroup4, Tile::Shared64, Tile::Decoded64].map(Some);
+        let tiles = [Tile::Direct, Tile::Subgroup4, Tile::Shared64, Tile::Decoded64, Tile::Half64].map(Some);
         let ways = tiles.into_iter().chain([None]).map(|tile| (false, tile));
         for (checkpointing, tile) in ways.chain([(true, None)]) {
+            let bound = if tile == Some(Tile::Half64) { 5e-3 } else { 5e-4 };
             let got = pollster::block_on(async {
                 let changes = [("gradient_checkpointing", checkpointing.into())];
                 let mut session = prepared_with(&case, &changes, tile).await;
@@ -166,7 +170,7 @@ fn every_gradient_of_step_one_is_that_of_pytorch() {
                     let sum = |f: &dyn Fn(usize) -> f64| (0..want.len()).map(f).sum::<f64>().sqrt();
                     let error = sum(&|i| f64::from(values[i] - want[i]).powi(2));
                     let norm = sum(&|i| f64::from(want[i]).powi(2));
-                    assert!(error <= 5e-4 * norm, "{}: {name} is {:e} off", case.name, error / norm);
+                    assert!(error <= bound * norm, "{}: {name} is {:e} off", case.name, error / norm);
                     worst = worst.max(error / norm);
                 }
             }

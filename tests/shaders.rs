@@ -190,17 +190,19 @@ fn host_type(module: &Module, ty: Handle<Type>) -> Option<String> {
     }
 }
 
-/// Whether a shader is a variant for subgroups, which not every adapter has.
-fn wants_subgroups(name: &str) -> bool {
-    name.contains(".subgroup")
+/// What a shader's variants want that not every adapter has.
+fn wanted(name: &str) -> Capabilities {
+    let mut wanted = Capabilities::empty();
+    wanted.set(Capabilities::SUBGROUP, name.contains(".subgroup"));
+    wanted.set(Capabilities::SHADER_FLOAT16, name.contains(".half"));
+    wanted
 }
 
 #[test]
 fn every_shader_is_valid_with_no_more_than_its_name_says() {
     for (name, module) in modules() {
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
-        if wants_subgroups(name) {
-            validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+        let mut validator = Validator::new(ValidationFlags::all(), wanted(name));
+        if wanted(name).contains(Capabilities::SUBGROUP) {
             validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
             validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
         }
@@ -208,10 +210,9 @@ fn every_shader_is_valid_with_no_more_than_its_name_says() {
             panic!("{name}: {}", error.emit_to_string(kernels::shader(name).unwrap()))
         });
         let text = kernels::shader(name).expect("names are sorted, so a search finds each");
-        for line in text.lines() {
-            let directive = line.split_whitespace().next();
-            assert!(!matches!(directive, Some("enable" | "requires")), "{name}: {line}");
-        }
+        let is_directive = |line: &&str| line.starts_with("enable") || line.starts_with("requires");
+        let allowed: &[&str] = if name.contains(".half") { &["enable f16;"] } else { &[] };
+        assert_eq!(text.lines().filter(is_directive).collect::<Vec<_>>(), allowed, "{name}");
     }
 }
 

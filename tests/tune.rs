@@ -12,7 +12,7 @@ use tabtune::kernels;
 use tabtune::kernels::linear::{Tile, WeightFormat};
 use tabtune::model::tiles::{Choice, Direction, Shape, Tiles};
 use tabtune::session::{PrepareOptions, Session};
-use tabtune::tune;
+use tabtune::tune::{self, Tuning};
 
 fn with_gpu(work: impl AsyncFnOnce(Gpu)) {
     pollster::block_on(async {
@@ -23,6 +23,13 @@ fn with_gpu(work: impl AsyncFnOnce(Gpu)) {
 
 const NF4: Shape = Shape { cols: 192, depth: 256, format: WeightFormat::Nf4 };
 const F32: Shape = Shape { cols: 72, depth: 64, format: WeightFormat::F32 };
+
+async fn tuned(gpu: &Gpu, shapes: &[Shape], candidates: &[Tile], budget: f64) -> Tuning {
+    let mut tuning = Tuning::new(gpu.summary());
+    tune::tune(gpu, shapes, candidates, budget, &mut tuning).await.expect("tuning runs");
+    tuning
+}
+
 /// Enough for every candidate here on a slow machine.
 const AMPLE_SECONDS: f64 = 300.0;
 
@@ -30,8 +37,9 @@ const AMPLE_SECONDS: f64 = 300.0;
 fn every_variant_agrees_with_the_twin() {
     with_gpu(async |gpu| {
         let found = tune::check_all(&gpu).await.expect("the check runs");
-        let tiles = Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())).count();
-        assert_eq!(found.len(), tiles * WeightFormat::ALL.len() * Direction::ALL.len());
+        let tiles = Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary()));
+        let variants = tiles.map(|tile| WeightFormat::ALL.into_iter().filter(|&it| tile.suits(it)).count());
+        assert_eq!(found.len(), variants.sum::<usize>() * Direction::ALL.len());
         for (tile, format, direction, agrees) in found {
             assert!(agrees, "{tile:?} {format:?} {direction:?}");
         }
@@ -48,7 +56,7 @@ fn a_variant_that_computes_something_else_is_rejected() {
         assert_ne!(text, wrong);
         gpu.add_shader(name, wrong);
         let tiles = [Tile::Shared64, Tile::Direct];
-        let tuning = tune::tune(&gpu, &[F32], &tiles, AMPLE_SECONDS).await.expect("tuning runs");
+        let tuning = tuned(&gpu, &[F32], &tiles, AMPLE_SECONDS).await;
         assert_eq!(tuning.rejected, [(Tile::Shared64, WeightFormat::F32, Direction::Forward)]);
         let forward = |choice: &&Choice| choice.direction == Direction::Forward;
         let chosen: Vec<Tile> =
@@ -61,7 +69,7 @@ fn a_variant_that_computes_something_else_is_rejected() {
 fn the_fastest_is_chosen_for_every_product() {
     with_gpu(async |gpu| {
         let tiles = [Tile::Direct, Tile::Decoded, Tile::Shared64];
-        let tuning = tune::tune(&gpu, &[NF4, F32], &tiles, AMPLE_SECONDS).await.expect("tuning runs");
+        let tuning = tuned(&gpu, &[NF4, F32], &tiles, AMPLE_SECONDS).await;
         assert!(tuning.complete && tuning.rejected.is_empty(), "{tuning:?}");
         assert_eq!(tuning.tiles.choices.len(), 2 * 2 * 2, "shapes, directions, numbers of rows");
         assert_eq!(tuning.timings.len(), 3 * tuning.tiles.choices.len());
@@ -79,9 +87,42 @@ fn the_fastest_is_chosen_for_every_product() {
 #[test]
 fn without_time_the_default_stays() {
     with_gpu(async |gpu| {
-        let tuning = tune::tune(&gpu, &[NF4], &Tile::ALL, 0.0).await.expect("tuning runs");
+        let tuning = tuned(&gpu, &[NF4], &Tile::ALL, 0.0).await;
         assert!(!tuning.complete);
         assert_eq!(tuning.tiles, Tiles::from(Tile::for_adapter(gpu.summary())));
+    });
+}
+
+#[test]
+fn tuning_goes_on_where_the_time_was_up() {
+    with_gpu(async |gpu| {
+        let mut tuning = tuned(&gpu, &[F32], &[Tile::Direct], AMPLE_SECONDS).await;
+        let found = tuning.tiles.choices.clone();
+        let both = [NF4, F32];
+        tune::tune(&gpu, &both, &[Tile::Shared64], AMPLE_SECONDS, &mut tuning).await.expect("tuning runs");
+        assert_eq!(tuning.tiles.choices[..found.len()], found, "what was chosen stays");
+        assert_eq!(tuning.tiles.choices.len(), 2 * found.len());
+        let added = &tuning.tiles.choices[found.len()..];
+        assert!(added.iter().all(|choice| (choice.shape, choice.tile) == (NF4, Tile::Shared64)));
+    });
+}
+
+#[test]
+fn f16_is_for_those_who_let_it_and_for_weights_that_it_does_not_change() {
+    with_gpu(async |gpu| {
+        let mut adapter = gpu.summary().clone();
+        adapter.is_software = false;
+        assert!(adapter.has_f16, "Mesa's CPU adapter has f16");
+        let half = [Tile::Half64, Tile::Half128];
+        let all = tune::candidates(&adapter, true);
+        assert!(half.iter().all(|tile| all.contains(tile)));
+        assert!(!tune::candidates(&adapter, false).iter().any(|tile| tile.is_half()));
+        adapter.has_f16 = false;
+        assert_eq!(tune::candidates(&adapter, true), tune::candidates(&adapter, false));
+
+        let tuning = tuned(&gpu, &[F32, NF4], &[Tile::Direct, Tile::Half64], AMPLE_SECONDS).await;
+        let halves = tuning.timings.iter().filter(|(choice, _)| choice.tile == Tile::Half64);
+        assert!(halves.clone().count() == 4 && halves.clone().all(|(choice, _)| choice.shape == NF4));
     });
 }
 

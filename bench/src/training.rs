@@ -14,7 +14,7 @@ use tabtune::model::tiles::Tiles;
 use tabtune::model::{LoadOptions, Lora, Model};
 use tabtune::train::options::TrainOptions;
 use tabtune::train::{StepLog, Trainer, TrainerSetup};
-use tabtune::tune;
+use tabtune::tune::{self, Tuning};
 
 use crate::options::Base;
 
@@ -97,6 +97,8 @@ pub async fn tiles(gpu: &Gpu, model: &Model) -> Result<Tiles> {
     if gpu.summary().is_software {
         return Ok(Tile::for_adapter(gpu.summary()).into());
     }
-    let candidates = tune::candidates(gpu.summary());
-    Ok(tune::tune(gpu, &model.products(), &candidates, TUNING_SECONDS).await?.tiles)
+    let candidates = tune::candidates(gpu.summary(), true);
+    let mut tuning = Tuning::new(gpu.summary());
+    tune::tune(gpu, &model.products(), &candidates, TUNING_SECONDS, &mut tuning).await?;
+    Ok(tuning.tiles)
 }

@@ -9,6 +9,8 @@
 //   load costs as much as many multiplications and every invocation of a subgroup one SIMD lane.
 // shared32, shared64, shared128: as many invocations own so many rows × 64 columns, staged 16 deep in
 //   workgroup memory; an invocation has 8 × 8. For GPUs.
+// half64, half128: the same with the weight staged as f16, which halves what is read of it and lets
+//   half64 stage 32 deep. For GPUs that have f16.
 {% set rows_of_tile = 32 if lanes else height if height else 8 %}
 {% set owns_one_tile = lanes > 0 or height > 0 %}
 {% set width = 8 * lanes if lanes else 64 if height else 8 %}

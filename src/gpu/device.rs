@@ -27,12 +27,15 @@ pub struct AdapterSummary {
     pub max_workgroup_storage_bytes: u32,
     /// Invocations of a subgroup, least and most; zero where shaders may not use subgroups.
     pub subgroup_sizes: [u32; 2],
+    /// Whether shaders may use 16-bit floats.
+    pub has_f16: bool,
     /// Whether the GPU says when a dispatch began and ended.
     pub has_timestamps: bool,
 }
 
 /// What is used where an adapter has it; everything works without.
-const WELCOME_FEATURES: wgpu::Features = wgpu::Features::SUBGROUP.union(wgpu::Features::TIMESTAMP_QUERY);
+const WELCOME_FEATURES: wgpu::Features =
+    wgpu::Features::SUBGROUP.union(wgpu::Features::SHADER_F16).union(wgpu::Features::TIMESTAMP_QUERY);
 
 impl Adapter {
     /// Finds the fastest adapter, or fails with code `webgpu-unavailable`.
@@ -73,6 +76,7 @@ impl Adapter {
             } else {
                 [0, 0]
             },
+            has_f16: features.contains(wgpu::Features::SHADER_F16),
             has_timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         }
     }
@@ -153,6 +157,7 @@ impl Gpu {
         }
 
         let mut summary = adapter.summary();
+        summary.has_f16 &= device.features().contains(wgpu::Features::SHADER_F16);
         summary.has_timestamps &= device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         #[cfg(target_arch = "wasm32")]
         if super::browser::device_has_subgroups(&device) {

@@ -66,10 +66,14 @@ pub enum Tile {
     Decoded64,
     /// 128 × 64 results a workgroup through workgroup memory: for GPUs.
     Shared128,
+    /// [`Tile::Shared64`] with the weight staged as f16, 32 deep: for GPUs that have f16.
+    Half64,
+    /// [`Tile::Shared128`] with the weight staged as f16: for GPUs that have f16.
+    Half128,
 }
 
 impl Tile {
-    pub const ALL: [Tile; 8] = [
+    pub const ALL: [Tile; 10] = [
         Tile::Direct,
         Tile::Decoded,
         Tile::Subgroup4,
@@ -78,6 +82,8 @@ impl Tile {
         Tile::Shared64,
         Tile::Decoded64,
         Tile::Shared128,
+        Tile::Half64,
+        Tile::Half128,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -90,16 +96,27 @@ impl Tile {
             Tile::Shared64 => "shared64",
             Tile::Decoded64 => "decoded64",
             Tile::Shared128 => "shared128",
+            Tile::Half64 => "half64",
+            Tile::Half128 => "half128",
         }
     }
 
-    /// The name of the shader variant.
-    pub(super) const fn variant(self) -> &'static str {
+    /// The name of the shader variant for a weight.
+    fn variant(self, format: WeightFormat) -> &'static str {
         match self {
             Tile::Decoded => Tile::Direct.name(),
             Tile::Decoded64 => Tile::Shared64.name(),
+            Tile::Half64 if !self.suits(format) => Tile::Shared64.name(),
+            Tile::Half128 if !self.suits(format) => Tile::Shared128.name(),
             tile => tile.name(),
         }
+    }
+
+    /// Whether the tile is worth trying for a weight. Staging as f16 would change the values of a
+    /// checkpoint in f32 or bf16; those of one in f16 it keeps, and NF4 is rounded to f16 by everybody
+    /// (bitsandbytes' `bnb_4bit_compute_dtype`).
+    pub fn suits(self, format: WeightFormat) -> bool {
+        !self.is_half() || !matches!(format, WeightFormat::F32 | WeightFormat::Bf16)
     }
 
     /// What suits an adapter before anything was measured on it.
@@ -115,7 +132,7 @@ impl Tile {
     /// Whether the tile gives right results on an adapter: a workgroup of 4 or 8 must lie within one
     /// subgroup.
     pub fn runs_on(self, adapter: &AdapterSummary) -> bool {
-        adapter.subgroup_sizes[0] >= self.lanes()
+        adapter.subgroup_sizes[0] >= self.lanes() && (adapter.has_f16 || !self.is_half())
     }
 
     /// Whether a weight that is not f32 is decoded before the product.
@@ -125,7 +142,12 @@ impl Tile {
 
     /// Whether the tile is one for GPUs.
     pub const fn is_shared(self) -> bool {
-        matches!(self, Tile::Shared32 | Tile::Shared64 | Tile::Decoded64 | Tile::Shared128)
+        matches!(self, Tile::Shared32 | Tile::Shared64 | Tile::Decoded64 | Tile::Shared128) || self.is_half()
+    }
+
+    /// Whether the tile stages weights as f16, rounded to the nearest.
+    pub const fn is_half(self) -> bool {
+        matches!(self, Tile::Half64 | Tile::Half128)
     }
 
     /// Invocations of a subgroup that share their rows, or 0.
@@ -151,8 +173,8 @@ impl Tile {
             Tile::Direct | Tile::Decoded => return grid((rows.div_ceil(8) * (cols / 8)).div_ceil(16)),
             Tile::Subgroup4 => [32, 32],
             Tile::Subgroup8 | Tile::Shared32 => [32, 64],
-            Tile::Shared64 | Tile::Decoded64 => [64, 64],
-            Tile::Shared128 => [128, 64],
+            Tile::Shared64 | Tile::Decoded64 | Tile::Half64 => [64, 64],
+            Tile::Shared128 | Tile::Half128 => [128, 64],
         };
         grid(rows.div_ceil(height) * cols.div_ceil(width))
     }
@@ -306,7 +328,7 @@ pub fn forward(
         let count = (params.rows * (params.cols / 8)) as usize;
         (format!("linear_row.{}", weight.format.name()), grid(count))
     } else {
-        let name = format!("linear_forward.{}.{}", tile.variant(), weight.format.name());
+        let name = format!("linear_forward.{}.{}", tile.variant(weight.format), weight.format.name());
         (name, tile.workgroups(params.rows as usize, params.cols as usize))
     };
     rec.dispatch(shader, &params, &bindings, workgroups, params.flops());
@@ -342,7 +364,7 @@ pub fn backward(
     let panel = panel.unwrap_or(Panel { t: dy, factor: dy });
     let weight = for_tile(rec, tile, params, weight);
     rec.dispatch(
-        format!("linear_backward.{}.{}", tile.variant(), weight.format.name()),
+        format!("linear_backward.{}.{}", tile.variant(weight.format), weight.format.name()),
         &params,
         &[
             read(dy),

@@ -18,6 +18,13 @@ pub fn section(section_end: &[u32; 4], col: usize) -> (usize, usize) {
     (index, if index == 0 { 0 } else { section_end[index - 1] as usize })
 }
 
+/// What the half tiles make of a weight: the nearest f16 of each value.
+pub fn round_to_f16(weight: &mut [f32]) {
+    for value in weight {
+        *value = half::f16::from_f32(*value).to_f32();
+    }
+}
+
 /// Y = scale·X·Wᵀ + T·Bᵀ + residual, added into `y`'s place; W [cols, depth] row-major.
 pub fn forward<F: Float>(
     params: &Params,

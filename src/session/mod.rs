@@ -29,9 +29,9 @@ use crate::kernels::linear::Tile;
 use crate::model::tiles::{Shape, Tiles};
 use crate::model::{LoadProgress, Lora, Model, lora_modules};
 use crate::train::checkpoint::Identity;
-use crate::train::options::{QuantizationOptions, TrainOptions};
+use crate::train::options::{ComputeDtype, QuantizationOptions, TrainOptions};
 use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup, runs};
-use crate::tune;
+use crate::tune::{self, Tuning};
 
 use run::Run;
 pub use run::{Resumed, RunLog, Saving};
@@ -158,32 +158,37 @@ impl<R: Kv> Session<R> {
         &self.tiles
     }
 
-    /// Finds the fastest tiles for the loaded model among `candidates`, or takes what was found on
-    /// this adapter before. Takes at most some `budget` seconds. Code `bad-state` without a model.
+    /// Finds the fastest tiles for the loaded model among `candidates`, for at most some `budget` seconds.
+    /// What was found on this adapter before is taken, and what was not timed then is timed now. Code
+    /// `bad-state` without a model.
     pub async fn tune(&mut self, candidates: &[Tile], budget: f64) -> Result<()> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let shapes = loaded.model.products();
-        if let Some(tiles) = self.known_tiles(&shapes).await? {
-            self.tiles = tiles;
-            return Ok(());
+        let key = self.tiles_key(&shapes, candidates);
+        let mut tuning = self.found_before(&key).await?.unwrap_or_else(|| Tuning::new(self.gpu.summary()));
+        if !tuning.complete {
+            tune::tune(&self.gpu, &shapes, candidates, budget, &mut tuning).await?;
+            let json = serde_json::to_vec(&tuning).expect("a tuning is plain data");
+            self.rows.write(vec![Write::Put(key, json)]).await?;
         }
-        let tuning = tune::tune(&self.gpu, &shapes, candidates, budget).await?;
         self.tiles = tuning.tiles;
-        if tuning.complete {
-            let json = serde_json::to_vec(&self.tiles).expect("tiles are plain data");
-            self.rows.write(vec![Write::Put(self.tiles_key(&shapes), json)]).await?;
-        }
         Ok(())
     }
 
-    fn tiles_key(&self, shapes: &[Shape]) -> Key {
-        Key::new(Table::Notes, &tune::cache_key(self.gpu.summary(), shapes), 0)
+    /// The tiles that are tried for a model without being asked.
+    fn candidates(&self, quantization: &QuantizationOptions) -> Vec<Tile> {
+        let with_f16 = quantization.bnb_4bit_compute_dtype == ComputeDtype::Float16;
+        tune::candidates(self.gpu.summary(), with_f16)
+    }
+
+    fn tiles_key(&self, shapes: &[Shape], candidates: &[Tile]) -> Key {
+        Key::new(Table::Notes, &tune::cache_key(self.gpu.summary(), shapes, candidates), 0)
     }
 
     /// What tuning found on this adapter before. What another version wrote and this one cannot read is
     /// found anew.
-    async fn known_tiles(&self, shapes: &[Shape]) -> Result<Option<Tiles>> {
-        let known = self.rows.get_one(self.tiles_key(shapes)).await?;
+    async fn found_before(&self, key: &Key) -> Result<Option<Tuning>> {
+        let known = self.rows.get_one(key.clone()).await?;
         Ok(known.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
@@ -235,6 +240,7 @@ impl<R: Kv> Session<R> {
         };
         let marks = [store.mark(); 2];
         let fingerprint = weights.fingerprint();
+        let candidates = self.candidates(&quantization);
         self.loaded = Some(Loaded {
             model,
             tokenizer,
@@ -247,7 +253,6 @@ impl<R: Kv> Session<R> {
         });
         // On CPU adapters a variant takes longer to compile than tuning may take.
         if !self.is_fixed && !self.gpu.summary().is_software {
-            let candidates = tune::candidates(self.gpu.summary());
             self.tune(&candidates, TUNING_SECONDS).await?;
         }
         Ok(info)
@@ -280,13 +285,15 @@ impl<R: Kv> Session<R> {
         train: &Value,
     ) -> Result<Footprint> {
         let config = Model::config(files).await?;
-        let options = QuantizationOptions::from_json(quantization)?.load_options();
+        let quantization = QuantizationOptions::from_json(quantization)?;
         let mut store = Store::planned();
+        let options = quantization.load_options();
         let model = Model::load(files, config, options, &mut store, &mut |_| {}).await?;
         let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
         let train = TrainOptions::from_json(train)?;
-        let tiles = match self.known_tiles(&model.products()).await? {
-            Some(tiles) if !self.is_fixed => tiles,
+        let key = self.tiles_key(&model.products(), &self.candidates(&quantization));
+        let tiles = match self.found_before(&key).await? {
+            Some(tuning) if !self.is_fixed => tuning.tiles,
             _ => self.tiles.clone(),
         };
         footprint(&model, lora_config, &train, &tiles, &mut store)

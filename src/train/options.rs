@@ -1,8 +1,9 @@
 //! The options of a run, under the names and with the defaults that bitsandbytes and TRL give them.
 //!
 //! Defaults are those of `BitsAndBytesConfig` (bitsandbytes 0.50) and `SFTConfig` (TRL 1.16 on
-//! transformers 5.23). They differ in three places: `bnb_4bit_quant_type` is `"nf4"`, the only 4-bit
-//! type here, where bitsandbytes would say `"fp4"`; `gradient_checkpointing` is `"auto"`, which recomputes
+//! transformers 5.23). They differ in four places: `bnb_4bit_quant_type` is `"nf4"`, the only 4-bit
+//! type here, where bitsandbytes would say `"fp4"`; `bnb_4bit_compute_dtype` is `"float16"`, which is used
+//! only where a GPU is faster with it; `gradient_checkpointing` is `"auto"`, which recomputes
 //! only when memory asks for it and changes no number; and `warmup_ratio`, which transformers 5 folded
 //! into a fractional `warmup_steps`, is still understood as transformers 4 did.
 
@@ -50,6 +51,18 @@ pub struct QuantizationOptions {
     pub load_in_4bit: bool,
     /// Quantise the block scales themselves to 8 bits.
     pub bnb_4bit_use_double_quant: bool,
+    pub bnb_4bit_compute_dtype: ComputeDtype,
+}
+
+/// What the values of an NF4 weight may be rounded to before they are multiplied. Everything else,
+/// sums too, is f32 either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ComputeDtype {
+    /// To f16, where the GPU has it and is found to be faster with it.
+    #[default]
+    Float16,
+    Float32,
 }
 
 impl QuantizationOptions {
@@ -59,6 +72,7 @@ impl QuantizationOptions {
         let load_in_4bit = part.take("load_in_4bit", false)?;
         let quant_type: String = part.take("bnb_4bit_quant_type", "nf4".to_string())?;
         let bnb_4bit_use_double_quant = part.take("bnb_4bit_use_double_quant", false)?;
+        let bnb_4bit_compute_dtype = part.take("bnb_4bit_compute_dtype", ComputeDtype::default())?;
         part.finish()?;
         let unused = quant_type == "fp4" && !load_in_4bit;
         if quant_type != "nf4" && !unused {
@@ -67,7 +81,7 @@ impl QuantizationOptions {
                 "quantization.bnb_4bit_quant_type is {quant_type:?}, but only \"nf4\" is supported"
             );
         }
-        Ok(QuantizationOptions { load_in_4bit, bnb_4bit_use_double_quant })
+        Ok(QuantizationOptions { load_in_4bit, bnb_4bit_use_double_quant, bnb_4bit_compute_dtype })
     }
 
     /// What of these options decides how a model is loaded.
@@ -480,6 +494,10 @@ mod tests {
             (
                 json!({"quantization": {"load_in_4bit": true, "bnb_4bit_quant_type": "fp4"}}),
                 "quantization.bnb_4bit_quant_type is \"fp4\"",
+            ),
+            (
+                json!({"quantization": {"bnb_4bit_compute_dtype": "bfloat16"}}),
+                "quantization.bnb_4bit_compute_dtype is \"bfloat16\": unknown variant `bfloat16`, expected `float16` or `float32`",
             ),
             (json!({"train": {"learning_rate": "fast"}}), "train.learning_rate is \"fast\": invalid type"),
             (json!({"train": {"learning_rate": -1}}), "train.learning_rate is -1, but must be at least 0"),

@@ -19,10 +19,12 @@ async function compileAll() {
   const { default: init, shaders } = await import("/tabtune/wasm/tabtune.js");
   await init();
   const adapter = await navigator.gpu.requestAdapter();
-  const requiredFeatures = ["subgroups"].filter((feature) => adapter.features.has(feature));
+  const requiredFeatures = ["subgroups", "shader-f16"].filter((feature) => adapter.features.has(feature));
   const device = await adapter.requestDevice({ requiredFeatures });
   const found = {};
-  for (const [name, code] of Object.entries(shaders())) {
+  for (const [name, text] of Object.entries(shaders())) {
+    // Where the adapter has no f16, everything but its name for the type is checked.
+    const code = device.features.has("shader-f16") ? text : text.replace("enable f16;", "").replaceAll("f16", "f32");
     const { messages } = await device.createShaderModule({ label: name, code }).getCompilationInfo();
     found[name] = messages
       .filter(({ type }) => type === "error")

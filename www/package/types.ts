@@ -6,6 +6,11 @@ export interface QuantizationConfig {
   bnb_4bit_quant_type?: "nf4";
   /** Default false: block scales are kept in 32 bits instead of being quantised to 8. */
   bnb_4bit_use_double_quant?: boolean;
+  /**
+   * What the values of a 4-bit weight may be rounded to before they are multiplied. Default "float16", which is
+   * used only where the GPU has it and is found to be faster with it. Everything else is 32 bits either way.
+   */
+  bnb_4bit_compute_dtype?: "float16" | "float32";
 }
 
 /** The adapter. PEFT's names and defaults. */

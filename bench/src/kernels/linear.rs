@@ -15,7 +15,8 @@ pub async fn run(sizes: &Sizes<'_>, bench: &mut Bench<'_, '_>) -> Result<()> {
         for format in WeightFormat::ALL {
             let tiles = sizes.tiles.iter().copied().filter(|&tile| {
                 // A weight that is dense already is not decoded first.
-                tile == sizes.tile || (is_largest && !(tile.decodes() && format == WeightFormat::F32))
+                let is_fit = tile.suits(format) && !(tile.decodes() && format == WeightFormat::F32);
+                tile == sizes.tile || (is_largest && is_fit)
             });
             let tiles: Vec<Tile> = tiles.collect();
             bench.race(|arena| cases(sizes, arena, product, format, &tiles)).await?;
