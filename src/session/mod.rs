@@ -2,20 +2,21 @@
 //!
 //! Both faces of the engine, `api` in a browser and `examples/train.rs` natively, are thin over this.
 
+mod answer;
+mod estimate;
 mod run;
+mod tiles;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use web_time::Instant;
 
 use crate::adapter::{LoraConfig, LoraModule, LoraRng, LoraWeights, init_lora, load_peft, save_peft};
 use crate::bail;
 use crate::data::encode::Encoder;
-use crate::data::example::Message;
-use crate::data::kv::{Key, Kv, Table, Write};
+use crate::data::kv::Kv;
 use crate::data::library::{self, Description};
 use crate::data::look::{Lengths, SeenRow};
 use crate::data::tokenizer::Tokenizer;
@@ -23,16 +24,17 @@ use crate::data::tokens::{self, DatasetReport, Selection, TokenSet};
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{Files, Fingerprinted};
 use crate::format::read_small;
-use crate::generate::{Generator, Sampler, SamplingOptions, Stop};
+use crate::generate::Generator;
 use crate::gpu::{Adapter, AdapterSummary, Class, Counters, Gpu, Store};
 use crate::kernels::linear::Tile;
-use crate::model::tiles::{Shape, Tiles};
+use crate::model::tiles::Tiles;
 use crate::model::{LoadProgress, Lora, Model, lora_modules};
 use crate::train::checkpoint::Identity;
-use crate::train::options::{ComputeDtype, QuantizationOptions, TrainOptions};
-use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup, runs};
-use crate::tune::{self, Tuning};
+use crate::train::options::{QuantizationOptions, TrainOptions};
+use crate::train::{EvalLog, Footprint, StepLog, Trainer, TrainerSetup, runs};
 
+pub use answer::Generated;
+use estimate::with_lighter_runs;
 use run::Run;
 pub use run::{Resumed, RunLog, Saving};
 
@@ -66,15 +68,6 @@ pub struct Plan {
     /// Where the run goes on, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Resumed>,
-}
-
-/// An answer.
-#[derive(Clone, Debug, Serialize)]
-pub struct Generated {
-    pub text: String,
-    pub tokens: usize,
-    pub tokens_per_second: f64,
-    pub stop: Stop,
 }
 
 /// How a run is set up.
@@ -144,52 +137,6 @@ impl<R: Kv> Session<R> {
 
     pub fn counters(&self) -> &Counters {
         self.gpu.counters()
-    }
-
-    /// Chooses how products are tiled, before a run is prepared; by default what suits the adapter,
-    /// and on GPUs what was found fastest when the model was loaded.
-    pub fn set_tile(&mut self, tile: Tile) {
-        self.tiles = tile.into();
-        self.is_fixed = true;
-    }
-
-    /// The tiles of the model's products.
-    pub fn tiles(&self) -> &Tiles {
-        &self.tiles
-    }
-
-    /// Finds the fastest tiles for the loaded model among `candidates`, for at most some `budget` seconds.
-    /// What was found on this adapter before is taken, and what was not timed then is timed now. Code
-    /// `bad-state` without a model.
-    pub async fn tune(&mut self, candidates: &[Tile], budget: f64) -> Result<()> {
-        let Some(loaded) = &self.loaded else { return Err(no_model()) };
-        let shapes = loaded.model.products();
-        let key = self.tiles_key(&shapes, candidates);
-        let mut tuning = self.found_before(&key).await?.unwrap_or_else(|| Tuning::new(self.gpu.summary()));
-        if !tuning.complete {
-            tune::tune(&self.gpu, &shapes, candidates, budget, &mut tuning).await?;
-            let json = serde_json::to_vec(&tuning).expect("a tuning is plain data");
-            self.rows.write(vec![Write::Put(key, json)]).await?;
-        }
-        self.tiles = tuning.tiles;
-        Ok(())
-    }
-
-    /// The tiles that are tried for a model without being asked.
-    fn candidates(&self, quantization: &QuantizationOptions) -> Vec<Tile> {
-        let with_f16 = quantization.bnb_4bit_compute_dtype == ComputeDtype::Float16;
-        tune::candidates(self.gpu.summary(), with_f16)
-    }
-
-    fn tiles_key(&self, shapes: &[Shape], candidates: &[Tile]) -> Key {
-        Key::new(Table::Notes, &tune::cache_key(self.gpu.summary(), shapes, candidates), 0)
-    }
-
-    /// What tuning found on this adapter before. What another version wrote and this one cannot read is
-    /// found anew.
-    async fn found_before(&self, key: &Key) -> Result<Option<Tuning>> {
-        let known = self.rows.get_one(key.clone()).await?;
-        Ok(known.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
     /// Loads a model from its Hugging Face folder, quantising as it streams in.
@@ -273,30 +220,6 @@ impl<R: Kv> Session<R> {
         tokens::tokenize(&self.rows, &content, &encoder, on_progress)
             .await
             .context(format_args!("dataset {name:?}"))
-    }
-
-    /// What a run takes on this GPU, by its model's files alone: no weight is read and nothing allocated.
-    /// The largest micro-batch is taken to have rows of `train.max_length` tokens, all labelled.
-    pub async fn estimate(
-        &self,
-        files: &impl Files,
-        quantization: &Value,
-        lora: &Value,
-        train: &Value,
-    ) -> Result<Footprint> {
-        let config = Model::config(files).await?;
-        let quantization = QuantizationOptions::from_json(quantization)?;
-        let mut store = Store::planned();
-        let options = quantization.load_options();
-        let model = Model::load(files, config, options, &mut store, &mut |_| {}).await?;
-        let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
-        let train = TrainOptions::from_json(train)?;
-        let key = self.tiles_key(&model.products(), &self.candidates(&quantization));
-        let tiles = match self.found_before(&key).await? {
-            Some(tuning) if !self.is_fixed => tuning.tiles,
-            _ => self.tiles.clone(),
-        };
-        footprint(&model, lora_config, &train, &tiles, &mut store)
     }
 
     /// Rows `first..first + count` of dataset `name` as the loaded model will see them.
@@ -467,140 +390,10 @@ impl<R: Kv> Session<R> {
         }
         save_peft(&trainer.lora().config, None, weights)
     }
-
-    /// Answers a chat. `on_text` hears each piece of text and returns whether to go on.
-    pub async fn generate(
-        &mut self,
-        messages: &Value,
-        options: &Value,
-        on_text: &mut dyn FnMut(&str) -> bool,
-    ) -> Result<Generated> {
-        let options = SamplingOptions::from_json(options)?;
-        let tiles = &self.tiles;
-        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
-        let messages = parse_messages(messages)?;
-        let prompt = loaded.tokenizer.prompt_ids(&messages)?;
-        let context = loaded.model.config.max_position_embeddings;
-        if prompt.is_empty() || prompt.len() >= context {
-            bail!(BadData, "the chat has {} tokens; the model takes 1 to {}", prompt.len(), context - 1);
-        }
-        let end = (prompt.len() + options.max_new_tokens).min(context);
-        if loaded.generator.as_ref().is_none_or(|generator| generator.capacity() < end) {
-            loaded.generator = None;
-            loaded.store.truncate(loaded.marks[1]);
-            let capacity = end.next_multiple_of(256).min(context);
-            let lora = self.run.as_ref().map(|run| run.trainer.lora());
-            let Loaded { store, model, .. } = loaded;
-            let generator = Generator::new(&self.gpu, store, model, lora, tiles, capacity).await?;
-            loaded.generator = Some(generator);
-        }
-        let Loaded { store, tokenizer, stop_ids, generator, .. } = loaded;
-        let generator = generator.as_mut().expect("a generator was just made");
-
-        let began = Instant::now();
-        let adapter = options.adapter;
-        let mut sampler = Sampler::new(options);
-        let mut decoder = tokenizer.stream_decoder();
-        let mut text = String::new();
-        let mut tokens = 0;
-        let mut input = prompt;
-        let mut position = 0;
-        let stop = loop {
-            let logits = generator.run(store, &input, position, adapter).await?;
-            if logits.iter().any(|logit| !logit.is_finite()) {
-                bail!(NotFinite, "the logits after token {} are not finite", position + input.len());
-            }
-            position += input.len();
-            let next = sampler.next(&logits);
-            if stop_ids.contains(&next) {
-                break Stop::Eos;
-            }
-            tokens += 1;
-            let piece = decoder.push(next)?;
-            text.push_str(&piece);
-            if !piece.is_empty() && !on_text(&piece) {
-                break Stop::Cancelled;
-            }
-            if position >= end - 1 {
-                break Stop::Length;
-            }
-            input = vec![next];
-        };
-        let rest = decoder.finish()?;
-        if !rest.is_empty() {
-            on_text(&rest);
-            text.push_str(&rest);
-        }
-        let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64().max(1e-6);
-        Ok(Generated { text, tokens, tokens_per_second, stop })
-    }
-}
-
-/// What a run on rows of `max_length` tokens takes, with the tensors that `store` keeps already.
-fn footprint(
-    model: &Model,
-    lora: LoraConfig,
-    train: &TrainOptions,
-    tiles: &Tiles,
-    store: &mut Store,
-) -> Result<Footprint> {
-    let lora = Lora::new(model, lora, store)?;
-    let context = model.config.max_position_embeddings as u32;
-    let length = train.max_length.map_or(context, |length| length.min(context));
-    let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
-    let plan = RunPlan::new(store, model, &lora, tiles, train, &rows, None)?;
-    Ok(plan.footprint(store))
-}
-
-/// Tells what a run that did not fit would have taken, and what lighter ones would.
-fn with_lighter_runs(
-    error: Error,
-    loaded: &Loaded,
-    lora: &LoraConfig,
-    train: &TrainOptions,
-    tiles: &Tiles,
-) -> Error {
-    let weights = loaded.store.bytes(Class::Weights);
-    let megabytes = |lora: &LoraConfig, train: &TrainOptions| {
-        let planned = footprint(&loaded.model, lora.clone(), train, tiles, &mut Store::planned());
-        planned.map(|planned| (planned.peak_gpu_bytes + weights).div_ceil(1_000_000))
-    };
-    let context = loaded.model.config.max_position_embeddings as u32;
-    let length = train.max_length.unwrap_or(context).min(context);
-    let (rows, r) = (train.per_device_train_batch_size, lora.r);
-    let mut lighter = Vec::new();
-    if length > 16 {
-        let train = TrainOptions { max_length: Some(length / 2), ..train.clone() };
-        lighter.push((format!("max_length {}", length / 2), megabytes(lora, &train)));
-    }
-    if rows > 1 {
-        let train = TrainOptions { per_device_train_batch_size: rows / 2, ..train.clone() };
-        lighter.push((format!("per_device_train_batch_size {}", rows / 2), megabytes(lora, &train)));
-    }
-    if r > 1 {
-        let lora = LoraConfig { r: r / 2, ..lora.clone() };
-        lighter.push((format!("r {}", r / 2), megabytes(&lora, train)));
-    }
-    let known = lighter.into_iter().filter_map(|(change, megabytes)| Some((change, megabytes.ok()?)));
-    let list: Vec<String> =
-        known.map(|(change, megabytes)| format!("{megabytes} MB with {change}")).collect();
-    let whole =
-        megabytes(lora, train).map_or(String::new(), |whole| format!("; the run takes up to {whole} MB"));
-    let message = format!("{}{whole}, and would take {}", error.message, list.join(", "));
-    Error { message, ..error }
 }
 
 fn no_model() -> Error {
     Error::new(Code::BadState, "no model was loaded")
-}
-
-fn parse_messages(messages: &Value) -> Result<Vec<Message>> {
-    match messages {
-        Value::Array(messages) if !messages.is_empty() => {
-            messages.iter().map(Message::from_json).collect::<Result<_>>().context("messages")
-        }
-        _ => bail!(BadData, "messages must be a list with at least one message"),
-    }
 }
 
 /// The end tokens that `generation_config.json` names, which chat models often have more of.

@@ -1,0 +1,99 @@
+//! Chats with the model as it is now.
+
+use serde::Serialize;
+use serde_json::Value;
+use web_time::Instant;
+
+use super::{Loaded, Session, no_model};
+use crate::bail;
+use crate::data::example::Message;
+use crate::data::kv::Kv;
+use crate::error::{Context, Result};
+use crate::generate::{Generator, Sampler, SamplingOptions, Stop};
+
+/// An answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Generated {
+    pub text: String,
+    pub tokens: usize,
+    pub tokens_per_second: f64,
+    pub stop: Stop,
+}
+
+impl<R: Kv> Session<R> {
+    /// Answers a chat. `on_text` hears each piece of text and returns whether to go on.
+    pub async fn generate(
+        &mut self,
+        messages: &Value,
+        options: &Value,
+        on_text: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Generated> {
+        let options = SamplingOptions::from_json(options)?;
+        let tiles = &self.tiles;
+        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
+        let messages = parse_messages(messages)?;
+        let prompt = loaded.tokenizer.prompt_ids(&messages)?;
+        let context = loaded.model.config.max_position_embeddings;
+        if prompt.is_empty() || prompt.len() >= context {
+            bail!(BadData, "the chat has {} tokens; the model takes 1 to {}", prompt.len(), context - 1);
+        }
+        let end = (prompt.len() + options.max_new_tokens).min(context);
+        if loaded.generator.as_ref().is_none_or(|generator| generator.capacity() < end) {
+            loaded.generator = None;
+            loaded.store.truncate(loaded.marks[1]);
+            let capacity = end.next_multiple_of(256).min(context);
+            let lora = self.run.as_ref().map(|run| run.trainer.lora());
+            let Loaded { store, model, .. } = loaded;
+            let generator = Generator::new(&self.gpu, store, model, lora, tiles, capacity).await?;
+            loaded.generator = Some(generator);
+        }
+        let Loaded { store, tokenizer, stop_ids, generator, .. } = loaded;
+        let generator = generator.as_mut().expect("a generator was just made");
+
+        let began = Instant::now();
+        let adapter = options.adapter;
+        let mut sampler = Sampler::new(options);
+        let mut decoder = tokenizer.stream_decoder();
+        let mut text = String::new();
+        let mut tokens = 0;
+        let mut input = prompt;
+        let mut position = 0;
+        let stop = loop {
+            let logits = generator.run(store, &input, position, adapter).await?;
+            if logits.iter().any(|logit| !logit.is_finite()) {
+                bail!(NotFinite, "the logits after token {} are not finite", position + input.len());
+            }
+            position += input.len();
+            let next = sampler.next(&logits);
+            if stop_ids.contains(&next) {
+                break Stop::Eos;
+            }
+            tokens += 1;
+            let piece = decoder.push(next)?;
+            text.push_str(&piece);
+            if !piece.is_empty() && !on_text(&piece) {
+                break Stop::Cancelled;
+            }
+            if position >= end - 1 {
+                break Stop::Length;
+            }
+            input = vec![next];
+        };
+        let rest = decoder.finish()?;
+        if !rest.is_empty() {
+            on_text(&rest);
+            text.push_str(&rest);
+        }
+        let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64().max(1e-6);
+        Ok(Generated { text, tokens, tokens_per_second, stop })
+    }
+}
+
+fn parse_messages(messages: &Value) -> Result<Vec<Message>> {
+    match messages {
+        Value::Array(messages) if !messages.is_empty() => {
+            messages.iter().map(Message::from_json).collect::<Result<_>>().context("messages")
+        }
+        _ => bail!(BadData, "messages must be a list with at least one message"),
+    }
+}

@@ -1,0 +1,93 @@
+//! What a run takes on the GPU, told before anything is allocated.
+
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::{Loaded, Session};
+use crate::adapter::LoraConfig;
+use crate::data::kv::Kv;
+use crate::data::tokens::{Selection, TokenSet};
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::gpu::{Class, Store};
+use crate::model::tiles::Tiles;
+use crate::model::{Lora, Model};
+use crate::train::options::{QuantizationOptions, TrainOptions};
+use crate::train::{Footprint, RunPlan};
+
+impl<R: Kv> Session<R> {
+    /// What a run takes on this GPU, by its model's files alone: no weight is read and nothing allocated.
+    /// The largest micro-batch is taken to have rows of `train.max_length` tokens, all labelled.
+    pub async fn estimate(
+        &self,
+        files: &impl Files,
+        quantization: &Value,
+        lora: &Value,
+        train: &Value,
+    ) -> Result<Footprint> {
+        let config = Model::config(files).await?;
+        let quantization = QuantizationOptions::from_json(quantization)?;
+        let mut store = Store::planned();
+        let options = quantization.load_options();
+        let model = Model::load(files, config, options, &mut store, &mut |_| {}).await?;
+        let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
+        let train = TrainOptions::from_json(train)?;
+        let tiles = self.tiles_for(&model.products(), &quantization).await?;
+        footprint(&model, lora_config, &train, &tiles, &mut store)
+    }
+}
+
+/// What a run on rows of `max_length` tokens takes, with the tensors that `store` keeps already.
+fn footprint(
+    model: &Model,
+    lora: LoraConfig,
+    train: &TrainOptions,
+    tiles: &Tiles,
+    store: &mut Store,
+) -> Result<Footprint> {
+    let lora = Lora::new(model, lora, store)?;
+    let context = model.config.max_position_embeddings as u32;
+    let length = train.max_length.map_or(context, |length| length.min(context));
+    let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
+    let plan = RunPlan::new(store, model, &lora, tiles, train, &rows, None)?;
+    Ok(plan.footprint(store))
+}
+
+/// Tells what a run that did not fit would have taken, and what lighter ones would.
+pub(super) fn with_lighter_runs(
+    error: Error,
+    loaded: &Loaded,
+    lora: &LoraConfig,
+    train: &TrainOptions,
+    tiles: &Tiles,
+) -> Error {
+    let weights = loaded.store.bytes(Class::Weights);
+    let megabytes = |lora: &LoraConfig, train: &TrainOptions| {
+        let planned = footprint(&loaded.model, lora.clone(), train, tiles, &mut Store::planned());
+        planned.map(|planned| (planned.peak_gpu_bytes + weights).div_ceil(1_000_000))
+    };
+    let context = loaded.model.config.max_position_embeddings as u32;
+    let length = train.max_length.unwrap_or(context).min(context);
+    let (rows, r) = (train.per_device_train_batch_size, lora.r);
+    let mut lighter = Vec::new();
+    if length > 16 {
+        let train = TrainOptions { max_length: Some(length / 2), ..train.clone() };
+        lighter.push((format!("max_length {}", length / 2), megabytes(lora, &train)));
+    }
+    if rows > 1 {
+        let train = TrainOptions { per_device_train_batch_size: rows / 2, ..train.clone() };
+        lighter.push((format!("per_device_train_batch_size {}", rows / 2), megabytes(lora, &train)));
+    }
+    if r > 1 {
+        let lora = LoraConfig { r: r / 2, ..lora.clone() };
+        lighter.push((format!("r {}", r / 2), megabytes(&lora, train)));
+    }
+    let known = lighter.into_iter().filter_map(|(change, megabytes)| Some((change, megabytes.ok()?)));
+    let list: Vec<String> =
+        known.map(|(change, megabytes)| format!("{megabytes} MB with {change}")).collect();
+    let whole =
+        megabytes(lora, train).map_or(String::new(), |whole| format!("; the run takes up to {whole} MB"));
+    let message = format!("{}{whole}, and would take {}", error.message, list.join(", "));
+    Error { message, ..error }
+}
