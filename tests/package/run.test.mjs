@@ -8,8 +8,9 @@ import { Run } from "../../www/package/build/run.js";
 const log = (step, more = {}) => ({ step, total_steps: 4, loss: 1 / step, step_millis: 20, eval_due: false, ...more });
 
 /** A run of four steps; `fail` may throw in place of a step. */
-function played({ policy, fail = () => {}, can_restart = true, log_of = log, evaluate } = {}) {
+function played({ policy, fail = () => {}, can_restart = true, log_of = log, evaluate, signal } = {}) {
   const told = [];
+  const progress = { last: 0, ready: [] };
   let step = 0;
   const host = {
     async step() {
@@ -25,8 +26,9 @@ function played({ policy, fail = () => {}, can_restart = true, log_of = log, eva
     },
   };
   const on_event = ({ type, reason }) => told.push(reason ? `${type} ${reason}` : type);
-  const settings = { name: undefined, policy, on_event, signal: undefined, can_restart };
-  return { run: new Run(host, settings, 0), told };
+  const settings = { name: undefined, policy, on_event, signal, can_restart };
+  const again = () => new Run(host, { ...settings, signal: undefined }, progress);
+  return { run: new Run(host, settings, progress), told, host, again };
 }
 
 async function all(lines) {
@@ -51,6 +53,22 @@ test("steps that are done again after a lost device are told once", async () => 
   const { run, told } = played({ fail });
   assert.deepEqual((await all(run.lines())).map(({ step }) => step), [1, 2, 3, 4]);
   assert.deepEqual(told, ["started", "device-lost", "recovered", "finished"]);
+});
+
+test("a step that was under way at an abort is told when the run goes on", async () => {
+  const controller = new AbortController();
+  const { run, told, host, again } = played({ signal: controller.signal });
+  host.save = async () => ({ logs: [await host.step()], checkpoint: undefined });
+  const seen = [];
+  await assert.rejects(async () => {
+    for await (const { step } of run.lines()) {
+      seen.push(step);
+      if (step === 2) controller.abort();
+    }
+  }, { code: "cancelled" });
+  assert.deepEqual(seen, [1, 2]);
+  assert.deepEqual((await all(again().lines())).map(({ step }) => step), [3, 4]);
+  assert.deepEqual(told, ["started", "stopped cancelled", "resumed", "finished"]);
 });
 
 test("a device of the page's own is not replaced", async () => {

@@ -29,25 +29,29 @@ export interface RunSettings {
 /** Waits before a lost device is asked for again; after the last the run stops. */
 export const RESTART_SECONDS: readonly number[] = [1, 4, 16];
 
+/** How far a run has been told, which outlives the loop: after an abort the caller may go on. */
+export interface Told {
+  /** The last step that the caller has seen. */
+  last: number;
+  /** Steps that ended while a checkpoint was saved, still to be told. */
+  ready: StepLog[];
+}
+
 /** The loop of a run: its steps, and whatever a browser tab does to it. */
 export class Run {
   readonly #host: RunHost;
   readonly #settings: RunSettings;
   /** Where the lines go beside the caller: to tabs that watch. */
   readonly #channel: BroadcastChannel | undefined;
-  /** Steps that ended while a checkpoint was saved. */
-  readonly #ready: StepLog[] = [];
-  /** The last step that the caller has seen. */
-  #last: number;
+  readonly #told: Told;
   #paused: { until: Promise<void>; end(): void } | undefined;
   /** Restarts since the last step that came through. */
   #restarts = 0;
 
-  /** `last` is the step that the run goes on from. */
-  constructor(host: RunHost, settings: RunSettings, last: number) {
+  constructor(host: RunHost, settings: RunSettings, told: Told) {
     this.#host = host;
     this.#settings = settings;
-    this.#last = last;
+    this.#told = told;
     if (settings.name !== undefined) this.#channel = new BroadcastChannel(channelOf(settings.name));
   }
 
@@ -78,25 +82,25 @@ export class Run {
     let finished = false;
     try {
       if (guard) this.#tell({ type: "policy", detail: described(guard) });
-      this.#tell({ type: this.#last > 0 ? "resumed" : "started" });
+      this.#tell({ type: this.#told.last > 0 ? "resumed" : "started" });
       while (true) {
         throwIfAborted(signal);
         await this.#paused?.until;
         throwIfAborted(signal);
         if (policy && guard) await this.#restWhile(policy, guard);
-        const log = this.#ready.shift() ?? (await this.#step());
+        const log = this.#told.ready.shift() ?? (await this.#step());
         if (!log) break;
         guard?.stepped(log.step_millis);
         // A slow GPU that is let cool is faster in the end than one that throttles.
         if (policy && policy.duty_cycle < 1) await sleep((log.step_millis / 1000) * (1 / policy.duty_cycle - 1), signal);
         // After a restart some steps are done again, to the same numbers.
-        if (log.step > this.#last || log.rewound_to !== undefined) {
-          this.#last = log.rewound_to ?? log.step;
+        if (log.step > this.#told.last || log.rewound_to !== undefined) {
+          this.#told.last = log.rewound_to ?? log.step;
           this.#note(log);
           this.#publish(log);
           yield log;
         }
-        if (log.eval_due && this.#ready.length === 0) {
+        if (log.eval_due && this.#told.ready.length === 0) {
           throwIfAborted(signal);
           const evaluated = await this.#host.evaluate();
           this.#publish(evaluated);
@@ -126,7 +130,7 @@ export class Run {
     while (true) {
       try {
         const log = await this.#host.step();
-        if (log && log.step > this.#last) this.#restarts = 0;
+        if (log && log.step > this.#told.last) this.#restarts = 0;
         return log;
       } catch (thrown) {
         const is_lost = thrown instanceof TabtuneError && thrown.code === "device-lost";
@@ -144,7 +148,7 @@ export class Run {
       await sleep(seconds, this.#settings.signal);
       try {
         const step = await this.#host.restart();
-        this.#ready.length = 0;
+        this.#told.ready.length = 0;
         this.#tell({ type: "recovered", detail: `the run goes on after step ${step}` });
         return;
       } catch (thrown) {
@@ -173,7 +177,7 @@ export class Run {
   async #save(): Promise<void> {
     try {
       const { logs, checkpoint } = await this.#host.save();
-      this.#ready.push(...logs);
+      this.#told.ready.push(...logs);
       if (checkpoint) this.#noteCheckpoint(checkpoint);
     } catch (thrown) {
       // A lost device shows at the next step too, and is dealt with there.
@@ -194,7 +198,7 @@ export class Run {
       this.#tell({ type: "skipped", reason: "not-finite", detail });
     }
     if (log.rewound_to !== undefined) {
-      this.#ready.length = 0;
+      this.#told.ready.length = 0;
       const detail = `back to step ${log.rewound_to} with half the learning rate`;
       this.#tell({ type: "rewound", reason: "not-finite", detail });
     }
@@ -207,7 +211,7 @@ export class Run {
   }
 
   #tell(event: Omit<RunEvent, "time" | "step">): void {
-    const told = { ...event, time: Date.now(), step: this.#last };
+    const told = { ...event, time: Date.now(), step: this.#told.last };
     this.#settings.on_event?.(told);
     this.#channel?.postMessage({ event: told } satisfies Broadcast);
   }

@@ -6,7 +6,7 @@ import { keepLargeDownloads } from "./hub/persist.js";
 import { cachedModels } from "./hub/models.js";
 import { connectionChange, meteredConnection, policyOf } from "./policy.js";
 import { VERSION, type Calls } from "./protocol.js";
-import { isOfLostDevice, lockOf, RESTART_SECONDS, Run, sleep, watched } from "./run.js";
+import { isOfLostDevice, lockOf, RESTART_SECONDS, Run, sleep, type Told, watched } from "./run.js";
 import type {
   AdapterFiles,
   AdapterInfo,
@@ -88,6 +88,7 @@ export class Trainer {
   /** What the run was prepared with, to prepare it again on another device. */
   #prepared: Calls["prepare"]["args"] | undefined;
   #run: Run | undefined;
+  #told: Told = { last: 0, ready: [] };
   /** Lets go of the run's name. */
   #release: (() => Promise<void>) | undefined;
 
@@ -175,6 +176,7 @@ export class Trainer {
     };
     try {
       this.plan = this.#options.device ? await attempt(0) : await retrying(signal, attempt);
+      this.#told = { last: this.plan.resumed?.step ?? 0, ready: [] };
     } catch (thrown) {
       await this.#letGo();
       throw thrown;
@@ -235,7 +237,7 @@ export class Trainer {
       save: () => this.#client.call("save_checkpoint", undefined),
       restart: () => this.#restart(signal),
     };
-    this.#run = new Run(host, settings, this.plan.resumed?.step ?? 0);
+    this.#run = new Run(host, settings, this.#told);
     try {
       yield* this.#run.lines();
       // A run at its end writes no more, so its name is free.
