@@ -52,8 +52,10 @@ need_wasm_bindgen() {
       return
     fi
   done
-  echo "installing wasm-bindgen $version (about three minutes, once)"
-  local install=(cargo install wasm-bindgen-cli --version "$version" --bin wasm-bindgen --root "$root/target/tools")
+  echo "installing wasm-bindgen $version (about a minute and a half, once)"
+  # It works for half a second, so optimising it would cost more than it brings.
+  local install=(env CARGO_PROFILE_DEV_DEBUG=false cargo install wasm-bindgen-cli --version "$version" --debug
+    --bin wasm-bindgen --root "$root/target/tools")
   # Its lock file may name releases that a registry mirror does not have yet.
   "${install[@]}" --locked || "${install[@]}"
   WASM_BINDGEN=$own
