@@ -35,7 +35,12 @@ async function trainToTheEnd({ run_name, steps, options = {} }) {
       on_event: ({ type, reason }) => globalThis.events.push(reason ? `${type}: ${reason}` : type),
       ...options,
     };
-    for await (const log of trainer.train(dataset, run)) globalThis.steps.push([log.step, log.loss]);
+    let first;
+    for await (const log of trainer.train(dataset, run)) {
+      globalThis.steps.push([log.step, log.loss]);
+      first ??= performance.now();
+    }
+    const millis_a_step = (performance.now() - first) / (globalThis.steps.length - 1);
     // What was done before this page was opened is in the checkpoint that it began from.
     const earlier = (trainer.plan.resumed?.log ?? []).map(({ step, loss }) => [step, loss]);
     const { "adapter_model.safetensors": adapter } = await trainer.save();
@@ -43,7 +48,8 @@ async function trainToTheEnd({ run_name, steps, options = {} }) {
     await trainer.dispose();
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", adapter));
     const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    return { hash, earlier, steps: globalThis.steps, events: globalThis.events, peak_buffer_bytes, wasm_heap_bytes };
+    const { steps: told, events } = globalThis;
+    return { hash, earlier, steps: told, events, millis_a_step, peak_buffer_bytes, wasm_heap_bytes };
   });
 }
 
@@ -62,6 +68,14 @@ async function labWithRows(t) {
   return { ...lab, open };
 }
 
+/** A seed that a failed test can be run with again, and numbers from 0 to 1 that follow from it. */
+function seeded(t) {
+  const seed = Number(process.env.TABTUNE_SEED ?? Date.now() % 1_000_000);
+  t.diagnostic(`TABTUNE_SEED=${seed}`);
+  let state = seed + 1;
+  return { seed, random: () => (state = (state * 48271) % 2147483647) / 2147483647 };
+}
+
 const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
 
 function kill(profile, type) {
@@ -78,11 +92,7 @@ test("a run that is killed at random moments", async (t) => {
   const { browser, open, page: first } = await labWithRows(t);
   await first.close();
   const steps = 60;
-  const seed = Number(process.env.TABTUNE_SEED ?? Date.now() % 1_000_000);
-  t.diagnostic(`TABTUNE_SEED=${seed}`);
-  let state = seed + 1;
-  const random = () => (state = (state * 48271) % 2147483647) / 2147483647;
-
+  const { seed, random } = seeded(t);
   let page = await open();
   const { hash } = valueOf(await page.evaluate(trainToTheEnd, { run_name: "never killed", steps }));
   const kinds = { close: 0, reload: 0, renderer: 0, gpu: 0 };
@@ -211,30 +221,33 @@ async function watchToTheEnd({ run_name, options }) {
   });
 }
 
-/** Seconds that the soak trains for; an hour by hand. */
-const SOAK_SECONDS = Number(process.env.TABTUNE_SOAK_SECONDS ?? 10);
+/** Seconds that the steps of the soak take when nothing happens; an hour by hand. */
+const SOAK_SECONDS = Number(process.env.TABTUNE_SOAK_SECONDS ?? 5);
+/** Something happens to a soak so many times at most, however long it is. */
+const MISHAPS = 100;
 
 test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", async (t) => {
   const lab = await labWithRows(t);
   lab.mounts["/model/"] = paths.model;
   await lab.page.evaluate(() => globalThis.runner.importFrom("rows", "/rows.jsonl"));
   await lab.page.close();
-  let page = await lab.open();
-  const began = Date.now();
-  await page.evaluate(trainToTheEnd, { run_name: "speed", steps: 4 }).then(valueOf);
-  const steps = Math.max(16, Math.round((SOAK_SECONDS * 1000) / ((Date.now() - began) / 4)));
+  const { random } = seeded(t);
+  const page = await lab.open();
+  const { millis_a_step } = await page.evaluate(trainToTheEnd, { run_name: "speed", steps: 8 }).then(valueOf);
+  const steps = Math.max(20, Math.round((SOAK_SECONDS * 1000) / millis_a_step));
   const whole = valueOf(await page.evaluate(trainToTheEnd, { run_name: "calm", steps }));
 
   const happened = { pause: 0, hide: 0, reload: 0, gpu: 0 };
   const seen = new Map();
   const memory = [];
-  const job = { run_name: "soak", steps };
+  const gap = Math.max(3, steps / MISHAPS);
+  const job = { run_name: "soak", steps, options: { save_steps: Math.ceil(gap / 3) } };
   let run = page.evaluate(trainToTheEnd, job);
-  let turn = 0;
+  let kinds = [];
   for (let ended; !ended; ) {
     // A run that no step comes through of would never end.
-    const from = seen.size;
-    while (!(ended = await Promise.race([run, pause(200)])) && seen.size < from + 3) {
+    const until = seen.size + gap * (0.5 + random());
+    while (!(ended = await Promise.race([run, pause(200)])) && seen.size < until) {
       for (const [step, loss] of await page.evaluate(() => globalThis.steps)) seen.set(step, loss);
     }
     if (ended) {
@@ -242,7 +255,9 @@ test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", asy
       break;
     }
     memory.push(memoryOf(lab.browser.profile, "renderer"));
-    const kind = Object.keys(happened)[turn++ % 4];
+    // Each kind once in every four, in an order of its own.
+    if (kinds.length === 0) kinds = Object.keys(happened);
+    const [kind] = kinds.splice(Math.floor(random() * kinds.length), 1);
     happened[kind] += 1;
     if (kind === "pause") {
       await page.evaluate(async () => {
