@@ -104,6 +104,13 @@ test("datasets", async (t) => {
     assert.deepEqual(found.named.rows, [{ prompt: "Was?", completion: "Das." }]);
   });
 
+  await t.test("of two gzip streams in one file are refused, which browsers do not read", async () => {
+    const twice = Buffer.concat([gzipSync('{"text": "a"}\n'), gzipSync('{"text": "b"}\n')]);
+    const { error } = await take({ name: "twice", kind: "file", files: [{ name: "a.jsonl.gz", base64: base64(twice) }] });
+    assert.equal(error.code, "bad-data");
+    assert.match(error.message, /^a\.jsonl\.gz: .*several streams in one/);
+  });
+
   await t.test("name a bad row, or leave it out", async () => {
     const files = [{ name: "a.jsonl", base64: base64('{"text": "fine"}\n{"text": 3}\n') }];
     const { error } = await take({ name: "bad", kind: "file", files });

@@ -161,7 +161,7 @@ test("the page", async (t) => {
     await button("Pause").click();
     await status(/^Paused after step \d+\. What was learnt is saved\.$/);
     const paused = await page.locator("#status").innerText();
-    await happened(/step \d+\s*Saved: step \d+ is saved\./);
+    await happened(/step \d+\s*Saved: up to step \d+\./);
     await happened(/Paused\./);
     assert.ok(await button("Pause").isHidden());
     assert.equal(await page.locator("#status").innerText(), paused, "no step while it is paused");

@@ -207,7 +207,7 @@ export class Run {
   #noteCheckpoint({ step, error, cleared }: NonNullable<StepLog["checkpoint"]>): void {
     if (cleared) this.#tell({ type: "storage-cleared", detail: "the browser has removed the checkpoints before this one" });
     if (error) this.#tell({ type: "checkpoint-failed", reason: error.code, detail: error.message });
-    else this.#tell({ type: "checkpoint", detail: `step ${step} is saved` });
+    else this.#tell({ type: "checkpoint", detail: `up to step ${step}` });
   }
 
   #tell(event: Omit<RunEvent, "time" | "step">): void {

@@ -115,7 +115,9 @@ async function* gunzip(name: string, compressed: Bytes): Bytes {
     }
   } catch (thrown) {
     if (source_failure instanceof TabtuneError) throw source_failure;
-    throw failure("bad-data", `${name}: its gzip data are damaged or cut off (${String(thrown)})`);
+    // A browser does not say which: to it several streams in one file are data after the end.
+    const what = "its gzip data are damaged, cut off, or several streams in one, which browsers do not read";
+    throw failure("bad-data", `${name}: ${what} (${String(thrown)})`);
   } finally {
     reader.cancel().catch(() => {});
   }
