@@ -7,8 +7,8 @@
 // dY [M, N] rows of y_stride from y_offset; W [N, K] in its stored format (shared/weight.wgsl),
 // read as the forward pass reads it, so no transposed copy exists; dT [M, t_stride] and A
 // [t_stride, K], R rows for each stacked layer with LoRA; residual and dX [M, K] rows of x_stride
-// from x_offset. `rank` is t_stride, or 0 without LoRA. All arithmetic is f32; the
-// half tiles round W to f16.
+// from x_offset. `rank` is t_stride, or 0 without LoRA. All arithmetic is f32; the half
+// tiles round W to f16.
 //
 // An invocation owns `rows` × 8 results in named registers, each row as two vec4; shared/tile.wgsl
 // says where they lie.
@@ -17,7 +17,7 @@
 {% set height = {"shared32": 32, "shared64": 64, "half64": 64, "shared128": 128, "half128": 128}[tile] | default(0) %}
 {% set size = lanes if lanes else height if height else 16 %}
 {% set is_half = tile in ["half64", "half128"] %}
-{% set depth = 32 if tile == "half64" else 16 %}
+{% set stage = 32 if tile == "half64" else 16 %}
 {% set decode = "tree" if tile == "direct" else "lanes" if lanes == 8 else "memory" %}
 {% if is_half %}
 enable f16;
@@ -25,7 +25,6 @@ enable f16;
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/tile.wgsl" %}
 {% include "shared/weight.wgsl" %}
-{% include "shared/staged.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> dt: array<vec4<f32>>;
@@ -34,9 +33,10 @@ enable f16;
 @group(0) @binding(7) var<storage, read_write> dx: array<vec4<f32>>;
 
 {% if height %}
-// {{ depth }} rows of W: dY as [n/4][row], W as [n][k/4], 6 to 12 KiB in all.
-var<workgroup> dys: array<vec4<f32>, {{ depth // 4 * height }}>;
-var<workgroup> ws: array<Staged, {{ depth * 16 }}>;
+{% include "shared/staged.wgsl" %}
+// {{ stage }} rows of W: dY as [n/4][row], W as [n][k/4], 6 to 12 KiB in all.
+var<workgroup> dys: array<vec4<f32>, {{ stage // 4 * height }}>;
+var<workgroup> ws: array<Staged, {{ stage * 16 }}>;
 {% endif %}
 
 {% macro add_products(i, row) %}
@@ -100,15 +100,15 @@ fn main(
     }
     {% else %}
     let last_col8 = params.depth / 8u - 1u;
-    for (var n0 = 0u; n0 < params.cols; n0 += {{ depth }}u) {
+    for (var n0 = 0u; n0 < params.cols; n0 += {{ stage }}u) {
         workgroupBarrier();
         // N may end within what is staged: the rest is then zero.
         let y_row = (min(tile.x + thread, last_row) * params.y_stride + params.y_offset) / 4u;
-        {% for quad in range(depth // 4) %}
+        {% for quad in range(stage // 4) %}
         let dy{{ quad }} = dy[y_row + min(n0 / 4u + {{ quad }}u, params.cols / 4u - 1u)];
         dys[{{ height * quad }}u + thread] = select(vec4<f32>(), dy{{ quad }}, vec4<bool>(n0 + {{ 4 * quad }}u < params.cols));
         {% endfor %}
-        {% for item in range(8 * depth // height) %}
+        {% for item in range(8 * stage // height) %}
         {
             let n = ({{ item * height }}u + thread) / 8u;
             let is_inside = vec4<bool>(n0 + n < params.cols);
@@ -119,7 +119,7 @@ fn main(
         }
         {% endfor %}
         workgroupBarrier();
-        for (var n4 = 0u; n4 < {{ depth // 4 }}u; n4++) {
+        for (var n4 = 0u; n4 < {{ stage // 4 }}u; n4++) {
             {% for j in range(4) %}
             let w{{ j }} = Eight(
                 vec4<f32>(ws[(n4 * 4u + {{ j }}u) * 16u + thread % 8u]),

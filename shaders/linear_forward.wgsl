@@ -17,7 +17,7 @@
 {% set height = {"shared32": 32, "shared64": 64, "half64": 64, "shared128": 128, "half128": 128}[tile] | default(0) %}
 {% set size = lanes if lanes else height if height else 16 %}
 {% set is_half = tile in ["half64", "half128"] %}
-{% set depth = 32 if tile == "half64" else 16 %}
+{% set stage = 32 if tile == "half64" else 16 %}
 {% set decode = "tree" if tile == "direct" else "lanes" if lanes == 8 else "memory" %}
 {% if is_half %}
 enable f16;
@@ -25,7 +25,6 @@ enable f16;
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/tile.wgsl" %}
 {% include "shared/weight.wgsl" %}
-{% include "shared/staged.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> t: array<vec4<f32>>;
@@ -34,9 +33,10 @@ enable f16;
 @group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
 
 {% if height %}
-// {{ depth }} values of K: X as [k/4][row], W as [k/4][column], 6 to 12 KiB in all.
-var<workgroup> xs: array<vec4<f32>, {{ depth // 4 * height }}>;
-var<workgroup> ws: array<Staged, {{ depth * 16 }}>;
+{% include "shared/staged.wgsl" %}
+// {{ stage }} values of K: X as [k/4][row], W as [k/4][column], 6 to 12 KiB in all.
+var<workgroup> xs: array<vec4<f32>, {{ stage // 4 * height }}>;
+var<workgroup> ws: array<Staged, {{ stage * 16 }}>;
 {% endif %}
 
 {% macro add_products(i, row, columns) %}
@@ -117,15 +117,15 @@ fn main(
     }
     {% else %}
     let last_col = params.cols - 1u;
-    for (var k0 = 0u; k0 < params.depth; k0 += {{ depth }}u) {
+    for (var k0 = 0u; k0 < params.depth; k0 += {{ stage }}u) {
         workgroupBarrier();
         // K may end within what is staged: the rest is then zero.
         let x_row = (min(tile.x + thread, last_row) * params.x_stride + params.x_offset) / 4u;
-        {% for quad in range(depth // 4) %}
+        {% for quad in range(stage // 4) %}
         let x{{ quad }} = x[x_row + min(k0 / 4u + {{ quad }}u, params.depth / 4u - 1u)];
         xs[{{ height * quad }}u + thread] = select(vec4<f32>(), x{{ quad }}, vec4<bool>(k0 + {{ 4 * quad }}u < params.depth));
         {% endfor %}
-        {% for item in range(8 * depth // height) %}
+        {% for item in range(8 * stage // height) %}
         {
             let column = ({{ item * height }}u + thread) % 64u;
             let eight = ({{ item * height }}u + thread) / 64u;
@@ -138,7 +138,7 @@ fn main(
         }
         {% endfor %}
         workgroupBarrier();
-        for (var k4 = 0u; k4 < {{ depth // 4 }}u; k4++) {
+        for (var k4 = 0u; k4 < {{ stage // 4 }}u; k4++) {
             {% for j in range(8) %}
             let w{{ j }} = vec4<f32>(ws[k4 * 64u + {{ 8 * j }}u + thread % 8u]);
             {% endfor %}

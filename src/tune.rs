@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry;
 
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::Result;
 use crate::format::NF4_BLOCK;
@@ -17,13 +18,14 @@ use crate::kernels::linear::{self, Params, Tile, Weight, WeightFormat};
 use crate::model::tiles::{Choice, Direction, Shape, Tiles};
 use crate::reference;
 
+/// What tuning may take when a model is loaded.
+pub const LOAD_SECONDS: f64 = 2.0;
 /// The numbers of rows that are timed: short steps and prompts, and full steps.
 const ROWS: [u32; 2] = [64, 512];
 /// Turns that each candidate gets against the others, and what one takes.
 const TURNS: usize = 4;
 const TURN_SECONDS: f64 = 0.003;
 const MOST_REPEATS: f64 = 64.0;
-
 /// What |result − twin| may be over ‖x row‖·‖w row‖.
 const TOLERANCE: f64 = 2e-6;
 
@@ -50,21 +52,14 @@ impl Tuning {
 /// The key under which a tuning is kept: another adapter, driver, text of the shaders or choice of
 /// candidates needs another.
 pub fn cache_key(adapter: &AdapterSummary, shapes: &[Shape], candidates: &[Tile]) -> String {
-    // FNV-1a, which is enough to tell versions apart and stays the same between builds.
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    let mut add = |bytes: &[u8]| {
-        for &byte in bytes {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    };
-    let linear = |(name, _): &&(&str, &str)| name.starts_with("linear_");
-    for (name, text) in crate::kernels::SHADERS.iter().filter(linear) {
-        add(name.as_bytes());
-        add(text.as_bytes());
+    let mut hash = Xxh3::new();
+    for (name, text) in crate::kernels::SHADERS.iter().filter(|(name, _)| name.starts_with("linear_")) {
+        hash.update(name.as_bytes());
+        hash.update(text.as_bytes());
     }
     let AdapterSummary { name, backend, driver, subgroup_sizes, .. } = adapter;
-    add(format!("{name}|{backend}|{driver}|{subgroup_sizes:?}|{shapes:?}|{candidates:?}").as_bytes());
-    format!("tiles-{hash:016x}")
+    hash.update(format!("{name}|{backend}|{driver}|{subgroup_sizes:?}|{shapes:?}|{candidates:?}").as_bytes());
+    format!("tiles-{:016x}", hash.digest())
 }
 
 /// The tiles worth timing on an adapter, with those that round NF4 to f16 or without.

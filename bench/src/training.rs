@@ -93,12 +93,11 @@ impl Training {
 
 /// The tiles that a session would take for `model`: tuned where the adapter is a GPU.
 pub async fn tiles(gpu: &Gpu, model: &Model) -> Result<Tiles> {
-    const TUNING_SECONDS: f64 = 2.0;
     if gpu.summary().is_software {
         return Ok(Tile::for_adapter(gpu.summary()).into());
     }
     let candidates = tune::candidates(gpu.summary(), true);
     let mut tuning = Tuning::new(gpu.summary());
-    tune::tune(gpu, &model.products(), &candidates, TUNING_SECONDS, &mut tuning).await?;
+    tune::tune(gpu, &model.products(), &candidates, tune::LOAD_SECONDS, &mut tuning).await?;
     Ok(tuning.tiles)
 }

@@ -32,6 +32,7 @@ use crate::model::{LoadProgress, Lora, Model, lora_modules};
 use crate::train::checkpoint::Identity;
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::{EvalLog, Footprint, StepLog, Trainer, TrainerSetup, runs};
+use crate::tune;
 
 pub use answer::Generated;
 use estimate::with_lighter_runs;
@@ -84,9 +85,6 @@ pub struct PrepareOptions<'a> {
     /// Go on from the last checkpoint of that name, if there is one.
     pub resume_from_checkpoint: bool,
 }
-
-/// What tuning may take when a model is loaded.
-const TUNING_SECONDS: f64 = 2.0;
 
 /// One GPU with at most one model and one run on it. Rows of datasets lie in `R`.
 pub struct Session<R> {
@@ -200,7 +198,7 @@ impl<R: Kv> Session<R> {
         });
         // On CPU adapters a variant takes longer to compile than tuning may take.
         if !self.is_fixed && !self.gpu.summary().is_software {
-            self.tune(&candidates, TUNING_SECONDS).await?;
+            self.tune(&candidates, tune::LOAD_SECONDS).await?;
         }
         Ok(info)
     }

@@ -44,12 +44,12 @@ async function trainToTheEnd({ run_name, steps, options = {} }) {
     // What was done before this page was opened is in the checkpoint that it began from.
     const earlier = (trainer.plan.resumed?.log ?? []).map(({ step, loss }) => [step, loss]);
     const { "adapter_model.safetensors": adapter } = await trainer.save();
-    const { peak_buffer_bytes, wasm_heap_bytes } = await trainer.counters();
+    const { peak_buffer_bytes } = await trainer.counters();
     await trainer.dispose();
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", adapter));
     const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
     const { steps: told, events } = globalThis;
-    return { hash, earlier, steps: told, events, millis_a_step, peak_buffer_bytes, wasm_heap_bytes };
+    return { hash, earlier, steps: told, events, millis_a_step, peak_buffer_bytes };
   });
 }
 
