@@ -15,6 +15,7 @@ use tabtune::kernels::linear::Tile;
 use tabtune::session::{PrepareOptions, RunLog, Session};
 use tabtune::train::checkpoint::{Checkpoint, Header, Identity, Progress};
 use tabtune::train::runs::{self, RunRecord};
+use tabtune::train::{EvalLog, Line};
 
 const STEPS: u32 = 6;
 
@@ -299,7 +300,7 @@ fn a_checkpoint_on_request_has_all_steps_and_their_logs() {
         assert_eq!(logs.iter().map(|log| log.step).collect::<Vec<_>>(), (2..=saved).collect::<Vec<_>>());
         let (found, _) = runs::latest(&kv, "mine").await.unwrap().unwrap();
         assert_eq!(found.header.log.len(), saved as usize);
-        assert_eq!(found.header.log[0]["loss"], json!(first.loss));
+        assert_eq!(found.header.log[0], Line::Step(first.log));
         drop(session);
         let mut session = opened(&kv).await;
         assert_eq!(prepare(&mut session, train).await.unwrap(), Some(saved));
@@ -359,10 +360,19 @@ fn sample(values: &[f32], loss: f64) -> Checkpoint {
             options: Map::from_iter([("train".to_owned(), json!({"seed": 1}))]),
         },
         progress: Progress { step: 7, ..Default::default() },
-        log: vec![json!({"step": 7, "loss": loss})],
+        log: vec![Line::Eval(EvalLog { step: 7, eval_loss: loss, tokens: 90, rows: 3 })],
         ..Default::default()
     };
     Checkpoint { header, tensors: vec![values.to_vec(), Vec::new(), vec![1.0]] }
+}
+
+#[test]
+fn losses_that_are_no_numbers_come_back_as_such() {
+    for loss in [f64::NAN, f64::INFINITY] {
+        let bytes = sample(&[], loss).to_bytes();
+        let [Line::Eval(line)] = &Checkpoint::from_bytes(&bytes).unwrap().header.log[..] else { panic!() };
+        assert!(line.eval_loss.is_nan());
+    }
 }
 
 proptest! {

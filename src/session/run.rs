@@ -3,7 +3,6 @@
 use std::ops::Deref;
 
 use serde::Serialize;
-use serde_json::Value;
 use web_time::Instant;
 
 use crate::bail;
@@ -14,7 +13,7 @@ use crate::model::tiles::Tiles;
 use crate::train::checkpoint::{Checkpoint, Header, Identity};
 use crate::train::options::OnNotFinite;
 use crate::train::runs::{self, RunRecord};
-use crate::train::{EvalLog, StepLog, Trainer};
+use crate::train::{EvalLog, Line, StepLog, Trainer};
 
 /// Skipped steps in a row after which a run goes back or stops.
 const SKIPPED_IN_A_ROW: u32 = 3;
@@ -67,7 +66,7 @@ pub struct SavingError {
 pub struct Resumed {
     pub step: u32,
     /// The log up to there.
-    pub log: Vec<Value>,
+    pub log: Vec<Line>,
     /// Steps of later checkpoints that were damaged or gone.
     pub damaged: Vec<u32>,
 }
@@ -78,7 +77,7 @@ pub struct Run {
     name: Option<String>,
     identity: Identity,
     tiles: Tiles,
-    log: Vec<Value>,
+    log: Vec<Line>,
     saved_at: Instant,
     /// Checkpoints of this run in the store, as far as is known.
     saved: usize,
@@ -101,7 +100,7 @@ impl Run {
     }
 
     /// The lines of the log so far.
-    pub fn log(&self) -> &[Value] {
+    pub fn log(&self) -> &[Line] {
         &self.log
     }
 
@@ -113,7 +112,7 @@ impl Run {
     /// not go back to a checkpoint. `device-lost`.
     pub async fn step(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv) -> Result<Option<RunLog>> {
         let Some(log) = self.trainer.step(gpu, store, kv).await? else { return Ok(None) };
-        self.log.push(line_of(&log));
+        self.log.push(Line::Step(log.clone()));
         let mut line = RunLog { log, checkpoint: None, rewound_to: None };
         if self.trainer.skipped_in_a_row() >= SKIPPED_IN_A_ROW {
             line.rewound_to = Some(self.rewind(gpu, store, kv, &line.log).await?);
@@ -137,7 +136,7 @@ impl Run {
     /// The loss on the held-out rows, which joins the log.
     pub async fn evaluate(&mut self, store: &Store, kv: &impl Kv) -> Result<EvalLog> {
         let log = self.trainer.evaluate(store, kv).await?;
-        self.log.push(line_of(&log));
+        self.log.push(Line::Eval(log.clone()));
         Ok(log)
     }
 
@@ -150,7 +149,7 @@ impl Run {
         kv: &impl Kv,
     ) -> Result<(Vec<StepLog>, Option<Saving>)> {
         let logs = self.trainer.drain(gpu).await?;
-        self.log.extend(logs.iter().map(line_of));
+        self.log.extend(logs.iter().cloned().map(Line::Step));
         Ok((logs, self.save(gpu, store, kv).await?))
     }
 
@@ -223,8 +222,4 @@ impl Run {
         self.restore(store, checkpoint)?;
         Ok(step)
     }
-}
-
-fn line_of(log: &impl Serialize) -> Value {
-    serde_json::to_value(log).expect("a log is plain data")
 }

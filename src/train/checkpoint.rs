@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::log::Line;
 use crate::bail;
 use crate::error::{Code, Error, Result};
 use crate::model::tiles::Tiles;
@@ -91,7 +92,7 @@ pub struct Header {
     /// The tiles that the tuner chose: others would change last bits.
     pub tiles: Tiles,
     /// The lines of the log so far.
-    pub log: Vec<Value>,
+    pub log: Vec<Line>,
 }
 
 impl Checkpoint {

@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod checkpoint;
+mod log;
 pub mod options;
 mod planning;
 mod recording;
@@ -10,5 +11,6 @@ pub mod schedule;
 mod trainer;
 
 pub use batch::FlatBatch;
+pub use log::{EvalLog, Line, StepLog};
 pub use planning::{Footprint, GpuBytes, RunPlan};
-pub use trainer::{EvalLog, StepLog, Trainer, TrainerSetup};
+pub use trainer::{Trainer, TrainerSetup};

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
 use web_time::Instant;
 
 use super::batch::FlatBatch;
 use super::checkpoint::Progress;
+use super::log::{EvalLog, StepLog};
 use super::options::{TrainOptions, every_steps};
 use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan};
 use super::recording::{Inputs, Programs, REPORT_BYTES, REPORT_STATS};
@@ -25,47 +25,6 @@ use crate::model::{Lora, LoraFactor, Model, Segment};
 
 /// Steps that speed and remaining time are averaged over.
 const RECENT_STEPS: usize = 10;
-
-/// A line of the log.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StepLog {
-    /// Counted from one.
-    pub step: u32,
-    pub total_steps: u32,
-    /// Epochs done after this step.
-    pub epoch: f64,
-    /// Mean over all labelled tokens of the step.
-    pub loss: f64,
-    /// Global L2 norm of the gradient before clipping.
-    pub grad_norm: f64,
-    pub learning_rate: f64,
-    /// All tokens but padding, since the start of the run.
-    pub num_tokens: u64,
-    /// Over the last ten steps.
-    pub tokens_per_second: f64,
-    pub step_millis: f64,
-    /// What reading the step's rows took, most of it while the GPU worked on the step before.
-    pub data_millis: f64,
-    pub remaining_seconds: f64,
-    pub peak_gpu_bytes: u64,
-    /// Whether `eval_steps` asks for an evaluation now; the next step waits until then.
-    pub eval_due: bool,
-    /// Whether the loss or the gradient was not finite, so that the step changed nothing.
-    pub skipped: bool,
-    /// Steps of the run so far that were skipped.
-    pub skipped_steps: u32,
-}
-
-/// Loss on held-out rows.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct EvalLog {
-    /// Optimiser steps done.
-    pub step: u32,
-    /// Mean over all labelled tokens.
-    pub eval_loss: f64,
-    pub tokens: u64,
-    pub rows: u64,
-}
 
 /// What a trainer is made from.
 pub struct TrainerSetup<'a> {
