@@ -2,12 +2,17 @@
 
 use std::rc::Rc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
 use tabtune::error::{Code, Result};
 use tabtune::files::{Directory, Files};
+use tabtune::generate::Generator;
+use tabtune::gpu::{Adapter, Gpu, Store};
+use tabtune::kernels::linear::Tile;
+
+use tabtune::model::{LoadOptions, Model, ModelConfig};
 use tabtune::session::{Plan, PrepareOptions, Session};
 
 type Native = Session<Rc<MemoryKv>>;
@@ -61,6 +66,73 @@ fn an_estimate_is_what_is_allocated() {
             assert_eq!(estimate, plan.footprint);
             assert_eq!(plan.footprint.peak_gpu_bytes, session.counters().buffer_bytes());
         }
+    });
+}
+
+#[test]
+fn a_model_of_seven_billion_parameters_is_planned_with_adapters_of_any_rank() {
+    pollster::block_on(async {
+        let session =
+            Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter");
+        let files = Unread::llama_2_7b();
+        let estimate = async |r: u32| {
+            let train = json!({"max_length": 512, "per_device_train_batch_size": 1});
+            let quantization = json!({"load_in_4bit": true, "bnb_4bit_use_double_quant": true});
+            let lora = json!({"r": r, "target_modules": "all-linear"});
+            session.estimate(&files, &quantization, &lora, &train).await.expect("a plan")
+        };
+        assert!(estimate(16).await.peak_gpu_bytes < 6_000_000_000);
+        let mut before = 0;
+        for r in [8, 64, 80, 96, 112, 128, 256] {
+            let adapter = estimate(r).await.gpu_bytes.adapter;
+            // 4 bytes for each value of A and B; parts begin at places that a binding can start at.
+            let values = u64::from(r) * 32 * (4 * 2 * 4096 + 3 * (4096 + 11008));
+            assert!(
+                (4 * values..4 * values + (4 << 20)).contains(&adapter),
+                "r {r}: {adapter} bytes, {values} values"
+            );
+            assert!(adapter > before);
+            before = adapter;
+        }
+    });
+}
+
+#[test]
+fn generation_sees_through_the_same_window_as_training() {
+    pollster::block_on(async {
+        let files = Directory("tests/fixtures/models/mistral_f16_window/model".into());
+        let mut session =
+            Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter");
+        session.load_model(&files, &Value::Null, &mut |_| {}).await.expect("the fixture loads");
+        let text = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. ".repeat(2);
+        let rows = Rows(format!("{{\"text\": \"{text}\"}}\n").into_bytes());
+        let (kv, options) = (session.rows.clone(), ImportOptions::default());
+        import_file(kv, "rows", &rows, "rows.jsonl", options, &mut |_, _| {}).await.expect("a row");
+        prepare(&mut session, &json!({"max_steps": 1}), Some("rows")).await;
+        let trained = session.evaluate().await.expect("a loss").eval_loss;
+
+        let seen = session.preview("rows", &Value::Null, 0, 1).await.expect("a row");
+        let ids: Vec<u32> = seen[0].tokens.iter().map(|token| token.id).collect();
+        let gpu = Gpu::open(&Adapter::request().await.unwrap()).await.unwrap();
+        let mut store = Store::new(&gpu);
+        let config = Model::config(&files).await.unwrap();
+        assert!(
+            config.sliding_window.is_some_and(|window| 2 * window < ids.len()),
+            "the row passes the window"
+        );
+        let load = LoadOptions { load_in_4bit: false, double_quant: false };
+        let model = Model::load(&files, config, load, &mut store, &mut |_| {}).await.unwrap();
+        let tiles = Tile::for_adapter(gpu.summary()).into();
+        let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, 256).await.unwrap();
+        let mut sum = 0.0;
+        for (position, next) in ids.iter().enumerate().skip(1) {
+            let logits =
+                generator.run(&store, &ids[position - 1..position], position - 1, false).await.unwrap();
+            let total: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+            sum += total.ln() - f64::from(logits[*next as usize]);
+        }
+        let generated = sum / (ids.len() - 1) as f64;
+        assert!((generated / trained - 1.0).abs() < 1e-5, "{generated} against {trained}");
     });
 }
 
@@ -137,6 +209,50 @@ fn a_run_that_does_not_fit_says_what_would() {
         let train = json!({"max_length": 64, "per_device_train_batch_size": 1});
         prepare(&mut session, &train, None).await;
     });
+}
+
+/// A model's config and the header of its weights, whose bytes are never read.
+struct Unread {
+    config: Vec<u8>,
+    header: Vec<u8>,
+    bytes: u64,
+}
+
+impl Unread {
+    fn llama_2_7b() -> Self {
+        let config = json!({
+            "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+            "num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 32000, "rms_norm_eps": 1e-5,
+            "max_position_embeddings": 4096, "tie_word_embeddings": false,
+        });
+        let config = config.to_string().into_bytes();
+        let mut tensors = Map::new();
+        let mut end = 0;
+        for (name, shape) in ModelConfig::from_json(&config).expect("a config").checkpoint_tensors() {
+            let begin = end;
+            end += 2 * shape.iter().product::<usize>() as u64;
+            tensors.insert(name, json!({"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}));
+        }
+        let json = Value::from(tensors).to_string();
+        let header = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
+        let bytes = header.len() as u64 + end;
+        Unread { config, header, bytes }
+    }
+}
+
+impl Files for Unread {
+    async fn size(&self, name: &str) -> Result<Option<u64>> {
+        Ok(match name {
+            "config.json" => Some(self.config.len() as u64),
+            "model.safetensors" => Some(self.bytes),
+            _ => None,
+        })
+    }
+
+    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
+        let bytes = if name == "config.json" { &self.config } else { &self.header };
+        Ok(bytes[start as usize..start as usize + len].to_vec())
+    }
 }
 
 /// One file in memory.

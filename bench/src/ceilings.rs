@@ -86,7 +86,7 @@ async fn peak_flops(gpu: &Gpu) -> Result<f64> {
         for form in ["fma(A, x, y)", "A * x + y"] {
             let name = format!("bench_peak.{chains}.{form}");
             gpu.add_shader(&name, peak_shader(chains, form));
-            let operations = (groups * THREADS * LOOPS * chains * 4 * 2) as u64;
+            let operations = (groups * THREADS) as u64 * (LOOPS * chains * 4 * 2) as u64;
             let record = |rec: &mut Recorder| {
                 rec.dispatch(name, &Factors { x: 0.999, y: 0.001 }, &[write(out)], grid(groups), operations);
             };

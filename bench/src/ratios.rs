@@ -64,7 +64,7 @@ pub async fn measure(gpu: &Gpu, tile: Tile, size: [usize; 3]) -> Result<Speeds> 
     let backward = |rec: &mut Recorder| naive::backward(rec, size, dy, nf4, table, dx);
     competitors.push(Competitor::new(gpu, &arena.store, Recorder::new(), backward).await?);
 
-    let flops = 2.0 * (m * n * k) as f64;
+    let flops = 2.0 * m as f64 * (n * k) as f64;
     let speeds: Vec<f64> =
         race(gpu, &competitors, TURNS).await?.iter().map(|times| flops / times.median).collect();
     let pair = |first: usize| [speeds[first], speeds[first + 1]];

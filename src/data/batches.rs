@@ -154,7 +154,7 @@ impl BatchPlan {
         let in_file = || (0..count).collect();
         let mut order = self.options.shuffle_seed.map_or_else(in_file, |seed| shuffled(count, seed, epoch));
         if self.options.group_by_length {
-            let step = (self.options.batch_size * self.options.accumulation) as usize;
+            let step = (self.options.batch_size as usize).saturating_mul(self.options.accumulation as usize);
             group_by_length(&mut order, &self.sequences.lengths, step);
         }
         self.order = Some((epoch, order));
@@ -164,8 +164,8 @@ impl BatchPlan {
 /// Sorts spans of the order by length, as transformers' `LengthGroupedSampler` does: each spans 50 steps,
 /// or a quarter of the epoch where that is less, so that the order stays random as a whole.
 fn group_by_length(order: &mut [u32], lengths: &[u32], step: usize) {
-    let steps = (order.len() / (4 * step)).clamp(1, 50);
-    for span in order.chunks_mut(steps * step) {
+    let steps = (order.len() / 4 / step).clamp(1, 50);
+    for span in order.chunks_mut(step.saturating_mul(steps)) {
         span.sort_by_key(|&sequence| std::cmp::Reverse(lengths[sequence as usize]));
     }
 }

@@ -26,6 +26,8 @@ pub struct Generator {
     token: Pass,
     /// Positions the cache holds.
     capacity: usize,
+    /// A token sees so many positions up to its own, where the model says so.
+    window: Option<u32>,
     vocab: usize,
     logits: Tensor,
     logits_row: Tensor,
@@ -86,7 +88,17 @@ impl Generator {
         let token = passes.pop().expect("two passes were made");
         let prompt = passes.pop().expect("two passes were made");
         let ring = ReadbackRing::new(gpu, logits.size(), 1);
-        Ok(Generator { prompt, token, capacity, vocab: model.config.vocab_size, logits, logits_row, ring })
+        let window = model.config.sliding_window.map(|window| window.try_into().unwrap_or(u32::MAX));
+        Ok(Generator {
+            prompt,
+            token,
+            capacity,
+            window,
+            vocab: model.config.vocab_size,
+            logits,
+            logits_row,
+            ring,
+        })
     }
 
     /// Positions the cache holds.
@@ -109,7 +121,8 @@ impl Generator {
             let padded = |values: Vec<u32>, with: u32| -> Vec<u32> {
                 values.into_iter().chain(std::iter::repeat_n(with, pad)).collect()
             };
-            let spans = (first..end).flat_map(|position| [0, position + 1]).collect();
+            let start = |end: u32| self.window.map_or(0, |window| end.saturating_sub(window));
+            let spans = (first..end).flat_map(|position| [start(position + 1), position + 1]).collect();
             store.write(pass.rows.ids, &padded(ids.to_vec(), 0));
             store.write(pass.rows.positions, &padded((first..end).collect(), kv_append::SKIP));
             store.write(pass.rows.spans, &padded(padded(spans, 0), 0));

@@ -5,7 +5,7 @@ use super::layout::{Sizes, pad8};
 use super::load::{Model, Stacked};
 use crate::adapter::{LoraConfig, LoraModule, LoraWeights};
 use crate::error::Result;
-use crate::gpu::{ALIGNMENT, Class, Store, Tensor};
+use crate::gpu::{ALIGNMENT, Class, MAX_BINDING, Store, Tensor};
 use crate::kernels::linear::NONE;
 
 /// Values between places in a flat buffer that bindings can start at.
@@ -79,7 +79,7 @@ impl Lora {
     ///
     /// Code `bad-option` for a target module that the model has not; `out-of-memory`.
     pub fn new(model: &Model, config: LoraConfig, store: &mut Store) -> Result<Self> {
-        const SEGMENT_VALUES: usize = 30 << 20;
+        const SEGMENT_VALUES: usize = (MAX_BINDING / 4) as usize;
         let modules = lora_modules(&model.config);
         let targets: Vec<&LoraModule> = config.resolve(&modules)?;
         let rank = pad8(config.r);
@@ -90,14 +90,19 @@ impl Lora {
             let mut of_layer: [Vec<Option<LoraPanel>>; 4] = Default::default();
             for (group, panels) in weights.groups.iter().zip(&mut of_layer) {
                 for stacked in group {
-                    if *lengths.last().expect("there is a segment") > SEGMENT_VALUES {
-                        lengths.push(0);
-                    }
-                    let segment = lengths.len() - 1;
+                    let mut segment = lengths.len() - 1;
                     let place = |module: usize| layer * 7 + module;
                     let adapted =
                         |module: usize| targets.iter().any(|target| **target == modules[place(module)]);
-                    let panel = panel(&model.sizes, stacked, rank, segment, &mut lengths[segment], adapted);
+                    let mut end = lengths[segment];
+                    let mut panel = panel_at(&model.sizes, stacked, rank, segment, &mut end, adapted);
+                    // One that would outgrow what a binding holds begins the next segment.
+                    if end > SEGMENT_VALUES && lengths[segment] > 0 {
+                        (segment, end) = (segment + 1, 0);
+                        lengths.push(0);
+                        panel = panel_at(&model.sizes, stacked, rank, segment, &mut end, adapted);
+                    }
+                    lengths[segment] = end;
                     if let Some(panel) = &panel {
                         factors.extend(panel_factors(&model.sizes, stacked, panel).map(
                             |(module, a_first, b_first)| LoraFactor {
@@ -175,7 +180,7 @@ impl Lora {
 }
 
 /// Places the factors of a stacked product at the end of a segment; `None` where LoRA adapts none.
-fn panel(
+fn panel_at(
     sizes: &Sizes,
     stacked: &Stacked,
     rank: usize,

@@ -37,7 +37,7 @@ impl<R: Kv> Session<R> {
         if prompt.is_empty() || prompt.len() >= context {
             bail!(BadData, "the chat has {} tokens; the model takes 1 to {}", prompt.len(), context - 1);
         }
-        let end = (prompt.len() + options.max_new_tokens).min(context);
+        let end = prompt.len().saturating_add(options.max_new_tokens).min(context);
         if loaded.generator.as_ref().is_none_or(|generator| generator.capacity() < end) {
             loaded.generator = None;
             loaded.store.truncate(loaded.marks[1]);

@@ -34,7 +34,7 @@ impl FlatBatch {
                 batch.ids.push(row.ids[position]);
                 batch.positions.push(position as u32);
                 batch.spans.push([start as u32, place as u32 + 1]);
-                batch.last.push(window.map_or(end, |window| end.min(place + window)) as u32);
+                batch.last.push(window.map_or(end, |window| end.min(place.saturating_add(window))) as u32);
                 // The label of a token is what the token before it should predict.
                 if row.labelled[position + 1] {
                     batch.index.push(place as u32);

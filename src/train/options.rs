@@ -353,9 +353,19 @@ impl TrainOptions {
                 bail!(BadOption, "train.{option} is {value}, but must be at least {least}");
             }
         }
+        if self.per_device_train_batch_size > MAX_BATCH_SIZE {
+            let size = self.per_device_train_batch_size;
+            bail!(
+                BadOption,
+                "train.per_device_train_batch_size is {size}, but must be at most {MAX_BATCH_SIZE}"
+            );
+        }
         Ok(())
     }
 }
+
+/// Rows that are learnt from at once. No GPU holds more, and what is counted by rows stays small.
+const MAX_BATCH_SIZE: u32 = 1 << 16;
 
 /// The whole number of steps that `logging_steps` or `eval_steps` stands for in a run of `total_steps`:
 /// below 1 it is a share of the run, rounded up.
@@ -508,6 +518,10 @@ mod tests {
             (
                 json!({"train": {"per_device_train_batch_size": 0}}),
                 "train.per_device_train_batch_size is 0, but must be at least 1",
+            ),
+            (
+                json!({"train": {"per_device_train_batch_size": 1_000_000_000}}),
+                "train.per_device_train_batch_size is 1000000000, but must be at most 65536",
             ),
             (
                 json!({"train": {"gradient_accumulation_steps": -1}}),

@@ -38,7 +38,7 @@ fn cases(
     let (dy, dx) = (arena.values(rows * cols)?, arena.empty(rows * depth)?);
     let params = Params::plain(rows, cols, depth);
     let size = format!("{name} M{rows} N{cols} K{depth}");
-    let flops = 2 * (rows * cols * depth) as u64;
+    let flops = 2 * rows as u64 * (cols * depth) as u64;
     let bytes = weight_bytes(format, cols, depth) + 4 * (rows * (cols + depth)) as u64;
     let mut cases = Vec::new();
     for &tile in tiles {
