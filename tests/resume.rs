@@ -201,12 +201,21 @@ fn only_the_last_checkpoints_are_kept_and_damaged_ones_are_passed_over() {
             "{names:?}"
         );
 
+        // As many as before the run was taken up again.
+        let mut train = train_options();
+        train["save_total_limit"] = json!(3);
+        prepare(&mut session, train).await.unwrap();
+        session.train_step().await.unwrap();
+        let kept = RunRecord::load(&kv, "mine").await.unwrap().saved;
+        assert_eq!(kept.iter().map(|saved| saved.step).collect::<Vec<_>>(), [3, 4, 5]);
+        let pieces = kv.scan(Table::Checkpoints, None).await.unwrap();
+
         let (key, mut bytes) = pieces.last().unwrap().clone();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         kv.write(vec![Write::Put(key, bytes)]).await.unwrap();
         let (found, damaged) = runs::latest(&kv, "mine").await.unwrap().unwrap();
-        assert_eq!((found.header.progress.step, damaged), (3, vec![4]));
+        assert_eq!((found.header.progress.step, damaged), (4, vec![5]));
         for (key, _) in kv.scan(Table::Checkpoints, None).await.unwrap() {
             kv.write(vec![Write::RemoveFrom(key)]).await.unwrap();
         }
@@ -336,6 +345,29 @@ fn a_run_whose_numbers_go_wrong_goes_back_with_half_the_learning_rate_or_stops()
         assert!(error.message.contains("went back three times"), "{error}");
         assert_eq!(rewound.len(), 3);
         assert!(skipped >= 9, "{skipped} skipped steps");
+        let (kept, _) = runs::latest(&kv, "mine").await.unwrap().unwrap();
+        let Progress { rewinds, learning_rate_scale, .. } = kept.header.progress;
+        assert_eq!((rewinds, learning_rate_scale), (3, 0.125), "a tab that is closed now changes nothing");
+
+        // A run that begins anew has nothing to go back to, though the one before it left its checkpoints.
+        train["save_steps"] = Value::Null;
+        let options = PrepareOptions {
+            lora: json!({"r": 8, "lora_dropout": 0.1}),
+            train: train.clone(),
+            dataset: "rows",
+            run_name: Some("mine"),
+            ..Default::default()
+        };
+        session.prepare::<Directory>(options, None).await.unwrap();
+        let error = loop {
+            match session.train_step().await {
+                Ok(Some(log)) => assert_eq!(log.rewound_to, None),
+                Ok(None) => panic!("the run came to its end"),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.message.contains("no checkpoint to go back to"), "{error}");
+        train["save_steps"] = json!(1);
 
         train["on_not_finite"] = json!("stop");
         runs::delete(&kv, "mine").await.unwrap();

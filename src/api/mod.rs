@@ -17,7 +17,8 @@ use wasm_bindgen::prelude::*;
 use crate::data::idb_kv::IdbKv;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Adapter, Gpu};
-use crate::session::{self, PrepareOptions};
+use crate::session::{self, PrepareOptions, Saving};
+use crate::train::StepLog;
 use convert::{from_js, thrown, to_js};
 use files::JsFiles;
 
@@ -225,10 +226,14 @@ impl Session {
         .await
     }
 
-    pub async fn train_step(&self) -> std::result::Result<JsValue, JsValue> {
-        self.with(async |engine| match engine.train_step().await? {
-            Some(log) => to_js(&log),
-            None => Ok(JsValue::UNDEFINED),
+    /// The next step is with the GPU already when this returns, unless `pipelined` is false.
+    pub async fn train_step(&self, pipelined: bool) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            engine.trainer()?.set_pipelined(pipelined);
+            match engine.train_step().await? {
+                Some(log) => to_js(&log),
+                None => Ok(JsValue::UNDEFINED),
+            }
         })
         .await
     }
@@ -236,9 +241,14 @@ impl Session {
     /// Saves a checkpoint of all steps so far: `{logs, checkpoint}`, with the logs of steps that were still
     /// on their way.
     pub async fn save_checkpoint(&self) -> std::result::Result<JsValue, JsValue> {
+        #[derive(Serialize)]
+        struct Saved {
+            logs: Vec<StepLog>,
+            checkpoint: Option<Saving>,
+        }
         self.with(async |engine| {
             let (logs, checkpoint) = engine.save_checkpoint().await?;
-            to_js(&serde_json::json!({"logs": logs, "checkpoint": checkpoint}))
+            to_js(&Saved { logs, checkpoint })
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! Brings values from the GPU to the host without stalling what comes next.
 
 use futures_channel::oneshot;
+use web_time::Instant;
 
 use super::device::Gpu;
 use super::recorder::Tensor;
@@ -21,7 +22,7 @@ pub struct Readback {
     buffer: wgpu::Buffer,
     bytes: u64,
     submission: wgpu::SubmissionIndex,
-    mapped: oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+    mapped: oneshot::Receiver<(std::result::Result<(), wgpu::BufferAsyncError>, Instant)>,
 }
 
 impl ReadbackRing {
@@ -52,26 +53,31 @@ impl ReadbackRing {
         let (sender, mapped) = oneshot::channel();
         buffer.map_async(wgpu::MapMode::Read, 0..tensor.size, move |result| {
             // The receiver is gone only where the run was given up, and then nobody asks.
-            let _ = sender.send(result);
+            let _ = sender.send((result, Instant::now()));
         });
         Readback { buffer, bytes: tensor.size, submission, mapped }
     }
 
     /// Waits for `readback` and returns its values.
     pub async fn finish<T: bytemuck::Pod>(&self, readback: Readback) -> Result<Vec<T>> {
+        self.finish_timed(readback).await.map(|(values, _)| values)
+    }
+
+    /// Waits for `readback` and returns its values and when they had arrived, which may be long ago.
+    pub async fn finish_timed<T: bytemuck::Pod>(&self, readback: Readback) -> Result<(Vec<T>, Instant)> {
         let Readback { buffer, bytes, submission, mapped } = readback;
         let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
         if let Err(error) = self.gpu.device().poll(wait) {
             bail!(DeviceLost, "waiting for the GPU failed: {error}");
         }
         self.gpu.check()?;
-        match mapped.await {
-            Ok(Ok(())) => {}
+        let arrived = match mapped.await {
+            Ok((Ok(()), arrived)) => arrived,
             _ => {
                 self.gpu.check()?;
                 bail!(DeviceLost, "the GPU's answer could not be read; the device was probably lost");
             }
-        }
+        };
         let values = {
             let view = match buffer.get_mapped_range(0..bytes) {
                 Ok(view) => view,
@@ -80,7 +86,7 @@ impl ReadbackRing {
             bytemuck::pod_collect_to_vec(&view)
         };
         buffer.unmap();
-        Ok(values)
+        Ok((values, arrived))
     }
 
     /// Reads `tensor` once, waiting for it.

@@ -95,7 +95,8 @@ impl Run {
         header.identity.expect(&self.identity)?;
         self.trainer.restore(store, header.progress, &tensors)?;
         self.log = header.log;
-        self.saved = self.saved.max(1);
+        // As many as were kept stay kept.
+        self.saved = self.trainer.options().save_total_limit as usize;
         Ok(())
     }
 
@@ -116,6 +117,8 @@ impl Run {
         let mut line = RunLog { log, checkpoint: None, rewound_to: None };
         if self.trainer.skipped_in_a_row() >= SKIPPED_IN_A_ROW {
             line.rewound_to = Some(self.rewind(gpu, store, kv, &line.log).await?);
+            // The halved rate has to outlive this tab, like the steps that are made with it.
+            line.checkpoint = self.save(gpu, store, kv).await?;
             return Ok(Some(line));
         }
         if self.name.is_some() {
@@ -168,10 +171,14 @@ impl Run {
             log: self.log.clone(),
         };
         let step = header.progress.step;
-        let cleared = self.saved > 0 && RunRecord::load(kv, name).await?.saved.is_empty();
+        let record = RunRecord::load(kv, name).await;
+        let cleared = self.saved > 0 && record.as_ref().is_ok_and(|record| record.saved.is_empty());
         // The first checkpoint of a run that begins anew takes the place of those of the one before.
         let keep = (self.trainer.options().save_total_limit as usize).min(self.saved + 1);
-        let saved = runs::save(kv, name, &Checkpoint { header, tensors }, keep).await;
+        let saved = match record {
+            Ok(_) => runs::save(kv, name, &Checkpoint { header, tensors }, keep).await,
+            Err(error) => Err(error),
+        };
         self.saved_at = Instant::now();
         let millis = began.elapsed().as_secs_f64() * 1000.0;
         Ok(Some(match saved {
@@ -207,7 +214,9 @@ impl Run {
         let Some(name) = &self.name else {
             return Err(stopped("; without a run_name there is no checkpoint"));
         };
-        let Some((mut checkpoint, _)) = runs::latest(kv, name).await? else {
+        // What lies under the name before this run has saved anything is of the run before it.
+        let latest = if self.saved > 0 { runs::latest(kv, name).await? } else { None };
+        let Some((mut checkpoint, _)) = latest else {
             return Err(stopped("; there is no checkpoint to go back to"));
         };
         self.trainer.drain(gpu).await?;

@@ -164,7 +164,7 @@ impl Trainer {
         &self.footprint
     }
 
-    /// With `false`, each step ends before the next one begins, so that its gradients can be read.
+    /// With `false`, each step ends before the next one begins, so that its gradients can be read or the GPU rests.
     pub fn set_pipelined(&mut self, pipelined: bool) {
         self.in_flight = if pipelined { IN_FLIGHT } else { 1 };
     }
@@ -365,11 +365,10 @@ impl Trainer {
 
     async fn finish(&mut self, gpu: &Gpu, pending: Pending) -> Result<StepLog> {
         let Pending { readback, mut log, tokens, labelled, flops, submitted_at } = pending;
-        let report: Vec<f32> = self.ring.finish(readback).await?;
-        let now = Instant::now();
-        let began = self.finished_at.map_or(submitted_at, |finished| finished.max(submitted_at));
-        let seconds = now.duration_since(began).as_secs_f64().max(1e-6);
-        self.finished_at = Some(now);
+        let (report, finished): (Vec<f32>, _) = self.ring.finish_timed(readback).await?;
+        let began = self.finished_at.map_or(submitted_at, |before| before.max(submitted_at));
+        let seconds = finished.duration_since(began).as_secs_f64().max(1e-6);
+        self.finished_at = Some(finished);
         gpu.learn_speed(flops, seconds);
 
         let stats = &report[REPORT_STATS..];
