@@ -3,17 +3,22 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { TabtuneError } from "../../www/package/build/errors.js";
 import { policyOf } from "../../www/package/build/policy.js";
-import { Run } from "../../www/package/build/run.js";
+import { Run, takenUp, toldOf } from "../../www/package/build/run.js";
+
+/** What this page's browser tells. */
+const navigator = {};
+Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true });
 
 const log = (step, more = {}) => ({ step, total_steps: 4, loss: 1 / step, step_millis: 20, eval_due: false, ...more });
 
 /** A run of four steps; `fail` may throw in place of a step. */
 function played({ policy, fail = () => {}, can_restart = true, log_of = log, evaluate, signal } = {}) {
   const told = [];
-  const progress = { last: 0, ready: [] };
+  const progress = toldOf(takenUp({}));
   let step = 0;
   const host = {
-    async step() {
+    async step(pipelined) {
+      host.pipelined = pipelined;
       fail(step + 1);
       return step === 4 ? undefined : log_of(++step);
     },
@@ -22,7 +27,7 @@ function played({ policy, fail = () => {}, can_restart = true, log_of = log, eva
     async restart() {
       // The last checkpoint was after step 1.
       step = 1;
-      return step;
+      return { step, owes_evaluation: false };
     },
   };
   const on_event = ({ type, reason }) => told.push(reason ? `${type} ${reason}` : type);
@@ -39,10 +44,42 @@ async function all(lines) {
 
 test("a duty cycle follows each step with a break", async () => {
   const began = performance.now();
-  await all(played({ policy: policyOf({ duty_cycle: 0.25 }) }).run.lines());
+  const { run, host } = played({ policy: policyOf({ duty_cycle: 0.25 }) });
+  await all(run.lines());
+  assert.equal(host.pipelined, false, "a GPU that has the next step does not rest");
   const millis = performance.now() - began;
   // Four steps that say they took 20 ms want four breaks of 60 ms.
   assert.ok(millis >= 235, `${millis} ms`);
+});
+
+test("a run that is paused while it rests does not step when the rest is over", async () => {
+  let level = 0.1;
+  const battery = Object.defineProperty({ charging: false }, "level", { get: () => level });
+  navigator.getBattery = async () => battery;
+  const { run, told } = played({ policy: policyOf({ rest_seconds: 0.05 }) });
+  const lines = run.lines();
+  const first = lines.next();
+  const until = async (event) => {
+    while (!told.includes(event)) await new Promise((resolve) => setTimeout(resolve, 1));
+  };
+  await until("resting battery");
+  await run.pause();
+  level = 1;
+  const early = await Promise.race([first, new Promise((resolve) => setTimeout(resolve, 200, "none"))]);
+  assert.equal(early, "none", "no step while it is paused");
+  run.resume();
+  assert.equal((await first).value.step, 1);
+  delete navigator.getBattery;
+  await lines.return();
+  assert.deepEqual(told.filter((event) => event !== "checkpoint"), [
+    "policy",
+    "started",
+    "resting battery",
+    "paused asked",
+    "continued",
+    "rested",
+    "stopped left",
+  ]);
 });
 
 test("steps that are done again after a lost device are told once", async () => {
@@ -69,6 +106,56 @@ test("a step that was under way at an abort is told when the run goes on", async
   assert.deepEqual(seen, [1, 2]);
   assert.deepEqual((await all(again().lines())).map(({ step }) => step), [3, 4]);
   assert.deepEqual(told, ["started", "stopped cancelled", "resumed", "finished"]);
+});
+
+test("a step that ends while a checkpoint is saved is told before the one after it", async () => {
+  const { run, host } = played();
+  const { step } = host;
+  // The engine answers one call after the other, and a save comes with the step that was on its way.
+  let saved = Promise.resolve();
+  host.step = async () => {
+    await saved;
+    return step();
+  };
+  host.save = async () => {
+    const logs = [await step()];
+    await (saved = new Promise((resolve) => setTimeout(resolve, 20)));
+    return { logs, checkpoint: null };
+  };
+  const seen = [];
+  for await (const line of run.lines()) {
+    seen.push(line.step);
+    if (line.step === 1) {
+      void run.pause();
+      run.resume();
+    }
+  }
+  assert.deepEqual(seen, [1, 2, 3, 4]);
+});
+
+test("a device that is lost in an evaluation comes back, and what was told is not told again", async () => {
+  let evaluations = 0;
+  const { run, told, host } = played({ log_of: (step) => log(step, { eval_due: step === 3 || step === 1 }) });
+  host.evaluate = async () => {
+    evaluations += 1;
+    if (evaluations === 2) throw new TabtuneError({ code: "device-lost", message: "gone", context: [] });
+    return { step: evaluations === 1 ? 1 : evaluations === 3 ? 1 : 3, eval_loss: 1 };
+  };
+  host.restart = ((restart) => async () => ({ ...(await restart()), owes_evaluation: true }))(host.restart);
+  const found = (await all(run.lines())).map((line) => ("eval_loss" in line ? `eval ${line.step}` : line.step));
+  assert.deepEqual(found, [1, "eval 1", 2, 3, "eval 3", 4]);
+  assert.equal(evaluations, 4);
+  assert.deepEqual(told, ["started", "device-lost", "recovered", "finished"]);
+});
+
+test("an evaluation that a stop came before is made when the run goes on", async () => {
+  const controller = new AbortController();
+  const { run, again } = played({ signal: controller.signal, log_of: (step) => log(step, { eval_due: step === 2 }) });
+  await assert.rejects(async () => {
+    for await (const { step } of run.lines()) if (step === 2) controller.abort();
+  }, { code: "cancelled" });
+  assert.deepEqual((await all(again().lines())).map(({ step, eval_loss }) => (eval_loss ? "eval" : step)), ["eval", 3, 4]);
+  assert.deepEqual(takenUp({ resumed: { step: 2, log: [log(2, { eval_due: true })] } }), { step: 2, owes_evaluation: true });
 });
 
 test("a device of the page's own is not replaced", async () => {

@@ -21,6 +21,10 @@ export class Client {
   /** Why no further call can be answered, once that is so. */
   #closed: TabtuneError | undefined;
 
+  get closed(): boolean {
+    return this.#closed !== undefined;
+  }
+
   /** Connects to the engine that `connect` makes: it is told where replies go, and what ends the connection. */
   private constructor(connect: (receive: (reply: Reply) => void, close: (reason: TabtuneError) => void) => Connection) {
     this.#connection = connect(
@@ -60,6 +64,7 @@ export class Client {
     } = {},
   ): Promise<Calls[C]["result"]> {
     if (this.#closed) return Promise.reject(this.#closed);
+    if (options.signal?.aborted) return Promise.reject(failure("cancelled", "the caller asked to stop"));
     const id = this.#next_id++;
     const cancel = () => this.#connection.send({ cancel: id }, []);
     const answered = new Promise<unknown>((resolve, reject) => {
@@ -71,9 +76,10 @@ export class Client {
     return answered.finally(() => options.signal?.removeEventListener("abort", cancel)) as Promise<Calls[C]["result"]>;
   }
 
-  /** Ends the worker; calls still open are refused as `cancelled`. */
+  /** Ends the worker; calls still open are refused as `cancelled`, later ones as `bad-state`. */
   terminate(): void {
-    this.#close(failure("cancelled", "the trainer was disposed"));
+    this.#close(failure("cancelled", "the engine was ended"));
+    this.#closed = failure("bad-state", "the engine has ended: load the model again");
   }
 
   #receive(reply: Reply): void {

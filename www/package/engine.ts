@@ -148,7 +148,7 @@ export class Engine {
       return this.#session.lengths(name, train, bins);
     },
 
-    train_step: () => this.#session.train_step(),
+    train_step: ({ pipelined }) => this.#session.train_step(pipelined),
 
     save_checkpoint: () => this.#session.save_checkpoint(),
 

@@ -26,6 +26,9 @@ export function policyOf(given: Partial<RunPolicy> | undefined): RunPolicy {
   }
   if (!(policy.min_battery >= 0 && policy.min_battery <= 1)) throw failure("bad-option", "policy.min_battery must be between 0 and 1");
   if (!(policy.max_slowdown > 1)) throw failure("bad-option", "policy.max_slowdown must be above 1");
+  if (!(policy.rest_seconds > 0 && policy.rest_seconds <= 86400)) {
+    throw failure("bad-option", "policy.rest_seconds must be above 0 and at most 86400");
+  }
   if (!(policy.duty_cycle > 0 && policy.duty_cycle <= 1)) throw failure("bad-option", "policy.duty_cycle must be above 0 and at most 1");
   return policy;
 }

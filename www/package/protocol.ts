@@ -71,7 +71,8 @@ export interface Calls {
     result: Lengths;
     event: ProgressEvent;
   };
-  train_step: { args: undefined; result: StepLog | undefined; event: never };
+  /** `pipelined`: whether the GPU may have the step after it already. */
+  train_step: { args: { pipelined: boolean }; result: StepLog | undefined; event: never };
   save_checkpoint: {
     args: undefined;
     result: { logs: StepLog[]; checkpoint: CheckpointReport | null };

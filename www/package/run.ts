@@ -1,18 +1,33 @@
 import { failure, TabtuneError, throwIfAborted } from "./errors.js";
 import { Guard, type Objection } from "./policy.js";
-import type { EvalLog, RunEvent, RunPolicy, StepLog } from "./types.js";
+import type { EvalLog, Plan, RunEvent, RunPolicy, StepLog } from "./types.js";
 
 /** A line of a run's log. */
 export type Line = StepLog | EvalLog;
 
 /** What a run asks of the trainer whose model it is. */
 export interface RunHost {
-  step(): Promise<StepLog | undefined>;
+  /** The next step; with `pipelined` the GPU may have the one after it already. */
+  step(pipelined: boolean): Promise<StepLog | undefined>;
   evaluate(): Promise<EvalLog>;
   /** Saves a checkpoint; the logs of steps that had been on their way come with it. */
   save(): Promise<{ logs: StepLog[]; checkpoint: StepLog["checkpoint"] | null }>;
-  /** Loads everything again after the device was lost. Returns the step that the run goes on from. */
-  restart(): Promise<number>;
+  /** Loads everything again after the device was lost. Returns where the run goes on. */
+  restart(): Promise<Taken>;
+}
+
+/** Where a run is taken up. */
+export interface Taken {
+  /** The last step that is done. */
+  step: number;
+  /** Whether the evaluation after it is still to come. */
+  owes_evaluation: boolean;
+}
+
+/** Where a run that was prepared is taken up. */
+export function takenUp({ resumed }: Plan): Taken {
+  const last = resumed?.log.at(-1);
+  return { step: resumed?.step ?? 0, owes_evaluation: last !== undefined && "eval_due" in last && last.eval_due };
 }
 
 export interface RunSettings {
@@ -33,8 +48,17 @@ export const RESTART_SECONDS: readonly number[] = [1, 4, 16];
 export interface Told {
   /** The last step that the caller has seen. */
   last: number;
+  /** The last step whose evaluation the caller has seen. */
+  evaluated: number;
+  /** Whether an evaluation comes before the next step. */
+  owes_evaluation: boolean;
   /** Steps that ended while a checkpoint was saved, still to be told. */
   ready: StepLog[];
+}
+
+/** Nothing told yet of a run that is taken up. */
+export function toldOf({ step, owes_evaluation }: Taken): Told {
+  return { last: step, evaluated: owes_evaluation ? step - 1 : step, owes_evaluation, ready: [] };
 }
 
 /** The loop of a run: its steps, and whatever a browser tab does to it. */
@@ -45,14 +69,18 @@ export class Run {
   readonly #channel: BroadcastChannel | undefined;
   readonly #told: Told;
   #paused: { until: Promise<void>; end(): void } | undefined;
+  /** The save that is under way. A step that was asked for meanwhile would be told before those that come with it. */
+  #saving: Promise<void> | undefined;
   /** Restarts since the last step that came through. */
   #restarts = 0;
+  #is_restarting = false;
+  #is_over = false;
 
   constructor(host: RunHost, settings: RunSettings, told: Told) {
     this.#host = host;
     this.#settings = settings;
     this.#told = told;
-    if (settings.name !== undefined) this.#channel = new BroadcastChannel(channelOf(settings.name));
+    if (settings.name !== undefined) this.#channel = new BroadcastChannel(nameOf(settings.name));
   }
 
   /** Lets no step begin until {@link resume}; what was done so far is saved at once. */
@@ -62,7 +90,8 @@ export class Run {
     const until = new Promise<void>((resolve) => (end = resolve));
     this.#paused = { until, end };
     await this.#save();
-    this.#tell({ type: "paused", reason: "asked" });
+    // Meanwhile it may have been resumed.
+    if (this.#paused?.until === until) this.#tell({ type: "paused", reason: "asked" });
   }
 
   resume(): void {
@@ -79,45 +108,60 @@ export class Run {
     const page = watchPage((hidden) => this.#shown(hidden));
     const unpause = () => this.#paused?.end();
     signal?.addEventListener("abort", unpause);
-    let finished = false;
+    const pipelined = !policy || policy.duty_cycle === 1;
+    const told = this.#told;
     try {
       if (guard) this.#tell({ type: "policy", detail: described(guard) });
-      this.#tell({ type: this.#told.last > 0 ? "resumed" : "started" });
+      this.#tell({ type: told.last > 0 ? "resumed" : "started" });
       while (true) {
         throwIfAborted(signal);
-        await this.#paused?.until;
-        throwIfAborted(signal);
         if (policy && guard) await this.#restWhile(policy, guard);
-        const log = this.#told.ready.shift() ?? (await this.#step());
-        if (!log) break;
-        guard?.stepped(log.step_millis);
-        // A slow GPU that is let cool is faster in the end than one that throttles.
-        if (policy && policy.duty_cycle < 1) await sleep((log.step_millis / 1000) * (1 / policy.duty_cycle - 1), signal);
+        await this.#saving;
+        // Whoever paused it meanwhile, during a rest too, is waited for.
+        if (this.#paused) {
+          await this.#paused.until;
+          continue;
+        }
+        let line: Line | undefined;
+        try {
+          line = told.ready.shift() ?? (await (told.owes_evaluation ? this.#host.evaluate() : this.#host.step(pipelined)));
+        } catch (thrown) {
+          const is_lost = thrown instanceof TabtuneError && thrown.code === "device-lost";
+          if (!is_lost || !this.#settings.can_restart) throw thrown;
+          await this.#restart(thrown);
+          continue;
+        }
+        if (!line) break;
+        if ("eval_loss" in line) {
+          told.owes_evaluation = false;
+          if (line.step <= told.evaluated) continue;
+          told.evaluated = line.step;
+          this.#publish(line);
+          yield line;
+          continue;
+        }
+        guard?.stepped(line.step_millis);
+        told.owes_evaluation = line.eval_due && line.rewound_to === undefined;
         // After a restart some steps are done again, to the same numbers.
-        if (log.step > this.#told.last || log.rewound_to !== undefined) {
-          this.#told.last = log.rewound_to ?? log.step;
-          this.#note(log);
-          this.#publish(log);
-          yield log;
+        if (line.step > told.last || line.rewound_to !== undefined) {
+          this.#restarts = 0;
+          told.last = line.step;
+          this.#note(line);
+          this.#publish(line);
+          yield line;
         }
-        if (log.eval_due && this.#told.ready.length === 0) {
-          throwIfAborted(signal);
-          const evaluated = await this.#host.evaluate();
-          this.#publish(evaluated);
-          yield evaluated;
-        }
+        // A slow GPU that is let cool is faster in the end than one that throttles.
+        if (policy && !pipelined) await sleep((line.step_millis / 1000) * (1 / policy.duty_cycle - 1), signal);
       }
-      finished = true;
-      this.#tell({ type: "finished" });
+      this.#end({ type: "finished" });
     } catch (thrown) {
       const { code, message } = thrown instanceof TabtuneError ? thrown : failure("internal", String(thrown));
       // Whoever stops a run may want to go on with it tomorrow.
       if (code === "cancelled") await this.#save().catch(() => {});
-      this.#tell({ type: "stopped", reason: code, detail: message });
-      finished = true;
+      this.#end({ type: "stopped", reason: code, detail: message });
       throw thrown;
     } finally {
-      if (!finished) this.#tell({ type: "stopped", reason: "left" });
+      this.#end({ type: "stopped", reason: "left" });
       signal?.removeEventListener("abort", unpause);
       page.end();
       guard?.end();
@@ -125,30 +169,26 @@ export class Run {
     }
   }
 
-  /** One step, on a new device if the old one was lost. */
-  async #step(): Promise<StepLog | undefined> {
-    while (true) {
-      try {
-        const log = await this.#host.step();
-        if (log && log.step > this.#told.last) this.#restarts = 0;
-        return log;
-      } catch (thrown) {
-        const is_lost = thrown instanceof TabtuneError && thrown.code === "device-lost";
-        if (!is_lost || !this.#settings.can_restart) throw thrown;
-        await this.#restart(thrown);
-      }
+  /** Asks for the device again, a few times at most. */
+  async #restart(cause: TabtuneError): Promise<void> {
+    this.#is_restarting = true;
+    try {
+      await this.#tryAgain(cause);
+    } finally {
+      this.#is_restarting = false;
     }
   }
 
-  async #restart(cause: TabtuneError): Promise<void> {
+  async #tryAgain(cause: TabtuneError): Promise<void> {
     let error = cause;
     while (this.#restarts < RESTART_SECONDS.length) {
       const seconds = RESTART_SECONDS[this.#restarts++]!;
       this.#tell({ type: "device-lost", detail: error.message, seconds });
       await sleep(seconds, this.#settings.signal);
       try {
-        const step = await this.#host.restart();
+        const { step, owes_evaluation } = await this.#host.restart();
         this.#told.ready.length = 0;
+        this.#told.owes_evaluation = owes_evaluation;
         this.#tell({ type: "recovered", detail: `the run goes on after step ${step}` });
         return;
       } catch (thrown) {
@@ -168,13 +208,22 @@ export class Run {
     while (objection) {
       this.#tell({ type: "resting", ...objection, seconds: policy.rest_seconds });
       await sleep(policy.rest_seconds, this.#settings.signal);
+      await this.#paused?.until;
       guard.rested();
       objection = guard.objection();
     }
     this.#tell({ type: "rested" });
   }
 
+  /** Saves what was learnt so far. While there is no engine to ask, the last checkpoint is all there is. */
   async #save(): Promise<void> {
+    if (this.#is_restarting) return;
+    const saving = this.#saveNow();
+    this.#saving = saving.catch(() => {});
+    await saving;
+  }
+
+  async #saveNow(): Promise<void> {
     try {
       const { logs, checkpoint } = await this.#host.save();
       this.#told.ready.push(...logs);
@@ -199,8 +248,10 @@ export class Run {
     }
     if (log.rewound_to !== undefined) {
       this.#told.ready.length = 0;
+      this.#told.evaluated = Math.min(this.#told.evaluated, log.rewound_to);
       const detail = `back to step ${log.rewound_to} with half the learning rate`;
       this.#tell({ type: "rewound", reason: "not-finite", detail });
+      this.#told.last = log.rewound_to;
     }
   }
 
@@ -210,7 +261,14 @@ export class Run {
     else this.#tell({ type: "checkpoint", detail: `up to step ${step}` });
   }
 
+  /** The last event of the run, unless there was one. */
+  #end(event: Omit<RunEvent, "time" | "step">): void {
+    this.#tell(event);
+    this.#is_over = true;
+  }
+
   #tell(event: Omit<RunEvent, "time" | "step">): void {
+    if (this.#is_over) return;
     const told = { ...event, time: Date.now(), step: this.#told.last };
     this.#settings.on_event?.(told);
     this.#channel?.postMessage({ event: told } satisfies Broadcast);
@@ -224,12 +282,8 @@ export class Run {
 /** What a tab that has the run tells those that watch it. */
 export type Broadcast = { line: Line } | { event: RunEvent };
 
-/** The name of the lock that the tab with the run holds. */
-export function lockOf(run_name: string): string {
-  return `tabtune-run:${run_name}`;
-}
-
-function channelOf(run_name: string): string {
+/** The name of the lock that the tab with the run holds, and of the channel on which it tells of it. */
+export function nameOf(run_name: string): string {
   return `tabtune-run:${run_name}`;
 }
 
@@ -239,7 +293,7 @@ export async function* watched(
   on_event: ((event: RunEvent) => void) | undefined,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Line, void, undefined> {
-  const channel = new BroadcastChannel(channelOf(run_name));
+  const channel = new BroadcastChannel(nameOf(run_name));
   const lines: Line[] = [];
   let over = false;
   let wake = () => {};
@@ -256,7 +310,7 @@ export async function* watched(
   // A tab that was closed says nothing, but lets go of its lock.
   const left = new AbortController();
   navigator.locks
-    .request(lockOf(run_name), { mode: "shared", signal: left.signal }, () => {
+    .request(nameOf(run_name), { mode: "shared", signal: left.signal }, () => {
       over = true;
       wake();
     })
@@ -332,11 +386,13 @@ function described(guard: Guard): string {
 export async function sleep(seconds: number, signal: AbortSignal | undefined): Promise<void> {
   throwIfAborted(signal);
   await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal?.addEventListener("abort", () => {
+    const wake = () => {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", wake);
       resolve();
-    });
+    };
+    const timer = setTimeout(wake, seconds * 1000);
+    signal?.addEventListener("abort", wake);
   });
   throwIfAborted(signal);
 }

@@ -6,7 +6,7 @@ import { keepLargeDownloads } from "./hub/persist.js";
 import { cachedModels } from "./hub/models.js";
 import { connectionChange, meteredConnection, policyOf } from "./policy.js";
 import { VERSION, type Calls } from "./protocol.js";
-import { isOfLostDevice, lockOf, RESTART_SECONDS, Run, sleep, type Told, watched } from "./run.js";
+import { isOfLostDevice, nameOf, RESTART_SECONDS, Run, sleep, type Taken, takenUp, type Told, toldOf, watched } from "./run.js";
 import type {
   AdapterFiles,
   AdapterInfo,
@@ -88,7 +88,9 @@ export class Trainer {
   /** What the run was prepared with, to prepare it again on another device. */
   #prepared: Calls["prepare"]["args"] | undefined;
   #run: Run | undefined;
-  #told: Told = { last: 0, ready: [] };
+  #told: Told = toldOf({ step: 0, owes_evaluation: false });
+  /** Aborted when the trainer is disposed of. */
+  readonly #disposed = new AbortController();
   /** Lets go of the run's name. */
   #release: (() => Promise<void>) | undefined;
 
@@ -176,7 +178,7 @@ export class Trainer {
     };
     try {
       this.plan = this.#options.device ? await attempt(0) : await retrying(signal, attempt);
-      this.#told = { last: this.plan.resumed?.step ?? 0, ready: [] };
+      this.#told = toldOf(takenUp(this.plan));
     } catch (thrown) {
       await this.#letGo();
       throw thrown;
@@ -213,7 +215,8 @@ export class Trainer {
   async *train(dataset?: Dataset, options: RunOptions = {}): AsyncGenerator<StepLog | EvalLog, void, undefined> {
     const { run_name, if_running, policy, on_event, signal, train } = split(options);
     const name = run_name === undefined ? dataset?.name : (run_name ?? undefined);
-    if (dataset && name !== undefined && if_running === "watch" && (await isHeld(name))) {
+    const is_mine = this.#release !== undefined && this.#prepared?.run_name === name;
+    if (dataset && name !== undefined && if_running === "watch" && !is_mine && (await isHeld(name))) {
       yield* watched(name, on_event, signal);
       return;
     }
@@ -223,19 +226,28 @@ export class Trainer {
     }
     if (!this.plan || !this.#prepared) throw failure("bad-state", "no run was prepared: pass a dataset");
     const chosen = policy ?? this.#options.policy;
+    const either = signal ? AbortSignal.any([signal, this.#disposed.signal]) : this.#disposed.signal;
     const settings = {
       name: this.#prepared.run_name,
       policy: chosen === false ? undefined : policyOf(chosen),
       on_event,
-      signal,
+      signal: either,
       can_restart: this.#options.device === undefined,
       ignores_pressure: this.adapter.is_software && !(chosen && chosen.max_pressure !== undefined),
     };
     const host = {
-      step: () => this.#client.call("train_step", undefined),
+      step: async (pipelined: boolean) => {
+        const log = await this.#client.call("train_step", { pipelined });
+        this.#noteSaved(log?.checkpoint);
+        return log;
+      },
       evaluate: () => this.evaluate(),
-      save: () => this.#client.call("save_checkpoint", undefined),
-      restart: () => this.#restart(signal),
+      save: async () => {
+        const saved = await this.#client.call("save_checkpoint", undefined);
+        this.#noteSaved(saved.checkpoint);
+        return saved;
+      },
+      restart: () => this.#restart(either),
     };
     this.#run = new Run(host, settings, this.#told);
     try {
@@ -279,12 +291,16 @@ export class Trainer {
     await release?.();
   }
 
-  /** Loads model and run again in a new engine, from the last checkpoint if there is one. */
-  async #restart(signal: AbortSignal | undefined): Promise<number> {
+  /** Once this run has a checkpoint, it is what a restart goes on from, and not one of a run before it. */
+  #noteSaved(checkpoint: StepLog["checkpoint"] | null): void {
+    if (checkpoint && !checkpoint.error) this.#prepared!.resume_from_checkpoint = true;
+  }
+
+  /** Loads model and run again in a new engine, from the run's last checkpoint if there is one. */
+  async #restart(signal: AbortSignal): Promise<Taken> {
     await this.#reload(signal);
-    const args = { ...this.#prepared!, resume_from_checkpoint: true };
-    this.plan = await this.#client.call("prepare", args, { signal });
-    return this.plan.resumed?.step ?? 0;
+    this.plan = await this.#client.call("prepare", this.#prepared!, { signal });
+    return takenUp(this.plan);
   }
 
   /** Loads the model again in a new engine. */
@@ -297,7 +313,7 @@ export class Trainer {
     });
   }
 
-  /** The loss on the held-out rows with the adapter as it is now. Needs `eval_dataset` and a prepared run. */
+  /** The loss on the held-out rows with the adapter as it is now. Needs `eval_dataset` or `test_size`, and a prepared run. */
   evaluate(): Promise<EvalLog> {
     return this.#client.call("evaluate", undefined);
   }
@@ -351,13 +367,25 @@ export class Trainer {
     return this.#client.call("counters", undefined);
   }
 
-  /** Frees the GPU and ends the worker. The counters tell what is left on the GPU: nothing. */
-  async dispose(): Promise<Counters> {
-    await this.#letGo();
+  /**
+   * Whether there is no engine: after {@link dispose}, where a lost GPU was given up, and while it is asked
+   * for again. Without a run going on, only loading anew helps.
+   */
+  get ended(): boolean {
+    return this.#client.closed;
+  }
+
+  /**
+   * Ends a run that is going on, as `cancelled`, frees the GPU and ends the worker. The counters tell what is
+   * left on the GPU: nothing. Where the engine had {@link ended} before, there are none.
+   */
+  async dispose(): Promise<Counters | undefined> {
+    this.#disposed.abort();
     try {
-      return await this.#client.call("close", undefined);
+      return this.ended ? undefined : await this.#client.call("close", undefined);
     } finally {
       this.#client.terminate();
+      await this.#letGo();
     }
   }
 }
@@ -385,6 +413,7 @@ async function started<T>(
     return await work(client, await client.call("start", { version: VERSION }));
   } catch (thrown) {
     client.terminate();
+    throwIfAborted(signal);
     throw thrown;
   } finally {
     signal?.removeEventListener("abort", stop);
@@ -422,14 +451,14 @@ async function hold(run_name: string, waits: boolean, { on_event, signal }: RunO
       });
     };
     const options = waits ? { ...(signal && { signal }) } : { ifAvailable: true };
-    const ended: Promise<void> = navigator.locks.request(lockOf(run_name), options, held);
+    const ended: Promise<void> = navigator.locks.request(nameOf(run_name), options, held);
     ended.catch((thrown) => reject(signal?.aborted ? failure("cancelled", "the caller asked to stop") : thrown));
   });
 }
 
 async function isHeld(run_name: string): Promise<boolean> {
   const { held = [] } = await navigator.locks.query();
-  return held.some(({ name, mode }) => name === lockOf(run_name) && mode === "exclusive");
+  return held.some(({ name, mode }) => name === nameOf(run_name) && mode === "exclusive");
 }
 
 /** Waits for a connection that the policy allows a model to be downloaded on, unless it was before. */

@@ -1,7 +1,7 @@
 import { failure, TabtuneError } from "../errors.js";
 
 /** The endings of the files that are read out of many, each also with `.gz` behind it. */
-const EXTENSIONS = ["jsonl", "ndjson", "json", "csv", "tsv", "txt", "md", "markdown", "parquet"];
+const EXTENSIONS = ["jsonl", "ndjson", "json", "csv", "tsv", "tab", "txt", "md", "markdown", "parquet"];
 
 const READABLE = new RegExp(`\\.(${EXTENSIONS.join("|")})(\\.gz)?$`, "i");
 
