@@ -121,14 +121,14 @@ test("the page", async (t) => {
     assert.match(await page.locator("#memory").innerText(), /[MG]B$/);
     assert.ok(await page.locator("#chart canvas").isVisible());
 
-    const ask = page.locator("#ask button");
-    await page.waitForFunction(() => !document.querySelector("#ask button").disabled);
+    const ask = page.locator("#ask-begin");
+    await page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
     assert.notEqual(await page.locator("#answer-base").innerText(), "");
     const unasked = await page.locator("#answer-tuned").innerText();
     assert.notEqual(unasked, "");
     await page.getByRole("textbox", { name: "Question" }).fill("Does my data leave the browser?");
     await ask.click();
-    await page.waitForFunction(() => !document.querySelector("#ask button").disabled);
+    await page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
     assert.notEqual(await page.locator("#answer-base").innerText(), "");
 
     await page.getByText(/^Nothing is cut off: the longest row has \d+ tokens, and up to 128 tokens are kept\.$/).waitFor();
@@ -143,6 +143,19 @@ test("the page", async (t) => {
     assert.equal(JSON.parse(new TextDecoder().decode(files["adapter_config.json"])).peft_type, "LORA");
     const longest = await page.evaluate(() => globalThis.longest_pause);
     assert.ok(longest < LONGEST_PAUSE_MILLIS, `the page was deaf for ${longest} ms`);
+
+    await open();
+    await page.getByText("“Bundled FAQ” was learnt in 8 steps, which is saved in this browser.").waitFor();
+    await button("Open it").click();
+    await status(/^Done: 8 steps\.$/);
+    await page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
+    assert.equal(await page.locator("#answer-tuned").innerText(), unasked);
+    assert.deepEqual(await download(), files);
+    assert.ok(await page.locator("#unfinished").isHidden(), "what is on the page is not offered");
+    await open();
+    await button("Forget it").click();
+    await page.locator("#unfinished").waitFor({ state: "hidden" });
+    assert.deepEqual(await page.evaluate(() => Object.keys(localStorage)), []);
   });
 
   const happened = (pattern) => page.locator("#events li").filter({ hasText: pattern }).first().waitFor();
@@ -191,13 +204,13 @@ test("the page", async (t) => {
     const other = await page.context().newPage();
     await other.goto(`${server.origin}/`);
     await other.getByRole("button", { name: /^Go on from step/ }).click();
-    await other.getByText("Another tab has this run. This one waits for it.").waitFor();
+    await other.locator("#status").filter({ hasText: "Another tab has this run. This one waits for it." }).waitFor();
     await other.getByRole("button", { name: "Watch it" }).click();
     await other.locator("#status").filter({ hasText: /^Step \d+ of 5000$/ }).waitFor();
     assert.ok(await other.locator("#chart canvas").isVisible());
     for (const name of ["Pause", "Watch it"]) assert.ok(await other.getByRole("button", { name }).isHidden(), name);
     await button("Stop").click();
-    await other.getByText("The run of the other tab has ended.").waitFor();
+    await other.locator("#status").filter({ hasText: "The run of the other tab has ended." }).waitFor();
     await other.close();
   });
 
@@ -231,6 +244,19 @@ test("the page", async (t) => {
     await status(/^Done: 2 steps\.$/);
     assert.match(await page.locator("#report").innerText(), /^10 rows · .* · [1-9] rows? held out$/);
     assert.ok(Number(await page.locator("#heldout-loss").innerText()) > 0);
+
+    await setSteps(5000);
+    await page.waitForFunction(() => !document.querySelector("#start").disabled);
+    await button("Start fine-tuning").click();
+    await status(/^Step [2-9] of 5000$/);
+    await button("Stop").click();
+    await status(/^Stopped after \d+ steps\.$/);
+    await page.waitForFunction(() => !document.querySelector("#start").disabled);
+    await choose("Data", "Kept");
+    await button("Delete fragen.csv").click();
+    await page.getByRole("radio", { name: "fragen.csv" }).waitFor({ state: "detached" });
+    assert.ok(await page.locator("#error").isHidden(), "a run that was stopped goes with its rows");
+    assert.ok(await button("Download").isDisabled());
   });
 
   await t.test("looks at rows without training, and says what is cut off", async () => {
@@ -262,6 +288,18 @@ test("the page", async (t) => {
     await button("Import").click();
     await report("2 rows kept · 1 bad row left out.");
     assert.ok(await page.locator("#error").isHidden());
+
+    // A file that cannot even be looked at does not leave the one before it in its place.
+    await page.locator("#rows").setInputFiles({ name: "cut.parquet", mimeType: "", buffer: Buffer.from("PAR1") });
+    await page.locator("#error-message").filter({ hasText: "cut.parquet" }).waitFor();
+    await button("Look at the rows").click();
+    await page.locator("#error-code").filter({ hasText: "bad-data" }).waitFor();
+    assert.ok(await page.locator("#look-card").isHidden());
+
+    await page.locator("#heldout").setInputFiles({ name: "held.csv", mimeType: "", buffer: Buffer.from("a;b") });
+    await page.locator("#heldout-name").filter({ hasText: "held.csv" }).waitFor();
+    await button("Remove the held-out rows").click();
+    await page.locator("#heldout-name").filter({ hasText: "Held-out rows" }).waitFor();
   });
 
   await t.test("takes a folder of files of several formats", async () => {
@@ -332,13 +370,16 @@ test("the page", async (t) => {
     await page.locator("#look-about").filter({ hasText: "Bundled FAQ · " }).waitFor();
     assert.ok(asked.some((path) => path.endsWith("/model.safetensors")));
     assert.ok(asked.every((path) => path.includes(HUB_ID)), "nothing else is asked of the hub");
+    await page.getByText("Downloaded models").click();
+    await button(`Delete ${HUB_ID}`).click();
+    await page.locator("#cached-models").waitFor({ state: "hidden" });
     await page.unrouteAll({ behavior: "wait" });
   });
 
   await t.test("asks the model before any training", async () => {
     await open();
-    await page.locator("#ask button").click();
-    await page.waitForFunction(() => !document.querySelector("#ask button").disabled);
+    await page.locator("#ask-begin").click();
+    await page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
     assert.notEqual(await page.locator("#answer-base").innerText(), "The model as it came.");
   });
 

@@ -21,6 +21,6 @@ test("without WebGPU", async (t) => {
     const text = await notice.innerText();
     for (const word of ["webgpu-unavailable", "Chrome", "Safari", "Firefox"]) assert.ok(text.includes(word), word);
     assert.ok(await lab.page.locator("#start").isDisabled());
-    assert.ok(await lab.page.locator("#ask button").isDisabled());
+    assert.ok(await lab.page.locator("#ask-begin").isDisabled());
   });
 });

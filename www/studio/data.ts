@@ -1,7 +1,7 @@
 import { Dataset } from "tabtune";
 import { Choice } from "./choice.js";
 import { showError, MissingInput } from "./errors.js";
-import { KeptRows } from "./kept.js";
+import { KeptRows, type Work } from "./kept.js";
 import { OwnRows } from "./own.js";
 import { watchHeldout } from "./pick.js";
 import { remembered } from "./remembered.js";
@@ -24,9 +24,8 @@ export class DataForm {
   readonly #choice: Choice;
   #heldout: File | undefined;
 
-  /** `on_delete` is to do the work when nothing else runs. */
-  constructor(on_delete: (work: () => Promise<void>) => void) {
-    this.#kept = new KeptRows(Object.values(BUNDLED), on_delete);
+  constructor(work: Work) {
+    this.#kept = new KeptRows(Object.values(BUNDLED), work);
     this.#choice = new Choice("data", () => void this.refresh());
     watchHeldout((file) => (this.#heldout = file));
     void this.refresh();

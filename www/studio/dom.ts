@@ -13,6 +13,11 @@ export function write(id: string, text: string): void {
   element(id).textContent = text;
 }
 
+/** Says what goes on, to the eye and to screen readers; what ticks is written to `status` alone. */
+export function say(text: string): void {
+  for (const id of ["status", "said"]) write(id, text);
+}
+
 /** A new element of that class, with what is to be in it. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,

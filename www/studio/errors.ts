@@ -12,7 +12,7 @@ const HINTS: Record<ErrorCode, string> = {
   "bad-adapter": "The adapter cannot be used.",
   "bad-option": "A setting cannot be used.",
   "not-finite": "The training went astray. Try a lower learning rate.",
-  "quota-exceeded": "The browser's storage is full. Delete what you no longer need under “Kept”.",
+  "quota-exceeded": "The browser's storage is full. Delete rows that you no longer need under “Kept”, or models under “Hub”.",
   cancelled: "Stopped.",
   io: "A file could not be read or downloaded.",
   "bad-state": "That is not possible now.",

@@ -31,7 +31,7 @@ export class Estimate {
     this.stop();
     if (!model || !config) return show("estimate", false);
     const settings = JSON.stringify([config, model.hub]);
-    if (this.#shown?.model.source === model.source && this.#shown.settings === settings) return;
+    if (this.#shown?.model.source === model.source && this.#shown.settings === settings) return show("estimate", true);
     this.#timer = setTimeout(() => void this.#count(model, config, settings), PAUSE_MILLIS);
   }
 

@@ -1,6 +1,6 @@
 import { Trainer, type AdapterFiles, type EvalLog, type RunEvent, type RunPolicy, type StepLog } from "tabtune";
 import type { Rows } from "./data.js";
-import { element, show, write } from "./dom.js";
+import { element, make, say, show, write } from "./dom.js";
 import { isCancelled, showError } from "./errors.js";
 import { bytes, count } from "./format.js";
 import { LoadingWords } from "./loading.js";
@@ -10,6 +10,9 @@ import type { Progress } from "./progress.js";
 import type { Config } from "./settings.js";
 
 const NO_ANSWER = { base: "The model as it came.", tuned: "The model with your adapter, once it is trained." };
+
+/** In tokens. */
+const LONGEST_ANSWER = 256;
 
 /** What is to be done, as the form has it. */
 export interface Order {
@@ -33,8 +36,10 @@ export class Job {
   readonly #look: Look;
   readonly #follower: Follower;
   #trainer: Trainer | undefined;
-  /** What the trainer was loaded for. One that failed is not used again. */
-  #loaded: { source: Model["source"]; how: string } | undefined;
+  /** What the trainer was loaded for, the last of it for runs alone. One that failed is not used again. */
+  #loaded: { source: Model["source"]; how: string; run: string } | undefined;
+  /** The dataset whose run the trainer has. */
+  #dataset: string | undefined;
   #trained = false;
 
   constructor(progress: Progress, look: Look, follower: Follower) {
@@ -46,10 +51,6 @@ export class Job {
     this.#clear();
   }
 
-  get loaded(): boolean {
-    return this.#trainer !== undefined;
-  }
-
   get trained(): boolean {
     return this.#trained;
   }
@@ -58,10 +59,12 @@ export class Job {
   async load({ model, config, policy, rows }: Omit<Order, "rows"> & { rows?: Rows }, signal: AbortSignal): Promise<Trainer> {
     const { quantization, lora } = config;
     const heldout = rows?.heldout;
-    const how = JSON.stringify([model.hub, quantization, lora, heldout?.name]);
-    if (this.#trainer && this.#loaded?.source === model.source && this.#loaded.how === how) return this.#trainer;
+    const how = JSON.stringify([model.hub, quantization]);
+    const run = JSON.stringify([lora, heldout?.name]);
+    const is_same = this.#loaded?.source === model.source && this.#loaded.how === how && (!rows || this.#loaded.run === run);
+    if (this.#trainer && !this.#trainer.ended && is_same) return this.#trainer;
     await this.#close();
-    write("status", "Loading the model…");
+    say("Loading the model…");
     const words = new LoadingWords();
     this.#trainer = await Trainer.load(model.source, {
       ...model.hub,
@@ -75,7 +78,7 @@ export class Job {
         if (event.progress !== undefined) this.#progress.percent(event.progress);
       },
     });
-    this.#loaded = { source: model.source, how };
+    this.#loaded = { source: model.source, how, run };
     this.#progress.percent(0);
     const { adapter } = this.#trainer;
     write("memory", bytes(this.#trainer.model.weight_bytes));
@@ -100,23 +103,29 @@ export class Job {
   }
 
   /** Asks the base model and, once there is one, the tuned model. */
-  async ask(question: string): Promise<void> {
+  async ask(question: string, signal: AbortSignal): Promise<void> {
     const text = question.trim();
     if (!text) return;
     for (const id of ["answer-base", "answer-tuned"]) write(id, "");
-    await this.#answer("answer-base", text, false);
-    if (this.#trained) await this.#answer("answer-tuned", text, true);
+    await this.#answer("answer-base", text, false, signal);
+    if (this.#trained) await this.#answer("answer-tuned", text, true, signal);
     else this.#idle("answer-tuned", NO_ANSWER.tuned);
-    if (!this.#trained) write("status", "Ready.");
+    if (!this.#trained) say("Ready.");
   }
 
   save(): Promise<AdapterFiles> {
     return this.#trainer!.save();
   }
 
+  /** Gives up the run of that dataset, so that it can be forgotten, and its adapter with it. */
+  async letGo(dataset: string): Promise<void> {
+    if (this.#dataset === dataset) await this.#close();
+  }
+
   async #run(trainer: Trainer, order: Order, resumes: boolean, signal: AbortSignal): Promise<void> {
     this.#trained = false;
-    write("status", "Getting ready…");
+    this.#dataset = order.rows.dataset.name;
+    say("Getting ready…");
     const { policy } = order;
     const on_event = (event: RunEvent) => this.#heard(event);
     const options = { ...trainConfig(order), policy, on_event };
@@ -156,26 +165,26 @@ export class Job {
     if (has_heldout && last && !("eval_loss" in last)) this.#progress.heldout(await trainer.evaluate());
     const steps = count(last?.step ?? trainer.plan!.resumed?.step ?? 0, "step");
     write("remaining", "–");
-    write("status", signal.aborted ? `Stopped after ${steps}.` : `Done: ${steps}.`);
+    say(signal.aborted ? `Stopped after ${steps}.` : `Done: ${steps}.`);
     write("download-hint", "A zip file with the two files that PEFT loads.");
   }
 
   /** Shows a run that another tab has. Should that have ended just now, what it left is taken up here. */
   async #watch(trainer: Trainer, { rows }: Order, options: object): Promise<void> {
     show("waiting", false);
-    write("status", "Watching the run of the other tab…");
+    say("Watching the run of the other tab…");
     let begun = false;
     for await (const line of trainer.train(rows.dataset, { ...options, if_running: "watch", resume_from_checkpoint: true })) {
       if (!begun && "total_steps" in line) this.#progress.begin(line.total_steps);
       begun ||= "total_steps" in line;
       if (begun) this.#progress.line(line);
     }
-    write("status", "The run of the other tab has ended.");
+    say("The run of the other tab has ended.");
   }
 
   async #pause(): Promise<void> {
     show("pause", false);
-    write("status", "Pausing…");
+    say("Pausing…");
     await this.#trainer?.pause();
   }
 
@@ -183,12 +192,15 @@ export class Job {
     this.#progress.event(event);
     this.#follower.event(event);
     if (event.type === "waiting") {
-      write("status", "Another tab has this run. This one waits for it.");
+      say("Another tab has this run. This one waits for it.");
       show("waiting", true);
     }
     // A run of another tab is not this one's to pause.
     if (!this.#trained) return;
-    if (event.type === "paused") show("continue", true);
+    if (event.type === "paused") {
+      show("continue", true);
+      element("continue").focus();
+    }
     if (event.type === "continued") {
       show("continue", false);
       show("pause", true);
@@ -210,18 +222,23 @@ export class Job {
     const trainer = this.#trainer;
     this.#trainer = undefined;
     this.#loaded = undefined;
+    this.#dataset = undefined;
     this.#trained = false;
     this.#look.clear();
-    await trainer?.dispose();
+    // What is thrown away may well be broken.
+    await trainer?.dispose().catch(() => undefined);
   }
 
-  async #answer(id: string, question: string, adapter: boolean): Promise<void> {
+  async #answer(id: string, question: string, adapter: boolean, signal: AbortSignal): Promise<void> {
     const target = element(id);
     target.classList.remove("idle");
     target.setAttribute("aria-busy", "true");
     try {
       const messages = [{ role: "user", content: question }];
-      for await (const piece of this.#trainer!.generate(messages, { adapter })) target.append(piece);
+      const answer = this.#trainer!.generate(messages, { adapter, max_new_tokens: LONGEST_ANSWER, signal });
+      let piece;
+      while (!(piece = await answer.next()).done) target.append(piece.value);
+      if (piece.value.stop === "length") target.append(make("span", "hint", ` … cut off after ${count(LONGEST_ANSWER, "token")}`));
     } finally {
       target.setAttribute("aria-busy", "false");
     }
@@ -240,7 +257,8 @@ export class Job {
   }
 }
 
-/** The settings of the run for these rows: of chats only the answers are learnt, and rows held out are enough. */
+/** The settings of the run for these rows: only chats have answers to be learnt alone, and rows held out are enough. */
 function trainConfig({ config, rows }: Order): Config["train"] {
-  return { ...config.train, assistant_only_loss: rows.is_chat, ...(rows.heldout && { test_size: 0 }) };
+  const assistant_only_loss = rows.is_chat && (config.train.assistant_only_loss ?? true);
+  return { ...config.train, assistant_only_loss, ...(rows.heldout && { test_size: 0 }) };
 }

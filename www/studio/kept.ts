@@ -3,18 +3,24 @@ import { element, make, show } from "./dom.js";
 import { MissingInput } from "./errors.js";
 import { bytes, count } from "./format.js";
 import { remembered } from "./remembered.js";
-import { forgetRun } from "./unfinished.js";
+
+/** What the list asks of the page. */
+export interface Work {
+  running(): boolean;
+  /** Forgets the run of a dataset and then does the rest of the work, when nothing else runs. */
+  forget(dataset: string, rest: () => Promise<void>): void;
+}
 
 /** The datasets that are kept in the browser, to be chosen or deleted. */
 export class KeptRows {
   readonly #list = element("kept");
   readonly #hidden: readonly string[];
-  readonly #on_delete: (work: () => Promise<void>) => void;
+  readonly #work: Work;
 
-  /** The datasets named in `hidden` are not listed. `on_delete` is to do the work when nothing else runs. */
-  constructor(hidden: readonly string[], on_delete: (work: () => Promise<void>) => void) {
+  /** The datasets named in `hidden` are not listed. */
+  constructor(hidden: readonly string[], work: Work) {
     this.#hidden = hidden;
-    this.#on_delete = on_delete;
+    this.#work = work;
   }
 
   async refresh(): Promise<void> {
@@ -44,9 +50,11 @@ export class KeptRows {
     const remove = make("button", "small", "Delete");
     remove.type = "button";
     remove.dataset.idle = "";
+    remove.disabled = this.#work.running();
     remove.setAttribute("aria-label", `Delete ${name}`);
     remove.addEventListener("click", () => {
-      if (confirm(`Delete “${name}” from this browser? Your own file stays as it is.`)) this.#on_delete(() => this.#delete(name));
+      const question = `Delete “${name}” from this browser, with what a run has learnt from it? Your own file stays as it is.`;
+      if (confirm(question)) this.#work.forget(name, () => this.#delete(name));
     });
     return make("li", "", label, remove);
   }
@@ -54,7 +62,6 @@ export class KeptRows {
   async #delete(name: string): Promise<void> {
     await (await Dataset.open(name)).delete();
     remembered.forget(name);
-    await forgetRun(name);
     await this.refresh();
   }
 }

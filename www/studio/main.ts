@@ -1,8 +1,9 @@
 import { webgpuProblem } from "tabtune";
 import { Busy } from "./busy.js";
+import { CachedModels } from "./cached.js";
 import { Chart } from "./chart.js";
 import { DataForm } from "./data.js";
-import { element, show, write } from "./dom.js";
+import { element, say, show, write } from "./dom.js";
 import { downloadAdapter } from "./download.js";
 import { showError } from "./errors.js";
 import { Estimate } from "./estimate.js";
@@ -13,7 +14,7 @@ import { Progress } from "./progress.js";
 import { RestForm } from "./rest.js";
 import { SettingsForm } from "./settings.js";
 import { Timeline } from "./timeline.js";
-import { Unfinished } from "./unfinished.js";
+import { forgetRun, Unfinished } from "./unfinished.js";
 
 const settings = new SettingsForm(() => tellMemory());
 const estimate = new Estimate();
@@ -21,16 +22,19 @@ const model = new ModelForm(
   () => void settings.fill(model.bundled).then(tellMemory, showError),
   () => tellMemory(),
 );
-const data = new DataForm((work) => void busy.run(work));
+const data = new DataForm({ running: () => busy.running, forget });
+const cached = new CachedModels((work) => void busy.run(work));
 const look = new Look();
 const rest = new RestForm();
-const unfinished = new Unfinished(model, (resumes) => {
-  void train(async () => ({ ...(await unfinished.read()), policy: rest.read() }), resumes);
-});
+const unfinished = new Unfinished(
+  model,
+  (resumes) => void train(async () => ({ ...(await unfinished.read()), policy: rest.read() }), resumes),
+  (dataset) => forget(dataset, async () => {}),
+);
 const job = new Job(new Progress(new Chart(), new Timeline()), look, {
   begun: (order) => unfinished.keep(order),
   event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
-  finished: (order) => unfinished.forget(order),
+  finished: (order) => unfinished.ended(order),
 });
 const question = element<HTMLInputElement>("question");
 const busy = new Busy(() => {
@@ -39,7 +43,7 @@ const busy = new Busy(() => {
     unfinished.hide();
   } else {
     tellMemory();
-    void unfinished.refresh().catch(showError);
+    void offerWhatIsKept();
   }
   if (!job.trained) element<HTMLButtonElement>("download").disabled = true;
 });
@@ -51,14 +55,36 @@ function tellMemory(): void {
   if (!busy.running) estimate.later(has_gpu ? model.chosen : undefined, settings.peek());
 }
 
+async function offerWhatIsKept(): Promise<void> {
+  await Promise.all([unfinished.refresh(job.trained), cached.refresh()]).catch(showError);
+}
+
+/** Forgets the run of a dataset, wherever it is, and does the rest after that. */
+function forget(dataset: string, rest: () => Promise<void>): void {
+  void busy.run(async () => {
+    await job.letGo(dataset);
+    await forgetRun(dataset);
+    await rest();
+  });
+}
+
 /** The work whose progress the training card shows. */
 const training = {
   begin: "begin",
   stop: "stop",
-  stopping: () => write("status", "Stopping…"),
+  stopping: () => say("Stopping…"),
   ended: (how: "done" | "stopped" | "failed") => {
-    if (how !== "done") write("status", how === "stopped" ? "Stopped." : "Failed.");
+    if (how !== "done") say(how === "stopped" ? "Stopped." : "Failed.");
     document.title = "tabtune";
+  },
+};
+
+/** Asking, which loads a model where none is there. What a run came to stays written. */
+const asking = {
+  begin: "ask-begin",
+  stop: "ask-stop",
+  ended: (how: "done" | "stopped" | "failed") => {
+    if (how !== "done" && !job.trained) say(how === "stopped" ? "Stopped." : "Failed.");
   },
 };
 
@@ -71,7 +97,7 @@ async function ordered(config: Order["config"], signal: AbortSignal): Promise<Or
 async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean): Promise<void> {
   const done = await busy.run(async (signal) => job.train(await order(signal), resumes, signal), training);
   // The difference is what people came for, so it is shown unasked.
-  if (done && job.trained) await busy.run(() => job.ask(question.value));
+  if (done && job.trained) await busy.run((signal) => job.ask(question.value, signal), asking);
 }
 
 element("setup").addEventListener("submit", (event) => {
@@ -85,7 +111,7 @@ element("look").addEventListener("click", () => {
   if (!config) return;
   void busy.run(async (signal) => {
     await job.look(await ordered(config, signal), signal);
-    write("status", "Ready.");
+    say("Ready.");
     element("look-card").scrollIntoView({ block: "start", behavior: "smooth" });
   }, training);
 });
@@ -94,12 +120,12 @@ element("look-more").addEventListener("click", () => void busy.run(() => look.mo
 
 element("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  const config = settings.read();
-  if (!config) return;
+  const config = job.trained ? undefined : settings.read();
+  if (!config && !job.trained) return;
   void busy.run(async (signal) => {
-    if (!job.loaded) await job.load({ model: model.read(), config, policy: rest.read() }, signal);
-    await job.ask(question.value);
-  });
+    if (config) await job.load({ model: model.read(), config, policy: rest.read() }, signal);
+    await job.ask(question.value, signal);
+  }, asking);
 });
 
 element("download").addEventListener("click", () => {
@@ -121,8 +147,8 @@ if (problem) {
   has_gpu = false;
   busy.withoutGpu();
   write("no-webgpu-reason", problem);
-  write("status", "Not possible in this browser.");
+  say("Not possible in this browser.");
   show("no-webgpu", true);
 }
 await settings.fill(model.bundled).then(tellMemory, showError);
-await unfinished.refresh().catch(showError);
+await offerWhatIsKept();

@@ -37,7 +37,8 @@ export class OwnRows {
   readonly #name = element<HTMLInputElement>("keep-as");
   #picked: Picked | undefined;
   #inspection: Inspection | undefined;
-  #columns: ImportOptions = {};
+  /** What the person said of the columns; undefined while that is not all. */
+  #columns: ImportOptions | undefined = {};
   /** The dataset that what was picked became. */
   #imported: Dataset | undefined;
   /** Rows of an import under this name that was interrupted. */
@@ -86,11 +87,12 @@ export class OwnRows {
     const turn = ++this.#asked;
     clearError();
     this.#picked = picked;
+    this.#imported = undefined;
+    this.#columns = {};
     this.#name.value = picked.name;
     show("own", false);
     const inspection = await Dataset.inspect(picked.source);
     if (turn !== this.#asked) return;
-    this.#columns = {};
     this.#mapping.reset(inspection);
     show("own", true);
     this.#show(inspection);
@@ -101,9 +103,9 @@ export class OwnRows {
   async #inspectAgain(): Promise<void> {
     const turn = ++this.#asked;
     const found = this.#picked && (await this.#mapping.inspect(this.#picked));
-    if (turn !== this.#asked || !found) return;
-    this.#columns = found.options;
-    this.#show(found.inspection);
+    if (turn !== this.#asked) return;
+    this.#columns = found?.options;
+    if (found) this.#show(found.inspection);
     await this.#changed();
   }
 
@@ -115,6 +117,7 @@ export class OwnRows {
   }
 
   #options(): ImportOptions {
+    if (!this.#columns) throw new MissingInput("Say which column is what first.");
     return {
       ...this.#columns,
       on_bad_row: element<HTMLInputElement>("skip-bad").checked ? "skip" : "stop",

@@ -1,4 +1,4 @@
-import { element, write } from "./dom.js";
+import { element, show, write } from "./dom.js";
 import { watchFolder } from "./folder.js";
 
 /** Data that a person picked. */
@@ -17,13 +17,16 @@ export function watchData(on_pick: (picked: Picked) => void): void {
   watchFolder(element("pick-rows"), element<HTMLInputElement>("rows-folder"), (source, name) => take({ source, name }));
 }
 
-/** One optional file from a small drop zone. */
-export function watchHeldout(on_pick: (file: File) => void): void {
-  watchZone("drop-heldout", "heldout", ([file]) => {
-    if (!file) return;
-    write("heldout-name", file.name);
+/** One optional file from a small drop zone, which can be taken back. */
+export function watchHeldout(on_pick: (file: File | undefined) => void): void {
+  const none = element("heldout-name").textContent;
+  const take = (file: File | undefined) => {
+    write("heldout-name", file?.name ?? none);
+    show("no-heldout", file !== undefined);
     on_pick(file);
-  });
+  };
+  watchZone("drop-heldout", "heldout", ([file]) => take(file));
+  element("no-heldout").addEventListener("click", () => take(undefined));
 }
 
 function ofFiles(files: File[]): Picked {

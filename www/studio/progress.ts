@@ -1,6 +1,6 @@
 import type { EvalLog, Plan, RunEvent, StepLog } from "tabtune";
 import type { Chart } from "./chart.js";
-import { element, write } from "./dom.js";
+import { element, say, write } from "./dom.js";
 import { bytes, count, duration } from "./format.js";
 import type { Timeline } from "./timeline.js";
 
@@ -62,11 +62,11 @@ export class Progress {
   event(event: RunEvent): void {
     this.#timeline.add(event);
     this.stopCounting();
-    if (event.type === "paused") write("status", `Paused after step ${event.step}. What was learnt is saved.`);
-    if (event.type === "continued" || event.type === "rested") write("status", "Going on…");
+    if (event.type === "paused") say(`Paused after step ${event.step}. What was learnt is saved.`);
+    if (event.type === "continued" || event.type === "rested") say("Going on…");
     if (event.type === "resting") this.#count(`Resting because ${event.detail}.`, "Looks again", event.seconds ?? 0);
     if (event.type === "device-lost") this.#count("The GPU was lost.", "It is asked for again", event.seconds ?? 0);
-    if (event.type === "recovered") write("status", `The GPU is back: ${event.detail}.`);
+    if (event.type === "recovered") say(`The GPU is back: ${event.detail}.`);
   }
 
   stopCounting(): void {
@@ -74,9 +74,9 @@ export class Progress {
     write("countdown", "");
   }
 
-  /** The status is read out once; the seconds beside it are for the eye alone. */
+  /** Why it waits is read out once; the seconds beside it are for the eye alone. */
   #count(status: string, next: string, seconds: number): void {
-    write("status", status);
+    say(status);
     const until = Date.now() + 1000 * seconds;
     const tell = () => write("countdown", `${next} in ${Math.max(0, Math.ceil((until - Date.now()) / 1000))} s.`);
     tell();

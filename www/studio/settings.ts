@@ -21,6 +21,7 @@ const FOR_A_FOLDER: Config = {
     seed: 42,
     shuffle_dataset: true,
     gradient_checkpointing: "auto",
+    assistant_only_loss: true,
   },
 };
 
@@ -44,6 +45,7 @@ export class SettingsForm {
     this.#field("r").valueAsNumber = lora.r ?? 8;
     this.#field("load_in_4bit").checked = quantization.load_in_4bit ?? false;
     this.#field("packing").checked = train.packing ?? false;
+    this.#field("assistant_only_loss").checked = train.assistant_only_loss ?? false;
     this.#field("held_out_percent").valueAsNumber = 100 * (train.test_size ?? 0);
   }
 
@@ -51,7 +53,9 @@ export class SettingsForm {
   read(): Config | undefined {
     const form = element<HTMLFormElement>("setup");
     if (!form.checkValidity()) {
-      this.#details.open = true;
+      // The browser points at no field that is folded away.
+      const folds = this.#details.querySelectorAll("details");
+      for (const fold of [this.#details, ...folds]) fold.open ||= fold.querySelector(":invalid") !== null;
       form.reportValidity();
       return undefined;
     }
@@ -69,6 +73,7 @@ export class SettingsForm {
     // About ten held-out points make a curve.
     train.eval_steps = Math.max(1, Math.round(train.max_steps! / 10));
     train.packing = this.#field("packing").checked;
+    train.assistant_only_loss = this.#field("assistant_only_loss").checked;
     train.test_size = this.#field("held_out_percent").valueAsNumber / 100;
     const alpha_by_rank = (lora.lora_alpha ?? 8) / (lora.r ?? 8);
     lora.r = this.#field("r").valueAsNumber;

@@ -1,5 +1,6 @@
 import { Dataset, Trainer } from "tabtune";
 import { element, show, write } from "./dom.js";
+import { count } from "./format.js";
 import type { Order } from "./job.js";
 import type { ModelForm, ModelName } from "./model.js";
 
@@ -15,16 +16,22 @@ interface Begun {
   begun: number;
 }
 
-/** Runs that were begun here and have not ended, kept by the browser, and the offer to go on with the latest. */
+/** Runs that were begun here, kept by the browser, and the offer to go on with the latest or to open what it has learnt. */
 export class Unfinished {
   readonly #model: ModelForm;
   #offered: Begun | undefined;
   /** Counts what was asked, so that a late answer does not undo a newer one. */
   #asked = 0;
+  /** The dataset of the run that came to its end on this page. */
+  #ended: string | undefined;
 
-  /** `on_answer` is told whether to go on, or to begin again. */
-  constructor(model: ModelForm, on_answer: (resumes: boolean) => void) {
+  /** `on_answer` is told whether to go on, or to begin again; `on_forget`, of which dataset to forget the run. */
+  constructor(model: ModelForm, on_answer: (resumes: boolean) => void, on_forget: (dataset: string) => void) {
     this.#model = model;
+    element("forget").addEventListener("click", () => {
+      const name = this.#offered!.dataset;
+      if (confirm(`Forget what was learnt from “${name}”?`)) on_forget(name);
+    });
     element("go-on").addEventListener("click", () => on_answer(true));
     element("anew").addEventListener("click", () => on_answer(false));
   }
@@ -40,27 +47,39 @@ export class Unfinished {
       config,
       begun: Date.now(),
     };
+    this.#ended = undefined;
     localStorage.setItem(PREFIX + dataset.name, JSON.stringify(run));
   }
 
-  forget({ rows }: Order): void {
-    localStorage.removeItem(PREFIX + rows.dataset.name);
+  /** The run is at its end, and its adapter on the page for as long as its model is. */
+  ended({ rows }: Order): void {
+    this.#ended = rows.dataset.name;
   }
 
-  /** Offers the run that was begun last, if a checkpoint of it is there. */
-  async refresh(): Promise<void> {
+  /** Offers the run that was begun last, if a checkpoint of it is there and its adapter is not on the page. */
+  async refresh(has_adapter: boolean): Promise<void> {
     const turn = ++this.#asked;
     for (const run of kept()) {
+      if (has_adapter && run.dataset === this.#ended) break;
       const last = (await Trainer.checkpoints(run.dataset)).at(-1);
       if (turn !== this.#asked) return;
       if (!last) continue;
+      const is_over = last.step >= run.config.train.max_steps!;
       this.#offered = run;
-      const step = last.step.toLocaleString("en");
-      write("unfinished-about", `“${run.dataset}” was learnt until step ${step} of ${run.config.train.max_steps}, which is saved in this browser.`);
-      write("go-on", `Go on from step ${step}`);
-      return show("unfinished", true);
+      this.#offer(last.step, is_over);
+      return;
     }
     if (turn === this.#asked) this.hide();
+  }
+
+  #offer(last: number, is_over: boolean): void {
+    const { dataset, config } = this.#offered!;
+    const step = last.toLocaleString("en");
+    write("unfinished-title", is_over ? "What was learnt is still here" : "A run was not finished");
+    const about = is_over ? `in ${count(last, "step")}` : `until step ${step} of ${config.train.max_steps}`;
+    write("unfinished-about", `“${dataset}” was learnt ${about}, which is saved in this browser.`);
+    write("go-on", is_over ? "Open it" : `Go on from step ${step}`);
+    show("unfinished", true);
   }
 
   hide(): void {
@@ -76,10 +95,10 @@ export class Unfinished {
   }
 }
 
-/** Forgets the run of a dataset that is deleted, with its checkpoints. */
+/** Forgets the run of a dataset, with its checkpoints. */
 export async function forgetRun(dataset: string): Promise<void> {
-  localStorage.removeItem(PREFIX + dataset);
   await Trainer.forget(dataset);
+  localStorage.removeItem(PREFIX + dataset);
 }
 
 /** What is kept, the latest first. */
