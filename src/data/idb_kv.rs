@@ -5,12 +5,12 @@
 //!
 //! One object store, "records", holds a `Uint8Array` at each key `[table, name, number]`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
 use idb::{Database, Factory, KeyRange, ObjectStore, ObjectStoreParams, Query, Transaction, TransactionMode};
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::kv::{Key, Kv, Table, Write};
@@ -22,12 +22,16 @@ const RECORDS: &str = "records";
 
 /// Records in IndexedDB.
 pub struct IdbKv {
-    database: Database,
+    database: RefCell<Database>,
 }
 
 impl IdbKv {
     /// Opens the database and makes its object store if it is new.
     pub async fn open() -> Result<Self> {
+        Ok(IdbKv { database: RefCell::new(Self::connect().await?) })
+    }
+
+    async fn connect() -> Result<Database> {
         let factory = Factory::new().map_err(failed)?;
         let mut request = factory.open(DATABASE, Some(VERSION)).map_err(failed)?;
         request.on_upgrade_needed(|event| {
@@ -40,19 +44,36 @@ impl IdbKv {
                 let _ = database.create_object_store(RECORDS, ObjectStoreParams::new());
             }
         });
-        Ok(IdbKv { database: request.await.map_err(failed)? })
+        request.await.map_err(failed)
     }
 
-    fn begin(&self, mode: TransactionMode) -> Result<(Transaction, ObjectStore)> {
-        let transaction = self.database.transaction(&[RECORDS], mode).map_err(failed)?;
+    async fn begin(&self, mode: TransactionMode) -> Result<(Transaction, ObjectStore)> {
+        let transaction = match self.transaction(mode) {
+            Err(cause) if is_closed(&cause) => {
+                self.database.replace(Self::connect().await?);
+                self.transaction(mode)
+            }
+            begun => begun,
+        };
+        let transaction = transaction.map_err(failed)?;
         let records = transaction.object_store(RECORDS).map_err(failed)?;
         Ok((transaction, records))
     }
+
+    fn transaction(&self, mode: TransactionMode) -> std::result::Result<Transaction, idb::Error> {
+        self.database.borrow().transaction(&[RECORDS], mode)
+    }
+}
+
+/// Whether the browser has closed the connection, as it does when it clears a site's data.
+fn is_closed(cause: &idb::Error) -> bool {
+    let idb::Error::TransactionOpenFailed(thrown) = cause else { return false };
+    Reflect::get(thrown, &"name".into()).is_ok_and(|name| name == "InvalidStateError")
 }
 
 impl Kv for IdbKv {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
-        let (_transaction, records) = self.begin(TransactionMode::ReadOnly)?;
+        let (_transaction, records) = self.begin(TransactionMode::ReadOnly).await?;
         // All requests go out before the first is awaited.
         let request = |key: &Key| Ok(records.get(to_js(key)).map_err(failed)?.into_future());
         let requests = keys.iter().map(request).collect::<Result<Vec<_>>>()?;
@@ -65,7 +86,7 @@ impl Kv for IdbKv {
     }
 
     async fn scan(&self, table: Table, name: Option<&str>) -> Result<Vec<(Key, Vec<u8>)>> {
-        let (_transaction, records) = self.begin(TransactionMode::ReadOnly)?;
+        let (_transaction, records) = self.begin(TransactionMode::ReadOnly).await?;
         // An array sorts after every string and every number.
         let table_name = JsValue::from(table.as_str());
         let range = match name {
@@ -94,7 +115,7 @@ impl Kv for IdbKv {
     }
 
     async fn write(&self, changes: Vec<Write>) -> Result<()> {
-        let (transaction, records) = self.begin(TransactionMode::ReadWrite)?;
+        let (transaction, records) = self.begin(TransactionMode::ReadWrite).await?;
         for change in changes {
             match change {
                 Write::Put(key, bytes) => {

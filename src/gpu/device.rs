@@ -190,11 +190,31 @@ impl Gpu {
         self.0.more_shaders.borrow_mut().insert(name.to_owned(), text.into());
     }
 
-    /// Fails when the device was lost or reported an error since it was opened.
+    /// Fails when the device was lost, or reported an error since this was asked last.
     pub fn check(&self) -> Result<()> {
-        match &*self.0.fault.lock().expect("the fault is never held across a panic") {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
+        let mut fault = self.0.fault.lock().expect("the fault is never held across a panic");
+        match &*fault {
+            Some(lost) if lost.code == Code::DeviceLost => Err(lost.clone()),
+            _ => fault.take().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Does `work`, which allocates. Where that asks for more than there is, it fails with `out-of-memory`, and
+    /// the device is none the worse for it.
+    pub async fn allocating<T>(&self, work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+        // Whatever is made on a buffer that is not there is invalid, which says nothing new.
+        let invalid = self.0.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let missing = self.0.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let made = work().await;
+        let (missing, invalid) = (missing.pop(), invalid.pop());
+        let (missing, invalid) = (missing.await, invalid.await);
+        if missing.is_some() {
+            bail!(OutOfMemory, "the GPU has no more memory");
+        }
+        let made = made?;
+        match invalid {
+            Some(error) => Err(Error::new(Code::Internal, error)),
+            None => Ok(made),
         }
     }
 

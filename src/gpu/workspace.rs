@@ -115,6 +115,11 @@ impl Workspace {
         let (params, calls) = Params::of(recordings);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let uniform = Buffer::new(gpu, "params", params.size(), usage);
+        // Nothing can be bound to what is not there.
+        if let Some(error) = scope.pop().await {
+            let message = format!("the step needs {} bytes of working memory: {error}", plan.bytes());
+            return Err(Error::new(Code::OutOfMemory, message));
+        }
         gpu.queue().write_buffer(&uniform.raw, 0, &params.bytes);
 
         let place = |tensor: Tensor| match tensor.place {
@@ -163,10 +168,6 @@ impl Workspace {
             programs.push(steps);
         }
 
-        if let Some(error) = scope.pop().await {
-            let message = format!("the step needs {} bytes of working memory: {error}", plan.bytes());
-            return Err(Error::new(Code::OutOfMemory, message));
-        }
         let mut kept = slots;
         kept.push(uniform);
         Ok(Workspace { gpu: gpu.clone(), programs, _slots: kept, plan })

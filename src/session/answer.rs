@@ -44,8 +44,16 @@ impl<R: Kv> Session<R> {
             let capacity = end.next_multiple_of(256).min(context);
             let lora = self.run.as_ref().map(|run| run.trainer.lora());
             let Loaded { store, model, .. } = loaded;
-            let generator = Generator::new(&self.gpu, store, model, lora, tiles, capacity).await?;
-            loaded.generator = Some(generator);
+            let made = self
+                .gpu
+                .allocating(async || Generator::new(&self.gpu, store, model, lora, tiles, capacity).await);
+            match made.await {
+                Ok(generator) => loaded.generator = Some(generator),
+                Err(error) => {
+                    loaded.store.truncate(loaded.marks[1]);
+                    return Err(error);
+                }
+            }
         }
         let Loaded { store, tokenizer, stop_ids, generator, .. } = loaded;
         let generator = generator.as_mut().expect("a generator was just made");

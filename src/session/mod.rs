@@ -285,23 +285,25 @@ impl<R: Kv> Session<R> {
             ]),
         };
         let asked = config.clone();
-        let lora = Lora::new(&loaded.model, config, &mut loaded.store)?;
-        let initial = lora
-            .factors()
-            .iter()
-            .map(|factor| weights[&factor.module.path].clone())
-            .collect::<Vec<LoraWeights>>();
-        let setup = TrainerSetup {
-            model: &loaded.model,
-            lora,
-            initial,
-            options: train.clone(),
-            dataset,
-            eval_dataset,
-            tiles: &tiles,
-        };
-        let made = Trainer::new(&self.gpu, &mut loaded.store, setup).await;
-        let trainer = match made {
+        let made = self.gpu.allocating(async || {
+            let lora = Lora::new(&loaded.model, config, &mut loaded.store)?;
+            let initial = lora
+                .factors()
+                .iter()
+                .map(|factor| weights[&factor.module.path].clone())
+                .collect::<Vec<LoraWeights>>();
+            let setup = TrainerSetup {
+                model: &loaded.model,
+                lora,
+                initial,
+                options: train.clone(),
+                dataset,
+                eval_dataset,
+                tiles: &tiles,
+            };
+            Trainer::new(&self.gpu, &mut loaded.store, setup).await
+        });
+        let trainer = match made.await {
             Err(error) if error.code == Code::OutOfMemory => {
                 loaded.store.truncate(loaded.marks[0]);
                 return Err(with_lighter_runs(error, loaded, &asked, &train, &tiles));

@@ -42,6 +42,55 @@ test("a trainer", async (t) => {
     }
   });
 
+  await t.test("survives a GPU whose memory runs out while a run or an answer is made ready", async () => {
+    const found = valueOf(await page.evaluate(async (config) => {
+      const { tabtune, importFrom, outcome } = globalThis.runner;
+      const device = await (await navigator.gpu.requestAdapter()).requestDevice();
+      // A buffer for which there is no memory is invalid, and the scope around it says why.
+      const { createBuffer, pushErrorScope, popErrorScope } = GPUDevice.prototype;
+      let missing;
+      const scopes = [];
+      device.createBuffer = (descriptor) => {
+        if (!descriptor.label?.startsWith(missing ?? "-")) return createBuffer.call(device, descriptor);
+        scopes.findLast((scope) => scope.filter === "out-of-memory").is_hit = true;
+        return createBuffer.call(device, { ...descriptor, size: 2 ** 40 });
+      };
+      device.pushErrorScope = (filter) => {
+        scopes.push({ filter });
+        pushErrorScope.call(device, filter);
+      };
+      device.popErrorScope = async () => {
+        const { is_hit } = scopes.pop();
+        const error = await popErrorScope.call(device);
+        return is_hit ? new GPUOutOfMemoryError("played") : error;
+      };
+      return outcome(async () => {
+        const dataset = await importFrom("rows", "/rows.jsonl");
+        const trainer = await tabtune.Trainer.load("/bundled/", { ...config, device });
+        const refused = [];
+        for (missing of ["lora", "slot"]) {
+          refused.push((await outcome(() => trainer.prepare(dataset))).error);
+        }
+        missing = undefined;
+        const losses = [];
+        const run = trainer.train(dataset);
+        losses.push((await run.next()).value.loss);
+        missing = "kv cache";
+        const chat = trainer.generate([{ role: "user", content: "Who?" }], { max_new_tokens: 2 });
+        refused.push((await outcome(() => chat.next())).error);
+        missing = undefined;
+        losses.push((await run.next()).value.loss);
+        await run.return();
+        await trainer.dispose();
+        return { refused, losses };
+      });
+    }, config));
+    assert.deepEqual(found.refused.map(({ code }) => code), ["out-of-memory", "out-of-memory", "out-of-memory"]);
+    assert.match(found.refused[0].message, /MB with max_length 32/);
+    const plain = valueOf(await page.evaluate(twoSteps, { config, own_device: true }));
+    assert.deepEqual(found.losses, plain.losses, "what was refused has left nothing behind");
+  });
+
   await t.test("tells its memory before anything is allocated, as the plan then has it", async () => {
     const { estimate, plan } = await page.evaluate(async ({ quantization, lora }) => {
       const { tabtune, importFrom } = globalThis.runner;

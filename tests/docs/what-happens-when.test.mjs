@@ -261,4 +261,22 @@ test("what the guide tells happens", async (t) => {
       assert.deepEqual(promised.filter((word) => !all.includes(word)), [], `of what is promised, this was not told, but ${all.join(", ")}`);
     });
   }
+
+  await t.test("a browser that clears all of the site's data closes the database, and new rows can be trained on", async () => {
+    const site = await serve(lab.mounts);
+    t.after(() => site.close());
+    const other = await open(site.origin);
+    const session = await other.context().newCDPSession(other);
+    await other.evaluate(load, {});
+    await start({ save_steps: 2 }, other);
+    await saw(["checkpoint"], other);
+    await session.send("Storage.clearDataForOrigin", { origin: site.origin, storageTypes: "indexeddb" });
+    await ended(other);
+    assert.equal((await told(other)).at(-1), "bad-state");
+    await other.evaluate(() => globalThis.dataset.import([{ text: "A row." }, { text: "Another row." }]));
+    await start({ save_steps: 2 }, other);
+    await saw(["checkpoint"], other);
+    await stop(other);
+    await other.close();
+  });
 });
