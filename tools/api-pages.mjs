@@ -133,7 +133,7 @@ function propertyTable(file, members) {
 /** A row for a property, and one for each of the properties of its type where that has no name of its own. */
 function propertyRows(file, { node, doc }, prefix) {
   const name = `${prefix}${node.key.name}${node.optional ? "?" : ""}`;
-  const type = node.typeAnnotation?.typeAnnotation;
+  const type = (node.typeAnnotation ?? node.value?.returnType)?.typeAnnotation;
   const is_list = type?.type === "TSArrayType";
   const inner = is_list ? type.elementType : type;
   if (inner?.type === "TSTypeLiteral") {
@@ -148,11 +148,13 @@ function propertyRows(file, { node, doc }, prefix) {
 
 const tableRow = (name, type, told) => `| \`${name}\` | \`${cell(type)}\` | ${cell(told)} |`.replace(/ {2}\|$/, " |");
 
+const isProperty = ({ type, kind }) => type === "PropertyDefinition" || kind === "get";
+
 function classPage(exported) {
   const { name, node, file, doc } = exported;
   const members = membersOf(exported);
-  const properties = members.filter(({ member }) => member.type === "PropertyDefinition");
-  const methods = members.filter(({ member }) => member.type === "MethodDefinition");
+  const properties = members.filter(({ member }) => isProperty(member));
+  const methods = members.filter(({ member }) => !isProperty(member));
   methods.sort((a, b) => Number(b.member.static) - Number(a.member.static));
   const extended = node.superClass ? `It is an \`${source(file, node.superClass)}\`, with its \`message\`.` : "";
   return [
@@ -207,7 +209,7 @@ export function apiPages() {
     if (!address) throw new Error(`the class ${exported.name} has no page in docs/api`);
     sections.set(exported.name, address);
     for (const member of membersOf(exported)) {
-      const heading = member.member.type === "MethodDefinition" ? methodName(exported.name, member) : "Properties";
+      const heading = isProperty(member.member) ? "Properties" : methodName(exported.name, member);
       sections.set(`${exported.name}.${member.name}`, `${address}#${anchorOf(heading)}`);
     }
   }

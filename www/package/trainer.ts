@@ -368,7 +368,7 @@ export class Trainer {
   }
 
   /**
-   * Whether there is no engine: after {@link dispose}, where a lost GPU was given up, and while it is asked
+   * Whether there is no engine: after {@link Trainer.dispose}, where a lost GPU was given up, and while it is asked
    * for again. Without a run going on, only loading anew helps.
    */
   get ended(): boolean {
@@ -377,7 +377,7 @@ export class Trainer {
 
   /**
    * Ends a run that is going on, as `cancelled`, frees the GPU and ends the worker. The counters tell what is
-   * left on the GPU: nothing. Where the engine had {@link ended} before, there are none.
+   * left on the GPU: nothing. Where the engine had {@link Trainer.ended} before, there are none.
    */
   async dispose(): Promise<Counters | undefined> {
     this.#disposed.abort();
