@@ -4,30 +4,34 @@
 //! GPU's own best one does (llama.cpp, pull request 22241). Candidates must first agree with the plain
 //! twin: drivers have been seen to compile a variant wrongly, and a fast wrong one must not win.
 
+mod race;
+
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::bail;
 use crate::error::Result;
 use crate::format::NF4_BLOCK;
 use crate::gpu::{AdapterSummary, Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
 use crate::kernels::linear::{self, Params, Tile, Weight, WeightFormat};
-use crate::model::tiles::{Choice, Direction, Shape, Tiles};
+use crate::model::tiles::{Choice, Direction, Product, Shape, Tiles};
 use crate::reference;
 
 /// What tuning may take when a model is loaded.
 pub const LOAD_SECONDS: f64 = 2.0;
 /// The numbers of rows that are timed: short steps and prompts, and full steps.
 const ROWS: [u32; 2] = [64, 512];
-/// Turns that each candidate gets against the others, and what one takes.
-const TURNS: usize = 4;
-const TURN_SECONDS: f64 = 0.003;
-const MOST_REPEATS: f64 = 64.0;
+/// The columns of W that are timed at most: they fill any GPU, and a head has many times more.
+const MOST_COLS: u32 = 8192;
 /// What |result − twin| may be over ‖x row‖·‖w row‖.
 const TOLERANCE: f64 = 2e-6;
+
+/// A kernel that may turn out wrong on a device.
+type Variant = (Tile, WeightFormat, Direction);
 
 /// What tuning found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,8 +40,8 @@ pub struct Tuning {
     /// Whether every product was timed before the time was up.
     pub complete: bool,
     /// Candidates that did not agree with the twin.
-    pub rejected: Vec<(Tile, WeightFormat, Direction)>,
-    /// Seconds of every candidate: best of its turns.
+    pub rejected: Vec<Variant>,
+    /// Seconds of every candidate: the median of its turns.
     pub timings: Vec<(Choice, f64)>,
 }
 
@@ -49,16 +53,17 @@ impl Tuning {
     }
 }
 
-/// The key under which a tuning is kept: another adapter, driver, text of the shaders or choice of
-/// candidates needs another.
-pub fn cache_key(adapter: &AdapterSummary, shapes: &[Shape], candidates: &[Tile]) -> String {
+/// The key under which a tuning is kept: another adapter, driver, browser, text of the shaders or choice
+/// of candidates needs another.
+pub fn cache_key(adapter: &AdapterSummary, products: &[Product], candidates: &[Tile]) -> String {
     let mut hash = Xxh3::new();
     for (name, text) in crate::kernels::SHADERS.iter().filter(|(name, _)| name.starts_with("linear_")) {
         hash.update(name.as_bytes());
         hash.update(text.as_bytes());
     }
-    let AdapterSummary { name, backend, driver, subgroup_sizes, .. } = adapter;
-    hash.update(format!("{name}|{backend}|{driver}|{subgroup_sizes:?}|{shapes:?}|{candidates:?}").as_bytes());
+    let AdapterSummary { name, backend, driver, browser, subgroup_sizes, .. } = adapter;
+    let device = format!("{name}|{backend}|{driver}|{browser}|{subgroup_sizes:?}");
+    hash.update(format!("{device}|{products:?}|{candidates:?}").as_bytes());
     format!("tiles-{:016x}", hash.digest())
 }
 
@@ -70,24 +75,30 @@ pub fn candidates(adapter: &AdapterSummary, with_f16: bool) -> Vec<Tile> {
     Tile::ALL.into_iter().filter(suits).collect()
 }
 
-/// Times `candidates` on those of the products `shapes` that `tuning` has no choice for, for at most
-/// `budget` seconds and the candidate under way then. What was not timed keeps the adapter's default.
+/// Times `candidates` on those of `products` that `tuning` has no choice for, for at most `budget` seconds
+/// and what is under way then. What was not timed keeps the default, which is checked in any case.
+///
+/// # Errors
+///
+/// `internal` where every tile that could be the default computes something else than the twin.
 pub async fn tune(
     gpu: &Gpu,
-    shapes: &[Shape],
+    products: &[Product],
     candidates: &[Tile],
     budget: f64,
     tuning: &mut Tuning,
 ) -> Result<()> {
-    let began = Instant::now();
-    let is_late = || began.elapsed().as_secs_f64() > budget;
+    let deadline = Instant::now() + Duration::from_secs_f64(budget);
+    let is_late = || Instant::now() >= deadline;
     tuning.complete = true;
-    let known = tuning.rejected.iter().map(|&variant| (variant, false));
-    let mut agreed: HashMap<(Tile, WeightFormat, Direction), bool> = known.collect();
+    let known = tuning.rejected.iter().map(|&variant| (variant, false)).collect();
+    let mut checks = Checks { gpu, known, rejected: &mut tuning.rejected };
+    tuning.tiles.default = checks.sound_default(tuning.tiles.default, products, candidates).await?;
     // The larger number of rows comes first: it is where most time goes.
     for rows in ROWS.into_iter().rev() {
-        for (direction, &shape) in
-            Direction::ALL.into_iter().flat_map(|it| shapes.iter().map(move |s| (it, s)))
+        let timed = products.iter().filter(|product| product.takes(rows)).map(|product| product.shape);
+        for (direction, shape) in
+            Direction::ALL.into_iter().flat_map(|it| timed.clone().map(move |shape| (it, shape)))
         {
             let is_this = |it: &Choice| (it.direction, it.shape, it.rows) == (direction, shape, rows);
             if tuning.tiles.choices.iter().any(is_this) {
@@ -98,22 +109,15 @@ pub async fn tune(
                 if is_late() {
                     break;
                 }
-                let variant = (tile, shape.format, direction);
-                if let Entry::Vacant(unknown) = agreed.entry(variant)
-                    && !*unknown.insert(agrees(gpu, tile, shape.format, direction).await?)
-                {
-                    tuning.rejected.push(variant);
-                }
                 let fits = !tile.decodes() || linear::fits_scratch(shape.cols as usize, shape.depth as usize);
-                if agreed[&variant] && fits {
+                if fits && checks.agrees((tile, shape.format, direction)).await? {
                     fit.push(tile);
                 }
             }
-            if is_late() {
+            let Some(timings) = time(gpu, direction, shape, rows, &fit, is_late).await? else {
                 tuning.complete = false;
                 break;
-            }
-            let timings = time(gpu, direction, shape, rows, &fit).await?;
+            };
             let choice = |&(tile, seconds)| (Choice { direction, shape, rows, tile }, seconds);
             tuning.timings.extend(timings.iter().map(choice));
             if let Some(&(tile, _)) = timings.iter().min_by(|a, b| a.1.total_cmp(&b.1)) {
@@ -122,6 +126,58 @@ pub async fn tune(
         }
     }
     gpu.check()
+}
+
+/// Which variants agree with the twin, each found out once.
+struct Checks<'a> {
+    gpu: &'a Gpu,
+    known: HashMap<Variant, bool>,
+    rejected: &'a mut Vec<Variant>,
+}
+
+impl Checks<'_> {
+    async fn agrees(&mut self, variant: Variant) -> Result<bool> {
+        if let Some(&known) = self.known.get(&variant) {
+            return Ok(known);
+        }
+        let (tile, format, direction) = variant;
+        let agrees = agrees(self.gpu, tile, format, direction).await?;
+        self.known.insert(variant, agrees);
+        if !agrees {
+            self.rejected.push(variant);
+        }
+        Ok(agrees)
+    }
+
+    /// `default`, or the first candidate in its place that is right for all that a default is used for:
+    /// the weights of every product, and LoRA's factors, which are f32.
+    async fn sound_default(
+        &mut self,
+        default: Tile,
+        products: &[Product],
+        candidates: &[Tile],
+    ) -> Result<Tile> {
+        let formats = WeightFormat::ALL.into_iter().filter(|&format| {
+            format == WeightFormat::F32 || products.iter().any(|product| product.shape.format == format)
+        });
+        let used: Vec<(WeightFormat, Direction)> =
+            formats.flat_map(|format| Direction::ALL.map(|direction| (format, direction))).collect();
+        // A default rounds nothing, and a decoded copy of whatever comes would take much memory.
+        let others = candidates.iter().copied().filter(|tile| !tile.is_half() && !tile.decodes());
+        'tiles: for tile in std::iter::once(default).chain(others) {
+            for &(format, direction) in &used {
+                if !self.agrees((tile, format, direction)).await? {
+                    continue 'tiles;
+                }
+            }
+            return Ok(tile);
+        }
+        bail!(
+            Internal,
+            "the GPU or its driver computes matrix products wrongly, by every kernel that there is: {:?}",
+            self.rejected
+        )
+    }
 }
 
 /// Every tile that the adapter runs, with every weight format and direction, and whether it agrees.
@@ -181,15 +237,23 @@ async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Directio
     Ok(got.iter().zip(want).all(|(&got, want)| (f64::from(got) - want).abs() <= TOLERANCE * norm))
 }
 
-/// The best seconds of each of `tiles` on one product, which take turns.
+/// The seconds of each of `tiles` on one product, or `None` where it was late before they were known.
+///
+/// Of a wide product a part is timed, which takes less memory and, at equal time a column, ranks the
+/// tiles alike.
 async fn time(
     gpu: &Gpu,
     direction: Direction,
     shape: Shape,
     rows: u32,
     tiles: &[Tile],
-) -> Result<Vec<(Tile, f64)>> {
-    let (cols, depth, rows) = (shape.cols as usize, shape.depth as usize, rows as usize);
+    is_late: impl Fn() -> bool,
+) -> Result<Option<Vec<(Tile, f64)>>> {
+    if is_late() {
+        return Ok(None);
+    }
+    let cols = shape.cols.min(MOST_COLS) as usize;
+    let (depth, rows) = (shape.depth as usize, rows as usize);
     let params = Params::plain(rows, cols, depth);
     let mut store = Store::new(gpu);
     let weight = random_weight(&mut store, shape.format, cols, depth)?;
@@ -203,26 +267,15 @@ async fn time(
     for &tile in tiles {
         racers.push(record(gpu, &store, tile, direction, params, x, weight, out).await?);
     }
-    let mut best = vec![f64::INFINITY; racers.len()];
-    // The first turn compiles. The next two say how often a turn repeats its product to weigh more
-    // than the wait for the GPU, which takes a millisecond in browsers.
-    let mut repeats = vec![1.0f64; racers.len()];
-    for turn in 0..TURNS + 3 {
-        for (index, (workspace, program)) in racers.iter().enumerate() {
-            let began = Instant::now();
-            workspace.run(&vec![*program; repeats[index] as usize], 0);
-            gpu.idle().await;
-            let seconds = began.elapsed().as_secs_f64().max(1e-6);
-            match turn {
-                0 => {}
-                1 | 2 => {
-                    repeats[index] = (repeats[index] * TURN_SECONDS / seconds).clamp(1.0, MOST_REPEATS).ceil()
-                }
-                _ => best[index] = best[index].min(seconds / repeats[index]),
-            }
-        }
-    }
-    Ok(tiles.iter().copied().zip(best).collect())
+    let turn = async |index: usize, repeats: u32| {
+        let (workspace, program) = &racers[index];
+        let began = Instant::now();
+        workspace.run(&vec![*program; repeats as usize], 0);
+        gpu.idle().await;
+        began.elapsed().as_secs_f64()
+    };
+    let seconds = race::race(racers.len(), turn, is_late).await;
+    Ok(seconds.map(|seconds| tiles.iter().copied().zip(seconds).collect()))
 }
 
 async fn record(
@@ -246,24 +299,39 @@ async fn record(
 
 /// A weight of random values within ±1.
 fn random_weight(store: &mut Store, format: WeightFormat, cols: usize, depth: usize) -> Result<Weight> {
-    let values = store.keep(Class::Other, "weight", cols * format.row_words(depth))?;
-    let words = random_words(2).take(cols * format.row_words(depth));
-    let words: Vec<u32> = match format {
-        WeightFormat::Nf4 | WeightFormat::Nf4Any => words.collect(),
-        WeightFormat::F32 => words.map(|word| signed_unit(word).to_bits()).collect(),
+    let words = random_words(2).map(|word| match format {
+        WeightFormat::Nf4 | WeightFormat::Nf4Any => word,
+        WeightFormat::F32 => signed_unit(word).to_bits(),
         // Exponents below that of one, in both halves.
-        WeightFormat::F16 => words.map(|word| word & 0xbbff_bbff).collect(),
-        WeightFormat::Bf16 => words.map(|word| word & 0xbf7f_bf7f).collect(),
+        WeightFormat::F16 => word & 0xbbff_bbff,
+        WeightFormat::Bf16 => word & 0xbf7f_bf7f,
+    });
+    let values = keep_words(store, "weight", cols * format.row_words(depth), words)?;
+    let scales = match format {
+        WeightFormat::Nf4 | WeightFormat::Nf4Any => {
+            let scales = random_words(3).map(|word| signed_unit(word).abs().to_bits());
+            keep_words(store, "scales", (cols * depth).div_ceil(NF4_BLOCK) + 1, scales)?
+        }
+        _ => values,
     };
-    store.write(values, &words);
-    let mut weight = Weight { format, values, scales: values };
-    if matches!(format, WeightFormat::Nf4 | WeightFormat::Nf4Any) {
-        let blocks = (cols * depth).div_ceil(NF4_BLOCK) + 1;
-        let scales: Vec<f32> = random_words(3).take(blocks).map(|word| signed_unit(word).abs()).collect();
-        weight.scales = store.keep(Class::Other, "scales", blocks)?;
-        store.write(weight.scales, &scales);
+    Ok(Weight { format, values, scales })
+}
+
+/// A tensor of `count` of `words`. They begin anew after a piece, so that the host never holds them all:
+/// WebAssembly's memory grows and never shrinks.
+fn keep_words(
+    store: &mut Store,
+    label: &str,
+    count: usize,
+    words: impl Iterator<Item = u32>,
+) -> Result<Tensor> {
+    const PIECE: usize = 1 << 16;
+    let tensor = store.keep(Class::Other, label, count)?;
+    let piece: Vec<u32> = words.take(PIECE.min(count)).collect();
+    for first in (0..count).step_by(PIECE) {
+        store.write_at(tensor, 4 * first as u64, &piece[..PIECE.min(count - first)]);
     }
-    Ok(weight)
+    Ok(tensor)
 }
 
 /// Words without end, the same for the same seed: xorshift32 (Marsaglia 2003).

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
+use tabtune::error::{Code, Result};
 use tabtune::files::Directory;
 use tabtune::gpu::{Adapter, Gpu};
 use tabtune::kernels;
 use tabtune::kernels::linear::{Tile, WeightFormat};
-use tabtune::model::tiles::{Choice, Direction, Shape, Tiles};
+use tabtune::model::tiles::{Choice, Direction, Product, Shape, Tiles};
 use tabtune::session::{PrepareOptions, Session};
 use tabtune::tune::{self, Tuning};
 
@@ -24,10 +25,30 @@ fn with_gpu(work: impl AsyncFnOnce(Gpu)) {
 const NF4: Shape = Shape { cols: 192, depth: 256, format: WeightFormat::Nf4 };
 const F32: Shape = Shape { cols: 72, depth: 64, format: WeightFormat::F32 };
 
+/// A layer's product, which may have any number of rows.
+fn layer(shape: Shape) -> Product {
+    Product { shape, most_rows: u32::MAX }
+}
+
 async fn tuned(gpu: &Gpu, shapes: &[Shape], candidates: &[Tile], budget: f64) -> Tuning {
+    let products: Vec<Product> = shapes.iter().copied().map(layer).collect();
+    tuned_products(gpu, &products, candidates, budget).await.expect("tuning runs")
+}
+
+async fn tuned_products(gpu: &Gpu, products: &[Product], candidates: &[Tile], budget: f64) -> Result<Tuning> {
     let mut tuning = Tuning::new(gpu.summary());
-    tune::tune(gpu, shapes, candidates, budget, &mut tuning).await.expect("tuning runs");
-    tuning
+    tune::tune(gpu, products, candidates, budget, &mut tuning).await?;
+    Ok(tuning)
+}
+
+/// Makes a product of a tile with f32 weights wrong by one part in a thousand: no failure that anybody
+/// would see in a loss.
+fn spoil(gpu: &Gpu, direction: &str, tile: Tile) {
+    let name = format!("linear_{direction}.{}.f32", tile.name());
+    let text = kernels::shader(&name).expect("there is such a variant");
+    let wrong = text.replace("*= params.scale", "*= params.scale * 1.001");
+    assert_ne!(text, wrong);
+    gpu.add_shader(&name, wrong);
 }
 
 /// Enough for every candidate here on a slow machine.
@@ -49,12 +70,7 @@ fn every_variant_agrees_with_the_twin() {
 #[test]
 fn a_variant_that_computes_something_else_is_rejected() {
     with_gpu(async |gpu| {
-        // Off by one part in a thousand: no failure that anybody would see in a loss.
-        let name = "linear_forward.shared64.f32";
-        let text = kernels::shader(name).expect("there is such a variant");
-        let wrong = text.replace("*= params.scale", "*= params.scale * 1.001");
-        assert_ne!(text, wrong);
-        gpu.add_shader(name, wrong);
+        spoil(&gpu, "forward", Tile::Shared64);
         let tiles = [Tile::Shared64, Tile::Direct];
         let tuning = tuned(&gpu, &[F32], &tiles, AMPLE_SECONDS).await;
         assert_eq!(tuning.rejected, [(Tile::Shared64, WeightFormat::F32, Direction::Forward)]);
@@ -62,6 +78,74 @@ fn a_variant_that_computes_something_else_is_rejected() {
         let chosen: Vec<Tile> =
             tuning.tiles.choices.iter().filter(forward).map(|choice| choice.tile).collect();
         assert_eq!(chosen, [Tile::Direct, Tile::Direct]);
+    });
+}
+
+#[test]
+fn a_default_that_computes_something_else_is_replaced_even_without_time() {
+    with_gpu(async |gpu| {
+        let default = Tile::for_adapter(gpu.summary());
+        spoil(&gpu, "backward", default);
+        // The first would round, and the second decode whatever comes.
+        let candidates = [Tile::Half64, Tile::Decoded64, default, Tile::Shared128];
+        let tuning = tuned(&gpu, &[NF4], &candidates, 0.0).await;
+        assert_eq!(tuning.rejected, [(default, WeightFormat::F32, Direction::Backward)]);
+        assert_eq!(tuning.tiles, Tiles::from(Tile::Shared128));
+
+        let failed = tuned_products(&gpu, &[layer(NF4)], &[default], 0.0).await;
+        let error = failed.expect_err("no tile is left");
+        assert_eq!(error.code, Code::Internal);
+        assert!(error.message.contains("computes matrix products wrongly"), "{error}");
+    });
+}
+
+#[test]
+fn a_head_is_timed_in_part_and_only_at_rows_that_it_has() {
+    with_gpu(async |gpu| {
+        // 512 rows of all columns would pass what one buffer holds.
+        let shape = Shape { cols: 70_000, depth: 8, format: WeightFormat::F16 };
+        let timed_rows = async |most_rows: u32| {
+            let head = [Product { shape, most_rows }];
+            let tuning = tuned_products(&gpu, &head, &[Tile::Direct], AMPLE_SECONDS).await;
+            let choices = tuning.expect("tuning runs").tiles.choices;
+            assert!(choices.iter().all(|choice| (choice.shape, choice.tile) == (shape, Tile::Direct)));
+            choices.iter().map(|choice| choice.rows).collect::<Vec<u32>>()
+        };
+        assert_eq!(timed_rows(256).await, [512, 512, 64, 64], "blocks of 256 rows take the tile of 512");
+        assert_eq!(timed_rows(248).await, [64, 64]);
+        assert_eq!(timed_rows(24).await, [0u32; 0], "such blocks take the default");
+    });
+}
+
+#[test]
+fn tiles_of_the_other_kind_of_adapter_do_not_suit() {
+    with_gpu(async |gpu| {
+        let mut adapter = gpu.summary().clone();
+        for (is_software, own, other) in
+            [(true, Tile::Direct, Tile::Shared64), (false, Tile::Shared64, Tile::Direct)]
+        {
+            adapter.is_software = is_software;
+            assert!(Tiles::from(own).suit(&adapter));
+            assert!(!Tiles::from(other).suit(&adapter), "{other:?} runs, but not well");
+        }
+        adapter.subgroup_sizes = [0, 0];
+        adapter.is_software = true;
+        assert!(!Tiles::from(Tile::Subgroup4).suit(&adapter));
+    });
+}
+
+#[test]
+fn another_browser_adapter_or_product_has_a_key_of_its_own() {
+    with_gpu(async |gpu| {
+        let key = |adapter, most_rows| {
+            tune::cache_key(adapter, &[Product { shape: NF4, most_rows }], &[Tile::Shared64])
+        };
+        let known = key(gpu.summary(), 512);
+        assert_eq!(known, key(gpu.summary(), 512));
+        assert_ne!(known, key(gpu.summary(), 64));
+        let mut adapter = gpu.summary().clone();
+        adapter.browser = "vendor|architecture|Browser/2".to_owned();
+        assert_ne!(known, key(&adapter, 512));
     });
 }
 
@@ -98,7 +182,7 @@ fn tuning_goes_on_where_the_time_was_up() {
     with_gpu(async |gpu| {
         let mut tuning = tuned(&gpu, &[F32], &[Tile::Direct], AMPLE_SECONDS).await;
         let found = tuning.tiles.choices.clone();
-        let both = [NF4, F32];
+        let both = [NF4, F32].map(layer);
         tune::tune(&gpu, &both, &[Tile::Shared64], AMPLE_SECONDS, &mut tuning).await.expect("tuning runs");
         assert_eq!(tuning.tiles.choices[..found.len()], found, "what was chosen stays");
         assert_eq!(tuning.tiles.choices.len(), 2 * found.len());

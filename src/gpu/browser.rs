@@ -1,5 +1,5 @@
-//! What wgpu does not do in browsers yet: ask for subgroups (its table of WebGPU features lacks them), and
-//! work on a device that exists already.
+//! What wgpu does not do in browsers yet: ask for subgroups (its table of WebGPU features lacks them),
+//! work on a device that exists already, and say whose GPU it is.
 
 use js_sys::{Array, Function, JsString, Object, Promise, Proxy, Reflect};
 use wasm_bindgen::prelude::*;
@@ -41,6 +41,17 @@ fn request_device_method() -> Option<(JsValue, Function)> {
     let prototype = Reflect::get(&class, &"prototype".into()).ok()?;
     let method = Reflect::get(&prototype, &"requestDevice".into()).ok()?;
     Some((prototype, method.dyn_into().ok()?))
+}
+
+/// The vendor and architecture of a device's GPU, as far as the browser tells them, and the browser with its
+/// version, which brings the compiler of shaders along.
+pub(super) fn identity(device: &wgpu::Device) -> String {
+    let property = |of: &JsValue, name: &str| Reflect::get(of, &name.into()).ok();
+    let info = device.as_webgpu().and_then(|device| property(device.as_ref(), "adapterInfo"));
+    let navigator = property(&js_sys::global(), "navigator");
+    let told = [(&info, "vendor"), (&info, "architecture"), (&navigator, "userAgent")];
+    told.map(|(of, name)| of.as_ref().and_then(|of| property(of, name)?.as_string()).unwrap_or_default())
+        .join("|")
 }
 
 /// Whether a device got subgroups.

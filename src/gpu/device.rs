@@ -20,6 +20,9 @@ pub struct AdapterSummary {
     pub name: String,
     pub backend: String,
     pub driver: String,
+    /// What else tells adapters and compilers of shaders apart in browsers; not for people.
+    #[serde(skip)]
+    pub browser: String,
     /// True where the adapter computes on the CPU (lavapipe, SwiftShader).
     pub is_software: bool,
     pub max_buffer_bytes: u64,
@@ -67,6 +70,7 @@ impl Adapter {
             name: info.name,
             backend: info.backend.to_string(),
             driver: info.driver_info,
+            browser: String::new(),
             is_software: info.device_type == wgpu::DeviceType::Cpu,
             max_buffer_bytes: limits.max_buffer_size,
             max_storage_binding_bytes: limits.max_storage_buffer_binding_size,
@@ -160,9 +164,12 @@ impl Gpu {
         summary.has_f16 &= device.features().contains(wgpu::Features::SHADER_F16);
         summary.has_timestamps &= device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         #[cfg(target_arch = "wasm32")]
-        if super::browser::device_has_subgroups(&device) {
-            let info = adapter.0.get_info();
-            summary.subgroup_sizes = [info.subgroup_min_size, info.subgroup_max_size];
+        {
+            summary.browser = super::browser::identity(&device);
+            if super::browser::device_has_subgroups(&device) {
+                let info = adapter.0.get_info();
+                summary.subgroup_sizes = [info.subgroup_min_size, info.subgroup_max_size];
+            }
         }
         let flops_per_submit = if summary.is_software { 100_000_000 } else { 20_000_000_000 };
         Ok(Gpu(Rc::new(Inner {

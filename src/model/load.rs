@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::config::ModelConfig;
 use super::layout::{GROUPS, Sizes, linear_parameters, pad8};
-use super::tiles::Shape;
+use super::loss::LossPlan;
+use super::tiles::{Product, Shape};
 use crate::error::{Context, Result};
 use crate::files::Files;
 use crate::format::{
@@ -137,20 +138,25 @@ impl Model {
     }
 
     /// The distinct products of its layers and its head, for the tuner.
-    pub fn products(&self) -> Vec<Shape> {
+    pub fn products(&self) -> Vec<Product> {
         let linears = self.sizes.linears();
-        let mut shapes = Vec::new();
-        for stacked in self.layers.iter().flat_map(|layer| layer.groups.iter().flatten()) {
-            let cols: usize = stacked.modules.iter().map(|&module| linears[module].1).sum();
-            let depth = linears[stacked.modules[0]].0;
-            shapes.push((cols, depth, stacked.weight.format));
-        }
-        shapes.extend(self.head.iter().map(|slab| (pad8(slab.n_ids), self.sizes.hidden, slab.weight.format)));
-        let mut distinct: Vec<Shape> = Vec::new();
-        for (cols, depth, format) in shapes {
-            let shape = Shape { cols: cols as u32, depth: depth as u32, format };
-            if !distinct.contains(&shape) {
-                distinct.push(shape);
+        let of = |cols: usize, depth: usize, format, most_rows| Product {
+            shape: Shape { cols: cols as u32, depth: depth as u32, format },
+            most_rows,
+        };
+        let layers = self.layers.iter().flat_map(|layer| layer.groups.iter().flatten()).map(|stacked| {
+            let cols = stacked.modules.iter().map(|&module| linears[module].1).sum();
+            of(cols, linears[stacked.modules[0]].0, stacked.weight.format, u32::MAX)
+        });
+        // The head sees a block of labelled rows at a time, however many there are.
+        let block = LossPlan::new(usize::from(u16::MAX), self.sizes.vocab).block as u32;
+        let head =
+            self.head.iter().map(|slab| of(pad8(slab.n_ids), self.sizes.hidden, slab.weight.format, block));
+        // Layers come first: one with the shape of the head has more rows.
+        let mut distinct: Vec<Product> = Vec::new();
+        for product in layers.chain(head) {
+            if !distinct.iter().any(|known| known.shape == product.shape) {
+                distinct.push(product);
             }
         }
         distinct

@@ -33,6 +33,26 @@ impl Shape {
     }
 }
 
+/// A product of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    pub shape: Shape,
+    /// The most rows that a pass gives it.
+    pub most_rows: u32,
+}
+
+impl Product {
+    /// Whether any pass takes a tile that was chosen at `rows` rows.
+    pub fn takes(&self, rows: u32) -> bool {
+        is_for(rows, self.most_rows as usize)
+    }
+}
+
+/// Whether what was chosen at `timed` rows is for a pass of `rows`.
+fn is_for(timed: u32, rows: usize) -> bool {
+    timed as usize / 2 <= rows
+}
+
 /// The tile for one product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
@@ -64,16 +84,19 @@ impl Default for Tiles {
 }
 
 impl Tiles {
-    /// Whether the adapter can run all of them.
-    pub fn run_on(&self, adapter: &AdapterSummary) -> bool {
-        self.default.runs_on(adapter) && self.choices.iter().all(|choice| choice.tile.runs_on(adapter))
+    /// Whether they are those of an adapter of the same kind, and the adapter can run all of them. GPUs
+    /// and CPU adapters can run each other's tiles, but slowly, and their last bits differ in any case.
+    pub fn suit(&self, adapter: &AdapterSummary) -> bool {
+        self.default.is_shared() != adapter.is_software
+            && self.default.runs_on(adapter)
+            && self.choices.iter().all(|choice| choice.tile.runs_on(adapter))
     }
 
     /// The tiles for a pass of `rows` rows.
     ///
     /// All sizes of a step take those of the largest, so that they share one recording's operations.
     pub fn for_rows(&self, rows: usize) -> Tiles {
-        let measured = |choice: &Choice| choice.rows as usize / 2 <= rows;
+        let measured = |choice: &Choice| is_for(choice.rows, rows);
         let Some(best) =
             self.choices.iter().filter(|choice| measured(choice)).map(|choice| choice.rows).max()
         else {

@@ -260,9 +260,9 @@ impl<R: Kv> Session<R> {
             Some(name) if options.resume_from_checkpoint => runs::latest(&self.rows, name).await?,
             _ => None,
         };
-        // The tuner's choice belongs to the run, where this adapter can run it at all.
+        // The tuner's choice belongs to the run, unless that began on another kind of adapter.
         let tiles = match &checkpoint {
-            Some((checkpoint, _)) if checkpoint.header.tiles.run_on(self.gpu.summary()) => {
+            Some((checkpoint, _)) if checkpoint.header.tiles.suit(self.gpu.summary()) => {
                 checkpoint.header.tiles.clone()
             }
             _ => self.tiles.clone(),

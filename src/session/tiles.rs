@@ -4,7 +4,7 @@ use super::{Session, no_model};
 use crate::data::kv::{Key, Kv, Table, Write};
 use crate::error::Result;
 use crate::kernels::linear::Tile;
-use crate::model::tiles::{Shape, Tiles};
+use crate::model::tiles::{Product, Tiles};
 use crate::train::options::{ComputeDtype, QuantizationOptions};
 use crate::tune::{self, Tuning};
 
@@ -26,11 +26,11 @@ impl<R: Kv> Session<R> {
     /// `bad-state` without a model.
     pub async fn tune(&mut self, candidates: &[Tile], budget: f64) -> Result<()> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
-        let shapes = loaded.model.products();
-        let key = self.tiles_key(&shapes, candidates);
+        let products = loaded.model.products();
+        let key = self.tiles_key(&products, candidates);
         let mut tuning = self.found_before(&key).await?.unwrap_or_else(|| Tuning::new(self.gpu.summary()));
         if !tuning.complete {
-            tune::tune(&self.gpu, &shapes, candidates, budget, &mut tuning).await?;
+            tune::tune(&self.gpu, &products, candidates, budget, &mut tuning).await?;
             let json = serde_json::to_vec(&tuning).expect("a tuning is plain data");
             self.rows.write(vec![Write::Put(key, json)]).await?;
         }
@@ -44,21 +44,21 @@ impl<R: Kv> Session<R> {
         tune::candidates(self.gpu.summary(), with_f16)
     }
 
-    /// The tiles that a model with the products `shapes` would take if it were loaded now.
+    /// The tiles that a model with `products` would take if it were loaded now.
     pub(super) async fn tiles_for(
         &self,
-        shapes: &[Shape],
+        products: &[Product],
         quantization: &QuantizationOptions,
     ) -> Result<Tiles> {
-        let key = self.tiles_key(shapes, &self.candidates(quantization));
+        let key = self.tiles_key(products, &self.candidates(quantization));
         Ok(match self.found_before(&key).await? {
             Some(tuning) if !self.is_fixed => tuning.tiles,
             _ => self.tiles.clone(),
         })
     }
 
-    fn tiles_key(&self, shapes: &[Shape], candidates: &[Tile]) -> Key {
-        Key::new(Table::Notes, &tune::cache_key(self.gpu.summary(), shapes, candidates), 0)
+    fn tiles_key(&self, products: &[Product], candidates: &[Tile]) -> Key {
+        Key::new(Table::Notes, &tune::cache_key(self.gpu.summary(), products, candidates), 0)
     }
 
     /// What tuning found on this adapter before. What another version wrote and this one cannot read is
