@@ -74,16 +74,36 @@ async fn import(kv: &Rc<Limited>) {
 
 /// Prepares the run "mine" and returns the step that it goes on from.
 async fn prepare(session: &mut Session<Rc<Limited>>, train: Value) -> Result<Option<u32>> {
+    prepare_as(session, train, true).await
+}
+
+async fn prepare_as(
+    session: &mut Session<Rc<Limited>>,
+    train: Value,
+    resume_from_checkpoint: bool,
+) -> Result<Option<u32>> {
     let options = PrepareOptions {
         lora: json!({"r": 8, "lora_dropout": 0.1}),
         train,
         dataset: "rows",
         run_name: Some("mine"),
-        resume_from_checkpoint: true,
+        resume_from_checkpoint,
         ..Default::default()
     };
     let plan = session.prepare::<Directory>(options, None).await?;
     Ok(plan.resumed.map(|resumed| resumed.step))
+}
+
+/// The steps that a run takes before it fails, and how.
+async fn until_it_fails(session: &mut Session<Rc<Limited>>) -> (Vec<RunLog>, Error) {
+    let mut logs = Vec::new();
+    loop {
+        match session.train_step().await {
+            Ok(Some(log)) => logs.push(log),
+            Ok(None) => panic!("the run came to its end"),
+            Err(error) => return (logs, error),
+        }
+    }
 }
 
 /// Losses by step and the adapter's file.
@@ -330,20 +350,11 @@ fn a_run_whose_numbers_go_wrong_goes_back_with_half_the_learning_rate_or_stops()
         }
         let mut session = opened(&kv).await;
         prepare(&mut session, train.clone()).await.unwrap();
-        let (mut rewound, mut skipped) = (Vec::new(), 0);
-        let error = loop {
-            match session.train_step().await {
-                Ok(Some(log)) => {
-                    rewound.extend(log.rewound_to);
-                    skipped = log.skipped_steps;
-                }
-                Ok(None) => panic!("the run came to its end"),
-                Err(error) => break error,
-            }
-        };
+        let (logs, error) = until_it_fails(&mut session).await;
         assert_eq!(error.code, Code::NotFinite);
         assert!(error.message.contains("went back three times"), "{error}");
-        assert_eq!(rewound.len(), 3);
+        assert_eq!(logs.iter().filter(|log| log.rewound_to.is_some()).count(), 3);
+        let skipped = logs.last().unwrap().skipped_steps;
         assert!(skipped >= 9, "{skipped} skipped steps");
         let (kept, _) = runs::latest(&kv, "mine").await.unwrap().unwrap();
         let Progress { rewinds, learning_rate_scale, .. } = kept.header.progress;
@@ -351,34 +362,17 @@ fn a_run_whose_numbers_go_wrong_goes_back_with_half_the_learning_rate_or_stops()
 
         // A run that begins anew has nothing to go back to, though the one before it left its checkpoints.
         train["save_steps"] = Value::Null;
-        let options = PrepareOptions {
-            lora: json!({"r": 8, "lora_dropout": 0.1}),
-            train: train.clone(),
-            dataset: "rows",
-            run_name: Some("mine"),
-            ..Default::default()
-        };
-        session.prepare::<Directory>(options, None).await.unwrap();
-        let error = loop {
-            match session.train_step().await {
-                Ok(Some(log)) => assert_eq!(log.rewound_to, None),
-                Ok(None) => panic!("the run came to its end"),
-                Err(error) => break error,
-            }
-        };
+        prepare_as(&mut session, train.clone(), false).await.unwrap();
+        let (logs, error) = until_it_fails(&mut session).await;
+        assert!(logs.iter().all(|log| log.rewound_to.is_none()));
         assert!(error.message.contains("no checkpoint to go back to"), "{error}");
         train["save_steps"] = json!(1);
 
         train["on_not_finite"] = json!("stop");
         runs::delete(&kv, "mine").await.unwrap();
         prepare(&mut session, train).await.unwrap();
-        let error = loop {
-            match session.train_step().await {
-                Ok(Some(log)) => assert_eq!(log.rewound_to, None),
-                Ok(None) => panic!("the run came to its end"),
-                Err(error) => break error,
-            }
-        };
+        let (logs, error) = until_it_fails(&mut session).await;
+        assert!(logs.iter().all(|log| log.rewound_to.is_none()));
         assert!(error.message.contains("none was applied"), "{error}");
     });
 }

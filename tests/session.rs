@@ -11,7 +11,6 @@ use tabtune::files::{Directory, Files};
 use tabtune::generate::Generator;
 use tabtune::gpu::{Adapter, Gpu, Store};
 use tabtune::kernels::linear::Tile;
-
 use tabtune::model::{LoadOptions, Model, ModelConfig};
 use tabtune::session::{Plan, PrepareOptions, Session};
 
@@ -21,9 +20,12 @@ fn model() -> Directory {
     Directory("www/models/tiny".into())
 }
 
+async fn opened() -> Native {
+    Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter")
+}
+
 async fn loaded() -> Native {
-    let mut session =
-        Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter");
+    let mut session = opened().await;
     session.load_model(&model(), &quantization(), &mut |_| {}).await.expect("the bundled model loads");
     let data = Directory("www/data".into());
     for (name, file) in [("rows", "faq.jsonl"), ("held out", "faq.heldout.jsonl")] {
@@ -72,8 +74,7 @@ fn an_estimate_is_what_is_allocated() {
 #[test]
 fn a_model_of_seven_billion_parameters_is_planned_with_adapters_of_any_rank() {
     pollster::block_on(async {
-        let session =
-            Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter");
+        let session = opened().await;
         let files = Unread::llama_2_7b();
         let estimate = async |r: u32| {
             let train = json!({"max_length": 512, "per_device_train_batch_size": 1});
@@ -101,8 +102,7 @@ fn a_model_of_seven_billion_parameters_is_planned_with_adapters_of_any_rank() {
 fn generation_sees_through_the_same_window_as_training() {
     pollster::block_on(async {
         let files = Directory("tests/fixtures/models/mistral_f16_window/model".into());
-        let mut session =
-            Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter");
+        let mut session = opened().await;
         session.load_model(&files, &Value::Null, &mut |_| {}).await.expect("the fixture loads");
         let text = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. ".repeat(2);
         let rows = Rows(format!("{{\"text\": \"{text}\"}}\n").into_bytes());

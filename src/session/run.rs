@@ -176,7 +176,7 @@ impl Run {
         // The first checkpoint of a run that begins anew takes the place of those of the one before.
         let keep = (self.trainer.options().save_total_limit as usize).min(self.saved + 1);
         let saved = match record {
-            Ok(_) => runs::save(kv, name, &Checkpoint { header, tensors }, keep).await,
+            Ok(record) => runs::save(kv, name, record, &Checkpoint { header, tensors }, keep).await,
             Err(error) => Err(error),
         };
         self.saved_at = Instant::now();

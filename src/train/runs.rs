@@ -42,13 +42,18 @@ fn first_piece(run: &str, id: u32) -> Key {
     Key::new(Table::Checkpoints, &format!("{run}/{id}"), 0)
 }
 
-/// Saves a checkpoint and keeps the last `keep` of the run, at least this one.
+/// Saves a checkpoint in a run's `record`, and keeps the last `keep` of the run, at least this one.
 ///
 /// # Errors
 ///
 /// `quota-exceeded`, telling the bytes that it takes: what was saved before is then still there.
-pub async fn save(kv: &impl Kv, run: &str, checkpoint: &Checkpoint, keep: usize) -> Result<Saved> {
-    let mut record = RunRecord::load(kv, run).await?;
+pub async fn save(
+    kv: &impl Kv,
+    run: &str,
+    mut record: RunRecord,
+    checkpoint: &Checkpoint,
+    keep: usize,
+) -> Result<Saved> {
     let bytes = checkpoint.to_bytes();
     let saved = Saved { id: record.next, step: checkpoint.header.progress.step, bytes: bytes.len() as u64 };
     let first = first_piece(run, saved.id);

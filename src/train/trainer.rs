@@ -164,7 +164,8 @@ impl Trainer {
         &self.footprint
     }
 
-    /// With `false`, each step ends before the next one begins, so that its gradients can be read or the GPU rests.
+    /// With `false`, each step ends before the next one begins, so that its gradients can be read or the
+    /// GPU rests.
     pub fn set_pipelined(&mut self, pipelined: bool) {
         self.in_flight = if pipelined { IN_FLIGHT } else { 1 };
     }

@@ -1,4 +1,4 @@
-import { failure, TabtuneError } from "./errors.js";
+import { cancelled, failure, TabtuneError } from "./errors.js";
 import type { CallName, Calls, Reply, Request } from "./protocol.js";
 
 interface Pending {
@@ -64,7 +64,7 @@ export class Client {
     } = {},
   ): Promise<Calls[C]["result"]> {
     if (this.#closed) return Promise.reject(this.#closed);
-    if (options.signal?.aborted) return Promise.reject(failure("cancelled", "the caller asked to stop"));
+    if (options.signal?.aborted) return Promise.reject(cancelled());
     const id = this.#next_id++;
     const cancel = () => this.#connection.send({ cancel: id }, []);
     const answered = new Promise<unknown>((resolve, reject) => {

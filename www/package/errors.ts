@@ -56,7 +56,12 @@ export function detailsOf(thrown: unknown): ErrorDetails {
   return { code: "internal", message: String(thrown), context: [] };
 }
 
+/** What is thrown where a signal was aborted. */
+export function cancelled(): TabtuneError {
+  return failure("cancelled", "the caller asked to stop");
+}
+
 /** Throws `cancelled` if the signal has been aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw failure("cancelled", "the caller asked to stop");
+  if (signal?.aborted) throw cancelled();
 }

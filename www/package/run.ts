@@ -1,5 +1,6 @@
 import { failure, TabtuneError, throwIfAborted } from "./errors.js";
 import { Guard, type Objection } from "./policy.js";
+import { sleep } from "./sleep.js";
 import type { EvalLog, Plan, RunEvent, RunPolicy, StepLog } from "./types.js";
 
 /** A line of a run's log. */
@@ -380,19 +381,4 @@ function described(guard: Guard): string {
   return missing.length === 0
     ? `looks at: ${known}`
     : `looks at: ${known}; this browser does not tell: ${missing.join(", ")}`;
-}
-
-/** Waits, or throws `cancelled` when the signal is aborted. */
-export async function sleep(seconds: number, signal: AbortSignal | undefined): Promise<void> {
-  throwIfAborted(signal);
-  await new Promise<void>((resolve) => {
-    const wake = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", wake);
-      resolve();
-    };
-    const timer = setTimeout(wake, seconds * 1000);
-    signal?.addEventListener("abort", wake);
-  });
-  throwIfAborted(signal);
 }

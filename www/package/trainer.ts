@@ -1,12 +1,13 @@
 import { Client } from "./client.js";
 import { withLibrary, type Dataset } from "./dataset.js";
-import { failure, throwIfAborted } from "./errors.js";
+import { cancelled, failure, throwIfAborted } from "./errors.js";
 import { folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
 import { keepLargeDownloads } from "./hub/persist.js";
 import { cachedModels } from "./hub/models.js";
 import { connectionChange, meteredConnection, policyOf } from "./policy.js";
 import { VERSION, type Calls } from "./protocol.js";
-import { isOfLostDevice, nameOf, RESTART_SECONDS, Run, sleep, type Taken, takenUp, type Told, toldOf, watched } from "./run.js";
+import { isOfLostDevice, nameOf, RESTART_SECONDS, Run, type Taken, takenUp, type Told, toldOf, watched } from "./run.js";
+import { sleep } from "./sleep.js";
 import type {
   AdapterFiles,
   AdapterInfo,
@@ -452,7 +453,7 @@ async function hold(run_name: string, waits: boolean, { on_event, signal }: RunO
     };
     const options = waits ? { ...(signal && { signal }) } : { ifAvailable: true };
     const ended: Promise<void> = navigator.locks.request(nameOf(run_name), options, held);
-    ended.catch((thrown) => reject(signal?.aborted ? failure("cancelled", "the caller asked to stop") : thrown));
+    ended.catch((thrown) => reject(signal?.aborted ? cancelled() : thrown));
   });
 }
 

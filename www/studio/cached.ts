@@ -1,4 +1,5 @@
 import { cachedModels, forgetModel } from "tabtune";
+import { deleteButton } from "./delete-button.js";
 import { element, make, show } from "./dom.js";
 import { bytes } from "./format.js";
 
@@ -19,14 +20,8 @@ export class CachedModels {
   }
 
   #item(name: string, size: number): HTMLElement {
-    const remove = make("button", "small", "Delete");
-    remove.type = "button";
-    remove.dataset.idle = "";
-    remove.setAttribute("aria-label", `Delete ${name}`);
-    remove.addEventListener("click", () => {
-      const question = `Delete “${name}” from this browser? It is downloaded again when it is needed.`;
-      if (confirm(question)) this.#work(() => forgetModel(name));
-    });
+    const question = `Delete “${name}” from this browser? It is downloaded again when it is needed.`;
+    const remove = deleteButton(name, question, () => this.#work(() => forgetModel(name)));
     return make("li", "", make("span", "", make("b", "", name), make("span", "hint", bytes(size))), remove);
   }
 }

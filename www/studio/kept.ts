@@ -1,4 +1,5 @@
 import { Dataset, type DatasetInfo } from "tabtune";
+import { deleteButton } from "./delete-button.js";
 import { element, make, show } from "./dom.js";
 import { MissingInput } from "./errors.js";
 import { bytes, count } from "./format.js";
@@ -47,15 +48,9 @@ export class KeptRows {
     const about = rows > 0 ? [`${count(rows, "row")} · ${bytes(size)}`] : [];
     if (pending_rows !== null) about.push(`interrupted after ${count(pending_rows, "row")}: choose its file again to go on`);
     const label = make("label", "", radio, make("span", "", make("b", "", name), make("span", "hint", about.join(" · "))));
-    const remove = make("button", "small", "Delete");
-    remove.type = "button";
-    remove.dataset.idle = "";
+    const question = `Delete “${name}” from this browser, with what a run has learnt from it? Your own file stays as it is.`;
+    const remove = deleteButton(name, question, () => this.#work.forget(name, () => this.#delete(name)));
     remove.disabled = this.#work.running();
-    remove.setAttribute("aria-label", `Delete ${name}`);
-    remove.addEventListener("click", () => {
-      const question = `Delete “${name}” from this browser, with what a run has learnt from it? Your own file stays as it is.`;
-      if (confirm(question)) this.#work.forget(name, () => this.#delete(name));
-    });
     return make("li", "", label, remove);
   }
 

@@ -1,4 +1,5 @@
 import { failure, throwIfAborted, type TabtuneError } from "../errors.js";
+import { sleep } from "../sleep.js";
 import type { Job } from "./job.js";
 
 const TRIES = 5;
@@ -30,8 +31,7 @@ export async function retrying<T>(job: Job, attempt: () => Promise<T>): Promise<
       if (tries === TRIES || wait_ms > LONGEST_WAIT_MS) {
         throw failure("io", `${thrown.address}: ${thrown.message} (tries: ${tries})`);
       }
-      await sleep(wait_ms, job.signal);
-      throwIfAborted(job.signal);
+      await sleep(wait_ms / 1000, job.signal);
     }
   }
 }
@@ -123,16 +123,4 @@ function retryAfter(response: Response): number | undefined {
   if (text === null) return undefined;
   const wait_ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
   return Number.isNaN(wait_ms) ? undefined : Math.max(0, wait_ms);
-}
-
-function sleep(wait_ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const wake = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", wake);
-      resolve();
-    };
-    const timer = setTimeout(wake, wait_ms);
-    signal?.addEventListener("abort", wake);
-  });
 }
