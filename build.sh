@@ -20,7 +20,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               --out DIR                where the adapter and log.jsonl go (default out)
   serve     build the page and serve it: ./build.sh serve [PORT]
   test      run every test: Rust, kernels, browser, packed package
-  bench     measure: ./build.sh bench [kernels|step|generate|all] (default all)
+  bench     measure: ./build.sh bench [kernels|ratios|step|generate|all] (default all)
               --engine browser|native  where the engine runs (default native)
               --shape SHAPE            tiny, small, smollm2-135m (default), smollm2-360m, qwen2.5-0.5b,
                                        llama-1b or llama-3b

@@ -10,6 +10,8 @@ use crate::shapes::{SHAPES, Shape};
 pub enum What {
     /// The adapter's limits, every kernel, and how kernels compare.
     Kernels,
+    /// How kernels compare.
+    Ratios,
     /// A whole training step.
     Step,
     /// Generation, token by token.
@@ -93,11 +95,12 @@ impl Options {
 fn parse_what(text: &str) -> Result<What> {
     Ok(match text {
         "kernels" => What::Kernels,
+        "ratios" => What::Ratios,
         "step" => What::Step,
         "generate" => What::Generate,
         "all" => What::All,
         "peer" => What::Peer,
-        _ => bail!(BadOption, "{text:?} is not kernels, step, generate, all or peer"),
+        _ => bail!(BadOption, "{text:?} is not kernels, ratios, step, generate, all or peer"),
     })
 }
 

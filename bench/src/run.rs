@@ -23,6 +23,8 @@ pub async fn run(arguments: &[String], write: &dyn Fn(Stream, &str)) -> Result<(
         let ceilings = Ceilings::measure(&output).await?;
         if asked(What::Kernels) {
             kernels::run(&options, &ceilings, &output).await?;
+        }
+        if asked(What::Kernels) || asked(What::Ratios) {
             ratios::run(&options, &output).await?;
         }
         if asked(What::Step) {

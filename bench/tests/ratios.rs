@@ -3,7 +3,7 @@
 
 use tabtune::gpu::{Adapter, Gpu};
 use tabtune::kernels::linear::Tile;
-use tabtune_bench::ratios::{Speeds, difference, measure};
+use tabtune_bench::ratios::{Speeds, difference, measure, median};
 
 /// M, N and K.
 const SIZE: [usize; 3] = [256, 1024, 1024];
@@ -25,24 +25,15 @@ fn the_naive_kernels_compute_the_same_products() {
 
 #[test]
 fn nf4_keeps_up_with_f32_backward_with_forward_and_both_leave_naive_kernels_behind() {
-    let speeds: Vec<Speeds> = with_gpu(async |gpu, tile| {
-        let mut speeds = Vec::new();
-        for _ in 0..3 {
-            speeds.push(measure(gpu, tile, SIZE).await?);
-        }
-        Ok(speeds)
-    });
-    let median = |ratio: &dyn Fn(&Speeds) -> f64| {
-        let mut ratios: Vec<f64> = speeds.iter().map(ratio).collect();
-        ratios.sort_by(f64::total_cmp);
-        ratios[1]
-    };
+    let tile = with_gpu(async |_, tile| Ok(tile));
+    let speeds = pollster::block_on(measure(tile, SIZE)).expect("the measurement runs");
+    let median = |ratio: fn(&Speeds) -> f64| median(&speeds, ratio);
     for (what, ratio, least) in [
-        ("NF4 over f32, forward", median(&|speeds| speeds.nf4_of_f32()[0]), 0.7),
-        ("NF4 over f32, backward", median(&|speeds| speeds.nf4_of_f32()[1]), 0.7),
-        ("backward over forward", median(&Speeds::backward_of_forward), 0.7),
-        ("tiled over naive, forward", median(&|speeds| speeds.tiled_of_naive()[0]), 4.0),
-        ("tiled over naive, backward", median(&|speeds| speeds.tiled_of_naive()[1]), 4.0),
+        ("NF4 over f32, forward", median(|speeds| speeds.nf4_of_f32()[0]), 0.7),
+        ("NF4 over f32, backward", median(|speeds| speeds.nf4_of_f32()[1]), 0.7),
+        ("backward over forward", median(Speeds::backward_of_forward), 0.7),
+        ("tiled over naive, forward", median(|speeds| speeds.tiled_of_naive()[0]), 4.0),
+        ("tiled over naive, backward", median(|speeds| speeds.tiled_of_naive()[1]), 4.0),
     ] {
         println!("{what}: {ratio:.2}");
         assert!(ratio >= least, "{what} is {ratio:.2}, below {least}; of {speeds:?}");
