@@ -75,14 +75,18 @@ fn main(
     let x{{ i }} = (row_{{ i }} * params.x_stride + params.x_offset) / 4u;
     {% endfor %}
     {% if weight == "nf4" %}
-    for (var k64 = 0u; k64 < params.depth / 64u; k64++) {
     {% for j in range(8) %}
-    let scale{{ j }} = scales[(col0 + {{ j }}u) * (params.depth / 64u) + k64];
+    var scale{{ j }} = 0.0;
     {% endfor %}
-    for (var k4 = k64 * 16u; k4 < k64 * 16u + 16u; k4++) {
-    {% else %}
-    for (var k4 = 0u; k4 < params.depth / 4u; k4++) {
     {% endif %}
+    for (var k4 = 0u; k4 < params.depth / 4u; k4++) {
+        {% if weight == "nf4" %}
+        if k4 % 16u == 0u {
+            {% for j in range(8) %}
+            scale{{ j }} = scales[(col0 + {{ j }}u) * (params.depth / 64u) + k4 / 16u];
+            {% endfor %}
+        }
+        {% endif %}
         {% for i in range(rows // lanes) %}
         let h{{ i }} = x[x{{ i }} + k4];
         {% endfor %}
@@ -98,9 +102,6 @@ fn main(
         {{ add_products(i, "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes), "w") }}
         {% endfor %}
     }
-    {% if weight == "nf4" %}
-    }
-    {% endif %}
     {% elif tile == "direct" %}
     if row0 >= params.rows { return; }
     {% for i in range(rows) %}

@@ -41,13 +41,13 @@ const TURNS: usize = 7;
 
 /// A CPU adapter compiles a kernel once for a device, and where the code happens to lie in memory can
 /// halve its speed for as long as the device lives. So devices are opened anew, and the middle counts.
-const DEVICES: usize = 5;
+pub const DEVICES: usize = 5;
 
-/// Races the products of `tile` and the naive ones at `size` (M, N, K; K a multiple of 64), on one
-/// device after another.
-pub async fn measure(tile: Tile, size: [usize; 3]) -> Result<Vec<Speeds>> {
+/// Races the products of `tile` and the naive ones at `size` (M, N, K; K a multiple of 64), on
+/// `devices` one after another.
+pub async fn measure(tile: Tile, size: [usize; 3], devices: usize) -> Result<Vec<Speeds>> {
     let mut speeds = Vec::new();
-    for _ in 0..DEVICES {
+    for _ in 0..devices {
         speeds.push(measure_on(&open().await?, tile, size).await?);
     }
     Ok(speeds)
@@ -110,13 +110,14 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
     let mut table = Table::new(format!("ratios of {} at M {rows}", options.shape.name), &columns);
     for &tile in &tiles {
         for (name, cols, depth) in sizes.products() {
-            // The other tiles are there for comparison, which one product gives.
-            if tile != sizes.tile && name != "gate_up" {
+            // The other tiles are there for comparison, which one product on one device gives.
+            let is_own = tile == sizes.tile;
+            if !is_own && name != "gate_up" {
                 continue;
             }
             let tile_name = tile.name();
             output.note(&format!("ratios of {tile_name}, {name}"));
-            let speeds = measure(tile, [rows, cols, depth]).await?;
+            let speeds = measure(tile, [rows, cols, depth], if is_own { DEVICES } else { 1 }).await?;
             let pair = |of: fn(&Speeds) -> [f64; 2]| [0, 1].map(|i| median(&speeds, |speeds| of(speeds)[i]));
             let nf4 = pair(|speeds| speeds.nf4);
             let (of_f32, of_naive) = (pair(Speeds::nf4_of_f32), pair(Speeds::tiled_of_naive));

@@ -3,7 +3,7 @@
 
 use tabtune::gpu::{Adapter, Gpu};
 use tabtune::kernels::linear::Tile;
-use tabtune_bench::ratios::{Speeds, difference, measure, median};
+use tabtune_bench::ratios::{DEVICES, Speeds, difference, measure, median};
 
 /// M, N and K.
 const SIZE: [usize; 3] = [256, 1024, 1024];
@@ -26,7 +26,7 @@ fn the_naive_kernels_compute_the_same_products() {
 #[test]
 fn nf4_keeps_up_with_f32_backward_with_forward_and_both_leave_naive_kernels_behind() {
     let tile = with_gpu(async |_, tile| Ok(tile));
-    let speeds = pollster::block_on(measure(tile, SIZE)).expect("the measurement runs");
+    let speeds = pollster::block_on(measure(tile, SIZE, DEVICES)).expect("the measurement runs");
     let median = |ratio: fn(&Speeds) -> f64| median(&speeds, ratio);
     for (what, ratio, least) in [
         ("NF4 over f32, forward", median(|speeds| speeds.nf4_of_f32()[0]), 0.7),
