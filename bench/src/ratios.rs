@@ -8,7 +8,7 @@ use tabtune::kernels::linear::{self, Params, Tile, WeightFormat};
 use crate::arena::Arena;
 use crate::options::Options;
 use crate::output::{Output, Table, digits, rounded};
-use crate::timing::{Competitor, race};
+use crate::timing::{self, Competitor, race};
 use crate::{kernels, naive, open};
 
 /// The speeds of a product with one weight, in floating-point operations a second. The first of each
@@ -55,9 +55,7 @@ pub async fn measure(tile: Tile, size: [usize; 3], devices: usize) -> Result<Vec
 
 /// What `of` tells of the middle one of several measurements.
 pub fn median(speeds: &[Speeds], of: impl Fn(&Speeds) -> f64) -> f64 {
-    let mut values: Vec<f64> = speeds.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    timing::median(speeds.iter().map(of).collect())
 }
 
 async fn measure_on(gpu: &Gpu, tile: Tile, size: [usize; 3]) -> Result<Speeds> {

@@ -89,8 +89,14 @@ pub async fn race(gpu: &Gpu, competitors: &[Competitor], turns: usize) -> Result
 
 impl Times {
     /// Of one time or more.
-    pub fn of(mut seconds: Vec<f64>) -> Self {
-        seconds.sort_by(f64::total_cmp);
-        Times { median: seconds[seconds.len() / 2], best: seconds[0] }
+    pub fn of(seconds: Vec<f64>) -> Self {
+        let best = seconds.iter().copied().fold(f64::INFINITY, f64::min);
+        Times { median: median(seconds), best }
     }
+}
+
+/// The middle one of some values, of an even number the upper.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
