@@ -9,8 +9,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
+use futures_util::future::{Either, FutureExt, Shared, join, join_all, select};
 use idb::{Database, Factory, KeyRange, ObjectStore, ObjectStoreParams, Query, Transaction, TransactionMode};
-use js_sys::{Array, Reflect, Uint8Array};
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::kv::{Key, Kv, Table, Write};
@@ -20,18 +21,60 @@ const DATABASE: &str = "tabtune";
 const VERSION: u32 = 3;
 const RECORDS: &str = "records";
 
+/// How often a call is tried whose connection the browser closes.
+const ATTEMPTS: u32 = 4;
+
 /// Records in IndexedDB.
 pub struct IdbKv {
-    database: RefCell<Database>,
+    connection: RefCell<Option<Rc<Connection>>>,
 }
 
 impl IdbKv {
     /// Opens the database and makes its object store if it is new.
     pub async fn open() -> Result<Self> {
-        Ok(IdbKv { database: RefCell::new(Self::connect().await?) })
+        let kv = IdbKv { connection: RefCell::default() };
+        kv.attempt(async |_| Ok(())).await?;
+        Ok(kv)
     }
 
-    async fn connect() -> Result<Database> {
+    /// Does `work`, and where that fails, again on a new connection.
+    ///
+    /// A browser that clears a site's data closes the connection, and what is on its way then fails in one of
+    /// several ways, which other faults share. All that is done here may be done twice: reads, and writes that
+    /// say what shall be in the end. A full disk is not asked twice.
+    async fn attempt<T>(&self, work: impl AsyncFn(&Connection) -> Result<T>) -> Result<T> {
+        let mut failures = 0;
+        loop {
+            let connection = self.connection.borrow().clone();
+            let done = match &connection {
+                Some(connection) => work(connection).await,
+                None => match Connection::open().await {
+                    Ok(opened) => {
+                        self.connection.replace(Some(Rc::new(opened)));
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            match done {
+                Err(error) if error.code != Code::QuotaExceeded && failures + 1 < ATTEMPTS => failures += 1,
+                done => return done,
+            }
+            // Another call may have connected anew meanwhile.
+            self.connection.borrow_mut().take_if(|now| connection.is_some_and(|old| Rc::ptr_eq(now, &old)));
+        }
+    }
+}
+
+/// A connection to the database, which closes with it.
+struct Connection {
+    database: Database,
+    /// Ready when the browser has closed the connection.
+    closed: Shared<oneshot::Receiver<()>>,
+}
+
+impl Connection {
+    async fn open() -> Result<Self> {
         let factory = Factory::new().map_err(failed)?;
         let mut request = factory.open(DATABASE, Some(VERSION)).map_err(failed)?;
         request.on_upgrade_needed(|event| {
@@ -44,49 +87,77 @@ impl IdbKv {
                 let _ = database.create_object_store(RECORDS, ObjectStoreParams::new());
             }
         });
-        request.await.map_err(failed)
+        let mut database = request.await.map_err(failed)?;
+        let (closed, close) = oneshot::channel();
+        database.on_close(move |_| {
+            // Nobody waits any more if this fails.
+            let _ = closed.send(());
+        });
+        Ok(Connection { database, closed: close.shared() })
     }
 
-    async fn begin(&self, mode: TransactionMode) -> Result<(Transaction, ObjectStore)> {
-        let transaction = match self.transaction(mode) {
-            Err(cause) if is_closed(&cause) => {
-                self.database.replace(Self::connect().await?);
-                self.transaction(mode)
-            }
-            begun => begun,
-        };
-        let transaction = transaction.map_err(failed)?;
+    fn begin(&self, mode: TransactionMode) -> Result<(Transaction, ObjectStore)> {
+        let transaction = self.database.transaction(&[RECORDS], mode).map_err(failed)?;
         let records = transaction.object_store(RECORDS).map_err(failed)?;
         Ok((transaction, records))
     }
 
-    fn transaction(&self, mode: TransactionMode) -> std::result::Result<Transaction, idb::Error> {
-        self.database.borrow().transaction(&[RECORDS], mode)
+    /// Waits until a transaction, all of whose requests are made, is on disk.
+    ///
+    /// Only its two ends are listened to: a failed request aborts its transaction, and only then does the
+    /// transaction carry the cause. A full disk may show at the commit alone. When the browser closes the
+    /// connection, neither end may come.
+    async fn committed(&self, mut transaction: Transaction) -> Result<()> {
+        let (ended, end) = oneshot::channel();
+        let ended = Rc::new(Cell::new(Some(ended)));
+        for committed in [true, false] {
+            let ended = ended.clone();
+            let callback = move |_| {
+                if let Some(ended) = ended.take() {
+                    // Nobody waits any more if this fails.
+                    let _ = ended.send(committed);
+                }
+            };
+            if committed { transaction.on_complete(callback) } else { transaction.on_abort(callback) }
+        }
+        match select(end, self.closed.clone()).await {
+            Either::Left((Ok(true), _)) => Ok(()),
+            Either::Left(_) => Err(match transaction.error() {
+                Some(cause) => of_exception(&cause.name(), &cause.message()),
+                None => Error::new(Code::Io, "IndexedDB: the transaction was aborted"),
+            }),
+            Either::Right(_) => {
+                // Its own end may yet be told.
+                transaction.forget_callbacks();
+                Err(Error::new(Code::Io, "IndexedDB: the browser closed the database"))
+            }
+        }
     }
 }
 
-/// Whether the browser has closed the connection, as it does when it clears a site's data.
-fn is_closed(cause: &idb::Error) -> bool {
-    let idb::Error::TransactionOpenFailed(thrown) = cause else { return false };
-    Reflect::get(thrown, &"name".into()).is_ok_and(|name| name == "InvalidStateError")
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // That the browser has closed it may yet be told.
+        self.database.forget_callbacks();
+        self.database.close();
+    }
 }
 
 impl Kv for IdbKv {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
-        let (_transaction, records) = self.begin(TransactionMode::ReadOnly).await?;
-        // All requests go out before the first is awaited.
-        let request = |key: &Key| Ok(records.get(to_js(key)).map_err(failed)?.into_future());
-        let requests = keys.iter().map(request).collect::<Result<Vec<_>>>()?;
-        let mut found = Vec::with_capacity(keys.len());
-        for request in requests {
-            let value = request.await.map_err(failed)?;
-            found.push(value.map(|value| value.unchecked_into::<Uint8Array>().to_vec()));
-        }
-        Ok(found)
+        self.attempt(async |connection| {
+            let (_transaction, records) = connection.begin(TransactionMode::ReadOnly)?;
+            let request = |key: &Key| Ok(records.get(to_js(key)).map_err(failed)?.into_future());
+            let requests = keys.iter().map(request).collect::<Result<Vec<_>>>()?;
+            // Each is waited for, even after one has failed: the browser tells of all of them.
+            let found = join_all(requests).await.into_iter();
+            let bytes = |value: JsValue| value.unchecked_into::<Uint8Array>().to_vec();
+            found.map(|value| Ok(value.map_err(failed)?.map(bytes))).collect()
+        })
+        .await
     }
 
     async fn scan(&self, table: Table, name: Option<&str>) -> Result<Vec<(Key, Vec<u8>)>> {
-        let (_transaction, records) = self.begin(TransactionMode::ReadOnly).await?;
         // An array sorts after every string and every number.
         let table_name = JsValue::from(table.as_str());
         let range = match name {
@@ -101,10 +172,16 @@ impl Kv for IdbKv {
             }
         };
         let range = range.map_err(failed)?;
-        let keys = records.get_all_keys(Some(Query::KeyRange(range.clone())), None).map_err(failed)?;
-        let values = records.get_all(Some(Query::KeyRange(range)), None).map_err(failed)?;
-        let (keys, values) = (keys.into_future(), values.into_future());
-        let (keys, values) = (keys.await.map_err(failed)?, values.await.map_err(failed)?);
+        let (keys, values) = self
+            .attempt(async |connection| {
+                let (_transaction, records) = connection.begin(TransactionMode::ReadOnly)?;
+                let range = || Some(Query::KeyRange(range.clone()));
+                let keys = records.get_all_keys(range(), None).map_err(failed)?.into_future();
+                let values = records.get_all(range(), None).map_err(failed)?.into_future();
+                let (keys, values) = join(keys, values).await;
+                Ok((keys.map_err(failed)?, values.map_err(failed)?))
+            })
+            .await?;
         let key = |key: JsValue| {
             let parts: Array = key.unchecked_into();
             let name = parts.get(1).as_string().unwrap_or_default();
@@ -115,53 +192,30 @@ impl Kv for IdbKv {
     }
 
     async fn write(&self, changes: Vec<Write>) -> Result<()> {
-        let (transaction, records) = self.begin(TransactionMode::ReadWrite).await?;
-        for change in changes {
-            match change {
-                Write::Put(key, bytes) => {
-                    let bytes = Uint8Array::from(bytes.as_slice());
-                    records.put(&bytes, Some(&to_js(&key))).map_err(failed)?;
-                }
-                Write::RemoveFrom(first) => {
-                    let end =
-                        Array::of3(&first.table.as_str().into(), &first.name.as_str().into(), &Array::new());
-                    let range = KeyRange::bound(&to_js(&first), &end, None, None).map_err(failed)?;
-                    records.delete(range).map_err(failed)?;
+        self.attempt(async |connection| {
+            let (transaction, records) = connection.begin(TransactionMode::ReadWrite)?;
+            for change in &changes {
+                match change {
+                    Write::Put(key, bytes) => {
+                        let bytes = Uint8Array::from(bytes.as_slice());
+                        records.put(&bytes, Some(&to_js(key))).map_err(failed)?;
+                    }
+                    Write::RemoveFrom(first) => {
+                        let (table, name) = (first.table.as_str().into(), first.name.as_str().into());
+                        let end = Array::of3(&table, &name, &Array::new());
+                        let range = KeyRange::bound(&to_js(first), &end, None, None).map_err(failed)?;
+                        records.delete(range).map_err(failed)?;
+                    }
                 }
             }
-        }
-        committed(transaction).await
+            connection.committed(transaction).await
+        })
+        .await
     }
 }
 
 fn to_js(key: &Key) -> JsValue {
     Array::of3(&key.table.as_str().into(), &key.name.as_str().into(), &key.number.into()).into()
-}
-
-/// Waits until a transaction, all of whose requests are made, is on disk.
-///
-/// Only its two ends are listened to: a failed request aborts its transaction, and only then does the
-/// transaction carry the cause. A full disk may show at the commit alone.
-async fn committed(mut transaction: Transaction) -> Result<()> {
-    let (ended, end) = oneshot::channel();
-    let ended = Rc::new(Cell::new(Some(ended)));
-    for committed in [true, false] {
-        let ended = ended.clone();
-        let callback = move |_| {
-            if let Some(ended) = ended.take() {
-                // Nobody waits any more if this fails.
-                let _ = ended.send(committed);
-            }
-        };
-        if committed { transaction.on_complete(callback) } else { transaction.on_abort(callback) }
-    }
-    if end.await == Ok(true) {
-        return Ok(());
-    }
-    Err(match transaction.error() {
-        Some(cause) => of_exception(&cause.name(), &cause.message()),
-        None => Error::new(Code::Io, "IndexedDB: the transaction was aborted"),
-    })
 }
 
 fn failed(cause: idb::Error) -> Error {

@@ -225,6 +225,42 @@ test("a full disk leaves what was there, and what is needed is told", async (t) 
   assert.deepEqual(info, before.value.info);
 });
 
+/** Runs in the page: reads and writes without a pause until `enough` is set, and counts. */
+function readAndWrite() {
+  const { tabtune, outcome } = globalThis.runner;
+  const counts = (globalThis.counts = { reads: 0, writes: 0, errors: [] });
+  const repeat = async (kind, name, call) => {
+    const dataset = await tabtune.Dataset.open(name);
+    while (!globalThis.enough) {
+      const { error } = await outcome(() => call(dataset));
+      if (error) counts.errors.push(`${kind}: ${error.code}: ${error.message}`);
+      counts[kind] += 1;
+    }
+  };
+  const row = { text: "A row. ".repeat(30_000) };
+  globalThis.ended = Promise.all([
+    repeat("reads", "read", (dataset) => dataset.info()),
+    repeat("writes", "written", (dataset) => dataset.import([row])),
+  ]);
+}
+
+test("no call is broken by a browser that clears the site's data meanwhile", async (t) => {
+  const { page, server } = await openLab(t);
+  page.setDefaultTimeout(20_000);
+  const session = await page.context().newCDPSession(page);
+  await page.evaluate(readAndWrite);
+  for (let round = 0; round < 20; round++) {
+    const before = await page.evaluate(() => globalThis.counts);
+    await page.waitForFunction(({ reads, writes }) => globalThis.counts.reads > reads + 2 && globalThis.counts.writes > writes + 2, before);
+    await session.send("Storage.clearDataForOrigin", { origin: server.origin, storageTypes: "indexeddb" });
+  }
+  await page.evaluate(() => {
+    globalThis.enough = true;
+    return globalThis.ended;
+  });
+  assert.deepEqual(await page.evaluate(() => globalThis.counts.errors), []);
+});
+
 test("a large file", async (t) => {
   await t.test("leaves the tab's memory flat and is there again at once", async () => {
     const found = {};
