@@ -69,10 +69,7 @@ pub fn cache_key(adapter: &AdapterSummary, products: &[Product], candidates: &[T
 
 /// The tiles worth timing on an adapter, with those that round NF4 to f16 or without.
 pub fn candidates(adapter: &AdapterSummary, with_f16: bool) -> Vec<Tile> {
-    let suits = |tile: &Tile| {
-        tile.is_shared() != adapter.is_software && tile.runs_on(adapter) && (with_f16 || !tile.is_half())
-    };
-    Tile::ALL.into_iter().filter(suits).collect()
+    Tile::ALL.into_iter().filter(|tile| tile.is_for(adapter) && (with_f16 || !tile.is_half())).collect()
 }
 
 /// Times `candidates` on those of `products` that `tuning` has no choice for, for at most `budget` seconds

@@ -135,6 +135,12 @@ impl Tile {
         adapter.subgroup_sizes[0] >= self.lanes() && (adapter.has_f16 || !self.is_half())
     }
 
+    /// Whether the tile is worth trying on an adapter. GPUs and CPU adapters can run each other's tiles, but
+    /// slowly, and their last bits differ in any case.
+    pub fn is_for(self, adapter: &AdapterSummary) -> bool {
+        self.is_shared() != adapter.is_software && self.runs_on(adapter)
+    }
+
     /// Whether a weight that is not f32 is decoded before the product.
     pub const fn decodes(self) -> bool {
         matches!(self, Tile::Decoded | Tile::Decoded64)

@@ -84,12 +84,9 @@ impl Default for Tiles {
 }
 
 impl Tiles {
-    /// Whether they are those of an adapter of the same kind, and the adapter can run all of them. GPUs
-    /// and CPU adapters can run each other's tiles, but slowly, and their last bits differ in any case.
+    /// Whether they are those of an adapter of the same kind, and the adapter can run all of them.
     pub fn suit(&self, adapter: &AdapterSummary) -> bool {
-        self.default.is_shared() != adapter.is_software
-            && self.default.runs_on(adapter)
-            && self.choices.iter().all(|choice| choice.tile.runs_on(adapter))
+        self.default.is_for(adapter) && self.choices.iter().all(|choice| choice.tile.runs_on(adapter))
     }
 
     /// The tiles for a pass of `rows` rows.
