@@ -29,6 +29,8 @@ pub struct Importer<K> {
     chain: u128,
     /// What an earlier, interrupted import had written.
     stored: Option<Content>,
+    /// Whether the description is in the store.
+    is_described: bool,
     seen: HashSet<u128>,
     file: Option<OpenFile>,
     report: ImportReport,
@@ -66,9 +68,21 @@ impl<K: Kv> Importer<K> {
                 content
             }
         };
+        let is_described = description.content.is_some() || stored.is_some();
         let chain = content.chain();
         let (seen, report) = Default::default();
-        Ok(Importer { kv, description, options, content, chain, stored, seen, file: None, report })
+        Ok(Importer {
+            kv,
+            description,
+            options,
+            content,
+            chain,
+            stored,
+            is_described,
+            seen,
+            file: None,
+            report,
+        })
     }
 
     /// The next file, by the name that errors give it. With `is_rows` its bytes are rows of JSON that a
@@ -122,9 +136,8 @@ impl<K: Kv> Importer<K> {
         if let Some(old) = self.description.content.as_ref().filter(|old| old.id != self.content.id) {
             changes = removal(&self.kv, &old.id).await?;
         }
-        self.description.content = Some(self.content);
-        changes.push(self.description.put());
-        self.kv.write(changes).await?;
+        self.description.content = Some(std::mem::take(&mut self.content));
+        self.write(changes).await?;
         Ok(self.report)
     }
 
@@ -222,9 +235,25 @@ impl<K: Kv> Importer<K> {
         }
         let content = self.content.clone();
         self.description.pending = Some(Pending { content, options: self.options.clone() });
-        let written = self.kv.write(vec![put, self.description.put()]).await;
+        let written = self.write(vec![put]).await;
         self.description.pending = None;
         written
+    }
+
+    /// Makes these changes and stores the description with them.
+    ///
+    /// The browser may have cleared the site's data since the last time. Then rows are missing that the
+    /// description counts, and the import ends with code `bad-state`.
+    async fn write(&mut self, mut changes: Vec<Write>) -> Result<()> {
+        let key = Key::new(Table::Datasets, &self.description.name, 0);
+        if self.is_described && self.kv.get_one(key).await?.is_none() {
+            let name = &self.description.name;
+            bail!(BadState, "the browser cleared dataset {name:?} during its import; import it again");
+        }
+        changes.push(self.description.put());
+        self.kv.write(changes).await?;
+        self.is_described = true;
+        Ok(())
     }
 }
 

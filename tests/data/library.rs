@@ -263,6 +263,33 @@ fn a_full_disk_leaves_what_was_there() {
 }
 
 #[test]
+fn rows_cleared_during_an_import_are_not_counted_as_stored() {
+    for begun in [false, true] {
+        let kv = Rc::new(MemoryKv::default());
+        if begun {
+            import(&kv, "{\"text\": \"old\"}\n", json!({})).unwrap();
+        }
+        let text = large();
+        // A block is written before what plays the browser that clears its storage.
+        let (first, rest) = text.split_at(text.len() / 2);
+        let error = block_on(async {
+            let mut importer =
+                Importer::begin(kv.clone(), "mine", options(json!({"append": begun})), false).await?;
+            importer.begin_file("train.jsonl", false);
+            importer.push(first.as_bytes()).await?;
+            library::delete(&kv, "mine").await?;
+            importer.push(rest.as_bytes()).await?;
+            importer.end_file().await?;
+            importer.finish().await
+        })
+        .unwrap_err();
+        assert_eq!(error.code, Code::BadState);
+        assert!(error.message.contains("cleared dataset \"mine\""), "{error}");
+        assert_eq!(import(&kv, text, json!({})).unwrap().rows, 3000, "and it can be imported again");
+    }
+}
+
+#[test]
 fn rows_are_added_replaced_and_told_apart() {
     let kv = Rc::new(MemoryKv::default());
     let row = |text: &str| format!("{{\"text\": \"{text}\"}}\n");
