@@ -43,26 +43,33 @@ impl IdbKv {
     /// several ways, which other faults share. All that is done here may be done twice: reads, and writes that
     /// say what shall be in the end. A full disk is not asked twice.
     async fn attempt<T>(&self, work: impl AsyncFn(&Connection) -> Result<T>) -> Result<T> {
-        let mut failures = 0;
-        loop {
-            let connection = self.connection.borrow().clone();
-            let done = match &connection {
-                Some(connection) => work(connection).await,
-                None => match Connection::open().await {
-                    Ok(opened) => {
-                        self.connection.replace(Some(Rc::new(opened)));
-                        continue;
-                    }
-                    Err(error) => Err(error),
-                },
-            };
-            match done {
-                Err(error) if error.code != Code::QuotaExceeded && failures + 1 < ATTEMPTS => failures += 1,
+        for _ in 1..ATTEMPTS {
+            match self.once(&work).await {
+                Err(error) if error.code != Code::QuotaExceeded => {}
                 done => return done,
             }
-            // Another call may have connected anew meanwhile.
-            self.connection.borrow_mut().take_if(|now| connection.is_some_and(|old| Rc::ptr_eq(now, &old)));
         }
+        self.once(&work).await
+    }
+
+    /// Does `work`, and gives up the connection that it failed on.
+    async fn once<T>(&self, work: impl AsyncFn(&Connection) -> Result<T>) -> Result<T> {
+        let connection = self.connection().await?;
+        let done = work(&connection).await;
+        if done.is_err() {
+            // Another call may have connected anew meanwhile.
+            self.connection.borrow_mut().take_if(|now| Rc::ptr_eq(now, &connection));
+        }
+        done
+    }
+
+    async fn connection(&self) -> Result<Rc<Connection>> {
+        if let Some(connection) = &*self.connection.borrow() {
+            return Ok(connection.clone());
+        }
+        let connection = Rc::new(Connection::open().await?);
+        self.connection.replace(Some(connection.clone()));
+        Ok(connection)
     }
 }
 
@@ -151,8 +158,7 @@ impl Kv for IdbKv {
             let requests = keys.iter().map(request).collect::<Result<Vec<_>>>()?;
             // Each is waited for, even after one has failed: the browser tells of all of them.
             let found = join_all(requests).await.into_iter();
-            let bytes = |value: JsValue| value.unchecked_into::<Uint8Array>().to_vec();
-            found.map(|value| Ok(value.map_err(failed)?.map(bytes))).collect()
+            found.map(|value| Ok(value.map_err(failed)?.map(to_bytes))).collect()
         })
         .await
     }
@@ -187,8 +193,7 @@ impl Kv for IdbKv {
             let name = parts.get(1).as_string().unwrap_or_default();
             Key { table, name, number: parts.get(2).as_f64().unwrap_or_default() as u32 }
         };
-        let bytes = |value: JsValue| value.unchecked_into::<Uint8Array>().to_vec();
-        Ok(keys.into_iter().map(key).zip(values.into_iter().map(bytes)).collect())
+        Ok(keys.into_iter().map(key).zip(values.into_iter().map(to_bytes)).collect())
     }
 
     async fn write(&self, changes: Vec<Write>) -> Result<()> {
@@ -216,6 +221,11 @@ impl Kv for IdbKv {
 
 fn to_js(key: &Key) -> JsValue {
     Array::of3(&key.table.as_str().into(), &key.name.as_str().into(), &key.number.into()).into()
+}
+
+/// The bytes of a record.
+fn to_bytes(value: JsValue) -> Vec<u8> {
+    value.unchecked_into::<Uint8Array>().to_vec()
 }
 
 fn failed(cause: idb::Error) -> Error {
