@@ -18,7 +18,7 @@
 {% set size = lanes if lanes else height if height else 16 %}
 {% set is_half = tile in ["half64", "half128"] %}
 {% set stage = 32 if tile == "half64" else 16 %}
-{% set decode = "tree" if tile == "direct" else "lanes" if lanes == 8 else "memory" %}
+{% set decode = {"direct": "tree", "subgroup4": "pairs", "subgroup8": "lanes"}[tile] | default("memory") %}
 {% if is_half %}
 enable f16;
 {% endif %}
@@ -62,14 +62,11 @@ fn main(
     var c{{ i }}a = vec4<f32>();
     var c{{ i }}b = vec4<f32>();
     {% endfor %}
-    {% if decode != "tree" and weight in ["nf4", "nf4_any"] %}
+    {% if decode in ["memory", "lanes"] and weight in ["nf4", "nf4_any"] %}
     fill_nf4_table(thread, {{ size }}u);
     {% endif %}
 
     {% if lanes %}
-    {% if decode == "memory" %}
-    workgroupBarrier();
-    {% endif %}
     {% for i in range(rows // lanes) %}
     let row_{{ i }} = min(row0 + {{ i * lanes }}u + thread, last_row);
     let x{{ i }} = (row_{{ i }} * params.x_stride + params.x_offset) / 4u;
@@ -93,7 +90,7 @@ fn main(
         {% for j in range(8) %}
         {% if weight == "nf4" %}
         let word{{ j }} = codes[(col0 + {{ j }}u) * (params.depth / 8u) + k4 / 2u];
-        let w{{ j }} = quad_of(word{{ j }}, k4 & 1u) * scale{{ j }};
+        let w{{ j }} = nf4_quad(word{{ j }} >> (16u * (k4 & 1u))) * scale{{ j }};
         {% else %}
         let w{{ j }} = load_quad(col0 + {{ j }}u, k4);
         {% endif %}

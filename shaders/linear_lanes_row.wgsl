@@ -5,7 +5,7 @@
 // A workgroup is one subgroup and owns one row of X. An invocation has 4 columns and walks along all
 // of K, 64 values at a time, which it loads together with its neighbours and gets by broadcast.
 {% set lanes = 4 if tile == "subgroup4" else 8 %}
-{% set decode = "lanes" if lanes == 8 else "memory" %}
+{% set decode = "lanes" if lanes == 8 else "pairs" %}
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/weight.wgsl" %}
 
@@ -27,11 +27,8 @@ fn main(
     let own_col = (index % tiles * {{ lanes }}u + thread) * 4u;
     // Invocations past the last column still share in loads and broadcasts; they write nothing.
     let col = min(own_col, params.cols - 4u);
-    {% if weight in ["nf4", "nf4_any"] %}
+    {% if decode == "lanes" and weight in ["nf4", "nf4_any"] %}
     fill_nf4_table(thread, {{ lanes }}u);
-    {% if decode == "memory" %}
-    workgroupBarrier();
-    {% endif %}
     {% endif %}
 
     let x_base = (row * params.x_stride + params.x_offset) / 4u;

@@ -5,6 +5,7 @@
 // shader sets `weight` to the format and `decode` to how NF4 finds the value of a code:
 //   tree     by selects;
 //   memory   in a table in workgroup memory, after fill_nf4_table and a barrier;
+//   pairs    in a private table of all pairs of values;
 //   lanes    in a table that 8 invocations of a subgroup hold, two values each, after fill_nf4_table.
 
 struct Eight {
@@ -34,7 +35,17 @@ fn nf4_by_tree(codes: vec4<u32>) -> vec4<f32> {
     return select(select(q0, q1, b2), select(q2, q3, b2), b3);
 }
 
-{% if decode == "memory" %}
+{% if decode == "pairs" %}
+// By the byte of codes. Every invocation has a table of its own, since on SwiftShader a barrier costs
+// more than its 512 stores. Shifts go lane by lane there, so one for two values is worth the size.
+var<private> nf4_pairs: array<vec2<f32>, 256> = array<vec2<f32>, 256>(
+    {% for high in nf4 %}
+    {% for low in nf4 %}
+    vec2<f32>({{ high }}, {{ low }}),
+    {% endfor %}
+    {% endfor %}
+);
+{% elif decode == "memory" %}
 var<workgroup> nf4_table: array<f32, 16>;
 
 fn fill_nf4_table(thread: u32, threads: u32) {
@@ -64,11 +75,20 @@ fn nf4_of(code: u32) -> f32 {
 fn nf4(codes: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(nf4_of(codes.x), nf4_of(codes.y), nf4_of(codes.z), nf4_of(codes.w));
 }
-{% else %}
+{% elif decode == "tree" %}
 fn nf4(codes: vec4<u32>) -> vec4<f32> {
     return nf4_by_tree(codes);
 }
 {% endif %}
+
+// The values of the low two bytes of a word, before their scale.
+fn nf4_quad(word: u32) -> vec4<f32> {
+    {% if decode == "pairs" %}
+    return vec4<f32>(nf4_pairs[word & 255u], nf4_pairs[(word >> 8u) & 255u]);
+    {% else %}
+    return nf4((vec4<u32>(word) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u));
+    {% endif %}
+}
 
 {% if weight == "nf4_any" %}
 // Where 64 does not divide K, a block runs on from one row into the next, so consecutive values may
@@ -83,11 +103,8 @@ fn scales_of(first: u32) -> vec4<f32> {
 
 // Eight values before their scale.
 fn load_codes(row: u32, k8: u32) -> Eight {
-    let word = vec4<u32>(codes[row * (params.depth / 8u) + k8]);
-    return Eight(
-        nf4((word >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u)),
-        nf4((word >> vec4<u32>(20u, 16u, 28u, 24u)) & vec4<u32>(15u)),
-    );
+    let word = codes[row * (params.depth / 8u) + k8];
+    return Eight(nf4_quad(word), nf4_quad(word >> 16u));
 }
 
 fn load_weight(row: u32, k8: u32) -> Eight {
@@ -101,13 +118,8 @@ fn load_weight(row: u32, k8: u32) -> Eight {
     {% endif %}
 }
 
-// Four values of a word of eight, its first half or its second, before their scale.
-fn quad_of(word: u32, half: u32) -> vec4<f32> {
-    return nf4((vec4<u32>(word >> (16u * half)) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u));
-}
-
 fn load_quad(row: u32, k4: u32) -> vec4<f32> {
-    let quad = quad_of(codes[row * (params.depth / 8u) + k4 / 2u], k4 & 1u);
+    let quad = nf4_quad(codes[row * (params.depth / 8u) + k4 / 2u] >> (16u * (k4 & 1u)));
     {% if weight == "nf4" %}
     return quad * scales[row * (params.depth / 64u) + k4 / 16u];
     {% else %}
