@@ -6,7 +6,8 @@
 //!
 //! A shader says its variants in lines such as `//! variant weight: nf4 f32 f16`; each combination
 //! becomes a text of its own under the name `linear_forward.nf4`, with `weight` set while it is rendered.
-//! A line `//! without half64: f32 bf16` leaves out the combinations of the first with any of the others.
+//! A line `//! without half64: f32 bf16` leaves out the combinations of the first with any of the others,
+//! and `//! native: cooperative8` those with any of these when it is built for browsers.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -23,6 +24,7 @@ fn main() {
     let syntax = minijinja::syntax::SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     templates.set_syntax(syntax.expect("the default delimiters are valid"));
 
+    let for_browsers = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32");
     let mut rendered = BTreeMap::new();
     for (file, source) in &sources {
         templates.add_template(file, source).unwrap_or_else(|error| panic!("{file}: {error:#}"));
@@ -30,9 +32,12 @@ fn main() {
     for (file, source) in sources.iter().filter(|(file, _)| !file.starts_with("shared/")) {
         let name = file.trim_end_matches(".wgsl").to_owned();
         let left_out = values_of(source, "without");
+        let native = values_of(source, "native").remove("").unwrap_or_default();
         let is_wanted = |variant: &BTreeMap<String, String>| {
             let has = |wanted: &String| variant.values().any(|value| value == wanted);
-            !left_out.iter().any(|(one, others)| has(one) && others.iter().any(has))
+            let is_left_out = left_out.iter().any(|(one, others)| has(one) && others.iter().any(has));
+            let is_not_for_it = for_browsers && native.iter().any(has);
+            !(is_left_out || is_not_for_it)
         };
         for variant in combinations(&values_of(source, "variant")).into_iter().filter(is_wanted) {
             let text = templates

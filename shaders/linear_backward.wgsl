@@ -1,26 +1,37 @@
-//! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128 half64 half128
+//! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128 half64 half128 cooperative8 cooperative16
 //! variant weight: nf4 nf4_any f32 f16 bf16
 //! without half64: f32 bf16
 //! without half128: f32 bf16
+//! without cooperative8: f32 bf16
+//! without cooperative16: f32 bf16
+//! native: cooperative8 cooperative16
 // dX = scale · dY·W + dT·A + residual: the gradient of a frozen linear layer's input, with its LoRA panel.
 //
 // dY [M, N] rows of y_stride from y_offset; W [N, K] in its stored format (shared/weight.wgsl),
 // read as the forward pass reads it, so no transposed copy exists; dT [M, t_stride] and A
 // [t_stride, K], R rows for each stacked layer with LoRA; residual and dX [M, K] rows of x_stride
 // from x_offset. `rank` is t_stride, or 0 without LoRA. All arithmetic is f32; the half
-// tiles round W to f16.
+// tiles and the cooperative ones round W to f16.
 //
-// An invocation owns `rows` × 8 results in named registers, each row as two vec4; shared/tile.wgsl
-// says where they lie.
+// An invocation owns `rows` × 8 results, each row as two vec4; shared/tile.wgsl says where they lie.
+// They are named registers, but for those of subgroup4: they stay in memory, and are finished
+// `last` rows at a time.
 {% set lanes = {"subgroup4": 4, "subgroup8": 8}[tile] | default(0) %}
-{% set rows = 32 if lanes else 8 %}
-{% set height = {"shared32": 32, "shared64": 64, "half64": 64, "shared128": 128, "half128": 128}[tile] | default(0) %}
-{% set size = lanes if lanes else height if height else 16 %}
-{% set is_half = tile in ["half64", "half128"] %}
+{% set side = {"cooperative8": 8, "cooperative16": 16}[tile] | default(0) %}
+{% set subgroup_size = 8 if side == 8 else 32 %}
+{% set rows = {"subgroup4": 64, "subgroup8": 32}[tile] | default(4 if side else 8) %}
+{% set in_memory = tile == "subgroup4" %}
+{% set last = lanes if in_memory else rows %}
+{% set height = {"shared32": 32, "shared64": 64, "half64": 64, "shared128": 128, "half128": 128}[tile] | default(64 if side else 0) %}
+{% set size = 128 if side else lanes if lanes else height if height else 16 %}
+{% set is_half = side or tile in ["half64", "half128"] %}
 {% set stage = 32 if tile == "half64" else 16 %}
 {% set decode = {"direct": "tree", "subgroup4": "pairs", "subgroup8": "lanes"}[tile] | default("memory") %}
 {% if is_half %}
 enable f16;
+{% endif %}
+{% if side %}
+enable wgpu_cooperative_matrix;
 {% endif %}
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/tile.wgsl" %}
@@ -34,16 +45,20 @@ enable f16;
 
 {% if height %}
 {% include "shared/staged.wgsl" %}
+{% endif %}
+{% if side %}
+{% include "shared/cooperative.wgsl" %}
+{% elif height %}
 // {{ stage }} rows of W: dY as [n/4][row], W as [n][k/4], 6 to 12 KiB in all.
 var<workgroup> dys: array<vec4<f32>, {{ stage // 4 * height }}>;
 var<workgroup> ws: array<Staged, {{ stage * 16 }}>;
 {% endif %}
 
-{% macro add_products(i, row) %}
+{% macro add_products(a, b, row) %}
 {
     let g = {{ row }};
-    c{{ i }}a += g.x * w0.a + g.y * w1.a + g.z * w2.a + g.w * w3.a;
-    c{{ i }}b += g.x * w0.b + g.y * w1.b + g.z * w2.b + g.w * w3.b;
+    {{ a }} += g.x * w0.a + g.y * w1.a + g.z * w2.a + g.w * w3.a;
+    {{ b }} += g.x * w0.b + g.y * w1.b + g.z * w2.b + g.w * w3.b;
 }
 {% endmacro %}
 @compute @workgroup_size({{ size }})
@@ -51,6 +66,9 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
+    {% if side %}
+    @builtin(subgroup_id) subgroup: u32,
+    {% endif %}
 ) {
     let tile = tile_of(group.x + group.y * groups.x, thread, params.depth);
     let block = tile + block_in_tile(thread);
@@ -58,10 +76,14 @@ fn main(
     let last_row = params.rows - 1u;
     // Invocations past the last column still share in loads and broadcasts; they write nothing.
     let col8 = min(block.y, params.depth - 8u) / 8u;
+    {% if in_memory %}
+    var c: array<array<vec4<f32>, {{ 2 * last }}>, {{ rows // last }}>;
+    {% else %}
     {% for i in range(rows) %}
     var c{{ i }}a = vec4<f32>();
     var c{{ i }}b = vec4<f32>();
     {% endfor %}
+    {% endif %}
     {% if decode in ["memory", "lanes"] and weight in ["nf4", "nf4_any"] %}
     fill_nf4_table(thread, {{ size }}u);
     {% endif %}
@@ -72,16 +94,36 @@ fn main(
     let y{{ i }} = (row_{{ i }} * params.y_stride + params.y_offset) / 4u;
     {% endfor %}
     for (var n4 = 0u; n4 < params.cols / 4u; n4++) {
-        {% for i in range(rows // lanes) %}
-        let h{{ i }} = dy[y{{ i }} + n4];
-        {% endfor %}
         {% for j in range(4) %}
         let w{{ j }} = load_weight(n4 * 4u + {{ j }}u, col8);
         {% endfor %}
-        {% for i in range(rows) %}
-        {{ add_products(i, "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes)) }}
+        {% for half in range(0, rows, 32) %}
+        {% if half %}
+        if tile.x + {{ half }}u < params.rows {
+        {% else %}
+        {
+        {% endif %}
+            {% for i in range(half // lanes, (half + 32) // lanes) %}
+            let h{{ i }} = dy[y{{ i }} + n4];
+            {% endfor %}
+            {% for i in range(half, half + 32) %}
+            {% set h = "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes) %}
+            {% if in_memory %}
+            {{ add_products("c[%d][%d]" | format(i // last, i % last * 2), "c[%d][%d]" | format(i // last, i % last * 2 + 1), h) }}
+            {% else %}
+            {{ add_products("c%da" | format(i), "c%db" | format(i), h) }}
+            {% endif %}
+            {% endfor %}
+        }
         {% endfor %}
     }
+    {% elif side %}
+    {% set input = "dy" %}
+    {% set inner = "params.cols" %}
+    {% set stride = "params.y_stride" %}
+    {% set offset = "params.y_offset" %}
+    {% set is_transposed = true %}
+    {% include "shared/cooperative_product.wgsl" %}
     {% elif tile == "direct" %}
     if row0 >= params.rows { return; }
     {% for i in range(rows) %}
@@ -92,7 +134,7 @@ fn main(
         let w{{ j }} = load_weight(n4 * 4u + {{ j }}u, col8);
         {% endfor %}
         {% for i in range(rows) %}
-        {{ add_products(i, "dy[y%d + n4]" | format(i)) }}
+        {{ add_products("c%da" | format(i), "c%db" | format(i), "dy[y%d + n4]" | format(i)) }}
         {% endfor %}
     }
     {% else %}
@@ -124,13 +166,22 @@ fn main(
             );
             {% endfor %}
             {% for i in range(rows) %}
-            {{ add_products(i, "dys[n4 * %du + thread / 8u * 8u + %du]" | format(height, i)) }}
+            {{ add_products("c%da" | format(i), "c%db" | format(i), "dys[n4 * %du + thread / 8u * 8u + %du]" | format(height, i)) }}
             {% endfor %}
         }
     }
     {% endif %}
 
-    {% for i in range(rows) %}
+    {% if in_memory %}
+    for (var first = tile.x; first < min(tile.x + {{ rows }}u, params.rows); first += {{ last }}u) {
+    {% for i in range(last) %}
+    var c{{ i }}a = c[(first - tile.x) / {{ last }}u][{{ 2 * i }}];
+    var c{{ i }}b = c[(first - tile.x) / {{ last }}u][{{ 2 * i + 1 }}];
+    {% endfor %}
+    {% else %}
+    let first = row0;
+    {% endif %}
+    {% for i in range(last) %}
     c{{ i }}a *= params.scale;
     c{{ i }}b *= params.scale;
     {% endfor %}
@@ -140,33 +191,35 @@ fn main(
         let w{{ j }} = Eight(lora_a[a{{ j }}], lora_a[a{{ j }} + 1u]);
         {% endfor %}
         {% if lanes %}
-        {% for i in range(rows // lanes) %}
-        let h{{ i }} = dt[(row_{{ i }} * params.t_stride + r) / 4u];
+        {% for i in range(last // lanes) %}
+        let h{{ i }} = dt[(min(first + {{ i * lanes }}u + thread, last_row) * params.t_stride + r) / 4u];
         {% endfor %}
-        {% for i in range(rows) %}
-        {{ add_products(i, "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes)) }}
+        {% for i in range(last) %}
+        {{ add_products("c%da" | format(i), "c%db" | format(i), "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes)) }}
         {% endfor %}
         {% else %}
         {% for i in range(rows) %}
-        {{ add_products(i, "dt[(min(row0 + %du, last_row) * params.t_stride + r) / 4u]" | format(i)) }}
+        {{ add_products("c%da" | format(i), "c%db" | format(i), "dt[(min(row0 + %du, last_row) * params.t_stride + r) / 4u]" | format(i)) }}
         {% endfor %}
         {% endif %}
     }
 
     let last_place = last_row * params.x_stride;
     if params.add_residual != 0u {
-        {% for i in range(rows) %}
-        let r{{ i }} = (min((row0 + {{ i }}u) * params.x_stride, last_place) + params.x_offset) / 4u + col8 * 2u;
+        {% for i in range(last) %}
+        let r{{ i }} = (min((first + {{ i }}u) * params.x_stride, last_place) + params.x_offset) / 4u + col8 * 2u;
         c{{ i }}a += residual[r{{ i }}];
         c{{ i }}b += residual[r{{ i }} + 1u];
         {% endfor %}
     }
-    if block.y != col8 * 8u { return; }
-    {% for i in range(rows) %}
-    if row0 + {{ i }}u < params.rows {
-        let place = ((row0 + {{ i }}u) * params.x_stride + params.x_offset) / 4u + col8 * 2u;
+    {% for i in range(last) %}
+    if first + {{ i }}u < params.rows && block.y == col8 * 8u {
+        let place = ((first + {{ i }}u) * params.x_stride + params.x_offset) / 4u + col8 * 2u;
         dx[place] = c{{ i }}a;
         dx[place + 1u] = c{{ i }}b;
     }
     {% endfor %}
+    {% if in_memory %}
+    }
+    {% endif %}
 }

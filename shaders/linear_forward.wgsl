@@ -1,26 +1,38 @@
-//! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128 half64 half128
+//! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128 half64 half128 cooperative8 cooperative16
 //! variant weight: nf4 nf4_any f32 f16 bf16
 //! without half64: f32 bf16
 //! without half128: f32 bf16
+//! without cooperative8: f32 bf16
+//! without cooperative16: f32 bf16
+//! native: cooperative8 cooperative16
 // Y = scale · X·Wᵀ + T·Bᵀ + residual: a frozen linear layer with its LoRA panel.
 //
 // X [M, K] rows of x_stride from x_offset; W [N, K] in its stored format (shared/weight.wgsl);
 // T [M, t_stride] = X·Aᵀ of the layers stacked in W; B [N, R] of each stacked layer at its base;
 // residual and Y [M, N] rows of y_stride from y_offset. K and N are multiples of 8, R too.
 // Columns below section_end.x belong to the first stacked layer, and so on; t_offset is where its
-// T begins, or NONE for a layer without LoRA. All arithmetic is f32; the half tiles round W to f16.
+// T begins, or NONE for a layer without LoRA. All arithmetic is f32; the half tiles and the
+// cooperative ones round W to f16.
 //
-// An invocation owns `rows` × 8 results in named registers, each row as two vec4; shared/tile.wgsl
-// says where they lie.
+// An invocation owns `rows` × 8 results, each row as two vec4; shared/tile.wgsl says where they lie.
+// They are named registers, but for those of subgroup4: they stay in memory, and are finished
+// `last` rows at a time.
 {% set lanes = {"subgroup4": 4, "subgroup8": 8}[tile] | default(0) %}
-{% set rows = 32 if lanes else 8 %}
-{% set height = {"shared32": 32, "shared64": 64, "half64": 64, "shared128": 128, "half128": 128}[tile] | default(0) %}
-{% set size = lanes if lanes else height if height else 16 %}
-{% set is_half = tile in ["half64", "half128"] %}
+{% set side = {"cooperative8": 8, "cooperative16": 16}[tile] | default(0) %}
+{% set subgroup_size = 8 if side == 8 else 32 %}
+{% set rows = {"subgroup4": 64, "subgroup8": 32}[tile] | default(4 if side else 8) %}
+{% set in_memory = tile == "subgroup4" %}
+{% set last = lanes if in_memory else rows %}
+{% set height = {"shared32": 32, "shared64": 64, "half64": 64, "shared128": 128, "half128": 128}[tile] | default(64 if side else 0) %}
+{% set size = 128 if side else lanes if lanes else height if height else 16 %}
+{% set is_half = side or tile in ["half64", "half128"] %}
 {% set stage = 32 if tile == "half64" else 16 %}
 {% set decode = {"direct": "tree", "subgroup4": "pairs", "subgroup8": "lanes"}[tile] | default("memory") %}
 {% if is_half %}
 enable f16;
+{% endif %}
+{% if side %}
+enable wgpu_cooperative_matrix;
 {% endif %}
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/tile.wgsl" %}
@@ -34,16 +46,20 @@ enable f16;
 
 {% if height %}
 {% include "shared/staged.wgsl" %}
+{% endif %}
+{% if side %}
+{% include "shared/cooperative.wgsl" %}
+{% elif height %}
 // {{ stage }} values of K: X as [k/4][row], W as [k/4][column], 6 to 12 KiB in all.
 var<workgroup> xs: array<vec4<f32>, {{ stage // 4 * height }}>;
 var<workgroup> ws: array<Staged, {{ stage * 16 }}>;
 {% endif %}
 
-{% macro add_products(i, row, columns) %}
+{% macro add_products(a, b, row, columns) %}
 {
     let p = {{ row }};
-    c{{ i }}a += vec4<f32>(dot(p, {{ columns }}0), dot(p, {{ columns }}1), dot(p, {{ columns }}2), dot(p, {{ columns }}3));
-    c{{ i }}b += vec4<f32>(dot(p, {{ columns }}4), dot(p, {{ columns }}5), dot(p, {{ columns }}6), dot(p, {{ columns }}7));
+    {{ a }} += vec4<f32>(dot(p, {{ columns }}0), dot(p, {{ columns }}1), dot(p, {{ columns }}2), dot(p, {{ columns }}3));
+    {{ b }} += vec4<f32>(dot(p, {{ columns }}4), dot(p, {{ columns }}5), dot(p, {{ columns }}6), dot(p, {{ columns }}7));
 }
 {% endmacro %}
 @compute @workgroup_size({{ size }})
@@ -51,6 +67,9 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
+    {% if side %}
+    @builtin(subgroup_id) subgroup: u32,
+    {% endif %}
 ) {
     let tile = tile_of(group.x + group.y * groups.x, thread, params.cols);
     let block = tile + block_in_tile(thread);
@@ -58,10 +77,14 @@ fn main(
     let last_row = params.rows - 1u;
     // Invocations past the last column still share in loads and broadcasts; they write nothing.
     let col0 = min(block.y, params.cols - 8u);
+    {% if in_memory %}
+    var c: array<array<vec4<f32>, {{ 2 * last }}>, {{ rows // last }}>;
+    {% else %}
     {% for i in range(rows) %}
     var c{{ i }}a = vec4<f32>();
     var c{{ i }}b = vec4<f32>();
     {% endfor %}
+    {% endif %}
     {% if decode in ["memory", "lanes"] and weight in ["nf4", "nf4_any"] %}
     fill_nf4_table(thread, {{ size }}u);
     {% endif %}
@@ -84,9 +107,6 @@ fn main(
             {% endfor %}
         }
         {% endif %}
-        {% for i in range(rows // lanes) %}
-        let h{{ i }} = x[x{{ i }} + k4];
-        {% endfor %}
         {% for j in range(8) %}
         {% if weight == "nf4" %}
         let word{{ j }} = codes[(col0 + {{ j }}u) * (params.depth / 8u) + k4 / 2u];
@@ -95,10 +115,33 @@ fn main(
         let w{{ j }} = load_quad(col0 + {{ j }}u, k4);
         {% endif %}
         {% endfor %}
-        {% for i in range(rows) %}
-        {{ add_products(i, "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes), "w") }}
+        {% for half in range(0, rows, 32) %}
+        {% if half %}
+        if tile.x + {{ half }}u < params.rows {
+        {% else %}
+        {
+        {% endif %}
+            {% for i in range(half // lanes, (half + 32) // lanes) %}
+            let h{{ i }} = x[x{{ i }} + k4];
+            {% endfor %}
+            {% for i in range(half, half + 32) %}
+            {% set h = "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes) %}
+            {% if in_memory %}
+            {{ add_products("c[%d][%d]" | format(i // last, i % last * 2), "c[%d][%d]" | format(i // last, i % last * 2 + 1), h, "w") }}
+            {% else %}
+            {{ add_products("c%da" | format(i), "c%db" | format(i), h, "w") }}
+            {% endif %}
+            {% endfor %}
+        }
         {% endfor %}
     }
+    {% elif side %}
+    {% set input = "x" %}
+    {% set inner = "params.depth" %}
+    {% set stride = "params.x_stride" %}
+    {% set offset = "params.x_offset" %}
+    {% set is_transposed = false %}
+    {% include "shared/cooperative_product.wgsl" %}
     {% elif tile == "direct" %}
     if row0 >= params.rows { return; }
     {% for i in range(rows) %}
@@ -110,7 +153,7 @@ fn main(
         let w{{ j }} = load_quad(col0 + {{ j }}u, k4);
         {% endfor %}
         {% for i in range(rows) %}
-        {{ add_products(i, "x[x%d + k4]" | format(i), "w") }}
+        {{ add_products("c%da" | format(i), "c%db" | format(i), "x[x%d + k4]" | format(i), "w") }}
         {% endfor %}
     }
     {% else %}
@@ -141,13 +184,22 @@ fn main(
             let w{{ j }} = vec4<f32>(ws[k4 * 64u + {{ 8 * j }}u + thread % 8u]);
             {% endfor %}
             {% for i in range(rows) %}
-            {{ add_products(i, "xs[k4 * %du + thread / 8u * 8u + %du]" | format(height, i), "w") }}
+            {{ add_products("c%da" | format(i), "c%db" | format(i), "xs[k4 * %du + thread / 8u * 8u + %du]" | format(height, i), "w") }}
             {% endfor %}
         }
     }
     {% endif %}
 
-    {% for i in range(rows) %}
+    {% if in_memory %}
+    for (var first = tile.x; first < min(tile.x + {{ rows }}u, params.rows); first += {{ last }}u) {
+    {% for i in range(last) %}
+    var c{{ i }}a = c[(first - tile.x) / {{ last }}u][{{ 2 * i }}];
+    var c{{ i }}b = c[(first - tile.x) / {{ last }}u][{{ 2 * i + 1 }}];
+    {% endfor %}
+    {% else %}
+    let first = row0;
+    {% endif %}
+    {% for i in range(last) %}
     c{{ i }}a *= params.scale;
     c{{ i }}b *= params.scale;
     {% endfor %}
@@ -164,14 +216,14 @@ fn main(
                 let is_mine = vec4<bool>(col0 >= start && col0 < end);
                 let b_base = params.b_base[section] / 4u + (clamp(col0, start, end - 8u) - start) * rank4;
                 for (var r = 0u; r < rank4; r++) {
-                    {% for i in range(rows // lanes) %}
-                    let h{{ i }} = t[(row_{{ i }} * params.t_stride + t_offset) / 4u + r];
+                    {% for i in range(last // lanes) %}
+                    let h{{ i }} = t[(min(first + {{ i * lanes }}u + thread, last_row) * params.t_stride + t_offset) / 4u + r];
                     {% endfor %}
                     {% for j in range(8) %}
                     let l{{ j }} = select(vec4<f32>(), lora_b[b_base + {{ j }}u * rank4 + r], is_mine);
                     {% endfor %}
-                    {% for i in range(rows) %}
-                    {{ add_products(i, "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes), "l") }}
+                    {% for i in range(last) %}
+                    {{ add_products("c%da" | format(i), "c%db" | format(i), "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes), "l") }}
                     {% endfor %}
                 }
             }
@@ -192,7 +244,7 @@ fn main(
                 let l{{ j }} = lora_b[b_base + {{ j }}u * rank4 + r];
                 {% endfor %}
                 {% for i in range(rows) %}
-                {{ add_products(i, "t[(min(row0 + %du, last_row) * params.t_stride + t_offset) / 4u + r]" | format(i), "l") }}
+                {{ add_products("c%da" | format(i), "c%db" | format(i), "t[(min(row0 + %du, last_row) * params.t_stride + t_offset) / 4u + r]" | format(i), "l") }}
                 {% endfor %}
             }
         }
@@ -201,18 +253,20 @@ fn main(
 
     let last_place = last_row * params.y_stride;
     if params.add_residual != 0u {
-        {% for i in range(rows) %}
-        let r{{ i }} = (min((row0 + {{ i }}u) * params.y_stride, last_place) + params.y_offset + col0) / 4u;
+        {% for i in range(last) %}
+        let r{{ i }} = (min((first + {{ i }}u) * params.y_stride, last_place) + params.y_offset + col0) / 4u;
         c{{ i }}a += residual[r{{ i }}];
         c{{ i }}b += residual[r{{ i }} + 1u];
         {% endfor %}
     }
-    if block.y != col0 { return; }
-    {% for i in range(rows) %}
-    if row0 + {{ i }}u < params.rows {
-        let place = ((row0 + {{ i }}u) * params.y_stride + params.y_offset + col0) / 4u;
+    {% for i in range(last) %}
+    if first + {{ i }}u < params.rows && block.y == col0 {
+        let place = ((first + {{ i }}u) * params.y_stride + params.y_offset + col0) / 4u;
         y[place] = c{{ i }}a;
         y[place + 1u] = c{{ i }}b;
     }
     {% endfor %}
+    {% if in_memory %}
+    }
+    {% endif %}
 }

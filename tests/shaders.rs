@@ -12,6 +12,8 @@ use tabtune::kernels::{self, SHADERS};
 /// WebGPU's default limits (section 3.6.2 of its specification), which every adapter grants.
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 * 1024;
+/// What the shaders that no browser gets may take.
+const MAX_NATIVE_WORKGROUP_BYTES: u32 = 32 * 1024;
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_SIZE: [u32; 3] = [256, 256, 64];
 
@@ -193,9 +195,15 @@ fn host_type(module: &Module, ty: Handle<Type>) -> Option<String> {
 /// What a shader's variants want that not every adapter has.
 fn wanted(name: &str) -> Capabilities {
     let mut wanted = Capabilities::empty();
-    wanted.set(Capabilities::SUBGROUP, name.contains(".subgroup"));
-    wanted.set(Capabilities::SHADER_FLOAT16, name.contains(".half"));
+    wanted.set(Capabilities::SUBGROUP, name.contains(".subgroup") || is_cooperative(name));
+    wanted.set(Capabilities::SHADER_FLOAT16, name.contains(".half") || is_cooperative(name));
+    wanted.set(Capabilities::COOPERATIVE_MATRIX, is_cooperative(name));
     wanted
+}
+
+/// Whether a shader is for native adapters only.
+fn is_cooperative(name: &str) -> bool {
+    name.contains(".cooperative")
 }
 
 #[test]
@@ -211,7 +219,11 @@ fn every_shader_is_valid_with_no_more_than_its_name_says() {
         });
         let text = kernels::shader(name).expect("names are sorted, so a search finds each");
         let is_directive = |line: &&str| line.starts_with("enable") || line.starts_with("requires");
-        let allowed: &[&str] = if name.contains(".half") { &["enable f16;"] } else { &[] };
+        let allowed: &[&str] = match (name.contains(".half"), is_cooperative(name)) {
+            (false, false) => &[],
+            (true, _) => &["enable f16;"],
+            (_, true) => &["enable f16;", "enable wgpu_cooperative_matrix;"],
+        };
         assert_eq!(text.lines().filter(is_directive).collect::<Vec<_>>(), allowed, "{name}");
     }
 }
@@ -241,10 +253,8 @@ fn every_shader_keeps_to_the_default_limits() {
             .filter(|(_, var)| var.space == AddressSpace::WorkGroup)
             .map(|(_, var)| layouter[var.ty].size.next_multiple_of(16))
             .sum();
-        assert!(
-            workgroup_bytes <= MAX_WORKGROUP_BYTES,
-            "{name}: {workgroup_bytes} bytes of workgroup memory"
-        );
+        let most = if is_cooperative(name) { MAX_NATIVE_WORKGROUP_BYTES } else { MAX_WORKGROUP_BYTES };
+        assert!(workgroup_bytes <= most, "{name}: {workgroup_bytes} bytes of workgroup memory");
 
         // Browsers may refuse pointers to other spaces as parameters, which naga takes.
         for (_, function) in module.functions.iter() {

@@ -32,6 +32,9 @@ pub struct AdapterSummary {
     pub subgroup_sizes: [u32; 2],
     /// Whether shaders may use 16-bit floats.
     pub has_f16: bool,
+    /// Rows of the square cooperative matrices of f16, summed in f32, that shaders may multiply; none in browsers.
+    #[serde(skip)]
+    pub cooperative_sides: Vec<u32>,
     /// Whether the GPU says when a dispatch began and ended.
     pub has_timestamps: bool,
 }
@@ -39,6 +42,9 @@ pub struct AdapterSummary {
 /// What is used where an adapter has it; everything works without.
 const WELCOME_FEATURES: wgpu::Features =
     wgpu::Features::SUBGROUP.union(wgpu::Features::SHADER_F16).union(wgpu::Features::TIMESTAMP_QUERY);
+
+/// Bytes of workgroup memory that the cooperative tiles take, rounded up; twice WebGPU's default.
+const COOPERATIVE_STORAGE: u32 = 32 << 10;
 
 impl Adapter {
     /// Finds the fastest adapter, or fails with code `webgpu-unavailable`.
@@ -55,12 +61,31 @@ impl Adapter {
     }
 
     fn device_descriptor(&self) -> wgpu::DeviceDescriptor<'static> {
-        wgpu::DeviceDescriptor {
+        let mut descriptor = wgpu::DeviceDescriptor {
             label: Some("tabtune"),
             required_features: self.0.features() & WELCOME_FEATURES,
             required_limits: wgpu::Limits::default(),
             ..Default::default()
+        };
+        if !self.cooperative_sides().is_empty() {
+            descriptor.required_features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            descriptor.required_limits.max_compute_workgroup_storage_size = COOPERATIVE_STORAGE;
+            // SAFETY: what is experimental in wgpu may have bugs that are unsound. Only the cooperative
+            // shaders use it, whose every access lies within its array, and tuning checks what they give.
+            descriptor.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
+        descriptor
+    }
+
+    /// See [`AdapterSummary::cooperative_sides`].
+    fn cooperative_sides(&self) -> Vec<u32> {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        let has_room = self.0.limits().max_compute_workgroup_storage_size >= COOPERATIVE_STORAGE;
+        let properties = if has_room { self.0.cooperative_matrix_properties() } else { Vec::new() };
+        let squares = properties.into_iter().filter(|it| {
+            (it.ab_type, it.cr_type) == (F16, F32) && it.m_size == it.n_size && it.n_size == it.k_size
+        });
+        squares.map(|it| it.m_size).collect()
     }
 
     pub fn summary(&self) -> AdapterSummary {
@@ -82,6 +107,7 @@ impl Adapter {
             },
             has_f16: features.contains(wgpu::Features::SHADER_F16),
             has_timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            cooperative_sides: self.cooperative_sides(),
         }
     }
 }

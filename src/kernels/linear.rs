@@ -54,7 +54,7 @@ pub enum Tile {
     /// [`Tile::Direct`] on a weight that is first decoded into scratch, once rather than for each
     /// block of 8 rows.
     Decoded,
-    /// 32 × 32 results a subgroup of 4, which shares its rows by broadcast: for SwiftShader.
+    /// 64 × 32 results a subgroup of 4, which shares its rows by broadcast: for SwiftShader.
     Subgroup4,
     /// 32 × 64 results a subgroup of 8, which shares its rows by broadcast: for lavapipe.
     Subgroup8,
@@ -70,10 +70,15 @@ pub enum Tile {
     Half64,
     /// [`Tile::Shared128`] with the weight staged as f16: for GPUs that have f16.
     Half128,
+    /// 64 × 64 results a workgroup by cooperative matrices of 8 × 8, subgroups of 8: for recent lavapipe.
+    Cooperative8,
+    /// 64 × 64 results a workgroup by cooperative matrices of 16 × 16, subgroups of 32: for GPUs that
+    /// multiply them outside browsers, such as NVIDIA's tensor cores.
+    Cooperative16,
 }
 
 impl Tile {
-    pub const ALL: [Tile; 10] = [
+    pub const ALL: [Tile; 12] = [
         Tile::Direct,
         Tile::Decoded,
         Tile::Subgroup4,
@@ -84,6 +89,8 @@ impl Tile {
         Tile::Shared128,
         Tile::Half64,
         Tile::Half128,
+        Tile::Cooperative8,
+        Tile::Cooperative16,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -98,6 +105,8 @@ impl Tile {
             Tile::Shared128 => "shared128",
             Tile::Half64 => "half64",
             Tile::Half128 => "half128",
+            Tile::Cooperative8 => "cooperative8",
+            Tile::Cooperative16 => "cooperative16",
         }
     }
 
@@ -108,6 +117,7 @@ impl Tile {
             Tile::Decoded64 => Tile::Shared64.name(),
             Tile::Half64 if !self.suits(format) => Tile::Shared64.name(),
             Tile::Half128 if !self.suits(format) => Tile::Shared128.name(),
+            Tile::Cooperative8 | Tile::Cooperative16 if !self.suits(format) => Tile::Shared64.name(),
             tile => tile.name(),
         }
     }
@@ -130,9 +140,12 @@ impl Tile {
     }
 
     /// Whether the tile gives right results on an adapter: a workgroup of 4 or 8 must lie within one
-    /// subgroup.
+    /// subgroup, and cooperative matrices come in sizes.
     pub fn runs_on(self, adapter: &AdapterSummary) -> bool {
-        adapter.subgroup_sizes[0] >= self.lanes() && (adapter.has_f16 || !self.is_half())
+        let (side, subgroup) = self.cooperative();
+        let has_matrices = side == 0
+            || adapter.cooperative_sides.contains(&side) && adapter.subgroup_sizes == [subgroup, subgroup];
+        adapter.subgroup_sizes[0] >= self.lanes() && (adapter.has_f16 || !self.is_half()) && has_matrices
     }
 
     /// Whether the tile is worth trying on an adapter. GPUs and CPU adapters can run each other's tiles, but
@@ -153,7 +166,17 @@ impl Tile {
 
     /// Whether the tile stages weights as f16, rounded to the nearest.
     pub const fn is_half(self) -> bool {
-        matches!(self, Tile::Half64 | Tile::Half128)
+        matches!(self, Tile::Half64 | Tile::Half128) || self.cooperative().0 > 0
+    }
+
+    /// The rows of the cooperative matrices that the tile multiplies and the invocations of the
+    /// subgroup that owns one, or zeros.
+    const fn cooperative(self) -> (u32, u32) {
+        match self {
+            Tile::Cooperative8 => (8, 8),
+            Tile::Cooperative16 => (16, 32),
+            _ => (0, 0),
+        }
     }
 
     /// Invocations of a subgroup that share their rows, or 0.
@@ -177,9 +200,10 @@ impl Tile {
     fn workgroups(self, rows: usize, cols: usize) -> [u32; 3] {
         let [height, width] = match self {
             Tile::Direct | Tile::Decoded => return grid((rows.div_ceil(8) * (cols / 8)).div_ceil(16)),
-            Tile::Subgroup4 => [32, 32],
+            Tile::Subgroup4 => [64, 32],
             Tile::Subgroup8 | Tile::Shared32 => [32, 64],
             Tile::Shared64 | Tile::Decoded64 | Tile::Half64 => [64, 64],
+            Tile::Cooperative8 | Tile::Cooperative16 => [64, 64],
             Tile::Shared128 | Tile::Half128 => [128, 64],
         };
         grid(rows.div_ceil(height) * cols.div_ceil(width))
