@@ -5,7 +5,7 @@
 // writes the rows whose id lies in it and leaves the others alone.
 //
 // ids [rows] u32; table [n_ids, stride] f32, or two f16 or bf16 in a u32, the first in the low half;
-// out [rows, stride] f32. The table's lanes past the model's width are zero. Values are moved as
+// out [rows, stride] f32. The table's lanes past the model's width are zero. Values are written as
 // bits, so decoding is exact.
 //
 // An invocation owns four elements of out.
@@ -49,7 +49,7 @@ fn main(
 {% if weight == "f32" %}
         out[index] = stored;
 {% else %}
-        out[index] = widen_{{ weight }}(halves(stored));
+        out[index] = bitcast<vec4<u32>>(widen(halves(stored)));
 {% endif %}
     }
 }

@@ -143,35 +143,15 @@ fn load_quad(row: u32, k4: u32) -> vec4<f32> {
 @group(0) @binding(2) var<storage, read> values: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> unused_scales: array<f32>;
 
-{% if weight == "f16" %}
-// Decoded by its bits, since adapters may flush the subnormals of unpack2x16float. The exponent
-// is moved by a multiplication with 2^112, which is exact.
-fn widen(half: vec4<u32>) -> vec4<f32> {
-    let magnitude = bitcast<vec4<f32>>((half & vec4<u32>(0x7fffu)) << vec4<u32>(13u));
-    let normal = magnitude * 5.192296858534828e33;
-    let subnormal = vec4<f32>(half & vec4<u32>(0x3ffu)) * 5.960464477539063e-8;
-    let value = select(normal, subnormal, (half & vec4<u32>(0x7c00u)) == vec4<u32>(0u));
-    return select(value, -value, (half & vec4<u32>(0x8000u)) != vec4<u32>(0u));
-}
-{% else %}
-fn widen(half: vec4<u32>) -> vec4<f32> {
-    return bitcast<vec4<f32>>(half << vec4<u32>(16u));
-}
-{% endif %}
+{% include "shared/widen.wgsl" %}
 
 fn load_weight(row: u32, k8: u32) -> Eight {
     let words = values[row * (params.depth / 8u) + k8];
-    let low = words & vec4<u32>(0xffffu);
-    let high = words >> vec4<u32>(16u);
-    return Eight(
-        widen(vec4<u32>(low.x, high.x, low.y, high.y)),
-        widen(vec4<u32>(low.z, high.z, low.w, high.w)),
-    );
+    return Eight(widen(halves(words.xy)), widen(halves(words.zw)));
 }
 
 fn load_quad(row: u32, k4: u32) -> vec4<f32> {
     let words = values[row * (params.depth / 8u) + k4 / 2u];
-    let pair = select(words.xy, words.zw, (k4 & 1u) == 1u);
-    return widen(vec4<u32>(pair.x & 0xffffu, pair.x >> 16u, pair.y & 0xffffu, pair.y >> 16u));
+    return widen(halves(select(words.xy, words.zw, (k4 & 1u) == 1u)));
 }
 {% endif %}

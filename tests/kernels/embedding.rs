@@ -70,23 +70,21 @@ fn ids_outside_the_slab_write_nothing() {
     assert!(got[..8].iter().chain(&got[16..]).all(|&bits| bits == u32::MAX));
 }
 
-/// Every 16-bit pattern there is: subnormals, both zeros, infinities and NaN among them.
+/// Every finite number of either format: subnormals and both zeros among them.
 #[test]
 fn sixteen_bit_formats_decode_exactly() {
-    let mut h = Harness::new();
-    let all: Vec<u16> = (0..=u16::MAX).collect();
-    let params = Params { rows: 8192, stride: 8, first_id: 0, n_ids: 8192 };
-    let ids: Vec<u32> = (0..8192).collect();
-    let (ids, table, out) = (h.input_u32(&ids), h.input_u32(&packed(&all)), h.output(1 << 16));
-
-    h.run(|rec| embedding::forward(rec, "bf16", params, ids, table, out));
-    let want: Vec<u32> = all.iter().map(|&bits| u32::from(bits) << 16).collect();
-    assert_eq!(h.read_u32(out), want, "bf16");
-
-    h.run(|rec| embedding::forward(rec, "f16", params, ids, table, out));
-    for (bits, got) in all.iter().zip(h.read(out)) {
-        let want = f16::from_bits(*bits).to_f32();
-        let is_equal = got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
-        assert!(is_equal, "f16 {bits:#06x} gives {got}, not {want}");
+    type Format = (&'static str, fn(u16) -> f32);
+    let formats: [Format; 2] =
+        [("f16", |bits| f16::from_bits(bits).to_f32()), ("bf16", |bits| bf16::from_bits(bits).to_f32())];
+    for (format, value) in formats {
+        let mut h = Harness::new();
+        let finite: Vec<u16> = (0..=u16::MAX).filter(|&bits| value(bits).is_finite()).collect();
+        let rows = finite.len() as u32 / 8;
+        let params = Params { rows, stride: 8, first_id: 0, n_ids: rows };
+        let ids: Vec<u32> = (0..rows).collect();
+        let (ids, table, out) = (h.input_u32(&ids), h.input_u32(&packed(&finite)), h.output(finite.len()));
+        h.run(|rec| embedding::forward(rec, format, params, ids, table, out));
+        let want: Vec<u32> = finite.iter().map(|&bits| value(bits).to_bits()).collect();
+        assert_eq!(h.read_u32(out), want, "{format}");
     }
 }
