@@ -26,13 +26,13 @@ const ATTEMPTS: u32 = 4;
 
 /// Records in IndexedDB.
 pub struct IdbKv {
-    connection: RefCell<Option<Rc<Connection>>>,
+    connection: Rc<RefCell<Option<Rc<Connection>>>>,
 }
 
 impl IdbKv {
     /// Opens the database and makes its object store if it is new.
     pub async fn open() -> Result<Self> {
-        let kv = IdbKv { connection: RefCell::default() };
+        let kv = IdbKv { connection: Rc::default() };
         kv.attempt(async |_| Ok(())).await?;
         Ok(kv)
     }
@@ -67,7 +67,13 @@ impl IdbKv {
         if let Some(connection) = &*self.connection.borrow() {
             return Ok(connection.clone());
         }
-        let connection = Rc::new(Connection::open().await?);
+        let current = Rc::downgrade(&self.connection);
+        let give_up = move || {
+            if let Some(current) = current.upgrade() {
+                current.take();
+            }
+        };
+        let connection = Rc::new(Connection::open(give_up).await?);
         self.connection.replace(Some(connection.clone()));
         Ok(connection)
     }
@@ -81,7 +87,9 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open() -> Result<Self> {
+    /// Opens the database. `give_up` is called when another tab wants to change or delete it as a whole, which
+    /// waits until every connection is closed.
+    async fn open(give_up: impl FnOnce() + 'static) -> Result<Self> {
         let factory = Factory::new().map_err(failed)?;
         let mut request = factory.open(DATABASE, Some(VERSION)).map_err(failed)?;
         request.on_upgrade_needed(|event| {
@@ -100,6 +108,7 @@ impl Connection {
             // Nobody waits any more if this fails.
             let _ = closed.send(());
         });
+        database.on_version_change(move |_| give_up());
         Ok(Connection { database, closed: close.shared() })
     }
 
@@ -144,7 +153,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // That the browser has closed it may yet be told.
+        // What has happened to it may yet be told.
         self.database.forget_callbacks();
         self.database.close();
     }
@@ -236,8 +245,11 @@ fn failed(cause: idb::Error) -> Error {
 }
 
 fn of_exception(name: &str, message: &str) -> Error {
-    if name == "QuotaExceededError" {
-        return Error::new(Code::QuotaExceeded, "the browser's storage is full");
+    match name {
+        "QuotaExceededError" => Error::new(Code::QuotaExceeded, "the browser's storage is full"),
+        "VersionError" => {
+            Error::new(Code::BadState, "another tab runs a newer version of tabtune; reload this page")
+        }
+        _ => Error::new(Code::Io, format!("IndexedDB: {name}: {message}")),
     }
-    Error::new(Code::Io, format!("IndexedDB: {name}: {message}"))
 }

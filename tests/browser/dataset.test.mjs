@@ -264,6 +264,23 @@ test("no call is broken by a browser that clears the site's data meanwhile", asy
   assert.deepEqual(await page.evaluate(() => globalThis.counts.errors), []);
 });
 
+test("a tab makes way for a newer version of the database, and says so", async (t) => {
+  const { page } = await openLab(t);
+  const files = [{ name: "a.jsonl", base64: base64(rows(3)) }];
+  assert.equal((await page.evaluate(importAs, { name: "old", kind: "file", files })).error, undefined);
+  const opened = await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        const request = indexedDB.open("tabtune", 99);
+        request.onblocked = () => resolve("blocked");
+        request.onsuccess = () => resolve(request.result.version);
+      }),
+  );
+  assert.equal(opened, 99);
+  const { error } = await page.evaluate(importAs, { name: "old", kind: "file", files });
+  assert.deepEqual([error.code, error.message], ["bad-state", "another tab runs a newer version of tabtune; reload this page"]);
+});
+
 test("a large file", async (t) => {
   await t.test("leaves the tab's memory flat and is there again at once", async () => {
     const found = {};
