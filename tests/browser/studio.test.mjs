@@ -59,6 +59,44 @@ async function playHub(page, origin) {
   return asked;
 }
 
+/** Runs in a page before its scripts: a system under the highest pressure. */
+function playPressure() {
+  globalThis.PressureObserver = class {
+    #tell;
+    constructor(tell) {
+      this.#tell = tell;
+    }
+    async observe() {
+      this.#tell([{ state: "critical" }]);
+    }
+    disconnect() {}
+  };
+}
+
+test("a run rests under the pressure of its own processor only if the person chose so", async (t) => {
+  const { page, server, mounts } = await openLab(t);
+  mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
+  await page.addInitScript(playPressure);
+  const start = async () => {
+    await page.getByLabel("Rows a step").fill("1");
+    await page.getByLabel("Steps").fill("3");
+    await page.getByRole("button", { name: "Start fine-tuning" }).click();
+  };
+  const status = (text) => page.locator("#status").filter({ hasText: text }).waitFor();
+  const open = async () => {
+    await page.goto(`${server.origin}/`);
+    await page.getByText("Settings", { exact: true }).click();
+  };
+  await open();
+  await start();
+  await status("Done: 3 steps.");
+  await open();
+  await page.getByText("When to rest", { exact: true }).click();
+  await page.getByLabel("Rest at system pressure").selectOption("serious");
+  await start();
+  await status("Resting because the system is under critical pressure.");
+});
+
 test("the page", async (t) => {
   const { page, server, requests, mounts } = await openLab(t);
   mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);

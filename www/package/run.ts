@@ -112,7 +112,7 @@ export class Run {
     const pipelined = !policy || policy.duty_cycle === 1;
     const told = this.#told;
     try {
-      if (guard) this.#tell({ type: "policy", detail: described(guard) });
+      if (guard) this.#tell({ type: "policy", detail: described(guard, ignores_pressure) });
       this.#tell({ type: told.last > 0 ? "resumed" : "started" });
       while (true) {
         throwIfAborted(signal);
@@ -370,15 +370,15 @@ function watchPage(shown: (hidden: boolean) => void): { end(): void } {
   };
 }
 
-function described(guard: Guard): string {
+function described(guard: Guard, ignores_pressure: boolean): string {
   const names = { battery: "battery", network: "kind of connection", pressure: "pressure" };
   const said = (wanted: boolean) =>
     Object.entries(guard.signals)
-      .filter(([, is_there]) => is_there === wanted)
+      .filter(([name, is_there]) => is_there === wanted && !(ignores_pressure && name === "pressure"))
       .map(([name]) => names[name as keyof typeof names]);
   const missing = said(false);
   const known = [...said(true), "speed of the steps"].join(", ");
-  return missing.length === 0
-    ? `looks at: ${known}`
-    : `looks at: ${known}; this browser does not tell: ${missing.join(", ")}`;
+  const untold = missing.length > 0 ? `; this browser does not tell: ${missing.join(", ")}` : "";
+  const ignored = ignores_pressure ? "; not at pressure, which a run without a GPU causes itself" : "";
+  return `looks at: ${known}${untold}${ignored}`;
 }
