@@ -17,7 +17,8 @@ use crate::{kernels, naive, open};
 pub struct Speeds {
     pub nf4: [f64; 2],
     pub f32: [f64; 2],
-    pub naive: [f64; 2],
+    /// Of the first device only, since these take most of the time there and are not close to anything.
+    pub naive: Option<[f64; 2]>,
 }
 
 impl Speeds {
@@ -32,8 +33,8 @@ impl Speeds {
     }
 
     /// NF4 in its tile over NF4 without one, forward and backward.
-    pub fn tiled_of_naive(&self) -> [f64; 2] {
-        [self.nf4[0] / self.naive[0], self.nf4[1] / self.naive[1]]
+    pub fn tiled_of_naive(&self) -> Option<[f64; 2]> {
+        self.naive.map(|naive| [self.nf4[0] / naive[0], self.nf4[1] / naive[1]])
     }
 }
 
@@ -47,18 +48,18 @@ pub const DEVICES: usize = 5;
 /// `devices` one after another.
 pub async fn measure(tile: Tile, size: [usize; 3], devices: usize) -> Result<Vec<Speeds>> {
     let mut speeds = Vec::new();
-    for _ in 0..devices {
-        speeds.push(measure_on(&open().await?, tile, size).await?);
+    for device in 0..devices {
+        speeds.push(measure_on(&open().await?, tile, size, device == 0).await?);
     }
     Ok(speeds)
 }
 
-/// What `of` tells of the middle one of several measurements.
-pub fn median(speeds: &[Speeds], of: impl Fn(&Speeds) -> f64) -> f64 {
-    timing::median(speeds.iter().map(of).collect())
+/// What `of` tells of the middle one of several measurements, of those that have it.
+pub fn median(speeds: &[Speeds], of: impl Fn(&Speeds) -> Option<f64>) -> f64 {
+    timing::median(speeds.iter().filter_map(of).collect())
 }
 
-async fn measure_on(gpu: &Gpu, tile: Tile, size: [usize; 3]) -> Result<Speeds> {
+async fn measure_on(gpu: &Gpu, tile: Tile, size: [usize; 3], with_naive: bool) -> Result<Speeds> {
     let [m, n, k] = size;
     naive::add_shaders(gpu);
     let mut arena = Arena::new(gpu);
@@ -77,16 +78,18 @@ async fn measure_on(gpu: &Gpu, tile: Tile, size: [usize; 3]) -> Result<Speeds> {
         let backward = |rec: &mut _| linear::backward(rec, tile, params, dy, weight, None, None, dx);
         competitors.push(Competitor::new(gpu, &arena.store, tile.recorder(), backward).await?);
     }
-    let forward = |rec: &mut Recorder| naive::forward(rec, size, x, nf4, table, y);
-    competitors.push(Competitor::new(gpu, &arena.store, Recorder::new(), forward).await?);
-    let backward = |rec: &mut Recorder| naive::backward(rec, size, dy, nf4, table, dx);
-    competitors.push(Competitor::new(gpu, &arena.store, Recorder::new(), backward).await?);
+    if with_naive {
+        let forward = |rec: &mut Recorder| naive::forward(rec, size, x, nf4, table, y);
+        competitors.push(Competitor::new(gpu, &arena.store, Recorder::new(), forward).await?);
+        let backward = |rec: &mut Recorder| naive::backward(rec, size, dy, nf4, table, dx);
+        competitors.push(Competitor::new(gpu, &arena.store, Recorder::new(), backward).await?);
+    }
 
     let flops = 2.0 * m as f64 * (n * k) as f64;
     let speeds: Vec<f64> =
         race(gpu, &competitors, TURNS).await?.iter().map(|times| flops / times.median).collect();
     let pair = |first: usize| [speeds[first], speeds[first + 1]];
-    Ok(Speeds { nf4: pair(0), f32: pair(2), naive: pair(4) })
+    Ok(Speeds { nf4: pair(0), f32: pair(2), naive: with_naive.then(|| pair(4)) })
 }
 
 /// Reports the ratios of every tile that runs on the adapter, at the products of the shape's layer.
@@ -116,10 +119,12 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
             let tile_name = tile.name();
             output.note(&format!("ratios of {tile_name}, {name}"));
             let speeds = measure(tile, [rows, cols, depth], if is_own { DEVICES } else { 1 }).await?;
-            let pair = |of: fn(&Speeds) -> [f64; 2]| [0, 1].map(|i| median(&speeds, |speeds| of(speeds)[i]));
-            let nf4 = pair(|speeds| speeds.nf4);
-            let (of_f32, of_naive) = (pair(Speeds::nf4_of_f32), pair(Speeds::tiled_of_naive));
-            let backward_of_forward = median(&speeds, Speeds::backward_of_forward);
+            let pair = |of: fn(&Speeds) -> Option<[f64; 2]>| {
+                [0, 1].map(|i| median(&speeds, |speeds| of(speeds).map(|pair| pair[i])))
+            };
+            let nf4 = pair(|speeds| Some(speeds.nf4));
+            let (of_f32, of_naive) = (pair(|speeds| Some(speeds.nf4_of_f32())), pair(Speeds::tiled_of_naive));
+            let backward_of_forward = median(&speeds, |speeds| Some(speeds.backward_of_forward()));
             output.result(
                 "ratios",
                 json!({
@@ -127,7 +132,7 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
                     "tile": tile_name,
                     "size": format!("{name} M{rows} N{cols} K{depth}"),
                     "nf4_gflops": nf4.map(|speed| rounded(speed / 1e9)),
-                    "f32_gflops": pair(|speeds| speeds.f32).map(|speed| rounded(speed / 1e9)),
+                    "f32_gflops": pair(|speeds| Some(speeds.f32)).map(|speed| rounded(speed / 1e9)),
                     "naive_gflops": pair(|speeds| speeds.naive).map(|speed| rounded(speed / 1e9)),
                     "nf4_of_f32": of_f32.map(rounded),
                     "backward_of_forward": rounded(backward_of_forward),
