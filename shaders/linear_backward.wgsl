@@ -13,20 +13,25 @@
 // from x_offset. `rank` is t_stride, or 0 without LoRA. All arithmetic is f32; the half
 // tiles and the cooperative ones round W to f16.
 //
-// An invocation owns `rows` × 8 results, each row as two vec4; shared/tile.wgsl says where they lie.
+// An invocation owns `rows` × 8 results, every `step`th row as two vec4; shared/tile.wgsl says where they
+// lie.
 // They are named registers, but for those of subgroup4: they stay in memory, and are finished
-// `last` rows at a time.
+// `last` rows at a time. Where a subgroup shares its rows, a turn covers eight rows of W, so that a result
+// is added to half as often.
 {% set lanes = {"subgroup4": 4, "subgroup8": 8}[tile] | default(0) %}
 {% set side = {"cooperative8": 8, "cooperative16": 16}[tile] | default(0) %}
 {% set subgroup_size = 8 if side == 8 else 32 %}
-{% set rows = {"subgroup4": 64, "subgroup8": 32}[tile] | default(4 if side else 8) %}
+{% set rows = 32 if lanes else 4 if side else 8 %}
 {% set in_memory = tile == "subgroup4" %}
 {% set last = lanes if in_memory else rows %}
 {% set height = {"shared32": 32, "shared64": 64, "half64": 64, "shared128": 128, "half128": 128}[tile] | default(64 if side else 0) %}
+{% set step = height // 8 if height and not side else 1 %}
 {% set size = 128 if side else lanes if lanes else height if height else 16 %}
 {% set is_half = side or tile in ["half64", "half128"] %}
 {% set stage = 32 if tile == "half64" else 16 %}
 {% set decode = {"direct": "tree", "subgroup4": "pairs", "subgroup8": "lanes"}[tile] | default("memory") %}
+{% from "shared/shared_rows.wgsl" import shared_row, shared_number %}
+{% from "shared/products.wgsl" import add_rows, add_dots, columns_of %}
 {% if is_half %}
 enable f16;
 {% endif %}
@@ -54,13 +59,6 @@ var<workgroup> dys: array<vec4<f32>, {{ stage // 4 * height }}>;
 var<workgroup> ws: array<Staged, {{ stage * 16 }}>;
 {% endif %}
 
-{% macro add_products(a, b, row) %}
-{
-    let g = {{ row }};
-    {{ a }} += g.x * w0.a + g.y * w1.a + g.z * w2.a + g.w * w3.a;
-    {{ b }} += g.x * w0.b + g.y * w1.b + g.z * w2.b + g.w * w3.b;
-}
-{% endmacro %}
 @compute @workgroup_size({{ size }})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -93,26 +91,19 @@ fn main(
     let row_{{ i }} = min(row0 + {{ i * lanes }}u + thread, last_row);
     let y{{ i }} = (row_{{ i }} * params.y_stride + params.y_offset) / 4u;
     {% endfor %}
-    for (var n4 = 0u; n4 < params.cols / 4u; n4++) {
-        {% for j in range(4) %}
-        let w{{ j }} = load_weight(n4 * 4u + {{ j }}u, col8);
+    for (var n8 = 0u; n8 < params.cols / 8u; n8++) {
+        {% for j in range(8) %}
+        let eight{{ j }} = load_weight(n8 * 8u + {{ j }}u, col8);
         {% endfor %}
-        {% for half in range(0, rows, 32) %}
-        {% if half %}
-        if tile.x + {{ half }}u < params.rows {
-        {% else %}
+        {{ columns_of("eight", 0, "w") }}
+        {{ columns_of("eight", 4, "v") }}
+        {% for first in range(0, rows, lanes) %}
         {
-        {% endif %}
-            {% for i in range(half // lanes, (half + 32) // lanes) %}
-            let h{{ i }} = dy[y{{ i }} + n4];
-            {% endfor %}
-            {% for i in range(half, half + 32) %}
-            {% set h = "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes) %}
-            {% if in_memory %}
-            {{ add_products("c[%d][%d]" | format(i // last, i % last * 2), "c[%d][%d]" | format(i // last, i % last * 2 + 1), h) }}
-            {% else %}
-            {{ add_products("c%da" | format(i), "c%db" | format(i), h) }}
-            {% endif %}
+            let h = dy[y{{ first // lanes }} + n8 * 2u];
+            let e = dy[y{{ first // lanes }} + n8 * 2u + 1u];
+            {% for i in range(first, first + lanes) %}
+            {% set a, b = ("c[%d][%d]" | format(i // last, i % last * 2), "c[%d][%d]" | format(i // last, i % last * 2 + 1)) if in_memory else ("c%da" | format(i), "c%db" | format(i)) %}
+            {{ add_dots(a, b, [shared_row("h", i, lanes), shared_row("e", i, lanes)], ["w", "v"]) }}
             {% endfor %}
         }
         {% endfor %}
@@ -134,7 +125,7 @@ fn main(
         let w{{ j }} = load_weight(n4 * 4u + {{ j }}u, col8);
         {% endfor %}
         {% for i in range(rows) %}
-        {{ add_products("c%da" | format(i), "c%db" | format(i), "dy[y%d + n4]" | format(i)) }}
+        {{ add_rows("c%da" | format(i), "c%db" | format(i), "dy[y%d + n4]" | format(i)) }}
         {% endfor %}
     }
     {% else %}
@@ -166,7 +157,7 @@ fn main(
             );
             {% endfor %}
             {% for i in range(rows) %}
-            {{ add_products("c%da" | format(i), "c%db" | format(i), "dys[n4 * %du + thread / 8u * 8u + %du]" | format(height, i)) }}
+            {{ add_rows("c%da" | format(i), "c%db" | format(i), "dys[n4 * %du + thread / 8u + %du]" | format(height, i * step)) }}
             {% endfor %}
         }
     }
@@ -191,15 +182,16 @@ fn main(
         let w{{ j }} = Eight(lora_a[a{{ j }}], lora_a[a{{ j }} + 1u]);
         {% endfor %}
         {% if lanes %}
+        {{ columns_of("w", 0, "l") }}
         {% for i in range(last // lanes) %}
         let h{{ i }} = dt[(min(first + {{ i * lanes }}u + thread, last_row) * params.t_stride + r) / 4u];
         {% endfor %}
         {% for i in range(last) %}
-        {{ add_products("c%da" | format(i), "c%db" | format(i), "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes)) }}
+        {{ add_dots("c%da" | format(i), "c%db" | format(i), [shared_row("h%d" | format(i // lanes), i, lanes)], ["l"]) }}
         {% endfor %}
         {% else %}
         {% for i in range(rows) %}
-        {{ add_products("c%da" | format(i), "c%db" | format(i), "dt[(min(row0 + %du, last_row) * params.t_stride + r) / 4u]" | format(i)) }}
+        {{ add_rows("c%da" | format(i), "c%db" | format(i), "dt[(min(row0 + %du, last_row) * params.t_stride + r) / 4u]" | format(i * step)) }}
         {% endfor %}
         {% endif %}
     }
@@ -207,14 +199,14 @@ fn main(
     let last_place = last_row * params.x_stride;
     if params.add_residual != 0u {
         {% for i in range(last) %}
-        let r{{ i }} = (min((first + {{ i }}u) * params.x_stride, last_place) + params.x_offset) / 4u + col8 * 2u;
+        let r{{ i }} = (min((first + {{ shared_number(i * step, lanes) }}) * params.x_stride, last_place) + params.x_offset) / 4u + col8 * 2u;
         c{{ i }}a += residual[r{{ i }}];
         c{{ i }}b += residual[r{{ i }} + 1u];
         {% endfor %}
     }
     {% for i in range(last) %}
-    if first + {{ i }}u < params.rows && block.y == col8 * 8u {
-        let place = ((first + {{ i }}u) * params.x_stride + params.x_offset) / 4u + col8 * 2u;
+    if first + {{ shared_number(i * step, lanes) }} < params.rows && block.y == col8 * 8u {
+        let place = ((first + {{ shared_number(i * step, lanes) }}) * params.x_stride + params.x_offset) / 4u + col8 * 2u;
         dx[place] = c{{ i }}a;
         dx[place + 1u] = c{{ i }}b;
     }

@@ -14,20 +14,25 @@
 // T begins, or NONE for a layer without LoRA. All arithmetic is f32; the half tiles and the
 // cooperative ones round W to f16.
 //
-// An invocation owns `rows` × 8 results, each row as two vec4; shared/tile.wgsl says where they lie.
+// An invocation owns `rows` × 8 results, every `step`th row as two vec4; shared/tile.wgsl says where they
+// lie.
 // They are named registers, but for those of subgroup4: they stay in memory, and are finished
-// `last` rows at a time.
+// `last` rows at a time. Where a subgroup shares its rows, a turn covers eight values of K: a word of
+// codes is then loaded once, and a result added to half as often.
 {% set lanes = {"subgroup4": 4, "subgroup8": 8}[tile] | default(0) %}
 {% set side = {"cooperative8": 8, "cooperative16": 16}[tile] | default(0) %}
 {% set subgroup_size = 8 if side == 8 else 32 %}
-{% set rows = {"subgroup4": 64, "subgroup8": 32}[tile] | default(4 if side else 8) %}
+{% set rows = 32 if lanes else 4 if side else 8 %}
 {% set in_memory = tile == "subgroup4" %}
 {% set last = lanes if in_memory else rows %}
 {% set height = {"shared32": 32, "shared64": 64, "half64": 64, "shared128": 128, "half128": 128}[tile] | default(64 if side else 0) %}
+{% set step = height // 8 if height and not side else 1 %}
 {% set size = 128 if side else lanes if lanes else height if height else 16 %}
 {% set is_half = side or tile in ["half64", "half128"] %}
 {% set stage = 32 if tile == "half64" else 16 %}
 {% set decode = {"direct": "tree", "subgroup4": "pairs", "subgroup8": "lanes"}[tile] | default("memory") %}
+{% from "shared/shared_rows.wgsl" import shared_row, shared_number %}
+{% from "shared/products.wgsl" import add_rows, add_dots, rows_of %}
 {% if is_half %}
 enable f16;
 {% endif %}
@@ -55,13 +60,6 @@ var<workgroup> xs: array<vec4<f32>, {{ stage // 4 * height }}>;
 var<workgroup> ws: array<Staged, {{ stage * 16 }}>;
 {% endif %}
 
-{% macro add_products(a, b, row, columns) %}
-{
-    let p = {{ row }};
-    {{ a }} += vec4<f32>(dot(p, {{ columns }}0), dot(p, {{ columns }}1), dot(p, {{ columns }}2), dot(p, {{ columns }}3));
-    {{ b }} += vec4<f32>(dot(p, {{ columns }}4), dot(p, {{ columns }}5), dot(p, {{ columns }}6), dot(p, {{ columns }}7));
-}
-{% endmacro %}
 @compute @workgroup_size({{ size }})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -99,38 +97,32 @@ fn main(
     var scale{{ j }} = 0.0;
     {% endfor %}
     {% endif %}
-    for (var k4 = 0u; k4 < params.depth / 4u; k4++) {
+    for (var k8 = 0u; k8 < params.depth / 8u; k8++) {
         {% if weight == "nf4" %}
-        if k4 % 16u == 0u {
+        if k8 % 8u == 0u {
             {% for j in range(8) %}
-            scale{{ j }} = scales[(col0 + {{ j }}u) * (params.depth / 64u) + k4 / 16u];
+            scale{{ j }} = scales[(col0 + {{ j }}u) * (params.depth / 64u) + k8 / 8u];
             {% endfor %}
         }
         {% endif %}
         {% for j in range(8) %}
         {% if weight == "nf4" %}
-        let word{{ j }} = codes[(col0 + {{ j }}u) * (params.depth / 8u) + k4 / 2u];
-        let w{{ j }} = nf4_quad(word{{ j }} >> (16u * (k4 & 1u))) * scale{{ j }};
+        let eight{{ j }} = load_codes(col0 + {{ j }}u, k8);
+        let w{{ j }} = eight{{ j }}.a * scale{{ j }};
+        let v{{ j }} = eight{{ j }}.b * scale{{ j }};
         {% else %}
-        let w{{ j }} = load_quad(col0 + {{ j }}u, k4);
+        let eight{{ j }} = load_weight(col0 + {{ j }}u, k8);
+        let w{{ j }} = eight{{ j }}.a;
+        let v{{ j }} = eight{{ j }}.b;
         {% endif %}
         {% endfor %}
-        {% for half in range(0, rows, 32) %}
-        {% if half %}
-        if tile.x + {{ half }}u < params.rows {
-        {% else %}
+        {% for first in range(0, rows, lanes) %}
         {
-        {% endif %}
-            {% for i in range(half // lanes, (half + 32) // lanes) %}
-            let h{{ i }} = x[x{{ i }} + k4];
-            {% endfor %}
-            {% for i in range(half, half + 32) %}
-            {% set h = "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes) %}
-            {% if in_memory %}
-            {{ add_products("c[%d][%d]" | format(i // last, i % last * 2), "c[%d][%d]" | format(i // last, i % last * 2 + 1), h, "w") }}
-            {% else %}
-            {{ add_products("c%da" | format(i), "c%db" | format(i), h, "w") }}
-            {% endif %}
+            let h = x[x{{ first // lanes }} + k8 * 2u];
+            let e = x[x{{ first // lanes }} + k8 * 2u + 1u];
+            {% for i in range(first, first + lanes) %}
+            {% set a, b = ("c[%d][%d]" | format(i // last, i % last * 2), "c[%d][%d]" | format(i // last, i % last * 2 + 1)) if in_memory else ("c%da" | format(i), "c%db" | format(i)) %}
+            {{ add_dots(a, b, [shared_row("h", i, lanes), shared_row("e", i, lanes)], ["w", "v"]) }}
             {% endfor %}
         }
         {% endfor %}
@@ -150,10 +142,11 @@ fn main(
     {% endfor %}
     for (var k4 = 0u; k4 < params.depth / 4u; k4++) {
         {% for j in range(8) %}
-        let w{{ j }} = load_quad(col0 + {{ j }}u, k4);
+        let quad{{ j }} = load_quad(col0 + {{ j }}u, k4);
         {% endfor %}
+        {{ rows_of("quad") }}
         {% for i in range(rows) %}
-        {{ add_products("c%da" | format(i), "c%db" | format(i), "x[x%d + k4]" | format(i), "w") }}
+        {{ add_rows("c%da" | format(i), "c%db" | format(i), "x[x%d + k4]" | format(i)) }}
         {% endfor %}
     }
     {% else %}
@@ -168,23 +161,25 @@ fn main(
         {% endfor %}
         {% for item in range(8 * stage // height) %}
         {
-            let column = ({{ item * height }}u + thread) % 64u;
-            let eight = ({{ item * height }}u + thread) / 64u;
-            let place = eight * 128u + column % 8u * 8u + column / 8u;
+            // Neighbours write to neighbouring places, and so to different banks.
+            let place = {{ item * height }}u + thread;
+            let eight = place / 64u;
+            let column = place % 8u * 8u + place / 8u % 8u;
             let is_inside = vec4<bool>(k0 + 8u * eight < params.depth);
             let k8 = min(k0 / 8u + eight, params.depth / 8u - 1u);
             let w = load_weight(min(tile.y + column, last_col), k8);
-            ws[place] = staged(select(vec4<f32>(), w.a, is_inside));
-            ws[place + 64u] = staged(select(vec4<f32>(), w.b, is_inside));
+            ws[eight * 64u + place] = staged(select(vec4<f32>(), w.a, is_inside));
+            ws[eight * 64u + place + 64u] = staged(select(vec4<f32>(), w.b, is_inside));
         }
         {% endfor %}
         workgroupBarrier();
         for (var k4 = 0u; k4 < {{ stage // 4 }}u; k4++) {
             {% for j in range(8) %}
-            let w{{ j }} = vec4<f32>(ws[k4 * 64u + {{ 8 * j }}u + thread % 8u]);
+            let quad{{ j }} = vec4<f32>(ws[k4 * 64u + {{ 8 * j }}u + thread % 8u]);
             {% endfor %}
+            {{ rows_of("quad") }}
             {% for i in range(rows) %}
-            {{ add_products("c%da" | format(i), "c%db" | format(i), "xs[k4 * %du + thread / 8u * 8u + %du]" | format(height, i), "w") }}
+            {{ add_rows("c%da" | format(i), "c%db" | format(i), "xs[k4 * %du + thread / 8u + %du]" | format(height, i * step)) }}
             {% endfor %}
         }
     }
@@ -223,7 +218,7 @@ fn main(
                     let l{{ j }} = select(vec4<f32>(), lora_b[b_base + {{ j }}u * rank4 + r], is_mine);
                     {% endfor %}
                     {% for i in range(last) %}
-                    {{ add_products("c%da" | format(i), "c%db" | format(i), "subgroupBroadcast(h%d, %du)" | format(i // lanes, i % lanes), "l") }}
+                    {{ add_dots("c%da" | format(i), "c%db" | format(i), [shared_row("h%d" | format(i // lanes), i, lanes)], ["l"]) }}
                     {% endfor %}
                 }
             }
@@ -241,10 +236,11 @@ fn main(
             let b_base = params.b_base[section] / 4u + (col0 - section_start) * rank4;
             for (var r = 0u; r < rank4; r++) {
                 {% for j in range(8) %}
-                let l{{ j }} = lora_b[b_base + {{ j }}u * rank4 + r];
+                let quad{{ j }} = lora_b[b_base + {{ j }}u * rank4 + r];
                 {% endfor %}
+                {{ rows_of("quad") }}
                 {% for i in range(rows) %}
-                {{ add_products("c%da" | format(i), "c%db" | format(i), "t[(min(row0 + %du, last_row) * params.t_stride + t_offset) / 4u + r]" | format(i), "l") }}
+                {{ add_rows("c%da" | format(i), "c%db" | format(i), "t[(min(row0 + %du, last_row) * params.t_stride + t_offset) / 4u + r]" | format(i * step)) }}
                 {% endfor %}
             }
         }
@@ -254,14 +250,14 @@ fn main(
     let last_place = last_row * params.y_stride;
     if params.add_residual != 0u {
         {% for i in range(last) %}
-        let r{{ i }} = (min((first + {{ i }}u) * params.y_stride, last_place) + params.y_offset + col0) / 4u;
+        let r{{ i }} = (min((first + {{ shared_number(i * step, lanes) }}) * params.y_stride, last_place) + params.y_offset + col0) / 4u;
         c{{ i }}a += residual[r{{ i }}];
         c{{ i }}b += residual[r{{ i }} + 1u];
         {% endfor %}
     }
     {% for i in range(last) %}
-    if first + {{ i }}u < params.rows && block.y == col0 {
-        let place = ((first + {{ i }}u) * params.y_stride + params.y_offset + col0) / 4u;
+    if first + {{ shared_number(i * step, lanes) }} < params.rows && block.y == col0 {
+        let place = ((first + {{ shared_number(i * step, lanes) }}) * params.y_stride + params.y_offset + col0) / 4u;
         y[place] = c{{ i }}a;
         y[place + 1u] = c{{ i }}b;
     }

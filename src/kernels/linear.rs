@@ -54,7 +54,7 @@ pub enum Tile {
     /// [`Tile::Direct`] on a weight that is first decoded into scratch, once rather than for each
     /// block of 8 rows.
     Decoded,
-    /// 64 × 32 results a subgroup of 4, which shares its rows by broadcast: for SwiftShader.
+    /// 32 × 32 results a subgroup of 4, which shares its rows by broadcast: for SwiftShader.
     Subgroup4,
     /// 32 × 64 results a subgroup of 8, which shares its rows by broadcast: for lavapipe.
     Subgroup8,
@@ -200,7 +200,7 @@ impl Tile {
     fn workgroups(self, rows: usize, cols: usize) -> [u32; 3] {
         let [height, width] = match self {
             Tile::Direct | Tile::Decoded => return grid((rows.div_ceil(8) * (cols / 8)).div_ceil(16)),
-            Tile::Subgroup4 => [64, 32],
+            Tile::Subgroup4 => [32, 32],
             Tile::Subgroup8 | Tile::Shared32 => [32, 64],
             Tile::Shared64 | Tile::Decoded64 | Tile::Half64 => [64, 64],
             Tile::Cooperative8 | Tile::Cooperative16 => [64, 64],
