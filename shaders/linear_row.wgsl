@@ -1,20 +1,22 @@
 //! variant weight: nf4 nf4_any f32 f16 bf16
 // y = scale · W·x + B·t + residual for few rows of X: what linear_forward does, when decoding.
 //
-// Shapes and layouts are linear_forward's. A workgroup owns 8 columns of one row of X: 8 threads a
-// column share K, each taking every eighth run of eight values, and add up in a fixed order. The
-// work is bound by the bytes of W, each read once for each row of X.
+// Shapes and layouts are linear_forward's. A workgroup owns 16 columns of one row of X: 16 invocations
+// share the K of four columns, each taking every 16th run of eight values, so that what it reads of X
+// serves four times, and they add up in a fixed order. The work is bound by the bytes of W, each read
+// once for each row of X, if decoding keeps up: NF4 takes one look into a table for a value, where a
+// tree of selects takes some twenty operations.
+{% set decode = "memory" %}
+{% set groups = 4 %}
 {% include "shared/linear_params.wgsl" %}
-{% set decode = "tree" %}
 {% include "shared/weight.wgsl" %}
+{% include "shared/slices.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> t: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> lora_b: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read> residual: array<f32>;
-@group(0) @binding(7) var<storage, read_write> y: array<f32>;
-
-var<workgroup> partial: array<f32, 64>;
+@group(0) @binding(6) var<storage, read> residual: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -22,17 +24,35 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let group_index = group.x + group.y * groups.x;
-    let col_blocks = params.cols / 8u;
-    let row = min(group_index / col_blocks, params.rows - 1u);
-    let col = group_index % col_blocks * 8u + thread / 8u;
-    let lane = thread % 8u;
+    let index = group.x + group.y * groups.x;
+    let tiles = (params.cols + 15u) / 16u;
+    let row = min(index / tiles, params.rows - 1u);
+    let four = thread / SLICES;
+    let slice = thread % SLICES;
+    // Those past the last column compute it again, and write nothing.
+    let col = min(index % tiles * 16u + four * 4u, params.cols - 4u);
+    {% if weight in ["nf4", "nf4_any"] %}
+    fill_nf4_table(thread, 64u);
+    workgroupBarrier();
+    {% endif %}
 
     let x_base = (row * params.x_stride + params.x_offset) / 4u;
-    var sum = 0.0;
-    for (var k8 = lane; k8 < params.depth / 8u; k8 += 8u) {
-        let w = load_weight(col, k8);
-        sum += dot(x[x_base + k8 * 2u], w.a) + dot(x[x_base + k8 * 2u + 1u], w.b);
+    var sum = vec4<f32>();
+    for (var k8 = slice; k8 < params.depth / 8u; k8 += SLICES) {
+        let p = x[x_base + k8 * 2u];
+        let q = x[x_base + k8 * 2u + 1u];
+        {% for j in range(4) %}
+        {
+            {% if weight == "nf4" %}
+            let w = load_codes(col + {{ j }}u, k8);
+            let scale = scales[(col + {{ j }}u) * (params.depth / 64u) + k8 / 8u];
+            sum[{{ j }}] += scale * (dot(p, w.a) + dot(q, w.b));
+            {% else %}
+            let w = load_weight(col + {{ j }}u, k8);
+            sum[{{ j }}] += dot(p, w.a) + dot(q, w.b);
+            {% endif %}
+        }
+        {% endfor %}
     }
     sum *= params.scale;
 
@@ -43,19 +63,20 @@ fn main(
         if t_offset != NONE {
             let rank4 = params.rank / 4u;
             let b_base = params.b_base[section] / 4u + (col - section_start) * rank4;
-            for (var r = lane; r < rank4; r += 8u) {
-                sum += dot(t[(row * params.t_stride + t_offset) / 4u + r], lora_b[b_base + r]);
+            for (var r = slice; r < rank4; r += SLICES) {
+                let p = t[(row * params.t_stride + t_offset) / 4u + r];
+                {% for j in range(4) %}
+                sum[{{ j }}] += dot(p, lora_b[b_base + {{ j }}u * rank4 + r]);
+                {% endfor %}
             }
         }
     }
-    partial[thread] = sum;
+    keep_part(four, slice, sum);
     workgroupBarrier();
-    if lane == 0u && group_index < params.rows * col_blocks {
-        let place = row * params.y_stride + params.y_offset + col;
-        var total = 0.0;
-        {% for i in range(8) %}
-        total += partial[thread + {{ i }}u];
-        {% endfor %}
+    let own_col = index % tiles * 16u + thread * 4u;
+    if thread < 4u && own_col < params.cols && index < params.rows * tiles {
+        let place = (row * params.y_stride + params.y_offset + own_col) / 4u;
+        var total = sum_of_parts(thread);
         if params.add_residual != 0u {
             total += residual[place];
         }

@@ -108,8 +108,15 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             cache_stride,
         }),
         (
-            "linear_forward" | "linear_backward" | "linear_row" | "linear_lanes_row" | "linear_narrow"
-            | "lora_grad_t" | "linear_decode",
+            "linear_forward"
+            | "linear_backward"
+            | "linear_row"
+            | "linear_lanes_row"
+            | "linear_narrow"
+            | "linear_slices_narrow"
+            | "lora_grad_t"
+            | "lora_grad_slices_t"
+            | "linear_decode",
             "Params",
         ) => layout!(kernels::linear::Params {
             rows,
@@ -128,7 +135,7 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             t_offset,
             b_base,
         }),
-        ("lora_grad_outer", "Params") => layout!(kernels::lora_grad::Params {
+        ("lora_grad_outer" | "lora_grad_slices_outer", "Params") => layout!(kernels::lora_grad::Params {
             rows,
             u_stride,
             u_offset,

@@ -188,6 +188,16 @@ impl Tile {
         }
     }
 
+    /// The most columns for which [`narrow`] has a kernel of its own: on CPU adapters its invocations lie along
+    /// the rows, on GPUs they share the inner dimension.
+    const fn narrow(self) -> u32 {
+        match (self.is_shared(), self.lanes()) {
+            (true, _) => 256,
+            (false, 0) => 0,
+            (false, _) => 32,
+        }
+    }
+
     /// A recorder for the adapters that this tile is for.
     pub fn recorder(self) -> Recorder {
         match self.is_shared() {
@@ -334,11 +344,6 @@ pub fn forward(
     y: Tensor,
 ) {
     debug_assert_eq!(params.add_residual == 1, residual.is_some());
-    let is_narrow = params.cols <= NARROW && params.rows >= 8;
-    let is_plain = panel.is_none() && residual.is_none() && weight.format == WeightFormat::F32;
-    if is_plain && is_narrow && tile.lanes() > 0 {
-        return narrow(rec, tile, params, x, weight.values, y);
-    }
     let panel = panel.unwrap_or(Panel { t: x, factor: x });
     let weight = for_tile(rec, tile, params, weight);
     let bindings = [
@@ -355,7 +360,7 @@ pub fn forward(
         let count = (params.rows * params.cols.div_ceil(4 * tile.lanes())) as usize;
         (format!("linear_lanes_row.{}.{}", tile.name(), weight.format.name()), grid(count))
     } else if few_rows {
-        let count = (params.rows * (params.cols / 8)) as usize;
+        let count = (params.rows * params.cols.div_ceil(16)) as usize;
         (format!("linear_row.{}", weight.format.name()), grid(count))
     } else {
         let name = format!("linear_forward.{}.{}", tile.variant(weight.format), weight.format.name());
@@ -364,19 +369,21 @@ pub fn forward(
     rec.dispatch(shader, &params, &bindings, workgroups, params.flops());
 }
 
-/// Columns up to which a subgroup's invocations lie along the rows.
-const NARROW: u32 = 32;
-
-/// Records Y = scale·X·Wᵀ for few columns and an f32 W.
-fn narrow(rec: &mut Recorder, tile: Tile, params: Params, x: Tensor, w: Tensor, y: Tensor) {
-    let workgroups = params.rows.div_ceil(4 * tile.lanes()) * (params.cols / 8);
-    rec.dispatch(
-        format!("linear_narrow.{}", tile.name()),
-        &params,
-        &[read(x), read(w), write(y)],
-        grid(workgroups as usize),
-        params.flops(),
-    );
+/// Records what [`forward`] does for an f32 W [N, K] that may have few rows, such as T = X·Aᵀ: a tile would be
+/// mostly empty then.
+pub fn narrow(rec: &mut Recorder, tile: Tile, params: Params, x: Tensor, w: Tensor, y: Tensor) {
+    if params.cols > tile.narrow() || params.rows < 8 {
+        return forward(rec, tile, params, x, Weight::f32(w), None, None, y);
+    }
+    let (shader, workgroups) = match tile.lanes() {
+        0 => ("linear_slices_narrow".to_owned(), params.rows.div_ceil(8) * (params.cols / 8)),
+        lanes => {
+            let workgroups = params.rows.div_ceil(4 * lanes) * (params.cols / 8);
+            (format!("linear_narrow.{}", tile.name()), workgroups)
+        }
+    };
+    let bindings = [read(x), read(w), write(y)];
+    rec.dispatch(shader, &params, &bindings, grid(workgroups as usize), params.flops());
 }
 
 /// Records dX = scale·dY·W + dT·A + residual; dY [M, y_stride], dX and residual [M, x_stride].

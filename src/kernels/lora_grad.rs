@@ -50,12 +50,17 @@ pub fn t(
     dt: Tensor,
 ) {
     let blocks = params.rank / 8;
-    let workgroups = match tile.lanes() {
-        0 => (params.rows.div_ceil(8) * blocks).div_ceil(THREADS),
-        lanes => params.rows.div_ceil(4 * lanes) * blocks,
+    let (shader, workgroups) = match Split::of(tile) {
+        Split::Slices => ("lora_grad_slices_t".to_owned(), params.rows.div_ceil(8) * blocks),
+        Split::Blocks => {
+            ("lora_grad_t.direct".to_owned(), (params.rows.div_ceil(8) * blocks).div_ceil(THREADS))
+        }
+        Split::Lanes(lanes) => {
+            (format!("lora_grad_t.{}", tile.name()), params.rows.div_ceil(4 * lanes) * blocks)
+        }
     };
     rec.dispatch(
-        format!("lora_grad_t.{}", variant(tile)),
+        shader,
         &params,
         &[read(dy), read(lora_b), write(dt)],
         [workgroups, 1, sections as u32],
@@ -73,15 +78,24 @@ pub fn outer(
     v: Tensor,
     gradient: Tensor,
 ) {
+    let name = match along {
+        Along::U => "u",
+        Along::V => "v",
+    };
     let (height, width) = (params.height / 8, params.width / 8);
-    let (name, count) = match (along, tile.lanes()) {
-        (Along::U, 0) => ("u", (height * width).div_ceil(THREADS)),
-        (Along::V, 0) => ("v", (height * width).div_ceil(THREADS)),
-        (Along::U, lanes) => ("u", height.div_ceil(lanes) * width),
-        (Along::V, lanes) => ("v", height * width.div_ceil(lanes)),
+    let (shader, count) = match (Split::of(tile), along) {
+        (Split::Slices, Along::U) => (format!("lora_grad_slices_outer.{name}"), height.div_ceil(2) * width),
+        (Split::Slices, Along::V) => (format!("lora_grad_slices_outer.{name}"), height * width.div_ceil(2)),
+        (Split::Blocks, _) => (format!("lora_grad_outer.{name}.direct"), (height * width).div_ceil(THREADS)),
+        (Split::Lanes(lanes), Along::U) => {
+            (format!("lora_grad_outer.{name}.{}", tile.name()), height.div_ceil(lanes) * width)
+        }
+        (Split::Lanes(lanes), Along::V) => {
+            (format!("lora_grad_outer.{name}.{}", tile.name()), height * width.div_ceil(lanes))
+        }
     };
     rec.dispatch(
-        format!("lora_grad_outer.{name}.{}", variant(tile)),
+        shader,
         &params,
         &[read(u), read(v), write(gradient)],
         grid(count as usize),
@@ -89,10 +103,22 @@ pub fn outer(
     );
 }
 
-/// These products are too narrow to stage: GPUs take the direct variant too.
-fn variant(tile: Tile) -> &'static str {
-    match tile.lanes() {
-        0 => Tile::Direct.name(),
-        _ => tile.name(),
+/// How these narrow products are split among invocations.
+enum Split {
+    /// A block of results each.
+    Blocks,
+    /// A block each, with the narrow operand shared by the so many invocations of a subgroup.
+    Lanes(u32),
+    /// Slices of the sum: for GPUs, which a few blocks would not fill.
+    Slices,
+}
+
+impl Split {
+    fn of(tile: Tile) -> Self {
+        match (tile.is_shared(), tile.lanes()) {
+            (true, _) => Split::Slices,
+            (false, 0) => Split::Blocks,
+            (false, lanes) => Split::Lanes(lanes),
+        }
     }
 }

@@ -330,16 +330,7 @@ impl Decoder<'_> {
                     scale: self.lora_scale,
                     ..linear::Params::plain(self.rows.count, cols, depth)
                 };
-                linear::forward(
-                    rec,
-                    self.tiles.default,
-                    params,
-                    dropped,
-                    linear::Weight::f32(a),
-                    None,
-                    None,
-                    t,
-                );
+                linear::narrow(rec, self.tiles.default, params, dropped, a, t);
                 Some(t)
             })
             .collect()

@@ -214,12 +214,12 @@ fn backward_matches_its_twin_for_every_format_tile_and_awkward_size() {
 #[test]
 fn narrow_products_match_their_twin() {
     for tile in tiles() {
-        for (rows, cols, depth) in [(8, 8, 8), (33, 24, 136), (70, 32, 64)] {
+        for (rows, cols, depth) in [(8, 8, 8), (33, 24, 136), (70, 32, 64), (9, 200, 72)] {
             let mut h = Harness::new();
             let (x, w) = (random(1, rows * depth, -1.0, 1.0), random(2, cols * depth, -1.0, 1.0));
             let (x_in, w_in, y) = (h.input(&x), h.input(&w), h.output(rows * cols));
             let params = Params { scale: 0.5, ..Params::plain(rows, cols, depth) };
-            h.run(|rec| linear::forward(rec, tile, params, x_in, Weight::f32(w_in), None, None, y));
+            h.run(|rec| linear::narrow(rec, tile, params, x_in, w_in, y));
             let mut want = vec![0.0; rows * cols];
             reference::linear::forward(&params, &to_f64(&x), &to_f64(&w), None, None, &mut want);
             let name = format!("narrow {tile:?} M={rows} N={cols} K={depth}");

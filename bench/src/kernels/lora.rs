@@ -1,7 +1,7 @@
 //! The adapter's products and its optimiser.
 
 use tabtune::error::Result;
-use tabtune::kernels::linear::{self, NONE, Params, Weight};
+use tabtune::kernels::linear::{self, NONE, Params, Tile};
 use tabtune::kernels::lora_grad::{self, Along};
 use tabtune::kernels::{adamw, dropout, grad_norm};
 
@@ -33,7 +33,7 @@ fn products(
     (name, cols, depth): (&'static str, usize, usize),
     ends: &[usize],
 ) -> Result<Vec<Case>> {
-    let (rows, tile, sections) = (sizes.rows, sizes.tile, ends.len());
+    let (rows, sections) = (sizes.rows, ends.len());
     let width = sections * RANK;
     let (x, dy) = (arena.values(rows * depth)?, arena.values(rows * cols)?);
     let (a, b) = (arena.values(width * depth)?, arena.values(cols * RANK)?);
@@ -71,46 +71,49 @@ fn products(
         g_base: [0; 4],
         ..of_b
     };
-    let case = |kernel, values: usize, products: usize, record| Case {
-        kernel,
-        variant: tile.name().to_owned(),
-        size: format!("{name} M{rows} N{cols} K{depth} R{RANK}"),
-        flops: 2 * (rows * products) as u64,
-        bytes: 4 * values as u64,
-        recorder: tile.recorder(),
-        record,
-    };
     let (at_x, at_y) = (width * depth, cols * RANK);
     let down = Params::plain(rows, width, depth);
-    Ok(vec![
-        case(
-            "lora T",
-            rows * (depth + width) + at_x,
-            at_x,
-            Box::new(move |rec: &mut _| {
-                linear::forward(rec, tile, down, x, Weight::f32(a), None, None, t);
-            }),
-        ),
-        case(
-            "lora_grad_t",
-            rows * (cols + width) + at_y,
-            at_y,
-            Box::new(move |rec: &mut _| lora_grad::t(rec, tile, panel, sections, dy, b, dt)),
-        ),
-        // Gradients are added to, so they are read and written.
-        case(
-            "lora_grad_outer dB",
-            rows * (cols + width) + 2 * at_y,
-            at_y,
-            Box::new(move |rec: &mut _| lora_grad::outer(rec, tile, Along::U, of_b, dy, t, db)),
-        ),
-        case(
-            "lora_grad_outer dA",
-            rows * (depth + width) + 2 * at_x,
-            at_x,
-            Box::new(move |rec: &mut _| lora_grad::outer(rec, tile, Along::V, of_a, dt, x, da)),
-        ),
-    ])
+    let cases = |tile: Tile| {
+        let case = |kernel, values: usize, products: usize, record| Case {
+            kernel,
+            variant: tile.name().to_owned(),
+            size: format!("{name} M{rows} N{cols} K{depth} R{RANK}"),
+            flops: 2 * (rows * products) as u64,
+            bytes: 4 * values as u64,
+            recorder: tile.recorder(),
+            record,
+        };
+        [
+            case(
+                "lora T",
+                rows * (depth + width) + at_x,
+                at_x,
+                Box::new(move |rec: &mut _| linear::narrow(rec, tile, down, x, a, t)),
+            ),
+            case(
+                "lora_grad_t",
+                rows * (cols + width) + at_y,
+                at_y,
+                Box::new(move |rec: &mut _| lora_grad::t(rec, tile, panel, sections, dy, b, dt)),
+            ),
+            // Gradients are added to, so they are read and written.
+            case(
+                "lora_grad_outer dB",
+                rows * (cols + width) + 2 * at_y,
+                at_y,
+                Box::new(move |rec: &mut _| lora_grad::outer(rec, tile, Along::U, of_b, dy, t, db)),
+            ),
+            case(
+                "lora_grad_outer dA",
+                rows * (depth + width) + 2 * at_x,
+                at_x,
+                Box::new(move |rec: &mut _| lora_grad::outer(rec, tile, Along::V, of_a, dt, x, da)),
+            ),
+        ]
+    };
+    // Tiles for GPUs share the kernels that slice the sums; those that do not are there for comparison.
+    let other = sizes.tile.is_shared().then_some(Tile::Direct);
+    Ok(std::iter::once(sizes.tile).chain(other).flat_map(cases).collect())
 }
 
 /// The global norm and AdamW over an adapter of all linear layers, cut where one binding ends.
