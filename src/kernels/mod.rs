@@ -24,7 +24,7 @@ include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 /// `text` as browsers want it: subgroups enabled by name where it uses them. naga, which compiles it
 /// elsewhere, knows no such name and needs none.
 pub fn for_browsers(text: &str) -> Cow<'_, str> {
-    match text.contains("subgroup") {
+    match ["subgroup", "quadSwap"].iter().any(|name| text.contains(name)) {
         true => format!("enable subgroups;\n{text}").into(),
         false => text.into(),
     }
