@@ -34,10 +34,14 @@ usage: ./build.sh COMMAND [OPTIONS]
 USAGE
 }
 
+# Binds MODULE.wasm to JavaScript: bind_wasm MODULE.wasm FOLDER NAME
+bind_wasm() {
+  cargo run -q --manifest-path "$root/Cargo.toml" --profile tools -p tabtune-bindgen -- "$@"
+}
+
 # Compiles the engine to WebAssembly, binds and optimises it if it changed.
 build_wasm() {
   need_wasm_target
-  need_wasm_bindgen
   (cd "$root" && cargo build -p tabtune --profile release-wasm --target wasm32-unknown-unknown --lib)
   local compiled="$root/target/wasm32-unknown-unknown/release-wasm/tabtune.wasm"
   local bound="$root/www/package/wasm"
@@ -45,7 +49,7 @@ build_wasm() {
     echo "binding and optimising the WebAssembly module"
     local work="$root/target/bindgen"
     rm -rf "$work"
-    "$WASM_BINDGEN" --target web --out-name tabtune --out-dir "$work" "$compiled"
+    bind_wasm "$compiled" "$work" tabtune
     # Only what rustc itself may emit; every browser with WebGPU has all of it.
     "$root/node_modules/.bin/wasm-opt" -O2 --enable-bulk-memory --enable-bulk-memory-opt \
       --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals \
@@ -111,13 +115,12 @@ train() {
 # Compiles the benchmarks to WebAssembly and binds them.
 build_bench_wasm() {
   need_wasm_target
-  need_wasm_bindgen
   (cd "$root" && cargo build -p tabtune-bench --profile release-wasm --target wasm32-unknown-unknown \
     --target-dir target --lib)
   local compiled="$root/target/wasm32-unknown-unknown/release-wasm/tabtune_bench.wasm"
   local bound="$root/target/bench-wasm"
   if [[ ! "$bound/tabtune_bench_bg.wasm" -nt "$compiled" ]]; then
-    "$WASM_BINDGEN" --target web --no-typescript --out-dir "$bound" "$compiled"
+    bind_wasm "$compiled" "$bound" tabtune_bench
   fi
 }
 
@@ -162,7 +165,7 @@ test_all() {
   need_chromium
   need_node_modules
   heading "format and lints"
-  cargo fmt --check
+  cargo fmt --all --check
   cargo clippy --all-targets -- -D warnings
   cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
   heading "Rust"

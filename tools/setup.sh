@@ -40,27 +40,6 @@ need_wasm_target() {
   [[ -d $lib ]] || (cd "$root" && rustup target add wasm32-unknown-unknown)
 }
 
-# Sets WASM_BINDGEN to the program of exactly the version in Cargo.lock: any other refuses the module.
-need_wasm_bindgen() {
-  local version
-  version=$(awk '$0 == "name = \"wasm-bindgen\"" { getline; gsub(/[^0-9.]/, ""); print; exit }' "$root/Cargo.lock")
-  [[ -n $version ]] || missing "Cargo.lock names no wasm-bindgen"
-  local own="$root/target/tools/bin/wasm-bindgen" program
-  for program in wasm-bindgen "$own"; do
-    if [[ $("$program" --version 2>/dev/null) == "wasm-bindgen $version" ]]; then
-      WASM_BINDGEN=$program
-      return
-    fi
-  done
-  echo "installing wasm-bindgen $version (about a minute and a half, once)"
-  # It works for half a second, so optimising it would cost more than it brings.
-  local install=(env CARGO_PROFILE_DEV_DEBUG=false cargo install wasm-bindgen-cli --version "$version" --debug
-    --bin wasm-bindgen --root "$root/target/tools")
-  # Its lock file may name releases that a registry mirror does not have yet.
-  "${install[@]}" --locked || "${install[@]}"
-  WASM_BINDGEN=$own
-}
-
 need_node_modules() {
   local installed="$root/node_modules/.package-lock.json"
   if [[ ! -f $installed || "$root/package-lock.json" -nt $installed ]]; then
