@@ -36,7 +36,8 @@ USAGE
 
 # Binds MODULE.wasm to JavaScript: bind_wasm MODULE.wasm FOLDER NAME
 bind_wasm() {
-  cargo run -q --manifest-path "$root/Cargo.toml" --profile tools -p tabtune-bindgen -- "$@"
+  (cd "$root" && cargo build --profile tools -p tabtune-bindgen)
+  "$root/target/tools/tabtune-bindgen" "$@"
 }
 
 # Compiles the engine to WebAssembly, binds and optimises it if it changed.

@@ -14,10 +14,9 @@
 // T begins, or NONE for a layer without LoRA. All arithmetic is f32; the half tiles and the
 // cooperative ones round W to f16.
 //
-// An invocation owns `rows` × 8 results, every `step`th row as two vec4; shared/tile.wgsl says where they
-// lie.
-// They are named registers, but for those of subgroup4: they stay in memory, and are finished
-// `last` rows at a time. Where a subgroup shares its rows, a turn covers eight values of K: a word of
+// An invocation owns `rows` × 8 results, every `step`th row as two vec4; shared/tile.wgsl says where they lie.
+// They are named registers, but for those of subgroup4: they stay in memory, and are finished `last` rows at a
+// time. Where a subgroup shares its rows, a turn covers eight values of K: a word of
 // codes is then loaded once, and a result added to half as often.
 {% set lanes = {"subgroup4": 4, "subgroup8": 8}[tile] | default(0) %}
 {% set side = {"cooperative8": 8, "cooperative16": 16}[tile] | default(0) %}
@@ -73,7 +72,7 @@ fn main(
     let block = tile + block_in_tile(thread);
     let row0 = block.x;
     let last_row = params.rows - 1u;
-    // Invocations past the last column still share in loads and broadcasts; they write nothing.
+    // Invocations past the last column still share in loads and exchanges; they write nothing.
     let col0 = min(block.y, params.cols - 8u);
     {% if in_memory %}
     var c: array<array<vec4<f32>, {{ 2 * last }}>, {{ rows // last }}>;
@@ -116,16 +115,10 @@ fn main(
         let v{{ j }} = eight{{ j }}.b;
         {% endif %}
         {% endfor %}
-        {% for first in range(0, rows, lanes) %}
-        {
-            let h = x[x{{ first // lanes }} + k8 * 2u];
-            let e = x[x{{ first // lanes }} + k8 * 2u + 1u];
-            {% for i in range(first, first + lanes) %}
-            {% set a, b = ("c[%d][%d]" | format(i // last, i % last * 2), "c[%d][%d]" | format(i // last, i % last * 2 + 1)) if in_memory else ("c%da" | format(i), "c%db" | format(i)) %}
-            {{ add_dots(a, b, [shared_row("h", i, lanes), shared_row("e", i, lanes)], ["w", "v"]) }}
-            {% endfor %}
-        }
-        {% endfor %}
+        {% set input = "x" %}
+        {% set place = "x" %}
+        {% set turn = "k8" %}
+        {% include "shared/lanes_product.wgsl" %}
     }
     {% elif side %}
     {% set input = "x" %}

@@ -7,7 +7,7 @@
 // once for each row of X, if decoding keeps up: NF4 takes one look into a table for a value, where a
 // tree of selects takes some twenty operations.
 {% set decode = "memory" %}
-{% set groups = 4 %}
+{% set results = 4 %}
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/weight.wgsl" %}
 {% include "shared/slices.wgsl" %}

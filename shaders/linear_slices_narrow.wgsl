@@ -4,7 +4,7 @@
 // linear_forward would be mostly empty, and few workgroups would walk along all of K one after another.
 // Here a workgroup owns 8 × 8 results; each of its four blocks of 4 × 4 is summed by 16 invocations,
 // which take every 16th quad of K and so read neighbours. All arithmetic is f32.
-{% set groups = 16 %}
+{% set results = 16 %}
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/slices.wgsl" %}
 

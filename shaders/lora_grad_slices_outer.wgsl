@@ -5,7 +5,7 @@
 // four of them have a quad of it each, and 16 share the sum over M, every 16th row each. A factor's
 // gradient has few results and long sums, so without these slices most of a GPU would idle. All
 // arithmetic is f32.
-{% set groups = 32 %}
+{% set results = 32 %}
 {% include "shared/lora_grad_params.wgsl" %}
 {% include "shared/slices.wgsl" %}
 
@@ -58,16 +58,16 @@ fn main(
         }
     }
     {% for i in range(8) %}
-    keep_part(quad * 8u + {{ i }}u, slice, c{{ i }});
+    keep_part({{ 4 * i }}u + quad, slice, c{{ i }});
     {% endfor %}
     workgroupBarrier();
-    // One result quad each: part `thread % 8` of the columns of quad `thread / 8`.
+    // One result quad each: part `thread / 4` of what quad `thread % 4` has.
     {% if along == "u" %}
-    let row = tile.x + thread / 8u * 4u + thread % 8u / 2u;
-    let col = tile.y + thread % 2u * 4u;
+    let row = tile.x + thread % 4u * 4u + thread / 8u;
+    let col = tile.y + thread / 4u % 2u * 4u;
     {% else %}
-    let row = tile.x + thread % 8u;
-    let col = tile.y + thread / 8u * 4u;
+    let row = tile.x + thread / 4u;
+    let col = tile.y + thread % 4u * 4u;
     {% endif %}
     if thread >= 32u || row >= params.height || col >= params.width { return; }
     {% set column = "row" %}

@@ -2,7 +2,7 @@
 //
 // A workgroup owns 8 rows × 8 columns of one layer's dT; each of its four blocks of 4 × 4 is summed by 16
 // invocations, which take every 16th quad of the layer's N_s. All arithmetic is f32.
-{% set groups = 16 %}
+{% set results = 16 %}
 {% include "shared/linear_params.wgsl" %}
 {% include "shared/slices.wgsl" %}
 
@@ -13,12 +13,14 @@
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
     let section = group.z;
     if params.t_offset[section] == NONE { return; }
     let blocks = params.rank / 8u;
-    let tile = vec2<u32>(group.x / blocks * 8u, group.x % blocks * 2u);
+    let index = group.x + group.y * groups.x;
+    let tile = vec2<u32>(index / blocks * 8u, index % blocks * 2u);
     let slice = thread % SLICES;
     let block = thread / SLICES;
     let row0 = tile.x + block / 2u * 4u;

@@ -17,14 +17,16 @@
 @compute @workgroup_size({{ size }})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
     let blocks = params.rank / 8u;
+    let workgroup = group.x + group.y * groups.x;
     {% if lanes %}
-    let row0 = (group.x / blocks * {{ lanes }}u + thread) * {{ rows }}u;
-    let r8 = group.x % blocks;
+    let row0 = (workgroup / blocks * {{ lanes }}u + thread) * {{ rows }}u;
+    let r8 = workgroup % blocks;
     {% else %}
-    let index = group.x * {{ size }}u + thread;
+    let index = workgroup * {{ size }}u + thread;
     let row0 = index / blocks * {{ rows }}u;
     let r8 = index % blocks;
     if row0 >= params.rows { return; }

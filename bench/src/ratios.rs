@@ -17,7 +17,7 @@ use crate::{kernels, naive, open};
 pub struct Speeds {
     pub nf4: [f64; 2],
     pub f32: [f64; 2],
-    /// Of the first device only, since these take most of the time there and are not close to anything.
+    /// Of the first device only: these take most of the time there, and their ratios are far from any bound.
     pub naive: Option<[f64; 2]>,
 }
 

@@ -1,6 +1,6 @@
 {# How a row's values are multiplied with eight columns and added to its results, the vec4 `a` and `b`. #}
-{# On GPUs by one multiply-add for each value of four rows of W, the Eights w0 to w3: a sum of products that is
-   added as a whole takes a fifth operation. #}
+{# In tiles without subgroups by one multiply-add each for four values of the inner dimension, the Eights w0 to w3
+   over the eight columns: a sum of four products that is added as a whole would take a fifth operation. #}
 {% macro add_rows(a, b, quad) %}
 {
     let p = {{ quad }};
@@ -10,8 +10,8 @@
     {% endfor %}
 }
 {% endmacro %}
-{# On CPU adapters by dot products with some quads of each column, named in `columns`: what is added to a result
-   costs as much as what is multiplied there, and sums of scalars need few registers. #}
+{# Where a subgroup shares its rows, by dot products with some quads of each column, named in `columns`: on CPU
+   adapters adding to a result costs as much as a product, and sums of scalars need few registers. #}
 {% macro add_dots(a, b, quads, columns) %}
 {
     {% for quad in quads %}
@@ -26,7 +26,7 @@
     {% endfor %}
 }
 {% endmacro %}
-{# The Eights w0 to w3 of rows from the quads of eight columns. #}
+{# The Eights w0 to w3 for `add_rows` from the quads of eight columns. #}
 {% macro rows_of(quad) %}
 {% for c in ["x", "y", "z", "w"] %}
 let w{{ loop.index0 }} = Eight(
@@ -35,7 +35,7 @@ let w{{ loop.index0 }} = Eight(
 );
 {% endfor %}
 {% endmacro %}
-{# The quads of eight columns from the Eights of four rows, numbered from `first`. #}
+{# The quads of eight columns for `add_dots` from four Eights, numbered from `first`. #}
 {% macro columns_of(eight, first, quad) %}
 {% for place in ["a.x", "a.y", "a.z", "a.w", "b.x", "b.y", "b.z", "b.w"] %}
 let {{ quad }}{{ loop.index0 }} = vec4<f32>(

@@ -54,7 +54,7 @@ pub enum Tile {
     /// [`Tile::Direct`] on a weight that is first decoded into scratch, once rather than for each
     /// block of 8 rows.
     Decoded,
-    /// 32 × 32 results a subgroup of 4, which shares its rows by broadcast: for SwiftShader.
+    /// 32 × 32 results a subgroup of 4, which exchanges its rows in quads: for SwiftShader.
     Subgroup4,
     /// 32 × 64 results a subgroup of 8, which shares its rows by broadcast: for lavapipe.
     Subgroup8,
@@ -189,8 +189,8 @@ impl Tile {
     }
 
     /// The most columns for which [`narrow`] has a kernel of its own: on CPU adapters its invocations lie along
-    /// the rows, on GPUs they share the inner dimension.
-    const fn narrow(self) -> u32 {
+    /// the rows, on GPUs they share the inner dimension. Four tiles across fill a GPU themselves at many rows.
+    const fn most_narrow(self) -> u32 {
         match (self.is_shared(), self.lanes()) {
             (true, _) => 256,
             (false, 0) => 0,
@@ -372,7 +372,7 @@ pub fn forward(
 /// Records what [`forward`] does for an f32 W [N, K] that may have few rows, such as T = X·Aᵀ: a tile would be
 /// mostly empty then.
 pub fn narrow(rec: &mut Recorder, tile: Tile, params: Params, x: Tensor, w: Tensor, y: Tensor) {
-    if params.cols > tile.narrow() || params.rows < 8 {
+    if params.cols > tile.most_narrow() || params.rows < 8 {
         return forward(rec, tile, params, x, Weight::f32(w), None, None, y);
     }
     let (shader, workgroups) = match tile.lanes() {

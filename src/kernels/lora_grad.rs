@@ -59,11 +59,12 @@ pub fn t(
             (format!("lora_grad_t.{}", tile.name()), params.rows.div_ceil(4 * lanes) * blocks)
         }
     };
+    let [x, y, _] = grid(workgroups as usize);
     rec.dispatch(
         shader,
         &params,
         &[read(dy), read(lora_b), write(dt)],
-        [workgroups, 1, sections as u32],
+        [x, y, sections as u32],
         2 * u64::from(params.rows) * u64::from(params.cols) * u64::from(params.rank),
     );
 }
@@ -107,7 +108,7 @@ pub fn outer(
 enum Split {
     /// A block of results each.
     Blocks,
-    /// A block each, with the narrow operand shared by the so many invocations of a subgroup.
+    /// A block each, with the narrow operand shared by so many invocations of a subgroup.
     Lanes(u32),
     /// Slices of the sum: for GPUs, which a few blocks would not fill.
     Slices,

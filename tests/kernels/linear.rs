@@ -233,41 +233,41 @@ fn stacked(rows: usize, depth: usize, rank: usize) -> Params {
     Params {
         rank: rank as u32,
         t_stride: 2 * rank as u32,
-        section_end: [48, 72, 96, u32::MAX],
+        section_end: [48, 72, 104, u32::MAX],
         t_offset: [0, NONE, rank as u32, NONE],
         b_base: [0, 0, 48 * rank as u32, 0],
-        ..Params::plain(rows, 96, depth)
+        ..Params::plain(rows, 104, depth)
     }
 }
 
 #[test]
 fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
     for tile in tiles() {
-        for (rows, rank) in [(1, 8), (5, 16), (9, 8), (70, 24)] {
-            let depth = 64;
+        for (rows, rank, depth) in [(1, 8, 64), (5, 16, 72), (9, 8, 64), (70, 24, 72)] {
             let mut h = Harness::new();
-            // A format that the tile does not round.
-            let format = if tile.is_half() { WeightFormat::F16 } else { WeightFormat::Nf4 };
-            let w = upload(&mut h, format, 3, 96, depth);
+            // A format that the tile does not round, and whose blocks fill its rows.
+            let format =
+                if tile.is_half() || depth % 64 != 0 { WeightFormat::F16 } else { WeightFormat::Nf4 };
+            let w = upload(&mut h, format, 3, 104, depth);
             let params = stacked(rows, depth, rank);
             let x = random(1, rows * depth, -1.0, 1.0);
             let t = random(2, rows * 2 * rank, -1.0, 1.0);
             let a = random(3, 2 * rank * depth, -1.0, 1.0);
-            let b = random(4, 72 * rank, -1.0, 1.0);
-            let dy = random(5, rows * 96, -1.0, 1.0);
-            let start = random(6, 72 * rank, -1.0, 1.0);
+            let b = random(4, 80 * rank, -1.0, 1.0);
+            let dy = random(5, rows * 104, -1.0, 1.0);
+            let start = random(6, 80 * rank, -1.0, 1.0);
             let (x_in, t_in, a_in, b_in, dy_in) =
                 (h.input(&x), h.input(&t), h.input(&a), h.input(&b), h.input(&dy));
-            let (y, dx, dt) = (h.output(rows * 96), h.output(rows * depth), h.output(rows * 2 * rank));
+            let (y, dx, dt) = (h.output(rows * 104), h.output(rows * depth), h.output(rows * 2 * rank));
             let start_a = random(7, 2 * rank * depth, -1.0, 1.0);
             let (db, da) = (h.input(&start), h.input(&start_a));
             let backward = Params { rank: params.t_stride, ..params };
             let outer = lora_grad::Params {
                 rows: rows as u32,
-                u_stride: 96,
+                u_stride: 104,
                 u_offset: 0,
                 v_stride: params.t_stride,
-                height: 96,
+                height: 104,
                 width: rank as u32,
                 pad: [0; 2],
                 section_end: params.section_end,
@@ -308,14 +308,14 @@ fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
                 let scales = vec![(length as f32).sqrt(); want.len()];
                 assert_close_scaled(&name, &h.read(tensor), &to_f32(want), &scales, 2e-6);
             };
-            let mut want = vec![0.0; rows * 96];
+            let mut want = vec![0.0; rows * 104];
             let panel = reference::linear::Panel { t: &t64[..], factor: &b64[..] };
             reference::linear::forward(&params, &x64, &w64, Some(panel), None, &mut want);
             check("forward with panel", y, &want, depth + rank);
             let mut want = vec![0.0; rows * depth];
             let panel = reference::linear::Panel { t: &t64[..], factor: &a64[..] };
             reference::linear::backward(&backward, &dy64, &w64, Some(panel), None, &mut want);
-            check("backward with panel", dx, &want, 96 + 2 * rank);
+            check("backward with panel", dx, &want, 104 + 2 * rank);
             let mut want = vec![0.0; rows * 2 * rank];
             reference::lora_grad::t(&params, 3, &dy64, &b64, &mut want);
             check("lora_grad_t", dt, &want, 48);

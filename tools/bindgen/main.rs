@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .out_name(name)
         .web(true)?
         .typescript(true)
+        // Without it the module's address has to be given at every start.
         .omit_default_module_path(false)
         .generate(folder)?;
     Ok(())
