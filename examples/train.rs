@@ -120,6 +120,9 @@ async fn run() -> Result<()> {
             "{name:9} {file}: {} rows, {} tokens, {} labelled, {} truncated, {} dropped",
             report.kept, report.tokens, report.labelled_tokens, report.truncated, report.dropped
         );
+        for notice in &report.notices {
+            println!("notice    {}", notice.message);
+        }
     }
     let prepare = PrepareOptions {
         lora: options.config["lora"].clone(),

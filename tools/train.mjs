@@ -94,6 +94,7 @@ async function main() {
         peak_gpu_bytes = plan.peak_gpu_bytes;
         line.say(dataLine("data", options.data, plan.dataset));
         line.say(dataLine("held-out", options.heldout, plan.eval_dataset));
+        for (const { message } of plan.dataset.notices) line.say(`notice    ${message}`);
         if (options.heldout === options.data) line.say("          no --eval was given: the loss before and after is that of the training rows");
         line.say(`plan      ${plan.total_steps} steps, ${megabytes(plan.peak_gpu_bytes)} of GPU memory`);
       },

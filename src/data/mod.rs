@@ -15,6 +15,7 @@ pub mod kv;
 pub mod library;
 pub mod lines;
 pub mod look;
+pub mod notice;
 pub mod pack;
 pub mod shape;
 pub mod template;

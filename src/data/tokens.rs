@@ -11,6 +11,7 @@ use super::encode::{Encoded, EncodedRow, Encoder};
 use super::example::Example;
 use super::kv::{Key, Kv, Table, Write};
 use super::library::{Block, Content, damaged, token_sets};
+use super::notice::Notice;
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 
@@ -34,6 +35,9 @@ pub struct DatasetReport {
     pub labelled_tokens: u64,
     /// Tokens of the longest kept row.
     pub longest: u32,
+    /// What is worth knowing of how the rows were read.
+    #[serde(default)]
+    pub notices: Vec<Notice>,
 }
 
 /// What is known of each kept row without reading it.

@@ -307,6 +307,14 @@ export interface Lengths {
   cut_tokens: number;
 }
 
+/** Something that is no error and is worth telling a person. */
+export interface Notice {
+  /** A word to match on, e.g. "pairs-as-text". */
+  code: string;
+  /** The same for people: what was found, in how many rows, and what to do where it is not wanted. */
+  message: string;
+}
+
 /** What became of the rows of a dataset when they were tokenised. */
 export interface DatasetReport {
   rows: number;
@@ -319,6 +327,8 @@ export interface DatasetReport {
   labelled_tokens: number;
   /** The longest kept row, in tokens. */
   longest: number;
+  /** What is worth knowing of how the rows were read. */
+  notices: Notice[];
 }
 
 /** What a run takes on the GPU. */
