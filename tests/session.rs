@@ -284,16 +284,10 @@ impl Files for WithoutTemplate {
 }
 
 #[test]
-fn a_model_without_chat_template_learns_pairs_as_text_and_goes_on_from_text() {
+fn a_model_without_chat_template_goes_on_from_text() {
     pollster::block_on(async {
         let mut session = opened().await;
-        session.load_model(&WithoutTemplate, &quantization(), &mut |_| {}).await.expect("the model loads");
-        let rows = Rows(b"{\"question\": \"What is tabtune?\", \"answer\": \"A trainer.\"}\n".to_vec());
-        let (kv, options) = (session.rows.clone(), ImportOptions::default());
-        import_file(kv, "rows", &rows, "rows.jsonl", options, &mut |_, _| {}).await.expect("a row");
-        prepare(&mut session, &json!({"max_steps": 1, "max_length": 64}), None).await;
-        session.train_step().await.expect("a step");
-
+        session.load_model(&WithoutTemplate, &Value::Null, &mut |_| {}).await.expect("the model loads");
         let options = json!({"max_new_tokens": 4, "adapter": false});
         let text = json!("What is tabtune?\n");
         let said = session.generate(&text, &options, &mut |_| true).await.expect("a text");
@@ -304,7 +298,7 @@ fn a_model_without_chat_template_learns_pairs_as_text_and_goes_on_from_text() {
         let chat = json!([{"role": "user", "content": "What is tabtune?"}]);
         let error = session.generate(&chat, &options, &mut |_| true).await.unwrap_err();
         assert_eq!(error.code, Code::BadModel);
-        assert!(error.message.contains("pass the text as a string"), "{error}");
+        assert!(error.message.contains("pass the text to go on from as a string"), "{error}");
         for wrong in [json!({"prompt": 1}), json!({"text": "a"}), json!([]), Value::Null] {
             let error = session.generate(&wrong, &options, &mut |_| true).await.unwrap_err();
             assert_eq!(error.code, Code::BadData, "{wrong}");

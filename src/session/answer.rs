@@ -106,8 +106,12 @@ fn prompt_ids(tokenizer: &Tokenizer, prompt: &Value) -> Result<Vec<u32>> {
             _ => bail!(BadData, "prompt must be a string"),
         },
         Value::Array(messages) if !messages.is_empty() => {
-            if let Err(error) = tokenizer.chat_template() {
-                bail!(BadModel, "{}; pass the text as a string instead of messages", error.message);
+            if tokenizer.chat_template().is_err() {
+                bail!(
+                    BadModel,
+                    "the model has no chat template, so it cannot be asked by messages; pass the text to go on from \
+                     as a string"
+                );
             }
             tokenizer.prompt_ids(&chat("messages", prompt)?)
         }
