@@ -79,13 +79,15 @@ pub struct Encoder<'a> {
 }
 
 /// A row as it goes into training.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodedRow {
     pub encoded: Encoded,
     /// Tokens before the row was cut to `max_length`.
     pub full_length: u32,
     /// Whether the row was longer than `max_length`.
     pub truncated: bool,
+    /// What is worth telling of the row.
+    pub remark: Option<Remark>,
 }
 
 impl<'a> Encoder<'a> {
@@ -129,11 +131,11 @@ impl<'a> Encoder<'a> {
         let truncated = encoded.ids.len() > length;
         encoded.ids.truncate(length);
         encoded.labelled.truncate(length);
-        Ok(EncodedRow { encoded, full_length, truncated })
+        Ok(EncodedRow { encoded, full_length, truncated, remark: self.remark(example) })
     }
 
     /// What is worth telling of a row beside its tokens.
-    pub fn remark(&self, example: &Example) -> Option<Remark> {
+    fn remark(&self, example: &Example) -> Option<Remark> {
         let template = self.tokenizer.chat_template().ok();
         let messages: Vec<&Message> = match example {
             Example::Completion { .. } if template.is_some() => return Some(Remark::PairsAsText),

@@ -109,7 +109,8 @@ impl TokenSet {
         let mut writer = TokenWriter::new(kv, id);
         for row in rows {
             let full_length = row.ids.len() as u32;
-            writer.add(&EncodedRow { encoded: row.clone(), full_length, truncated: false }, 0);
+            let row = EncodedRow { encoded: row.clone(), full_length, ..EncodedRow::default() };
+            writer.add(&row, 0);
         }
         writer.flush().await?;
         TokenSet::open(kv, id).await
@@ -237,11 +238,8 @@ pub async fn tokenize(
             bail!(Cancelled, "tokenising was stopped after {} rows", writer.progress.report.rows);
         }
         for row in Block::load(kv, &content.id, writer.progress.row_blocks).await?.rows()? {
-            let example = Example::from_json(&row.row).context(row.origin())?;
-            writer.add(&encoder.encode(&example).context(row.origin())?, (row.hash >> 96) as u32);
-            if let Some(remark) = encoder.remark(&example) {
-                *writer.progress.remarks.entry(remark).or_default() += 1;
-            }
+            let encoded = Example::from_json(&row.row).and_then(|example| encoder.encode(&example));
+            writer.add(&encoded.context(row.origin())?, (row.hash >> 96) as u32);
         }
         writer.progress.row_blocks += 1;
         writer.flush().await?;
@@ -320,6 +318,9 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
     }
 
     fn add(&mut self, row: &EncodedRow, hash: u32) {
+        if let Some(remark) = row.remark {
+            *self.progress.remarks.entry(remark).or_default() += 1;
+        }
         let (encoded, report) = (&row.encoded, &mut self.progress.report);
         let targets = encoded.targets();
         report.rows += 1;
