@@ -61,7 +61,7 @@ impl<K: Kv> Importer<K> {
             bail!(BadOption, "the import to be resumed was begun with other options");
         }
         let stored = pending.map(|pending| pending.content);
-        let content = match (&description.content, &stored) {
+        let mut content = match (&description.content, &stored) {
             (Some(content), _) if options.append => content.clone(),
             (_, Some(stored)) => Content { id: stored.id.clone(), ..Default::default() },
             _ => {
@@ -71,6 +71,7 @@ impl<K: Kv> Importer<K> {
                 content
             }
         };
+        content.on_bad_row = options.on_bad_row;
         let is_described = description.content.is_some() || stored.is_some();
         let chain = content.chain();
         let (seen, empty, report) = Default::default();

@@ -88,9 +88,14 @@ pub struct ImportReport {
 impl ImportReport {
     pub(super) fn skip(&mut self, bad: BadRow) {
         self.skipped += 1;
-        if self.bad_rows.len() < BAD_ROWS_TOLD {
-            self.bad_rows.push(bad);
-        }
+        tell(&mut self.bad_rows, bad);
+    }
+}
+
+/// Adds to the bad rows that are told, unless they are many already.
+pub(super) fn tell(told: &mut Vec<BadRow>, bad: BadRow) {
+    if told.len() < BAD_ROWS_TOLD {
+        told.push(bad);
     }
 }
 
@@ -108,6 +113,9 @@ pub struct Content {
     pub block_rows: Vec<u32>,
     /// Names of the files that rows came from.
     pub files: Vec<String>,
+    /// What becomes of a row that the chat template refuses, which shows when it is tokenised.
+    #[serde(default)]
+    pub on_bad_row: OnBadRow,
 }
 
 impl Content {
@@ -216,7 +224,7 @@ pub async fn discard_pending(kv: &impl Kv, name: &str) -> Result<()> {
 pub async fn deduplicate(kv: &impl Kv, name: &str) -> Result<u64> {
     let old = Description::rows(kv, name).await?;
     let mut description = Description::load(kv, name).await?;
-    let mut content = Content { files: old.files.clone(), ..description.new_content() };
+    let mut content = Content { files: old.files.clone(), on_bad_row: old.on_bad_row, ..description.new_content() };
     kv.write(vec![Write::RemoveFrom(Key::new(Table::Rows, &content.id, 0))]).await?;
     let (mut seen, mut chain) = (HashSet::new(), 0);
     for number in 0..old.blocks() {

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use web_time::Instant;
 
 use super::encode::{Encoded, EncodedRow, Encoder};
 use super::example::Example;
 use super::kv::{Key, Kv, Table, Write};
-use super::library::{Block, Content, damaged, token_sets};
+use super::library::{BadRow, Block, Content, OnBadRow, StoredRow, damaged, tell, token_sets};
 use super::notice::{Notice, Remark};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
@@ -26,8 +28,15 @@ pub struct DatasetReport {
     pub rows: u64,
     /// Rows to train on.
     pub kept: u64,
-    /// Rows without a single target, because all their labels are masked.
+    /// Rows that are not trained on: those without a single target, because all their labels are masked, and
+    /// those that were skipped.
     pub dropped: u64,
+    /// Rows among these that the chat template or the tokenizer refuses, left out as the import asked.
+    #[serde(default)]
+    pub skipped: u64,
+    /// The first of these.
+    #[serde(default)]
+    pub bad_rows: Vec<BadRow>,
     /// Rows longer than `max_length`, kept or dropped.
     pub truncated: u64,
     /// Tokens of all kept rows.
@@ -77,6 +86,50 @@ struct Progress {
     #[serde(default)]
     remarks: BTreeMap<Remark, u64>,
     report: DatasetReport,
+    #[serde(default)]
+    found: Found,
+}
+
+/// Rows in which something was found that is worth telling.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Found {
+    /// Rows whose labels all lie behind `max_length`.
+    cut: u64,
+    /// Rows of which the chat template leaves something out.
+    left_out: u64,
+    /// Tokens of the longest row before it is cut.
+    longest: u32,
+}
+
+impl Found {
+    fn notices(&self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        if self.left_out > 0 {
+            notices.push(Notice::new(
+                "template-drops-text",
+                format!(
+                    "the model's chat template leaves out text of {}, such as thoughts (<think>…</think>) of the \
+                     assistant: it does not reach the model; a chat_template.jinja for training keeps it",
+                    rows(self.left_out)
+                ),
+            ));
+        }
+        if self.cut > 0 {
+            notices.push(Notice::new(
+                "answers-cut",
+                format!("{} cut to max_length before anything that is to be learnt; raise max_length, up to {} for all", were(self.cut), self.longest),
+            ));
+        }
+        notices
+    }
+}
+
+fn rows(count: u64) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+}
+
+fn were(count: u64) -> String {
+    format!("{} {}", rows(count), if count == 1 { "was" } else { "were" })
 }
 
 /// The tokenised rows of a dataset.
@@ -109,7 +162,8 @@ impl TokenSet {
         let mut writer = TokenWriter::new(kv, id);
         for row in rows {
             let full_length = row.ids.len() as u32;
-            writer.add(&EncodedRow { encoded: row.clone(), full_length, truncated: false }, 0);
+            let row = EncodedRow { encoded: row.clone(), full_length, ..EncodedRow::default() };
+            writer.add(&row, 0);
         }
         writer.flush().await?;
         TokenSet::open(kv, id).await
@@ -142,13 +196,16 @@ impl TokenSet {
         let mut set = TokenSet {
             id: id.to_owned(),
             fingerprint: String::new(),
-            report: progress.report,
+            report: progress.told(),
             index: RowIndex::default(),
             block_starts: Vec::new(),
         };
-        for (_, bytes) in kv.scan(Table::TokenIndex, Some(id)).await? {
-            set.read_part(&bytes)?;
+        // Another tab may be writing parts that this description does not know of.
+        let parts = kv.scan(Table::TokenIndex, Some(id)).await?;
+        for (_, bytes) in parts.iter().take(progress.parts as usize) {
+            set.read_part(bytes)?;
         }
+        set.report.longest = set.index.lengths.iter().copied().max().unwrap_or(0);
         Ok(set)
     }
 
@@ -218,40 +275,84 @@ fn set_id(content: &Content, encoder: &Encoder<'_>) -> String {
     format!("{}/{}", content.id, encoder.fingerprint())
 }
 
+/// How long rows are tokenised before a stop is heard.
+const TURN: Duration = Duration::from_millis(200);
+
 /// Tokenises the rows of `content`, as far as that is not done yet. `on_progress` hears rows done and rows
 /// in all, and says whether to go on; what was done until then is kept.
 ///
 /// # Errors
 ///
-/// `bad-data` naming the row that cannot be encoded, or when no row has a target; `cancelled`;
-/// `quota-exceeded`.
+/// `bad-data` naming the row that cannot be encoded, unless the import asked to leave such rows out, or when no
+/// row has a target; `cancelled`; `quota-exceeded`.
 pub async fn tokenize(
     kv: &impl Kv,
     content: &Content,
     encoder: &Encoder<'_>,
     on_progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<DatasetReport> {
-    let mut writer = TokenWriter::open(kv, &set_id(content, encoder)).await?;
+    let id = set_id(content, encoder);
+    let mut writer = TokenWriter::open(kv, &id).await?;
+    let mut turn = Instant::now();
     while writer.progress.row_blocks < content.blocks() {
-        if !on_progress(writer.progress.report.rows, content.rows) {
-            bail!(Cancelled, "tokenising was stopped after {} rows", writer.progress.report.rows);
-        }
+        writer.go_on(content, on_progress)?;
         for row in Block::load(kv, &content.id, writer.progress.row_blocks).await?.rows()? {
-            let example = Example::from_json(&row.row).context(row.origin())?;
-            writer.add(&encoder.encode(&example).context(row.origin())?, (row.hash >> 96) as u32);
-            if let Some(remark) = encoder.remark(&example) {
-                *writer.progress.remarks.entry(remark).or_default() += 1;
+            if turn.elapsed() > TURN {
+                // In a browser a stop is heard while something is awaited.
+                progress(kv, &id).await?;
+                writer.go_on(content, on_progress)?;
+                turn = Instant::now();
+            }
+            let encoded = Example::from_json(&row.row)
+                .and_then(|example| Ok((encoder.encode(&example)?, encoder.remark(&example))));
+            match encoded {
+                Ok((encoded, remark)) => {
+                    writer.add(&encoded, (row.hash >> 96) as u32);
+                    if let Some(remark) = remark {
+                        *writer.progress.remarks.entry(remark).or_default() += 1;
+                    }
+                }
+                Err(error) if error.code == Code::BadData && content.on_bad_row == OnBadRow::Skip => {
+                    writer.skip(row, error.message);
+                }
+                Err(error) => return Err(error).context(row.origin()),
             }
         }
         writer.progress.row_blocks += 1;
         writer.flush().await?;
     }
     on_progress(content.rows, content.rows);
-    let report = writer.progress.report;
+    let report = writer.progress.told();
     if report.kept == 0 {
-        bail!(BadData, "all labels of all {} rows are masked, so there is nothing to learn", report.rows);
+        return Err(writer.progress.nothing_kept());
     }
     Ok(report)
+}
+
+impl Progress {
+    /// The report with its notices.
+    fn told(&self) -> DatasetReport {
+        let mut report = self.report.clone();
+        report.notices.extend(self.found.notices());
+        report
+    }
+
+    fn nothing_kept(&self) -> Error {
+        let DatasetReport { rows: all, skipped, bad_rows, .. } = &self.report;
+        let message = match bad_rows.first() {
+            Some(bad) if skipped == all => {
+                let BadRow { file, unit, place, reason } = bad;
+                format!("none of {} can be used; the first, {file} {unit} {place}: {reason}", rows(*all))
+            }
+            _ if self.found.cut + skipped == *all => format!(
+                "{} cut to max_length before anything that is to be learnt; raise max_length, up to {} for all",
+                were(self.found.cut),
+                self.found.longest
+            ),
+            _ => format!("all labels of all {} are masked, so there is nothing to learn", rows(*all)),
+        };
+        Error::new(Code::BadData, message)
+    }
 }
 
 /// Rows of a token set.
@@ -281,7 +382,7 @@ impl Selection {
 pub async fn reports(kv: &impl Kv, content: &Content) -> Result<Vec<DatasetReport>> {
     let read = |(key, json): (Key, Vec<u8>)| {
         let progress: Progress = serde_json::from_slice(&json).map_err(damaged(&key.name))?;
-        Ok(progress.report)
+        Ok(progress.told())
     };
     token_sets(kv, &content.id).await?.into_iter().map(read).collect()
 }
@@ -319,7 +420,29 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
         Ok(TokenWriter { progress, ..TokenWriter::new(kv, id) })
     }
 
+    /// Tells how far it is, and stops if asked to.
+    fn go_on(&self, content: &Content, on_progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<()> {
+        let done = self.progress.report.rows;
+        if !on_progress(done, content.rows) {
+            bail!(Cancelled, "tokenising was stopped after {done} rows");
+        }
+        Ok(())
+    }
+
+    /// Counts a row that cannot be encoded.
+    fn skip(&mut self, row: StoredRow, reason: String) {
+        let report = &mut self.progress.report;
+        report.rows += 1;
+        report.dropped += 1;
+        report.skipped += 1;
+        tell(&mut report.bad_rows, BadRow { file: row.file, unit: row.unit, place: row.place, reason });
+    }
+
     fn add(&mut self, row: &EncodedRow, hash: u32) {
+        let found = &mut self.progress.found;
+        found.cut += u64::from(row.cut_all_targets);
+        found.left_out += u64::from(row.left_out);
+        found.longest = found.longest.max(row.full_length);
         let (encoded, report) = (&row.encoded, &mut self.progress.report);
         let targets = encoded.targets();
         report.rows += 1;

@@ -152,15 +152,7 @@ impl<R: Kv> Session<R> {
         let quantization = QuantizationOptions::from_json(quantization)?;
         let weights = Fingerprinted::new(files);
         let config = Model::config(&weights).await?;
-        let tokenizer = Tokenizer::load(files).await?;
-        if tokenizer.vocab_size() > config.vocab_size {
-            bail!(
-                BadModel,
-                "tokenizer.json has {} tokens, but config.json says vocab_size {}",
-                tokenizer.vocab_size(),
-                config.vocab_size
-            );
-        }
+        let tokenizer = Tokenizer::load(files).await?.for_vocab(config.vocab_size);
         let mut stop_ids = config.eos_token_ids.clone();
         stop_ids.extend(tokenizer.eos_token_id());
         stop_ids.extend(generation_eos(files).await?);
