@@ -43,7 +43,10 @@ pub async fn run(options: Options, gpu: Gpu, say: Say<'_>) -> Result<()> {
         let (losses, steps) = (format!("{:.4} before, {:.4}", before.eval_loss, after.eval_loss), after.step);
         say(match &job.options.evaluated {
             Evaluated::Sample => {
-                format!("sample    loss {losses} after {steps} steps, of {} rows that were trained on", before.rows)
+                format!(
+                    "sample    loss {losses} after {steps} steps, of {} rows that were trained on",
+                    before.rows
+                )
             }
             _ => format!("held-out  loss {losses} after {steps} steps, of {} rows", before.rows),
         });
@@ -71,7 +74,10 @@ impl Job {
         let info = info.context(format_args!("model {}", path.display()))?;
         let millions = info.parameters as f64 / 1e6;
         let megabytes = info.weight_bytes as f64 / 1e6;
-        say(format!("model     {}: {millions:.2} M parameters, {megabytes:.1} MB on the GPU", path.display()));
+        say(format!(
+            "model     {}: {millions:.2} M parameters, {megabytes:.1} MB on the GPU",
+            path.display()
+        ));
         Ok(())
     }
 
@@ -121,7 +127,9 @@ impl Job {
         let plan = self.session.prepare(options, init_adapter.as_ref()).await?;
         self.eval_rows = plan.eval_rows;
         match (&self.options.evaluated, plan.eval_rows) {
-            (Evaluated::Share, 0) => say("notice    test_size holds nothing out: all rows are the same".to_owned()),
+            (Evaluated::Share, 0) => {
+                say("notice    test_size holds nothing out: all rows are the same".to_owned())
+            }
             (Evaluated::Share, rows) => {
                 say(format!("held-out  {rows} rows, and {} are trained on", plan.train_rows));
             }
@@ -144,7 +152,13 @@ impl Job {
     }
 
     /// Shows an answer. That a model cannot be asked does not keep it from being trained.
-    async fn answer(&mut self, when: &str, question: &Option<Question>, adapter: bool, say: Say<'_>) -> Result<()> {
+    async fn answer(
+        &mut self,
+        when: &str,
+        question: &Option<Question>,
+        adapter: bool,
+        say: Say<'_>,
+    ) -> Result<()> {
         let Some(Question { prompt, text }) = question else { return Ok(()) };
         let options = json!({"adapter": adapter, "max_new_tokens": 64});
         match self.session.generate(prompt, &options, &mut |_| true).await {

@@ -95,7 +95,10 @@ impl Given {
                 "--eval" => &mut given.eval,
                 "--config" => &mut given.config,
                 "--out" => &mut given.out,
-                _ => bail!(BadOption, "unknown option {name} (known: --model, --data, --eval, --config, --out)"),
+                _ => bail!(
+                    BadOption,
+                    "unknown option {name} (known: --model, --data, --eval, --config, --out)"
+                ),
             };
             match inline.or_else(|| arguments.next()) {
                 Some(value) => *place = Some(PathBuf::from(value)),

@@ -567,7 +567,10 @@ mod tests {
             (json!({"lora": []}), "lora must be an object, but is []"),
             (json!({"lora": {"r": 4, "alpha": 8}}), "lora.alpha"),
             (json!({"lora": {"r": 0}}), "lora.r is 0"),
-            (json!({"train": {"max_eval_samples": 0}}), "train.max_eval_samples is 0, but must be at least 1"),
+            (
+                json!({"train": {"max_eval_samples": 0}}),
+                "train.max_eval_samples is 0, but must be at least 1",
+            ),
             (json!([]), "config must be an object, but is []"),
         ] {
             let error = RunConfig::from_json(&config).unwrap_err();

@@ -437,7 +437,10 @@ fn a_held_out_share_of_few_rows_has_rows_on_both_sides() {
         let rows: Vec<String> = (0..5).map(|row| format!("row {row} of {number}")).collect();
         for (count, test_size) in [(5, 0.2), (2, 0.5), (2, 0.01), (3, 0.999), (5, 1e-12)] {
             let [train, held_out] = split(&rows[..count], test_size);
-            assert!(!train.is_empty() && !held_out.is_empty(), "{test_size} of {count}: {train:?} {held_out:?}");
+            assert!(
+                !train.is_empty() && !held_out.is_empty(),
+                "{test_size} of {count}: {train:?} {held_out:?}"
+            );
             assert_eq!(train.len() + held_out.len(), count);
         }
         // The row of the least hash is held out, whatever the order.
