@@ -39,7 +39,9 @@ async function job({ config, data, heldout, evaluated, sample_rows, no_answer })
     // That a model cannot be asked does not keep it from being trained.
     const ask = async (when, adapter) => {
       if (!question) return;
-      const asked = await outcome(() => answer(trainer, question.prompt, { adapter, max_new_tokens: 64 }));
+      const answerTo = (prompt) => outcome(() => answer(trainer, prompt, { adapter, max_new_tokens: 64 }));
+      let asked = await answerTo(question.prompt);
+      if (asked.error?.code === "bad-model" && question.without_template) asked = await answerTo(question.without_template);
       if (asked.error && !no_answer.includes(asked.error.code)) throw asked.error;
       await report("answer", { when, question: question.text, text: asked.value, error: asked.error?.message });
     };

@@ -10,7 +10,7 @@ use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::{self, ImportOptions, ImportReport};
 use tabtune::data::tokens::DatasetReport;
-use tabtune::error::{Code, Context, Result};
+use tabtune::error::{Code, Context, Error, Result};
 use tabtune::files::Directory;
 use tabtune::gpu::Gpu;
 use tabtune::session::{PrepareOptions, RunLog, Session};
@@ -159,9 +159,13 @@ impl Job {
         adapter: bool,
         say: Say<'_>,
     ) -> Result<()> {
-        let Some(Question { prompt, text }) = question else { return Ok(()) };
+        let Some(Question { prompt, without_template, text }) = question else { return Ok(()) };
         let options = json!({"adapter": adapter, "max_new_tokens": 64});
-        match self.session.generate(prompt, &options, &mut |_| true).await {
+        let mut answer = self.session.generate(prompt, &options, &mut |_| true).await;
+        if let (Some(prompt), Err(Error { code: Code::BadModel, .. })) = (without_template, &answer) {
+            answer = self.session.generate(prompt, &options, &mut |_| true).await;
+        }
+        match answer {
             Ok(answer) => {
                 let answer = answer.text.trim().replace('\n', "\n             ");
                 say(format!("{when:9} Q: {text}\n          A: {answer}"));

@@ -9,25 +9,35 @@ const SHOWN_CHARS: usize = 200;
 pub struct Question {
     /// A chat, or text to go on from.
     pub prompt: Value,
-    /// The same for people, on one line.
+    /// What is asked of a model without chat template instead, where the row says it.
+    pub without_template: Option<Value>,
+    /// The question for people, on one line.
     pub text: String,
 }
 
 impl Question {
     /// What a row asks, in the form in which datasets keep it; `None` for one that asks nothing.
     pub fn of(row: &Value) -> Option<Self> {
-        if let Some(messages) = row["messages"].as_array().or(row["prompt"].as_array()) {
-            let user = messages.iter().position(|message| message["role"] == "user")?;
-            let text = messages[user]["content"].as_str().unwrap_or_default();
-            return Some(Question { prompt: messages[..=user].to_vec().into(), text: on_one_line(text) });
-        }
-        let prompt = match (row["prompt"].as_str(), row["text"].as_str()) {
-            (Some(prompt), _) => prompt,
-            (None, Some(text)) => beginning(text),
-            (None, None) => return None,
+        let is_user = |message: &Value| message["role"] == "user";
+        let chat = match (row["messages"].as_array(), row["prompt"].as_array()) {
+            // The answers that follow are what the model should come to by itself.
+            (Some(messages), _) => &messages[..=messages.iter().position(is_user)?],
+            (None, Some(prompt)) => prompt,
+            (None, None) => {
+                let prompt = row["prompt"].as_str().or_else(|| row["text"].as_str().map(beginning))?;
+                return Some(Question { prompt: prompt.into(), without_template: None, text: on_one_line(prompt) });
+            }
         };
-        Some(Question { prompt: prompt.into(), text: on_one_line(prompt) })
+        let asked = chat.iter().rfind(|message| is_user(message))?["content"].as_str().unwrap_or_default();
+        let without_template = (row["pair"] == true).then(|| pair_text(chat).into());
+        Some(Question { prompt: chat.to_vec().into(), without_template, text: on_one_line(asked) })
     }
+}
+
+/// A pair's question as a model without chat template learns it.
+fn pair_text(prompt: &[Value]) -> String {
+    let end = |message: &Value| if message["role"] == "user" { "\n" } else { "\n\n" };
+    prompt.iter().flat_map(|message| [message["content"].as_str().unwrap_or_default(), end(message)]).collect()
 }
 
 /// The first half of a short text and the first words of a long one.

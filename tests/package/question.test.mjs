@@ -11,7 +11,18 @@ test("a chat is asked up to its first question", () => {
   assert.deepEqual(questionOf({ messages: [system, user, assistant, user] }), asked([system, user]));
   assert.deepEqual(questionOf({ messages: [assistant, user] }), asked([assistant, user]));
   assert.deepEqual(questionOf({ prompt: [user], completion: [assistant] }), asked([user]));
+  assert.deepEqual(questionOf({ prompt: [user, assistant, user], completion: [] }), asked([user, assistant, user]));
   assert.equal(questionOf({ messages: [assistant] }), undefined);
+  assert.equal(questionOf({ messages: [] }), undefined);
+});
+
+test("a pair is asked as a chat, and as its text where there is no chat template", () => {
+  const prompt = [{ role: "system", content: "Be brief." }, { role: "user", content: "When?" }];
+  assert.deepEqual(questionOf({ prompt, completion: [{ role: "assistant", content: "Now." }], pair: true }), {
+    prompt,
+    without_template: { prompt: "Be brief.\n\nWhen?\n" },
+    text: "When?",
+  });
 });
 
 test("bare text is gone on from", () => {

@@ -5,17 +5,28 @@ const SHOWN_CHARS = 200;
 
 /**
  * What a row asks, in the form in which datasets keep it: what `generate` takes, a chat or a `{ prompt }` to go on
- * from, and the same for people. Undefined for a row that asks nothing.
+ * from, what it takes instead for a model without chat template, and the question for people. Undefined for a row
+ * that asks nothing.
  */
 export function questionOf(row) {
-  const messages = [row.messages, row.prompt].find(Array.isArray);
-  if (messages) {
-    const user = messages.findIndex(({ role }) => role === "user");
-    if (user < 0) return undefined;
-    return { prompt: messages.slice(0, user + 1), text: onOneLine(String(messages[user].content ?? "")) };
+  // The answers that follow are what the model should come to by itself.
+  const first = Array.isArray(row.messages) ? row.messages.findIndex(isUser) + 1 : 0;
+  const chat = Array.isArray(row.messages) ? row.messages.slice(0, first) : Array.isArray(row.prompt) ? row.prompt : undefined;
+  if (chat) {
+    const asked = chat.findLast(isUser);
+    if (!asked) return undefined;
+    const without_template = row.pair === true ? { prompt: pairText(chat) } : undefined;
+    return { prompt: chat, ...(without_template && { without_template }), text: onOneLine(String(asked.content ?? "")) };
   }
   const prompt = typeof row.prompt === "string" ? row.prompt : typeof row.text === "string" ? beginning(row.text) : undefined;
   return prompt === undefined ? undefined : { prompt: { prompt }, text: onOneLine(prompt) };
+}
+
+const isUser = ({ role }) => role === "user";
+
+/** A pair's question as a model without chat template learns it. */
+function pairText(prompt) {
+  return prompt.map((message) => message.content + (isUser(message) ? "\n" : "\n\n")).join("");
 }
 
 /** The first half of a short text and the first words of a long one. */
