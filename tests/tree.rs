@@ -91,7 +91,9 @@ fn files(folder: &str) -> Vec<Source> {
                 }
             } else if !BINARY.contains(&extension) {
                 let path = path.to_str().expect("names are UTF-8").replace('\\', "/");
-                let text = fs::read_to_string(entry.path()).unwrap_or_else(|error| panic!("{path}: {error}"));
+                // Some cases are files in other encodings than UTF-8.
+                let bytes = fs::read(entry.path()).unwrap_or_else(|error| panic!("{path}: {error}"));
+                let text = String::from_utf8_lossy(&bytes).into_owned();
                 found.push(Source { path, text });
             }
         }

@@ -77,6 +77,8 @@ export interface TrainConfig {
    * is held out stays so when the dataset grows. Default 0.
    */
   test_size?: number;
+  /** Rows of those held out that are evaluated, spread evenly over them. Left out: all of them. */
+  max_eval_samples?: number;
   /** Taken for the sake of TRL's configs; every step is logged whatever it says. Default 10. */
   logging_steps?: number;
   /** Evaluate after every so many steps; below 1, after that share of all steps. Left out: only when asked. */

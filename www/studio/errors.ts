@@ -32,10 +32,17 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
+/** The code of anything thrown. What the page itself asked for and did not get is a TypeError of the browser. */
+function codeOf(thrown: unknown): ErrorCode {
+  if (thrown instanceof TabtuneError) return thrown.code;
+  return thrown instanceof TypeError && /^(Failed to fetch|NetworkError|Load failed)/.test(thrown.message) ? "io" : "internal";
+}
+
 export function showError(thrown: unknown): void {
-  const code: ErrorCode = thrown instanceof TabtuneError ? thrown.code : "internal";
+  const code = codeOf(thrown);
   const missing = thrown instanceof MissingInput;
-  write("error-hint", missing ? thrown.message : HINTS[code]);
+  const hint = code === "io" && !navigator.onLine ? "You are offline. What has to be downloaded can be had once there is a network." : HINTS[code];
+  write("error-hint", missing ? thrown.message : hint);
   write("error-message", missing ? "" : messageOf(thrown));
   write("error-code", code);
   show("error-message", !missing);
