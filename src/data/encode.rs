@@ -2,6 +2,7 @@
 //!
 //! - Text and completions get an EOS at their end unless they have it; a chat gets what its template
 //!   says, and no BOS of its own.
+//! - A question and its answer are a chat; without a chat template they are a prompt and a completion.
 //! - A completion starts at the longest common token prefix of the prompt and of prompt with completion.
 //! - Truncation cuts at the right.
 
@@ -11,7 +12,8 @@ use tokenizers::Encoding;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::bail;
-use crate::data::example::{Example, Message};
+use crate::data::example::{Example, Message, pair_text};
+use crate::data::notice::Remark;
 use crate::data::template::ChatTemplate;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Code, Error, Result};
@@ -107,16 +109,18 @@ impl<'a> Encoder<'a> {
             }
             Example::Completion { prompt, completion } => {
                 self.refuse_assistant_only("a \"prompt\" that is a string")?;
-                let whole = format!("{prompt}{}", self.with_eos(completion)?);
-                let ids = self.tokenizer.encode(&whole, true)?;
-                let mut labelled = vec![true; ids.len()];
-                self.mask_prompt(&self.tokenizer.encode(prompt, true)?, &ids, &mut labelled);
-                Encoded { ids, labelled }
+                self.encode_text_pair(prompt, completion)?
             }
             Example::Chat(messages) => self.encode_chat(messages)?,
-            Example::ChatCompletion { prompt, completion } => {
+            Example::Pair { prompt, completion } if self.tokenizer.chat_template().is_err() => {
+                let completion: String = completion.iter().map(Message::content).collect();
+                self.encode_text_pair(&pair_text(prompt), &completion)?
+            }
+            Example::ChatCompletion { prompt, completion } | Example::Pair { prompt, completion } => {
                 let mut encoded = self.encode_chat(&[prompt.as_slice(), completion].concat())?;
-                self.mask_prompt(&self.tokenizer.prompt_ids(prompt)?, &encoded.ids, &mut encoded.labelled);
+                if self.options.completion_only_loss.unwrap_or(true) {
+                    mask_prompt(&self.tokenizer.prompt_ids(prompt)?, &encoded.ids, &mut encoded.labelled);
+                }
                 encoded
             }
         };
@@ -126,6 +130,35 @@ impl<'a> Encoder<'a> {
         encoded.ids.truncate(length);
         encoded.labelled.truncate(length);
         Ok(EncodedRow { encoded, full_length, truncated })
+    }
+
+    /// What is worth telling of a row beside its tokens.
+    pub fn remark(&self, example: &Example) -> Option<Remark> {
+        let template = self.tokenizer.chat_template().ok();
+        let messages: Vec<&Message> = match example {
+            Example::Completion { .. } if template.is_some() => return Some(Remark::PairsAsText),
+            Example::Pair { .. } if template.is_none() => return Some(Remark::PairsWithoutTemplate),
+            Example::Text(_) | Example::Completion { .. } => return None,
+            Example::Chat(messages) => messages.iter().collect(),
+            Example::Pair { prompt, completion } | Example::ChatCompletion { prompt, completion } => {
+                prompt.iter().chain(completion).collect()
+            }
+        };
+        let is_lost =
+            messages.iter().any(|message| message.has("tool_calls")) && !template?.names("tool_calls");
+        is_lost.then_some(Remark::ToolCallsNotWritten)
+    }
+
+    /// A prompt and its completion with nothing between them.
+    fn encode_text_pair(&self, prompt: &str, completion: &str) -> Result<Encoded> {
+        let whole = format!("{prompt}{}", self.with_eos(completion)?);
+        let ids = self.tokenizer.encode(&whole, true)?;
+        let mut labelled = vec![true; ids.len()];
+        // The answer to a question is what an assistant says, also where both are text.
+        if self.options.assistant_only_loss || self.options.completion_only_loss.unwrap_or(true) {
+            mask_prompt(&self.tokenizer.encode(prompt, true)?, &ids, &mut labelled);
+        }
+        Ok(Encoded { ids, labelled })
     }
 
     fn encode_chat(&self, messages: &[Message]) -> Result<Encoded> {
@@ -177,12 +210,6 @@ impl<'a> Encoder<'a> {
         Ok(turns)
     }
 
-    fn mask_prompt(&self, prompt: &[u32], ids: &[u32], labelled: &mut [bool]) {
-        if self.options.completion_only_loss.unwrap_or(true) {
-            labelled[..common_prefix(prompt, ids)].fill(false);
-        }
-    }
-
     fn with_eos(&self, text: &str) -> Result<String> {
         let missing = || {
             Error::new(Code::BadModel, "tokenizer_config.json names no eos_token, which rows of text need")
@@ -193,7 +220,11 @@ impl<'a> Encoder<'a> {
 
     fn refuse_assistant_only(&self, shape: &str) -> Result<()> {
         if self.options.assistant_only_loss {
-            bail!(BadData, "assistant_only_loss needs rows of messages, but this one has {shape}");
+            bail!(
+                BadData,
+                "assistant_only_loss needs rows of messages, but this one has {shape}; switch it off, or import pairs \
+                 with pairs: \"chat\""
+            );
         }
         Ok(())
     }
@@ -211,6 +242,11 @@ fn label(encoding: &Encoding, spans: &[Range<usize>]) -> Vec<bool> {
         labelled[first..end.max(first)].fill(true);
     }
     labelled
+}
+
+/// Takes the labels from the tokens that a row shares with its prompt.
+fn mask_prompt(prompt: &[u32], ids: &[u32], labelled: &mut [bool]) {
+    labelled[..common_prefix(prompt, ids)].fill(false);
 }
 
 /// How many leading tokens two rows share.

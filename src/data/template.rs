@@ -62,6 +62,12 @@ impl ChatTemplate {
         self.has_generation_blocks
     }
 
+    /// Whether the template's source has this word.
+    pub fn names(&self, word: &str) -> bool {
+        let template = self.environment.get_template("chat_template");
+        template.is_ok_and(|template| template.source().contains(word))
+    }
+
     /// Renders `messages`, with the opening of the assistant's next turn if `add_generation_prompt`.
     /// What the template refuses is an error of code `bad-data`.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Rendered> {

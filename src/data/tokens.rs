@@ -3,6 +3,7 @@
 //! Tokenised rows lie in blocks of some 64 KiB, so that a row in the middle of a gigabyte is one short read
 //! away. What a plan needs of every row, its lengths and a hash, stays in memory: 16 bytes a row.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use super::encode::{Encoded, EncodedRow, Encoder};
 use super::example::Example;
 use super::kv::{Key, Kv, Table, Write};
 use super::library::{Block, Content, damaged, token_sets};
-use super::notice::Notice;
+use super::notice::{Notice, Remark};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 
@@ -72,6 +73,9 @@ struct Progress {
     blocks: u32,
     /// Parts of the index.
     parts: u32,
+    /// Rows by what is to be said of them.
+    #[serde(default)]
+    remarks: BTreeMap<Remark, u64>,
     report: DatasetReport,
 }
 
@@ -233,8 +237,11 @@ pub async fn tokenize(
             bail!(Cancelled, "tokenising was stopped after {} rows", writer.progress.report.rows);
         }
         for row in Block::load(kv, &content.id, writer.progress.row_blocks).await?.rows()? {
-            let encoded = Example::from_json(&row.row).and_then(|example| encoder.encode(&example));
-            writer.add(&encoded.context(row.origin())?, (row.hash >> 96) as u32);
+            let example = Example::from_json(&row.row).context(row.origin())?;
+            writer.add(&encoder.encode(&example).context(row.origin())?, (row.hash >> 96) as u32);
+            if let Some(remark) = encoder.remark(&example) {
+                *writer.progress.remarks.entry(remark).or_default() += 1;
+            }
         }
         writer.progress.row_blocks += 1;
         writer.flush().await?;
@@ -356,6 +363,8 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
         let part = part.into_iter().flat_map(u32::to_le_bytes).collect();
         changes.push(Write::Put(Key::new(Table::TokenIndex, &self.id, self.progress.parts), part));
         self.progress.parts += 1;
+        let notices = self.progress.remarks.iter().map(|(remark, &rows)| remark.of_rows(rows));
+        self.progress.report.notices = notices.collect();
         let json = serde_json::to_vec(&self.progress).expect("a description is plain data");
         changes.push(Write::Put(Key::new(Table::TokenSets, &self.id, 0), json));
         self.kv.write(changes).await
