@@ -170,6 +170,10 @@ fn a_share_of_the_rows_is_held_out() {
         assert!(held_out > 0 && held_out < all / 2, "{held_out} of {all}");
         session.train_step().await.expect("a step").expect("a first step");
 
+        let few = json!({"max_eval_samples": 3, "max_steps": 1});
+        assert_eq!(prepare(&mut session, &few, Some("rows")).await.eval_rows, 3);
+        assert_eq!(session.evaluate().await.expect("an evaluation").rows, 3);
+
         let options =
             PrepareOptions { train, dataset: "rows", eval_dataset: Some("held out"), ..Default::default() };
         let error = session.prepare::<Directory>(options, None).await.unwrap_err();

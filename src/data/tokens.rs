@@ -269,11 +269,26 @@ impl Selection {
     }
 
     /// All rows, and of these apart the share `test_size`, between 0 and 1, whose hashes are the least: a
-    /// row that is held out stays so when others come or go.
+    /// row that is held out stays so when others come or go, and equal rows stay together. Where that would leave
+    /// no row on one side, as with few rows, the row of the least hash is held out, or that of the greatest is not.
     pub fn split(set: Rc<TokenSet>, test_size: f64) -> [Self; 2] {
-        let is_held_out = |&row: &u32| f64::from(set.index.hashes[row as usize]) < test_size * 2f64.powi(32);
+        let hashes = &set.index.hashes;
+        let mut bound = test_size * 2f64.powi(32);
+        if let (Some(&least), Some(&greatest)) = (hashes.iter().min(), hashes.iter().max())
+            && test_size > 0.0
+        {
+            bound = bound.max(f64::from(least) + 1.0).min(f64::from(greatest));
+        }
+        let is_held_out = |&row: &u32| f64::from(hashes[row as usize]) < bound;
         let (held_out, rows) = (0..set.len() as u32).partition(is_held_out);
         [Selection { set: set.clone(), rows }, Selection { set, rows: held_out }]
+    }
+
+    /// At most so many of these rows, spread evenly over them.
+    pub fn sample(self, most: u32) -> Self {
+        let (count, len) = (u64::from(most).min(self.rows.len() as u64), self.rows.len() as u64);
+        let rows = (0..count).map(|number| self.rows[(number * len / count) as usize]).collect();
+        Selection { set: self.set, rows }
     }
 }
 

@@ -55,6 +55,8 @@ pub struct ModelInfo {
     pub num_hidden_layers: usize,
     /// Positions the model takes.
     pub context: usize,
+    /// Whether it can be asked as a chat; without a template it goes on from text.
+    pub has_chat_template: bool,
 }
 
 /// What a run will take.
@@ -182,6 +184,7 @@ impl<R: Kv> Session<R> {
             hidden_size: model.config.hidden_size,
             num_hidden_layers: model.config.num_hidden_layers,
             context: model.config.max_position_embeddings,
+            has_chat_template: tokenizer.chat_template().is_ok(),
         };
         let marks = [store.mark(); 2];
         let fingerprint = weights.fingerprint();
@@ -334,11 +337,18 @@ impl<R: Kv> Session<R> {
             bail!(BadOption, "train.test_size and an eval_dataset cannot go together");
         }
         let set = Rc::new(self.token_set(options.dataset, train).await?);
-        if let Some(name) = options.eval_dataset {
-            let held_out = self.token_set(name, train).await?;
-            return Ok((Selection::all(set), Some(Selection::all(Rc::new(held_out)))));
-        }
-        let [dataset, held_out] = Selection::split(set, train.test_size);
+        let [dataset, held_out] = match options.eval_dataset {
+            None => Selection::split(set, train.test_size),
+            Some(name) => {
+                let same = name == options.dataset;
+                let held_out = if same { set.clone() } else { Rc::new(self.token_set(name, train).await?) };
+                [set, held_out].map(Selection::all)
+            }
+        };
+        let held_out = match train.max_eval_samples {
+            Some(most) => held_out.sample(most),
+            None => held_out,
+        };
         Ok((dataset, Some(held_out).filter(|held_out| !held_out.rows.is_empty())))
     }
 

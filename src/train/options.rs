@@ -10,6 +10,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::adapter::LoraConfig;
 use crate::bail;
 use crate::data::batches::BatchOptions;
 use crate::data::encode::EncodeOptions;
@@ -35,6 +36,9 @@ impl RunConfig {
         let lora: Value = part.take("lora", Value::Null)?;
         if !lora.is_object() && !lora.is_null() {
             bail!(BadOption, "lora must be an object, but is {lora}");
+        }
+        if !lora.is_null() {
+            LoraConfig::from_json(&lora)?;
         }
         let train = TrainOptions::from_json(&part.take("train", Value::Null)?)?;
         let init_adapter = part.take("init_adapter", None)?;
@@ -152,6 +156,8 @@ pub struct TrainOptions {
     pub packing: bool,
     /// The share of rows that is held out for evaluation, by a hash of each row, between 0 and 1.
     pub test_size: f64,
+    /// Rows of those held out that are evaluated, spread evenly over them; `None` means all.
+    pub max_eval_samples: Option<u32>,
     /// Steps, or a share of all steps where it is below 1; see [`every_steps`].
     pub logging_steps: f64,
     /// Like `logging_steps`; `None` means no evaluation during the run.
@@ -190,6 +196,7 @@ impl Default for TrainOptions {
             group_by_length: false,
             packing: false,
             test_size: 0.0,
+            max_eval_samples: None,
             logging_steps: 10.0,
             eval_steps: None,
             gradient_checkpointing: GradientCheckpointing::Auto,
@@ -238,6 +245,7 @@ impl TrainOptions {
             group_by_length: part.take("group_by_length", default.group_by_length)?,
             packing: part.take("packing", default.packing)?,
             test_size: part.take("test_size", default.test_size)?,
+            max_eval_samples: part.take("max_eval_samples", default.max_eval_samples)?,
             logging_steps: part.take("logging_steps", default.logging_steps)?,
             eval_steps: part.take("eval_steps", default.eval_steps)?,
             gradient_checkpointing: match part.take("gradient_checkpointing", Value::from("auto"))? {
@@ -262,9 +270,15 @@ impl TrainOptions {
     /// The options that change what a run computes, by name: those that a resumed run must share.
     pub fn identity(&self) -> Map<String, Value> {
         let Ok(Value::Object(mut options)) = serde_json::to_value(self) else { return Map::new() };
-        for free in
-            ["logging_steps", "eval_steps", "save_steps", "save_seconds", "save_total_limit", "on_not_finite"]
-        {
+        for free in [
+            "logging_steps",
+            "max_eval_samples",
+            "eval_steps",
+            "save_steps",
+            "save_seconds",
+            "save_total_limit",
+            "on_not_finite",
+        ] {
             options.remove(free);
         }
         options
@@ -346,6 +360,7 @@ impl TrainOptions {
             ("per_device_train_batch_size", Some(self.per_device_train_batch_size), 1),
             ("gradient_accumulation_steps", Some(self.gradient_accumulation_steps), 1),
             ("save_total_limit", Some(self.save_total_limit), 1),
+            ("max_eval_samples", self.max_eval_samples, 1),
             // The first token of a row is never a target, so a row of one token has nothing to learn.
             ("max_length", self.max_length, 2),
         ] {
@@ -550,6 +565,9 @@ mod tests {
             (json!({"train": {"shuffle_dataset": null}}), "train.shuffle_dataset is null: invalid type"),
             (json!({"train": 3}), "train must be an object, but is 3"),
             (json!({"lora": []}), "lora must be an object, but is []"),
+            (json!({"lora": {"r": 4, "alpha": 8}}), "lora.alpha"),
+            (json!({"lora": {"r": 0}}), "lora.r is 0"),
+            (json!({"train": {"max_eval_samples": 0}}), "train.max_eval_samples is 0, but must be at least 1"),
             (json!([]), "config must be an object, but is []"),
         ] {
             let error = RunConfig::from_json(&config).unwrap_err();

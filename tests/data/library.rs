@@ -560,6 +560,46 @@ fn held_out_rows_stay_held_out() {
 }
 
 #[test]
+fn a_held_out_share_of_few_rows_has_rows_on_both_sides() {
+    let split = |rows: &[String], test_size: f64| {
+        let kv = Rc::new(MemoryKv::default());
+        let lines: String = rows.iter().map(|row| format!("{{\"text\": \"{row}\"}}\n")).collect();
+        import(&kv, lines, json!({})).unwrap();
+        let set = Rc::new(make(&kv, EncodeOptions::default()).unwrap());
+        Selection::split(set, test_size).map(|selection| selection.rows)
+    };
+    for number in 0..40 {
+        let rows: Vec<String> = (0..5).map(|row| format!("row {row} of {number}")).collect();
+        for (count, test_size) in [(5, 0.2), (2, 0.5), (2, 0.01), (3, 0.999), (5, 1e-12)] {
+            let [train, held_out] = split(&rows[..count], test_size);
+            assert!(!train.is_empty() && !held_out.is_empty(), "{test_size} of {count}: {train:?} {held_out:?}");
+            assert_eq!(train.len() + held_out.len(), count);
+        }
+        // The row of the least hash is held out, whatever the order.
+        let [_, held_out] = split(&rows, 1e-12);
+        let reversed: Vec<String> = rows.iter().rev().cloned().collect();
+        assert_eq!(split(&reversed, 1e-12)[1], [4 - held_out[0]]);
+        // Equal rows stay together.
+        let again = [rows.clone(), rows.clone()].concat();
+        assert_eq!(split(&again, 1e-12)[1], [held_out[0], held_out[0] + 5]);
+        assert_eq!(split(&rows[..1], 0.5), [vec![0], vec![]]);
+        assert_eq!(split(&rows, 0.0)[1], []);
+    }
+}
+
+#[test]
+fn a_sample_is_spread_evenly() {
+    let set = Rc::new(TokenSet::alike(100, 8));
+    let sample = |most| Selection::all(set.clone()).sample(most).rows;
+    assert_eq!(sample(4), [0, 25, 50, 75]);
+    assert_eq!(sample(1), [0]);
+    assert_eq!(sample(100), (0..100).collect::<Vec<_>>());
+    assert_eq!(sample(1000).len(), 100);
+    let three = Selection { set: set.clone(), rows: vec![7, 9, 11] };
+    assert_eq!(three.sample(2).rows, [7, 9]);
+}
+
+#[test]
 fn a_look_shows_what_the_model_sees() {
     let kv = Rc::new(MemoryKv::default());
     let chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"hé\"}, {\"role\": \"assistant\", \"content\": \"wide\"}]}\n";

@@ -1,4 +1,4 @@
-import { cancelled, failure, TabtuneError } from "./errors.js";
+import { cancelled, failure, TabtuneError, unanswered } from "./errors.js";
 import type { CallName, Calls, Reply, Request } from "./protocol.js";
 
 interface Pending {
@@ -38,7 +38,9 @@ export class Client {
     return new Client((receive, close) => {
       const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tabtune" });
       worker.onmessage = ({ data }: MessageEvent<Reply>) => receive(data);
-      worker.onerror = (event) => close(failure("internal", event.message || "the worker's script could not be loaded"));
+      worker.onerror = ({ message }) => {
+        close(message ? failure("internal", message) : failure("io", `the worker's script could not be loaded: ${unanswered()}`));
+      };
       worker.onmessageerror = () => close(failure("internal", "a message from the worker was unreadable"));
       return { send: (request, transfer) => worker.postMessage(request, transfer), end: () => worker.terminate() };
     });

@@ -7,7 +7,7 @@ import { remoteFinder, type Finder } from "./hub/remote.js";
 export type { HubOptions } from "./hub/folder.js";
 
 /**
- * Where a folder lies: a model's id on a hub ("owner/name"), the address of a folder, the files a person
+ * Where a folder lies: a model's id on a hub ("owner/name") or its page there, the address of a folder, the files a person
  * picked (`<input webkitdirectory>` or a drop), or a directory handle. Only the files directly in the
  * folder count.
  */
@@ -29,7 +29,8 @@ export interface FilesReader {
 
 /**
  * Brings what the caller gave into a form that can be posted to the worker. A string of the shape
- * "owner/name" is a hub id; any other is an address, and "./owner/name" makes one of the former.
+ * "owner/name" is a hub id, and the address of a model's page on the hub stands for the same; any other is the
+ * address of a folder, and "./owner/name" makes one of the first.
  */
 export function folderOf(source: FolderSource, options: HubOptions = {}): Folder {
   if (typeof source === "string" || source instanceof URL) return remoteFolder(source, options);

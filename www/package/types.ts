@@ -77,6 +77,8 @@ export interface TrainConfig {
    * is held out stays so when the dataset grows. Default 0.
    */
   test_size?: number;
+  /** Rows of those held out that are evaluated, spread evenly over them. Left out: all of them. */
+  max_eval_samples?: number;
   /** Taken for the sake of TRL's configs; every step is logged whatever it says. Default 10. */
   logging_steps?: number;
   /** Evaluate after every so many steps; below 1, after that share of all steps. Left out: only when asked. */
@@ -192,6 +194,8 @@ export interface ModelInfo {
   num_hidden_layers: number;
   /** The longest sequence, in tokens, that the model was made for. */
   context: number;
+  /** Whether it can be asked as a chat; without a chat template it goes on from text. */
+  has_chat_template: boolean;
 }
 
 /** How files become rows. */

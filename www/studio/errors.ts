@@ -1,6 +1,6 @@
 import { TabtuneError, type ErrorCode } from "tabtune";
 import { element, reveal, show, write } from "./dom.js";
-import { hintOf } from "./words.js";
+import { hintOf, NO_NETWORK } from "./words.js";
 
 /** A choice that is missing, said in words for the person. */
 export class MissingInput extends Error {}
@@ -15,9 +15,15 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
+/** The code of anything thrown. What the page itself asked for and did not get is a TypeError of the browser. */
+function codeOf(thrown: unknown): ErrorCode {
+  if (thrown instanceof TabtuneError) return thrown.code;
+  return thrown instanceof TypeError && NO_NETWORK.test(thrown.message) ? "io" : "internal";
+}
+
 /** Shows what went wrong, and with it what that means for the work in hand. */
 export function showError(thrown: unknown, meaning = ""): void {
-  const code: ErrorCode = thrown instanceof TabtuneError ? thrown.code : "internal";
+  const code = codeOf(thrown);
   const missing = thrown instanceof MissingInput;
   const message = messageOf(thrown);
   write("error-hint", missing ? message : hintOf(code, message, navigator.onLine));

@@ -9,7 +9,7 @@ import { LoadingWords } from "./loading.js";
 import type { Look } from "./look.js";
 import type { Model } from "./model.js";
 import type { Progress } from "./progress.js";
-import type { Question } from "./question.js";
+import { promptOf, type Question } from "./question.js";
 import { LiveRun, type Follower } from "./run.js";
 import type { Config } from "./settings.js";
 
@@ -153,9 +153,9 @@ export class Job {
     if (this.#adapter?.id === id || this.#run?.id === id) await this.#close();
   }
 
-  #answer({ text, system, continues }: Question, adapter: boolean, signal: AbortSignal) {
-    const turns = [...(system === null ? [] : [{ role: "system", content: system }]), { role: "user", content: text }];
-    return this.#trainer!.generate(continues ? { prompt: text } : turns, { adapter, max_new_tokens: LONGEST_ANSWER, signal });
+  #answer(question: Question, adapter: boolean, signal: AbortSignal) {
+    const { model } = this.#trainer!;
+    return this.#trainer!.generate(promptOf(question, model.has_chat_template), { adapter, max_new_tokens: LONGEST_ANSWER, signal });
   }
 
   async #pause(): Promise<void> {
@@ -190,9 +190,10 @@ export class Job {
   }
 }
 
-/** The settings of the run for these rows: only chats have answers to be learnt alone, and rows held out are enough. */
+/** The settings of the run for these rows: plain text has no answers to be learnt alone, and rows held out are enough. */
 function trainConfig({ config, rows }: Order): Config["train"] {
-  const assistant_only_loss = rows.is_chat && (config.train.assistant_only_loss ?? true);
-  return { ...config.train, assistant_only_loss, ...(rows.heldout && { test_size: 0 }) };
+  const answers_only = config.train.assistant_only_loss ?? true;
+  const learnt = { assistant_only_loss: rows.is_chat && answers_only, completion_only_loss: answers_only };
+  return { ...config.train, ...learnt, ...(rows.heldout && { test_size: 0 }) };
 }
 

@@ -7,7 +7,7 @@ export interface ModelName {
 
 /** For people. */
 export function modelWords({ kind, name }: ModelName): string {
-  return kind === "bundled" ? "the bundled model" : name;
+  return kind === "bundled" ? "the bundled model" : (hubIdIn(name) ?? name);
 }
 
 /**

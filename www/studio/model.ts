@@ -51,9 +51,10 @@ export class ModelForm {
       case "folder":
         return this.#folder && { source: this.#folder.source, hub: {}, name: { kind: "folder", name: this.#folder.name } };
       default: {
-        const source = hubIdIn(this.#id.value);
+        // The address of a model's page may tell a revision, so it is passed on as it was written.
+        const source = this.#id.value.trim();
         const token = this.#token.value.trim();
-        return source === undefined ? undefined : { source, hub: token ? { token } : {}, name: { kind: "hub", name: source } };
+        return hubIdIn(source) && { source, hub: token ? { token } : {}, name: { kind: "hub", name: source } };
       }
     }
   }

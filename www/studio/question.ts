@@ -9,7 +9,7 @@ export interface Question {
 
 interface Turn {
   role: string;
-  content: unknown;
+  content: string;
 }
 
 /** Words of a text without a question in it that a model is to go on with. */
@@ -29,6 +29,13 @@ export function questionOf(row: object): Question | undefined {
   if (typeof text !== "string") return undefined;
   const words = text.trim().split(/\s+/).slice(0, FEW_WORDS).join(" ");
   return { text: words, system: null, continues: true };
+}
+
+/** A question as a model takes it: one without a chat template goes on from text, as it has learnt pairs. */
+export function promptOf({ text, system, continues }: Question, has_chat_template: boolean): Turn[] | { prompt: string } {
+  if (continues) return { prompt: text };
+  if (!has_chat_template) return { prompt: `${system === null ? "" : `${system}\n\n`}${text}\n` };
+  return [...(system === null ? [] : [{ role: "system", content: system }]), { role: "user", content: text }];
 }
 
 /** Whether rows like this one are chats, of which the answers alone can be learnt. */

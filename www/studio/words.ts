@@ -18,8 +18,8 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   internal: "Something in tabtune broke.",
 };
 
-/** What browsers say of a request that got no answer. */
-const NO_NETWORK = /Failed to fetch|NetworkError|Load failed|network error/i;
+/** What browsers, and the package, say of a request that got no answer. */
+export const NO_NETWORK = /Failed to fetch|NetworkError|Load failed|no answer came|you are offline/;
 
 /** What to say of an error to a person, before its own message. */
 export function hintOf(code: ErrorCode, message: string, is_online: boolean): string {
