@@ -54,7 +54,7 @@ export class ModelForm {
         // The address of a model's page may tell a revision, so it is passed on as it was written.
         const source = this.#id.value.trim();
         const token = this.#token.value.trim();
-        return hubIdIn(source) && { source, hub: token ? { token } : {}, name: { kind: "hub", name: source } };
+        return hubIdIn(source) === undefined ? undefined : { source, hub: token ? { token } : {}, name: { kind: "hub", name: source } };
       }
     }
   }
