@@ -13,7 +13,7 @@ use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
 use tabtune::error::{Code, Error, Result};
 use tabtune::files::Directory;
-use tabtune::session::{PrepareOptions, Session};
+use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 use tabtune::train::options::RunConfig;
 
 struct Options {
@@ -109,6 +109,14 @@ async fn run() -> Result<()> {
         info.parameters as f64 / 1e6,
         info.weight_bytes as f64 / 1e6
     );
+    for notice in &info.notices {
+        println!("notice    {}", notice.message);
+    }
+    if let Some(folder) = options.init_adapter {
+        session.load_adapter(DEFAULT_ADAPTER, &Directory(folder)).await?;
+    }
+    // What only the model can tell of the options is checked before rows are read.
+    session.check_run(&options.config["lora"], &options.config["train"])?;
 
     let train = &options.config["train"];
     for (name, path) in [("train", &options.data), ("heldout", &options.heldout)] {
@@ -131,7 +139,10 @@ async fn run() -> Result<()> {
         eval_dataset: Some("heldout"),
         ..Default::default()
     };
-    let plan = session.prepare(prepare, options.init_adapter.map(Directory).as_ref()).await?;
+    let plan = session.prepare(prepare).await?;
+    for notice in &plan.notices {
+        println!("notice    {}", notice.message);
+    }
     println!(
         "plan      {} steps, {:.1} MB of GPU memory",
         plan.total_steps,
@@ -160,6 +171,9 @@ async fn run() -> Result<()> {
             "step {:5}/{}  loss {:.4}  {:.0} tokens/s  {:.0} s left",
             log.step, log.total_steps, log.loss, log.tokens_per_second, log.remaining_seconds
         );
+        if let Some(notice) = &log.notice {
+            println!("notice    {}", notice.message);
+        }
         if log.eval_due {
             let eval = session.evaluate().await?;
             evaluated = log.step;
@@ -172,7 +186,7 @@ async fn run() -> Result<()> {
         write(json!({"step": after.step, "eval_loss": after.eval_loss}))?;
     }
     answer(&mut session, "after", &question, true).await?;
-    for (name, bytes) in session.save().await? {
+    for (name, bytes) in session.save(None).await? {
         let path = options.out.join(name);
         fs::write(&path, bytes).map_err(io(&path))?;
     }
