@@ -136,8 +136,8 @@ export async function withLibrary<T>(work: (client: Client) => Promise<T>): Prom
     await used.started;
     return await work(used.client);
   } catch (thrown) {
-    // One that could not start must not be taken for the next call.
-    if (used === library && used.calls === 1) end(used);
+    // One that could not start, or has ended, must not be taken for the next call.
+    if (used === library && (used.calls === 1 || used.client.closed)) end(used);
     throw thrown;
   } finally {
     used.calls -= 1;
