@@ -4,6 +4,7 @@ import { cancelled, failure, throwIfAborted } from "./errors.js";
 import { folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
 import { keepLargeDownloads } from "./hub/persist.js";
 import { cachedModels } from "./hub/models.js";
+import { locks } from "./locks.js";
 import { connectionChange, meteredConnection, policyOf } from "./policy.js";
 import { VERSION, type Calls } from "./protocol.js";
 import { isOfLostDevice, nameOf, RESTART_SECONDS, Run, type Taken, takenUp, type Told, toldOf, watched } from "./run.js";
@@ -452,13 +453,13 @@ async function hold(run_name: string, waits: boolean, { on_event, signal }: RunO
       });
     };
     const options = waits ? { ...(signal && { signal }) } : { ifAvailable: true };
-    const ended: Promise<void> = navigator.locks.request(nameOf(run_name), options, held);
+    const ended: Promise<void> = locks().request(nameOf(run_name), options, held);
     ended.catch((thrown) => reject(signal?.aborted ? cancelled() : thrown));
   });
 }
 
 async function isHeld(run_name: string): Promise<boolean> {
-  const { held = [] } = await navigator.locks.query();
+  const { held = [] } = await locks().query();
   return held.some(({ name, mode }) => name === nameOf(run_name) && mode === "exclusive");
 }
 

@@ -17,6 +17,7 @@ const FORMATS: Record<Inspection["format"], string> = {
   text: "text",
   markdown: "Markdown",
   rows: "Parquet",
+  sheet: "Excel",
 };
 
 const SHAPES: Record<NonNullable<Inspection["mapping"]>["shape"], string> = {
