@@ -256,7 +256,7 @@ fn an_import_that_was_cut_anywhere_is_resumed_to_the_same_rows() {
 fn resume<K: Kv>(kv: &Rc<K>, text: &str, import: Value) -> Result<u64> {
     block_on(async {
         let mut importer = Importer::begin(kv.clone(), "mine", options(import), true).await?;
-        importer.begin_file("train.jsonl", false);
+        importer.begin_file("train.jsonl", None).unwrap();
         for piece in text.as_bytes().chunks(100_000) {
             importer.push(piece).await?;
         }
@@ -309,7 +309,7 @@ fn rows_cleared_during_an_import_are_not_counted_as_stored() {
         let error = block_on(async {
             let mut importer =
                 Importer::begin(kv.clone(), "mine", options(json!({"append": begun})), false).await?;
-            importer.begin_file("train.jsonl", false);
+            importer.begin_file("train.jsonl", None).unwrap();
             importer.push(first.as_bytes()).await?;
             library::delete(&kv, "mine").await?;
             importer.push(rest.as_bytes()).await?;

@@ -1,4 +1,5 @@
 import { cancelled, failure } from "./errors.js";
+import { locks } from "./locks.js";
 import { nameOf } from "./run.js";
 import type { RunOptions } from "./trainer.js";
 
@@ -22,13 +23,13 @@ export async function hold(
       });
     };
     const options = waits ? { ...(signal && { signal }) } : { ifAvailable: true };
-    const ended: Promise<void> = navigator.locks.request(nameOf(run_name), options, held);
+    const ended: Promise<void> = locks().request(nameOf(run_name), options, held);
     ended.catch((thrown) => reject(signal?.aborted ? cancelled() : thrown));
   });
 }
 
 /** Whether a tab or trainer has the run of that name. */
 export async function isHeld(run_name: string): Promise<boolean> {
-  const { held = [] } = await navigator.locks.query();
+  const { held = [] } = await locks().query();
   return held.some(({ name, mode }) => name === nameOf(run_name) && mode === "exclusive");
 }

@@ -1,4 +1,5 @@
 import { EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
+import { locks } from "./locks.js";
 import { Guard, type Objection } from "./policy.js";
 import { sleep } from "./sleep.js";
 import type { EvalLog, Plan, RunEvent, RunPolicy, StepLog } from "./types.js";
@@ -326,7 +327,7 @@ export async function* watched(
   signal?.addEventListener("abort", aborted);
   // A tab that was closed says nothing, but lets go of its lock.
   const left = new AbortController();
-  navigator.locks
+  locks()
     .request(nameOf(run_name), { mode: "shared", signal: left.signal }, () => {
       over = true;
       wake();

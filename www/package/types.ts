@@ -246,9 +246,19 @@ export interface ImportOptions {
   deduplicate?: boolean;
   /** What stands between the fields of CSV and TSV files. Default: found out. */
   delimiter?: string;
+  /**
+   * Whether the first line of CSV and TSV files, or the first row of a workbook, names the columns (default). Else
+   * they are called "0", "1" and so on.
+   */
+  header?: boolean;
+  /** How text files store characters, where no byte order mark says so. Default: "utf-8". */
+  encoding?: Encoding;
   /** The most characters of a row that is cut out of plain text or Markdown. Default 2000. */
   text_chars?: number;
 }
+
+/** How characters are stored. */
+export type Encoding = "utf-8" | "utf-16le" | "utf-16be" | "windows-1252";
 
 /** A row that was left out of an import. */
 export interface BadRow {
@@ -279,21 +289,37 @@ export interface ImportReport {
   ignored_columns: Record<string, number>;
   /** What is worth knowing of the rows that were kept, e.g. "empty-cells". */
   notices: Notice[];
+  /**
+   * The first hundred files of a folder or list, and sheets of workbooks, that were left out: hidden ones, such as
+   * describe the data, splits other than "train", and what is no data.
+   */
+  ignored_files: IgnoredFile[];
+}
+
+/** A file that was not imported. */
+export interface IgnoredFile {
+  file: string;
+  reason: string;
 }
 
 /** The first rows of a file and how they would be read. */
 export interface Inspection {
   file: string;
-  format: "jsonl" | "json" | "csv" | "tsv" | "text" | "markdown" | "rows";
+  format: "jsonl" | "json" | "csv" | "tsv" | "text" | "markdown" | "rows" | "sheet";
+  /** How these rows were read; what to pass on where the notice "encoding" asks for it and they look right. */
+  encoding: Encoding;
   columns: string[];
   /** The shape of the first row and the column that each of its parts is read from; null if it is unknown. */
   mapping: { shape: RowShape; columns: Record<string, string> } | null;
-  /** Why the first row cannot be read. */
+  /** Why the first row, or the file from some place on, cannot be read. */
   problem: string | null;
   /** The rows as they would be kept. */
   rows: object[];
   bad_rows: BadRow[];
-  /** What is worth knowing before the rows are imported, e.g. "empty-cells". */
+  /**
+   * What may be meant otherwise: "encoding" (the file is not UTF-8 and was read as Windows-1252), "no-header" (the
+   * first line looks like a row), "empty-cells", "ignored-files" (of a folder or workbook, not all is imported).
+   */
   notices: Notice[];
 }
 

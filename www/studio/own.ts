@@ -18,7 +18,7 @@ const FORMATS: Partial<Record<string, string>> = {
   text: "text",
   markdown: "Markdown",
   rows: "Parquet",
-  xlsx: "Excel workbook",
+  sheet: "Excel workbook",
 };
 
 const SHAPES: Record<NonNullable<Inspection["mapping"]>["shape"], string> = {
