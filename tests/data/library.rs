@@ -436,7 +436,7 @@ fn a_question_and_its_answer_are_what_the_model_can_be_asked_by() {
     assert_eq!((whole.as_str(), notices), ("Is it open? Yes.<|im_end|>", told("pairs-as-text")));
     assert_eq!(learnt(plain.clone(), &base, json!({}), options)[2], "", "no other way to learn it");
     let [whole, _, notices] = learnt(plain, &chat_model, json!({"pairs": "chat"}), options);
-    assert!(whole.starts_with("<|im_start|>user\nIs it open?<|im_end|>"), "{whole}");
+    assert!(whole.contains("<|im_start|>user\nIs it open?<|im_end|>"), "{whole}");
     assert_eq!(notices, "");
     let [whole, ..] = learnt(row, &chat_model, json!({"pairs": "text"}), options);
     assert_eq!(whole, text);
@@ -464,9 +464,9 @@ fn rows_of_earlier_builds_are_learnt_as_before() {
         model.decode(&row.encoded.ids, false).unwrap()
     };
     assert_eq!(text_of(json!({"prompt": "Is it?", "completion": "Yes."})), "Is it?Yes.<|im_end|>");
-    let alpaca = json!({"prompt": [{"role": "User", "content": "Is it?"}],
+    let alpaca = json!({"prompt": [{"role": "system", "content": "s"}, {"role": "User", "content": "Is it?"}],
         "completion": [{"role": "assistant", "content": "Yes."}]});
-    let expected = "<|im_start|>User\nIs it?<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n";
+    let expected = "<|im_start|>system\ns<|im_end|>\n<|im_start|>User\nIs it?<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n";
     assert_eq!(text_of(alpaca.clone()), expected);
     let base = base_model();
     let error = Encoder::new(&base, options).encode(&Example::from_json(&alpaca).unwrap()).unwrap_err();
