@@ -90,7 +90,7 @@ async fn prepare_as(
         resume_from_checkpoint,
         ..Default::default()
     };
-    let plan = session.prepare::<Directory>(options, None).await?;
+    let plan = session.prepare(options).await?;
     Ok(plan.resumed.map(|resumed| resumed.step))
 }
 
@@ -114,7 +114,7 @@ async fn finish(session: &mut Session<Rc<Limited>>) -> Result<Outcome> {
     while let Some(log) = session.train_step().await? {
         losses.push(bits(&log));
     }
-    Ok((losses, session.save().await?["adapter_model.safetensors"].clone()))
+    Ok((losses, session.save(None).await?["adapter_model.safetensors"].clone()))
 }
 
 fn bits(log: &RunLog) -> (u32, u64) {
@@ -269,7 +269,7 @@ fn checkpoints_that_the_browser_cleared_are_missed_and_a_new_run_replaces_the_ol
             run_name: Some("mine"),
             ..Default::default()
         };
-        session.prepare::<Directory>(options, None).await.unwrap();
+        session.prepare(options).await.unwrap();
         session.train_step().await.unwrap();
         let saved = RunRecord::load(&kv, "mine").await.unwrap().saved;
         assert_eq!(

@@ -47,7 +47,7 @@ async fn prepare(session: &mut Native, train: &Value, eval_dataset: Option<&str>
         eval_dataset,
         ..Default::default()
     };
-    session.prepare::<Directory>(options, None).await.expect("a run")
+    session.prepare(options).await.expect("a run")
 }
 
 #[test]
@@ -176,10 +176,10 @@ fn a_share_of_the_rows_is_held_out() {
 
         let options =
             PrepareOptions { train, dataset: "rows", eval_dataset: Some("held out"), ..Default::default() };
-        let error = session.prepare::<Directory>(options, None).await.unwrap_err();
+        let error = session.prepare(options).await.unwrap_err();
         assert_eq!(error.code, Code::BadOption);
         let options = PrepareOptions { dataset: "nothing here", ..Default::default() };
-        let error = session.prepare::<Directory>(options, None).await.unwrap_err();
+        let error = session.prepare(options).await.unwrap_err();
         assert_eq!(
             (error.code, error.to_string().contains("\"nothing here\" is empty")),
             (Code::BadState, true)
@@ -198,7 +198,7 @@ fn a_run_that_does_not_fit_says_what_would() {
         let before = session.counters().buffer_bytes();
         let train = json!({"max_length": 256, "per_device_train_batch_size": 3000});
         let options = PrepareOptions { lora: json!({"r": 8}), train, dataset: "rows", ..Default::default() };
-        let error = session.prepare::<Directory>(options, None).await.unwrap_err();
+        let error = session.prepare(options).await.unwrap_err();
         assert_eq!(error.code, Code::OutOfMemory);
         for part in [
             " bytes, and one buffer holds 134217728",

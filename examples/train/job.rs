@@ -13,7 +13,7 @@ use tabtune::data::tokens::DatasetReport;
 use tabtune::error::{Code, Context, Error, Result};
 use tabtune::files::Directory;
 use tabtune::gpu::Gpu;
-use tabtune::session::{PrepareOptions, RunLog, Session};
+use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, RunLog, Session};
 use tabtune::train::EvalLog;
 
 use crate::options::{Evaluated, Options, io};
@@ -78,7 +78,14 @@ impl Job {
             "model     {}: {millions:.2} M parameters, {megabytes:.1} MB on the GPU",
             path.display()
         ));
-        Ok(())
+        for notice in &info.notices {
+            say(format!("notice    {}", notice.message));
+        }
+        if let Some(folder) = self.options.init_adapter.clone() {
+            self.session.load_adapter(DEFAULT_ADAPTER, &Directory(folder)).await?;
+        }
+        // What only the model can tell of the options is checked before rows are read.
+        self.session.check_run(&self.options.config["lora"], &self.options.config["train"])
     }
 
     /// Imports and tokenises the rows, each once.
@@ -123,8 +130,10 @@ impl Job {
             eval_dataset,
             ..Default::default()
         };
-        let init_adapter = self.options.init_adapter.clone().map(Directory);
-        let plan = self.session.prepare(options, init_adapter.as_ref()).await?;
+        let plan = self.session.prepare(options).await?;
+        for notice in &plan.notices {
+            say(format!("notice    {}", notice.message));
+        }
         self.eval_rows = plan.eval_rows;
         match (&self.options.evaluated, plan.eval_rows) {
             (Evaluated::Share, 0) => {
@@ -194,6 +203,9 @@ impl Job {
                 "step {:5}/{}  loss {:.4}  {:.0} tokens/s  {:.0} s left",
                 log.step, log.total_steps, log.loss, log.tokens_per_second, log.remaining_seconds
             ));
+            if let Some(notice) = &log.notice {
+                say(format!("notice    {}", notice.message));
+            }
             if log.eval_due {
                 latest = self.evaluate(&mut write).await?;
                 if let Some(eval) = &latest {
@@ -222,7 +234,7 @@ impl Job {
     }
 
     async fn save(&mut self) -> Result<()> {
-        for (name, bytes) in self.session.save().await? {
+        for (name, bytes) in self.session.save(None).await? {
             let path = self.options.out.join(name);
             fs::write(&path, bytes).map_err(io(&path))?;
         }

@@ -37,6 +37,13 @@ export class TabtuneError extends Error {
   }
 }
 
+/** The worker that an engine was in is gone, and its GPU device with it. */
+export class EngineGone extends TabtuneError {
+  constructor(message: string) {
+    super({ code: "device-lost", message, context: [] });
+  }
+}
+
 /** A {@link TabtuneError} without context. */
 export function failure(code: ErrorCode, message: string): TabtuneError {
   return new TabtuneError({ code, message, context: [] });

@@ -59,7 +59,8 @@ fn bytes_of(text: &str, method: &str, args: &[Value]) -> Result<usize, Error> {
 fn widths(format: &str, args: &[Value]) -> usize {
     let fields = format.split('{').skip(1).map(|field| field.split('}').next().unwrap_or(field));
     let digits = fields.flat_map(|field| field.split(|c: char| !c.is_ascii_digit()));
-    let written = digits.filter(|digits| !digits.is_empty()).map(|digits| digits.parse().unwrap_or(usize::MAX));
+    let written =
+        digits.filter(|digits| !digits.is_empty()).map(|digits| digits.parse().unwrap_or(usize::MAX));
     let given = args.iter().filter_map(|value| value.as_usize()).filter(|_| format.contains(":{"));
     written.chain(given).fold(0, usize::saturating_add)
 }

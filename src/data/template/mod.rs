@@ -151,7 +151,9 @@ fn refusal(cause: minijinja::Error) -> Error {
 /// Whether a template that made `text` of `messages` left out something that was said in them, thoughts included.
 pub fn leaves_out(messages: &[Message], text: &str) -> bool {
     let text_of = |message: &'_ Message, name: &str| message.field(name)?.as_str().map(str::to_owned);
-    let is_written = |said: &str| said.split("<think>").flat_map(|part| part.split("</think>")).all(|part| text.contains(part.trim()));
+    let is_written = |said: &str| {
+        said.split("<think>").flat_map(|part| part.split("</think>")).all(|part| text.contains(part.trim()))
+    };
     messages.iter().filter(|message| message.role() != "tool").any(|message| {
         let reasoning = REASONING.iter().find_map(|name| text_of(message, name));
         !is_written(message.content()) || reasoning.is_some_and(|reasoning| !is_written(&reasoning))

@@ -162,7 +162,8 @@ impl<'a> Turns<'a> {
         let from = before.unwrap_or(floor);
         let space = &self.whole[from..latest];
         // What was said before may hold a header too, but not what lies behind it.
-        let found = if before.is_some() || content.is_none() { space.find(&header) } else { space.rfind(&header) };
+        let found =
+            if before.is_some() || content.is_none() { space.find(&header) } else { space.rfind(&header) };
         found.map(|at| from + at + header.len())
     }
 
