@@ -55,7 +55,10 @@ const FORMS: &[Form] = &[
     form(Shape::Sharegpt, &[("conversations", &["conversations"])], &[SYSTEM]),
     form(
         Shape::Messages,
-        &[("messages", &["conversation", "chat_messages", "chat", "dialogue", "dialog", "turns"])],
+        &[(
+            "messages",
+            &["conversation", "chat_messages", "contents", "chat", "dialogue", "dialog", "turns"],
+        )],
         &[SYSTEM],
     ),
     form(
@@ -65,7 +68,10 @@ const FORMS: &[Form] = &[
     ),
     form(Shape::Text, &[("text", &["text"])], &[]),
     pair(
-        &[("prompt", &["question"]), ("completion", &["answer", "response", "output", "solution", "reply"])],
+        &[
+            ("prompt", &["question", "questions"]),
+            ("completion", &["answer", "answers", "response", "output", "solution", "reply"]),
+        ],
         &[SYSTEM, INPUT, HISTORY],
     ),
     pair(&[("prompt", ASKED), ("completion", REPLIES)], &[SYSTEM, INPUT, HISTORY]),
@@ -117,15 +123,19 @@ fn stands_for(name: &str, (part, words): &Part) -> bool {
     name == *part || words.contains(&name.as_str())
 }
 
-/// The columns of a row, with the names that were given to some of them.
+/// The columns of a row that are not null, with the names that were given to some of them.
 pub struct Columns<'a> {
     row: &'a Map<String, Value>,
     names: &'a BTreeMap<String, String>,
+    /// The columns as names are compared, each with its spelling in the row.
+    there: Vec<(String, &'a str)>,
 }
 
 impl<'a> Columns<'a> {
     pub fn new(row: &'a Map<String, Value>, names: &'a BTreeMap<String, String>) -> Self {
-        Columns { row, names }
+        let there = row.iter().filter(|(_, value)| !value.is_null());
+        let there = there.map(|(name, _)| (normalised(name), name.as_str())).collect();
+        Columns { row, names, there }
     }
 
     /// The shape of the row and the column of each of its parts; `None` where it has no known shape.
@@ -183,12 +193,11 @@ impl<'a> Columns<'a> {
 
     /// The column of that name that is not null, as the row spells it.
     pub fn spelt(&self, name: &str) -> Option<String> {
-        let is_there = |column: &str| self.row.get(column).is_some_and(|value| !value.is_null());
-        if is_there(name) {
-            return Some(name.to_owned());
-        }
-        let wanted = normalised(name);
-        self.row.keys().find(|column| normalised(column) == wanted && is_there(column)).cloned()
+        let column = self.there.iter().find(|(_, column)| *column == name).or_else(|| {
+            let wanted = normalised(name);
+            self.there.iter().find(|(column, _)| *column == wanted)
+        })?;
+        Some(column.1.to_owned())
     }
 }
 

@@ -88,8 +88,12 @@ pub fn keep(row: &Map<String, Value>, reading: Reading<'_>) -> Result<Kept> {
     let Some((shape, columns)) = Columns::new(row, reading.names).shape(reading.pairs) else {
         return Err(unknown::reason(row, reading.names));
     };
-    let mapping = Mapping { shape, columns };
+    let mut mapping = Mapping { shape, columns };
     let kept = mapping.apply(row, reading.pairs)?;
+    if kept["prompt"].is_array() && kept["pair"].is_null() {
+        // Two lists of messages have all that is said in them.
+        mapping.columns.retain(|part, _| ["prompt", "completion", "system"].contains(part));
+    }
     let mut used = mapping.columns.clone();
     // A chat with a system's message of its own keeps that one.
     used.retain(|part, column| *part != "system" || !has_another_system(&kept, &row[column]));
@@ -131,7 +135,7 @@ impl Mapping {
             }
             Shape::Alpaca => self.pair(row, get("instruction"), get("output"), pairs)?,
             Shape::PromptCompletion => match (get("prompt"), get("completion")) {
-                ((asked, prompt @ Value::Array(_)), (answered, completion @ Value::Array(_))) => {
+                ((asked, prompt), (answered, completion)) if is_listed(prompt) && is_listed(completion) => {
                     let prompt = with_system(system, chat(asked, prompt)?)?;
                     json!({"prompt": prompt, "completion": chat(answered, completion)?})
                 }
@@ -176,7 +180,13 @@ impl Mapping {
                 question = format!("{question}\n\n{about}");
             }
         }
-        let mut prompt = part("history").and_then(|(_, turns)| turns::history(turns)).unwrap_or_default();
+        let mut prompt = Vec::new();
+        if let Some((column, turns)) = part("history").filter(|(_, turns)| is_filled(turns)) {
+            let Some(turns) = turns::history(turns) else {
+                bail!(BadData, "{column:?} must be a list of [question, answer] or of messages");
+            };
+            prompt = turns;
+        }
         prompt.push(Message::new("user", &question));
         let prompt = with_system(part("system").unwrap_or(("system", &Value::Null)), prompt)?;
         let is_plain = is_plain_pair(self.shape, &self.columns);
@@ -192,6 +202,11 @@ impl Mapping {
             }
         })
     }
+}
+
+/// Whether a value is a list of messages, perhaps as text, as tables hold it.
+fn is_listed(value: &Value) -> bool {
+    value.is_array() || value.as_str().is_some_and(|text| text.trim_start().starts_with("[{"))
 }
 
 /// The columns of a row as its file gives it. What is no object is an error of code `bad-data`.

@@ -38,6 +38,10 @@ fn every_shape_is_recognised_and_kept_in_one_form() {
             json!({"prompt": [chat[0]], "completion": [chat[1]]}),
             json!({"prompt": [chat[0]], "completion": [chat[1]]}),
         ),
+        (
+            json!({"prompt": json!([chat[0]]).to_string(), "completion": json!([chat[1]]).to_string()}),
+            json!({"prompt": [chat[0]], "completion": [chat[1]]}),
+        ),
         (json!({"question": "a", "answer": "b"}), pair("a", "b")),
         (json!({"instruction": "Add", "input": "1 2", "output": "3"}), pair("Add\n\n1 2", "3")),
         (
@@ -51,6 +55,10 @@ fn every_shape_is_recognised_and_kept_in_one_form() {
         (json!({"chosen": chat, "rejected": chat}), json!({"chosen": chat, "rejected": chat})),
         (json!({"conversation": chat}), json!({"messages": chat})),
         (
+            json!({"conversation": [{"input": "Hi", "output": "Hello"}], "source": "a"}),
+            json!({"messages": chat}),
+        ),
+        (
             json!({"chat_messages": [{"sender": "human", "text": "Hi"}, {"sender": "assistant", "text": "Hello"}]}),
             json!({"messages": chat}),
         ),
@@ -63,6 +71,7 @@ fn every_shape_is_recognised_and_kept_in_one_form() {
 fn pairs_of_all_usual_names_are_chats() {
     for (asked, answered) in [
         ("question", "answer"),
+        ("Questions", "Answers"),
         ("prompt", "response"),
         ("prompt", "answer"),
         ("prompt", "output"),
@@ -172,6 +181,7 @@ fn columns_that_are_not_used_are_named() {
             vec!["system", "tools"],
         ),
         (json!({"messages": chat, "system": "a"}), vec![]),
+        (json!({"prompt": chat, "answer": chat, "context": "a"}), vec!["context"]),
         (json!({"text": "a", "title": "b"}), vec!["title"]),
         (json!({"instruction": "a", "output": "b", "text": "c", "prompt": "d"}), vec!["text", "prompt"]),
     ] {
@@ -219,6 +229,9 @@ fn what_is_wrong_with_a_row_is_said() {
         assert_eq!(error.code, Code::BadData);
         assert!(error.message.contains(reason), "{error}");
     }
+    let row = json!({"question": "a", "answer": "b", "before": "c"});
+    let error = read(row, json!({"history": "before"}), Pairs::Auto).unwrap_err();
+    assert!(error.message.contains("\"before\" must be a list of [question, answer]"), "{error}");
     let row = json!({"Frage": "a", "Antwort": "b"});
     let error = read(row.clone(), json!({"text": "Brief"}), Pairs::Auto).unwrap_err();
     assert!(error.message.contains("no column \"Brief\""), "{error}");

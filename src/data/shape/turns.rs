@@ -1,8 +1,11 @@
 //! Chats as the field writes them, as messages of `role` and `content`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use super::columns::is_filled;
+use super::Pairs;
+use super::columns::{Columns, is_filled};
 use crate::bail;
 use crate::data::example::{Message, kind};
 use crate::error::{Error, Result};
@@ -33,7 +36,7 @@ const ROLES: &[(&str, &[&str])] = &[
             "output",
         ],
     ),
-    ("system", &["system", "sys"]),
+    ("system", &["system", "system_prompt", "sys"]),
 ];
 /// Roles that some templates know, kept as they are.
 const TOOL_ROLES: &[&str] = &["tool", "function", "observation", "ipython", "developer", "tool_response"];
@@ -54,11 +57,25 @@ pub fn is_chat(value: &Value) -> bool {
 
 /// The messages of a chat. Errors of code `bad-data` name the turn by `column` and number.
 pub fn chat(column: &str, value: &Value) -> Result<Vec<Message>> {
-    let item = |(index, turn): (usize, &Value)| {
+    let mut messages = Vec::new();
+    for (index, turn) in items(column, value)?.iter().enumerate() {
         let named = |error: Error| Error::new(error.code, format!("{column}[{index}] {}", error.message));
-        message(turn).map_err(named)
-    };
-    items(column, value)?.iter().enumerate().map(item).collect()
+        match exchange(turn) {
+            Some(both) => messages.extend(both),
+            None => messages.push(message(turn).map_err(named)?),
+        }
+    }
+    Ok(messages)
+}
+
+/// A turn that holds a question and its answer, as `{"input": "…", "output": "…"}`.
+fn exchange(turn: &Value) -> Option<[Message; 2]> {
+    let fields = turn.as_object().filter(|fields| !SPEAKERS.iter().any(|name| fields.contains_key(*name)))?;
+    let names = BTreeMap::new();
+    let (_, columns) = Columns::new(fields, &names).shape(Pairs::Chat)?;
+    let text = |parts: [&str; 2]| fields[parts.iter().find_map(|part| columns.get(part))?].as_str();
+    let (asked, answered) = (text(["prompt", "instruction"])?, text(["completion", "output"])?);
+    Some([Message::new("user", asked), Message::new("assistant", answered)])
 }
 
 /// The turns before a question: `[["question", "answer"], …]` or a chat; `None` where it is neither.
@@ -88,7 +105,9 @@ fn items(column: &str, value: &Value) -> Result<Vec<Value>> {
             None => bail!(BadData, "{column:?} must be a list of messages, but is an object"),
         },
         Value::String(text) => match serde_json::from_str(text) {
-            Ok(parsed @ (Value::Array(_) | Value::Object(_))) => return items(column, &parsed),
+            Ok(parsed @ (Value::Array(_) | Value::Object(_) | Value::String(_))) => {
+                return items(column, &parsed);
+            }
             _ if is_python(text) => bail!(
                 BadData,
                 "{column:?} is a list as Python prints it, not JSON; write the rows as JSON lines, e.g. by \
@@ -125,7 +144,9 @@ pub fn message(turn: &Value) -> Result<Message> {
     let there = |names: &[&'static str]| {
         names.iter().copied().find(|name| fields.get(*name).is_some_and(|value| !value.is_null()))
     };
-    let Some(speaker) = there(SPEAKERS) else { bail!(BadData, "has no \"role\"") };
+    let Some(speaker) = there(SPEAKERS) else {
+        bail!(BadData, "has no \"role\"; convert it to {{\"role\": \"user\", \"content\": \"…\"}}")
+    };
     let role = role_of(speaker, &fields[speaker])?;
     let said = there(SAID);
     let mut read = Map::new();
@@ -133,7 +154,12 @@ pub fn message(turn: &Value) -> Result<Message> {
         if name == speaker {
             read.insert("role".into(), role.into());
         } else if Some(name.as_str()) == said {
-            read.insert("content".into(), content(value)?.into());
+            let text = match content(value) {
+                // What a tool gives back is data.
+                Err(_) if role == "tool" => value.to_string(),
+                text => text?,
+            };
+            read.insert("content".into(), text.into());
         } else if is_filled(value) {
             read.insert(name.clone(), value.clone());
         }
@@ -159,7 +185,10 @@ fn role_of<'a>(field: &str, value: &'a Value) -> Result<&'a str> {
     let Some(written) = value.as_str().or_else(|| value["role"].as_str()) else {
         bail!(BadData, "has a {field:?} that must be a string, but is {}", kind(value));
     };
-    let word = written.trim().to_lowercase().replace([' ', '-'], "_");
+    let word = written.trim().trim_end_matches(':').to_lowercase().replace([' ', '-'], "_");
+    if word.starts_with("gpt") {
+        return Ok("assistant");
+    }
     if let Some((role, _)) = ROLES.iter().find(|(_, words)| words.contains(&word.as_str())) {
         return Ok(role);
     }
@@ -176,7 +205,7 @@ fn role_of<'a>(field: &str, value: &'a Value) -> Result<&'a str> {
         None => bail!(
             BadData,
             "is from {written:?}, but \"human\", \"gpt\", \"system\", \"function_call\" and \"observation\" are \
-             known; rename the speakers to user and assistant"
+             known; convert the speakers to user and assistant"
         ),
     }
 }
@@ -249,7 +278,7 @@ mod tests {
     #[test]
     fn roles_and_speakers_in_any_spelling_are_those_that_templates_know() {
         for (words, role) in [
-            (&["user", "User", "human", "HUMAN ", "customer", "prompter"][..], "user"),
+            (&["user", "User", "human", "HUMAN ", "Human:", "customer", "prompter"][..], "user"),
             (
                 &[
                     "assistant",
@@ -352,11 +381,29 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_may_hold_a_question_and_its_answer() {
+        let turns = json!([turn("user", "Hi"), turn("assistant", "Hello.")]);
+        for (asked, answered) in [("input", "output"), ("human", "assistant"), ("question", "answer")] {
+            let exchange = Map::from_iter([(asked.into(), "Hi".into()), (answered.into(), "Hello.".into())]);
+            assert_eq!(said(json!([exchange])), turns, "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_a_tool_gives_back_may_be_data() {
+        assert_eq!(
+            said(json!([{"role": "tool", "content": {"sunny": true}}])),
+            json!([turn("tool", "{\"sunny\":true}")])
+        );
+    }
+
+    #[test]
     fn a_table_of_fields_is_a_chat_too() {
         let turns = json!([turn("user", "Hi"), turn("assistant", "Hello.")]);
         let table = json!({"role": ["user", "assistant"], "content": ["Hi", "Hello."]});
         assert_eq!(said(table.clone()), turns);
         assert_eq!(said(Value::from(table.to_string())), turns);
+        assert_eq!(said(Value::from(json!(turns.to_string()).to_string())), turns, "text of a text");
         assert_eq!(said(json!({"from": ["human", "gpt"], "value": ["Hi", "Hello."]})), turns);
     }
 
