@@ -125,8 +125,6 @@ fn a_bad_row_is_named_by_file_and_line_or_left_out_and_counted() {
         );
     }
     let kv = Rc::new(MemoryKv::default());
-    let error = import(&kv, b"{\"text\": \"\xFF\"}".to_vec(), json!({})).unwrap_err();
-    assert!(error.to_string().starts_with("train.jsonl line 1: not UTF-8"), "{error}");
     for text in ["", " \n\r\n\n"] {
         let error = import(&kv, text, json!({})).unwrap_err();
         assert_eq!(
@@ -296,6 +294,44 @@ fn a_full_disk_leaves_what_was_there() {
         assert_eq!(rows(&kv).len(), 1);
         assert_eq!(block_on(kv.scan(Table::Rows, None)).unwrap().len(), 1, "what was written is freed");
     }
+}
+
+#[test]
+fn an_import_that_is_refused_leaves_no_empty_dataset() {
+    for (code, text) in [(Code::BadData, large() + "{\"text\": 3}\n"), (Code::QuotaExceeded, large())] {
+        let kv = Failing::after(if code == Code::BadData { usize::MAX } else { 3 }, Code::QuotaExceeded);
+        assert_eq!(import(&kv, text, json!({})).unwrap_err().code, code);
+        assert_eq!(block_on(library::list(&kv)).unwrap(), []);
+        assert_eq!(block_on(kv.scan(Table::Rows, None)).unwrap(), []);
+        kv.writes_left.set(usize::MAX);
+        assert_eq!(import(&kv, large(), json!({})).unwrap().rows, 3000);
+    }
+}
+
+#[test]
+fn why_an_import_ended_is_told_where_even_tidying_up_fails() {
+    let (rows, bad) = (large(), "{\"text\": 3}\n");
+    let half = rows[..rows.len() / 2].rfind('\n').unwrap() + 1;
+    // One block is written, but not that it is discarded.
+    let kv = Failing::after(2, Code::Io);
+    let error = import(&kv, rows[..half].to_owned() + bad, json!({})).unwrap_err();
+    assert!(description(&kv).pending.is_some());
+    assert_eq!(error.code, Code::BadData, "{error}");
+    assert!(error.to_string().contains("\"text\" must be a string"), "{error}");
+}
+
+#[test]
+fn rows_that_are_being_added_are_not_counted_away() {
+    let kv = Failing::after(usize::MAX, Code::Io);
+    import(&kv, "{\"text\": \"a\"}\n{\"text\": \"a\"}\n", json!({})).unwrap();
+    kv.writes_left.set(1);
+    import(&kv, large(), json!({"append": true})).unwrap_err();
+    kv.writes_left.set(usize::MAX);
+    let error = block_on(library::deduplicate(&kv, "mine")).unwrap_err();
+    assert_eq!(error.code, Code::BadState);
+    assert!(error.message.contains("discard what is pending"), "{error}");
+    assert_eq!(resume(&kv, &large(), json!({"append": true})).unwrap(), 3000);
+    assert_eq!(block_on(library::deduplicate(&kv, "mine")).unwrap(), 1);
 }
 
 #[test]
