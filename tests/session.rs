@@ -196,6 +196,7 @@ fn a_run_that_does_not_fit_says_what_would() {
         let (kv, options) = (session.rows.clone(), ImportOptions::default());
         import_file(kv, "rows", &files, "rows.jsonl", options, &mut |_, _| {}).await.expect("rows");
         let before = session.counters().buffer_bytes();
+        prepare(&mut session, &json!({"max_length": 64, "per_device_train_batch_size": 1}), None).await;
         let train = json!({"max_length": 256, "per_device_train_batch_size": 3000});
         let options = PrepareOptions { lora: json!({"r": 8}), train, dataset: "rows", ..Default::default() };
         let error = session.prepare(options).await.unwrap_err();
@@ -210,6 +211,17 @@ fn a_run_that_does_not_fit_says_what_would() {
             assert!(error.message.contains(part), "{part}: {error}");
         }
         assert_eq!(session.counters().buffer_bytes(), before, "nothing of it stays");
+        // Nor is anything of the run before taken for part of what generators must not free.
+        let messages = json!([{"role": "user", "content": "?"}]);
+        for max_new_tokens in [1, 300, 1] {
+            let options = json!({"max_new_tokens": max_new_tokens, "adapter": false});
+            session.generate(&messages, &options, &mut |_| false).await.expect("an answer");
+        }
+        let longest = session.counters().buffer_bytes();
+        let mut fresh = loaded().await;
+        let options = json!({"max_new_tokens": 300, "adapter": false});
+        fresh.generate(&messages, &options, &mut |_| false).await.expect("an answer");
+        assert_eq!(longest, fresh.counters().buffer_bytes());
         let train = json!({"max_length": 64, "per_device_train_batch_size": 1});
         prepare(&mut session, &train, None).await;
     });
