@@ -25,7 +25,11 @@ impl Question {
             (None, Some(prompt)) => prompt,
             (None, None) => {
                 let prompt = row["prompt"].as_str().or_else(|| row["text"].as_str().map(beginning))?;
-                return Some(Question { prompt: prompt.into(), without_template: None, text: on_one_line(prompt) });
+                return Some(Question {
+                    prompt: prompt.into(),
+                    without_template: None,
+                    text: on_one_line(prompt),
+                });
             }
         };
         let asked = chat.iter().rfind(|message| is_user(message))?["content"].as_str().unwrap_or_default();
@@ -37,7 +41,10 @@ impl Question {
 /// A pair's question as a model without chat template learns it.
 fn pair_text(prompt: &[Value]) -> String {
     let end = |message: &Value| if message["role"] == "user" { "\n" } else { "\n\n" };
-    prompt.iter().flat_map(|message| [message["content"].as_str().unwrap_or_default(), end(message)]).collect()
+    prompt
+        .iter()
+        .flat_map(|message| [message["content"].as_str().unwrap_or_default(), end(message)])
+        .collect()
 }
 
 /// The first half of a short text and the first words of a long one.
