@@ -13,6 +13,7 @@
 //!
 //! Cases of the engine `browser` are run by tests/browser/cases.test.mjs.
 
+mod command_line;
 #[path = "../../examples/train/job.rs"]
 mod job;
 #[path = "../../examples/train/options.rs"]

@@ -52,7 +52,7 @@ impl Drop for Setting {
 }
 
 /// A folder of this process alone.
-fn empty_folder() -> PathBuf {
+pub fn empty_folder() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("tabtune-case-{}-{number}", process::id()));
