@@ -154,6 +154,7 @@ impl EmptyCells {
             Notice::new("empty-cells", what + "; if it is the wrong column, name another one for it")
         })
     }
+}
 
 /// A reader that has the head of the file.
 fn begun(file: &str, format: Option<Format>, head: Head, options: &FormatOptions) -> Result<Reader> {

@@ -78,6 +78,7 @@ const OF_PARTS: { quantization: Kinds<QuantizationConfig>; lora: Kinds<LoraConfi
     test_size: "any",
     logging_steps: "any",
     eval_steps: "any",
+    max_eval_samples: "any",
     gradient_checkpointing: "any",
     save_steps: "any",
     save_seconds: "any",
