@@ -29,23 +29,6 @@ test("the first question of rows is asked as they are learnt", async () => {
   assert.deepEqual(promptOf(questionOf({ text: "One" }), true), { prompt: "One" });
 });
 
-test("the time left counts the evaluations to come", async () => {
-  const { TimeLeft } = await studio("time-left.ts");
-  const log = (step) => ({ step, total_steps: 20, remaining_seconds: 20 - step });
-  const left = new TimeLeft(8, true);
-  assert.equal(left.after(log(1)), 19, "nothing is known yet");
-  left.evaluated(5);
-  left.evaluated(7);
-  // After steps 8 and 16, and after the last.
-  assert.equal(left.after(log(1)), 19 + 3 * 6);
-  assert.equal(left.after(log(8)), 12 + 3 * 6);
-  assert.equal(left.after(log(9)), 11 + 2 * 6);
-  assert.equal(left.after(log(20)), 6);
-  const without = new TimeLeft(8, false);
-  without.evaluated(5);
-  assert.equal(without.after(log(1)), 19);
-});
-
 test("an adapter is read from a zip or from its two files, and says its model", async () => {
   const { broughtAdapter, fileNameOf, zipped } = await studio("adapter-files.ts");
   const config = (base) => new TextEncoder().encode(JSON.stringify({ peft_type: "LORA", base_model_name_or_path: base }));
@@ -89,14 +72,11 @@ test("rows that are pasted have the format that they look like", async () => {
 });
 
 test("errors and endings are said in words that hold", async () => {
-  const { hintOf, lossWords, savedWords } = await studio("words.ts");
+  const { hintOf, savedWords } = await studio("words.ts");
   assert.match(hintOf("io", "https://huggingface.co/x: TypeError: Failed to fetch (tries: 5)", false), /^You are offline\./);
   assert.match(hintOf("io", "NetworkError when attempting to fetch resource.", true), /^The network gives no answer\./);
   assert.equal(hintOf("io", "rows.csv: there is no such file", false), "A file could not be read or downloaded.");
   assert.equal(hintOf("unknown-to-this-page", "", true), "Something in tabtune broke.");
-  assert.match(lossWords(7.62, 2048), /no better than guessing/);
-  assert.equal(lossWords(2.5, 2048), "");
-  assert.equal(lossWords(undefined, 2048), "");
   assert.match(savedWords(0), /^Nothing of this run was saved/);
   assert.match(savedWords(1200), /until step 1,200 is saved/);
 });

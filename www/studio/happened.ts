@@ -45,6 +45,7 @@ const WORDS: Record<RunEvent["type"], string> = {
   "device-lost": "The GPU was lost and is asked for again",
   recovered: "The GPU is back",
   unresponsive: "The engine does not answer",
+  notice: "Worth knowing",
   waiting: "Waits",
   finished: "Finished",
   stopped: "Stopped",

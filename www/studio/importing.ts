@@ -1,6 +1,6 @@
 import { TabtuneError, type Dataset, type DataSource, type ImportOptions, type ImportReport, type ProgressEvent } from "tabtune";
 import { showBadRows } from "./bad-rows.js";
-import { element, show, write } from "./dom.js";
+import { element, make, show, write } from "./dom.js";
 import { count, duration } from "./format.js";
 import { remembered } from "./remembered.js";
 
@@ -47,7 +47,7 @@ function showProgress({ rows = 0, progress, remaining_seconds }: ProgressEvent):
 }
 
 /** Says what came of an import. */
-export function showReport({ rows, skipped, duplicates, bad_rows, ignored_columns, ignored_files }: ImportReport): void {
+export function showReport({ rows, skipped, duplicates, bad_rows, ignored_columns, ignored_files, notices }: ImportReport): void {
   const notes = [`${count(rows, "row")} kept`];
   if (skipped) notes.push(`${count(skipped, "bad row")} left out`);
   if (duplicates) notes.push(`${count(duplicates, "row")} left out that occurred twice`);
@@ -56,6 +56,7 @@ export function showReport({ rows, skipped, duplicates, bad_rows, ignored_column
   const files = ignored_files.map(({ file, reason }) => `${file}: ${reason}`);
   const unused = [...columns, ...files];
   write("import-ignored", unused.length > 0 ? `Not used: ${unused.join(", ")}.` : "");
+  element("import-notices").replaceChildren(...notices.map(({ message }) => make("li", "", message)));
   showBadRows("bad-rows", bad_rows);
   show("import-report", true);
 }

@@ -13,6 +13,9 @@ import { promptOf, type Question } from "./question.js";
 import { LiveRun, type Follower } from "./run.js";
 import type { Config } from "./settings.js";
 
+/** What an opened adapter is called beside the model: each takes the place of the one before. */
+const OPENED = "opened";
+
 /** What is loaded, and how. */
 export interface Loading {
   model: Model;
@@ -40,7 +43,7 @@ export class Job {
   #loaded: { source: Model["source"]; how: string; run: string } | undefined;
   #run: LiveRun | undefined;
   /** The run or the opened adapter that the trainer has. */
-  #adapter: { id: string; name: string; is_opened: boolean } | undefined;
+  #adapter: { id: string; name: string } | undefined;
 
   constructor(progress: Progress, look: Look, asking: Asking, follower: Follower) {
     this.#progress = progress;
@@ -115,7 +118,7 @@ export class Job {
       const run = (this.#run = new LiveRun(this.#trainer!, order, this.#progress, this.#follower));
       this.#adapter = undefined;
       const has_learnt = await run.train(options, resumes, signal);
-      if (has_learnt) this.#adapter = { id: order.id, name: order.name, is_opened: false };
+      if (has_learnt) this.#adapter = { id: order.id, name: order.name };
     });
   }
 
@@ -126,10 +129,8 @@ export class Job {
     await this.#careful(async () => {
       const trainer = await this.load(loading, signal);
       this.#progress.working("Opening the adapter…");
-      if (this.#adapter?.is_opened) await trainer.adapters.delete(this.#adapter.id);
-      this.#adapter = undefined;
-      await trainer.adapters.load(id, Object.entries(files).map(([file, content]) => new File([content], file)));
-      this.#adapter = { id, name, is_opened: true };
+      await trainer.adapters.load(OPENED, files);
+      this.#adapter = { id, name };
       this.#progress.percent(0);
     });
   }

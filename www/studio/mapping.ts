@@ -67,7 +67,7 @@ export class Mapping {
     this.#kind.value = kind;
     for (const select of this.#columns) {
       const choose = new Option("choose…", "");
-      select.replaceChildren(choose, ...columns.map((column) => new Option(column)));
+      select.replaceChildren(choose, ...columns.map((column) => new Option(columnName(column), column)));
     }
     show("kind-label", columns.length > 0);
     this.#showColumns();
@@ -118,6 +118,11 @@ export class Mapping {
   }
 }
 
+/** Columns without names are numbered from 0, and counted by people from 1. */
+function columnName(column: string): string {
+  return /^\d+$/.test(column) ? `Column ${Number(column) + 1}` : column;
+}
+
 /** What is read from which column, in words. */
 export function columnsRead({ mapping }: Inspection): (Node | string)[] {
   if (!mapping) return [];
@@ -126,6 +131,6 @@ export function columnsRead({ mapping }: Inspection): (Node | string)[] {
   const parts = Object.keys(mapping.columns).sort((a, b) => place(a) - place(b));
   return parts.flatMap((part, index) => {
     const name = PART_NAMES[part] ?? part;
-    return [index === 0 ? `${name} from ` : `, ${name.toLowerCase()} from `, make("code", "", mapping.columns[part]!)];
+    return [index === 0 ? `${name} from ` : `, ${name.toLowerCase()} from `, make("code", "", columnName(mapping.columns[part]!))];
   });
 }

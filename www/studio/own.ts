@@ -1,7 +1,7 @@
 import { Dataset, type ImportOptions, type Inspection } from "tabtune";
 import { showBadRows } from "./bad-rows.js";
 import { element, reveal, show, write } from "./dom.js";
-import { clearError, messageOf, MissingInput, showError } from "./errors.js";
+import { clearError, MissingInput, showError } from "./errors.js";
 import { count } from "./format.js";
 import { importRows, showReport } from "./importing.js";
 import { columnsRead, Mapping } from "./mapping.js";
@@ -33,6 +33,7 @@ const SHAPES: Record<NonNullable<Inspection["mapping"]>["shape"], string> = {
 /** How many cards are shown at first, and at most. */
 const CARDS = { few: 3, all: 20 };
 
+const WHICH_LETTERS = "Say whether the letters of the rows are right.";
 const WHICH_COLUMNS = "Say which column is the question and which is the answer.";
 
 /** Rows of one's own: what they are, how they are to be read, and bringing them into the browser. */
@@ -65,8 +66,11 @@ export class OwnRows {
 
   /** What the person has to say before the rows can be used. */
   get missing(): string | undefined {
-    const is_unknown = this.#inspection !== undefined && (!this.#options || !this.#inspection.mapping);
-    return is_unknown && this.#inspection!.columns.length > 0 ? WHICH_COLUMNS : undefined;
+    const found = this.#inspection;
+    if (!found) return undefined;
+    if (found.notices.some(({ code }) => code === "encoding")) return WHICH_LETTERS;
+    const is_known = this.#options !== undefined && found.mapping !== null;
+    return is_known || found.columns.length === 0 ? undefined : WHICH_COLUMNS;
   }
 
   /** The dataset of the rows, which are imported if that was not done yet. */
@@ -102,9 +106,11 @@ export class OwnRows {
     this.#name.value = picked.name;
     this.#reading.reset();
     this.#mapping.resetPairs();
+    this.#hide();
     await this.#look();
     reveal("own", "nearest");
-    if (this.missing) this.#mapping.focus();
+    if (this.missing === WHICH_LETTERS) element("other-encoding").focus();
+    else if (this.missing) this.#mapping.focus();
   }
 
   /** Looks at what was picked, whose columns may be others than before. */
@@ -114,18 +120,16 @@ export class OwnRows {
     const turn = ++this.#asked;
     clearError();
     this.#inspection = this.#options = undefined;
-    for (const id of ["own", "read"]) show(id, false);
     const options = { ...this.#reading.options, pairs: this.#mapping.pairs };
     try {
       const inspection = await Dataset.inspect(picked.source, options);
       if (turn !== this.#asked) return;
       this.#mapping.reset(inspection);
       this.#options = options;
-      element<HTMLDetailsElement>("mapping").open ||= !inspection.mapping;
+      element<HTMLDetailsElement>("mapping").open = !inspection.mapping;
       this.#show(inspection);
     } catch (thrown) {
-      if (turn !== this.#asked) return;
-      this.#showUnread(messageOf(thrown));
+      if (turn === this.#asked) this.#hide();
       throw thrown;
     } finally {
       if (turn === this.#asked) await this.#changed();
@@ -151,12 +155,16 @@ export class OwnRows {
   }
 
   #chosen(): ImportOptions {
-    if (!this.#options || this.missing) throw new MissingInput(WHICH_COLUMNS);
+    if (!this.#options || this.missing) throw new MissingInput(this.missing ?? WHICH_COLUMNS);
     return {
       ...this.#options,
       on_bad_row: element<HTMLInputElement>("skip-bad").checked ? "skip" : "stop",
       deduplicate: element<HTMLInputElement>("no-twins").checked,
     };
+  }
+
+  #hide(): void {
+    for (const id of ["own", "read"]) show(id, false);
   }
 
   #show(inspection: Inspection): void {
@@ -179,15 +187,6 @@ export class OwnRows {
     // Where no column is known yet, the same is wrong with every row.
     showBadRows("bad-rows", is_unknown && rows.length === 0 ? [] : bad_rows);
     for (const id of ["own", "read"]) show(id, true);
-  }
-
-  /** A file that is not written in UTF-8 may be one of Windows, which is offered. */
-  #showUnread(problem: string): void {
-    const is_encoding = /UTF-8/.test(problem);
-    show("read", is_encoding);
-    show("mapping", false);
-    for (const id of ["found", "found-note"]) write(id, "");
-    this.#reading.tell([], is_encoding);
   }
 
   #showCards(most: number): void {

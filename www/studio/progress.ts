@@ -1,8 +1,7 @@
 import type { EvalLog, Plan, RunEvent, StepLog } from "tabtune";
 import type { Chart } from "./chart.js";
-import { element, say, write } from "./dom.js";
+import { element, make, say, write } from "./dom.js";
 import { bytes, count, duration } from "./format.js";
-import { TimeLeft } from "./time-left.js";
 import type { Timeline } from "./timeline.js";
 
 /** How a run goes: status, tiles, curve and timeline. */
@@ -10,7 +9,6 @@ export class Progress {
   readonly #chart: Chart;
   readonly #timeline: Timeline;
   #countdown: ReturnType<typeof setInterval> | undefined;
-  #time_left = new TimeLeft(1, false);
   /** The last step that was told. */
   #step = 0;
   /** Whether it was asked to stop, so that a step that still ends changes no words. */
@@ -24,6 +22,7 @@ export class Progress {
   clear(): void {
     for (const id of ["loss", "heldout-loss", "speed", "remaining", "memory"]) write(id, "–");
     write("report", "");
+    element("notices").replaceChildren();
     this.#chart.clear();
     this.#timeline.clear();
     this.#step = 0;
@@ -54,18 +53,8 @@ export class Progress {
     say(is_in_step ? `Finishing step ${(this.#step + 1).toLocaleString("en")}…` : "Stopping…");
   }
 
-  /** An evaluation took so many seconds. */
-  evaluated(seconds: number): void {
-    this.#time_left.evaluated(seconds);
-  }
-
-  /** A run that is about to begin, or to go on where its log ends. It is evaluated after every `eval_steps`. */
-  plan(plan: Plan, eval_steps: number): void {
-    this.#time_left = new TimeLeft(eval_steps, plan.eval_rows > 0);
-    this.#plan(plan);
-  }
-
-  #plan({ dataset, total_steps, peak_gpu_bytes, eval_rows, resumed }: Plan): void {
+  /** A run that is about to begin, or to go on where its log ends. */
+  plan({ dataset, total_steps, peak_gpu_bytes, eval_rows, notices, resumed }: Plan): void {
     const { rows, kept, truncated, dropped, tokens } = dataset;
     const used = kept === rows ? count(rows, "row") : `${kept.toLocaleString("en")} of ${count(rows, "row")}`;
     const notes = [used, count(tokens, "token"), count(total_steps, "step")];
@@ -73,6 +62,7 @@ export class Progress {
     if (dropped) notes.push(`${count(dropped, "row")} left out: nothing to learn in ${dropped === 1 ? "it" : "them"}`);
     if (eval_rows) notes.push(`${count(eval_rows, "row")} held out`);
     write("report", notes.join(" · "));
+    for (const { message } of [...notices, ...dataset.notices]) this.#notice(message);
     write("memory", bytes(peak_gpu_bytes));
     this.percent(0);
     this.begin(total_steps);
@@ -102,7 +92,13 @@ export class Progress {
     if (event.type === "resting") this.#count(`Resting because ${event.detail}.`, "Looks again", event.seconds ?? 0);
     if (event.type === "device-lost") this.#count("The GPU was lost.", "It is asked for again", event.seconds ?? 0);
     if (event.type === "recovered") say(`The GPU is back: ${event.detail}.`);
+    if (event.type === "notice" && event.detail) this.#notice(event.detail);
     if (event.type === "unresponsive") say("The engine does not answer. “Stop” ends it; what was saved stays.");
+  }
+
+  /** Something worth knowing of the run, which stays to be read. */
+  #notice(message: string): void {
+    element("notices").append(make("li", "", message));
   }
 
   stopCounting(): void {
@@ -125,7 +121,7 @@ export class Progress {
     // What is not finite did not count, and has no place on the curve.
     write("loss", log.skipped ? "–" : log.loss.toFixed(3));
     write("speed", Math.round(log.tokens_per_second).toLocaleString("en"));
-    write("remaining", duration(this.#time_left.after(log)));
+    write("remaining", duration(log.remaining_seconds));
     write("memory", bytes(log.peak_gpu_bytes));
     const step = log.rewound_to ?? log.step;
     const percent = (100 * step) / log.total_steps;

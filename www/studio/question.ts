@@ -1,3 +1,5 @@
+import type { Message } from "tabtune";
+
 /** What a model is asked: a chat up to the next answer, or a text that it goes on with. */
 export interface Question {
   text: string;
@@ -7,23 +9,17 @@ export interface Question {
   continues: boolean;
 }
 
-interface Turn {
-  role: string;
-  content: string;
-}
-
 /** Words of a text without a question in it that a model is to go on with. */
 const FEW_WORDS = 6;
 
 /** The first thing that a row, as a dataset keeps it, would be asked by. */
 export function questionOf(row: object): Question | undefined {
   const { messages, prompt, text } = row as Record<string, unknown>;
-  const turns = [messages, prompt].find(Array.isArray) as Turn[] | undefined;
+  const turns = [messages, prompt].find(Array.isArray) as Message[] | undefined;
   if (turns) {
     const said = (role: string) => turns.find((turn) => turn.role === role)?.content;
     const [asked, system] = [said("user"), said("system")];
-    if (typeof asked !== "string") return undefined;
-    return { text: asked, system: typeof system === "string" ? system : null, continues: false };
+    return asked === undefined ? undefined : { text: asked, system: system ?? null, continues: false };
   }
   if (typeof prompt === "string") return { text: prompt, system: null, continues: true };
   if (typeof text !== "string") return undefined;
@@ -32,7 +28,7 @@ export function questionOf(row: object): Question | undefined {
 }
 
 /** A question as a model takes it: one without a chat template goes on from text, as it has learnt pairs. */
-export function promptOf({ text, system, continues }: Question, has_chat_template: boolean): Turn[] | { prompt: string } {
+export function promptOf({ text, system, continues }: Question, has_chat_template: boolean): Message[] | { prompt: string } {
   if (continues) return { prompt: text };
   if (!has_chat_template) return { prompt: `${system === null ? "" : `${system}\n\n`}${text}\n` };
   return [...(system === null ? [] : [{ role: "system", content: system }]), { role: "user", content: text }];

@@ -6,6 +6,12 @@ type Encoding = NonNullable<ImportOptions["encoding"]>;
 /** Formats whose first line may hold names. */
 const TABLES: readonly string[] = ["csv", "tsv"];
 
+/** What is worth knowing, in the words of the page, which has controls for it. */
+const WORDS: Partial<Record<string, string>> = {
+  encoding: "This file is not UTF-8. Its rows are shown as Windows-1252, which older programs write. Are their letters right?",
+  "no-header": "The first line looks like a row, and not like the names of columns.",
+};
+
 /** How the bytes of a file become cells: how its letters are written, and whether its first line holds names. */
 export class Reading {
   readonly #encoding = element<HTMLSelectElement>("encoding");
@@ -24,7 +30,6 @@ export class Reading {
   reset(): void {
     this.#encoding.value = "";
     this.#header.checked = true;
-    this.tell([], false);
   }
 
   get options(): ImportOptions {
@@ -34,14 +39,10 @@ export class Reading {
 
   /** Offers what can be said of a file of that format, and tells what is worth knowing of how it was read. */
   show({ format, notices }: Inspection): void {
-    show("header-label", TABLES.includes(format));
-    show("encoding-label", format !== "rows");
-    this.tell(notices.map(({ message }) => message), notices.some(({ code }) => code === "encoding"));
-  }
-
-  /** The same of a file that could not be read: perhaps it can be in the other way of writing letters. */
-  tell(notices: string[], offers_encoding: boolean): void {
-    element("found-notices").replaceChildren(...notices.map((notice) => make("li", "", notice)));
-    show("other-encoding", offers_encoding && this.#encoding.value === "");
+    const codes = notices.map(({ code }) => code);
+    element("found-notices").replaceChildren(...notices.map(({ code, message }) => make("li", "", WORDS[code] ?? message)));
+    show("header-label", TABLES.includes(format) && (codes.includes("no-header") || !this.#header.checked));
+    show("encoding-label", format !== "rows" && format !== "sheet");
+    show("other-encoding", codes.includes("encoding"));
   }
 }

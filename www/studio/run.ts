@@ -4,7 +4,7 @@ import { isCancelled } from "./errors.js";
 import { count } from "./format.js";
 import type { Order } from "./job.js";
 import type { Progress } from "./progress.js";
-import { lossWords, savedWords } from "./words.js";
+import { savedWords } from "./words.js";
 
 /** What follows a run and hears of it. */
 export interface Follower {
@@ -54,7 +54,7 @@ export class LiveRun {
     const trainer = this.#trainer;
     const plan = trainer.plan!;
     this.#saved_step = plan.resumed?.step ?? 0;
-    this.#progress.plan(plan, train.eval_steps ?? plan.total_steps);
+    this.#progress.plan(plan);
     await this.#follower.begun(this.#order, plan);
     if (plan.eval_rows > 0 && !plan.resumed) await this.#evaluate("Measuring the held-out rows before the first step…");
     const last = await this.#steps(options, signal);
@@ -69,9 +69,7 @@ export class LiveRun {
     }
     const files = await trainer.save();
     await this.#follower.learnt(this.#order, step, files);
-    const loss = last && "loss" in last ? last.loss : undefined;
-    const words = signal.aborted ? `Stopped after ${count(step, "step")}.` : `Done: ${count(step, "step")}.`;
-    say(words + lossWords(loss, trainer.model.vocab_size));
+    say(signal.aborted ? `Stopped after ${count(step, "step")}.` : `Done: ${count(step, "step")}.`);
     return true;
   }
 
@@ -101,12 +99,9 @@ export class LiveRun {
     this.#is_in_step = true;
     this.#progress.working("Training…");
     show("pause", true);
-    let told = performance.now();
     try {
       for await (const line of this.#trainer.train(undefined, { ...(policy !== undefined && { policy }), ...(on_event && { on_event }), signal })) {
         last = line;
-        if ("eval_loss" in line) this.#progress.evaluated((performance.now() - told) / 1000);
-        told = performance.now();
         this.#progress.line(line);
       }
     } catch (thrown) {
@@ -121,9 +116,7 @@ export class LiveRun {
 
   async #evaluate(words: string): Promise<void> {
     this.#progress.working(words);
-    const begun = performance.now();
     this.#progress.heldout(await this.#trainer.evaluate());
-    this.#progress.evaluated((performance.now() - begun) / 1000);
   }
 
   /** Shows a run that another tab has. Should that have ended just now, what it left is taken up here. */

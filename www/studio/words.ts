@@ -29,15 +29,6 @@ export function hintOf(code: ErrorCode, message: string, is_online: boolean): st
   return HINTS[code] ?? "Something in tabtune broke.";
 }
 
-/** A loss this close to that of guessing has learnt nothing. */
-const CHANCE = 0.97;
-
-/** Says so where a run ended at chance: a loss of ln(vocabulary) is what guessing among all tokens gives. */
-export function lossWords(loss: number | undefined, vocab_size: number): string {
-  if (loss === undefined || loss < CHANCE * Math.log(vocab_size)) return "";
-  return " Its loss is no better than guessing: the learning rate is likely too high.";
-}
-
 /** What is left of a run that broke off. */
 export function savedWords(step: number): string {
   if (step === 0) return "Nothing of this run was saved yet.";
