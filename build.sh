@@ -14,8 +14,8 @@ usage: ./build.sh COMMAND [OPTIONS]
   train     fine-tune a model in headless Chromium and write the adapter
               --engine browser|native  where the engine runs (default browser)
               --model DIR              a Hugging Face folder (default www/models/tiny)
-              --data FILE.jsonl        training rows (default www/data/faq.jsonl)
-              --eval FILE.jsonl        held-out rows (default: the bundled ones, or the training rows)
+              --data FILE              training rows (default www/data/faq.jsonl)
+              --eval FILE              held-out rows (default: the bundled ones, or none)
               --config FILE.json       quantization, lora, train, init_adapter
               --out DIR                where the adapter and log.jsonl go (default out)
   serve     build the page and serve it: ./build.sh serve [PORT]

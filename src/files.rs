@@ -17,6 +17,11 @@ pub trait Files {
     /// The length of `name` in bytes, or `None` where there is no such file.
     async fn size(&self, name: &str) -> Result<Option<u64>>;
 
+    /// The folder as a person knows it: a hub's id, an address or a path. `None` where it has no name.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// Bytes `start..start + len` of `name`. Fewer bytes than asked is an error of code `io`.
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>>;
 }
@@ -43,6 +48,10 @@ impl<F: Files> Files for Fingerprinted<'_, F> {
         self.files.size(name).await
     }
 
+    fn place(&self) -> Option<String> {
+        self.files.place()
+    }
+
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
         let bytes = self.files.read(name, start, len).await?;
         self.sum.borrow_mut().update(&bytes);
@@ -64,6 +73,11 @@ impl Files for Directory {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::new(Code::Io, format!("{}: {error}", path.display()))),
         }
+    }
+
+    /// From the root, so that it means the same wherever it is read.
+    fn place(&self) -> Option<String> {
+        Some(std::path::absolute(&self.0).unwrap_or_else(|_| self.0.clone()).display().to_string())
     }
 
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {

@@ -1,12 +1,13 @@
 //! tabtune fine-tunes language models on WebGPU, in a browser tab or natively.
 //!
-//! Modules in reading order: errors and files; `format` (bytes in), `model` (the decoder),
+//! Modules in reading order: errors, files and options; `format` (bytes in), `model` (the decoder),
 //! `adapter` (LoRA), `data` (rows to batches), `train` and `generate` (what is done with them),
 //! `tune` (which variants this device runs fastest), `api` (the face towards JavaScript). Underneath lie `kernels` (one file per kernel), their plain
 //! twins in `reference`, and `gpu`, the only code that talks to wgpu.
 
 pub mod error;
 pub mod files;
+pub mod options;
 
 pub mod adapter;
 pub mod data;

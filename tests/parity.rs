@@ -13,7 +13,7 @@ use tabtune::data::library::ImportOptions;
 use tabtune::files::Directory;
 use tabtune::format::{read_header, read_rows};
 use tabtune::kernels::linear::Tile;
-use tabtune::session::{PrepareOptions, Session};
+use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 
 struct Case {
     name: String,
@@ -85,7 +85,8 @@ async fn prepared_with(case: &Case, changes: &[(&str, Value)], tile: Option<Tile
         ..Default::default()
     };
     let adapter = Directory(case.folder.join("adapter"));
-    session.prepare(options, Some(&adapter)).await.expect("the run is prepared");
+    session.load_adapter(DEFAULT_ADAPTER, &adapter).await.expect("the adapter loads");
+    session.prepare(options).await.expect("the run is prepared");
     session
 }
 
@@ -242,7 +243,7 @@ fn a_saved_adapter_goes_on_where_it_was() {
             let folder =
                 std::env::temp_dir().join(format!("tabtune-parity-{}-{}", std::process::id(), case.name));
             std::fs::create_dir_all(&folder).expect("a folder");
-            for (name, bytes) in session.save().await.expect("the adapter is saved") {
+            for (name, bytes) in session.save(None).await.expect("the adapter is saved") {
                 std::fs::write(folder.join(name), bytes).expect("a file");
             }
             let options = PrepareOptions {
@@ -251,10 +252,9 @@ fn a_saved_adapter_goes_on_where_it_was() {
                 eval_dataset: Some("rows"),
                 ..Default::default()
             };
-            session
-                .prepare(options, Some(&Directory(folder.clone())))
-                .await
-                .expect("the saved adapter loads");
+            let saved = Directory(folder.clone());
+            session.load_adapter(DEFAULT_ADAPTER, &saved).await.expect("the saved adapter loads");
+            session.prepare(options).await.expect("the run is prepared");
             let again = session.evaluate().await.expect("an evaluation").eval_loss;
             std::fs::remove_dir_all(folder).expect("the folder goes");
             assert_eq!(again, after, "{}", case.name);

@@ -90,7 +90,7 @@ async fn prepare_as(
         resume_from_checkpoint,
         ..Default::default()
     };
-    let plan = session.prepare::<Directory>(options, None).await?;
+    let plan = session.prepare(options).await?;
     Ok(plan.resumed.map(|resumed| resumed.step))
 }
 
@@ -114,7 +114,7 @@ async fn finish(session: &mut Session<Rc<Limited>>) -> Result<Outcome> {
     while let Some(log) = session.train_step().await? {
         losses.push(bits(&log));
     }
-    Ok((losses, session.save().await?["adapter_model.safetensors"].clone()))
+    Ok((losses, session.save(None).await?["adapter_model.safetensors"].clone()))
 }
 
 fn bits(log: &RunLog) -> (u32, u64) {
@@ -269,7 +269,7 @@ fn checkpoints_that_the_browser_cleared_are_missed_and_a_new_run_replaces_the_ol
             run_name: Some("mine"),
             ..Default::default()
         };
-        session.prepare::<Directory>(options, None).await.unwrap();
+        session.prepare(options).await.unwrap();
         session.train_step().await.unwrap();
         let saved = RunRecord::load(&kv, "mine").await.unwrap().saved;
         assert_eq!(
@@ -294,7 +294,8 @@ fn another_run_is_not_resumed_and_what_differs_is_said() {
         assert_eq!(error.code, Code::BadOption);
         assert_eq!(
             error.message,
-            "train.learning_rate is 0.002, but was 0.001 in the run that is to be resumed"
+            "train.learning_rate is 0.002, but was 0.001 in the run that is to be resumed; to train on with other \
+             options, save its adapter and begin a run with that as init_adapter"
         );
         // What changes no number may change.
         let mut free = train_options();
@@ -312,6 +313,71 @@ fn another_run_is_not_resumed_and_what_differs_is_said() {
         let error = prepare(&mut session, train_options()).await.unwrap_err();
         assert!(error.message.contains("another model"), "{error}");
     });
+}
+
+#[test]
+fn a_run_does_not_replace_another_one_s_checkpoints_unless_told_to() {
+    block_on(async {
+        let kv = Limited::new(Code::Io);
+        import(&kv).await;
+        let mut session = opened(&kv).await;
+        prepare(&mut session, train_options()).await.unwrap();
+        for _ in 0..2 {
+            session.train_step().await.unwrap();
+        }
+        let kept = RunRecord::load(&kv, "mine").await.unwrap();
+        let mut other = train_options();
+        other["max_steps"] = json!(1);
+        let error = prepare_as(&mut session, other.clone(), false).await.unwrap_err();
+        assert_eq!(error.code, Code::BadState);
+        for way in ["up to step 2", "train.max_steps is 1, but was 6", "run_name", "overwrite", "resume_from"]
+        {
+            assert!(error.message.contains(way), "{way}: {error}");
+        }
+        assert_eq!(RunRecord::load(&kv, "mine").await.unwrap(), kept);
+        // The same run may begin anew, and a name without checkpoints is free.
+        assert_eq!(prepare_as(&mut session, train_options(), false).await.unwrap(), None);
+
+        let options = PrepareOptions {
+            lora: json!({"r": 8, "lora_dropout": 0.1}),
+            train: other,
+            dataset: "rows",
+            run_name: Some("mine"),
+            overwrite: true,
+            ..Default::default()
+        };
+        session.prepare(options).await.unwrap();
+        assert_eq!(RunRecord::load(&kv, "mine").await.unwrap(), kept, "until the first checkpoint");
+        session.train_step().await.unwrap();
+        let steps: Vec<u32> =
+            RunRecord::load(&kv, "mine").await.unwrap().saved.iter().map(|saved| saved.step).collect();
+        assert_eq!(steps, [1]);
+    });
+}
+
+#[test]
+fn a_tuning_that_cannot_be_kept_fails_nothing() {
+    block_on(async {
+        let kv = Limited::new(Code::QuotaExceeded);
+        let mut session = opened(&kv).await;
+        kv.writes_left.set(0);
+        session
+            .tune(&[Tile::for_adapter(session.adapter())], 0.1)
+            .await
+            .expect("it is found again another time");
+    });
+}
+
+#[test]
+fn an_option_that_a_saved_run_does_not_know_had_its_default() {
+    let options = |train: Value| Map::from_iter([("train".to_owned(), train)]);
+    let saved = Identity { options: options(json!({"seed": 42})), ..Default::default() };
+    let with = |packing: bool| Identity {
+        options: options(json!({"seed": 42, "packing": packing})),
+        ..Default::default()
+    };
+    saved.expect(&with(false)).unwrap();
+    assert_eq!(saved.expect(&with(true)).unwrap_err().code, Code::BadOption);
 }
 
 #[test]

@@ -47,7 +47,7 @@ async fn prepare(session: &mut Native, train: &Value, eval_dataset: Option<&str>
         eval_dataset,
         ..Default::default()
     };
-    session.prepare::<Directory>(options, None).await.expect("a run")
+    session.prepare(options).await.expect("a run")
 }
 
 #[test]
@@ -170,12 +170,16 @@ fn a_share_of_the_rows_is_held_out() {
         assert!(held_out > 0 && held_out < all / 2, "{held_out} of {all}");
         session.train_step().await.expect("a step").expect("a first step");
 
+        let few = json!({"max_eval_samples": 3, "max_steps": 1});
+        assert_eq!(prepare(&mut session, &few, Some("rows")).await.eval_rows, 3);
+        assert_eq!(session.evaluate().await.expect("an evaluation").rows, 3);
+
         let options =
             PrepareOptions { train, dataset: "rows", eval_dataset: Some("held out"), ..Default::default() };
-        let error = session.prepare::<Directory>(options, None).await.unwrap_err();
+        let error = session.prepare(options).await.unwrap_err();
         assert_eq!(error.code, Code::BadOption);
         let options = PrepareOptions { dataset: "nothing here", ..Default::default() };
-        let error = session.prepare::<Directory>(options, None).await.unwrap_err();
+        let error = session.prepare(options).await.unwrap_err();
         assert_eq!(
             (error.code, error.to_string().contains("\"nothing here\" is empty")),
             (Code::BadState, true)
@@ -192,9 +196,10 @@ fn a_run_that_does_not_fit_says_what_would() {
         let (kv, options) = (session.rows.clone(), ImportOptions::default());
         import_file(kv, "rows", &files, "rows.jsonl", options, &mut |_, _| {}).await.expect("rows");
         let before = session.counters().buffer_bytes();
+        prepare(&mut session, &json!({"max_length": 64, "per_device_train_batch_size": 1}), None).await;
         let train = json!({"max_length": 256, "per_device_train_batch_size": 3000});
         let options = PrepareOptions { lora: json!({"r": 8}), train, dataset: "rows", ..Default::default() };
-        let error = session.prepare::<Directory>(options, None).await.unwrap_err();
+        let error = session.prepare(options).await.unwrap_err();
         assert_eq!(error.code, Code::OutOfMemory);
         for part in [
             " bytes, and one buffer holds 134217728",
@@ -206,6 +211,17 @@ fn a_run_that_does_not_fit_says_what_would() {
             assert!(error.message.contains(part), "{part}: {error}");
         }
         assert_eq!(session.counters().buffer_bytes(), before, "nothing of it stays");
+        // Nor is anything of the run before taken for part of what generators must not free.
+        let messages = json!([{"role": "user", "content": "?"}]);
+        for max_new_tokens in [1, 300, 1] {
+            let options = json!({"max_new_tokens": max_new_tokens, "adapter": false});
+            session.generate(&messages, &options, &mut |_| false).await.expect("an answer");
+        }
+        let longest = session.counters().buffer_bytes();
+        let mut fresh = loaded().await;
+        let options = json!({"max_new_tokens": 300, "adapter": false});
+        fresh.generate(&messages, &options, &mut |_| false).await.expect("an answer");
+        assert_eq!(longest, fresh.counters().buffer_bytes());
         let train = json!({"max_length": 64, "per_device_train_batch_size": 1});
         prepare(&mut session, &train, None).await;
     });

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each module may use besides `error` and `files`: api → session → train, generate → model,
+/// What each module may use besides `error`, `files` and `options`: api → session → train, generate → model,
 /// adapter, data → kernels → gpu, and `format` beside them. `format`, `data` and `reference` know
 /// no GPU; `reference` takes its parameters from `kernels`.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("kernels", &["gpu"]),
     ("gpu", &[]),
     ("files", &[]),
+    ("options", &[]),
     ("error", &[]),
 ];
 
@@ -91,7 +92,9 @@ fn files(folder: &str) -> Vec<Source> {
                 }
             } else if !BINARY.contains(&extension) {
                 let path = path.to_str().expect("names are UTF-8").replace('\\', "/");
-                let text = fs::read_to_string(entry.path()).unwrap_or_else(|error| panic!("{path}: {error}"));
+                // Some cases are files in other encodings than UTF-8.
+                let bytes = fs::read(entry.path()).unwrap_or_else(|error| panic!("{path}: {error}"));
+                let text = String::from_utf8_lossy(&bytes).into_owned();
                 found.push(Source { path, text });
             }
         }
@@ -236,7 +239,7 @@ fn dependencies_point_one_way() {
             for used in following(line, "crate::").chain(by_super) {
                 let allowed = used == module
                     || matches!(used, "error" | "bail")
-                    || (used == "files" && module != "error")
+                    || (matches!(used, "files" | "options") && module != "error")
                     || may_use.contains(&used)
                     || EXCEPTIONS.contains(&(file.path.as_str(), used));
                 if !allowed {

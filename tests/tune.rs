@@ -239,6 +239,6 @@ async fn first_loss(session: &mut Session<Rc<MemoryKv>>) -> f64 {
     let (rows, options) = (session.rows.clone(), ImportOptions::default());
     import_file(rows, "rows", &data, "faq.heldout.jsonl", options, &mut |_, _| {}).await.expect("rows");
     let options = PrepareOptions { lora: json!({"r": 8}), train, dataset: "rows", ..Default::default() };
-    session.prepare::<Directory>(options, None).await.expect("a run");
+    session.prepare(options).await.expect("a run");
     session.train_step().await.expect("a step").expect("a first step").loss
 }

@@ -1,5 +1,5 @@
 // What `./build.sh train` runs: a whole fine-tuning job in headless Chromium.
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { launch } from "./lib/chromium.mjs";
 import { Failure, trainOptions } from "./lib/options.mjs";
@@ -9,43 +9,56 @@ import { serve } from "./lib/server.mjs";
 
 const LOGGED = ["step", "loss", "grad_norm", "learning_rate", "num_tokens", "tokens_per_second", "peak_gpu_bytes"];
 
-/** The question that is asked before and after: the first user message of the held-out rows. */
-async function firstQuestion(file) {
-  const line = (await readFile(file, "utf8")).split("\n", 1)[0];
-  try {
-    const row = JSON.parse(line);
-    return row.messages?.find(({ role }) => role === "user")?.content ?? row.prompt ?? "What is tabtune?";
-  } catch {
-    return "What is tabtune?"; // The import says what is wrong with the line.
-  }
-}
+/** Rows that are evaluated where none are held out. */
+const SAMPLE_ROWS = 16;
+
+/** Errors of a sample answer that say something of the model or the row, and nothing of the run. */
+const NO_ANSWER = ["bad-data", "bad-model", "unsupported-model"];
 
 /** Runs in the page: the job from the model to the adapter's files. */
-async function job({ question, config, data, heldout }) {
-  const { tabtune, importFrom, toBase64, answer, outcome } = globalThis.runner;
+async function job({ config, data, heldout, evaluated, sample_rows, no_answer }) {
+  const { tabtune, fill, questionOf, toBase64, answer, outcome } = globalThis.runner;
+  const { report } = globalThis;
   return outcome(async () => {
-    const dataset = await importFrom("train", data);
-    const eval_dataset = await importFrom("heldout", heldout);
+    const dataset = await tabtune.Dataset.open("train");
+    const rows_of = { file: await tabtune.Dataset.open("held-out"), sample: dataset }[evaluated];
     const trainer = await tabtune.Trainer.load("/model/", {
       ...config,
-      eval_dataset,
-      progress_callback: (event) => globalThis.report("loading", event),
+      ...(rows_of && { eval_dataset: rows_of }),
+      ...(evaluated === "sample" && { train: { max_eval_samples: sample_rows, ...config.train } }),
+      progress_callback: (event) => report("loading", event),
     });
-    await globalThis.report("model", { model: trainer.model, adapter: trainer.adapter });
+    await report("model", { model: trainer.model, adapter: trainer.adapter });
+    await report("imported", await fill(dataset, data));
+    if (heldout) await report("imported", await fill(rows_of, heldout));
     const plan = await trainer.prepare(dataset);
-    await globalThis.report("plan", plan);
-    await globalThis.report("answer", { when: "before", text: await answer(trainer, question, { adapter: false }) });
-    await globalThis.report("eval", await trainer.evaluate());
-    await globalThis.report("start");
+    await report("plan", plan);
+
+    const [first] = await (heldout ? rows_of : dataset).rows(0, 1);
+    const question = first && questionOf(first.row);
+    // That a model cannot be asked does not keep it from being trained.
+    const ask = async (when, adapter) => {
+      if (!question) return;
+      const answerTo = (prompt) => outcome(() => answer(trainer, prompt, { adapter, max_new_tokens: 64 }));
+      let asked = await answerTo(question.prompt);
+      if (asked.error?.code === "bad-model" && question.without_template) asked = await answerTo(question.without_template);
+      if (asked.error && !no_answer.includes(asked.error.code)) throw asked.error;
+      await report("answer", { when, question: question.text, text: asked.value, error: asked.error?.message });
+    };
+    const evaluate = async () => plan.eval_rows > 0 && report("eval", await trainer.evaluate());
+
+    await ask("before", false);
+    await evaluate();
+    await report("start");
     let last;
     for await (const log of trainer.train()) {
       last = log;
-      await globalThis.report("eval_loss" in log ? "eval" : "step", log);
+      await report("eval_loss" in log ? "eval" : "step", log);
     }
     // The last eval_steps may have fallen on the last step.
-    if (!("eval_loss" in (last ?? {}))) await globalThis.report("eval", await trainer.evaluate());
-    await globalThis.report("end");
-    await globalThis.report("answer", { when: "after", text: await answer(trainer, question) });
+    if (!("eval_loss" in (last ?? {}))) await evaluate();
+    await report("end");
+    await ask("after", true);
     const files = {};
     for (const [name, bytes] of Object.entries(await trainer.save())) files[name] = await toBase64(bytes);
     await trainer.dispose();
@@ -55,13 +68,12 @@ async function job({ question, config, data, heldout }) {
 
 async function main() {
   const options = await trainOptions(process.argv.slice(2));
-  const question = await firstQuestion(options.heldout);
   const mounts = {
     "/tabtune/": paths.package,
     "/runner/": paths.runner,
     "/model/": options.model,
     [`/data/${basename(options.data)}`]: options.data,
-    [`/heldout/${basename(options.heldout)}`]: options.heldout,
+    ...(options.heldout && { [`/heldout/${basename(options.heldout)}`]: options.heldout }),
   };
   const config = { ...options.config };
   if (config.init_adapter) {
@@ -78,6 +90,7 @@ async function main() {
     let steps = 0;
     let training = false;
     let peak_gpu_bytes = 0;
+    const evaluated = options.evaluated === "sample" ? "sample" : "held-out";
     const stray = [];
     const line = progress();
     page.on("request", (request) => training && stray.push(request.url()));
@@ -90,19 +103,28 @@ async function main() {
           `${megabytes(model.weight_bytes)} on the GPU`);
         line.say(`gpu       ${gpuLine(adapter)}`);
       },
-      plan: (plan) => {
-        peak_gpu_bytes = plan.peak_gpu_bytes;
-        line.say(dataLine("data", options.data, plan.dataset));
-        line.say(dataLine("held-out", options.heldout, plan.eval_dataset));
-        for (const { message } of plan.dataset.notices) line.say(`notice    ${message}`);
-        if (options.heldout === options.data) line.say("          no --eval was given: the loss before and after is that of the training rows");
-        line.say(`plan      ${plan.total_steps} steps, ${megabytes(plan.peak_gpu_bytes)} of GPU memory`);
+      imported: (report) => {
+        for (const [column, rows] of Object.entries(report.ignored_columns)) {
+          line.say(`notice    column ${JSON.stringify(column)} is not used (in ${rows} rows)`);
+        }
       },
-      answer: ({ when, text }) => line.say(answerLine(when, question, text)),
+      plan: async (plan) => {
+        peak_gpu_bytes = plan.peak_gpu_bytes;
+        line.say(dataLine("train", options.data, plan.dataset));
+        if (options.heldout) line.say(dataLine("held-out", options.heldout, plan.eval_dataset));
+        const told = [plan.dataset, plan.eval_dataset].flatMap((report) => report?.notices ?? []);
+        for (const message of new Set(told.map(({ message }) => message))) line.say(`notice    ${message}`);
+        for (const sentence of evaluationLines(options.evaluated, plan)) line.say(sentence);
+        line.say(`plan      ${plan.total_steps} steps, ${megabytes(plan.peak_gpu_bytes)} of GPU memory`);
+        await mkdir(options.out, { recursive: true });
+      },
+      answer: ({ when, question, text, error }) => {
+        line.say(error === undefined ? answerLine(when, question, text) : `${when.padEnd(9)} no answer: ${error}`);
+      },
       eval: (entry) => {
         evals.push(entry);
         log.push({ step: entry.step, eval_loss: entry.eval_loss });
-        line.say(`step ${String(entry.step).padStart(5)}  held-out loss ${entry.eval_loss.toFixed(4)}`);
+        line.say(`step ${String(entry.step).padStart(5)}  ${evaluated} loss ${entry.eval_loss.toFixed(4)}`);
       },
       start: () => (training = true),
       step: (entry) => {
@@ -114,29 +136,28 @@ async function main() {
       },
       end: () => (training = false),
     };
-    await page.exposeFunction("report", (kind, value) => {
-      reports[kind](value);
-    });
+    await page.exposeFunction("report", (kind, value) => reports[kind](value));
 
     await page.goto(`${server.origin}/runner/`);
     await page.waitForFunction(() => "runner" in globalThis);
     const started = performance.now();
     const { value: files, error } = await page.evaluate(job, {
-      question,
       config,
       data: `/data/${encodeURIComponent(basename(options.data))}`,
-      heldout: `/heldout/${encodeURIComponent(basename(options.heldout))}`,
+      heldout: options.heldout && `/heldout/${encodeURIComponent(basename(options.heldout))}`,
+      evaluated: options.evaluated,
+      sample_rows: SAMPLE_ROWS,
+      no_answer: NO_ANSWER,
     });
     line.end();
     if (error) throw new Failure(error.code, error.message);
     if (stray.length > 0) throw new Failure("internal", `a request was made while training: ${stray.join(", ")}`);
 
-    await mkdir(options.out, { recursive: true });
     for (const [name, base64] of Object.entries(files)) {
       await writeFile(join(options.out, name), Buffer.from(base64, "base64"));
     }
     await writeFile(join(options.out, "log.jsonl"), log.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
-    console.log(`held-out  loss ${evals[0].eval_loss.toFixed(4)} before, ${evals.at(-1).eval_loss.toFixed(4)} after ${steps} steps`);
+    if (evals.length > 0) console.log(lossLine(evaluated, evals, steps));
     console.log(`took      ${seconds((performance.now() - started) / 1000)} from the first byte of the model to the adapter`);
     console.log(`peak      ${megabytes(peak_gpu_bytes)} of GPU memory (${peak_gpu_bytes} bytes)`);
     console.log("network   no request while training");
@@ -145,6 +166,25 @@ async function main() {
     await browser.close();
     await server.close();
   }
+}
+
+/** What is evaluated, where no file of held-out rows says so. */
+function evaluationLines(evaluated, { train_rows, eval_rows }) {
+  if (evaluated === "share") {
+    if (eval_rows === 0) return ["notice    test_size holds nothing out: all rows are the same"];
+    return [`held-out  ${eval_rows} rows, and ${train_rows} are trained on`];
+  }
+  if (evaluated !== "sample") return [];
+  return [
+    "notice    no --eval and no test_size: nothing is held out, and the loss before and after is that of " +
+      `${eval_rows} rows that are trained on`,
+  ];
+}
+
+function lossLine(evaluated, evals, steps) {
+  const [before, after] = [evals[0], evals.at(-1)].map(({ eval_loss }) => eval_loss.toFixed(4));
+  const rows = `${evals[0].rows} rows${evaluated === "sample" ? " that were trained on" : ""}`;
+  return `${evaluated.padEnd(9)} loss ${before} before, ${after} after ${steps} steps, of ${rows}`;
 }
 
 function dataLine(label, file, report) {

@@ -1,5 +1,6 @@
 //! A training run on weights and rows that are made up.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tabtune::adapter::{LoraConfig, LoraModule, LoraWeights, TargetModules};
@@ -65,11 +66,15 @@ impl Training {
             ..LoraConfig::default()
         };
         let lora = Lora::new(&model, lora_config, &mut store)?;
-        let initial = lora.factors().iter().map(|factor| initial(&factor.module)).collect();
+        let initial = lora
+            .factors()
+            .iter()
+            .map(|factor| (factor.module.path.clone(), initial(&factor.module)))
+            .collect::<BTreeMap<String, LoraWeights>>();
         let setup = TrainerSetup {
             model: &model,
             lora,
-            initial,
+            initial: &initial,
             options: TrainOptions { per_device_train_batch_size: encoded.len() as u32, ..options },
             dataset: Selection::all(set.clone()),
             eval_dataset: Some(Selection::all(set)),

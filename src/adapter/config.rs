@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use super::LoraModule;
 use crate::bail;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
+use crate::options::Part;
 
 const ALL_LINEAR: &str = "all-linear";
 const MAX_RANK: usize = 256;
 
 /// PEFT's `LoraConfig`, as far as tabtune does what it says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LoraConfig {
     /// The rank of the update, 1 to 256.
     pub r: usize,
@@ -48,24 +48,82 @@ impl Default for LoraConfig {
     }
 }
 
+/// Options of PEFT's `LoraConfig` that change no number here, whatever they say.
+pub(super) const WITHOUT_EFFECT: [&str; 10] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "layers_pattern",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "ensure_weight_tying",
+];
+
+/// Options of PEFT's `LoraConfig` (PEFT 0.21) that are off here, for good or for now.
+const OFF: [&str; 23] = [
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "arrow_config",
+    "corda_config",
+    "eva_config",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "kasa_config",
+    "layer_replication",
+    "layers_to_transform",
+    "loftq_config",
+    "lora_bias",
+    "lora_ga_config",
+    "megatron_config",
+    "modules_to_save",
+    "monteclora_config",
+    "rank_pattern",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+    "velora_config",
+];
+
 impl LoraConfig {
-    /// Reads the `lora` part of a configuration and checks it.
+    /// Reads the `lora` part of a configuration and checks it; null is an empty part. PEFT's other options
+    /// are accepted where they ask for what is done anyway.
     ///
     /// # Errors
     ///
     /// Code `bad-option`, naming the option, when it is unknown, of the wrong type or out of range.
     pub fn from_json(json: &Value) -> Result<Self> {
-        let Value::Object(options) = json else {
-            bail!(BadOption, "lora must be an object, not {json}");
+        LoraConfig::default().with(json)
+    }
+
+    /// This config with what the `lora` part of a configuration says; what it does not say stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`LoraConfig::from_json`].
+    pub fn with(self, json: &Value) -> Result<Self> {
+        let mut part = Part::new("lora", json)?;
+        let targets: Option<TargetModules> = part.take("target_modules", None)?;
+        let config = LoraConfig {
+            r: part.take("r", self.r)?,
+            lora_alpha: part.take("lora_alpha", self.lora_alpha)?,
+            lora_dropout: part.take("lora_dropout", self.lora_dropout)?,
+            target_modules: targets.unwrap_or(self.target_modules),
+            use_rslora: part.take("use_rslora", self.use_rslora)?,
         };
-        for (name, value) in options {
-            // One option at a time, because serde_json's errors name no field.
-            let alone = Value::Object([(name.clone(), value.clone())].into_iter().collect());
-            LoraConfig::deserialize(alone)
-                .map_err(|error| Error::new(Code::BadOption, format!("lora.{name}: {error}")))?;
+        part.only("peft_type", &["LORA".into()])?;
+        part.only("task_type", &["CAUSAL_LM".into(), Value::Null])?;
+        part.only("bias", &["none".into()])?;
+        part.only("init_lora_weights", &[true.into()])?;
+        for option in OFF {
+            part.only(option, &[false.into(), Value::Null])?;
         }
-        let config = LoraConfig::deserialize(json)
-            .map_err(|error| Error::new(Code::BadOption, format!("lora: {error}")))?;
+        part.ignore(&WITHOUT_EFFECT);
+        part.finish()?;
         config.validate()?;
         Ok(config)
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ::safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
 
+use super::config::WITHOUT_EFFECT;
 use super::{LoraConfig, LoraModule, LoraWeights, TargetModules};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
@@ -17,21 +18,11 @@ pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
+/// Tensors of the base that PEFT may save beside the adapter.
+const OF_BASE: [&str; 2] = ["model.embed_tokens.weight", "lm_head.weight"];
+
 /// What PEFT puts before a module's path in the base model.
 const PREFIX: &str = "base_model.model.";
-
-/// Fields of `adapter_config.json` that may say anything, because they change no number here.
-const IGNORED_FIELDS: [&str; 9] = [
-    "auto_mapping",
-    "base_model_name_or_path",
-    "inference_mode",
-    "megatron_core",
-    "peft_version",
-    "qalora_group_size",
-    "revision",
-    "runtime_config",
-    "layers_pattern",
-];
 
 /// An adapter as read from its folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +32,9 @@ pub struct PeftAdapter {
     /// By the path of the module, e.g. `model.layers.0.self_attn.q_proj`: one for each module that
     /// the config names, and no other.
     pub weights: BTreeMap<String, LoraWeights>,
+    /// Embedding and head of the base, which PEFT saves too where it suspects that the vocabulary grew, each
+    /// with its name in the base. They have not been read.
+    pub of_base: Vec<(&'static str, TensorInfo)>,
 }
 
 /// The two files of an adapter by name; weights are F32. `weights` gives each module's path with its
@@ -169,6 +163,11 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
         }
         weights.insert(module.path.clone(), pair);
     }
+    let of_base = OF_BASE.iter().filter_map(|&name| {
+        let tensor = tensors.remove(&format!("{PREFIX}{name}"))?;
+        Some((name, tensor))
+    });
+    let of_base = of_base.collect();
     if let Some(name) = tensors.keys().next() {
         bail!(
             BadAdapter,
@@ -177,7 +176,7 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
     }
     let base_model_name_or_path =
         fields.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned);
-    Ok(PeftAdapter { config, base_model_name_or_path, weights })
+    Ok(PeftAdapter { config, base_model_name_or_path, weights, of_base })
 }
 
 fn take(tensors: &mut BTreeMap<String, TensorInfo>, name: &str, shape: [usize; 2]) -> Result<TensorInfo> {
@@ -220,7 +219,7 @@ fn parse_config(fields: &Map<String, Value>) -> Result<LoraConfig> {
             "init_lora_weights" if value.is_boolean() || value == "gaussian" || value == "orthogonal" => {
                 continue;
             }
-            ignored if IGNORED_FIELDS.contains(&ignored) => continue,
+            ignored if WITHOUT_EFFECT.contains(&ignored) => continue,
             _ => {}
         }
         let off = match value {

@@ -1,6 +1,6 @@
 //! Plain objects in and out, and errors as JavaScript throws them.
 
-use js_sys::{Array, Function, Object, Reflect};
+use js_sys::{Array, Function, Reflect};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
@@ -50,14 +50,6 @@ pub fn property(object: &JsValue, name: &str) -> Option<JsValue> {
     (!value.is_undefined() && !value.is_null()).then_some(value)
 }
 
-/// A copy of a plain object that lacks one property.
-pub fn without(object: &JsValue, name: &str) -> JsValue {
-    let copy = Object::assign(&Object::new(), object.unchecked_ref());
-    // Deleting a property of a plain object does not fail.
-    let _ = Reflect::delete_property(&copy, &name.into());
-    copy.into()
-}
-
 #[derive(Serialize)]
 struct Progress<'a> {
     status: &'static str,
@@ -74,6 +66,21 @@ pub fn report(listener: &Option<Function>, name: &str, file: &str, loaded: u64, 
     let Some(listener) = listener else { return };
     let progress = if total == 0 { 100.0 } else { 100.0 * loaded as f64 / total as f64 };
     if let Ok(event) = to_js(&Progress { status: "progress", name, file, loaded, total, progress }) {
+        // A listener that throws must not end the work it listens to.
+        let _ = listener.call1(&JsValue::NULL, &event);
+    }
+}
+
+/// Tells a listener of work whose end is not known.
+pub fn report_phase(listener: &Option<Function>, status: &'static str) {
+    #[derive(Serialize)]
+    struct Phase {
+        status: &'static str,
+        name: &'static str,
+        file: &'static str,
+    }
+    let Some(listener) = listener else { return };
+    if let Ok(event) = to_js(&Phase { status, name: "", file: "" }) {
         // A listener that throws must not end the work it listens to.
         let _ = listener.call1(&JsValue::NULL, &event);
     }

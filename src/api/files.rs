@@ -4,11 +4,12 @@ use js_sys::{Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::convert::{code, message};
+use super::convert::{code, message, property};
 use crate::error::{Code, Error, Result};
 use crate::files::Files;
 
-/// An object with `size(name)` and `read(name, start, length)`, both giving promises.
+/// An object with `size(name)` and `read(name, start, length)`, both giving promises, and perhaps a `place`:
+/// what a person calls the folder.
 pub struct JsFiles(pub JsValue);
 
 impl JsFiles {
@@ -28,6 +29,10 @@ impl JsFiles {
 impl Files for JsFiles {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.call("size", name, &[]).await?.as_f64().map(|size| size as u64))
+    }
+
+    fn place(&self) -> Option<String> {
+        property(&self.0, "place").and_then(|place| place.as_string())
     }
 
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {

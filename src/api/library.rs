@@ -7,9 +7,10 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, thrown, to_js};
+use crate::data::formats::Format;
 use crate::data::idb_kv::IdbKv;
 use crate::data::import::Importer;
-use crate::data::inspect::Inspection;
+use crate::data::inspect::{Head, Inspection};
 use crate::data::library::{self, Description, ImportOptions};
 use crate::data::tokens::{self, DatasetReport};
 use crate::error::{Code, Error, Result};
@@ -62,6 +63,11 @@ fn import_options(options: JsValue) -> Result<ImportOptions> {
         options => options,
     };
     serde_json::from_value(options).map_err(|error| Error::new(Code::BadOption, format!("import: {error}")))
+}
+
+fn known_format(name: Option<String>) -> Result<Option<Format>> {
+    let known = name.map(|name| serde_json::from_value(name.into()));
+    known.transpose().map_err(|error| Error::new(Code::Internal, format!("format: {error}")))
 }
 
 #[wasm_bindgen]
@@ -127,13 +133,16 @@ impl Library {
     pub fn inspect(
         &self,
         file: String,
-        is_rows: bool,
+        format: Option<String>,
         head: Vec<u8>,
         is_whole: bool,
         options: JsValue,
     ) -> Thrown<JsValue> {
         const ROWS: usize = 20;
-        let look = || Inspection::new(&file, is_rows, &head, is_whole, &import_options(options)?, ROWS);
+        let look = || {
+            let (head, options) = (Head { bytes: &head, is_whole }, import_options(options)?);
+            Inspection::new(&file, known_format(format)?, head, &options, ROWS)
+        };
         to_js(&look().map_err(thrown)?).map_err(thrown)
     }
 
@@ -166,10 +175,16 @@ fn ended() -> Error {
 
 #[wasm_bindgen]
 impl Import {
-    /// The next file; with `is_rows` its bytes are rows of JSON that a program made.
-    pub async fn begin_file(&self, name: String, is_rows: bool) -> Thrown<()> {
+    /// The next file. `format` is that of bytes which the package made from rows of its own, `"rows"` or
+    /// `"sheet"`.
+    pub async fn begin_file(&self, name: String, format: Option<String>) -> Thrown<()> {
+        self.with(async |importer| importer.begin_file(&name, known_format(format)?)).await
+    }
+
+    /// Notes a file that is not imported, and why.
+    pub async fn ignore_file(&self, name: String, reason: String) -> Thrown<()> {
         self.with(async |importer| {
-            importer.begin_file(&name, is_rows);
+            importer.ignore_file(&name, &reason);
             Ok(())
         })
         .await

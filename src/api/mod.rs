@@ -17,8 +17,9 @@ use wasm_bindgen::prelude::*;
 use crate::data::idb_kv::IdbKv;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Adapter, Gpu};
-use crate::session::{self, PrepareOptions, Saving};
+use crate::session::{self, Loading, PrepareOptions, Saving};
 use crate::train::StepLog;
+use crate::train::options::RunConfig;
 use convert::{from_js, thrown, to_js};
 use files::JsFiles;
 
@@ -38,6 +39,17 @@ pub fn shaders() -> Object {
         let _ = Reflect::set(&all, &JsValue::from_str(name), &JsValue::from_str(&text));
     }
     all
+}
+
+/// Checks `{quantization, lora, train}` as far as that needs no model, and returns what is worth knowing of
+/// them.
+#[wasm_bindgen]
+pub fn check_options(options: JsValue) -> std::result::Result<JsValue, JsValue> {
+    let check = || {
+        let config = RunConfig::from_json(&from_js(options, "options")?)?;
+        to_js(&config.notices().collect::<Vec<_>>())
+    };
+    check().map_err(thrown)
 }
 
 /// Runs every tile of the linear kernels that this adapter can run against plain arithmetic, and
@@ -73,6 +85,7 @@ struct CounterValues {
 }
 
 #[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 struct PrepareArguments {
     #[serde(default)]
     lora: serde_json::Value,
@@ -85,6 +98,8 @@ struct PrepareArguments {
     run_name: Option<String>,
     #[serde(default)]
     resume_from_checkpoint: bool,
+    #[serde(default)]
+    overwrite: bool,
 }
 
 fn busy() -> Error {
@@ -139,18 +154,55 @@ impl Session {
     ) -> std::result::Result<JsValue, JsValue> {
         self.with(async |engine| {
             let quantization = from_js(quantization, "quantization")?;
-            let mut report = |progress: crate::model::LoadProgress| {
-                convert::report(
-                    &on_progress,
-                    &progress.name,
-                    &progress.file,
-                    progress.loaded,
-                    progress.total,
-                );
+            let mut report = |loading: Loading| match loading {
+                Loading::Weights(placed) => {
+                    convert::report(&on_progress, &placed.name, &placed.file, placed.loaded, placed.total);
+                }
+                Loading::Measuring => convert::report_phase(&on_progress, "measure"),
             };
             to_js(&engine.load_model(&JsFiles(files), &quantization, &mut report).await?)
         })
         .await
+    }
+
+    /// Checks the options of a run against the loaded model before any row is looked at.
+    pub async fn check_run(&self, lora: JsValue, train: JsValue) -> std::result::Result<(), JsValue> {
+        self.with(async |engine| engine.check_run(&from_js(lora, "lora")?, &from_js(train, "train")?)).await
+    }
+
+    /// What exported adapters call the model.
+    pub async fn set_base_name(&self, name: String) -> std::result::Result<(), JsValue> {
+        self.with(async |engine| engine.set_base_name(&name)).await
+    }
+
+    /// Loads an adapter and makes it the active one. As the calls after this, it returns all adapters.
+    pub async fn load_adapter(&self, name: String, files: JsValue) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            engine.load_adapter(&name, &JsFiles(files)).await?;
+            to_js(&engine.adapters())
+        })
+        .await
+    }
+
+    /// Makes another adapter the active one; without a name none is.
+    pub async fn use_adapter(&self, name: Option<String>) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            engine.use_adapter(name.as_deref())?;
+            to_js(&engine.adapters())
+        })
+        .await
+    }
+
+    pub async fn delete_adapter(&self, name: String) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            engine.delete_adapter(&name)?;
+            to_js(&engine.adapters())
+        })
+        .await
+    }
+
+    pub async fn adapters(&self) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| to_js(&engine.adapters())).await
     }
 
     /// Tokenises a dataset; `on_progress` hears rows done and rows in all and stops by returning false.
@@ -209,9 +261,7 @@ impl Session {
 
     pub async fn prepare(&self, options: JsValue) -> std::result::Result<JsValue, JsValue> {
         self.with(async |engine| {
-            let init_adapter = convert::property(&options, "init_adapter").map(JsFiles);
-            let arguments = convert::without(&options, "init_adapter");
-            let arguments: PrepareArguments = serde_json::from_value(from_js(arguments, "prepare")?)
+            let arguments: PrepareArguments = serde_json::from_value(from_js(options, "prepare")?)
                 .map_err(|error| Error::new(Code::BadOption, format!("prepare: {error}")))?;
             let options = PrepareOptions {
                 lora: arguments.lora,
@@ -220,8 +270,9 @@ impl Session {
                 eval_dataset: arguments.eval_dataset.as_deref(),
                 run_name: arguments.run_name.as_deref(),
                 resume_from_checkpoint: arguments.resume_from_checkpoint,
+                overwrite: arguments.overwrite,
             };
-            to_js(&engine.prepare(options, init_adapter.as_ref()).await?)
+            to_js(&engine.prepare(options).await?)
         })
         .await
     }
@@ -277,10 +328,11 @@ impl Session {
         .await
     }
 
-    pub async fn save(&self) -> std::result::Result<JsValue, JsValue> {
+    /// The files of an adapter by name: of the active one where none is named.
+    pub async fn save(&self, name: Option<String>) -> std::result::Result<JsValue, JsValue> {
         self.with(async |engine| {
             let files = Object::new();
-            for (name, bytes) in engine.save().await? {
+            for (name, bytes) in engine.save(name.as_deref()).await? {
                 let bytes = Uint8Array::from(bytes.as_slice());
                 // Setting a property of a plain object does not fail.
                 let _ = Reflect::set(&files, &JsValue::from_str(&name), &bytes);

@@ -14,7 +14,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::bail;
 use crate::data::example::{Example, Message, pair_text};
 use crate::data::notice::Remark;
-use crate::data::template::ChatTemplate;
+use crate::data::template::turns::Turns;
+use crate::data::template::{Rendered, leaves_out};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Code, Error, Result};
 
@@ -87,7 +88,7 @@ pub struct EncodedRow {
     /// Whether the row was longer than `max_length`.
     pub truncated: bool,
     /// What is worth telling of the row.
-    pub remark: Option<Remark>,
+    pub remarks: Vec<Remark>,
 }
 
 impl<'a> Encoder<'a> {
@@ -97,12 +98,15 @@ impl<'a> Encoder<'a> {
 
     /// Depends on all that decides a row's tokens: tokenizer, template and options.
     pub fn fingerprint(&self) -> String {
-        let text = format!("1 {:?} {}", self.options, self.tokenizer.fingerprint());
+        // Saved runs and tokens of before stay good where nothing changed in what this makes.
+        let version = if self.options.assistant_only_loss { 2 } else { 1 };
+        let text = format!("{version} {:?} {}", self.options, self.tokenizer.fingerprint());
         format!("{:032x}", xxh3_128(text.as_bytes()))
     }
 
     /// Encodes one row. Errors of code `bad-data` say what is wrong with it, not where it is.
     pub fn encode(&self, example: &Example) -> Result<EncodedRow> {
+        let mut remarks = Vec::from_iter(self.remark(example));
         let mut encoded = match example {
             Example::Text(text) => {
                 self.refuse_assistant_only("\"text\"")?;
@@ -113,28 +117,37 @@ impl<'a> Encoder<'a> {
                 self.refuse_assistant_only("a \"prompt\" that is a string")?;
                 self.encode_text_pair(prompt, completion)?
             }
-            Example::Chat(messages) => self.encode_chat(messages)?,
+            Example::Chat(messages) => {
+                let chat = self.render(messages)?;
+                remarks.extend(dropped_text(messages, &chat));
+                self.encode_chat(messages, &chat)?
+            }
             Example::Pair { prompt, completion } if self.tokenizer.chat_template().is_err() => {
                 let completion: String = completion.iter().map(Message::content).collect();
                 self.encode_text_pair(&pair_text(prompt), &completion)?
             }
             Example::ChatCompletion { prompt, completion } | Example::Pair { prompt, completion } => {
-                let mut encoded = self.encode_chat(&[prompt.as_slice(), completion].concat())?;
-                if self.options.completion_only_loss.unwrap_or(true) {
-                    mask_prompt(&self.tokenizer.prompt_ids(prompt)?, &encoded.ids, &mut encoded.labelled);
-                }
+                let messages = [prompt.as_slice(), completion].concat();
+                let chat = self.render(&messages)?;
+                remarks.extend(dropped_text(&messages, &chat));
+                let mut encoded = self.encode_chat(&messages, &chat)?;
+                self.mask_prompt_of_chat(&messages, prompt.len(), &chat, &mut encoded)?;
                 encoded
             }
         };
         let length = self.options.max_length.map_or(usize::MAX, |length| length as usize);
         let full_length = encoded.ids.len() as u32;
         let truncated = encoded.ids.len() > length;
+        let had_targets = encoded.targets() > 0;
         encoded.ids.truncate(length);
         encoded.labelled.truncate(length);
-        Ok(EncodedRow { encoded, full_length, truncated, remark: self.remark(example) })
+        if had_targets && encoded.targets() == 0 {
+            remarks.push(Remark::AnswersCut);
+        }
+        Ok(EncodedRow { encoded, full_length, truncated, remarks })
     }
 
-    /// What is worth telling of a row beside its tokens.
+    /// What is worth telling of a row for the kind that it is of.
     fn remark(&self, example: &Example) -> Option<Remark> {
         let template = self.tokenizer.chat_template().ok();
         let messages: Vec<&Message> = match example {
@@ -163,53 +176,71 @@ impl<'a> Encoder<'a> {
         Ok(Encoded { ids, labelled })
     }
 
-    fn encode_chat(&self, messages: &[Message]) -> Result<Encoded> {
-        let template = self.tokenizer.chat_template()?;
-        let rendered = template.render(messages, false)?;
+    fn render(&self, messages: &[Message]) -> Result<Chat> {
+        let rendered = self.tokenizer.chat_template()?.render(messages, false)?;
         let encoding = self.tokenizer.encode_with_offsets(&rendered.text)?;
-        let ids = encoding.get_ids().to_vec();
-        let labelled = if !self.options.assistant_only_loss {
-            vec![true; ids.len()]
-        } else if template.has_generation_blocks() {
-            label(&encoding, &rendered.generated)
-        } else {
-            label(&encoding, &self.assistant_turns(template, messages, &rendered.text, &encoding)?)
+        Ok(Chat { rendered, encoding })
+    }
+
+    fn encode_chat(&self, messages: &[Message], chat: &Chat) -> Result<Encoded> {
+        let template = self.tokenizer.chat_template()?;
+        let text = chat.rendered.text.as_str();
+        let ids = chat.encoding.get_ids().to_vec();
+        let mut labelled = vec![!self.options.assistant_only_loss; ids.len()];
+        let is_silent = messages.iter().any(|message| !message.is_learnt());
+        let finds_turns = self.options.assistant_only_loss && !template.has_generation_blocks();
+        let mut turns = match finds_turns || is_silent {
+            true => Some(Turns::new(template, messages, text)?),
+            false => None,
         };
+        let spans = turns.as_mut().map(Turns::of_assistant).transpose()?.unwrap_or_default();
+        if finds_turns {
+            chat.label(spans.iter().map(|(_, span)| span), true, &mut labelled);
+        } else if self.options.assistant_only_loss {
+            chat.label(&chat.rendered.generated, true, &mut labelled);
+        }
+        // A weight of 0 takes a message out of the loss.
+        let silent = |index: usize| !messages[index].is_learnt();
+        chat.label(
+            spans.iter().filter(|(index, _)| silent(*index)).map(|(_, span)| span),
+            false,
+            &mut labelled,
+        );
+        if let (Some(turns), false) = (&turns, self.options.assistant_only_loss) {
+            let others =
+                (0..messages.len()).filter(|&index| silent(index) && messages[index].role() != "assistant");
+            let contents: Vec<_> = others.filter_map(|index| turns.content(index)).collect();
+            chat.label(&contents, false, &mut labelled);
+        }
         Ok(Encoded { ids, labelled })
     }
 
-    /// What the assistant says under a template without generation blocks, in characters of the whole chat:
-    /// each of its messages from where the generation prompt before it ends to the end of its turn.
-    fn assistant_turns(
+    /// Masks what the first `prompt` of `messages` take. Where the template writes more than it does of these
+    /// alone, that is what lies before the assistant's next turn.
+    fn mask_prompt_of_chat(
         &self,
-        template: &ChatTemplate,
         messages: &[Message],
-        whole: &str,
-        encoding: &Encoding,
-    ) -> Result<Vec<Range<usize>>> {
-        // Most templates only append. Where one does not (it closes a last turn with more than an earlier
-        // one), common tokens count: common characters could reach into the next turn's first token.
-        let shared = |messages: &[Message], add_generation_prompt| {
-            let text = template.render(messages, add_generation_prompt)?.text;
-            if whole.starts_with(&text) {
-                return Ok(text.chars().count());
-            }
-            let tokens = common_prefix(&self.tokenizer.encode(&text, false)?, encoding.get_ids());
-            Ok::<_, Error>(encoding.get_offsets()[..tokens].last().map_or(0, |(_, end)| *end))
-        };
-        let mut turns = Vec::new();
-        for (index, _) in messages.iter().enumerate().filter(|(_, message)| message.role() == "assistant") {
-            let turn = shared(&messages[..index], true)?..shared(&messages[..=index], false)?;
-            if turn.is_empty() {
-                bail!(
-                    BadData,
-                    "the chat template renders messages[{index}] differently in the whole chat, so that it cannot \
-                     be found there; assistant_only_loss needs {{% generation %}} blocks in this template"
-                );
-            }
-            turns.push(turn);
+        prompt: usize,
+        chat: &Chat,
+        encoded: &mut Encoded,
+    ) -> Result<()> {
+        if !self.options.completion_only_loss.unwrap_or(true) {
+            return Ok(());
         }
-        Ok(turns)
+        let alone = self.tokenizer.prompt_ids(&messages[..prompt])?;
+        let mut masked = common_prefix(&alone, &encoded.ids);
+        if masked < alone.len() {
+            let template = self.tokenizer.chat_template()?;
+            let mut turns = Turns::new(template, messages, &chat.rendered.text)?;
+            let turns = turns.of_assistant().unwrap_or_default();
+            if let Some((_, span)) = turns.iter().find(|(index, _)| *index == prompt) {
+                let mut before = vec![false; encoded.ids.len()];
+                chat.label([span], true, &mut before);
+                masked = masked.max(before.iter().position(|is_said| *is_said).unwrap_or(0));
+            }
+        }
+        encoded.labelled[..masked].fill(false);
+        Ok(())
     }
 
     fn with_eos(&self, text: &str) -> Result<String> {
@@ -232,18 +263,51 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Labels the tokens of `spans`, which are in characters, by the rule of transformers'
-/// `apply_chat_template`: from the first token that holds a span's first character to the first that holds
-/// its last one. A span that starts in no token ends the search; one that ends in none reaches to the end.
-fn label(encoding: &Encoding, spans: &[Range<usize>]) -> Vec<bool> {
-    let mut labelled = vec![false; encoding.len()];
-    for span in spans {
-        let Some(first) = encoding.char_to_token(span.start, 0) else { break };
-        let last = span.end.checked_sub(1).and_then(|end| encoding.char_to_token(end, 0));
-        let end = last.map_or(labelled.len(), |last| last + 1);
-        labelled[first..end.max(first)].fill(true);
+/// A chat as text and as tokens.
+struct Chat {
+    rendered: Rendered,
+    /// With offsets in characters.
+    encoding: Encoding,
+}
+
+impl Chat {
+    /// Sets the labels of the tokens of `spans`, which are bytes of the text.
+    fn label<'s>(
+        &self,
+        spans: impl IntoIterator<Item = &'s Range<usize>>,
+        label: bool,
+        labelled: &mut [bool],
+    ) {
+        let text = &self.rendered.text;
+        // Offsets count characters. Spans come in order, so each is counted on from the one before.
+        let (mut bytes, mut characters) = (0, 0);
+        for span in spans {
+            if span.start < bytes {
+                (bytes, characters) = (0, 0);
+            }
+            let start = characters + text[bytes..span.start].chars().count();
+            let end = start + text[span.clone()].chars().count();
+            (bytes, characters) = (span.end, end);
+            labelled[self.tokens(start..end)].fill(label);
+        }
     }
-    labelled
+
+    /// The tokens of a span of characters by the rule of transformers' `apply_chat_template`: from the first
+    /// that holds its first character to the first that holds its last one. Characters at its edges that are
+    /// in no token are passed over.
+    fn tokens(&self, span: Range<usize>) -> Range<usize> {
+        let offsets = self.encoding.get_offsets();
+        let first_beyond = |character: usize| offsets.partition_point(|&(_, end)| end <= character);
+        let first = first_beyond(span.start);
+        let Some(last) = span.end.checked_sub(1).filter(|_| !span.is_empty()) else { return 0..0 };
+        let end = first_beyond(last);
+        let holds_last = offsets.get(end).is_some_and(|&(start, _)| start <= last);
+        first..(end + usize::from(holds_last)).max(first)
+    }
+}
+
+fn dropped_text(messages: &[Message], chat: &Chat) -> Option<Remark> {
+    leaves_out(messages, &chat.rendered.text).then_some(Remark::TemplateDropsText)
 }
 
 /// Takes the labels from the tokens that a row shares with its prompt.

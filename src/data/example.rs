@@ -65,6 +65,25 @@ impl Message {
     }
 }
 
+impl Message {
+    /// A field of any kind.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// The message with another value in a field.
+    pub fn with(&self, name: &str, value: Value) -> Self {
+        let mut fields = self.0.clone();
+        fields.insert(name.to_owned(), value);
+        Message(fields)
+    }
+
+    /// Whether the message is to be learnt. A `weight` of 0 says that it is not.
+    pub fn is_learnt(&self) -> bool {
+        self.field("weight").and_then(Value::as_f64) != Some(0.0)
+    }
+}
+
 fn collect_texts<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
     match value {
         Value::String(text) => texts.push(text),

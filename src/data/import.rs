@@ -8,8 +8,8 @@ use super::formats::{Format, RawRow, Reader};
 use super::inspect::EmptyCells;
 use super::kv::{Key, Kv, Table, Write};
 use super::library::{
-    BadRow, Block, Content, Description, ImportOptions, ImportReport, OnBadRow, Pending, chained,
-    discard_pending, removal,
+    BadRow, Block, Content, Description, IgnoredFile, ImportOptions, ImportReport, OnBadRow, Pending,
+    chained, discard_pending, removal,
 };
 use super::shape::{check_names, columns, keep};
 use crate::bail;
@@ -40,10 +40,21 @@ pub struct Importer<K> {
 
 struct OpenFile {
     name: String,
-    is_rows: bool,
-    /// Made when the first bytes are there to tell the format from.
-    reader: Option<(Format, Reader)>,
+    reader: Reader,
     block: Block,
+}
+
+impl OpenFile {
+    /// What the places of its rows count.
+    fn unit(&self) -> &'static str {
+        self.reader.format().map_or("line", Format::unit)
+    }
+
+    /// The block so far, in place of which an empty one follows.
+    fn take_block(&mut self) -> Block {
+        let next = Block::new(&self.name, self.unit());
+        std::mem::replace(&mut self.block, next)
+    }
 }
 
 impl<K: Kv> Importer<K> {
@@ -61,7 +72,7 @@ impl<K: Kv> Importer<K> {
             bail!(BadOption, "the import to be resumed was begun with other options");
         }
         let stored = pending.map(|pending| pending.content);
-        let content = match (&description.content, &stored) {
+        let mut content = match (&description.content, &stored) {
             (Some(content), _) if options.append => content.clone(),
             (_, Some(stored)) => Content { id: stored.id.clone(), ..Default::default() },
             _ => {
@@ -71,6 +82,7 @@ impl<K: Kv> Importer<K> {
                 content
             }
         };
+        content.on_bad_row = options.on_bad_row;
         let is_described = description.content.is_some() || stored.is_some();
         let chain = content.chain();
         let (seen, empty, report) = Default::default();
@@ -89,36 +101,36 @@ impl<K: Kv> Importer<K> {
         })
     }
 
-    /// The next file, by the name that errors give it. With `is_rows` its bytes are rows of JSON that a
-    /// program made, and are counted as rows rather than lines.
-    pub fn begin_file(&mut self, name: &str, is_rows: bool) {
+    /// The next file, by the name that errors give it. Its format is told by the name and the first bytes, unless
+    /// a program made the bytes from rows of its own and says which format they have.
+    pub fn begin_file(&mut self, name: &str, format: Option<Format>) -> Result<()> {
+        let options = &self.options.format;
+        let reader = match format {
+            Some(format) => Reader::new(format, options),
+            None => Reader::of_file(name, options),
+        }?;
         self.content.files.push(name.to_owned());
-        let (name, block) = (name.to_owned(), Block::new(name, ""));
-        self.file = Some(OpenFile { name, is_rows, reader: None, block });
+        self.file = Some(OpenFile { name: name.to_owned(), reader, block: Block::new(name, "line") });
+        Ok(())
+    }
+
+    /// Notes a file that is not imported, and why.
+    pub fn ignore_file(&mut self, file: &str, reason: &str) {
+        self.report.ignore(IgnoredFile { file: file.to_owned(), reason: reason.to_owned() });
     }
 
     /// The next bytes of the file.
     pub async fn push(&mut self, piece: &[u8]) -> Result<()> {
-        if piece.is_empty() {
-            return Ok(());
-        }
         let Some(file) = &mut self.file else { bail!(BadState, "no file was begun") };
-        if file.reader.is_none() {
-            let format = if file.is_rows { Format::Rows } else { Format::detect(&file.name, piece) };
-            file.reader = Some((format, Reader::new(format, &self.options.format)?));
-            file.block = Block::new(&file.name, format.unit());
-        }
-        if let Some((_, reader)) = &mut file.reader {
-            reader.push(piece);
-        }
+        file.reader.push(piece);
         let taken = self.take_rows().await;
         self.settled(taken).await
     }
 
     /// No more bytes follow in this file.
     pub async fn end_file(&mut self) -> Result<()> {
-        if let Some(OpenFile { reader: Some((_, reader)), .. }) = &mut self.file {
-            reader.finish();
+        if let Some(file) = &mut self.file {
+            file.reader.finish();
         }
         let taken = match self.take_rows().await {
             Ok(()) => self.flush().await,
@@ -154,7 +166,9 @@ impl<K: Kv> Importer<K> {
     /// Gives up the import and what it has stored, unless it can be resumed after this error.
     async fn settled(&self, result: Result<()>) -> Result<()> {
         if let Err(Error { code: Code::BadData | Code::QuotaExceeded, .. }) = &result {
-            discard_pending(&self.kv, &self.description.name).await?;
+            // On a full disk this may fail as well. What a person has to know is why the import ended; the next
+            // import discards what is left.
+            let _ = discard_pending(&self.kv, &self.description.name).await;
         }
         result
     }
@@ -169,10 +183,11 @@ impl<K: Kv> Importer<K> {
 
     async fn take_rows(&mut self) -> Result<()> {
         loop {
-            let Some(OpenFile { name, reader: Some((_, reader)), .. }) = &mut self.file else {
-                return Ok(());
-            };
+            let Some(OpenFile { name, reader, block }) = &mut self.file else { return Ok(()) };
             let Some(raw) = reader.next_row().context(&*name)? else { return Ok(()) };
+            if block.len() == 0 {
+                *block = Block::new(name, reader.format().map_or("line", Format::unit));
+            }
             self.row(raw)?;
             if self.file.as_ref().is_some_and(|file| file.block.is_full()) {
                 self.flush().await?;
@@ -185,10 +200,9 @@ impl<K: Kv> Importer<K> {
         let kept = match columns(raw.value).and_then(|row| keep(&row, self.options.reading())) {
             Ok(kept) => kept,
             Err(error) => {
-                let unit = file.reader.as_ref().map_or("row", |(format, _)| format.unit());
                 let bad = BadRow {
                     file: file.name.clone(),
-                    unit: unit.to_owned(),
+                    unit: file.unit().to_owned(),
                     place: raw.place,
                     reason: error.message,
                 };
@@ -223,8 +237,7 @@ impl<K: Kv> Importer<K> {
         if file.block.len() == 0 {
             return Ok(());
         }
-        let next = Block::new(&file.name, file.reader.as_ref().map_or("", |(format, _)| format.unit()));
-        let block = std::mem::replace(&mut file.block, next);
+        let block = file.take_block();
         let put = self.content.add(&block, self.chain);
         if let Some(stored) = &self.stored {
             if stored.blocks() == self.content.blocks() {
@@ -272,7 +285,7 @@ pub async fn import_file<K: Kv>(
     const PIECE: u64 = 1 << 20;
     let Some(size) = files.size(file).await? else { bail!(Io, "{file} does not exist") };
     let mut importer = Importer::begin(kv, name, options, false).await?;
-    importer.begin_file(file, false);
+    importer.begin_file(file, None)?;
     let mut done = 0;
     while done < size {
         let length = PIECE.min(size - done);

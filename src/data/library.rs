@@ -20,6 +20,8 @@ use crate::error::{Code, Error, Result};
 const BLOCK_BYTES: usize = 1 << 20;
 /// Bad rows that are told with their reason; all are counted.
 const BAD_ROWS_TOLD: usize = 20;
+/// Files left out that are told; a folder may hold thousands of pictures.
+const IGNORED_FILES_TOLD: usize = 100;
 
 /// What becomes of a row that cannot be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +68,13 @@ pub struct BadRow {
     pub reason: String,
 }
 
+/// A file of a folder or list that was not imported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IgnoredFile {
+    pub file: String,
+    pub reason: String,
+}
+
 /// What an import found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportReport {
@@ -83,14 +92,27 @@ pub struct ImportReport {
     pub ignored_columns: BTreeMap<String, u64>,
     /// What is worth knowing of the rows that were kept.
     pub notices: Vec<Notice>,
+    /// The first files that lay beside the data and were left out.
+    pub ignored_files: Vec<IgnoredFile>,
 }
 
 impl ImportReport {
     pub(super) fn skip(&mut self, bad: BadRow) {
         self.skipped += 1;
-        if self.bad_rows.len() < BAD_ROWS_TOLD {
-            self.bad_rows.push(bad);
+        tell(&mut self.bad_rows, bad);
+    }
+
+    pub(super) fn ignore(&mut self, file: IgnoredFile) {
+        if self.ignored_files.len() < IGNORED_FILES_TOLD {
+            self.ignored_files.push(file);
         }
+    }
+}
+
+/// Adds to the bad rows that are told, unless they are many already.
+pub(super) fn tell(told: &mut Vec<BadRow>, bad: BadRow) {
+    if told.len() < BAD_ROWS_TOLD {
+        told.push(bad);
     }
 }
 
@@ -108,6 +130,9 @@ pub struct Content {
     pub block_rows: Vec<u32>,
     /// Names of the files that rows came from.
     pub files: Vec<String>,
+    /// What becomes of a row that the chat template refuses, which shows when it is tokenised.
+    #[serde(default)]
+    pub on_bad_row: OnBadRow,
 }
 
 impl Content {
@@ -208,15 +233,27 @@ pub async fn discard_pending(kv: &impl Kv, name: &str) -> Result<()> {
         Some(kept) => vec![Write::RemoveFrom(Key::new(Table::Rows, &content.id, kept.blocks()))],
         None => removal(kv, &content.id).await?,
     };
-    changes.push(description.put());
+    // A dataset that never had rows leaves nothing behind.
+    changes.push(match description.content {
+        Some(_) => description.put(),
+        None => Write::RemoveFrom(Key::new(Table::Datasets, name, 0)),
+    });
     kv.write(changes).await
 }
 
-/// Leaves out rows that are the same as an earlier one, and tells how many there were.
+/// Leaves out rows that are the same as an earlier one, and tells how many there were. Code `bad-state` while rows
+/// are being added: what was added so far counts from those that are there.
 pub async fn deduplicate(kv: &impl Kv, name: &str) -> Result<u64> {
     let old = Description::rows(kv, name).await?;
     let mut description = Description::load(kv, name).await?;
-    let mut content = Content { files: old.files.clone(), ..description.new_content() };
+    if description.pending.as_ref().is_some_and(|pending| pending.content.id == old.id) {
+        bail!(
+            BadState,
+            "rows are being added to dataset {name:?}: resume that import, or discard what is pending"
+        );
+    }
+    let mut content =
+        Content { files: old.files.clone(), on_bad_row: old.on_bad_row, ..description.new_content() };
     kv.write(vec![Write::RemoveFrom(Key::new(Table::Rows, &content.id, 0))]).await?;
     let (mut seen, mut chain) = (HashSet::new(), 0);
     for number in 0..old.blocks() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokenizers::Encoding;
 use tokenizers::processors::template::TemplateProcessing;
 use xxhash_rust::xxh3::Xxh3;
@@ -16,6 +16,11 @@ use crate::files::Files;
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+
+/// The largest files that are read. The largest tokenizer.json of a public model is some 35 MB.
+const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Text to token ids and back, with the model's special tokens and its chat template.
 pub struct Tokenizer {
@@ -23,21 +28,32 @@ pub struct Tokenizer {
     special_tokens: BTreeMap<String, String>,
     chat_template: Option<ChatTemplate>,
     fingerprint: u128,
+    /// How many ids the model knows, where that was told.
+    vocab_size: Option<usize>,
 }
 
 impl Tokenizer {
     /// Reads the tokenizer of a model's folder. Errors of code `bad-model` name the file.
     ///
-    /// `tokenizer_config.json` and the template may be missing: what needs them says so later.
+    /// `tokenizer_config.json` and the template may be missing: what needs them says so later. Older folders
+    /// keep the special tokens in `special_tokens_map.json`.
     pub async fn load<F: Files>(files: &F) -> Result<Self> {
-        let Some(tokenizer) = read_whole(files, TOKENIZER).await? else {
+        let Some(tokenizer) = read_whole(files, TOKENIZER, MAX_TOKENIZER_BYTES).await? else {
             bail!(BadModel, "{TOKENIZER} is missing")
         };
-        let config = match read_whole(files, CONFIG).await? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|cause| bad_model(CONFIG, cause))?,
-            None => Value::Null,
-        };
-        let template = match read_whole(files, TEMPLATE).await? {
+        let mut config = read_json(files, CONFIG).await?;
+        // As in transformers, that file counts for configs of before `added_tokens_decoder`.
+        if config["added_tokens_decoder"].is_null()
+            && let Value::Object(tokens) = read_json(files, SPECIAL_TOKENS).await?
+        {
+            if config.is_null() {
+                config = Value::Object(Map::new());
+            }
+            if let Some(config) = config.as_object_mut() {
+                config.extend(tokens.into_iter().filter(|(name, _)| name.ends_with("_token")));
+            }
+        }
+        let template = match read_whole(files, TEMPLATE, MAX_CONFIG_BYTES).await? {
             Some(bytes) => Some(String::from_utf8(bytes).map_err(|cause| bad_model(TEMPLATE, cause))?),
             None => None,
         };
@@ -59,7 +75,8 @@ impl Tokenizer {
         inner.with_padding(None);
 
         let special_tokens = special_tokens(config);
-        if let Some(token) = ["bos_token", "eos_token", "pad_token"]
+        // Rows are not padded, so a pad token that the vocabulary lacks does no harm.
+        if let Some(token) = ["bos_token", "eos_token"]
             .iter()
             .filter_map(|name| special_tokens.get(*name))
             .find(|token| inner.token_to_id(token).is_none())
@@ -74,7 +91,13 @@ impl Tokenizer {
         };
         let chat_template =
             template.map(|source| ChatTemplate::new(&source, special_tokens.clone())).transpose()?;
-        Ok(Tokenizer { inner, special_tokens, chat_template, fingerprint: fingerprint.digest128() })
+        let fingerprint = fingerprint.digest128();
+        Ok(Tokenizer { inner, special_tokens, chat_template, fingerprint, vocab_size: None })
+    }
+
+    /// The same for a model that knows ids below `vocab_size` alone: text that holds others cannot be encoded.
+    pub fn for_vocab(self, vocab_size: usize) -> Self {
+        Tokenizer { vocab_size: Some(vocab_size), ..self }
     }
 
     /// Depends on the tokenizer's files alone.
@@ -85,13 +108,28 @@ impl Tokenizer {
     /// The token ids of `text`; `add_special_tokens` adds what the tokenizer puts around every text, such
     /// as a BOS.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, add_special_tokens);
-        encoding.map(|encoding| encoding.get_ids().to_vec()).map_err(cannot_encode)
+        let encoding = self.inner.encode_fast(text, add_special_tokens).map_err(cannot_encode)?;
+        self.refuse_unknown(encoding.get_ids())?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// The tokens of `text`, without additions, with their offsets in characters (code points).
     pub fn encode_with_offsets(&self, text: &str) -> Result<Encoding> {
-        self.inner.encode_char_offsets(text, false).map_err(cannot_encode)
+        let encoding = self.inner.encode_char_offsets(text, false).map_err(cannot_encode)?;
+        self.refuse_unknown(encoding.get_ids())?;
+        Ok(encoding)
+    }
+
+    fn refuse_unknown(&self, ids: &[u32]) -> Result<()> {
+        let Some(size) = self.vocab_size else { return Ok(()) };
+        if let Some(id) = ids.iter().find(|id| **id as usize >= size) {
+            let token = self.inner.id_to_token(*id).unwrap_or_default();
+            bail!(
+                BadData,
+                "the text holds the token {token:?} of id {id}, but the model's vocab_size is {size}"
+            );
+        }
+        Ok(())
     }
 
     /// The text of token ids. Ids beyond the vocabulary give nothing.
@@ -125,11 +163,6 @@ impl Tokenizer {
 
     pub fn eos_token_id(&self) -> Option<u32> {
         self.eos_token().and_then(|token| self.token_to_id(token))
-    }
-
-    /// One more than the largest token id.
-    pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
     /// The tokens of a chat up to where the assistant is to speak.
@@ -198,12 +231,13 @@ impl StreamDecoder<'_> {
     }
 }
 
-/// The variables that end in `_token`, each a string or an object with `content`.
+/// The variables that end in `_token`, each a string or an object with `content`. An empty one is none.
 fn special_tokens(config: &Value) -> BTreeMap<String, String> {
     let Some(config) = config.as_object() else { return BTreeMap::new() };
     let text = |value: &Value| value.as_str().or_else(|| value["content"].as_str()).map(str::to_string);
     let named = config.iter().filter(|(name, _)| name.ends_with("_token"));
-    named.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+    let tokens = named.filter_map(|(name, value)| Some((name.clone(), text(value)?)));
+    tokens.filter(|(_, token)| !token.is_empty()).collect()
 }
 
 /// `add_bos_token` and `add_eos_token`, where the config has them, replace what `tokenizer.json` says
@@ -252,10 +286,20 @@ fn template_of_config(config: &Value) -> Result<Option<String>> {
     }
 }
 
-async fn read_whole<F: Files>(files: &F, name: &str) -> Result<Option<Vec<u8>>> {
+async fn read_json<F: Files>(files: &F, name: &str) -> Result<Value> {
+    match read_whole(files, name, MAX_CONFIG_BYTES).await? {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|cause| bad_model(name, cause)),
+        None => Ok(Value::Null),
+    }
+}
+
+/// A file of at most `limit` bytes, where there is one.
+async fn read_whole<F: Files>(files: &F, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
     let Some(size) = files.size(name).await? else { return Ok(None) };
-    let size = usize::try_from(size).map_err(|cause| bad_model(name, cause))?;
-    files.read(name, 0, size).await.map(Some).context(format_args!("reading {name}"))
+    if size > limit {
+        bail!(BadModel, "{name} has {size} bytes, more than the {limit} that such a file may have");
+    }
+    files.read(name, 0, size as usize).await.map(Some).context(format_args!("reading {name}"))
 }
 
 fn bad_model(file: &str, cause: impl std::fmt::Display) -> Error {

@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use web_time::Instant;
 
 use super::encode::{Encoded, EncodedRow, Encoder};
 use super::example::Example;
 use super::kv::{Key, Kv, Table, Write};
-use super::library::{Block, Content, damaged, token_sets};
-use super::notice::{Notice, Remark};
+use super::library::{BadRow, Block, Content, OnBadRow, StoredRow, damaged, tell, token_sets};
+use super::notice::{Notice, Remark, counted};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 
@@ -26,8 +28,15 @@ pub struct DatasetReport {
     pub rows: u64,
     /// Rows to train on.
     pub kept: u64,
-    /// Rows without a single target, because all their labels are masked.
+    /// Rows that are not trained on: those without a single target, because all their labels are masked, and
+    /// those that were skipped.
     pub dropped: u64,
+    /// Rows among these that the chat template or the tokenizer refuses, left out as the import asked.
+    #[serde(default)]
+    pub skipped: u64,
+    /// The first of these.
+    #[serde(default)]
+    pub bad_rows: Vec<BadRow>,
     /// Rows longer than `max_length`, kept or dropped.
     pub truncated: u64,
     /// Tokens of all kept rows.
@@ -77,6 +86,9 @@ struct Progress {
     #[serde(default)]
     remarks: BTreeMap<Remark, u64>,
     report: DatasetReport,
+    /// Tokens of the longest row before it is cut, kept or not.
+    #[serde(default)]
+    longest: u32,
 }
 
 /// The tokenised rows of a dataset.
@@ -143,13 +155,16 @@ impl TokenSet {
         let mut set = TokenSet {
             id: id.to_owned(),
             fingerprint: String::new(),
-            report: progress.report,
+            report: progress.told(),
             index: RowIndex::default(),
             block_starts: Vec::new(),
         };
-        for (_, bytes) in kv.scan(Table::TokenIndex, Some(id)).await? {
-            set.read_part(&bytes)?;
+        // Another tab may be writing parts that this description does not know of.
+        let parts = kv.scan(Table::TokenIndex, Some(id)).await?;
+        for (_, bytes) in parts.iter().take(progress.parts as usize) {
+            set.read_part(bytes)?;
         }
+        set.report.longest = set.index.lengths.iter().copied().max().unwrap_or(0);
         Ok(set)
     }
 
@@ -219,37 +234,76 @@ fn set_id(content: &Content, encoder: &Encoder<'_>) -> String {
     format!("{}/{}", content.id, encoder.fingerprint())
 }
 
+/// How long rows are tokenised before a stop is heard.
+const TURN: Duration = Duration::from_millis(200);
+
 /// Tokenises the rows of `content`, as far as that is not done yet. `on_progress` hears rows done and rows
 /// in all, and says whether to go on; what was done until then is kept.
 ///
 /// # Errors
 ///
-/// `bad-data` naming the row that cannot be encoded, or when no row has a target; `cancelled`;
-/// `quota-exceeded`.
+/// `bad-data` naming the row that cannot be encoded, unless the import asked to leave such rows out, or when no
+/// row has a target; `cancelled`; `quota-exceeded`.
 pub async fn tokenize(
     kv: &impl Kv,
     content: &Content,
     encoder: &Encoder<'_>,
     on_progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<DatasetReport> {
-    let mut writer = TokenWriter::open(kv, &set_id(content, encoder)).await?;
+    let id = set_id(content, encoder);
+    let mut writer = TokenWriter::open(kv, &id).await?;
+    let mut turn = Instant::now();
     while writer.progress.row_blocks < content.blocks() {
-        if !on_progress(writer.progress.report.rows, content.rows) {
-            bail!(Cancelled, "tokenising was stopped after {} rows", writer.progress.report.rows);
-        }
+        writer.go_on(content, on_progress)?;
         for row in Block::load(kv, &content.id, writer.progress.row_blocks).await?.rows()? {
+            if turn.elapsed() > TURN {
+                // In a browser a stop is heard while something is awaited.
+                progress(kv, &id).await?;
+                writer.go_on(content, on_progress)?;
+                turn = Instant::now();
+            }
             let encoded = Example::from_json(&row.row).and_then(|example| encoder.encode(&example));
-            writer.add(&encoded.context(row.origin())?, (row.hash >> 96) as u32);
+            match encoded {
+                Ok(encoded) => writer.add(&encoded, (row.hash >> 96) as u32),
+                Err(error) if error.code == Code::BadData && content.on_bad_row == OnBadRow::Skip => {
+                    writer.skip(row, error.message);
+                }
+                Err(error) => return Err(error).context(row.origin()),
+            }
         }
         writer.progress.row_blocks += 1;
         writer.flush().await?;
     }
     on_progress(content.rows, content.rows);
-    let report = writer.progress.report;
+    let report = writer.progress.told();
     if report.kept == 0 {
-        bail!(BadData, "all labels of all {} rows are masked, so there is nothing to learn", report.rows);
+        return Err(writer.progress.nothing_kept());
     }
     Ok(report)
+}
+
+impl Progress {
+    /// The report with its notices.
+    fn told(&self) -> DatasetReport {
+        let mut report = self.report.clone();
+        let notices = self.remarks.iter().map(|(remark, &rows)| remark.of_rows(rows, self.longest));
+        report.notices = notices.collect();
+        report
+    }
+
+    fn nothing_kept(&self) -> Error {
+        let DatasetReport { rows: all, skipped, bad_rows, .. } = &self.report;
+        let cut = self.remarks.get(&Remark::AnswersCut).copied().unwrap_or_default();
+        let message = match bad_rows.first() {
+            Some(bad) if skipped == all => {
+                let BadRow { file, unit, place, reason } = bad;
+                format!("none of {} can be used; the first, {file} {unit} {place}: {reason}", counted(*all))
+            }
+            _ if cut + skipped == *all => Remark::AnswersCut.of_rows(cut, self.longest).message,
+            _ => format!("all labels of all {} are masked, so there is nothing to learn", counted(*all)),
+        };
+        Error::new(Code::BadData, message)
+    }
 }
 
 /// Rows of a token set.
@@ -267,11 +321,26 @@ impl Selection {
     }
 
     /// All rows, and of these apart the share `test_size`, between 0 and 1, whose hashes are the least: a
-    /// row that is held out stays so when others come or go.
+    /// row that is held out stays so when others come or go, and equal rows stay together. Where that would leave
+    /// no row on one side, as with few rows, the row of the least hash is held out, or that of the greatest is not.
     pub fn split(set: Rc<TokenSet>, test_size: f64) -> [Self; 2] {
-        let is_held_out = |&row: &u32| f64::from(set.index.hashes[row as usize]) < test_size * 2f64.powi(32);
+        let hashes = &set.index.hashes;
+        let mut bound = test_size * 2f64.powi(32);
+        if let (Some(&least), Some(&greatest)) = (hashes.iter().min(), hashes.iter().max())
+            && test_size > 0.0
+        {
+            bound = bound.max(f64::from(least) + 1.0).min(f64::from(greatest));
+        }
+        let is_held_out = |&row: &u32| f64::from(hashes[row as usize]) < bound;
         let (held_out, rows) = (0..set.len() as u32).partition(is_held_out);
         [Selection { set: set.clone(), rows }, Selection { set, rows: held_out }]
+    }
+
+    /// At most so many of these rows, spread evenly over them.
+    pub fn sample(self, most: u32) -> Self {
+        let (count, len) = (u64::from(most).min(self.rows.len() as u64), self.rows.len() as u64);
+        let rows = (0..count).map(|number| self.rows[(number * len / count) as usize]).collect();
+        Selection { set: self.set, rows }
     }
 }
 
@@ -279,7 +348,7 @@ impl Selection {
 pub async fn reports(kv: &impl Kv, content: &Content) -> Result<Vec<DatasetReport>> {
     let read = |(key, json): (Key, Vec<u8>)| {
         let progress: Progress = serde_json::from_slice(&json).map_err(damaged(&key.name))?;
-        Ok(progress.report)
+        Ok(progress.told())
     };
     token_sets(kv, &content.id).await?.into_iter().map(read).collect()
 }
@@ -317,10 +386,29 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
         Ok(TokenWriter { progress, ..TokenWriter::new(kv, id) })
     }
 
-    fn add(&mut self, row: &EncodedRow, hash: u32) {
-        if let Some(remark) = row.remark {
-            *self.progress.remarks.entry(remark).or_default() += 1;
+    /// Tells how far it is, and stops if asked to.
+    fn go_on(&self, content: &Content, on_progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<()> {
+        let done = self.progress.report.rows;
+        if !on_progress(done, content.rows) {
+            bail!(Cancelled, "tokenising was stopped after {done} rows");
         }
+        Ok(())
+    }
+
+    /// Counts a row that cannot be encoded.
+    fn skip(&mut self, row: StoredRow, reason: String) {
+        let report = &mut self.progress.report;
+        report.rows += 1;
+        report.dropped += 1;
+        report.skipped += 1;
+        tell(&mut report.bad_rows, BadRow { file: row.file, unit: row.unit, place: row.place, reason });
+    }
+
+    fn add(&mut self, row: &EncodedRow, hash: u32) {
+        for remark in &row.remarks {
+            *self.progress.remarks.entry(*remark).or_default() += 1;
+        }
+        self.progress.longest = self.progress.longest.max(row.full_length);
         let (encoded, report) = (&row.encoded, &mut self.progress.report);
         let targets = encoded.targets();
         report.rows += 1;
@@ -364,8 +452,6 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
         let part = part.into_iter().flat_map(u32::to_le_bytes).collect();
         changes.push(Write::Put(Key::new(Table::TokenIndex, &self.id, self.progress.parts), part));
         self.progress.parts += 1;
-        let notices = self.progress.remarks.iter().map(|(remark, &rows)| remark.of_rows(rows));
-        self.progress.report.notices = notices.collect();
         let json = serde_json::to_vec(&self.progress).expect("a description is plain data");
         changes.push(Write::Put(Key::new(Table::TokenSets, &self.id, 0), json));
         self.kv.write(changes).await

@@ -25,6 +25,12 @@ struct Index {
     weight_map: UniqueMap<String>,
 }
 
+/// Whether a name means a file of the folder itself, on a disk and in an address alike.
+fn is_file_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    !name.is_empty() && name.bytes().all(plain) && !name.starts_with('.') && !name.contains("..")
+}
+
 impl Checkpoint {
     /// Reads the header of `model.safetensors`, or else `model.safetensors.index.json` and the
     /// headers of all shards that it names.
@@ -47,7 +53,7 @@ impl Checkpoint {
 
         let mut tensors = BTreeMap::new();
         for shard in shard_of.values().collect::<BTreeSet<_>>() {
-            if shard.contains(['/', '\\']) {
+            if !is_file_name(shard) {
                 bail!(BadModel, "{INDEX}: the shard {shard:?} is not a file of the model's folder");
             }
             for tensor in read_header(files, shard).await? {

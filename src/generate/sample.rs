@@ -2,18 +2,17 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::bail;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
+use crate::options::Part;
 
 /// Options of generation, under transformers' names.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SamplingOptions {
-    /// Use the trained adapter rather than the base model alone.
-    pub adapter: bool,
+    /// Whether the active adapter takes part; `None` means that it does where there is one.
+    pub adapter: Option<bool>,
     pub max_new_tokens: usize,
     /// 0 takes the likeliest token each time.
     pub temperature: f64,
@@ -24,14 +23,14 @@ pub struct SamplingOptions {
 
 impl Default for SamplingOptions {
     fn default() -> Self {
-        SamplingOptions { adapter: true, max_new_tokens: 128, temperature: 0.0, top_p: 1.0, seed: 0 }
+        SamplingOptions { adapter: None, max_new_tokens: 128, temperature: 0.0, top_p: 1.0, seed: 0 }
     }
 }
 
 impl SamplingOptions {
     /// Reads and checks the options; null means all defaults. Errors of code `bad-option` name the option.
     pub fn from_json(value: &Value) -> Result<Self> {
-        let options = if value.is_null() { Self::default() } else { Self::read(value)? };
+        let options = Self::read(value)?;
         if options.max_new_tokens == 0 {
             bail!(BadOption, "generate.max_new_tokens is 0, but must be at least 1");
         }
@@ -45,7 +44,17 @@ impl SamplingOptions {
     }
 
     fn read(value: &Value) -> Result<Self> {
-        Self::deserialize(value).map_err(|error| Error::new(Code::BadOption, format!("generate: {error}")))
+        let default = Self::default();
+        let mut part = Part::new("generate", value)?;
+        let options = SamplingOptions {
+            adapter: part.take("adapter", default.adapter)?,
+            max_new_tokens: part.take("max_new_tokens", default.max_new_tokens)?,
+            temperature: part.take("temperature", default.temperature)?,
+            top_p: part.take("top_p", default.top_p)?,
+            seed: part.take("seed", default.seed)?,
+        };
+        part.finish()?;
+        Ok(options)
     }
 }
 
@@ -101,6 +110,7 @@ fn likeliest(logits: &[f32]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     fn sampler(temperature: f64, top_p: f64) -> Sampler {
         Sampler::new(SamplingOptions { temperature, top_p, ..Default::default() })

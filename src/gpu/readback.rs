@@ -25,6 +25,13 @@ pub struct Readback {
     mapped: oneshot::Receiver<(std::result::Result<(), wgpu::BufferAsyncError>, Instant)>,
 }
 
+/// A buffer that stayed mapped, because an error came first or nobody asked, could not be used again.
+impl Drop for Readback {
+    fn drop(&mut self) {
+        self.buffer.unmap();
+    }
+}
+
 impl ReadbackRing {
     /// A ring for reads of at most `bytes`, of which `depth` may be under way at once.
     pub fn new(gpu: &Gpu, bytes: u64, depth: usize) -> Self {
@@ -64,14 +71,14 @@ impl ReadbackRing {
     }
 
     /// Waits for `readback` and returns its values and when they had arrived, which may be long ago.
-    pub async fn finish_timed<T: bytemuck::Pod>(&self, readback: Readback) -> Result<(Vec<T>, Instant)> {
-        let Readback { buffer, bytes, submission, mapped } = readback;
+    pub async fn finish_timed<T: bytemuck::Pod>(&self, mut readback: Readback) -> Result<(Vec<T>, Instant)> {
+        let submission = readback.submission.clone();
         let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
         if let Err(error) = self.gpu.device().poll(wait) {
             bail!(DeviceLost, "waiting for the GPU failed: {error}");
         }
         self.gpu.check()?;
-        let arrived = match mapped.await {
+        let arrived = match (&mut readback.mapped).await {
             Ok((Ok(()), arrived)) => arrived,
             _ => {
                 self.gpu.check()?;
@@ -79,13 +86,12 @@ impl ReadbackRing {
             }
         };
         let values = {
-            let view = match buffer.get_mapped_range(0..bytes) {
+            let view = match readback.buffer.get_mapped_range(0..readback.bytes) {
                 Ok(view) => view,
                 Err(error) => bail!(Internal, "a mapped buffer could not be read: {error}"),
             };
             bytemuck::pod_collect_to_vec(&view)
         };
-        buffer.unmap();
         Ok((values, arrived))
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::names::{EMBEDDING, HEAD};
 use crate::bail;
 use crate::error::{Code, Error, Result};
 
@@ -157,7 +158,7 @@ impl ModelConfig {
     /// `[out_features, in_features]`; a tied head is the embedding and not listed again.
     pub fn checkpoint_tensors(&self) -> Vec<(String, Vec<usize>)> {
         let (hidden, vocab) = (self.hidden_size, self.vocab_size);
-        let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![vocab, hidden])];
+        let mut tensors = vec![(EMBEDDING.to_owned(), vec![vocab, hidden])];
         for layer in 0..self.num_hidden_layers {
             let prefix = format!("model.layers.{layer}");
             for norm in ["input_layernorm", "post_attention_layernorm"] {
@@ -170,7 +171,7 @@ impl ModelConfig {
         }
         tensors.push(("model.norm.weight".to_owned(), vec![hidden]));
         if !self.tie_word_embeddings {
-            tensors.push(("lm_head.weight".to_owned(), vec![vocab, hidden]));
+            tensors.push((HEAD.to_owned(), vec![vocab, hidden]));
         }
         tensors
     }

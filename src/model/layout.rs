@@ -55,7 +55,12 @@ impl Sizes {
 }
 
 /// Values of all the decoder's linear layers, without padding.
-pub fn linear_parameters(config: &ModelConfig) -> usize {
-    let in_layer = |linear: Linear| linear.in_features * linear.out_features;
-    config.num_hidden_layers * config.linears().into_iter().map(in_layer).sum::<usize>()
+pub fn linear_parameters(config: &ModelConfig) -> u64 {
+    let in_layer = |linear: Linear| linear.in_features as u64 * linear.out_features as u64;
+    config.num_hidden_layers as u64 * config.linears().into_iter().map(in_layer).sum::<u64>()
+}
+
+/// Values of the tensors of these shapes. A browser's `usize` would be too small to count them.
+pub fn values(shapes: &[(String, Vec<usize>)]) -> u64 {
+    shapes.iter().map(|(_, shape)| shape.iter().map(|&size| size as u64).product::<u64>()).sum()
 }

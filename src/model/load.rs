@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::config::ModelConfig;
-use super::layout::{GROUPS, Sizes, linear_parameters, pad8};
+use super::layout::{GROUPS, Sizes, linear_parameters, pad8, values};
 use super::loss::LossPlan;
+use super::names::{self, EMBEDDING, HEAD};
 use super::tiles::{Product, Shape};
 use crate::error::{Context, Result};
 use crate::files::Files;
@@ -82,11 +83,15 @@ impl Model {
     pub async fn config(files: &impl Files) -> Result<ModelConfig> {
         match read_small(files, "config.json", MAX_CONFIG_BYTES).await? {
             Some(json) => ModelConfig::from_json(&json),
-            None => crate::bail!(BadModel, "config.json is missing"),
+            None => {
+                let place = files.place().map_or(String::new(), |place| format!(" in {place}"));
+                crate::bail!(BadModel, "config.json is missing{place}")
+            }
         }
     }
 
-    /// Places every weight of the model in `store`. For a store that only counts, no weight is read.
+    /// Places every weight of the model in `store`. For a store that only counts, no weight is read. The model's
+    /// config may differ from `config` in whether embedding and head are tied: that is as the files have it.
     ///
     /// # Errors
     ///
@@ -94,20 +99,20 @@ impl Model {
     /// weights of the shapes that `config` calls for; `out-of-memory` when a tensor does not fit.
     pub async fn load(
         files: &impl Files,
-        config: ModelConfig,
+        mut config: ModelConfig,
         options: LoadOptions,
         store: &mut Store,
         on_progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Model> {
-        let checkpoint = Checkpoint::open(files).await?;
+        let mut checkpoint = Checkpoint::open(files).await?;
+        names::settle(files, &mut checkpoint, &mut config, store.is_planned()).await?;
         let mut total = 0;
         for (name, shape) in config.checkpoint_tensors() {
             total += checkpoint.require(&name, &shape)?.len;
         }
         let sizes = Sizes::new(&config);
         let mut loader = Loader { files, checkpoint, options, store, on_progress, loaded: 0, total };
-        let embedding =
-            loader.rows("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size]).await?;
+        let embedding = loader.rows(EMBEDDING, &[config.vocab_size, config.hidden_size]).await?;
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         let mut linear_bytes = 0;
         for layer in 0..config.num_hidden_layers {
@@ -132,7 +137,7 @@ impl Model {
         let head = if config.tie_word_embeddings {
             embedding.clone()
         } else {
-            loader.rows("lm_head.weight", &[config.vocab_size, config.hidden_size]).await?
+            loader.rows(HEAD, &[config.vocab_size, config.hidden_size]).await?
         };
         Ok(Model { config, sizes, layers, embedding, head, norm, linear_bytes })
     }
@@ -163,13 +168,13 @@ impl Model {
     }
 
     /// Values of the decoder's linear layers.
-    pub fn linear_parameters(&self) -> usize {
+    pub fn linear_parameters(&self) -> u64 {
         linear_parameters(&self.config)
     }
 
     /// Values of all weights, a tied head counted once.
-    pub fn parameters(&self) -> usize {
-        self.config.checkpoint_tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    pub fn parameters(&self) -> u64 {
+        values(&self.config.checkpoint_tensors())
     }
 }
 

@@ -73,12 +73,27 @@ pub fn lora_modules(config: &ModelConfig) -> Vec<LoraModule> {
 }
 
 impl Lora {
-    /// Lays the adapter of `config` out in `store`.
+    /// Lays the adapter of `config` out in `store`, with what the optimiser keeps for it.
     ///
     /// # Errors
     ///
     /// Code `bad-option` for a target module that the model has not; `out-of-memory`.
     pub fn new(model: &Model, config: LoraConfig, store: &mut Store) -> Result<Self> {
+        Lora::lay_out(model, config, store, |len| len)
+    }
+
+    /// As [`Lora::new`], for an adapter that is not trained: gradients and moments are empty.
+    pub fn frozen(model: &Model, config: LoraConfig, store: &mut Store) -> Result<Self> {
+        Lora::lay_out(model, config, store, |_| 0)
+    }
+
+    /// `learnt` gives the values of a segment's gradient and moments by those of its parameters.
+    fn lay_out(
+        model: &Model,
+        config: LoraConfig,
+        store: &mut Store,
+        learnt: fn(usize) -> usize,
+    ) -> Result<Self> {
         const SEGMENT_VALUES: usize = (MAX_BINDING / 4) as usize;
         let modules = lora_modules(&model.config);
         let targets: Vec<&LoraModule> = config.resolve(&modules)?;
@@ -125,9 +140,9 @@ impl Lora {
                 Ok(Segment {
                     len,
                     param: store.keep(Class::Adapter, "lora", len)?,
-                    grad: store.keep(Class::Optimizer, "lora gradient", len)?,
-                    m: store.keep(Class::Optimizer, "adam m", len)?,
-                    v: store.keep(Class::Optimizer, "adam v", len)?,
+                    grad: store.keep(Class::Optimizer, "lora gradient", learnt(len))?,
+                    m: store.keep(Class::Optimizer, "adam m", learnt(len))?,
+                    v: store.keep(Class::Optimizer, "adam v", learnt(len))?,
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -144,8 +159,19 @@ impl Lora {
         &self.factors
     }
 
+    /// Writes the factors of every module, which `weights` gives by the module's path.
+    pub fn write<'a>(&self, store: &Store, weights: impl Fn(&str) -> &'a LoraWeights) {
+        for (index, segment) in self.segments.iter().enumerate() {
+            let mut values = vec![0.0f32; segment.len];
+            for factor in self.factors.iter().filter(|factor| factor.segment == index) {
+                self.put(factor, weights(&factor.module.path), &mut values);
+            }
+            store.write(segment.param, &values);
+        }
+    }
+
     /// Puts a module's factors into the host's copy of its segment.
-    pub fn put(&self, factor: &LoraFactor, weights: &LoraWeights, segment: &mut [f32]) {
+    fn put(&self, factor: &LoraFactor, weights: &LoraWeights, segment: &mut [f32]) {
         let LoraModule { in_features, out_features, .. } = factor.module;
         let r = self.config.r;
         for (row, values) in weights.a.chunks(in_features).enumerate() {

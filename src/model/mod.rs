@@ -1,13 +1,16 @@
 //! The decoder: its configuration, its weights on the GPU, its forward and backward passes.
 
+mod compare;
 mod config;
 mod decoder;
 mod layout;
 mod load;
 mod lora;
 pub mod loss;
+mod names;
 pub mod tiles;
 
+pub use compare::are_rows;
 pub use config::{Linear, ModelConfig, RopeScaling};
 pub use decoder::{Backward, Decoder, Keys, LayerActivations, Rows};
 pub use layout::{GROUPS, Sizes};

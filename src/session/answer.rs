@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use web_time::Instant;
 
-use super::{Loaded, Session, no_model};
+use super::{DEFAULT_ADAPTER, Loaded, Session, no_model};
 use crate::bail;
 use crate::data::kv::Kv;
 use crate::data::shape::chat;
@@ -33,6 +33,14 @@ impl<R: Kv> Session<R> {
         let options = SamplingOptions::from_json(options)?;
         let tiles = &self.tiles;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
+        let active = loaded.adapters.active.as_deref();
+        if options.adapter == Some(true) && active.is_none() {
+            bail!(
+                BadState,
+                "generate.adapter is true, but no adapter is active: prepare a run, or load or switch to an adapter"
+            );
+        }
+        let adapter = options.adapter.unwrap_or(active.is_some());
         let prompt = prompt_ids(&loaded.tokenizer, prompt)?;
         let context = loaded.model.config.max_position_embeddings;
         if prompt.is_empty() || prompt.len() >= context {
@@ -40,18 +48,26 @@ impl<R: Kv> Session<R> {
         }
         let end = prompt.len().saturating_add(options.max_new_tokens).min(context);
         if loaded.generator.as_ref().is_none_or(|generator| generator.capacity() < end) {
-            loaded.generator = None;
-            loaded.store.truncate(loaded.marks[1]);
+            loaded.drop_generator();
             let capacity = end.next_multiple_of(256).min(context);
-            let lora = self.run.as_ref().map(|run| run.trainer.lora());
-            let Loaded { store, model, .. } = loaded;
-            let made = self
-                .gpu
-                .allocating(async || Generator::new(&self.gpu, store, model, lora, tiles, capacity).await);
+            let run = self.run.as_ref();
+            let Loaded { store, model, adapters, .. } = loaded;
+            let made = self.gpu.allocating(async || {
+                let placed;
+                let lora = match (&adapters.active, run) {
+                    (Some(name), Some(run)) if name == DEFAULT_ADAPTER => Some(run.trainer.lora()),
+                    (Some(name), _) => {
+                        placed = adapters.place(name, model, store)?;
+                        Some(&placed)
+                    }
+                    (None, _) => None,
+                };
+                Generator::new(&self.gpu, store, model, lora, tiles, capacity).await
+            });
             match made.await {
                 Ok(generator) => loaded.generator = Some(generator),
                 Err(error) => {
-                    loaded.store.truncate(loaded.marks[1]);
+                    loaded.drop_generator();
                     return Err(error);
                 }
             }
@@ -60,7 +76,6 @@ impl<R: Kv> Session<R> {
         let generator = generator.as_mut().expect("a generator was just made");
 
         let began = Instant::now();
-        let adapter = options.adapter;
         let mut sampler = Sampler::new(options);
         let mut decoder = tokenizer.stream_decoder();
         let mut text = String::new();

@@ -1,24 +1,25 @@
 //! The whole job on one GPU: load a model, import rows, train, evaluate, generate, save.
 //!
-//! Both faces of the engine, `api` in a browser and `examples/train.rs` natively, are thin over this.
+//! Both faces of the engine, `api` in a browser and `examples/train` natively, are thin over this.
 
+mod adapters;
 mod answer;
 mod estimate;
 mod run;
 mod tiles;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::adapter::{LoraConfig, LoraModule, LoraRng, LoraWeights, init_lora, load_peft, save_peft};
+use crate::adapter::LoraWeights;
 use crate::bail;
 use crate::data::encode::Encoder;
 use crate::data::kv::Kv;
 use crate::data::library::{self, Description};
 use crate::data::look::{Lengths, SeenRow};
+use crate::data::notice::Notice;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::tokens::{self, DatasetReport, Selection, TokenSet};
 use crate::error::{Code, Context, Error, Result};
@@ -29,11 +30,13 @@ use crate::gpu::{Adapter, AdapterSummary, Class, Counters, Gpu, Store};
 use crate::kernels::linear::Tile;
 use crate::model::tiles::Tiles;
 use crate::model::{LoadProgress, Lora, Model, lora_modules};
-use crate::train::checkpoint::Identity;
+use crate::train::checkpoint::{Checkpoint, Identity};
 use crate::train::options::{QuantizationOptions, TrainOptions};
-use crate::train::{EvalLog, Footprint, StepLog, Trainer, TrainerSetup, runs};
+use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup, runs};
 use crate::tune;
 
+pub use adapters::{AdapterList, DEFAULT_ADAPTER, LoadedAdapter};
+use adapters::{Adapters, initial_adapter};
 pub use answer::Generated;
 use estimate::with_lighter_runs;
 use run::Run;
@@ -55,6 +58,19 @@ pub struct ModelInfo {
     pub num_hidden_layers: usize,
     /// Positions the model takes.
     pub context: usize,
+    /// Whether it can be asked as a chat; without a template it goes on from text.
+    pub has_chat_template: bool,
+    /// What is worth knowing of the files and of the options that they were loaded with.
+    pub notices: Vec<Notice>,
+}
+
+/// Where loading is.
+#[derive(Clone, Debug)]
+pub enum Loading {
+    /// Weights come in.
+    Weights(LoadProgress),
+    /// They are there, and products are timed in different ways, some seconds at most.
+    Measuring,
 }
 
 /// What a run will take.
@@ -66,6 +82,8 @@ pub struct Plan {
     /// Rows that are trained on, and rows that are held out.
     pub train_rows: usize,
     pub eval_rows: usize,
+    /// What is worth knowing of the options.
+    pub notices: Vec<Notice>,
     /// Where the run goes on, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Resumed>,
@@ -84,6 +102,8 @@ pub struct PrepareOptions<'a> {
     pub run_name: Option<&'a str>,
     /// Go on from the last checkpoint of that name, if there is one.
     pub resume_from_checkpoint: bool,
+    /// Let the run take the place of another one's checkpoints under its name.
+    pub overwrite: bool,
 }
 
 /// One GPU with at most one model and one run on it. Rows of datasets lie in `R`.
@@ -107,6 +127,9 @@ struct Loaded {
     /// Of the model's config and weights.
     fingerprint: String,
     quantization: QuantizationOptions,
+    /// What exported adapters call the model: a hub's id, an address or a path.
+    base: Option<String>,
+    adapters: Adapters,
     /// Where the store's tensors of the model end, and those of the run.
     marks: [usize; 2],
 }
@@ -146,42 +169,44 @@ impl<R: Kv> Session<R> {
         &mut self,
         files: &impl Files,
         quantization: &Value,
-        on_progress: &mut dyn FnMut(LoadProgress),
+        on_progress: &mut dyn FnMut(Loading),
     ) -> Result<ModelInfo> {
         self.unload();
         let quantization = QuantizationOptions::from_json(quantization)?;
         let weights = Fingerprinted::new(files);
         let config = Model::config(&weights).await?;
-        let tokenizer = Tokenizer::load(files).await?;
-        if tokenizer.vocab_size() > config.vocab_size {
-            bail!(
-                BadModel,
-                "tokenizer.json has {} tokens, but config.json says vocab_size {}",
-                tokenizer.vocab_size(),
-                config.vocab_size
-            );
-        }
+        let said_to_be_tied = config.tie_word_embeddings;
+        let tokenizer = Tokenizer::load(files).await?.for_vocab(config.vocab_size);
         let mut stop_ids = config.eos_token_ids.clone();
         stop_ids.extend(tokenizer.eos_token_id());
         stop_ids.extend(generation_eos(files).await?);
 
         let mut store = Store::new(&self.gpu);
         let options = quantization.load_options();
-        let model = Model::load(&weights, config, options, &mut store, on_progress).await?;
+        let mut placed = |progress| on_progress(Loading::Weights(progress));
+        let model = Model::load(&weights, config, options, &mut store, &mut placed).await?;
         self.gpu.check()?;
 
+        let mut notices = quantization.notices.clone();
+        if said_to_be_tied && !model.config.tie_word_embeddings {
+            let message = "config.json ties embedding and head, but the files have a lm_head.weight with other \
+                           values, which is used";
+            notices.push(Notice::new("head-not-tied", message));
+        }
         let quantized = if quantization.load_in_4bit { model.linear_parameters() } else { 0 };
         let bits = 8.0 * model.linear_bytes as f64;
         let info = ModelInfo {
             model_type: model.config.model_type.clone(),
-            parameters: model.parameters() as u64,
-            quantized_parameters: quantized as u64,
+            parameters: model.parameters(),
+            quantized_parameters: quantized,
             weight_bytes: store.bytes(Class::Weights),
             bits_per_quantized_parameter: if quantized == 0 { 0.0 } else { bits / quantized as f64 },
             vocab_size: model.config.vocab_size,
             hidden_size: model.config.hidden_size,
             num_hidden_layers: model.config.num_hidden_layers,
             context: model.config.max_position_embeddings,
+            has_chat_template: tokenizer.chat_template().is_ok(),
+            notices,
         };
         let marks = [store.mark(); 2];
         let fingerprint = weights.fingerprint();
@@ -194,10 +219,13 @@ impl<R: Kv> Session<R> {
             generator: None,
             fingerprint,
             quantization,
+            base: files.place(),
+            adapters: Adapters::default(),
             marks,
         });
         // On CPU adapters a variant takes longer to compile than tuning may take.
         if !self.is_fixed && !self.gpu.summary().is_software {
+            on_progress(Loading::Measuring);
             self.tune(&candidates, tune::LOAD_SECONDS).await?;
         }
         Ok(info)
@@ -244,35 +272,35 @@ impl<R: Kv> Session<R> {
             .context(format_args!("dataset {name:?}"))
     }
 
-    /// Plans and records a run of the loaded model on an imported dataset. The adapter starts from
-    /// `init_adapter` where one is given; its config then must agree with `lora`.
-    pub async fn prepare<F: Files>(
-        &mut self,
-        options: PrepareOptions<'_>,
-        init_adapter: Option<&F>,
-    ) -> Result<Plan> {
-        self.run = None;
-        let train = TrainOptions::from_json(&options.train)?;
-        let (dataset, eval_dataset) = self.selections(&options, &train).await?;
-        let train_rows = dataset.rows.len();
-        let eval_rows = eval_dataset.as_ref().map_or(0, |selection| selection.rows.len());
-        let checkpoint = match options.run_name {
-            Some(name) if options.resume_from_checkpoint => runs::latest(&self.rows, name).await?,
-            _ => None,
-        };
-        // The tuner's choice belongs to the run, unless that began on another kind of adapter.
-        let tiles = match &checkpoint {
-            Some((checkpoint, _)) if checkpoint.header.tiles.suit(self.gpu.summary()) => {
-                checkpoint.header.tiles.clone()
-            }
-            _ => self.tiles.clone(),
-        };
+    /// What exported adapters call the model from now on. By default it is where its files were read.
+    pub fn set_base_name(&mut self, name: &str) -> Result<()> {
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
-        loaded.generator = None;
-        loaded.store.truncate(loaded.marks[0]);
+        loaded.base = Some(name.to_owned());
+        Ok(())
+    }
 
+    /// Checks the options of a run against the loaded model before any row is looked at.
+    pub fn check_run(&self, lora: &Value, train: &Value) -> Result<()> {
+        let Some(loaded) = &self.loaded else { return Err(no_model()) };
+        TrainOptions::from_json(train)?;
+        let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
+        initial_adapter(lora, start, &lora_modules(&loaded.model.config), 0).map(drop)
+    }
+
+    /// Plans and records a run of the loaded model on an imported dataset. Its adapter, "default", starts from
+    /// the loaded one of that name, where there is one, whose config then must agree with `lora`; it is the
+    /// active one afterwards.
+    ///
+    /// Whatever is wrong with options, rows or checkpoints is told before the run before this one is freed.
+    pub async fn prepare(&mut self, options: PrepareOptions<'_>) -> Result<Plan> {
+        let train = TrainOptions::from_json(&options.train)?;
+        self.check_run(&options.lora, &options.train)?;
+        let (dataset, eval_dataset) = self.selections(&options, &train).await?;
+        let Some(loaded) = &self.loaded else { return Err(no_model()) };
+        RunPlan::check(&loaded.model, &train, &dataset, eval_dataset.as_ref())?;
         let modules = lora_modules(&loaded.model.config);
-        let (config, weights) = initial_adapter(&options.lora, init_adapter, &modules, train.seed).await?;
+        let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
+        let (config, _) = initial_adapter(&options.lora, start, &modules, train.seed)?;
         let plain = |options: serde_json::Result<Value>| options.expect("options are plain data");
         let identity = Identity {
             model: loaded.fingerprint.clone(),
@@ -284,44 +312,102 @@ impl<R: Kv> Session<R> {
                 ("quantization".to_owned(), plain(serde_json::to_value(&loaded.quantization))),
             ]),
         };
-        let asked = config.clone();
-        let made = self.gpu.allocating(async || {
-            let lora = Lora::new(&loaded.model, config, &mut loaded.store)?;
-            let initial = lora
-                .factors()
-                .iter()
-                .map(|factor| weights[&factor.module.path].clone())
-                .collect::<Vec<LoraWeights>>();
-            let setup = TrainerSetup {
-                model: &loaded.model,
-                lora,
-                initial,
-                options: train.clone(),
-                dataset,
-                eval_dataset,
-                tiles: &tiles,
-            };
-            Trainer::new(&self.gpu, &mut loaded.store, setup).await
-        });
-        let trainer = match made.await {
-            Err(error) if error.code == Code::OutOfMemory => {
-                loaded.store.truncate(loaded.marks[0]);
-                return Err(with_lighter_runs(error, loaded, &asked, &train, &tiles));
+        let checkpoint = self.checkpoint_of(&options, &identity).await?;
+        // The tuner's choice belongs to the run, unless that began on another kind of adapter.
+        let tiles = match &checkpoint {
+            Some((checkpoint, _)) if checkpoint.header.tiles.suit(self.gpu.summary()) => {
+                checkpoint.header.tiles.clone()
             }
-            made => made?,
+            _ => self.tiles.clone(),
         };
+        let notices = train.notices.clone();
+        let rows = [dataset.rows.len(), eval_dataset.as_ref().map_or(0, |selection| selection.rows.len())];
+
+        self.run = None;
+        let trainer = self.trainer_for(&options, train, (dataset, eval_dataset), &tiles).await?;
+        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.marks[1] = loaded.store.mark();
         let (total_steps, footprint) = (trainer.total_steps(), *trainer.footprint());
-        let mut run = Run::new(trainer, options.run_name, identity, tiles);
+        let chance = f64::from(loaded.model.config.vocab_size as u32).ln();
+        let mut run = Run::new(trainer, options.run_name, identity, tiles, chance);
         let mut resumed = None;
         if let Some((checkpoint, damaged)) = checkpoint {
             let step = checkpoint.header.progress.step;
             run.restore(&loaded.store, checkpoint)?;
             resumed = Some(Resumed { step, log: run.log().to_vec(), damaged });
         }
-        let plan = Plan { total_steps, footprint, train_rows, eval_rows, resumed };
+        loaded.adapters.active = Some(DEFAULT_ADAPTER.to_owned());
         self.run = Some(run);
-        Ok(plan)
+        let [train_rows, eval_rows] = rows;
+        Ok(Plan { total_steps, footprint, train_rows, eval_rows, notices, resumed })
+    }
+
+    /// The checkpoint that a run goes on from. A run that begins anew under a name that holds checkpoints of
+    /// another one is refused with code `bad-state`, unless it may overwrite them.
+    async fn checkpoint_of(
+        &self,
+        options: &PrepareOptions<'_>,
+        identity: &Identity,
+    ) -> Result<Option<(Checkpoint, Vec<u32>)>> {
+        let Some(name) = options.run_name else { return Ok(None) };
+        if options.resume_from_checkpoint {
+            let latest = runs::latest(&self.rows, name).await?;
+            if let Some((checkpoint, _)) = &latest {
+                checkpoint.header.identity.expect(identity)?;
+            }
+            return Ok(latest);
+        }
+        if !options.overwrite
+            && let Some((step, kept)) = runs::latest_identity(&self.rows, name).await?
+            && let Some((_, difference)) = kept.difference(identity)
+        {
+            bail!(
+                BadState,
+                "run {name:?} holds checkpoints of another run, up to step {step} ({difference}): give this run \
+                 another run_name, let it take their place with overwrite, or go on with that one by \
+                 resume_from_checkpoint and the options that it had"
+            );
+        }
+        Ok(None)
+    }
+
+    /// Allocates and records a run in place of the one before.
+    async fn trainer_for(
+        &mut self,
+        options: &PrepareOptions<'_>,
+        train: TrainOptions,
+        (dataset, eval_dataset): (Selection, Option<Selection>),
+        tiles: &Tiles,
+    ) -> Result<Trainer> {
+        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
+        loaded.marks[1] = loaded.marks[0];
+        loaded.drop_generator();
+        let modules = lora_modules(&loaded.model.config);
+        let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
+        let (config, initial) = initial_adapter(&options.lora, start, &modules, train.seed)?;
+        let (model, store) = (&loaded.model, &mut loaded.store);
+        let asked = config.clone();
+        let made = self.gpu.allocating(async || {
+            let setup = TrainerSetup {
+                model,
+                lora: Lora::new(model, config, store)?,
+                initial: &initial,
+                options: train.clone(),
+                dataset,
+                eval_dataset,
+                tiles,
+            };
+            Trainer::new(&self.gpu, store, setup).await
+        });
+        let made = made.await;
+        drop(initial);
+        made.map_err(|error| {
+            loaded.store.truncate(loaded.marks[0]);
+            if error.code != Code::OutOfMemory {
+                return error;
+            }
+            with_lighter_runs(error, loaded, &asked, &train, tiles)
+        })
     }
 
     /// The rows to train and to evaluate on: two datasets, or one that is split.
@@ -334,11 +420,18 @@ impl<R: Kv> Session<R> {
             bail!(BadOption, "train.test_size and an eval_dataset cannot go together");
         }
         let set = Rc::new(self.token_set(options.dataset, train).await?);
-        if let Some(name) = options.eval_dataset {
-            let held_out = self.token_set(name, train).await?;
-            return Ok((Selection::all(set), Some(Selection::all(Rc::new(held_out)))));
-        }
-        let [dataset, held_out] = Selection::split(set, train.test_size);
+        let [dataset, held_out] = match options.eval_dataset {
+            None => Selection::split(set, train.test_size),
+            Some(name) => {
+                let same = name == options.dataset;
+                let held_out = if same { set.clone() } else { Rc::new(self.token_set(name, train).await?) };
+                [set, held_out].map(Selection::all)
+            }
+        };
+        let held_out = match train.max_eval_samples {
+            Some(most) => held_out.sample(most),
+            None => held_out,
+        };
         Ok((dataset, Some(held_out).filter(|held_out| !held_out.rows.is_empty())))
     }
 
@@ -377,19 +470,6 @@ impl<R: Kv> Session<R> {
         let (gpu, _, store, run) = self.running()?;
         run.trainer.gradients(gpu, store).await
     }
-
-    /// The files of the adapter as PEFT reads them, by name.
-    pub async fn save(&mut self) -> Result<BTreeMap<String, Vec<u8>>> {
-        let (gpu, _, store, run) = self.running()?;
-        let trainer = &run.trainer;
-        let weights = trainer.weights(gpu, store).await?;
-        if let Some((path, _)) =
-            weights.iter().find(|(_, LoraWeights { a, b })| a.iter().chain(b).any(|value| !value.is_finite()))
-        {
-            bail!(NotFinite, "the adapter's weights of {path} are not finite");
-        }
-        save_peft(&trainer.lora().config, None, weights)
-    }
 }
 
 fn no_model() -> Error {
@@ -407,40 +487,4 @@ async fn generation_eos(files: &impl Files) -> Result<Vec<u32>> {
         Value::Array(ids) => ids.iter().filter_map(id).collect(),
         value => id(value).into_iter().collect(),
     })
-}
-
-/// The adapter that a run starts from: that of a folder, or PEFT's default start.
-async fn initial_adapter<F: Files>(
-    lora: &Value,
-    init_adapter: Option<&F>,
-    modules: &[LoraModule],
-    seed: u64,
-) -> Result<(LoraConfig, BTreeMap<String, LoraWeights>)> {
-    let asked = if lora.is_null() { None } else { Some(LoraConfig::from_json(lora)?) };
-    let Some(files) = init_adapter else {
-        let config = asked.unwrap_or_default();
-        let mut rng = LoraRng::new(seed);
-        let weights = config
-            .resolve(modules)?
-            .into_iter()
-            .map(|module| (module.path.clone(), init_lora(module, config.r, &mut rng)))
-            .collect();
-        return Ok((config, weights));
-    };
-    let adapter = load_peft(files, modules).await.context("reading init_adapter")?;
-    let Some(asked) = asked.filter(|_| lora.as_object().is_some_and(|lora| !lora.is_empty())) else {
-        return Ok((adapter.config, adapter.weights));
-    };
-    let found = &adapter.config;
-    for (name, same) in [
-        ("r", asked.r == found.r),
-        ("lora_alpha", asked.lora_alpha == found.lora_alpha),
-        ("use_rslora", asked.use_rslora == found.use_rslora),
-        ("target_modules", asked.resolve(modules)? == found.resolve(modules)?),
-    ] {
-        if !same {
-            bail!(BadOption, "lora.{name} differs from that of init_adapter");
-        }
-    }
-    Ok((asked, adapter.weights))
 }

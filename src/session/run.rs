@@ -7,6 +7,7 @@ use web_time::Instant;
 
 use crate::bail;
 use crate::data::kv::Kv;
+use crate::data::notice::Notice;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Gpu, Store};
 use crate::model::tiles::Tiles;
@@ -19,6 +20,10 @@ use crate::train::{EvalLog, Line, StepLog, Trainer};
 const SKIPPED_IN_A_ROW: u32 = 3;
 /// How often a run goes back before it stops.
 const REWINDS: u32 = 3;
+/// Steps at the end of a run whose loss says whether anything was learnt.
+const LAST_STEPS: usize = 5;
+/// The share of the loss of guessing from which on a run has learnt nothing.
+const NEAR_CHANCE: f64 = 0.97;
 
 /// A step's line of the log, and what happened to the run beside it.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +36,9 @@ pub struct RunLog {
     /// The step that the run went back to, because steps in a row were not finite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewound_to: Option<u32>,
+    /// What is worth knowing of the run, with its last step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
 }
 
 /// A run's line has all that a step's has.
@@ -77,6 +85,8 @@ pub struct Run {
     name: Option<String>,
     identity: Identity,
     tiles: Tiles,
+    /// The loss of a model that knows nothing: the logarithm of the vocabulary's size.
+    chance: f64,
     log: Vec<Line>,
     saved_at: Instant,
     /// Checkpoints of this run in the store, as far as is known.
@@ -84,9 +94,10 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(trainer: Trainer, name: Option<&str>, identity: Identity, tiles: Tiles) -> Self {
+    /// `chance` is the loss of a model that knows nothing.
+    pub fn new(trainer: Trainer, name: Option<&str>, identity: Identity, tiles: Tiles, chance: f64) -> Self {
         let name = name.map(str::to_owned);
-        Run { trainer, name, identity, tiles, log: Vec::new(), saved_at: Instant::now(), saved: 0 }
+        Run { trainer, name, identity, tiles, chance, log: Vec::new(), saved_at: Instant::now(), saved: 0 }
     }
 
     /// Takes the run to where `checkpoint` was saved.
@@ -114,12 +125,15 @@ impl Run {
     pub async fn step(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv) -> Result<Option<RunLog>> {
         let Some(log) = self.trainer.step(gpu, store, kv).await? else { return Ok(None) };
         self.log.push(Line::Step(log.clone()));
-        let mut line = RunLog { log, checkpoint: None, rewound_to: None };
+        let mut line = RunLog { log, checkpoint: None, rewound_to: None, notice: None };
         if self.trainer.skipped_in_a_row() >= SKIPPED_IN_A_ROW {
             line.rewound_to = Some(self.rewind(gpu, store, kv, &line.log).await?);
             // The halved rate has to outlive this tab, like the steps that are made with it.
             line.checkpoint = self.save(gpu, store, kv).await?;
             return Ok(Some(line));
+        }
+        if line.log.step == line.log.total_steps {
+            line.notice = self.learnt_nothing();
         }
         if self.name.is_some() {
             let seconds = self.trainer.options().save_seconds;
@@ -134,6 +148,26 @@ impl Run {
             }
         }
         Ok(Some(line))
+    }
+
+    /// Told of a run whose last steps are as bad as chance, or worse.
+    fn learnt_nothing(&self) -> Option<Notice> {
+        let losses = self.log.iter().rev().filter_map(|line| match line {
+            Line::Step(log) => Some(log.loss),
+            Line::Eval(_) => None,
+        });
+        let last: Vec<f64> = losses.take(LAST_STEPS).collect();
+        let mean = last.iter().sum::<f64>() / last.len() as f64;
+        // A loss that is not finite is no less bad.
+        if last.len() < LAST_STEPS || mean < NEAR_CHANCE * self.chance {
+            return None;
+        }
+        let message = format!(
+            "the loss of the last {LAST_STEPS} steps is {mean:.3}, and {:.3} is what guessing gives: nothing was \
+             learnt; a lower learning_rate is what helps most often",
+            self.chance
+        );
+        Some(Notice::new("loss-at-chance", message))
     }
 
     /// The loss on the held-out rows, which joins the log.

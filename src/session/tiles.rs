@@ -32,7 +32,8 @@ impl<R: Kv> Session<R> {
         if !tuning.complete {
             tune::tune(&self.gpu, &products, candidates, budget, &mut tuning).await?;
             let json = serde_json::to_vec(&tuning).expect("a tuning is plain data");
-            self.rows.write(vec![Write::Put(key, json)]).await?;
+            // What cannot be kept is found again another time.
+            let _ = self.rows.write(vec![Write::Put(key, json)]).await;
         }
         self.tiles = tuning.tiles;
         Ok(())
@@ -64,7 +65,7 @@ impl<R: Kv> Session<R> {
     /// What tuning found on this adapter before. What another version wrote and this one cannot read is
     /// found anew.
     async fn found_before(&self, key: &Key) -> Result<Option<Tuning>> {
-        let known = self.rows.get_one(key.clone()).await?;
+        let known = self.rows.get_one(key.clone()).await.unwrap_or_default();
         Ok(known.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 }

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::log::Line;
+use super::options::{QuantizationOptions, TrainOptions};
+use crate::adapter::LoraConfig;
 use crate::bail;
 use crate::error::{Code, Error, Result};
 use crate::model::tiles::Tiles;
@@ -31,28 +33,50 @@ impl Identity {
     /// Fails with code `bad-option` or `bad-state`, saying what differs, unless `self`, which was saved, is
     /// `now`.
     pub fn expect(&self, now: &Identity) -> Result<()> {
-        for (what, before, now) in
-            [("model", &self.model, &now.model), ("dataset", &self.dataset, &now.dataset)]
-        {
-            if before != now {
-                bail!(BadState, "the checkpoint is of a run on another {what}");
+        match self.difference(now) {
+            None => Ok(()),
+            Some((Code::BadOption, difference)) => bail!(
+                BadOption,
+                "{difference} in the run that is to be resumed; to train on with other options, save its adapter \
+                 and begin a run with that as init_adapter"
+            ),
+            Some((code, difference)) => {
+                Err(Error::new(code, format!("the checkpoint is of a run {difference}")))
             }
+        }
+    }
+
+    /// In what `self`, which was saved, is not `now`: code `bad-option` where an option differs, `bad-state`
+    /// where it is model or rows. An option that `self` does not know had its default.
+    pub fn difference(&self, now: &Identity) -> Option<(Code, String)> {
+        if self.model != now.model {
+            return Some((Code::BadState, "on another model".to_owned()));
+        }
+        if self.dataset != now.dataset {
+            return Some((Code::BadState, "on another dataset".to_owned()));
         }
         if self.eval_dataset != now.eval_dataset {
-            bail!(BadState, "the checkpoint is of a run with other held-out rows");
+            return Some((Code::BadState, "with other held-out rows".to_owned()));
         }
-        for (part, options) in &now.options {
-            for (option, value) in options.as_object().into_iter().flatten() {
-                let before = &self.options.get(part).unwrap_or(&Value::Null)[option];
-                if before != value {
-                    bail!(
-                        BadOption,
-                        "{part}.{option} is {value}, but was {before} in the run that is to be resumed"
-                    );
-                }
-            }
-        }
-        Ok(())
+        let defaults = Identity::of_defaults();
+        now.options.iter().find_map(|(part, options)| {
+            options.as_object()?.iter().find_map(|(option, value)| {
+                let of = |options: &Map<String, Value>| options.get(part)?.get(option).cloned();
+                let before = of(&self.options).or_else(|| of(&defaults)).unwrap_or_default();
+                let differs = || (Code::BadOption, format!("{part}.{option} is {value}, but was {before}"));
+                (before != *value).then(differs)
+            })
+        })
+    }
+
+    /// The options of a run that says nothing, by part.
+    fn of_defaults() -> Map<String, Value> {
+        let plain = |options: serde_json::Result<Value>| options.expect("options are plain data");
+        Map::from_iter([
+            ("train".to_owned(), TrainOptions::default().identity().into()),
+            ("lora".to_owned(), plain(serde_json::to_value(LoraConfig::default()))),
+            ("quantization".to_owned(), plain(serde_json::to_value(QuantizationOptions::default()))),
+        ])
     }
 }
 
@@ -93,6 +117,16 @@ pub struct Header {
     pub tiles: Tiles,
     /// The lines of the log so far.
     pub log: Vec<Line>,
+}
+
+impl Header {
+    /// The header of a checkpoint of which these are the first bytes, if they reach far enough.
+    pub fn at_start_of(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(MAGIC)?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        serde_json::from_slice(rest.get(..length)?).ok()
+    }
 }
 
 impl Checkpoint {

@@ -7,14 +7,16 @@
 //! only when memory asks for it and changes no number; and `warmup_ratio`, which transformers 5 folded
 //! into a fractional `warmup_steps`, is still understood as transformers 4 did.
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::adapter::LoraConfig;
 use crate::bail;
 use crate::data::batches::BatchOptions;
 use crate::data::encode::EncodeOptions;
+use crate::data::notice::Notice;
 use crate::error::{Code, Error, Result};
 use crate::model::LoadOptions;
+use crate::options::Part;
 
 /// The whole config of a run: `{quantization, lora, train, init_adapter}`, each part optional.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,19 +30,39 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// Reads a config. Errors of code `bad-option` name the option with its part, e.g. `train.max_steps`.
+    /// Reads a config and checks every option that needs no model to be checked. Errors of code `bad-option`
+    /// name the option with its part, e.g. `train.max_steps`.
     pub fn from_json(value: &Value) -> Result<Self> {
         let mut part = Part::new("config", value)?;
         let quantization = QuantizationOptions::from_json(&part.take("quantization", Value::Null)?)?;
         let lora: Value = part.take("lora", Value::Null)?;
-        if !lora.is_object() && !lora.is_null() {
-            bail!(BadOption, "lora must be an object, but is {lora}");
-        }
+        LoraConfig::from_json(&lora)?;
         let train = TrainOptions::from_json(&part.take("train", Value::Null)?)?;
         let init_adapter = part.take("init_adapter", None)?;
-        part.finish()?;
+        part.finish_with(|unknown| {
+            let home = home_of(unknown)?;
+            Some(format!("it belongs into {home:?}: {{{home:?}: {{{unknown:?}: …}}}}"))
+        })?;
         Ok(RunConfig { quantization, lora, train, init_adapter })
     }
+
+    /// What is worth knowing of the options.
+    pub fn notices(&self) -> impl Iterator<Item = &Notice> {
+        self.quantization.notices.iter().chain(&self.train.notices)
+    }
+}
+
+/// The part that has an option of this name.
+fn home_of(option: &str) -> Option<&'static str> {
+    let parts = [
+        ("quantization", serde_json::to_value(QuantizationOptions::default())),
+        ("lora", serde_json::to_value(LoraConfig::default())),
+        ("train", serde_json::to_value(TrainOptions::default())),
+    ];
+    let has = |(_, options): &(_, serde_json::Result<Value>)| {
+        options.as_ref().is_ok_and(|options| options.get(option).is_some())
+    };
+    parts.into_iter().find(has).map(|(part, _)| part)
 }
 
 /// How the base model's linear layers are held.
@@ -52,11 +74,14 @@ pub struct QuantizationOptions {
     /// Quantise the block scales themselves to 8 bits.
     pub bnb_4bit_use_double_quant: bool,
     pub bnb_4bit_compute_dtype: ComputeDtype,
+    /// What is worth knowing of these options.
+    #[serde(skip)]
+    pub notices: Vec<Notice>,
 }
 
 /// What the values of an NF4 weight may be rounded to before they are multiplied. Everything else,
 /// sums too, is f32 either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ComputeDtype {
     /// To f16, where the GPU has it and is found to be faster with it.
@@ -72,7 +97,32 @@ impl QuantizationOptions {
         let load_in_4bit = part.take("load_in_4bit", false)?;
         let quant_type: String = part.take("bnb_4bit_quant_type", "nf4".to_string())?;
         let bnb_4bit_use_double_quant = part.take("bnb_4bit_use_double_quant", false)?;
-        let bnb_4bit_compute_dtype = part.take("bnb_4bit_compute_dtype", ComputeDtype::default())?;
+        let mut notices = Vec::new();
+        let dtype: String = part.take("bnb_4bit_compute_dtype", "float16".to_string())?;
+        // torch's own names of its dtypes, as BitsAndBytesConfig writes some of them.
+        let bnb_4bit_compute_dtype = match dtype.strip_prefix("torch.").unwrap_or(&dtype) {
+            "float16" => ComputeDtype::Float16,
+            "float32" => ComputeDtype::Float32,
+            "bfloat16" => {
+                let message = "quantization.bnb_4bit_compute_dtype is \"bfloat16\", which GPUs do not offer here: \
+                               everything is computed in 32 bits";
+                notices.push(Notice::new("computed-in-float32", message));
+                ComputeDtype::Float32
+            }
+            _ => bail!(
+                BadOption,
+                "quantization.bnb_4bit_compute_dtype is {dtype:?}, but must be \"float16\", \"float32\" or \
+                 \"bfloat16\""
+            ),
+        };
+        part.only("quant_method", &["bitsandbytes".into()])?;
+        for option in ["load_in_8bit", "_load_in_8bit", "llm_int8_enable_fp32_cpu_offload"] {
+            part.only(option, &[false.into()])?;
+        }
+        part.only("_load_in_4bit", &[load_in_4bit.into()])?;
+        part.only("llm_int8_skip_modules", &[Value::Null])?;
+        // What bitsandbytes packs codes into, and what it does where weights have 8 bits.
+        part.ignore(&["bnb_4bit_quant_storage", "llm_int8_has_fp16_weight", "llm_int8_threshold"]);
         part.finish()?;
         let unused = quant_type == "fp4" && !load_in_4bit;
         if quant_type != "nf4" && !unused {
@@ -81,7 +131,7 @@ impl QuantizationOptions {
                 "quantization.bnb_4bit_quant_type is {quant_type:?}, but only \"nf4\" is supported"
             );
         }
-        Ok(QuantizationOptions { load_in_4bit, bnb_4bit_use_double_quant, bnb_4bit_compute_dtype })
+        Ok(QuantizationOptions { load_in_4bit, bnb_4bit_use_double_quant, bnb_4bit_compute_dtype, notices })
     }
 
     /// What of these options decides how a model is loaded.
@@ -152,6 +202,8 @@ pub struct TrainOptions {
     pub packing: bool,
     /// The share of rows that is held out for evaluation, by a hash of each row, between 0 and 1.
     pub test_size: f64,
+    /// Rows of those held out that are evaluated, spread evenly over them; `None` means all.
+    pub max_eval_samples: Option<u32>,
     /// Steps, or a share of all steps where it is below 1; see [`every_steps`].
     pub logging_steps: f64,
     /// Like `logging_steps`; `None` means no evaluation during the run.
@@ -164,6 +216,9 @@ pub struct TrainOptions {
     /// Checkpoints that are kept.
     pub save_total_limit: u32,
     pub on_not_finite: OnNotFinite,
+    /// What is worth knowing of these options.
+    #[serde(skip)]
+    pub notices: Vec<Notice>,
 }
 
 impl Default for TrainOptions {
@@ -190,6 +245,7 @@ impl Default for TrainOptions {
             group_by_length: false,
             packing: false,
             test_size: 0.0,
+            max_eval_samples: None,
             logging_steps: 10.0,
             eval_steps: None,
             gradient_checkpointing: GradientCheckpointing::Auto,
@@ -197,6 +253,7 @@ impl Default for TrainOptions {
             save_seconds: Some(60.0),
             save_total_limit: 2,
             on_not_finite: OnNotFinite::Rewind,
+            notices: Vec::new(),
         }
     }
 }
@@ -206,7 +263,7 @@ impl TrainOptions {
     pub fn from_json(value: &Value) -> Result<Self> {
         let default = TrainOptions::default();
         let mut part = Part::new("train", value)?;
-        let options = TrainOptions {
+        let mut options = TrainOptions {
             learning_rate: part.take("learning_rate", default.learning_rate)?,
             max_steps: match part.take("max_steps", -1i64)? {
                 -1 => None,
@@ -238,6 +295,7 @@ impl TrainOptions {
             group_by_length: part.take("group_by_length", default.group_by_length)?,
             packing: part.take("packing", default.packing)?,
             test_size: part.take("test_size", default.test_size)?,
+            max_eval_samples: part.take("max_eval_samples", default.max_eval_samples)?,
             logging_steps: part.take("logging_steps", default.logging_steps)?,
             eval_steps: part.take("eval_steps", default.eval_steps)?,
             gradient_checkpointing: match part.take("gradient_checkpointing", Value::from("auto"))? {
@@ -253,18 +311,40 @@ impl TrainOptions {
             save_seconds: part.take("save_seconds", default.save_seconds)?,
             save_total_limit: part.take("save_total_limit", default.save_total_limit)?,
             on_not_finite: part.take("on_not_finite", default.on_not_finite)?,
+            notices: Vec::new(),
         };
+        for option in ["bf16", "fp16"] {
+            if part.take(option, false)? {
+                let message = format!("train.{option} is true, but everything is computed in 32 bits");
+                options.notices.push(Notice::new("computed-in-float32", message));
+            }
+        }
+        take_what_is_done_anyway(&mut part)?;
         part.finish()?;
         options.check()?;
+        if options.learning_rate > HIGH_LEARNING_RATE {
+            let message = format!(
+                "train.learning_rate is {}: AdamW moves every value of the adapter by about so much in each step, \
+                 which few models survive; usual for LoRA is 1e-4 to 1e-3",
+                options.learning_rate
+            );
+            options.notices.push(Notice::new("high-learning-rate", message));
+        }
         Ok(options)
     }
 
     /// The options that change what a run computes, by name: those that a resumed run must share.
     pub fn identity(&self) -> Map<String, Value> {
         let Ok(Value::Object(mut options)) = serde_json::to_value(self) else { return Map::new() };
-        for free in
-            ["logging_steps", "eval_steps", "save_steps", "save_seconds", "save_total_limit", "on_not_finite"]
-        {
+        for free in [
+            "logging_steps",
+            "max_eval_samples",
+            "eval_steps",
+            "save_steps",
+            "save_seconds",
+            "save_total_limit",
+            "on_not_finite",
+        ] {
             options.remove(free);
         }
         options
@@ -346,6 +426,7 @@ impl TrainOptions {
             ("per_device_train_batch_size", Some(self.per_device_train_batch_size), 1),
             ("gradient_accumulation_steps", Some(self.gradient_accumulation_steps), 1),
             ("save_total_limit", Some(self.save_total_limit), 1),
+            ("max_eval_samples", self.max_eval_samples, 1),
             // The first token of a row is never a target, so a row of one token has nothing to learn.
             ("max_length", self.max_length, 2),
         ] {
@@ -364,6 +445,35 @@ impl TrainOptions {
     }
 }
 
+/// Above this hardly anything learns: it is some hundred times what LoRA is usually trained with.
+const HIGH_LEARNING_RATE: f64 = 0.1;
+
+/// Options of TRL and transformers at the values that ask for nothing else than what is done.
+fn take_what_is_done_anyway(part: &mut Part) -> Result<()> {
+    part.only("optim", &["adamw_torch".into(), "adamw_torch_fused".into()])?;
+    part.only("truncation_mode", &["keep_start".into()])?;
+    part.only("loss_type", &["nll".into()])?;
+    part.only("dataset_text_field", &["text".into()])?;
+    part.only("report_to", &["none".into(), Value::Null])?;
+    for option in ["tf32", "push_to_hub", "eval_packing", "padding_free", "activation_offloading"] {
+        part.only(option, &[false.into(), Value::Null])?;
+    }
+    for option in ["neftune_noise_alpha", "label_smoothing_factor"] {
+        part.only(option, &[0.into(), 0.0.into(), Value::Null])?;
+    }
+    // Of the machine that trains, and of how its gradients are checkpointed.
+    part.ignore(&[
+        "dataloader_num_workers",
+        "dataloader_pin_memory",
+        "dataset_num_proc",
+        "disable_tqdm",
+        "gradient_checkpointing_kwargs",
+        "output_dir",
+        "remove_unused_columns",
+    ]);
+    Ok(())
+}
+
 /// Rows that are learnt from at once. No GPU holds more, and what is counted by rows stays small.
 const MAX_BATCH_SIZE: u32 = 1 << 16;
 
@@ -371,66 +481,6 @@ const MAX_BATCH_SIZE: u32 = 1 << 16;
 /// below 1 it is a share of the run, rounded up.
 pub fn every_steps(steps: f64, total_steps: u32) -> u32 {
     if steps < 1.0 { (steps * f64::from(total_steps)).ceil() as u32 } else { steps as u32 }
-}
-
-/// One part of the config, whose options are taken out one by one; whatever is left over is unknown.
-struct Part {
-    name: &'static str,
-    values: Map<String, Value>,
-    known: Vec<&'static str>,
-}
-
-impl Part {
-    fn new(name: &'static str, value: &Value) -> Result<Self> {
-        let values = match value {
-            Value::Null => Map::new(),
-            Value::Object(values) => values.clone(),
-            other => bail!(BadOption, "{name} must be an object, but is {other}"),
-        };
-        Ok(Part { name, values, known: Vec::new() })
-    }
-
-    /// The option as people write it: with its part, but for the parts themselves.
-    fn path(&self, option: &str) -> String {
-        if self.name == "config" { option.to_string() } else { format!("{}.{option}", self.name) }
-    }
-
-    fn take<T: DeserializeOwned>(&mut self, option: &'static str, default: T) -> Result<T> {
-        self.known.push(option);
-        match self.values.remove(option) {
-            None => Ok(default),
-            Some(value) => serde_json::from_value(value.clone()).map_err(|cause| {
-                Error::new(Code::BadOption, format!("{} is {value}: {cause}", self.path(option)))
-            }),
-        }
-    }
-
-    fn finish(self) -> Result<()> {
-        let Some(unknown) = self.values.keys().next() else { return Ok(()) };
-        let nearest = self.known.iter().min_by_key(|option| edit_distance(option, unknown));
-        let hint = match nearest {
-            Some(option) if edit_distance(option, unknown) <= option.len().div_ceil(3) => {
-                format!("; did you mean {}?", self.path(option))
-            }
-            _ => String::new(),
-        };
-        bail!(BadOption, "{} is not an option{hint}", self.path(unknown));
-    }
-}
-
-/// Levenshtein's distance in bytes.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -489,6 +539,34 @@ mod tests {
     }
 
     #[test]
+    fn values_that_ask_for_what_is_done_anyway_are_accepted() {
+        let config = json!({
+            "quantization": {"load_in_4bit": true, "load_in_8bit": false, "quant_method": "bitsandbytes",
+                             "bnb_4bit_quant_storage": "uint8"},
+            "lora": {"r": 8, "task_type": "CAUSAL_LM", "bias": "none", "inference_mode": false, "fan_in_fan_out": false,
+                     "use_dora": false, "init_lora_weights": true, "modules_to_save": null, "rank_pattern": {},
+                     "target_modules": null},
+            "train": {"optim": "adamw_torch", "report_to": "none", "push_to_hub": false, "bf16": false},
+        });
+        let config = RunConfig::from_json(&config).unwrap();
+        assert_eq!(config.train, TrainOptions::default());
+        assert_eq!(LoraConfig::from_json(&config.lora).unwrap(), LoraConfig::default());
+        assert_eq!(config.notices().count(), 0);
+    }
+
+    #[test]
+    fn what_is_done_in_another_way_than_asked_is_told() {
+        let config = RunConfig::from_json(&json!({
+            "quantization": {"bnb_4bit_compute_dtype": "bfloat16"},
+            "train": {"bf16": true, "learning_rate": 1e9},
+        }))
+        .unwrap();
+        assert_eq!(config.quantization.bnb_4bit_compute_dtype, ComputeDtype::Float32);
+        let codes: Vec<&str> = config.notices().map(|notice| notice.code.as_str()).collect();
+        assert_eq!(codes, ["computed-in-float32", "computed-in-float32", "high-learning-rate"]);
+    }
+
+    #[test]
     fn a_wrong_option_is_named() {
         for (config, expected) in [
             (
@@ -499,16 +577,34 @@ mod tests {
             (json!({"trian": {}}), "trian is not an option; did you mean train?"),
             (
                 json!({"quantization": {"load_in_8bit": true}}),
-                "quantization.load_in_8bit is not an option; did you mean quantization.load_in_4bit?",
+                "quantization.load_in_8bit is true, but only false is supported",
             ),
             (
                 json!({"quantization": {"load_in_4bit": true, "bnb_4bit_quant_type": "fp4"}}),
                 "quantization.bnb_4bit_quant_type is \"fp4\"",
             ),
             (
-                json!({"quantization": {"bnb_4bit_compute_dtype": "bfloat16"}}),
-                "quantization.bnb_4bit_compute_dtype is \"bfloat16\": unknown variant `bfloat16`, expected `float16` or `float32`",
+                json!({"quantization": {"bnb_4bit_compute_dtype": "float8"}}),
+                "quantization.bnb_4bit_compute_dtype is \"float8\", but must be \"float16\", \"float32\" or \"bfloat16\"",
             ),
+            (
+                json!({"max_steps": 1}),
+                "max_steps is not an option; it belongs into \"train\": {\"train\": {\"max_steps\": …}}",
+            ),
+            (
+                json!({"load_in_4bit": true}),
+                "load_in_4bit is not an option; it belongs into \"quantization\"",
+            ),
+            (
+                json!({"lora": {"r": 4, "alpha": 8}}),
+                "lora.alpha is not an option; did you mean lora.lora_alpha?",
+            ),
+            (
+                json!({"lora": {"use_dora": true}}),
+                "lora.use_dora is true, but only false or null is supported",
+            ),
+            (json!({"lora": {"bias": "all"}}), "lora.bias is \"all\", but only \"none\" is supported"),
+            (json!({"train": {"optim": "sgd"}}), "train.optim is \"sgd\", but only \"adamw_torch\""),
             (json!({"train": {"learning_rate": "fast"}}), "train.learning_rate is \"fast\": invalid type"),
             (json!({"train": {"learning_rate": -1}}), "train.learning_rate is -1, but must be at least 0"),
             (json!({"train": {"max_steps": 0}}), "train.max_steps is 0, but must be at least 1"),
@@ -550,6 +646,12 @@ mod tests {
             (json!({"train": {"shuffle_dataset": null}}), "train.shuffle_dataset is null: invalid type"),
             (json!({"train": 3}), "train must be an object, but is 3"),
             (json!({"lora": []}), "lora must be an object, but is []"),
+            (json!({"lora": {"r": 4, "alpha": 8}}), "lora.alpha"),
+            (json!({"lora": {"r": 0}}), "lora.r is 0"),
+            (
+                json!({"train": {"max_eval_samples": 0}}),
+                "train.max_eval_samples is 0, but must be at least 1",
+            ),
             (json!([]), "config must be an object, but is []"),
         ] {
             let error = RunConfig::from_json(&config).unwrap_err();

@@ -60,7 +60,41 @@ pub struct RunPlan {
     pub(super) programs: Programs,
 }
 
+/// The longest row in tokens, and which rows each step takes.
+fn measured(
+    model: &Model,
+    options: &TrainOptions,
+    dataset: &Selection,
+    eval_dataset: Option<&Selection>,
+) -> Result<(usize, BatchPlan)> {
+    let chosen = [Some(dataset), eval_dataset].into_iter().flatten();
+    let longest = chosen.map(|chosen| chosen.set.report.longest as usize).max().unwrap_or(0);
+    if longest > model.config.max_position_embeddings {
+        bail!(
+            BadOption,
+            "train.max_length: the longest row has {longest} tokens, but the model takes {}",
+            model.config.max_position_embeddings
+        );
+    }
+    let batches = BatchPlan::new(&dataset.rows, &dataset.set.index.lengths, options.batch_options())?;
+    Ok((longest, batches))
+}
+
 impl RunPlan {
+    /// Whether the rows can be trained on at all, before anything is recorded or freed.
+    ///
+    /// # Errors
+    ///
+    /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context.
+    pub fn check(
+        model: &Model,
+        options: &TrainOptions,
+        dataset: &Selection,
+        eval_dataset: Option<&Selection>,
+    ) -> Result<()> {
+        measured(model, options, dataset, eval_dataset).map(drop)
+    }
+
     /// Plans and records the run.
     ///
     /// # Errors
@@ -76,16 +110,7 @@ impl RunPlan {
         dataset: &Selection,
         eval_dataset: Option<&Selection>,
     ) -> Result<Self> {
-        let chosen = [Some(dataset), eval_dataset].into_iter().flatten();
-        let longest = chosen.map(|chosen| chosen.set.report.longest as usize).max().unwrap_or(0);
-        if longest > model.config.max_position_embeddings {
-            bail!(
-                BadOption,
-                "train.max_length: the longest row has {longest} tokens, but the model takes {}",
-                model.config.max_position_embeddings
-            );
-        }
-        let batches = BatchPlan::new(&dataset.rows, &dataset.set.index.lengths, options.batch_options())?;
+        let (longest, batches) = measured(model, options, dataset, eval_dataset)?;
         let extent = Extent::of(&batches, dataset, eval_dataset, options);
         let tokens = extent.tokens.next_multiple_of(8);
         let loss_plan = LossPlan::new(extent.targets, model.sizes.vocab);

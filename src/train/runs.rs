@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Header, Identity};
 use crate::data::kv::{Key, Kv, Table, Write};
 use crate::error::{Code, Context, Error, Result};
 
@@ -107,6 +107,24 @@ pub async fn latest(kv: &impl Kv, run: &str) -> Result<Option<(Checkpoint, Vec<u
             damaged.len()
         ),
     ))
+}
+
+/// What the run was made from whose checkpoints lie under a name, and the step of the last one; `None` where
+/// there are none that can be read. No tensor is read for it.
+pub async fn latest_identity(kv: &impl Kv, run: &str) -> Result<Option<(u32, Identity)>> {
+    let record = RunRecord::load(kv, run).await?;
+    for saved in record.saved.iter().rev() {
+        let first = first_piece(run, saved.id);
+        let mut bytes = Vec::new();
+        for number in 0..saved.bytes.div_ceil(PIECE_BYTES as u64) as u32 {
+            let Some(piece) = kv.get_one(Key { number, ..first.clone() }).await? else { break };
+            bytes.extend(piece);
+            if let Some(header) = Header::at_start_of(&bytes) {
+                return Ok(Some((saved.step, header.identity)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Removes a run's checkpoints and its record.

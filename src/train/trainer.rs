@@ -1,6 +1,6 @@
 //! The run: its step is recorded once for every size a micro-batch may have, then replayed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use web_time::Instant;
 
@@ -30,8 +30,8 @@ const RECENT_STEPS: usize = 10;
 pub struct TrainerSetup<'a> {
     pub model: &'a Model,
     pub lora: Lora,
-    /// The adapter to start from, by module in the order of [`Lora::factors`].
-    pub initial: Vec<LoraWeights>,
+    /// The adapter to start from, by the path of each module that `lora` adapts.
+    pub initial: &'a BTreeMap<String, LoraWeights>,
     pub options: TrainOptions,
     pub dataset: Selection,
     /// Rows to evaluate on, at least one.
@@ -69,6 +69,8 @@ pub struct Trainer {
     finished_at: Option<Instant>,
     /// Seconds and tokens of the last steps.
     recent: VecDeque<(f64, u64)>,
+    /// What the last evaluation took.
+    eval_seconds: Option<f64>,
 }
 
 /// The rows of a step, by micro-batch.
@@ -105,15 +107,7 @@ impl Trainer {
         let (cos, sin) = model.config.rope_table(longest);
         store.write(inputs.rows.cos, &cos);
         store.write(inputs.rows.sin, &sin);
-        for (index, segment) in lora.segments.iter().enumerate() {
-            let mut values = vec![0.0f32; segment.len];
-            for (factor, weights) in lora.factors().iter().zip(&initial) {
-                if factor.segment == index {
-                    lora.put(factor, weights, &mut values);
-                }
-            }
-            store.write(segment.param, &values);
-        }
+        lora.write(store, |path| &initial[path]);
         gpu.check()?;
 
         Ok(Trainer {
@@ -138,6 +132,7 @@ impl Trainer {
             next_rows: None,
             finished_at: None,
             recent: VecDeque::new(),
+            eval_seconds: None,
             options,
         })
     }
@@ -386,8 +381,24 @@ impl Trainer {
         }
         let recent = self.recent.iter().fold((0.0, 0), |sum, step| (sum.0 + step.0, sum.1 + step.1));
         log.tokens_per_second = recent.1 as f64 / recent.0;
-        log.remaining_seconds = f64::from(log.total_steps - log.step) * recent.0 / self.recent.len() as f64;
+        log.remaining_seconds = f64::from(log.total_steps - log.step) * recent.0 / self.recent.len() as f64
+            + self.seconds_of_evaluations(log.step, log.tokens_per_second);
         Ok(log)
+    }
+
+    /// Seconds of the evaluations that come after step `done`. Before one was timed it is taken to be three times
+    /// as fast as training, which goes through the model twice more.
+    fn seconds_of_evaluations(&self, done: u32, tokens_per_second: f64) -> f64 {
+        let (Some(held_out), Some(every)) = (&self.eval_dataset, self.options.eval_steps) else { return 0.0 };
+        let total = self.total_steps();
+        let every = every_steps(every, total).max(1);
+        let due = total / every - done.saturating_sub(1) / every;
+        let lengths = &held_out.set.index.lengths;
+        let guessed = || {
+            let tokens: u64 = held_out.rows.iter().map(|&row| u64::from(lengths[row as usize])).sum();
+            tokens as f64 / (3.0 * tokens_per_second)
+        };
+        f64::from(due) * self.eval_seconds.unwrap_or_else(guessed)
     }
 
     /// The loss on the held-out rows after all steps so far. Code `bad-state` where there are none.
@@ -395,6 +406,7 @@ impl Trainer {
         let Some(held_out) = &self.eval_dataset else {
             bail!(BadState, "there is no dataset to evaluate on")
         };
+        let began = Instant::now();
         let eval_sizes = if self.lora.config.lora_dropout > 0.0 { self.sizes.len() } else { 0 };
         let (mut sum, mut tokens) = (0.0, 0);
         for numbers in held_out.rows.chunks(self.options.per_device_train_batch_size as usize) {
@@ -410,6 +422,7 @@ impl Trainer {
             sum += f64::from(report[0]);
         }
         let rows = held_out.rows.len() as u64;
+        self.eval_seconds = Some(began.elapsed().as_secs_f64());
         // Time spent here is no training step's.
         self.finished_at = Some(Instant::now());
         Ok(EvalLog { step: self.progress.step, eval_loss: sum / tokens as f64, tokens, rows })

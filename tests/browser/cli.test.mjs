@@ -1,7 +1,7 @@
 // The command behind `./build.sh train`: what it prints, what it writes, how it fails.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -20,8 +20,11 @@ test("the command line", async (t) => {
   };
   const heldout = join(folder, "heldout.jsonl");
   writeFileSync(heldout, fewRows(paths.heldout));
-  const train = (...args) =>
-    spawnSync(process.execPath, [join(paths.root, "tools/train.mjs"), "--eval", heldout, ...args], { cwd: folder, encoding: "utf8" });
+  const run = (...args) =>
+    spawnSync(process.execPath, [join(paths.root, "tools/train.mjs"), ...args], { cwd: folder, encoding: "utf8" });
+  const train = (...args) => run("--eval", heldout, ...args);
+  const evaluations = (name) =>
+    readFileSync(join(folder, name, "log.jsonl"), "utf8").trimEnd().split("\n").filter((line) => line.includes("eval_loss"));
 
   await t.test("writes the adapter and a log with a line per step", () => {
     const config = write("config.json", bundledConfig({ max_steps: 5, eval_steps: 2 }));
@@ -52,12 +55,44 @@ test("the command line", async (t) => {
     assert.equal(first_line.eval_loss, last("result").eval_loss);
   });
 
+  const rowsOf = (name) => readFileSync(join(paths.root, `tests/cases/${name}/rows.jsonl`), "utf8");
+  const one_step = write("step.json", { lora: { r: 4 }, train: { max_steps: 1, per_device_train_batch_size: 1, max_length: 128 } });
+
+  await t.test("takes a file larger than any string, begins with a prompt of messages, and holds a share out", () => {
+    const large = openSync(join(folder, "large.jsonl"), "w");
+    writeSync(large, rowsOf("browser-cli-first-row-of-messages"));
+    const blank = `${" ".repeat((1 << 20) - 1)}\n`;
+    for (let mebibytes = 0; mebibytes < 520; mebibytes++) writeSync(large, blank);
+    writeSync(large, '{"prompt":"And one row","completion":" behind it."}\n');
+    closeSync(large);
+    const config = write("share.json", { lora: { r: 4 }, train: { max_steps: 1, test_size: 0.2, max_length: 128 } });
+    const { status, stdout, stderr } = run("--data", "large.jsonl", "--config", config, "--out", "large");
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^held-out +\d+ rows?, and \d+ are trained on$/m);
+    assert.match(stdout, /^held-out +loss .* before, .* after 1 steps/m);
+    assert.equal(evaluations("large").length, 2);
+  });
+
+  await t.test("evaluates a sample where nothing is held out, and asks what the first row asks, in parts", () => {
+    const data = write("parts.jsonl", rowsOf("browser-cli-first-row-of-parts"));
+    const { status, stdout, stderr } = run("--data", data, "--config", one_step, "--out", "parts");
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^notice +no --eval and no test_size: nothing is held out/m);
+    assert.match(stdout, /^sample +loss .* before, .* after 1 steps, of \d+ rows that were trained on$/m);
+    assert.match(stdout, /^before +Q: \S/m);
+    assert.equal(evaluations("parts").length, 2);
+  });
+
   const failures = {
     "an unknown flag": [["--nope", "1"], /^error\[bad-option\]: .*--nope/],
     "a model that is not there": [["--model", "nowhere"], /^error\[io\]: .*nowhere/],
     "a config that is no JSON": [["--config", write("broken.json", "{")], /^error\[bad-option\]: .*broken\.json/],
     "an unknown part of the config": [["--config", write("part.json", { trian: {} })], /^error\[bad-option\]: .*trian/],
     "an unknown option of the config": [["--config", write("option.json", { train: { lr: 1 } })], /^error\[bad-option\]: .*lr\b/],
+    "a wrong option of the adapter, before rows are read": [
+      ["--data", write("late.jsonl", "{"), "--config", write("lora.json", { lora: { alpha: 8 } })],
+      /^error\[bad-option\]: .*alpha/,
+    ],
     "broken rows": [["--data", write("broken.jsonl", '{"text":"a"}\n{"text":\n')], /^error\[bad-data\]: .*broken\.jsonl.*line 2\b/],
   };
   for (const [name, [args, message]] of Object.entries(failures)) {

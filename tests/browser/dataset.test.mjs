@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
+import { strToU8, zipSync } from "fflate";
 import { measure } from "../../tools/bench-data.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 import { openLab } from "./support.mjs";
@@ -105,6 +106,58 @@ test("datasets", async (t) => {
     assert.match(found.unknown.problem, /name the columns/);
     assert.deepEqual(found.named.mapping, { shape: "prompt_completion", columns: { prompt: "Frage", completion: "Antwort" } });
     assert.deepEqual(found.named.rows, [{ prompt: "Was?\n", completion: "Das." }]);
+  });
+
+  await t.test("of a folder are its training rows, and what was left out is told", async () => {
+    const names = ["README.md", "dataset_infos.json", "test.jsonl", "train.jsonl"];
+    const files = names.map((name) => ({ name, base64: base64(name.endsWith(".jsonl") ? `{"text": "${name}"}` : "{}") }));
+    const { value, error } = await take({ name: "folder", kind: "directory", files });
+    assert.equal(error, undefined, error?.message);
+    assert.deepEqual(value.rows.map(({ row }) => row.text), ["train.jsonl"]);
+    assert.deepEqual(value.report.ignored_files.map(({ file }) => file), names.slice(0, 3).map((name) => `picked/${name}`));
+  });
+
+  await t.test("of tables in other encodings and workbooks are looked at and imported", async () => {
+    const workbook = zipSync({
+      "xl/workbook.xml": strToU8('<workbook xmlns:r="r"><sheets><sheet name="A" r:id="a"/><sheet name="B" r:id="b"/></sheets></workbook>'),
+      "xl/_rels/workbook.xml.rels": strToU8('<Relationships><Relationship Id="a" Target="a.xml"/><Relationship Id="b" Target="b.xml"/></Relationships>'),
+      "xl/a.xml": strToU8("<worksheet>" + ["question,answer", "Wo?,Hier, dort"].map((line) => {
+        const [, first, second] = /^([^,]*),(.*)$/.exec(line);
+        return `<row>${[first, second].map((text) => `<c t="inlineStr"><is><t>${text}</t></is></c>`).join("")}</row>`;
+      }).join("") + "</worksheet>"),
+    });
+    const found = await page.evaluate(async ({ workbook, csv, bomb }) => {
+      const { tabtune, outcome } = globalThis.runner;
+      const file = (base64, name) => new File([Uint8Array.from(atob(base64), (char) => char.charCodeAt(0))], name);
+      const dataset = await tabtune.Dataset.open("encodings");
+      const look = async (picked) => {
+        const { format, encoding, notices, rows, problem } = await tabtune.Dataset.inspect(picked);
+        return { format, encoding, codes: notices.map(({ code }) => code), row: rows[0], problem };
+      };
+      const encoded = file(csv, "rows.csv");
+      return {
+        looked: await look(encoded),
+        refused: (await outcome(() => dataset.import(encoded, { on_bad_row: "skip" }))).error,
+        kept: (await tabtune.Dataset.list()).filter(({ name }) => name === "encodings").length,
+        imported: (await dataset.import(encoded, { encoding: "windows-1252" })).rows,
+        sheet: await look(file(workbook, "faq.xlsx")),
+        report: await dataset.import(file(workbook, "faq.xlsx")),
+        stored: (await dataset.rows())[0],
+        long: await look(file(bomb, "bomb.jsonl.gz")),
+      };
+    }, {
+      workbook: base64(workbook),
+      csv: base64(Buffer.from("prompt;completion\nWo?;M\xfchlgasse\n", "latin1")),
+      bomb: base64(gzipSync(`{"text": "${"x".repeat(40 << 20)}"}`)),
+    });
+    assert.deepEqual(found.looked, { format: "csv", encoding: "windows-1252", codes: ["encoding"], row: { prompt: "Wo?", completion: "Mühlgasse" }, problem: null });
+    assert.deepEqual([found.refused.code, found.kept, found.imported], ["bad-data", 0, 1]);
+    assert.match(found.refused.message, /^rows\.csv: line 2: the file is not UTF-8; .*windows-1252/);
+    assert.deepEqual([found.sheet.format, found.sheet.codes], ["sheet", ["ignored-files"]]);
+    assert.deepEqual(found.report.ignored_files.map(({ file }) => file), ['faq.xlsx, sheet "B"']);
+    assert.deepEqual([found.stored.unit, found.stored.place, found.stored.file], ["row", 2, "faq.xlsx"]);
+    assert.match(JSON.stringify(found.stored.row), /Hier, dort/);
+    assert.equal(found.long.problem, "line 1: longer than 16777216 bytes");
   });
 
   await t.test("of two gzip streams in one file are refused, which browsers do not read", async () => {

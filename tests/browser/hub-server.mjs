@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join, normalize } from "node:path";
 import { paths } from "../../tools/lib/paths.mjs";
+import { pathOf } from "../../tools/lib/server.mjs";
 
 /** The hexadecimal sum of all pieces. */
 export const sum = (algorithm, ...pieces) => {
@@ -26,8 +27,12 @@ const PLAIN = { "Access-Control-Allow-Origin": "*" };
 async function listen(answer) {
   const requests = [];
   const server = createServer((request, response) => {
+    const path = pathOf(request.url);
+    if (path === undefined) {
+      response.writeHead(400).end();
+      return;
+    }
     const url = new URL(request.url, "http://localhost");
-    const path = decodeURIComponent(url.pathname);
     const { range = null, authorization = null } = request.headers;
     requests.push({ method: request.method, path, range, authorization });
     answer({ request, response, path, query: url.searchParams, range });

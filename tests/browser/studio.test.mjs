@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { unzipSync } from "fflate";
+import { unzipSync, zipSync } from "fflate";
 import { paths } from "../../tools/lib/paths.mjs";
 import { fewRows, openLab } from "./support.mjs";
 
@@ -18,6 +18,8 @@ function playSignals() {
   globalThis.battery = Object.assign(new EventTarget(), { charging: false, level: 0.9 });
   navigator.getBattery = async () => globalThis.battery;
 }
+
+const zipped = (files) => Buffer.from(zipSync(files));
 
 /** A model's name on the hub, whose files are the bundled model's here. */
 const HUB_ID = "somebody/small-llama";
@@ -103,7 +105,9 @@ test("the page", async (t) => {
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("dialog", (dialog) => dialog.accept());
+  /** What questions get as an answer beside yes. */
+  const answers = { next: undefined };
+  page.on("dialog", (dialog) => dialog.accept(answers.next));
   const folder = mkdtempSync(join(tmpdir(), "tabtune-rows-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const open = async () => {
@@ -130,11 +134,17 @@ test("the page", async (t) => {
     await page.getByLabel("Steps").fill(String(count));
   };
   const status = (pattern) => page.locator("#status").filter({ hasText: pattern }).waitFor();
-  const download = async () => {
-    const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download" }).click()]);
-    assert.equal(file.suggestedFilename(), "adapter.zip");
-    return unzipSync(new Uint8Array(readFileSync(await file.path())));
+  /** The zip that a button named so gives. */
+  const downloaded = async (name) => {
+    const [file] = await Promise.all([page.waitForEvent("download"), button(name).click()]);
+    return { name: file.suggestedFilename(), bytes: readFileSync(await file.path()) };
   };
+  const download = async () => unzipSync(new Uint8Array((await downloaded("Download")).bytes));
+  const idle = () => page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
+  /** The entry of that name in the list of what was learnt. */
+  const learnt = (name) => page.locator("#learnt-list li").filter({ has: page.getByText(name, { exact: true }) });
+  /** The id of the part that has the keyboard. */
+  const focused = () => page.evaluate(() => document.activeElement.id);
 
   await t.test("trains the bundled model, answers before and after, and gives the adapter", async () => {
     await open();
@@ -148,10 +158,16 @@ test("the page", async (t) => {
         last = now;
       }, 10);
     });
-    await page.getByRole("button", { name: "Start fine-tuning" }).click();
+    const start = button("Start fine-tuning");
+    const { y, height } = await start.boundingBox();
+    assert.ok(y + height <= page.viewportSize().height, "in sight with all settings open");
+    await start.click();
+    await page.locator("#stop:focus").waitFor();
+    assert.ok(await page.getByLabel("Steps").isDisabled(), "what was ordered stays as it is");
     await status(/^Step \d+ of 8$/);
     const seen = requests.length;
-    assert.ok(await page.getByRole("button", { name: "Stop" }).isVisible());
+    assert.ok(await button("Stop").isVisible());
+    await page.getByText(/^This run takes [\d.]+ MB of GPU memory\.$/).waitFor();
     await status(/^Done: 8 steps\.$/);
     assert.deepEqual(requests.slice(seen), [], "no request while training");
     assert.ok(Number(await page.locator("#loss").innerText()) > 0);
@@ -159,14 +175,17 @@ test("the page", async (t) => {
     assert.match(await page.locator("#memory").innerText(), /[MG]B$/);
     assert.ok(await page.locator("#chart canvas").isVisible());
 
+    assert.match(await page.locator("#chart").getAttribute("aria-label"), /^Loss by step: [\d.]+ at step 1, .* at step 8\. Held-out loss/);
+
     const ask = page.locator("#ask-begin");
-    await page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
+    await idle();
+    await page.locator("#start:focus").waitFor();
     assert.notEqual(await page.locator("#answer-base").innerText(), "");
     const unasked = await page.locator("#answer-tuned").innerText();
     assert.notEqual(unasked, "");
     await page.getByRole("textbox", { name: "Question" }).fill("Does my data leave the browser?");
     await ask.click();
-    await page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
+    await idle();
     assert.notEqual(await page.locator("#answer-base").innerText(), "");
 
     await page.getByText(/^Nothing is cut off: the longest row has \d+ tokens, and up to 128 tokens are kept\.$/).waitFor();
@@ -176,24 +195,38 @@ test("the page", async (t) => {
     assert.match(await row.locator(".unlearnt:not(.special)").allInnerTexts().then((all) => all.join("")), /What is tabtune\?/);
     assert.match(await row.locator(".learnt:not(.special)").allInnerTexts().then((all) => all.join("")), /^tabtune is a program/);
 
-    const files = await download();
+    const zip = await downloaded("Download");
+    assert.equal(zip.name, "Bundled-FAQ.zip");
+    const files = unzipSync(new Uint8Array(zip.bytes));
     assert.deepEqual(Object.keys(files).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
     assert.equal(JSON.parse(new TextDecoder().decode(files["adapter_config.json"])).peft_type, "LORA");
     const longest = await page.evaluate(() => globalThis.longest_pause);
     assert.ok(longest < LONGEST_PAUSE_MILLIS, `the page was deaf for ${longest} ms`);
 
+    // The next day, from what the browser keeps.
+    await page.evaluate(() => localStorage.setItem("tabtune:run:damaged", "{"));
     await open();
-    await page.getByText("“Bundled FAQ” was learnt in 8 steps, which is saved in this browser.").waitFor();
-    await button("Open it").click();
-    await status(/^Done: 8 steps\.$/);
-    await page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
+    await learnt("Bundled FAQ").filter({ hasText: "151 rows of Bundled FAQ · the bundled model · 8 steps · " }).waitFor();
+    await button("Open Bundled FAQ").click();
+    await status("“Bundled FAQ” is open.");
+    await idle();
     assert.equal(await page.locator("#answer-tuned").innerText(), unasked);
     assert.deepEqual(await download(), files);
-    assert.ok(await page.locator("#unfinished").isHidden(), "what is on the page is not offered");
-    await open();
-    await button("Forget it").click();
-    await page.waitForFunction(() => localStorage.length === 0 && !document.querySelector("#start").disabled);
-    assert.ok(await page.locator("#unfinished").isHidden());
+    await button("Delete Bundled FAQ").click();
+    await page.locator("#learnt").waitFor({ state: "hidden" });
+    assert.ok(await button("Download").isDisabled());
+
+    // A friend, from the file.
+    await page.locator("#adapter-files").setInputFiles({ name: "gift.zip", mimeType: "", buffer: zipped({ "notes.txt": new Uint8Array(1) }) });
+    await page.getByText(/^That is no adapter: choose a zip file/).waitFor();
+    await page.locator("#adapter-files").setInputFiles({ name: "gift.zip", mimeType: "", buffer: zip.bytes });
+    await status("“gift” is open.");
+    await idle();
+    assert.equal(await page.locator("#answer-tuned").innerText(), unasked);
+    answers.next = "From Lena";
+    await button("Rename gift").click();
+    await learnt("From Lena").filter({ hasText: "open" }).waitFor();
+    assert.deepEqual(unzipSync(new Uint8Array((await downloaded("Download From Lena")).bytes)), files);
   });
 
   const happened = (pattern) => page.locator("#events li").filter({ hasText: pattern }).first().waitFor();
@@ -229,13 +262,13 @@ test("the page", async (t) => {
     await happened(/Stopped: you asked for it\./);
 
     await open();
-    await page.getByText(/^“Bundled FAQ” was learnt until step \d+ of 5000, which is saved in this browser\.$/).waitFor();
-    const step = Number(/\d+/.exec(await page.locator("#go-on").innerText())[0]);
-    await page.locator("#go-on").click();
+    await learnt("Bundled FAQ").filter({ hasText: /\d+ of 5,000 steps/ }).waitFor();
+    const go_on = page.getByRole("button", { name: /^Go on from step/ });
+    const step = Number(/\d+/.exec(await go_on.innerText())[0]);
+    await go_on.click();
     await status(/^Step \d+ of 5000$/);
     await happened(/Taken up again/);
     assert.ok(Number(/\d+/.exec(await page.locator("#status").innerText())[0]) > step);
-    assert.ok(await button("Start anew").isHidden());
   });
 
   await t.test("watches a run that another tab has", async () => {
@@ -252,28 +285,64 @@ test("the page", async (t) => {
     await other.close();
   });
 
-  await t.test("stops when asked, and the adapter so far is there", async () => {
+  await t.test("says loudly what is only in this tab, ends an engine that hangs, and goes on from what was saved", async () => {
     await open();
+    await page.evaluate(() => {
+      const { put } = IDBObjectStore.prototype;
+      IDBObjectStore.prototype.put = function (...args) {
+        if (this.transaction.db.name === "tabtune-adapters") throw new DOMException("There is no room.", "QuotaExceededError");
+        return put.apply(this, args);
+      };
+      globalThis.makeRoom = () => (IDBObjectStore.prototype.put = put);
+    });
     await setSteps(5000);
-    await page.getByRole("button", { name: "Start fine-tuning" }).click();
+    await button("Start fine-tuning").click();
     await status(/^Step [2-9] of 5000$/);
-    await page.getByRole("button", { name: "Stop" }).click();
+    await button("Stop").click();
     await status(/^Stopped after \d+ steps\.$/);
-    await page.waitForFunction(() => !document.querySelector("#download").disabled);
+    await page.getByText("Only in this tab: download it before you close the tab. The browser could not keep it: There is no room.").waitFor();
+    await idle();
     assert.equal(Object.keys(await download()).length, 2);
+    await page.locator("#unsaved").waitFor({ state: "hidden" });
+
+    await page.evaluate(() => globalThis.makeRoom());
+    await button("Start fine-tuning").click();
+    await status(/^Step [2-9] of 5000$/);
+    await button("Pause").click();
+    await status(/^Paused after step \d+\. What was learnt is saved\.$/);
+    await button("Resume").click();
+    await status(/^Step \d+ of 5000$/);
+    const [engine] = page.workers();
+    engine.evaluate(() => {
+      for (;;);
+    }).catch(() => {});
+    await button("Stop").click();
+    await status(/^Finishing step \d+…$/);
+    await status(/^The engine did not answer, so it was ended\. What it had learnt until step \d+ is saved/);
+    await page.getByRole("button", { name: /^Go on from step/ }).first().click();
+    await status(/^Step \d+ of 5000$/);
+    await button("Stop").click();
+    await status(/^Stopped after \d+ steps\.$/);
+    await idle();
   });
 
   await t.test("takes a model folder and a table whose columns the person names", async () => {
     await open();
     await choose("Model", "Folder");
     await page.locator("#folder").setInputFiles(paths.model);
-    const sums = Array.from({ length: 9 }, (_, a) => `${a} und ${a}?;${a + a}.;Rechnen\n`);
-    await pick("fragen.csv", `Frage;Antwort;Thema\n${"Zwei und zwei?;Vier.;Rechnen\n".repeat(4)}${sums.join("")}`);
+    const sums = Array.from({ length: 9 }, (_, a) => `${a} und ${a}?;${a + a} für alle.;Rechnen\n`);
+    const table = `Frage;Antwort;Thema\n${"Zwei und zwei?;Vier für alle.;Rechnen\n".repeat(4)}${sums.join("")}`;
+    await pick("fragen.csv", Buffer.from(table, "latin1"));
+    await page.getByText("Say whether the letters of the rows are right.").waitFor();
+    assert.ok(await button("Start fine-tuning").isDisabled());
+    await page.locator("#other-encoding:focus").click();
     await page.getByText("Say below which column is the question").waitFor();
+    await page.getByText("Say which column is the question and which is the answer.").waitFor();
+    assert.ok(await button("Start fine-tuning").isDisabled());
     await page.getByLabel("Question column").selectOption("Frage");
     await page.getByLabel("Answer column").selectOption("Antwort");
     await page.locator("#found").filter({ hasText: "CSV · questions and answers" }).waitFor();
-    assert.match(await page.locator(".row-card").first().innerText(), /Question\s+Zwei und zwei\?\s+Answer\s+Vier\./);
+    assert.match(await page.locator(".row-card").first().innerText(), /Question\s+Zwei und zwei\?\s+Answer\s+Vier für alle\./);
     await page.getByLabel("Leave out rows that occur twice").check();
     await setSteps(2);
     await page.getByLabel("Held-out share, %").fill("40");
@@ -282,19 +351,22 @@ test("the page", async (t) => {
     await status(/^Done: 2 steps\.$/);
     assert.match(await page.locator("#report").innerText(), /^10 rows · .* · [1-9] rows? held out$/);
     assert.ok(Number(await page.locator("#heldout-loss").innerText()) > 0);
+    assert.equal(await page.getByRole("textbox", { name: "Question" }).inputValue(), "Zwei und zwei?", "the first of the rows is asked");
+    const [row] = await page.getByRole("article").filter({ hasText: "fragen.csv line" }).all();
+    assert.equal(await row.locator(".special").first().innerText(), "<|im_start|>", "a pair is a chat");
+    assert.equal(await row.locator(".learnt:not(.special)").allInnerTexts().then((all) => all.join("").trim()), "Vier für alle.");
+    await idle();
 
-    await setSteps(5000);
-    await page.waitForFunction(() => !document.querySelector("#start").disabled);
     await button("Start fine-tuning").click();
-    await status(/^Step [2-9] of 5000$/);
-    await button("Stop").click();
-    await status(/^Stopped after \d+ steps\.$/);
-    await page.waitForFunction(() => !document.querySelector("#start").disabled);
+    await status(/^Done: 2 steps\.$/);
+    await idle();
+    await learnt("fragen.csv (2)").filter({ hasText: "open" }).waitFor();
+    assert.ok(await button("Open fragen.csv").isVisible(), "a run takes the place of no other");
     await choose("Data", "Kept");
-    await button("Delete fragen.csv").click();
+    await button("Delete fragen.csv").first().click();
     await page.getByRole("radio", { name: "fragen.csv" }).waitFor({ state: "detached" });
-    assert.ok(await page.locator("#error").isHidden(), "a run that was stopped goes with its rows");
-    assert.ok(await button("Download").isDisabled());
+    assert.ok(await page.locator("#error").isHidden());
+    assert.ok(await button("Open fragen.csv").isVisible(), "what was learnt stays without its rows");
   });
 
   await t.test("looks at rows without training, and says what is cut off", async () => {
@@ -308,6 +380,13 @@ test("the page", async (t) => {
     assert.equal(await page.getByRole("article").filter({ hasText: "rows.jsonl.gz line" }).count(), 3);
     await button("Show more of them").click();
     await page.getByText("rows.jsonl.gz line 6").waitFor();
+    const marks = page.getByRole("article").first().locator(".special").filter({ hasText: "<|im_start|>" });
+    assert.notEqual(await marks.count(), 0, "what is called prompt and completion is a chat here too");
+    await page.getByText("How the rows are read").click();
+    await page.getByLabel("The model learns them").selectOption("as plain text");
+    await page.waitForFunction(() => !document.querySelector("#look").disabled);
+    await button("Look at the rows").click();
+    await marks.first().waitFor({ state: "detached" });
     assert.equal(await page.locator("#loss").innerText(), "–", "nothing was trained");
   });
 
@@ -321,6 +400,10 @@ test("the page", async (t) => {
     await button("Import").click();
     await page.locator("#error-code").filter({ hasText: "bad-data" }).waitFor();
     assert.match(await page.locator("#error-message").innerText(), /broken\.jsonl.*line 2\b/s);
+    await choose("Data", "Kept");
+    await page.getByText("Nothing yet. Rows that you import").waitFor();
+    assert.ok(await page.locator("#error").isHidden(), "an error goes with the next change");
+    await choose("Data", "My files");
     assert.ok(await button("Start fine-tuning").isEnabled());
     await page.getByLabel("Leave it out").check();
     await button("Import").click();
@@ -400,8 +483,9 @@ test("the page", async (t) => {
     await button("Look at the rows").click();
     await page.getByText("Write the model's name as the hub shows it").waitFor();
     await page.getByLabel("Model on Hugging Face").fill(HUB_ID);
-    await page.getByLabel("Model on Hugging Face").blur();
-    await page.getByText(/^A run takes up to [\d.]+ [MG]B of GPU memory\.$/).waitFor();
+    await page.getByLabel("Model on Hugging Face").press("Enter");
+    await page.getByText(/^A run takes up to [\d.]+ [MG]B of GPU memory with the longest rows\.$/).waitFor();
+    assert.ok(await button("Stop").isHidden(), "Enter begins no run");
     const parts = (await page.locator("#estimate li").allInnerTexts()).map((text) => text.split(/ \d/)[0]);
     assert.deepEqual(parts, ["Model", "Adapter", "Working space", "Other"]);
     await button("Look at the rows").click();

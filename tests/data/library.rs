@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tabtune::data::encode::{EncodeOptions, Encoded, Encoder};
 use tabtune::data::example::Example;
 use tabtune::data::import::{Importer, import_file};
-use tabtune::data::inspect::Inspection;
+use tabtune::data::inspect::{Head, Inspection};
 use tabtune::data::kv::{Key, Kv, MemoryKv, Table, Write};
 use tabtune::data::library::{self, Description, ImportOptions, OnBadRow, StoredRow};
 use tabtune::data::look::{Lengths, SeenRow};
@@ -125,8 +125,6 @@ fn a_bad_row_is_named_by_file_and_line_or_left_out_and_counted() {
         );
     }
     let kv = Rc::new(MemoryKv::default());
-    let error = import(&kv, b"{\"text\": \"\xFF\"}".to_vec(), json!({})).unwrap_err();
-    assert!(error.to_string().starts_with("train.jsonl line 1: not UTF-8"), "{error}");
     for text in ["", " \n\r\n\n"] {
         let error = import(&kv, text, json!({})).unwrap_err();
         assert_eq!(
@@ -179,8 +177,10 @@ fn empty_cells_where_a_question_should_be_are_told() {
         "{:?}",
         report.notices
     );
-    let look =
-        |columns| Inspection::new("a.jsonl", false, rows.as_bytes(), true, &options(columns), 20).unwrap();
+    let look = |columns| {
+        let head = Head { bytes: rows.as_bytes(), is_whole: true };
+        Inspection::new("a.jsonl", None, head, &options(columns), 20).unwrap()
+    };
     assert!(look(columns).notices[0].message.starts_with("\"Notiz\" is empty in 20 of 20 rows"));
     let filled = look(json!({"columns": {"prompt": "Antwort", "completion": "Antwort"}}));
     assert_eq!(filled.notices, []);
@@ -256,7 +256,7 @@ fn an_import_that_was_cut_anywhere_is_resumed_to_the_same_rows() {
 fn resume<K: Kv>(kv: &Rc<K>, text: &str, import: Value) -> Result<u64> {
     block_on(async {
         let mut importer = Importer::begin(kv.clone(), "mine", options(import), true).await?;
-        importer.begin_file("train.jsonl", false);
+        importer.begin_file("train.jsonl", None).unwrap();
         for piece in text.as_bytes().chunks(100_000) {
             importer.push(piece).await?;
         }
@@ -297,6 +297,44 @@ fn a_full_disk_leaves_what_was_there() {
 }
 
 #[test]
+fn an_import_that_is_refused_leaves_no_empty_dataset() {
+    for (code, text) in [(Code::BadData, large() + "{\"text\": 3}\n"), (Code::QuotaExceeded, large())] {
+        let kv = Failing::after(if code == Code::BadData { usize::MAX } else { 3 }, Code::QuotaExceeded);
+        assert_eq!(import(&kv, text, json!({})).unwrap_err().code, code);
+        assert_eq!(block_on(library::list(&kv)).unwrap(), []);
+        assert_eq!(block_on(kv.scan(Table::Rows, None)).unwrap(), []);
+        kv.writes_left.set(usize::MAX);
+        assert_eq!(import(&kv, large(), json!({})).unwrap().rows, 3000);
+    }
+}
+
+#[test]
+fn why_an_import_ended_is_told_where_even_tidying_up_fails() {
+    let (rows, bad) = (large(), "{\"text\": 3}\n");
+    let half = rows[..rows.len() / 2].rfind('\n').unwrap() + 1;
+    // One block is written, but not that it is discarded.
+    let kv = Failing::after(2, Code::Io);
+    let error = import(&kv, rows[..half].to_owned() + bad, json!({})).unwrap_err();
+    assert!(description(&kv).pending.is_some());
+    assert_eq!(error.code, Code::BadData, "{error}");
+    assert!(error.to_string().contains("\"text\" must be a string"), "{error}");
+}
+
+#[test]
+fn rows_that_are_being_added_are_not_counted_away() {
+    let kv = Failing::after(usize::MAX, Code::Io);
+    import(&kv, "{\"text\": \"a\"}\n{\"text\": \"a\"}\n", json!({})).unwrap();
+    kv.writes_left.set(1);
+    import(&kv, large(), json!({"append": true})).unwrap_err();
+    kv.writes_left.set(usize::MAX);
+    let error = block_on(library::deduplicate(&kv, "mine")).unwrap_err();
+    assert_eq!(error.code, Code::BadState);
+    assert!(error.message.contains("discard what is pending"), "{error}");
+    assert_eq!(resume(&kv, &large(), json!({"append": true})).unwrap(), 3000);
+    assert_eq!(block_on(library::deduplicate(&kv, "mine")).unwrap(), 1);
+}
+
+#[test]
 fn rows_cleared_during_an_import_are_not_counted_as_stored() {
     for begun in [false, true] {
         let kv = Rc::new(MemoryKv::default());
@@ -309,7 +347,7 @@ fn rows_cleared_during_an_import_are_not_counted_as_stored() {
         let error = block_on(async {
             let mut importer =
                 Importer::begin(kv.clone(), "mine", options(json!({"append": begun})), false).await?;
-            importer.begin_file("train.jsonl", false);
+            importer.begin_file("train.jsonl", None).unwrap();
             importer.push(first.as_bytes()).await?;
             library::delete(&kv, "mine").await?;
             importer.push(rest.as_bytes()).await?;
@@ -557,6 +595,49 @@ fn held_out_rows_stay_held_out() {
     assert!(later.rows.starts_with(&held_out.rows) && later.rows.len() > held_out.rows.len());
     let [all, none] = Selection::split(set, 0.0);
     assert_eq!((all.rows.len(), none.rows.len()), (3000, 0));
+}
+
+#[test]
+fn a_held_out_share_of_few_rows_has_rows_on_both_sides() {
+    let split = |rows: &[String], test_size: f64| {
+        let kv = Rc::new(MemoryKv::default());
+        let lines: String = rows.iter().map(|row| format!("{{\"text\": \"{row}\"}}\n")).collect();
+        import(&kv, lines, json!({})).unwrap();
+        let set = Rc::new(make(&kv, EncodeOptions::default()).unwrap());
+        Selection::split(set, test_size).map(|selection| selection.rows)
+    };
+    for number in 0..40 {
+        let rows: Vec<String> = (0..5).map(|row| format!("row {row} of {number}")).collect();
+        for (count, test_size) in [(5, 0.2), (2, 0.5), (2, 0.01), (3, 0.999), (5, 1e-12)] {
+            let [train, held_out] = split(&rows[..count], test_size);
+            assert!(
+                !train.is_empty() && !held_out.is_empty(),
+                "{test_size} of {count}: {train:?} {held_out:?}"
+            );
+            assert_eq!(train.len() + held_out.len(), count);
+        }
+        // The row of the least hash is held out, whatever the order.
+        let [_, held_out] = split(&rows, 1e-12);
+        let reversed: Vec<String> = rows.iter().rev().cloned().collect();
+        assert_eq!(split(&reversed, 1e-12)[1], [4 - held_out[0]]);
+        // Equal rows stay together.
+        let again = [rows.clone(), rows.clone()].concat();
+        assert_eq!(split(&again, 1e-12)[1], [held_out[0], held_out[0] + 5]);
+        assert_eq!(split(&rows[..1], 0.5), [vec![0], vec![]]);
+        assert!(split(&rows, 0.0)[1].is_empty());
+    }
+}
+
+#[test]
+fn a_sample_is_spread_evenly() {
+    let set = Rc::new(TokenSet::alike(100, 8));
+    let sample = |most| Selection::all(set.clone()).sample(most).rows;
+    assert_eq!(sample(4), [0, 25, 50, 75]);
+    assert_eq!(sample(1), [0]);
+    assert_eq!(sample(100), (0..100).collect::<Vec<_>>());
+    assert_eq!(sample(1000).len(), 100);
+    let three = Selection { set: set.clone(), rows: vec![7, 9, 11] };
+    assert_eq!(three.sample(2).rows, [7, 9]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The way of a row: tokenizer, template, loss mask; and of a dataset: import, storage, tokens.
 
+mod files;
 mod library;
 
 use std::cell::RefCell;

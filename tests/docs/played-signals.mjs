@@ -3,7 +3,8 @@
 /**
  * Runs in a page before its scripts. Puts what the test sets in the place of the browser's signals: `played`
  * has the battery, `press` for the system's pressure, `connect` for the kind of connection, `hide` for the
- * page's visibility, `hot` to make steps look slow, and `losses`: how many steps find the GPU gone.
+ * page's visibility, `hot` to make steps look slow, `losses`: how many steps find the GPU gone, `workers`: those that
+ * were made, and `hang`, which lets nothing through to the last of them.
  */
 export function playSignals() {
   const battery = Object.assign(new EventTarget(), { charging: true, level: 1 });
@@ -17,6 +18,10 @@ export function playSignals() {
     connect(type) {
       connection.type = type;
       connection.dispatchEvent(new Event("change"));
+    },
+    workers: [],
+    hang() {
+      played.workers.at(-1).postMessage = () => {};
     },
     hide(hidden) {
       played.hidden = hidden;
@@ -37,6 +42,10 @@ export function playSignals() {
   // Steps are asked of a worker, whose answers can be changed on their way.
   const onmessage = Object.getOwnPropertyDescriptor(Worker.prototype, "onmessage");
   globalThis.Worker = class extends Worker {
+    constructor(...given) {
+      super(...given);
+      played.workers.push(this);
+    }
     postMessage(message, ...rest) {
       if (message.call !== "train_step" || played.losses === 0) return super.postMessage(message, ...rest);
       played.losses -= 1;

@@ -134,6 +134,19 @@ test("what the guide tells happens", async (t) => {
       return stop();
     },
 
+    "The worker is ended, or hangs": async () => {
+      await start({ save_steps: 1 });
+      await steps(2);
+      await page.evaluate(() => globalThis.played.workers.at(-1).terminate());
+      await saw(["unresponsive", "ended", "recovered"]);
+      const ended_by_itself = await stop();
+      await start({ save_steps: 1, resume_from_checkpoint: true });
+      await steps(1);
+      await page.evaluate(() => globalThis.played.hang());
+      assert.equal((await stop()).at(-1), "cancelled", "a worker that hangs does not keep its page");
+      return ended_by_itself;
+    },
+
     "Memory does not suffice": async () => {
       await page.evaluate(async () => {
         const dataset = await globalThis.runner.tabtune.Dataset.open("long");
@@ -174,6 +187,15 @@ test("what the guide tells happens", async (t) => {
       });
       await saw(["storage-cleared", "checkpoint"]);
       return stop();
+    },
+
+    "Another run is begun under the same name": async () => {
+      await start({ save_steps: 1 });
+      await saw(["checkpoint"]);
+      await stop();
+      await start({ learning_rate: 1e-3 });
+      await ended();
+      return told();
     },
 
     "A second tab opens the same run": async () => {
@@ -230,7 +252,7 @@ test("what the guide tells happens", async (t) => {
 
     "A loss is NaN": async () => {
       // The first step is one of warm-up, at a rate of zero: what it leaves is what the run goes back to.
-      await start({ learning_rate: 1e30, warmup_steps: 1, save_steps: 1, lr_scheduler_type: "constant_with_warmup" });
+      await start({ run_name: "astray", learning_rate: 1e30, warmup_steps: 1, save_steps: 1, lr_scheduler_type: "constant_with_warmup" });
       await ended();
       return told();
     },

@@ -97,7 +97,11 @@ fn shards_are_joined_by_their_index() {
     let refused = |index: &[u8], parts: &[&str]| assert_refused(with(index), Code::BadModel, parts);
     refused(&index(r#"{"a":"three.safetensors"}"#), &["three.safetensors", "missing"]);
     refused(&index(r#"{"a":"two.safetensors"}"#), &["tensor a", "two.safetensors"]);
-    refused(&index(r#"{"a":"../one.safetensors"}"#), &["../one.safetensors"]);
+    for name in
+        ["../one.safetensors", "..", "..%2fone", "https:127.0.0.1:80", "one.safetensors?x=1", "data:,A", ""]
+    {
+        refused(&index(&format!(r#"{{"a":"{name}"}}"#)), &[name, "not a file of the model's folder"]);
+    }
     refused(b"{}", &["model.safetensors.index.json", "weight_map"]);
     refused(b"{", &["model.safetensors.index.json"]);
     assert_refused(block_on(Checkpoint::open(&MemoryFiles::default())), Code::BadModel, &[FILE]);

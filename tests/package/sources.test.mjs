@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
+import { strToU8, zipSync } from "fflate";
 
 import { openSource } from "../../www/package/build/sources/open.js";
 import { parquetPieces } from "../../www/package/build/sources/parquet.js";
@@ -20,7 +21,7 @@ function sent(source, name = "data") {
 /** Every file of what was sent, with its text put together. */
 async function filesOf(received) {
   const files = [];
-  for await (const { name, size, is_rows, pieces } of openSource(received)) {
+  for await (const { name, size, format, pieces } of openSource(received)) {
     const parts = [];
     let last = 0;
     for await (const { bytes, loaded } of pieces()) {
@@ -29,7 +30,7 @@ async function filesOf(received) {
       last = loaded;
       parts.push(bytes);
     }
-    files.push({ name, size, is_rows, loaded: last, text: Buffer.concat(parts).toString() });
+    files.push({ name, size, format, loaded: last, text: Buffer.concat(parts).toString() });
   }
   return files;
 }
@@ -77,7 +78,7 @@ test("a Blob comes in pieces, with how much was read", async () => {
   assert.deepEqual({ ...file, text: undefined }, {
     name: "train.jsonl",
     size: text.length,
-    is_rows: false,
+    format: undefined,
     loaded: text.length,
     text: undefined,
   });
@@ -100,10 +101,58 @@ test("a list of files gives those that can be read, by path", async () => {
 test("a list without a file that can be read says what is read", async () => {
   await assert.rejects(
     read([fileAt("a.png", ""), fileAt("b", "")]),
-    failure("bad-data", /^the list of files: none of its 2 files is one of \.jsonl, .*\.parquet \(.*\.gz\)$/),
+    failure("bad-data", /^the list of files: none of its 2 files holds data: one of \.jsonl, .*\.xlsx \(.*\.gz\)$/),
   );
   const mixed = () => sendable([fileAt("a.txt", ""), { text: "a row" }], "data");
   assert.throws(mixed, failure("bad-data", "item 2 of the list of files is no File"));
+});
+
+/** The paths of the data among some files, and why the others are left out. */
+async function chosen(paths) {
+  const ignored = [];
+  const names = [];
+  const { source } = sendable(paths.map((path) => fileAt(path, "{}")), "data");
+  for await (const { name } of openSource(source, ignored)) names.push(name);
+  return { names, ignored: Object.fromEntries(ignored.map(({ file, reason }) => [file, reason])) };
+}
+
+test("what describes a dataset is left out and named", async () => {
+  const data = ["set/data.jsonl", "set/guide.md", "set/more/state.jsonl"];
+  const descriptions = ["README.md", "LICENSE.txt", "dataset_infos.json", "dataset_info.json", "state.json", "package.json", "sub/readme"];
+  const { names, ignored } = await chosen([...descriptions.map((name) => `set/${name}`), "set/.gitattributes", "set/a.png", ...data]);
+  assert.deepEqual(names, data);
+  assert.equal(ignored["set/README.md"], "describes the data");
+  assert.equal(ignored["set/.gitattributes"], "is hidden");
+  assert.equal(ignored["set/a.png"], "is no kind of file that is read");
+  assert.equal(Object.keys(ignored).length, descriptions.length + 2);
+
+  assert.deepEqual((await chosen(["README.md"])).names, ["README.md"], "nothing else was picked");
+  assert.deepEqual((await chosen(["README.md", "a.csv"])).names, ["a.csv"]);
+  await assert.rejects(chosen(["set/README.md"]), failure("bad-data", /none of its 1 files holds data/));
+});
+
+test("of a folder with splits, training rows are read", async () => {
+  for (const [paths, expected] of [
+    [["train.jsonl", "test.jsonl", "extra.jsonl"], ["train.jsonl"]],
+    [["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet", "data/validation-00000-of-00001.parquet"], [
+      "data/train-00000-of-00002.parquet",
+      "data/train-00001-of-00002.parquet",
+    ]],
+    [["test/train-times.csv", "train/a.csv", "train/test-questions.csv"], ["train/a.csv", "train/test-questions.csv"]],
+    [["chats.jsonl", "chats_dev.jsonl"], ["chats.jsonl"]],
+    [["test.jsonl"], ["test.jsonl"]],
+    [["contest.csv", "latest.csv"], ["contest.csv", "latest.csv"]],
+    [["testing.md", "train schedule.txt", "a.md"], ["a.md", "testing.md", "train schedule.txt"]],
+    [["train.txt", "valid.txt"], ["train.txt"]],
+  ]) {
+    const { names, ignored } = await chosen(paths.map((path) => `train set/${path}`));
+    assert.deepEqual(names, expected.map((path) => `train set/${path}`));
+    assert.equal(Object.keys(ignored).length, paths.length - expected.length);
+  }
+  const { ignored } = await chosen(["set/train.csv", "set/test.csv", "set/b.csv"]);
+  assert.match(ignored["set/test.csv"], /^is of the split "test": /);
+  assert.match(ignored["set/b.csv"], /^belongs to no split: /);
+  assert.deepEqual((await chosen(["train.csv", "test.csv"])).names, ["test.csv", "train.csv"], "both were picked");
 });
 
 function fileHandle(name, text) {
@@ -150,7 +199,7 @@ test("what is nothing to read is refused", () => {
 test("a stream of bytes is read through the port", async () => {
   const chunk = Buffer.from("two\n");
   const [file] = await read(streamOf("o", "ne\n", chunk, new Uint8Array()), "a.txt");
-  assert.deepEqual(file, { name: "a.txt", size: undefined, is_rows: false, loaded: 8, text: "one\ntwo\n" });
+  assert.deepEqual(file, { name: "a.txt", size: undefined, format: undefined, loaded: 8, text: "one\ntwo\n" });
   assert.equal(chunk.toString(), "two\n", "the caller's buffer is still there");
   assert.equal(await textOf(streamOf("x".repeat(2.5 * MIB))), "x".repeat(2.5 * MIB));
 });
@@ -231,7 +280,7 @@ test("rows become JSON lines", async () => {
   for (const source of [rows, new Set(rows), rows.values(), slowly()]) {
     const [file] = await read(source, "rows");
     assert.deepEqual(rowsIn(file.text), plain);
-    assert.deepEqual([file.name, file.size, file.is_rows], ["rows", undefined, true]);
+    assert.deepEqual([file.name, file.size, file.format], ["rows", undefined, "rows"]);
     assert.equal(file.loaded, file.text.length);
   }
   assert.equal(await textOf([]), "");
@@ -344,7 +393,7 @@ const LINES = Array.from({ length: 20000 }, (_, number) => `{"text": "line ${num
 test("gzip is told by its first bytes, in files and in streams", async () => {
   const packed = gzipSync(LINES);
   const [file] = await read(new Blob([packed]), "train.jsonl");
-  assert.deepEqual([file.size, file.loaded, file.is_rows], [packed.length, packed.length, false]);
+  assert.deepEqual([file.size, file.loaded, file.format], [packed.length, packed.length, undefined]);
   assert.equal(file.text, LINES);
   assert.equal(await textOf(streamOf(packed.subarray(0, 1), packed.subarray(1))), LINES);
   assert.equal(await textOf(new Blob([gzipSync("")])), "");
@@ -407,7 +456,7 @@ test("Parquet is read with every codec", async () => {
     const blob = await fixture(codec);
     // The magic bytes tell it, not the name.
     const [file] = await read(blob, "rows");
-    assert.deepEqual([file.size, file.loaded, file.is_rows], [blob.size, blob.size, true]);
+    assert.deepEqual([file.size, file.loaded, file.format], [blob.size, blob.size, "rows"]);
     assert.deepEqual(rowsIn(file.text), completions(5), codec);
   }
 });
@@ -450,7 +499,7 @@ function watched(blob) {
 /** The rows of each piece. */
 async function portionsOf(blob, portion_bytes) {
   const portions = [];
-  for await (const { bytes } of parquetPieces("rows.parquet", blob, portion_bytes)) {
+  for await (const { bytes } of parquetPieces("rows.parquet", blob, { portion_bytes })) {
     portions.push(rowsIn(Buffer.from(bytes).toString()));
   }
   return portions;
@@ -458,7 +507,7 @@ async function portionsOf(blob, portion_bytes) {
 
 test("row groups are read one after another", async () => {
   const blob = watched(await fixture("groups"));
-  const pieces = parquetPieces("rows.parquet", blob, 1);
+  const pieces = parquetPieces("rows.parquet", blob, { portion_bytes: 1 });
   assert.equal(rowsIn(Buffer.from((await pieces.next()).value.bytes).toString()).length, 4);
   const [, ...read] = blob.ranges;
   const bytes = read.reduce((sum, [start, end]) => sum + end - start, 0);
@@ -481,6 +530,18 @@ test("a row group with an offset index is read in portions", async () => {
   }
 });
 
+test("columns of pictures and sound are not read from Parquet", async () => {
+  const blob = watched(await fixture("pictures"));
+  const rows = async (options) => {
+    const lines = [];
+    for await (const { bytes } of parquetPieces("rows.parquet", blob, options)) lines.push(Buffer.from(bytes));
+    return rowsIn(Buffer.concat(lines).toString());
+  };
+  assert.deepEqual(await rows(), [{ text: "alpha beta", note: "short" }, { text: "gamma", note: null }]);
+  const [named] = await rows({ columns: ["sound"] });
+  assert.deepEqual([Object.keys(named), named.sound.length], [["text", "note", "sound"], 100_000]);
+});
+
 test("Parquet that is damaged, or out of reach, is refused by name", async () => {
   const blob = await fixture("snappy");
   const bytes = Buffer.from(await blob.arrayBuffer());
@@ -494,4 +555,70 @@ test("Parquet that is damaged, or out of reach, is refused by name", async () =>
   await assert.rejects(read(streamOf(bytes), "a"), failure("bad-data", `a: ${access}`));
   const other = failure("bad-data", "a.parquet: is no Parquet file, or a damaged one");
   await assert.rejects(read(new Blob(["text"]), "a.parquet"), other);
+});
+
+// ---- workbooks -------------------------------------------------------------------------------------
+
+const SPREADSHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
+const RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+
+/** An Excel workbook with one sheet of these rows in XML, and what else is given for its parts. */
+function workbook(rows, { sheets = '<sheet name="A" sheetId="1" r:id="r1"/>', strings = "", properties = "", parts = {} } = {}) {
+  const xml = {
+    "xl/workbook.xml": `<workbook xmlns="${SPREADSHEET}" xmlns:r="${RELATIONS}"><workbookPr${properties}/><sheets>${sheets}</sheets></workbook>`,
+    "xl/_rels/workbook.xml.rels": `<Relationships>
+      <Relationship Id="r1" Type="${RELATIONS}/worksheet" Target="worksheets/sheet1.xml"/>
+      <Relationship Id="r2" Type="${RELATIONS}/worksheet" Target="/xl/worksheets/sheet2.xml"/>
+      <Relationship Id="r3" Type="${RELATIONS}/sharedStrings" Target="sharedStrings.xml"/>
+      <Relationship Id="r4" Type="${RELATIONS}/styles" Target="styles.xml"/></Relationships>`,
+    "xl/sharedStrings.xml": `<sst xmlns="${SPREADSHEET}">${strings}</sst>`,
+    "xl/styles.xml": `<styleSheet><numFmts><numFmt numFmtId="164" formatCode="dd\\.mm\\.yyyy"/><numFmt numFmtId="165" formatCode="[Red]0 &quot;days&quot;"/></numFmts>
+      <cellStyleXfs><xf numFmtId="14"/></cellStyleXfs><cellXfs><xf numFmtId="0"/><xf numFmtId="22"/><xf numFmtId="164"/><xf numFmtId="165"/></cellXfs></styleSheet>`,
+    "xl/worksheets/sheet1.xml": `<worksheet><sheetData>${rows}</sheetData></worksheet>`,
+    ...parts,
+  };
+  return new Blob([zipSync(Object.fromEntries(Object.entries(xml).map(([name, text]) => [name, strToU8(text)])))]);
+}
+
+test("the first sheet of a workbook that is shown is CSV, a record for each row", async () => {
+  const strings = "<si><t>When &amp; &#x201C;how&#x201D;?</t></si><si><r><t xml:space=\"preserve\">From </t></r><r><t>ten._x000D_</t></r><rPh><t>x</t></rPh></si>";
+  const rows = `<row r="1"><c r="A1" t="inlineStr"><is><t>a</t></is></c><c r="B1" t="str"><v>b</v></c></row>
+    <row r="3"><c r="A3" t="s"><v>0</v></c><c r="B3" t="s"><v>1</v></c></row>
+    <row><c><v>1.50</v></c><c r="D4" t="b"><v>1</v></c><c t="e"><v>#N/A</v></c></row>
+    <row r="5"><c s="2"><v>45303</v></c><c s="1"><v>45303.5</v></c><c s="3"><v>7</v></c><c s="2"/></row>`;
+  const sheets = '<sheet name="H" state="hidden" r:id="r2"/><sheet name="A" r:id="r1"/><sheet name="B" r:id="r2"/>';
+  const ignored = [];
+  const { received } = sent(workbook(rows, { sheets, strings }), "faq.xlsx");
+  for await (const { format, pieces } of openSource(received, ignored)) {
+    assert.equal(format, "sheet");
+    const parts = [];
+    for await (const { bytes } of pieces()) parts.push(Buffer.from(bytes));
+    assert.equal(Buffer.concat(parts).toString(), [
+      '"a","b"',
+      '""',
+      '"When & “how”?","From ten.\r"',
+      '"1.5","","","TRUE","#N/A"',
+      '"2024-01-12","2024-01-12 12:00:00","7",""',
+      "",
+    ].join("\n"));
+  }
+  assert.deepEqual(ignored.map(({ file }) => file), ['faq.xlsx, sheet "B"']);
+  const since_1904 = workbook('<row><c s="2"><v>43841</v></c></row>', { properties: ' date1904="1"' });
+  assert.equal(await textOf(since_1904, "a.xlsx"), '"2024-01-12"\n');
+});
+
+test("a zip file that is no workbook, or a damaged one, is refused in plain words", async () => {
+  const zip = (...names) => new Blob([zipSync(Object.fromEntries(names.map((name) => [name, strToU8("<a/>")])))]);
+  for (const [blob, message] of [
+    [zip("word/document.xml"), "a.xlsx: the file is a Word document: save it as plain text"],
+    [zip("rows.jsonl"), "a.xlsx: the file is a zip file: unpack it and choose the files in it"],
+    [zip("mimetype", "content.xml"), /^a\.xlsx: the file is an OpenDocument file: save a sheet as CSV UTF-8/],
+    [new Blob([Buffer.from("504b0304140000000800ffff", "hex")]), /^a\.xlsx: the Excel workbook cannot be read; save its sheet as CSV UTF-8 \(/],
+    [workbook("<row r=\"1\"><c>"), /^a\.xlsx: the Excel workbook cannot be read/],
+    [workbook('<row r="9999999"/>'), /^a\.xlsx: the Excel workbook cannot be read/],
+    [workbook("", { sheets: "" }), "a.xlsx: the workbook has no sheet that is shown"],
+    [workbook("", { parts: { "xl/worksheets/sheet1.xml": " ".repeat(257 << 20) } }), /^a\.xlsx: the workbook is too large/],
+  ]) {
+    await assert.rejects(read(blob, "a.xlsx"), failure("bad-data", message));
+  }
 });

@@ -1,5 +1,6 @@
-// The command line of `./build.sh train` and the config file it names.
-import { existsSync } from "node:fs";
+// The command line of `./build.sh train` and the config file it names. examples/train/options.rs says the same of
+// the native engine.
+import { readdirSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -27,45 +28,78 @@ function parse(args) {
   }
 }
 
-async function readConfig(file) {
+/** The text of a config. Editors on Windows begin it with a byte order mark, which may tell UTF-16. */
+async function readText(path) {
+  const bytes = await readFile(path);
+  const mark = bytes.toString("hex", 0, 2);
+  return new TextDecoder({ fffe: "utf-16le", feff: "utf-16be" }[mark] ?? "utf-8").decode(bytes);
+}
+
+async function readConfig(path) {
   let config;
   try {
-    config = JSON.parse(await readFile(file, "utf8"));
+    config = JSON.parse(await readText(path));
   } catch (error) {
-    throw new Failure(error instanceof SyntaxError ? "bad-option" : "io", `${file}: ${error.message}`);
+    throw new Failure(error instanceof SyntaxError ? "bad-option" : "io", `${path}: ${error.message}`);
   }
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
-    throw new Failure("bad-option", `${file}: must hold a JSON object`);
+    throw new Failure("bad-option", `${path}: must hold a JSON object`);
   }
   const unknown = Object.keys(config).find((name) => !PARTS.includes(name));
   if (unknown !== undefined) {
-    throw new Failure("bad-option", `${file}: unknown part "${unknown}" (known: ${PARTS.join(", ")})`);
+    const hint = 'options of training belong into "train", those of the adapter into "lora"';
+    throw new Failure("bad-option", `${path}: unknown part "${unknown}" (known: ${PARTS.join(", ")}); ${hint}`);
   }
-  if (config.init_adapter !== undefined) {
-    if (typeof config.init_adapter !== "string") throw new Failure("bad-option", `${file}: init_adapter must be a folder`);
-    config.init_adapter = existing(resolve(dirname(file), config.init_adapter), "init_adapter");
-  }
-  return config;
+  const { init_adapter } = config;
+  if (init_adapter === undefined || init_adapter === null) return config;
+  if (typeof init_adapter !== "string") throw new Failure("bad-option", `${path}: init_adapter must be a folder`);
+  return { ...config, init_adapter: folder(resolve(dirname(path), init_adapter), "init_adapter") };
 }
 
-function existing(path, what) {
-  if (!existsSync(path)) throw new Failure("io", `${what} ${path} does not exist`);
-  return path;
+const statOf = (path) => statSync(path, { throwIfNoEntry: false });
+
+/** A path where a file must lie. */
+function file(path, option) {
+  const found = statOf(path);
+  if (!found) throw new Failure("io", `${option} ${path} does not exist`);
+  if (!found.isDirectory()) return path;
+  const names = readdirSync(path).sort().slice(0, 8);
+  throw new Failure("io", `${option} ${path} is a folder; name one of its files (${names.join(", ")})`);
 }
 
-/** Everything a run needs, with absolute paths. */
+/** A path where a folder must lie; `given` is how it was written. */
+function folder(path, option, given = path) {
+  const found = statOf(path);
+  if (found?.isDirectory()) return path;
+  if (found) throw new Failure("io", `${option} ${path} is a file; name the folder that holds it`);
+  const is_id = /^[^./][^/]*\/[^/]+$/.test(given) || given.includes("://");
+  const hint = is_id ? "; the command line takes a folder, not a model's name on a hub: download its files into one first" : "";
+  throw new Failure("io", `${option}: there is no folder ${given}${hint}`);
+}
+
+/** Which rows tell how well the model does: those of a file, a share of the rows, or some that are trained on. */
+function evaluated(given, config) {
+  const has_share = config.train?.test_size > 0;
+  if (given.eval !== undefined) {
+    if (has_share) throw new Failure("bad-option", "--eval and train.test_size cannot go together: leave one of them out");
+    return { evaluated: "file", heldout: file(resolve(given.eval), "--eval") };
+  }
+  if (has_share) return { evaluated: "share" };
+  return given.data === undefined ? { evaluated: "file", heldout: paths.heldout } : { evaluated: "sample" };
+}
+
+/** Everything a run needs, with absolute paths. What the engine knows about options is left to it. */
 export async function trainOptions(args) {
   const given = parse(args);
-  const bundled = given.data === undefined;
-  const data = existing(resolve(given.data ?? paths.data), "--data");
-  const heldout = given.eval ?? (bundled ? paths.heldout : data);
-  const config_file = given.config ?? (bundled ? paths.config : undefined);
+  const config_file = given.config ?? (given.data === undefined ? paths.config : undefined);
+  const config = config_file ? await readConfig(file(resolve(config_file), "--config")) : DEFAULT_CONFIG;
+  const out = resolve(given.out ?? "out");
+  if (statOf(out)?.isFile()) throw new Failure("io", `--out ${out} is a file, not a folder`);
   return {
-    bundled,
-    data,
-    heldout: existing(resolve(heldout), "--eval"),
-    model: existing(resolve(given.model ?? paths.model), "--model"),
-    out: resolve(given.out ?? "out"),
-    config: config_file ? await readConfig(existing(resolve(config_file), "--config")) : DEFAULT_CONFIG,
+    model: folder(resolve(given.model ?? paths.model), "--model", given.model),
+    data: file(resolve(given.data ?? paths.data), "--data"),
+    ...evaluated(given, config),
+    out,
+    config,
   };
 }

@@ -32,21 +32,29 @@ const POLICY = [
  */
 export async function serve(mounts, { port = 0 } = {}) {
   const requests = [];
-  const server = createServer(async (request, response) => {
-    const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+  const answer = async (request, response) => {
+    const path = pathOf(request.url);
+    if (path === undefined) {
+      refuse(response, 400, "malformed address");
+      return;
+    }
     requests.push(path);
     response.setHeader("Cache-Control", "no-store");
     response.setHeader("Content-Security-Policy", POLICY);
     response.setHeader("X-Content-Type-Options", "nosniff");
     const found = await find(mounts, path);
     if (!found) {
-      response.writeHead(404, { "Content-Type": "text/plain" }).end("not found\n");
+      refuse(response, 404, "not found");
       return;
     }
     response.setHeader("Content-Type", TYPES[extname(found.name)] ?? "application/octet-stream");
     response.setHeader("Content-Length", found.size);
     if (found.bytes) response.end(found.bytes);
     else createReadStream(found.name).on("error", () => response.destroy()).pipe(response);
+  };
+  // Any page of the web can send requests here, so none of them may end the process.
+  const server = createServer((request, response) => {
+    answer(request, response).catch(() => response.destroy());
   });
   await new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -60,6 +68,19 @@ export async function serve(mounts, { port = 0 } = {}) {
       return new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** The path that a request asks for, decoded; undefined where it is malformed. */
+export function pathOf(url) {
+  try {
+    return decodeURIComponent(new URL(`http://localhost${url}`).pathname);
+  } catch {
+    return undefined;
+  }
+}
+
+function refuse(response, status, words) {
+  response.writeHead(status, { "Content-Type": "text/plain" }).end(`${words}\n`);
 }
 
 async function find(mounts, path) {

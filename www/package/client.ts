@@ -1,47 +1,79 @@
-import { cancelled, failure, TabtuneError } from "./errors.js";
-import type { CallName, Calls, Reply, Request } from "./protocol.js";
+import { cancelled, EngineGone, failure, TabtuneError, unanswered } from "./errors.js";
+import type { CallName, Calls, Reply, Request, Sign } from "./protocol.js";
+import { PATIENCE, Pulse, type Patience } from "./pulse.js";
 
 interface Pending {
   resolve(result: unknown): void;
   reject(error: TabtuneError): void;
   report(event: unknown): void;
+  /** Since when the caller waits for nothing but the end, in milliseconds. */
+  hurries_since: number | undefined;
 }
 
 /** Where requests go: a worker, or an engine on this very page. */
 interface Connection {
   send(request: Request, transfer: Transferable[]): void;
   end(): void;
+  /** Whether the engine may hang without the page. */
+  is_worker: boolean;
 }
+
+/** How often a worker that is to stop is looked at. */
+const HURRY_MILLIS = 250;
 
 /** The page's end of an engine: typed calls over messages. */
 export class Client {
   readonly #connection: Connection;
   readonly #pending = new Map<number, Pending>();
+  readonly #patience: Patience;
+  readonly #pulse: Pulse;
+  #hurry: ReturnType<typeof setInterval> | undefined;
   #next_id = 1;
   /** Why no further call can be answered, once that is so. */
   #closed: TabtuneError | undefined;
+  /** Hears, once each time, for how many seconds the worker has not answered. */
+  onsilent: ((seconds: number) => void) | undefined;
 
   get closed(): boolean {
     return this.#closed !== undefined;
   }
 
   /** Connects to the engine that `connect` makes: it is told where replies go, and what ends the connection. */
-  private constructor(connect: (receive: (reply: Reply) => void, close: (reason: TabtuneError) => void) => Connection) {
+  private constructor(
+    connect: (receive: (reply: Reply) => void, close: (reason: TabtuneError) => void) => Connection,
+    patience: Patience = PATIENCE,
+  ) {
+    this.#patience = patience;
     this.#connection = connect(
       (reply) => this.#receive(reply),
       (reason) => this.#close(reason),
     );
+    const ping = () => this.#connection.send({ ping: true }, []);
+    this.#pulse = new Pulse(ping, patience, (seconds) => this.onsilent?.(seconds));
   }
 
   /** An engine in a worker of its own. */
-  static inWorker(): Client {
+  static inWorker(patience: Patience = PATIENCE): Client {
     return new Client((receive, close) => {
       const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tabtune" });
-      worker.onmessage = ({ data }: MessageEvent<Reply>) => receive(data);
-      worker.onerror = (event) => close(failure("internal", event.message || "the worker's script could not be loaded"));
+      const ended = new AbortController();
+      worker.onmessage = ({ data }: MessageEvent<Reply | Sign>) => {
+        if ("lock" in data) void endOf(data.lock, ended.signal).then(close, () => {});
+        else receive(data);
+      };
+      worker.onerror = ({ message }) => {
+        close(message ? failure("internal", message) : failure("io", `the worker's script could not be loaded: ${unanswered()}`));
+      };
       worker.onmessageerror = () => close(failure("internal", "a message from the worker was unreadable"));
-      return { send: (request, transfer) => worker.postMessage(request, transfer), end: () => worker.terminate() };
-    });
+      return {
+        is_worker: true,
+        send: (request, transfer) => worker.postMessage(request, transfer),
+        end() {
+          ended.abort();
+          worker.terminate();
+        },
+      };
+    }, patience);
   }
 
   /** An engine on this page, which works on a device of the page's own. */
@@ -49,11 +81,14 @@ export class Client {
     const { Engine } = await import("./worker.js");
     return new Client((receive) => {
       const engine = new Engine(receive, device);
-      return { send: (request) => engine.receive(request), end: () => engine.close() };
+      return { is_worker: false, send: (request) => engine.receive(request), end: () => engine.close() };
     });
   }
 
-  /** Makes a call. Aborting the signal asks the worker to end the call early; it still answers. */
+  /**
+   * Makes a call. Aborting the signal asks the worker to end the call early; it still answers. A worker that
+   * does not is ended after some seconds, and the call is `cancelled`. With `hurries` it is so from the start.
+   */
   call<C extends CallName>(
     call: C,
     args: Calls[C]["args"],
@@ -61,19 +96,28 @@ export class Client {
       report?: ((event: Calls[C]["event"]) => void) | undefined;
       signal?: AbortSignal | undefined;
       transfer?: Transferable[];
+      hurries?: boolean;
     } = {},
   ): Promise<Calls[C]["result"]> {
     if (this.#closed) return Promise.reject(this.#closed);
     if (options.signal?.aborted) return Promise.reject(cancelled());
     const id = this.#next_id++;
-    const cancel = () => this.#connection.send({ cancel: id }, []);
+    const cancel = () => {
+      this.#connection.send({ cancel: id }, []);
+      this.#hurryUp(id);
+    };
     const answered = new Promise<unknown>((resolve, reject) => {
       const report = (options.report ?? (() => {})) as (event: unknown) => void;
-      this.#pending.set(id, { resolve, reject, report });
+      this.#pending.set(id, { resolve, reject, report, hurries_since: undefined });
       this.#connection.send({ id, call, args } as Request, options.transfer ?? []);
       options.signal?.addEventListener("abort", cancel);
+      if (this.#connection.is_worker) this.#pulse.start();
+      if (options.hurries) this.#hurryUp(id);
     });
-    return answered.finally(() => options.signal?.removeEventListener("abort", cancel)) as Promise<Calls[C]["result"]>;
+    return answered.finally(() => {
+      options.signal?.removeEventListener("abort", cancel);
+      if (this.#pending.size === 0) this.#pulse.stop();
+    }) as Promise<Calls[C]["result"]>;
   }
 
   /** Ends the worker; calls still open are refused as `cancelled`, later ones as `bad-state`. */
@@ -82,7 +126,37 @@ export class Client {
     this.#closed = failure("bad-state", "the engine has ended: load the model again");
   }
 
+  /** Ends the worker, unless it answers a call within the patience that there is for it. */
+  #hurryUp(id: number): void {
+    const pending = this.#pending.get(id);
+    if (!pending || !this.#connection.is_worker) return;
+    pending.hurries_since ??= performance.now();
+    this.#pulse.ask();
+    this.#hurry ??= setInterval(() => this.#lookAtHurry(), HURRY_MILLIS);
+  }
+
+  #lookAtHurry(): void {
+    const hurried = [...this.#pending.values()].flatMap(({ hurries_since }) => hurries_since ?? []);
+    if (hurried.length === 0) {
+      clearInterval(this.#hurry);
+      this.#hurry = undefined;
+      return;
+    }
+    const waited = (performance.now() - Math.min(...hurried)) / 1000;
+    // An answer may have been owed for long when the caller lost patience.
+    const silence = Math.min(this.#pulse.ask(), waited);
+    if (silence < this.#patience.grace && waited < this.#patience.limit) return;
+    for (const [id, { hurries_since, reject }] of this.#pending) {
+      if (hurries_since === undefined) continue;
+      this.#pending.delete(id);
+      reject(failure("cancelled", "the caller asked to stop, and the engine, which did not answer, was ended"));
+    }
+    this.#close(new EngineGone("the engine did not answer and was ended"));
+  }
+
   #receive(reply: Reply): void {
+    this.#pulse.heard();
+    if ("pong" in reply) return;
     const pending = this.#pending.get(reply.id);
     if (!pending) return;
     if ("event" in reply) {
@@ -97,7 +171,15 @@ export class Client {
   #close(reason: TabtuneError): void {
     this.#closed ??= reason;
     this.#connection.end();
+    this.#pulse.stop();
+    clearInterval(this.#hurry);
     for (const pending of this.#pending.values()) pending.reject(reason);
     this.#pending.clear();
   }
+}
+
+/** Waits until a worker is no more: a lock that it holds for as long as it lives is then free. */
+async function endOf(lock: string, signal: AbortSignal): Promise<EngineGone> {
+  await navigator.locks.request(lock, { signal }, () => {});
+  return new EngineGone("the engine's worker has ended by itself: the browser may have needed its memory");
 }

@@ -1,5 +1,6 @@
 import { Client } from "./client.js";
-import { failure, throwIfAborted } from "./errors.js";
+import { cancelled, failure, throwIfAborted } from "./errors.js";
+import { locks } from "./locks.js";
 import { VERSION } from "./protocol.js";
 import { sendable } from "./sources/send.js";
 import type { DataSource } from "./sources/types.js";
@@ -14,6 +15,8 @@ export interface ImportRequest extends ImportOptions {
    * The same data is read again and compared with what was stored, which is then not stored again.
    */
   resume?: boolean;
+  /** While another call or tab changes the dataset: fail with `bad-state` (default), or wait until it is done. */
+  if_busy?: "fail" | "wait";
   progress_callback?: ProgressCallback;
   /** Aborting throws `cancelled` and keeps what was stored, to be resumed. */
   signal?: AbortSignal;
@@ -56,8 +59,8 @@ export class Dataset {
 
   /**
    * Imports rows, in place of those that are there or added to them: from a File or Blob (JSONL, a JSON
-   * array, CSV, TSV, plain text, Markdown, Parquet; all but Parquet also gzipped), several of them, a file
-   * or directory handle, a stream of bytes, or an iterator of rows. Nothing is held in memory as a whole.
+   * array, CSV, TSV, plain text, Markdown, Parquet, the first sheet of an Excel workbook; all but the last two also
+   * gzipped), several of them, a file or directory handle, a stream of bytes, or an iterator of rows. Nothing is held in memory as a whole.
    * Until the import is through, the rows from before stay.
    *
    * A row has `messages`; `question` and `answer`; `prompt` and `completion`; `text`; `instruction`, `input` and
@@ -65,18 +68,23 @@ export class Dataset {
    * `columns`, and `pairs` says whether a question and its answer are a chat.
    */
   async import(source: DataSource, options: ImportRequest = {}): Promise<ImportReport> {
-    const { file_name, resume = false, progress_callback: report, signal, ...rest } = options;
+    const { file_name, resume = false, if_busy = "fail", progress_callback: report, signal, ...rest } = options;
     throwIfAborted(signal);
-    // Data that took minutes to import should not go when the disk fills up. A refusal changes nothing.
-    await navigator.storage?.persist?.().catch(() => false);
+    if (if_busy !== "fail" && if_busy !== "wait") {
+      throw failure("bad-option", `if_busy must be "fail" or "wait", but is ${JSON.stringify(if_busy)}`);
+    }
+    // Data that took minutes to import should not go when the disk fills up. A refusal changes nothing, and the
+    // answer may take as long as a person likes.
+    navigator.storage?.persist?.().catch(() => false);
     const sent = sendable(source, nameOf(source, file_name));
     try {
-      return await this.#alone(() =>
-        withLibrary((client) => {
+      const wait = if_busy === "wait" ? { signal } : undefined;
+      return await this.#alone(() => {
+        return withLibrary((client) => {
           const args = { name: this.name, source: sent.source, options: rest, resume };
           return client.call("import", args, { report, signal, transfer: sent.transfer });
-        }),
-      );
+        });
+      }, wait);
     } finally {
       sent.close();
     }
@@ -107,12 +115,20 @@ export class Dataset {
     return this.#alone(() => withLibrary((client) => client.call("delete_dataset", { name: this.name })));
   }
 
-  /** Keeps two tabs, or two calls, from changing one dataset at the same time. */
-  async #alone<T>(work: () => Promise<T>): Promise<T> {
-    return navigator.locks.request(`tabtune-dataset:${this.name}`, { ifAvailable: true }, (lock) => {
+  /** Keeps two tabs, or two calls, from changing one dataset at the same time; `wait` is to wait for the other. */
+  async #alone<T>(work: () => Promise<T>, wait?: { signal: AbortSignal | undefined }): Promise<T> {
+    const options = wait ? { ...(wait.signal && { signal: wait.signal }) } : { ifAvailable: true };
+    let is_mine = false;
+    const held = (lock: Lock | null) => {
       if (!lock) throw failure("bad-state", `dataset "${this.name}" is being changed by another call or tab`);
+      is_mine = true;
       return work();
-    });
+    };
+    try {
+      return await locks().request(`tabtune-dataset:${this.name}`, options, held);
+    } catch (thrown) {
+      throw wait?.signal?.aborted && !is_mine ? cancelled() : thrown;
+    }
   }
 }
 
@@ -137,8 +153,8 @@ export async function withLibrary<T>(work: (client: Client) => Promise<T>): Prom
     await used.started;
     return await work(used.client);
   } catch (thrown) {
-    // One that could not start must not be taken for the next call.
-    if (used === library && used.calls === 1) end(used);
+    // One that could not start, or has ended, must not be taken for the next call.
+    if (used === library && (used.calls === 1 || used.client.closed)) end(used);
     throw thrown;
   } finally {
     used.calls -= 1;

@@ -1,14 +1,17 @@
 import { detailsOf, failure, TabtuneError } from "./errors.js";
 import type { Calls } from "./protocol.js";
+import { readable } from "./sources/list.js";
 import { openSource } from "./sources/open.js";
 import type { DataFile, SentSource } from "./sources/types.js";
-import type { ProgressCallback } from "./types.js";
+import type { IgnoredFile, ImportOptions, Inspection, Notice, ProgressCallback } from "./types.js";
 import { Library } from "./wasm/tabtune.js";
 
 /** Progress is told no more often than this. */
 const REPORT_MILLIS = 100;
 /** Bytes of a file that are looked at. */
 const HEAD_BYTES = 1 << 20;
+/** Bytes that are looked at where that is not even one row: more than one may have. */
+const LONGEST_ROW_BYTES = 17 << 20;
 
 let opened: Promise<Library> | undefined;
 
@@ -18,28 +21,67 @@ export function library(): Promise<Library> {
 }
 
 /** The options in the form in which the engine reads them. */
-function engineOptions({ delimiter, text_chars, ...rest }: Calls["import"]["args"]["options"]): object {
-  const format = { ...(delimiter !== undefined && { delimiter }), ...(text_chars !== undefined && { text_chars }) };
-  return { ...rest, format };
+function engineOptions(options: ImportOptions): object {
+  const { delimiter, header, encoding, text_chars, ...rest } = options;
+  const told = Object.entries({ delimiter, header, encoding, text_chars }).filter(([, value]) => value !== undefined);
+  return { ...rest, format: Object.fromEntries(told) };
 }
 
 /** The first rows of the first file. */
 export async function inspect({ source, options }: Calls["inspect"]["args"]): Promise<Calls["inspect"]["result"]> {
   const found = await library();
-  for await (const file of openSource(source)) {
-    const parts: Uint8Array[] = [];
-    let length = 0;
-    let is_whole = true;
-    for await (const { bytes } of file.pieces()) {
-      parts.push(bytes);
-      length += bytes.length;
-      is_whole = length < HEAD_BYTES;
-      if (!is_whole) break;
+  const ignored: IgnoredFile[] = [];
+  for await (const file of openSource(source, ignored, columnsIn(options))) {
+    const pieces = file.pieces();
+    try {
+      let head = await headOf(pieces, HEAD_BYTES);
+      const look = (): Inspection => found.inspect(file.name, file.format, head.bytes, head.is_whole, engineOptions(options));
+      let inspection = look();
+      if (!head.is_whole && inspection.rows.length + inspection.bad_rows.length === 0) {
+        // The first row may be longer than that, up to what a row may have.
+        head = await headOf(pieces, LONGEST_ROW_BYTES, head.bytes);
+        inspection = look();
+      }
+      return { ...inspection, notices: [...inspection.notices, ...noticesOf(ignored)] };
+    } finally {
+      await pieces.return();
     }
-    const head = new Uint8Array(await new Blob(parts as Uint8Array<ArrayBuffer>[]).arrayBuffer());
-    return found.inspect(file.name, file.is_rows, head, is_whole, engineOptions(options));
   }
   throw failure("bad-data", "there is no file to look at");
+}
+
+/** Names of columns that are read whatever they seem to hold. */
+function columnsIn({ columns }: ImportOptions): string[] {
+  return Object.values(columns ?? {});
+}
+
+/** At least `count` bytes from the start of a file, of which `begin` was read, if it has so many. */
+async function headOf(
+  pieces: AsyncGenerator<{ bytes: Uint8Array }>,
+  count: number,
+  begin: Uint8Array = new Uint8Array(),
+): Promise<{ bytes: Uint8Array; is_whole: boolean }> {
+  const parts = [begin];
+  let length = begin.length;
+  let is_whole = false;
+  while (length < count && !is_whole) {
+    const { done, value } = await pieces.next();
+    if (done) is_whole = true;
+    else {
+      parts.push(value.bytes);
+      length += value.bytes.length;
+    }
+  }
+  const bytes = new Uint8Array(await new Blob(parts as Uint8Array<ArrayBuffer>[]).arrayBuffer());
+  return { bytes, is_whole };
+}
+
+/** What is left out is told as a whole; the report of the import names it. */
+function noticesOf(ignored: IgnoredFile[]): Notice[] {
+  if (ignored.length === 0) return [];
+  const [first] = ignored;
+  const others = ignored.length > 1 ? ` (and ${ignored.length - 1} more)` : "";
+  return [{ code: "ignored-files", message: `${first!.file} ${first!.reason}${others}` }];
 }
 
 /** Puts the rows of a source into the browser's storage. The signal is looked at between two pieces. */
@@ -50,11 +92,13 @@ export async function importRows(
 ): Promise<Calls["import"]["result"]> {
   const total = sizeOf(source);
   await expectRoom(name, total);
-  const into = await (await library()).import(name, engineOptions(options), resume);
+  const found = await library();
+  const into = await found.import(name, engineOptions(options), resume);
   const progress = progressOf(name, total, report);
+  const ignored: IgnoredFile[] = [];
   try {
-    for await (const file of openSource(source)) {
-      await into.begin_file(file.name, file.is_rows);
+    for await (const file of openSource(source, ignored, columnsIn(options))) {
+      await into.begin_file(file.name, file.format);
       for await (const { bytes, loaded } of file.pieces()) {
         if (signal.aborted) throw failure("cancelled", "the import was stopped; what was stored can be resumed");
         progress.tell(file, loaded, await into.push(bytes));
@@ -62,8 +106,11 @@ export async function importRows(
       await into.end_file();
       progress.fileDone(file);
     }
+    for (const { file, reason } of ignored) await into.ignore_file(file, reason);
     return await into.finish();
   } catch (thrown) {
+    // Data that were found to be bad on the way to the engine are as good as refused by it.
+    if (detailsOf(thrown).code === "bad-data") await found.discard_pending(name).catch(() => {});
     throw await withRoom(thrown, name, total);
   } finally {
     into.free();
@@ -73,13 +120,15 @@ export async function importRows(
 /** Bytes of all files as they are stored, where that is known before they are opened. */
 function sizeOf(source: SentSource): number | undefined {
   if (source.kind === "blob") return source.blob.size;
-  if (source.kind === "files") return source.files.reduce((sum, { blob }) => sum + blob.size, 0);
+  if (source.kind === "files") {
+    return readable(source.files, "the list of files").files.reduce((sum, { blob }) => sum + blob.size, 0);
+  }
   return undefined;
 }
 
 /** Fails before anything is written where it cannot fit. */
 async function expectRoom(name: string, total: number | undefined): Promise<void> {
-  const { quota, usage } = await navigator.storage.estimate();
+  const { quota, usage } = (await navigator.storage?.estimate()) ?? {};
   if (total === undefined || quota === undefined || usage === undefined || total <= quota - usage) return;
   throw await withRoom(failure("quota-exceeded", "the browser's storage is too small"), name, total);
 }
@@ -88,7 +137,7 @@ async function expectRoom(name: string, total: number | undefined): Promise<void
 async function withRoom(thrown: unknown, name: string, total: number | undefined): Promise<unknown> {
   const details = detailsOf(thrown);
   if (details.code !== "quota-exceeded") return thrown;
-  const { quota = 0, usage = 0 } = await navigator.storage.estimate();
+  const { quota = 0, usage = 0 } = (await navigator.storage?.estimate()) ?? {};
   const free = quota - usage;
   const needed = total === undefined ? "more room than there is" : `about ${megabytes(total)}`;
   // Browsers that guard against fingerprinting tell more than there is.

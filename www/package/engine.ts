@@ -3,7 +3,7 @@ import { detailsOf, failure } from "./errors.js";
 import { openFolder } from "./files.js";
 import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
 import type { DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
-import init, { Session } from "./wasm/tabtune.js";
+import init, { check_options, Session } from "./wasm/tabtune.js";
 import { webgpuProblem } from "./webgpu.js";
 
 /** What a running call can do besides answering. */
@@ -49,6 +49,10 @@ export class Engine {
 
   /** Takes a request from the page. */
   receive(request: Request): void {
+    if ("ping" in request) {
+      this.#post({ pong: true });
+      return;
+    }
     if ("cancel" in request) {
       this.#running.get(request.cancel)?.abort();
       return;
@@ -120,24 +124,27 @@ export class Engine {
       return this.#opened.adapter();
     },
 
-    load_model: ({ folder, quantization }, { report, signal }) =>
-      this.#session.load_model(openFolder(folder, { report, signal }), quantization, report),
+    load_model: async ({ folder, quantization, lora, train, base }, { report, signal }) => {
+      check_options({ quantization, lora, train });
+      const info = await this.#session.load_model(openFolder(folder, { report, signal }), quantization, report);
+      if (base !== undefined) await this.#session.set_base_name(base);
+      return info;
+    },
 
     estimate: ({ folder, ...options }, { report, signal }) =>
       this.#session.estimate(openFolder(folder, { report, signal, peek: true }), options),
 
-    prepare: async ({ init_adapter, ...args }, { report, signal }) => {
-      const { train, dataset, eval_dataset } = args;
+    prepare: async (args, { report, signal }) => {
+      const { lora, train, dataset, eval_dataset } = args;
+      await this.#session.check_run(lora, train);
       const reports: Pick<Plan, "dataset" | "eval_dataset"> = {
         dataset: await this.#tokenize(dataset, train, report, signal),
       };
       if (eval_dataset !== undefined) {
         reports.eval_dataset = await this.#tokenize(eval_dataset, train, report, signal);
       }
-      const plan = await this.#session.prepare({
-        ...args,
-        init_adapter: init_adapter && openFolder(init_adapter, { report, signal }),
-      });
+      report({ status: "compile", name: dataset, file: "" });
+      const plan = await this.#session.prepare(args);
       return { ...plan, ...reports };
     },
 
@@ -161,7 +168,13 @@ export class Engine {
         return true;
       }),
 
-    save: () => this.#session.save(),
+    save: ({ name }) => this.#session.save(name),
+
+    load_adapter: ({ name, folder }, { report, signal }) =>
+      this.#session.load_adapter(name, openFolder(folder, { report, signal })),
+    use_adapter: ({ name }) => this.#session.use_adapter(name),
+    delete_adapter: ({ name }) => this.#session.delete_adapter(name),
+    adapters: () => this.#session.adapters(),
 
     counters: async () => this.#session.counters(),
 

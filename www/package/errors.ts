@@ -37,6 +37,13 @@ export class TabtuneError extends Error {
   }
 }
 
+/** The worker that an engine was in is gone, and its GPU device with it. */
+export class EngineGone extends TabtuneError {
+  constructor(message: string) {
+    super({ code: "device-lost", message, context: [] });
+  }
+}
+
 /** A {@link TabtuneError} without context. */
 export function failure(code: ErrorCode, message: string): TabtuneError {
   return new TabtuneError({ code, message, context: [] });
@@ -53,7 +60,22 @@ export function detailsOf(thrown: unknown): ErrorDetails {
   if (thrown instanceof DOMException && thrown.name === "QuotaExceededError") {
     return { code: "quota-exceeded", message: thrown.message, context: [] };
   }
+  if (thrown instanceof TypeError && NO_ANSWER.test(thrown.message)) {
+    return { code: "io", message: unanswered(thrown), context: [] };
+  }
   return { code: "internal", message: String(thrown), context: [] };
+}
+
+/** What Chromium, Firefox and Safari say of a request that got no answer. */
+const NO_ANSWER = /^(Failed to fetch|NetworkError|Load failed)/;
+
+/** Why a request got no answer, as far as a page can know. */
+export function unanswered(thrown?: unknown): string {
+  const reason =
+    globalThis.navigator?.onLine === false
+      ? "you are offline"
+      : "no answer came; the network may be down, the address wrong, or the server closed to this page";
+  return thrown === undefined ? reason : `${reason} (${String(thrown)})`;
 }
 
 /** What is thrown where a signal was aborted. */

@@ -4,10 +4,12 @@ import { TUNING, type OpenOptions, type Tuning } from "./hub/job.js";
 import { fromBlob, type OpenFile } from "./hub/opened.js";
 import { remoteFinder, type Finder } from "./hub/remote.js";
 
+import type { AdapterFiles } from "./types.js";
+
 export type { HubOptions } from "./hub/folder.js";
 
 /**
- * Where a folder lies: a model's id on a hub ("owner/name"), the address of a folder, the files a person
+ * Where a folder lies: a model's id on a hub ("owner/name") or its page there, the address of a folder, the files a person
  * picked (`<input webkitdirectory>` or a drop), or a directory handle. Only the files directly in the
  * folder count.
  */
@@ -16,11 +18,13 @@ export type FolderSource = string | URL | Iterable<File> | FileSystemDirectoryHa
 /** A {@link FolderSource} in the form that travels to the worker. */
 export type Folder =
   | RemoteFolder
-  | { kind: "blobs"; blobs: Record<string, Blob> }
+  | { kind: "blobs"; blobs: Record<string, Blob>; name: string | undefined }
   | { kind: "directory"; handle: FileSystemDirectoryHandle };
 
 /** Random access to the files of a folder, as the engine reads them. */
 export interface FilesReader {
+  /** What people call the folder, where it has a name. */
+  place: string | undefined;
   /** The length in bytes, or undefined where there is no such file. */
   size(name: string): Promise<number | undefined>;
   /** Exactly `len` bytes from `start`. */
@@ -29,19 +33,49 @@ export interface FilesReader {
 
 /**
  * Brings what the caller gave into a form that can be posted to the worker. A string of the shape
- * "owner/name" is a hub id; any other is an address, and "./owner/name" makes one of the former.
+ * "owner/name" is a hub id, and the address of a model's page on the hub stands for the same; any other is the
+ * address of a folder, and "./owner/name" makes one of the first.
  */
 export function folderOf(source: FolderSource, options: HubOptions = {}): Folder {
-  if (typeof source === "string" || source instanceof URL) return remoteFolder(source, options);
-  if (Symbol.iterator in source) return { kind: "blobs", blobs: topLevel(source) };
-  return { kind: "directory", handle: source };
+  if ((typeof source === "string" && source !== "") || source instanceof URL) return remoteFolder(source, options);
+  if (typeof source === "object" && source !== null) {
+    if (Symbol.iterator in source) {
+      const files = [...source];
+      return { kind: "blobs", blobs: topLevel(files), name: files[0]?.webkitRelativePath?.split("/")[0] || undefined };
+    }
+    if (source.kind === "directory") return { kind: "directory", handle: source };
+  }
+  const given = source === undefined || source === null || source === "" ? "nothing" : JSON.stringify(source);
+  throw failure("bad-option", `a hub id, an address, picked files or a directory handle is needed, but ${given} was given`);
+}
+
+/** A folder with a PEFT adapter: one of files, or the files as {@link Trainer.save} gives them. */
+export function adapterFolder(source: FolderSource | AdapterFiles, options: HubOptions): Folder {
+  if (typeof source === "object" && source !== null && "adapter_config.json" in source) {
+    const blobs = Object.entries(source).map(([name, bytes]) => [name, new Blob([bytes])]);
+    return { kind: "blobs", blobs: Object.fromEntries(blobs), name: undefined };
+  }
+  return folderOf(source, options);
+}
+
+function placeOf(folder: Folder): string | undefined {
+  switch (folder.kind) {
+    case "hub":
+      return folder.id;
+    case "url":
+      return folder.base;
+    case "blobs":
+      return folder.name;
+    case "directory":
+      return folder.handle.name || undefined;
+  }
 }
 
 /** The picked files by name; of a picked directory only those directly in it. */
-function topLevel(files: Iterable<File>): Record<string, Blob> {
+function topLevel(files: File[]): Record<string, Blob> {
   const blobs: Record<string, Blob> = {};
   for (const file of files) {
-    if (file.webkitRelativePath.split("/").length <= 2) blobs[file.name] = file;
+    if (!file.webkitRelativePath || file.webkitRelativePath.split("/").length <= 2) blobs[file.name] = file;
   }
   return blobs;
 }
@@ -64,6 +98,7 @@ export function openFolder(
     return file;
   };
   return {
+    place: placeOf(folder),
     size: async (name) => (await open(name))?.size,
     read: async (name, start, len) => {
       const file = await open(name);

@@ -15,6 +15,7 @@ import type {
   ImportReport,
   Inspection,
   Lengths,
+  LoadedAdapter,
   LoraConfig,
   ModelInfo,
   Plan,
@@ -38,7 +39,15 @@ export const VERSION: string = "0.0.0+unbundled";
 export interface Calls {
   start: { args: { version: string }; result: AdapterInfo; event: never };
   load_model: {
-    args: { folder: Folder; quantization: QuantizationConfig | undefined };
+    args: {
+      folder: Folder;
+      quantization: QuantizationConfig | undefined;
+      /** Looked at before anything is downloaded. */
+      lora: LoraConfig | undefined;
+      train: TrainConfig | undefined;
+      /** What exported adapters call the model, if not where its files lie. */
+      base: string | undefined;
+    };
     result: ModelInfo;
     event: ProgressEvent;
   };
@@ -46,12 +55,12 @@ export interface Calls {
     args: {
       lora: LoraConfig | undefined;
       train: TrainConfig | undefined;
-      init_adapter: Folder | undefined;
       /** Names of datasets. */
       dataset: string;
       eval_dataset: string | undefined;
       run_name: string | undefined;
       resume_from_checkpoint: boolean;
+      overwrite: boolean;
     };
     result: Plan;
     event: ProgressEvent;
@@ -80,7 +89,13 @@ export interface Calls {
   };
   evaluate: { args: undefined; result: EvalLog; event: never };
   generate: { args: { prompt: Prompt; options: GenerateOptions }; result: GenerateResult; event: string };
-  save: { args: undefined; result: AdapterFiles; event: never };
+  /** The active adapter where none is named. */
+  save: { args: { name: string | undefined }; result: AdapterFiles; event: never };
+  load_adapter: { args: { name: string; folder: Folder }; result: AdapterList; event: ProgressEvent };
+  /** Without a name no adapter is active. */
+  use_adapter: { args: { name: string | undefined }; result: AdapterList; event: never };
+  delete_adapter: { args: { name: string }; result: AdapterList; event: never };
+  adapters: { args: undefined; result: AdapterList; event: never };
   counters: { args: undefined; result: Counters; event: never };
   /** Frees everything; the counters tell what is left. */
   close: { args: undefined; result: Counters; event: never };
@@ -105,10 +120,28 @@ export interface Calls {
 
 export type CallName = keyof Calls;
 
-/** From the page: a call, or the wish that a running one ends early. */
+/** The adapters that an engine has. */
+export interface AdapterList {
+  active: string | null;
+  adapters: LoadedAdapter[];
+  /** Whether there is a prepared run, whose adapter is then among them. */
+  has_run: boolean;
+}
+
+/** From the page: a call, the wish that a running one ends early, or the question whether anybody is there. */
 export type Request =
   | { [C in CallName]: { id: number; call: C; args: Calls[C]["args"] } }[CallName]
-  | { cancel: number };
+  | { cancel: number }
+  | { ping: true };
 
 /** From the worker: something on the way, the result, or why there is none. */
-export type Reply = { id: number; event: unknown } | { id: number; result: unknown } | { id: number; error: ErrorDetails };
+export type Reply =
+  | { id: number; event: unknown }
+  | { id: number; result: unknown }
+  | { id: number; error: ErrorDetails }
+  | { pong: true };
+
+/** From a worker, once: the name of a lock that it holds as long as it lives. */
+export interface Sign {
+  lock: string;
+}

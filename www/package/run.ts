@@ -1,4 +1,5 @@
-import { failure, TabtuneError, throwIfAborted } from "./errors.js";
+import { EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
+import { locks } from "./locks.js";
 import { Guard, type Objection } from "./policy.js";
 import { sleep } from "./sleep.js";
 import type { EvalLog, Plan, RunEvent, RunPolicy, StepLog } from "./types.js";
@@ -170,6 +171,17 @@ export class Run {
     }
   }
 
+  /** Told once of each long silence of the engine. */
+  silent(seconds: number): void {
+    const detail = `the engine has not answered for ${Math.round(seconds)} s; stopping ends it and keeps what was saved`;
+    this.#tell({ type: "unresponsive", reason: "silent", detail, seconds });
+  }
+
+  /** Whether the engine is being asked for again. */
+  get is_restarting(): boolean {
+    return this.#is_restarting;
+  }
+
   /** Asks for the device again, a few times at most. */
   async #restart(cause: TabtuneError): Promise<void> {
     this.#is_restarting = true;
@@ -184,7 +196,11 @@ export class Run {
     let error = cause;
     while (this.#restarts < RESTART_SECONDS.length) {
       const seconds = RESTART_SECONDS[this.#restarts++]!;
-      this.#tell({ type: "device-lost", detail: error.message, seconds });
+      const lost =
+        error instanceof EngineGone
+          ? ({ type: "unresponsive", reason: "ended" } as const)
+          : ({ type: "device-lost" } as const);
+      this.#tell({ ...lost, detail: error.message, seconds });
       await sleep(seconds, this.#settings.signal);
       try {
         const { step, owes_evaluation } = await this.#host.restart();
@@ -242,6 +258,7 @@ export class Run {
   }
 
   #note(log: StepLog): void {
+    if (log.notice) this.#tell({ type: "notice", reason: log.notice.code, detail: log.notice.message });
     if (log.checkpoint) this.#noteCheckpoint(log.checkpoint);
     if (log.skipped) {
       const detail = `step ${log.step} was not applied: the loss is ${log.loss}, the gradient's norm ${log.grad_norm}`;
@@ -310,7 +327,7 @@ export async function* watched(
   signal?.addEventListener("abort", aborted);
   // A tab that was closed says nothing, but lets go of its lock.
   const left = new AbortController();
-  navigator.locks
+  locks()
     .request(nameOf(run_name), { mode: "shared", signal: left.signal }, () => {
       over = true;
       wake();

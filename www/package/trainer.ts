@@ -1,13 +1,15 @@
-import { Client } from "./client.js";
+import { DEFAULT_ADAPTER, EngineAdapters, type Adapters } from "./adapters.js";
+import type { Client } from "./client.js";
 import { withLibrary, type Dataset } from "./dataset.js";
-import { cancelled, failure, throwIfAborted } from "./errors.js";
+import { failure, throwIfAborted } from "./errors.js";
 import { folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
-import { keepLargeDownloads } from "./hub/persist.js";
-import { cachedModels } from "./hub/models.js";
-import { connectionChange, meteredConnection, policyOf } from "./policy.js";
-import { VERSION, type Calls } from "./protocol.js";
-import { isOfLostDevice, nameOf, RESTART_SECONDS, Run, type Taken, takenUp, type Told, toldOf, watched } from "./run.js";
-import { sleep } from "./sleep.js";
+import { hold, isHeld } from "./lock.js";
+import { checkDataset, checkOptions, checkRunOptions, ESTIMATE, LOAD } from "./options.js";
+import { policyOf } from "./policy.js";
+import type { Calls } from "./protocol.js";
+import { Run, type RunHost, takenUp, type Told, toldOf, watched } from "./run.js";
+import { reporter, retrying, started, unmetered } from "./start.js";
+import { Stream } from "./stream.js";
 import type {
   AdapterFiles,
   AdapterInfo,
@@ -36,8 +38,13 @@ export interface LoadOptions extends HubOptions {
   quantization?: QuantizationConfig;
   lora?: LoraConfig;
   train?: TrainConfig;
-  /** A folder with a PEFT adapter to start from; without one, A is random and B is zero. */
-  init_adapter?: FolderSource;
+  /**
+   * A PEFT adapter to answer with and to start runs from: a folder, or what {@link Trainer.save} gave. Without one
+   * A is random and B is zero when a run begins.
+   */
+  init_adapter?: FolderSource | AdapterFiles;
+  /** What saved adapters call the model. Default: its hub id, its address or the name of its folder. */
+  base_model_name_or_path?: string;
   /** Held-out rows for {@link Trainer.evaluate} and `eval_steps`. */
   eval_dataset?: Dataset;
   /**
@@ -58,6 +65,11 @@ export interface RunOptions extends TrainConfig {
   /** Go on from the last checkpoint of that name; without one the run begins anew. Default false. */
   resume_from_checkpoint?: boolean;
   /**
+   * Let a run that begins anew replace the checkpoints of another one under its name: of other rows, another model or
+   * other options. Default false, which throws `bad-state`.
+   */
+  overwrite?: boolean;
+  /**
    * What to do while another tab has the run of that name: throw `bad-state` (default), wait until it has
    * ended, or, in {@link Trainer.train}, watch its log.
    */
@@ -70,8 +82,10 @@ export interface RunOptions extends TrainConfig {
 }
 
 /** The parts of {@link RunOptions} that belong to the page, and those that the engine reads. */
-function split({ run_name, resume_from_checkpoint = false, if_running = "fail", policy, on_event, signal, ...train }: RunOptions) {
-  return { run_name, resume_from_checkpoint, if_running, policy, on_event, signal, train };
+function split(options: RunOptions) {
+  const { run_name, resume_from_checkpoint = false, overwrite = false, if_running = "fail", policy, ...rest } = options;
+  const { on_event, signal, ...train } = rest;
+  return { run_name, resume_from_checkpoint, overwrite, if_running, policy, on_event, signal, train };
 }
 
 /** A model in an engine of its own, with an adapter that is trained on it. */
@@ -79,16 +93,20 @@ export class Trainer {
   /** The GPU that the worker uses. */
   readonly adapter: AdapterInfo;
   readonly model: ModelInfo;
+  /** LoRA adapters beside the run's own: loaded, switched and taken off without loading the model again. */
+  readonly adapters: Adapters;
   /** The run that was prepared last. */
   plan: Plan | undefined;
 
   #client: Client;
   readonly #folder: Folder;
   readonly #options: LoadOptions;
-  readonly #init_adapter: Folder | undefined;
+  readonly #adapters: EngineAdapters;
   /** What the run was prepared with, to prepare it again on another device. */
   #prepared: Calls["prepare"]["args"] | undefined;
   #run: Run | undefined;
+  /** The start of another engine that is under way. */
+  #reviving: Promise<void> | undefined;
   #told: Told = toldOf({ step: 0, owes_evaluation: false });
   /** Aborted when the trainer is disposed of. */
   readonly #disposed = new AbortController();
@@ -101,10 +119,17 @@ export class Trainer {
     this.adapter = adapter;
     this.model = model;
     this.#options = options;
-    // A revision is the model's own, and the adapter's has other names.
+    // A revision is the model's own, and adapters have other names.
     const { hub, token, cache } = options;
-    const from = { ...(hub && { hub }), ...(token && { token }), ...(cache !== undefined && { cache }) };
-    this.#init_adapter = options.init_adapter === undefined ? undefined : folderOf(options.init_adapter, from);
+    this.#adapters = new EngineAdapters({
+      engine: () => this.#engine(),
+      is_running: () => this.#run !== undefined,
+      giveUpRun: () => this.#giveUpRun(),
+      report: reporter(options.progress_callback),
+      hub: { ...(hub && { hub }), ...(token && { token }), ...(cache !== undefined && { cache }) },
+    });
+    this.adapters = this.#adapters;
+    this.#listen();
   }
 
   /**
@@ -114,14 +139,19 @@ export class Trainer {
    * cached; one that broke off goes on where it was.
    */
   static async load(model: FolderSource, options: LoadOptions = {}): Promise<Trainer> {
-    const { signal, quantization, policy } = options;
+    checkOptions("Trainer.load", options, LOAD);
+    const { signal, policy, init_adapter, eval_dataset } = options;
+    if (eval_dataset !== undefined) checkDataset("eval_dataset", eval_dataset);
     const report = reporter(options.progress_callback);
     const folder = folderOf(model, options);
-    if (policy !== false) await unmetered(folder, policyOf(policy), report, signal);
+    const chosen = policy === false ? undefined : policyOf(policy);
+    if (chosen) await unmetered(folder, chosen, report, signal);
     const load = () =>
       started(signal, options.device, async (client, adapter) => {
-        const info = await client.call("load_model", { folder, quantization }, { report });
-        return new Trainer(client, adapter, info, folder, options);
+        const info = await client.call("load_model", modelOf(folder, options), { report });
+        const trainer = new Trainer(client, adapter, info, folder, options);
+        if (init_adapter !== undefined) await trainer.adapters.load(DEFAULT_ADAPTER, init_adapter);
+        return trainer;
       });
     return options.device ? load() : retrying(signal, load);
   }
@@ -135,6 +165,7 @@ export class Trainer {
     model: FolderSource,
     options: HubOptions & Pick<LoadOptions, "quantization" | "lora" | "train" | "signal"> = {},
   ): Promise<Footprint> {
+    checkOptions("Trainer.estimate", options, ESTIMATE);
     const { signal, quantization, lora, train } = options;
     const args = {
       folder: folderOf(model, options),
@@ -153,67 +184,88 @@ export class Trainer {
 
   /**
    * Tokenises the rows, unless that was done before for this tokenizer and these options, and readies a
-   * run from a fresh adapter (or `init_adapter`). Nothing more is allocated once this has returned.
+   * run from a fresh adapter, or from the one that is called "default". Nothing more is allocated once this has
+   * returned. Where it throws for what it was given, a run that was prepared before is still there.
    */
   async prepare(dataset: Dataset, options: RunOptions = {}): Promise<Plan> {
-    const { run_name = dataset.name, resume_from_checkpoint, if_running, signal, train } = split(options);
+    checkDataset("the first argument of prepare", dataset);
+    checkRunOptions("prepare", options);
+    const { run_name = dataset.name, resume_from_checkpoint, overwrite, if_running, signal, train } = split(options);
     throwIfAborted(signal);
     const { lora, train: defaults, eval_dataset } = this.#options;
     const args = {
       lora,
       train: { ...defaults, ...train },
-      init_adapter: this.#init_adapter,
       dataset: dataset.name,
       eval_dataset: eval_dataset?.name,
       run_name: run_name ?? undefined,
       resume_from_checkpoint,
+      overwrite,
     };
-    await this.#letGo();
-    if (run_name !== null) this.#release = await hold(run_name, if_running === "wait", options);
-    this.plan = undefined;
-    this.#prepared = args;
+    const is_mine = this.#release !== undefined && this.#prepared?.run_name === run_name;
+    const release = run_name === null || is_mine ? undefined : await hold(run_name, if_running === "wait", options);
     const report = reporter(this.#options.progress_callback);
     const attempt = async (tries: number) => {
-      if (tries > 0) await this.#reload(signal);
+      if (tries > 0 || this.ended) await this.#reload(signal);
       return this.#client.call("prepare", args, { report, signal });
     };
+    let plan: Plan;
     try {
-      this.plan = this.#options.device ? await attempt(0) : await retrying(signal, attempt);
-      this.#told = toldOf(takenUp(this.plan));
+      plan = this.#options.device ? await attempt(0) : await retrying(signal, attempt);
     } catch (thrown) {
-      await this.#letGo();
+      await release?.();
+      await this.#giveUpLostRun();
       throw thrown;
     }
-    return this.plan;
+    if (!is_mine) {
+      await this.#letGo();
+      this.#release = release;
+    }
+    this.plan = plan;
+    this.#prepared = args;
+    this.#told = toldOf(takenUp(plan));
+    await this.#adapters.refresh(this.#client);
+    return plan;
   }
 
   /** Rows of a dataset as the model will see them, with what is not learnt from marked. */
-  preview(dataset: Dataset, options: TrainConfig & { first?: number; count?: number } = {}): Promise<SeenRow[]> {
+  async preview(dataset: Dataset, options: TrainConfig & { first?: number; count?: number } = {}): Promise<SeenRow[]> {
+    checkDataset("the first argument of preview", dataset);
+    checkRunOptions("preview", options, { first: "any", count: "any" });
     const { first = 0, count = 5, ...run } = options;
     const train = { ...this.#options.train, ...run };
-    return this.#client.call("preview", { name: dataset.name, train, first, count });
+    return (await this.#engine()).call("preview", { name: dataset.name, train, first, count });
   }
 
   /** How long the rows of a dataset are for this model, as a histogram, and what is cut. Tokenises them. */
-  lengths(dataset: Dataset, options: RunOptions & { bins?: number } = {}): Promise<Lengths> {
+  async lengths(dataset: Dataset, options: RunOptions & { bins?: number } = {}): Promise<Lengths> {
+    checkDataset("the first argument of lengths", dataset);
+    checkRunOptions("lengths", options, { bins: "any" });
     const { bins = 32, ...run } = options;
     const { signal, train: asked } = split(run);
     const train = { ...this.#options.train, ...asked };
     const report = this.#options.progress_callback;
-    return this.#client.call("lengths", { name: dataset.name, train, bins }, { report, signal });
+    return (await this.#engine(signal)).call("lengths", { name: dataset.name, train, bins }, { report, signal });
   }
 
   /**
-   * Trains, one optimiser step each time the caller asks for the next log. With a dataset a run is prepared
-   * first; without one the prepared run goes on where it stands. Held-out losses come in between every
-   * `eval_steps`.
+   * Trains, one optimiser step each time the caller asks for the next log; awaited as it is, to the end, with all
+   * logs as its result. With a dataset a run is prepared first; without one the prepared run goes on where it
+   * stands. Held-out losses come in between every `eval_steps`.
    *
    * A run with a name saves checkpoints as it goes, and when the page is hidden. It rests when its policy
-   * says so; a GPU that is lost is asked for again, and the run goes on from its last checkpoint without
+   * says so; a GPU or a worker that is lost is asked for again, and the run goes on from its last checkpoint without
    * the caller noticing, but for `on_event`. Aborting the signal throws `cancelled` after the step in
-   * flight; the adapter stays as that step left it.
+   * flight; the adapter stays as that step left it. An engine that does not answer then is ended after some
+   * seconds, and the next call goes on from the last checkpoint in another one.
    */
-  async *train(dataset?: Dataset, options: RunOptions = {}): AsyncGenerator<StepLog | EvalLog, void, undefined> {
+  train(dataset?: Dataset, options: RunOptions = {}): Stream<StepLog | EvalLog, void, (StepLog | EvalLog)[]> {
+    return new Stream(this.#train(dataset, options), (logs) => logs);
+  }
+
+  async *#train(dataset: Dataset | undefined, options: RunOptions): AsyncGenerator<StepLog | EvalLog, void, undefined> {
+    if (dataset !== undefined) checkDataset("the first argument of train", dataset);
+    checkRunOptions("train", options);
     const { run_name, if_running, policy, on_event, signal, train } = split(options);
     const name = run_name === undefined ? dataset?.name : (run_name ?? undefined);
     const is_mine = this.#release !== undefined && this.#prepared?.run_name === name;
@@ -221,36 +273,21 @@ export class Trainer {
       yield* watched(name, on_event, signal);
       return;
     }
+    const chosen = policy ?? this.#options.policy;
+    const settings = {
+      policy: chosen === false ? undefined : policyOf(chosen),
+      on_event,
+      signal: signal ? AbortSignal.any([signal, this.#disposed.signal]) : this.#disposed.signal,
+      can_restart: this.#options.device === undefined,
+      ignores_pressure: this.adapter.is_software && !(chosen && chosen.max_pressure !== undefined),
+    };
     if (dataset) await this.prepare(dataset, options);
     else if (Object.keys(train).length > 0) {
       throw failure("bad-option", `${Object.keys(train)[0]}: a run that was prepared keeps its options; pass a dataset to prepare another`);
     }
     if (!this.plan || !this.#prepared) throw failure("bad-state", "no run was prepared: pass a dataset");
-    const chosen = policy ?? this.#options.policy;
-    const either = signal ? AbortSignal.any([signal, this.#disposed.signal]) : this.#disposed.signal;
-    const settings = {
-      name: this.#prepared.run_name,
-      policy: chosen === false ? undefined : policyOf(chosen),
-      on_event,
-      signal: either,
-      can_restart: this.#options.device === undefined,
-      ignores_pressure: this.adapter.is_software && !(chosen && chosen.max_pressure !== undefined),
-    };
-    const host = {
-      step: async (pipelined: boolean) => {
-        const log = await this.#client.call("train_step", { pipelined });
-        this.#noteSaved(log?.checkpoint);
-        return log;
-      },
-      evaluate: () => this.evaluate(),
-      save: async () => {
-        const saved = await this.#client.call("save_checkpoint", undefined);
-        this.#noteSaved(saved.checkpoint);
-        return saved;
-      },
-      restart: () => this.#restart(either),
-    };
-    this.#run = new Run(host, settings, this.#told);
+    await this.#engine(settings.signal);
+    this.#run = new Run(this.#hostOf(settings.signal), { ...settings, name: this.#prepared.run_name }, this.#told);
     try {
       yield* this.#run.lines();
       // A run at its end writes no more, so its name is free.
@@ -258,6 +295,28 @@ export class Trainer {
     } finally {
       this.#run = undefined;
     }
+  }
+
+  /** What the loop of a run asks of this trainer. */
+  #hostOf(signal: AbortSignal): RunHost {
+    return {
+      step: async (pipelined) => {
+        const log = await this.#client.call("train_step", { pipelined }, { signal });
+        this.#noteSaved(log?.checkpoint);
+        return log;
+      },
+      evaluate: () => this.#client.call("evaluate", undefined, { signal }),
+      save: async () => {
+        const saved = await this.#client.call("save_checkpoint", undefined, { hurries: signal.aborted });
+        this.#noteSaved(saved.checkpoint);
+        return saved;
+      },
+      restart: async () => {
+        this.#client.terminate();
+        await this.#revive(signal);
+        return takenUp(this.plan!);
+      },
+    };
   }
 
   /** Lets the run begin no further step, and saves a checkpoint. */
@@ -297,44 +356,88 @@ export class Trainer {
     if (checkpoint && !checkpoint.error) this.#prepared!.resume_from_checkpoint = true;
   }
 
-  /** Loads model and run again in a new engine, from the run's last checkpoint if there is one. */
-  async #restart(signal: AbortSignal): Promise<Taken> {
-    await this.#reload(signal);
-    this.plan = await this.#client.call("prepare", this.#prepared!, { signal });
-    return takenUp(this.plan);
+  /** The run is no longer prepared. */
+  async #giveUpRun(): Promise<void> {
+    this.plan = undefined;
+    this.#prepared = undefined;
+    await this.#letGo();
   }
 
-  /** Loads the model again in a new engine. */
+  /** After a preparation that failed: the run before it is there, unless the engine had begun to make room. */
+  async #giveUpLostRun(): Promise<void> {
+    // What a new engine starts with is known without asking: the run before, from its checkpoint.
+    if (this.ended || !this.#prepared) return;
+    const { has_run } = await this.#adapters.refresh(this.#client);
+    if (!has_run) await this.#giveUpRun();
+  }
+
+  /** The engine. One that died, or was ended because it did not answer, is replaced with all that it held. */
+  async #engine(signal?: AbortSignal): Promise<Client> {
+    const is_over = this.#disposed.signal.aborted || this.#options.device !== undefined;
+    if (this.ended && !is_over && !this.#run?.is_restarting) {
+      this.#reviving ??= this.#revive(signal).finally(() => (this.#reviving = undefined));
+      await this.#reviving;
+    }
+    return this.#client;
+  }
+
+  /** Loads the model in a new engine, and its adapters and the run from its last checkpoint, if there is one. */
+  async #revive(signal: AbortSignal | undefined): Promise<void> {
+    await this.#reload(signal);
+    if (this.#prepared) {
+      this.plan = await this.#client.call("prepare", this.#prepared, { signal });
+      this.#told.ready.length = 0;
+      this.#told.owes_evaluation = takenUp(this.plan).owes_evaluation;
+    }
+    await this.#adapters.activate(this.#client);
+  }
+
+  /** Loads the model and adapters again in a new engine. */
   async #reload(signal: AbortSignal | undefined): Promise<void> {
     this.#client.terminate();
-    const { quantization } = this.#options;
     this.#client = await started(signal, undefined, async (client) => {
-      await client.call("load_model", { folder: this.#folder, quantization });
+      await client.call("load_model", modelOf(this.#folder, this.#options));
+      await this.#adapters.restore(client);
       return client;
     });
+    this.#listen();
+  }
+
+  /** Hears of an engine that does not answer. */
+  #listen(): void {
+    this.#client.onsilent = (seconds) => this.#run?.silent(seconds);
   }
 
   /** The loss on the held-out rows with the adapter as it is now. Needs `eval_dataset` or `test_size`, and a prepared run. */
-  evaluate(): Promise<EvalLog> {
-    return this.#client.call("evaluate", undefined);
+  async evaluate(): Promise<EvalLog> {
+    return (await this.#engine()).call("evaluate", undefined);
   }
 
   /**
    * Answers a chat, or goes on from a text, piece by piece. A text is taken as it is, without the chat template, so
-   * that a model that has none can be asked too. The generator's return value tells how it ended. Aborting the
-   * signal throws `cancelled`; leaving the loop early ends the generation too.
+   * that a model that has none can be asked too. The generator's return value tells how it ended, and it is
+   * what awaiting it as it is gives. Aborting the signal throws `cancelled`; leaving the loop early ends the
+   * generation too.
    */
-  async *generate(
+  generate(
     prompt: Prompt,
     options: GenerateOptions & { signal?: AbortSignal } = {},
+  ): Stream<string, GenerateResult, GenerateResult> {
+    return new Stream(this.#generate(prompt, options), (_pieces, result) => result);
+  }
+
+  async *#generate(
+    prompt: Prompt,
+    options: GenerateOptions & { signal?: AbortSignal },
   ): AsyncGenerator<string, GenerateResult, undefined> {
     const { signal, ...rest } = options;
     throwIfAborted(signal);
+    const client = await this.#engine(signal);
     const left = new AbortController();
     const pieces: string[] = [];
     let wake = () => {};
     let done = false;
-    const result = this.#client.call("generate", { prompt, options: rest }, {
+    const result = client.call("generate", { prompt, options: rest }, {
       report: (piece) => {
         pieces.push(piece);
         wake();
@@ -359,32 +462,38 @@ export class Trainer {
     }
   }
 
-  /** The adapter as PEFT loads it. */
-  save(): Promise<AdapterFiles> {
-    return this.#client.call("save", undefined);
+  /** An adapter as PEFT loads it: the active one where none is named, and the run's own where it is off. */
+  async save(name?: string): Promise<AdapterFiles> {
+    return (await this.#engine()).call("save", { name });
   }
 
   /** What the engine holds and has done, for tests and the curious. */
-  counters(): Promise<Counters> {
-    return this.#client.call("counters", undefined);
+  async counters(): Promise<Counters> {
+    return (await this.#engine()).call("counters", undefined);
   }
 
   /**
-   * Whether there is no engine: after {@link Trainer.dispose}, where a lost GPU was given up, and while it is asked
-   * for again. Without a run going on, only loading anew helps.
+   * Whether there is no engine: after {@link Trainer.dispose}, where a lost GPU was given up, where an engine did not
+   * answer and was ended, and while another is asked for. Unless it was disposed of, the next call starts another one,
+   * which goes on from the run's last checkpoint.
    */
   get ended(): boolean {
     return this.#client.closed;
   }
 
   /**
-   * Ends a run that is going on, as `cancelled`, frees the GPU and ends the worker. The counters tell what is
-   * left on the GPU: nothing. Where the engine had {@link Trainer.ended} before, there are none.
+   * Ends a run that is going on, as `cancelled`, frees the GPU and ends the worker, which is waited for some seconds
+   * where it does not answer. The counters tell what is left on the GPU: nothing. Where the engine had
+   * {@link Trainer.ended} before, or did not answer, there are none.
    */
   async dispose(): Promise<Counters | undefined> {
     this.#disposed.abort();
     try {
-      return this.ended ? undefined : await this.#client.call("close", undefined);
+      return this.ended ? undefined : await this.#client.call("close", undefined, { hurries: true });
+    } catch (thrown) {
+      // Whatever the engine's state was, it ends here.
+      if (this.ended) return undefined;
+      throw thrown;
     } finally {
       this.#client.terminate();
       await this.#letGo();
@@ -392,96 +501,8 @@ export class Trainer {
   }
 }
 
-/** Tells the caller, and has the browser keep what took long to download: only a page can ask for that. */
-function reporter(callback: ProgressCallback | undefined): ProgressCallback {
-  return (event) => {
-    keepLargeDownloads(event);
-    callback?.(event);
-  };
-}
-
-/** Does `work` with a fresh engine on a GPU, which is ended if that fails or the signal is aborted. */
-async function started<T>(
-  signal: AbortSignal | undefined,
-  device: object | undefined,
-  work: (client: Client, adapter: AdapterInfo) => Promise<T>,
-): Promise<T> {
-  throwIfAborted(signal);
-  const client = device ? await Client.onDevice(device) : Client.inWorker();
-  // Loading has no safe point to stop at, so the worker is ended as a whole.
-  const stop = () => client.terminate();
-  signal?.addEventListener("abort", stop);
-  try {
-    return await work(client, await client.call("start", { version: VERSION }));
-  } catch (thrown) {
-    client.terminate();
-    throwIfAborted(signal);
-    throw thrown;
-  } finally {
-    signal?.removeEventListener("abort", stop);
-  }
-}
-
-/** Makes an attempt again, with growing waits, when it fails because the device was lost. */
-async function retrying<T>(signal: AbortSignal | undefined, attempt: (tries: number) => Promise<T>): Promise<T> {
-  for (let tries = 0; ; tries++) {
-    try {
-      return await attempt(tries);
-    } catch (thrown) {
-      const seconds = RESTART_SECONDS[tries];
-      // A GPU that is missing at the very first is not lost.
-      const may_return = isOfLostDevice(thrown) && (tries > 0 || thrown.code === "device-lost");
-      if (!may_return || seconds === undefined) throw thrown;
-      await sleep(seconds, signal);
-    }
-  }
-}
-
-/** Takes a run's name for this trainer; resolves to what lets go of it, which has happened when that resolves. */
-async function hold(run_name: string, waits: boolean, { on_event, signal }: RunOptions): Promise<() => Promise<void>> {
-  if (waits && (await isHeld(run_name))) {
-    on_event?.({ type: "waiting", reason: "running", detail: "another tab has this run", time: Date.now(), step: 0 });
-  }
-  return new Promise((resolve, reject) => {
-    const held = (lock: Lock | null) => {
-      if (!lock) throw failure("bad-state", `run "${run_name}" is going on in another tab or trainer`);
-      return new Promise<void>((let_go) => {
-        resolve(() => {
-          let_go();
-          return ended;
-        });
-      });
-    };
-    const options = waits ? { ...(signal && { signal }) } : { ifAvailable: true };
-    const ended: Promise<void> = navigator.locks.request(nameOf(run_name), options, held);
-    ended.catch((thrown) => reject(signal?.aborted ? cancelled() : thrown));
-  });
-}
-
-async function isHeld(run_name: string): Promise<boolean> {
-  const { held = [] } = await navigator.locks.query();
-  return held.some(({ name, mode }) => name === nameOf(run_name) && mode === "exclusive");
-}
-
-/** Waits for a connection that the policy allows a model to be downloaded on, unless it was before. */
-async function unmetered(
-  folder: Folder,
-  policy: RunPolicy,
-  report: ProgressCallback,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  if (policy.allow_metered || (folder.kind !== "hub" && folder.kind !== "url")) return;
-  const name = folder.kind === "hub" ? folder.id : folder.base;
-  // What this very server has is no download that costs.
-  if (folder.kind === "url" && /^(localhost|127\.|\[::1\])/.test(new URL(folder.base).hostname)) return;
-  for (let why = meteredConnection(); why !== undefined; why = meteredConnection()) {
-    if ((await cachedModels()).some((model) => model.name === name && model.complete)) return;
-    report({ status: "waiting", name, file: "", detail: why });
-    await Promise.race([connectionChange(), aborted(signal)]);
-    throwIfAborted(signal);
-  }
-}
-
-function aborted(signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+/** What an engine loads a model from. */
+function modelOf(folder: Folder, options: LoadOptions): Calls["load_model"]["args"] {
+  const { quantization, lora, train, base_model_name_or_path: base } = options;
+  return { folder, quantization, lora, train, base };
 }

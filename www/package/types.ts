@@ -8,12 +8,16 @@ export interface QuantizationConfig {
   bnb_4bit_use_double_quant?: boolean;
   /**
    * What the values of a 4-bit weight may be rounded to before they are multiplied. Default "float16", which is
-   * used only where the GPU has it and is found to be faster with it. Everything else is 32 bits either way.
+   * used only where the GPU has it and is found to be faster with it. Everything else is 32 bits either way, and
+   * with "bfloat16", which browsers do not offer, all of it is.
    */
-  bnb_4bit_compute_dtype?: "float16" | "float32";
+  bnb_4bit_compute_dtype?: "float16" | "float32" | "bfloat16";
 }
 
-/** The adapter. PEFT's names and defaults. */
+/**
+ * The adapter. PEFT's names and defaults; its other options are accepted at the values that ask for what is
+ * done anyway, e.g. `bias: "none"`. With `init_adapter`, what is not said here comes from that adapter.
+ */
 export interface LoraConfig {
   /** The rank: how much the adapter can learn, 1 to 256. Default 8. */
   r?: number;
@@ -25,6 +29,10 @@ export interface LoraConfig {
   target_modules?: string[] | "all-linear";
   /** Multiply by `lora_alpha / √r` instead, which suits high ranks. Default false. */
   use_rslora?: boolean;
+  /** What the adapter is for; there is one task. */
+  task_type?: "CAUSAL_LM";
+  /** Which biases are trained: none. */
+  bias?: "none";
 }
 
 /** The run. TRL's and transformers' names and defaults. */
@@ -77,6 +85,8 @@ export interface TrainConfig {
    * is held out stays so when the dataset grows. Default 0.
    */
   test_size?: number;
+  /** Rows of those held out that are evaluated, spread evenly over them. Left out: all of them. */
+  max_eval_samples?: number;
   /** Taken for the sake of TRL's configs; every step is logged whatever it says. Default 10. */
   logging_steps?: number;
   /** Evaluate after every so many steps; below 1, after that share of all steps. Left out: only when asked. */
@@ -132,7 +142,9 @@ export interface RunEvent {
     | "skipped"
     | "rewound"
     | "device-lost"
+    | "unresponsive"
     | "recovered"
+    | "notice"
     | "waiting"
     | "finished"
     | "stopped";
@@ -140,7 +152,10 @@ export interface RunEvent {
   time: number;
   /** The last step that was logged. */
   step: number;
-  /** Why, as a word to match on: "battery", "pressure", "heat", "asked", "quota-exceeded", …. */
+  /**
+   * Why, as a word to match on: "battery", "pressure", "heat", "asked", "quota-exceeded", …; of "unresponsive",
+   * "silent" or "ended"; of "notice", the notice's code.
+   */
   reason?: string;
   /** The same for people. */
   detail?: string;
@@ -192,6 +207,21 @@ export interface ModelInfo {
   num_hidden_layers: number;
   /** The longest sequence, in tokens, that the model was made for. */
   context: number;
+  /** Whether it can be asked as a chat; without a chat template it goes on from text. */
+  has_chat_template: boolean;
+  /** What is worth knowing of its files and of the options that it was loaded with. */
+  notices: Notice[];
+}
+
+/** A LoRA adapter that answers can be given with. */
+export interface LoadedAdapter {
+  /** "default" is the one that runs start from and train. */
+  name: string;
+  r: number;
+  lora_alpha: number;
+  target_modules: string[] | "all-linear";
+  /** The model that it was trained on: a hub id, an address or a folder, as far as its files tell. */
+  base_model_name_or_path: string | null;
 }
 
 /** How files become rows. */
@@ -216,9 +246,19 @@ export interface ImportOptions {
   deduplicate?: boolean;
   /** What stands between the fields of CSV and TSV files. Default: found out. */
   delimiter?: string;
+  /**
+   * Whether the first line of CSV and TSV files, or the first row of a workbook, names the columns (default). Else
+   * they are called "0", "1" and so on.
+   */
+  header?: boolean;
+  /** How text files store characters, where no byte order mark says so. Default: "utf-8". */
+  encoding?: Encoding;
   /** The most characters of a row that is cut out of plain text or Markdown. Default 2000. */
   text_chars?: number;
 }
+
+/** How characters are stored. */
+export type Encoding = "utf-8" | "utf-16le" | "utf-16be" | "windows-1252";
 
 /** A row that was left out of an import. */
 export interface BadRow {
@@ -249,21 +289,37 @@ export interface ImportReport {
   ignored_columns: Record<string, number>;
   /** What is worth knowing of the rows that were kept, e.g. "empty-cells". */
   notices: Notice[];
+  /**
+   * The first hundred files of a folder or list, and sheets of workbooks, that were left out: hidden ones, such as
+   * describe the data, splits other than "train", and what is no data.
+   */
+  ignored_files: IgnoredFile[];
+}
+
+/** A file that was not imported. */
+export interface IgnoredFile {
+  file: string;
+  reason: string;
 }
 
 /** The first rows of a file and how they would be read. */
 export interface Inspection {
   file: string;
-  format: "jsonl" | "json" | "csv" | "tsv" | "text" | "markdown" | "rows";
+  format: "jsonl" | "json" | "csv" | "tsv" | "text" | "markdown" | "rows" | "sheet";
+  /** How these rows were read; what to pass on where the notice "encoding" asks for it and they look right. */
+  encoding: Encoding;
   columns: string[];
   /** The shape of the first row and the column that each of its parts is read from; null if it is unknown. */
   mapping: { shape: RowShape; columns: Record<string, string> } | null;
-  /** Why the first row cannot be read. */
+  /** Why the first row, or the file from some place on, cannot be read. */
   problem: string | null;
   /** The rows as they would be kept. */
   rows: object[];
   bad_rows: BadRow[];
-  /** What is worth knowing before the rows are imported, e.g. "empty-cells". */
+  /**
+   * What may be meant otherwise: "encoding" (the file is not UTF-8 and was read as Windows-1252), "no-header" (the
+   * first line looks like a row), "empty-cells", "ignored-files" (of a folder or workbook, not all is imported).
+   */
   notices: Notice[];
 }
 
@@ -361,6 +417,8 @@ export interface Plan extends Footprint {
   train_rows: number;
   /** Rows that are held out. */
   eval_rows: number;
+  /** What is worth knowing of the options. */
+  notices: Notice[];
   /** Where a resumed run goes on, with the log up to there; `damaged` are steps of checkpoints that were lost. */
   resumed?: { step: number; log: (StepLog | EvalLog)[]; damaged: number[] };
 }
@@ -393,6 +451,8 @@ export interface StepLog {
   checkpoint?: CheckpointReport;
   /** The step that the run went back to, because three steps in a row were not finite. */
   rewound_to?: number;
+  /** What is worth knowing of the run, with its last step. */
+  notice?: Notice;
 }
 
 /** What became of a checkpoint. */
@@ -424,11 +484,14 @@ export interface Message {
   [field: string]: unknown;
 }
 
-/** What a generation starts from: a chat to answer, or a text to go on from, which needs no chat template. */
+/**
+ * What is to be answered: the turns of a chat, or a text that is continued as it stands, without the model's
+ * chat template.
+ */
 export type Prompt = Message[] | string | { prompt: string };
 
 export interface GenerateOptions {
-  /** Whether the adapter takes part. Default true; without a run there is only the base model. */
+  /** Whether the active adapter takes part. By default it does where there is one; true is an error where there is none. */
   adapter?: boolean;
   /** Default 128. */
   max_new_tokens?: number;
@@ -469,6 +532,11 @@ export interface Counters {
 
 /** Progress in transformers.js's shape; `progress` is in percent. */
 export interface ProgressEvent {
+  /**
+   * A word to match on: "waiting" for a connection; "initiate", "download", "progress" and "done" of files;
+   * "measure" while the GPU's fastest kernels are found; "tokenize" of rows; "compile" while a run's kernels are
+   * prepared.
+   */
   status: string;
   name: string;
   file: string;

@@ -1,5 +1,5 @@
 import { Engine } from "./engine.js";
-import type { Request } from "./protocol.js";
+import type { Request, Sign } from "./protocol.js";
 
 /** A page that hands in a GPUDevice of its own runs the engine itself, since devices cannot be sent. */
 export { Engine };
@@ -8,4 +8,11 @@ export { Engine };
 if (typeof window === "undefined") {
   const engine = new Engine((reply) => self.postMessage(reply));
   self.onmessage = ({ data }: MessageEvent<Request>) => engine.receive(data);
+  // No event tells a page that its worker was ended; the browser lets go of what it held.
+  const lock = `tabtune-worker:${crypto.randomUUID()}`;
+  const held = () => {
+    self.postMessage({ lock } satisfies Sign);
+    return new Promise(() => {});
+  };
+  void navigator.locks?.request(lock, held);
 }

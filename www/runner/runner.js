@@ -1,12 +1,19 @@
 // The page behind `./build.sh train` and the browser tests: the package, driven from outside.
 import * as tabtune from "/tabtune/index.js";
+import { questionOf } from "/runner/question.js";
 
-/** Puts the rows at an address into the browser's storage. */
-async function importFrom(name, url) {
-  const dataset = await tabtune.Dataset.open(name);
+/** Puts the rows at an address into a dataset, and tells what the import found. */
+async function fill(dataset, url) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url}: the server answered ${response.status}`);
-  await dataset.import(await response.blob(), { file_name: url.slice(url.lastIndexOf("/") + 1) });
+  const file_name = decodeURIComponent(url.slice(url.lastIndexOf("/") + 1));
+  return dataset.import(await response.blob(), { file_name });
+}
+
+/** A dataset of that name with the rows at an address. */
+async function importFrom(name, url) {
+  const dataset = await tabtune.Dataset.open(name);
+  await fill(dataset, url);
   return dataset;
 }
 
@@ -21,9 +28,11 @@ async function toBase64(bytes) {
   return url.slice(url.indexOf(",") + 1);
 }
 
-async function answer(trainer, question, options) {
+/** The whole answer to a question, to a chat, or what goes on from a `{ prompt }`. */
+async function answer(trainer, asked, options) {
   let text = "";
-  for await (const piece of trainer.generate([{ role: "user", content: question }], options)) text += piece;
+  const prompt = typeof asked === "string" ? [{ role: "user", content: asked }] : asked;
+  for await (const piece of trainer.generate(prompt, options)) text += piece;
   return text;
 }
 
@@ -36,4 +45,4 @@ async function outcome(work) {
   }
 }
 
-globalThis.runner = { tabtune, importFrom, toBase64, answer, outcome };
+globalThis.runner = { tabtune, fill, importFrom, questionOf, toBase64, answer, outcome };

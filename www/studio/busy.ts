@@ -9,11 +9,13 @@ export interface Task {
   /** Told when it was asked to stop, and how it ended. */
   stopping?(): void;
   ended?(how: "done" | "stopped" | "failed"): void;
+  /** What a failure means for what was done so far. */
+  meaning?(): string;
 }
 
 /**
- * Lets the page do one thing at a time. Meanwhile the controls marked `data-idle` wait, and leaving the
- * page is asked about where work could be stopped and so is worth something.
+ * Lets the page do one thing at a time. Meanwhile the controls marked `data-idle` and `data-still` wait, and
+ * leaving the page is asked about where work could be stopped and so is worth something.
  */
 export class Busy {
   #running = false;
@@ -32,7 +34,7 @@ export class Busy {
   /** Controls marked `data-gpu` cannot be used without one. */
   withoutGpu(): void {
     this.#has_gpu = false;
-    this.#set(false);
+    this.update();
   }
 
   /** Does the work, unless other work is running. Errors become readable text. Resolves to whether it was done. */
@@ -53,28 +55,49 @@ export class Busy {
       addEventListener("beforeunload", warn);
     }
     clearError();
+    const focused = document.activeElement;
     this.#set(true);
     swap(true);
+    if (task.stop && isLost(focused)) focus(element(task.stop));
     let how: "done" | "stopped" | "failed" = "done";
     try {
       await work(controller.signal);
     } catch (thrown) {
       how = isCancelled(thrown) ? "stopped" : "failed";
-      if (how === "failed") showError(thrown);
+      if (how === "failed") showError(thrown, task.meaning?.());
     }
     if (task.stop) element(task.stop).removeEventListener("click", stop);
     removeEventListener("beforeunload", warn);
+    const focused_last = document.activeElement;
     swap(false);
     task.ended?.(how);
     this.#set(false);
+    if (isLost(focused_last) && !isLost(focused)) focus(focused as HTMLElement);
     return how === "done";
+  }
+
+  /** Lets controls wait or not, as things stand; those marked `data-blocked` wait for the person. */
+  update(): void {
+    for (const control of document.querySelectorAll<HTMLButtonElement>("[data-idle]")) {
+      const { blocked, gpu } = control.dataset;
+      control.disabled = this.#running || blocked !== undefined || (!this.#has_gpu && gpu !== undefined);
+    }
+    for (const part of document.querySelectorAll<HTMLFieldSetElement>("[data-still]")) part.disabled = this.#running;
   }
 
   #set(running: boolean): void {
     this.#running = running;
-    for (const control of document.querySelectorAll<HTMLButtonElement>("[data-idle]")) {
-      control.disabled = running || (!this.#has_gpu && control.hasAttribute("data-gpu"));
-    }
+    this.update();
     this.#on_change();
   }
+}
+
+/** Whether the keyboard is nowhere: at the page as a whole, or at what cannot be used now. */
+function isLost(focused: Element | null): boolean {
+  return !focused || focused === document.body || focused.matches(":disabled") || !focused.checkVisibility();
+}
+
+/** Where the keyboard is must not move what the eye looks at. */
+function focus(control: HTMLElement): void {
+  control.focus({ preventScroll: true });
 }

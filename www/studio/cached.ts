@@ -1,5 +1,5 @@
 import { cachedModels, forgetModel } from "tabtune";
-import { deleteButton } from "./delete-button.js";
+import { deleteButton } from "./buttons.js";
 import { element, make, show } from "./dom.js";
 import { bytes } from "./format.js";
 
@@ -21,7 +21,7 @@ export class CachedModels {
 
   #item(name: string, size: number): HTMLElement {
     const question = `Delete “${name}” from this browser? It is downloaded again when it is needed.`;
-    const remove = deleteButton(name, question, () => this.#work(() => forgetModel(name)));
+    const remove = deleteButton(name, () => question, () => this.#work(() => forgetModel(name)));
     return make("li", "", make("span", "", make("b", "", name), make("span", "hint", bytes(size))), remove);
   }
 }

@@ -1,5 +1,6 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { curveWords } from "./curve-words.js";
 import { element, show } from "./dom.js";
 import { axis, color, onTheme } from "./theme.js";
 
@@ -65,6 +66,7 @@ export class Chart {
     this.#frame = requestAnimationFrame(() => {
       this.#frame = 0;
       this.#plot?.setData([this.#steps, this.#losses, this.#heldout]);
+      this.#box.setAttribute("aria-label", curveWords(this.#steps, this.#losses, this.#heldout));
     });
   }
 

@@ -16,8 +16,9 @@ export class Choice {
     this.#update();
   }
 
+  /** Read off the buttons: a form tells nothing of those that wait while work is done. */
   get value(): string {
-    return String(new FormData(this.#form).get(this.#name));
+    return this.#form.querySelector<HTMLInputElement>(`[name="${this.#name}"]:checked`)!.value;
   }
 
   set value(value: string) {

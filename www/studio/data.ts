@@ -1,13 +1,18 @@
-import { Dataset } from "tabtune";
+import { Dataset, VERSION } from "tabtune";
 import { Choice } from "./choice.js";
 import { showError, MissingInput } from "./errors.js";
 import { KeptRows, type Work } from "./kept.js";
 import { OwnRows } from "./own.js";
 import { watchHeldout } from "./pick.js";
+import { isChat, questionOf, type Question } from "./question.js";
 import { remembered } from "./remembered.js";
+import { stored } from "./stored.js";
 
 /** What the rows that come with the page are kept as. */
 const BUNDLED = { rows: "Bundled FAQ", heldout: "Bundled FAQ, held out" };
+
+/** The version of the page whose bundled rows are kept. */
+const BUNDLED_VERSION = "tabtune:bundled";
 
 /** The rows to train on. */
 export interface Rows {
@@ -15,20 +20,37 @@ export interface Rows {
   heldout: Dataset | undefined;
   /** Whether rows are chats, of which only the answers should be learnt. */
   is_chat: boolean;
+  /** How many there are; null where that is not known any more. */
+  count: number | null;
+  question: Question | null;
 }
 
 /** The part of the form that says which rows. */
 export class DataForm {
-  readonly own = new OwnRows();
+  readonly own: OwnRows;
   readonly #kept: KeptRows;
   readonly #choice: Choice;
   #heldout: File | undefined;
 
-  constructor(work: Work) {
-    this.#kept = new KeptRows(Object.values(BUNDLED), work);
-    this.#choice = new Choice("data", () => void this.refresh());
+  /** `on_change` is told when other rows are chosen, or are to be read in another way. */
+  constructor(work: Work, on_change: () => void) {
+    this.own = new OwnRows(on_change);
+    this.#kept = new KeptRows(Object.values(BUNDLED), work, on_change);
+    this.#choice = new Choice("data", () => {
+      on_change();
+      void this.refresh();
+    });
     watchHeldout((file) => (this.#heldout = file));
     void this.refresh();
+  }
+
+  get bundled(): boolean {
+    return this.#choice.value === "bundled";
+  }
+
+  /** What the person has to say before the rows can be used. */
+  get missing(): string | undefined {
+    return this.#choice.value === "file" ? this.own.missing : undefined;
   }
 
   /** Lists anew what is kept. */
@@ -40,12 +62,14 @@ export class DataForm {
   async read(signal: AbortSignal): Promise<Rows> {
     const dataset = await this.#dataset(signal);
     const [first] = await dataset.rows(0, 1);
+    const { rows: count } = await dataset.info();
     if (first && "chosen" in first.row) {
       throw new MissingInput("These rows are preference pairs. They are kept, but this page does not train on them yet.");
     }
     const heldout = await this.#heldoutOf(dataset, signal);
     await this.refresh();
-    return { dataset, heldout, is_chat: first !== undefined && "messages" in first.row };
+    const question = (first && questionOf(first.row)) ?? null;
+    return { dataset, heldout, is_chat: first !== undefined && isChat(first.row), count, question };
   }
 
   async #dataset(signal: AbortSignal): Promise<Dataset> {
@@ -60,7 +84,7 @@ export class DataForm {
   }
 
   async #heldoutOf(rows: Dataset, signal: AbortSignal): Promise<Dataset | undefined> {
-    if (this.#choice.value === "bundled") return fetched("data/faq.heldout.jsonl", BUNDLED.heldout, signal);
+    if (this.bundled) return fetched("data/faq.heldout.jsonl", BUNDLED.heldout, signal);
     if (!this.#heldout) return undefined;
     const dataset = await Dataset.open(`${rows.name}, held out`);
     // Held-out rows are taken to be written as those they are held out from.
@@ -69,10 +93,16 @@ export class DataForm {
   }
 }
 
+/** Rows of this page, imported unless that was done by this version; of two tabs one waits for the other. */
 async function fetched(address: string, name: string, signal: AbortSignal): Promise<Dataset> {
-  const response = await fetch(address, { signal });
-  if (!response.ok) throw new Error(`${address}: the server answered ${response.status}`);
   const dataset = await Dataset.open(name);
-  await dataset.import(await response.blob(), { file_name: address.split("/").at(-1)!, signal });
+  const key = `${BUNDLED_VERSION}:${name}`;
+  await navigator.locks.request(key, { signal }, async () => {
+    if (stored.get(key) === VERSION && (await dataset.info()).rows > 0) return;
+    const response = await fetch(address, { signal });
+    if (!response.ok) throw new Error(`${address}: the server answered ${response.status}`);
+    await dataset.import(await response.blob(), { file_name: address.split("/").at(-1)!, signal });
+    stored.set(key, VERSION);
+  });
   return dataset;
 }

@@ -1,13 +1,12 @@
-import { zipSync } from "fflate";
 import type { AdapterFiles } from "tabtune";
+import { fileNameOf, zipped } from "./adapter-files.js";
 
-/** Hands the adapter's files to the person as one archive, stored as they are. */
-export function downloadAdapter(files: AdapterFiles): void {
-  const archive = new Blob([zipSync({ ...files }, { level: 0 })], { type: "application/zip" });
-  const address = URL.createObjectURL(archive);
+/** Hands the adapter's files to the person as one archive of that name. */
+export function downloadAdapter(name: string, files: AdapterFiles): void {
+  const address = URL.createObjectURL(zipped(files));
   const link = document.createElement("a");
   link.href = address;
-  link.download = "adapter.zip";
+  link.download = fileNameOf(name);
   link.click();
   // The download has begun by then; browsers keep what it needs.
   setTimeout(() => URL.revokeObjectURL(address), 60_000);

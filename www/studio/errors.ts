@@ -1,23 +1,6 @@
 import { TabtuneError, type ErrorCode } from "tabtune";
-import { element, show, write } from "./dom.js";
-
-/** What a person can do about it, by code. */
-const HINTS: Record<ErrorCode, string> = {
-  "webgpu-unavailable": "This browser offers no WebGPU.",
-  "out-of-memory": "The GPU has too little memory. Try shorter rows, fewer rows a step, or 4 bits.",
-  "device-lost": "The GPU was lost and did not come back. Reload the page; a run goes on from what it has saved.",
-  "unsupported-model": "This kind of model is not supported.",
-  "bad-model": "The model's files cannot be used.",
-  "bad-data": "The training data cannot be used.",
-  "bad-adapter": "The adapter cannot be used.",
-  "bad-option": "A setting cannot be used.",
-  "not-finite": "The training went astray. Try a lower learning rate.",
-  "quota-exceeded": "The browser's storage is full. Delete rows that you no longer need under “Kept”, or models under “Hub”.",
-  cancelled: "Stopped.",
-  io: "A file could not be read or downloaded.",
-  "bad-state": "That is not possible now.",
-  internal: "Something in tabtune broke.",
-};
+import { element, reveal, show, write } from "./dom.js";
+import { hintOf, NO_NETWORK } from "./words.js";
 
 /** A choice that is missing, said in words for the person. */
 export class MissingInput extends Error {}
@@ -32,18 +15,32 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
-export function showError(thrown: unknown): void {
-  const code: ErrorCode = thrown instanceof TabtuneError ? thrown.code : "internal";
+/** The code of anything thrown. What the page itself asked for and did not get is a TypeError of the browser. */
+function codeOf(thrown: unknown): ErrorCode {
+  if (thrown instanceof TabtuneError) return thrown.code;
+  return thrown instanceof TypeError && NO_NETWORK.test(thrown.message) ? "io" : "internal";
+}
+
+/** Shows what went wrong, and with it what that means for the work in hand. */
+export function showError(thrown: unknown, meaning = ""): void {
+  const code = codeOf(thrown);
   const missing = thrown instanceof MissingInput;
-  write("error-hint", missing ? thrown.message : HINTS[code]);
-  write("error-message", missing ? "" : messageOf(thrown));
+  const message = messageOf(thrown);
+  write("error-hint", missing ? message : hintOf(code, message, navigator.onLine));
+  write("error-meaning", meaning);
+  write("error-message", missing ? "" : message);
   write("error-code", code);
   show("error-message", !missing);
   show("error-code", !missing);
   show("error", true);
-  element("error").scrollIntoView({ block: "nearest" });
+  reveal("error", "nearest");
 }
 
 export function clearError(): void {
   show("error", false);
+}
+
+/** Takes an error away once the person changes something in one of these parts. */
+export function clearErrorOnChange(...ids: string[]): void {
+  for (const id of ids) for (const kind of ["input", "change"]) element(id).addEventListener(kind, clearError);
 }

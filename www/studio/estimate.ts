@@ -19,53 +19,84 @@ function parts({ gpu_bytes }: Footprint): [string, number][] {
   ];
 }
 
-/** Tells how much GPU memory a run will take, before anything is loaded. */
+/** Tells how much GPU memory a run will take, before anything is loaded, and what one takes that was prepared. */
 export class Estimate {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: AbortController | undefined;
   /** What the figures shown are for. */
   #shown: { model: Model; settings: string } | undefined;
 
-  /** Counts anew a moment later, unless that is called again before. */
-  later(model: Model | undefined, config: Config | undefined): void {
-    this.stop();
-    if (!model || !config) return show("estimate", false);
-    const settings = JSON.stringify([config, model.hub]);
+  /**
+   * Counts anew a moment later, unless that is called again before. Rows of at most `longest` tokens need no
+   * more room than that; undefined where it is not known how long they are.
+   */
+  later(model: Model | undefined, config: Config | undefined, longest: number | undefined): void {
+    this.#cancel();
+    if (!model || !config) return this.#hide();
+    const settings = JSON.stringify([config, model.hub, longest]);
     if (this.#shown?.model.source === model.source && this.#shown.settings === settings) return show("estimate", true);
-    this.#timer = setTimeout(() => void this.#count(model, config, settings), PAUSE_MILLIS);
+    // Figures of other settings are not left standing.
+    this.#shown = undefined;
+    this.#tell("Looking at how much memory a run takes…");
+    this.#timer = setTimeout(() => void this.#count(model, config, longest, settings), PAUSE_MILLIS);
   }
 
   /** Leaves the GPU to others. */
   stop(): void {
+    this.#cancel();
+    if (!this.#shown) show("estimate", false);
+  }
+
+  /** What the run takes that is about to begin. */
+  show(footprint: Footprint): void {
+    this.#shown = undefined;
+    this.#draw(footprint, `This run takes ${bytes(footprint.peak_gpu_bytes)} of GPU memory.`);
+  }
+
+  async #count(model: Model, config: Config, longest: number | undefined, settings: string): Promise<void> {
+    const controller = (this.#running = new AbortController());
+    const { quantization, lora, train } = config;
+    // Rows that are packed fill up their sequences.
+    const is_known = longest !== undefined && !train.packing && longest <= train.max_length!;
+    try {
+      const options = {
+        ...model.hub,
+        quantization,
+        lora,
+        train: is_known ? { ...train, max_length: longest } : train,
+        signal: controller.signal,
+      };
+      const footprint = await Trainer.estimate(model.source, options);
+      this.#shown = { model, settings };
+      const rows = is_known ? "with these rows" : "with the longest rows";
+      this.#draw(footprint, `A run takes up to ${bytes(footprint.peak_gpu_bytes)} of GPU memory ${rows}.`);
+    } catch (thrown) {
+      if (controller.signal.aborted || isCancelled(thrown)) return;
+      this.#tell("How much memory a run takes cannot be told.", messageOf(thrown));
+    }
+  }
+
+  #cancel(): void {
     clearTimeout(this.#timer);
     this.#running?.abort();
     this.#running = undefined;
   }
 
-  async #count(model: Model, config: Config, settings: string): Promise<void> {
-    const controller = (this.#running = new AbortController());
-    const { quantization, lora, train } = config;
+  #hide(): void {
     this.#shown = undefined;
-    show("estimate", true);
-    show("estimate-parts", false);
-    write("estimate-sum", "Looking at the size of the model…");
-    write("estimate-problem", "");
-    try {
-      const options = { ...model.hub, quantization, lora, train, signal: controller.signal };
-      this.#show(await Trainer.estimate(model.source, options));
-      this.#shown = { model, settings };
-    } catch (thrown) {
-      if (isCancelled(thrown)) show("estimate", false);
-      else {
-        write("estimate-sum", "How much memory a run takes cannot be told.");
-        write("estimate-problem", messageOf(thrown));
-      }
-    }
+    show("estimate", false);
   }
 
-  #show(footprint: Footprint): void {
+  #tell(sum: string, problem = ""): void {
+    write("estimate-sum", sum);
+    write("estimate-problem", problem);
+    show("estimate-parts", false);
+    show("estimate", true);
+  }
+
+  #draw(footprint: Footprint, sum: string): void {
     const found = parts(footprint);
-    write("estimate-sum", `A run takes up to ${bytes(footprint.peak_gpu_bytes)} of GPU memory.`);
+    this.#tell(sum);
     element("estimate-bar").replaceChildren(
       ...found.map(([, count], index) => {
         const part = make("span", `part-${index}`);

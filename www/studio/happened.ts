@@ -9,7 +9,7 @@ export const MARK_NAMES: Record<Mark, string> = {
   paused: "paused",
   rest: "rested",
   hidden: "tab hidden",
-  lost: "GPU lost",
+  lost: "no answer",
   skipped: "step left out",
   failed: "not saved",
 };
@@ -22,6 +22,7 @@ const MARKS: Partial<Record<RunEvent["type"], Mark>> = {
   resting: "rest",
   hidden: "hidden",
   "device-lost": "lost",
+  unresponsive: "lost",
   skipped: "skipped",
   rewound: "skipped",
 };
@@ -43,6 +44,8 @@ const WORDS: Record<RunEvent["type"], string> = {
   rewound: "Went back",
   "device-lost": "The GPU was lost and is asked for again",
   recovered: "The GPU is back",
+  unresponsive: "The engine does not answer",
+  notice: "Worth knowing",
   waiting: "Waits",
   finished: "Finished",
   stopped: "Stopped",

@@ -1,9 +1,10 @@
-import type { Dataset, DataSource, ImportOptions, ImportReport, ProgressEvent } from "tabtune";
+import { TabtuneError, type Dataset, type DataSource, type ImportOptions, type ImportReport, type ProgressEvent } from "tabtune";
 import { showBadRows } from "./bad-rows.js";
-import { element, show, write } from "./dom.js";
+import { element, make, show, write } from "./dom.js";
 import { count, duration } from "./format.js";
+import { remembered } from "./remembered.js";
 
-/** Imports, with progress shown. */
+/** Imports, with progress shown. Nothing stays of an import that is refused. */
 export async function importRows(
   dataset: Dataset,
   source: DataSource,
@@ -15,9 +16,23 @@ export async function importRows(
   show("importing", true);
   try {
     return await dataset.import(source, { ...options, resume, signal, progress_callback: showProgress });
+  } catch (thrown) {
+    // What would be refused again cannot be resumed.
+    const is_refused = thrown instanceof TabtuneError && ["bad-data", "bad-option", "quota-exceeded"].includes(thrown.code);
+    if (is_refused) await takeBack(dataset);
+    throw thrown;
   } finally {
     show("importing", false);
   }
+}
+
+/** Leaves of a dataset what was there before an import. */
+async function takeBack(dataset: Dataset): Promise<void> {
+  const { rows, pending_rows } = await dataset.info();
+  if (pending_rows !== null) await dataset.discard_pending();
+  if (rows > 0) return;
+  await dataset.delete();
+  remembered.forget(dataset.name);
 }
 
 function showProgress({ rows = 0, progress, remaining_seconds }: ProgressEvent): void {
@@ -32,13 +47,16 @@ function showProgress({ rows = 0, progress, remaining_seconds }: ProgressEvent):
 }
 
 /** Says what came of an import. */
-export function showReport({ rows, skipped, duplicates, bad_rows, ignored_columns }: ImportReport): void {
+export function showReport({ rows, skipped, duplicates, bad_rows, ignored_columns, ignored_files, notices }: ImportReport): void {
   const notes = [`${count(rows, "row")} kept`];
   if (skipped) notes.push(`${count(skipped, "bad row")} left out`);
   if (duplicates) notes.push(`${count(duplicates, "row")} left out that occurred twice`);
   write("import-sum", `${notes.join(" · ")}.`);
-  const ignored = Object.keys(ignored_columns);
-  write("import-ignored", ignored.length > 0 ? `Not used: ${ignored.join(", ")}.` : "");
+  const columns = Object.entries(ignored_columns).map(([column, rows]) => `${column} (${count(rows, "row")})`);
+  const files = ignored_files.map(({ file, reason }) => `${file}: ${reason}`);
+  const unused = [...columns, ...files];
+  write("import-ignored", unused.length > 0 ? `Not used: ${unused.join(", ")}.` : "");
+  element("import-notices").replaceChildren(...notices.map(({ message }) => make("li", "", message)));
   showBadRows("bad-rows", bad_rows);
   show("import-report", true);
 }

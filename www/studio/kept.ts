@@ -1,5 +1,5 @@
 import { Dataset, type DatasetInfo } from "tabtune";
-import { deleteButton } from "./delete-button.js";
+import { deleteButton } from "./buttons.js";
 import { element, make, show } from "./dom.js";
 import { MissingInput } from "./errors.js";
 import { bytes, count } from "./format.js";
@@ -7,9 +7,10 @@ import { remembered } from "./remembered.js";
 
 /** What the list asks of the page. */
 export interface Work {
-  running(): boolean;
-  /** Forgets the run of a dataset and then does the rest of the work, when nothing else runs. */
-  forget(dataset: string, rest: () => Promise<void>): void;
+  /** Names of runs that could not go on without a dataset. */
+  needing(dataset: string): string[];
+  /** Deletes a dataset by `work`, when nothing else runs. */
+  deleting(dataset: string, work: () => Promise<void>): void;
 }
 
 /** The datasets that are kept in the browser, to be chosen or deleted. */
@@ -18,17 +19,18 @@ export class KeptRows {
   readonly #hidden: readonly string[];
   readonly #work: Work;
 
-  /** The datasets named in `hidden` are not listed. */
-  constructor(hidden: readonly string[], work: Work) {
+  /** The datasets named in `hidden` are not listed. `on_choice` is told when another one is chosen. */
+  constructor(hidden: readonly string[], work: Work, on_choice: () => void) {
     this.#hidden = hidden;
     this.#work = work;
+    this.#list.addEventListener("change", on_choice);
   }
 
   async refresh(): Promise<void> {
     const chosen = this.#chosen;
     const all = (await Dataset.list()).filter(({ name }) => !this.#hidden.includes(name));
-    const items = all.map((info) => this.#item(info, info.name === chosen));
-    this.#list.replaceChildren(...items);
+    const items = all.filter(({ rows, pending_rows }) => rows > 0 || pending_rows !== null);
+    this.#list.replaceChildren(...items.map((info) => this.#item(info, info.name === chosen)));
     show("kept-empty", items.length === 0);
   }
 
@@ -48,9 +50,12 @@ export class KeptRows {
     const about = rows > 0 ? [`${count(rows, "row")} · ${bytes(size)}`] : [];
     if (pending_rows !== null) about.push(`interrupted after ${count(pending_rows, "row")}: choose its file again to go on`);
     const label = make("label", "", radio, make("span", "", make("b", "", name), make("span", "hint", about.join(" · "))));
-    const question = `Delete “${name}” from this browser, with what a run has learnt from it? Your own file stays as it is.`;
-    const remove = deleteButton(name, question, () => this.#work.forget(name, () => this.#delete(name)));
-    remove.disabled = this.#work.running();
+    const question = () => {
+      const runs = this.#work.needing(name).map((run) => `“${run}”`).join(", ");
+      const loss = runs && ` It is needed to go on with ${runs}.`;
+      return `Delete “${name}” from this browser?${loss} Your own file stays as it is, and so does what was learnt.`;
+    };
+    const remove = deleteButton(name, question, () => this.#work.deleting(name, () => this.#delete(name)));
     return make("li", "", label, remove);
   }
 

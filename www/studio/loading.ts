@@ -8,6 +8,10 @@ export class LoadingWords {
 
   of({ status, file, loaded = 0, total, progress, remaining_seconds, rows, detail }: ProgressEvent): string {
     if (status === "waiting") return `Waiting to download: ${detail}. See “When to rest”.`;
+    if (status === "measure") return "Finding the GPU's fastest kernels…";
+    // The last of the rows has come, and what follows tells nothing of itself.
+    const is_over = status === "tokenize" && progress !== undefined && progress >= 100;
+    if (status === "compile" || is_over) return "Getting the GPU ready…";
     if (status === "tokenize") return `Turning the rows into tokens: ${(rows ?? 0).toLocaleString("en")}${left(remaining_seconds)}`;
     if (status === "download") this.#begun.set(file, { at: performance.now(), loaded: -1 });
     if (status === "done") this.#begun.delete(file);

@@ -11,6 +11,12 @@ export class Look {
   readonly #histogram = new Histogram();
   readonly #rows = element("seen-rows");
   #more: (() => Promise<void>) | undefined;
+  #shown: { dataset: string; longest: number } | undefined;
+
+  /** The tokens of the longest row of what is shown. */
+  get longest(): number | undefined {
+    return this.#shown?.longest;
+  }
 
   /** Shows the first rows and the lengths of all. Resolves once it is there to be looked at. */
   async show(trainer: Trainer, dataset: Dataset, train: TrainConfig, signal: AbortSignal): Promise<void> {
@@ -24,6 +30,7 @@ export class Look {
       show("look-more", this.#rows.childElementCount < total);
     };
     await this.#more();
+    this.#shown = { dataset: dataset.name, longest: lengths.longest };
     show("look-card", true);
     write("look-about", `${dataset.name} · ${count(total, "row")}`);
     write("lengths-sum", inWords(lengths, max_length));
@@ -36,9 +43,10 @@ export class Look {
     await this.#more?.();
   }
 
-  /** Takes away what a model showed that is gone. */
-  clear(): void {
-    this.#more = undefined;
+  /** Takes away what a model showed that is gone, or of rows that are. */
+  clear(dataset = this.#shown?.dataset): void {
+    if (dataset !== this.#shown?.dataset) return;
+    this.#more = this.#shown = undefined;
     show("look-card", false);
   }
 }

@@ -1,103 +1,160 @@
 import { webgpuProblem } from "tabtune";
-import { Busy } from "./busy.js";
+import { Adapters } from "./adapters.js";
+import { Asking } from "./asking.js";
+import { Busy, type Task } from "./busy.js";
 import { CachedModels } from "./cached.js";
 import { Chart } from "./chart.js";
 import { DataForm } from "./data.js";
-import { element, say, show, write } from "./dom.js";
-import { downloadAdapter } from "./download.js";
-import { showError } from "./errors.js";
+import { element, reveal, say, show, write } from "./dom.js";
+import { clearErrorOnChange, showError } from "./errors.js";
 import { Estimate } from "./estimate.js";
 import { Job, type Order } from "./job.js";
 import { Look } from "./look.js";
 import { ModelForm } from "./model.js";
 import { Progress } from "./progress.js";
 import { RestForm } from "./rest.js";
-import { SettingsForm } from "./settings.js";
+import { SettingsForm, type Config } from "./settings.js";
 import { Timeline } from "./timeline.js";
-import { forgetRun, Unfinished } from "./unfinished.js";
+import { savedWords } from "./words.js";
 
 const settings = new SettingsForm(() => tellMemory());
 const estimate = new Estimate();
 const model = new ModelForm(
-  () => void settings.fill(model.bundled).then(tellMemory, showError),
+  () => void settings.fill(model.bundled).then(tellChoice, showError),
   () => tellMemory(),
 );
-const data = new DataForm({ running: () => busy.running, forget });
-const cached = new CachedModels((work) => void busy.run(work));
 const look = new Look();
 const rest = new RestForm();
-const unfinished = new Unfinished(
-  model,
-  (resumes) => void train(async () => ({ ...(await unfinished.read()), policy: rest.read() }), resumes),
-  (dataset) => forget(dataset, async () => {}),
-);
-const job = new Job(new Progress(new Chart(), new Timeline()), look, {
-  begun: (order) => unfinished.keep(order),
-  event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
-  finished: (order) => unfinished.ended(order),
-});
-const question = element<HTMLInputElement>("question");
+const asking = new Asking();
 const busy = new Busy(() => {
-  if (busy.running) {
-    estimate.stop();
-    unfinished.hide();
-  } else {
-    tellMemory();
-    void offerWhatIsKept();
-  }
-  if (!job.trained) element<HTMLButtonElement>("download").disabled = true;
+  if (busy.running) return estimate.stop();
+  tellMemory();
+  void offerWhatIsKept();
 });
-
-let has_gpu = true;
-
-/** What a run with the settings as they stand would take. While one is on its way the GPU is not asked. */
-function tellMemory(): void {
-  if (!busy.running) estimate.later(has_gpu ? model.chosen : undefined, settings.peek());
-}
-
-async function offerWhatIsKept(): Promise<void> {
-  await Promise.all([unfinished.refresh(job.trained), cached.refresh()]).catch(showError);
-}
-
-/** Forgets the run of a dataset, wherever it is, and does the rest after that. */
-function forget(dataset: string, rest: () => Promise<void>): void {
-  void busy.run(async () => {
-    await job.letGo(dataset);
-    await forgetRun(dataset);
-    await rest();
-  });
-}
+const data = new DataForm(
+  { needing: (dataset) => adapters.needing(dataset), deleting: deleteRows },
+  () => {
+    settings.ownRows(!data.bundled);
+    // How long the rows are was told of others.
+    longest = undefined;
+    tellChoice();
+  },
+);
+const cached = new CachedModels((work) => void busy.run(work));
 
 /** The work whose progress the training card shows. */
-const training = {
+const training: Task = {
   begin: "begin",
   stop: "stop",
-  stopping: () => say("Stopping…"),
-  ended: (how: "done" | "stopped" | "failed") => {
+  stopping: () => job.stopping(),
+  ended: (how) => {
     if (how !== "done") say(how === "stopped" ? "Stopped." : "Failed.");
+    if (how !== "done") element<HTMLProgressElement>("progress").value = 0;
     document.title = "tabtune";
   },
 };
 
+const adapters = new Adapters({
+  busy,
+  asking,
+  task: training,
+  job: () => job,
+  loading: (name) => ({
+    model: name ? model.readAgain(name) : model.read(),
+    config: settings.peek() ?? settings.standard,
+    policy: rest.read(),
+  }),
+  goOn: (order) => void train(order, true),
+  ask,
+  begun: (plan) => estimate.show(plan),
+  event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
+});
+const job = new Job(new Progress(new Chart(), new Timeline()), look, asking, adapters);
+
 /** Asking, which loads a model where none is there. What a run came to stays written. */
-const asking = {
+const answering: Task = {
   begin: "ask-begin",
   stop: "ask-stop",
-  ended: (how: "done" | "stopped" | "failed") => {
-    if (how !== "done" && !job.trained) say(how === "stopped" ? "Stopped." : "Failed.");
+  ended: (how) => {
+    if (how !== "done" && !job.adapter) say(how === "stopped" ? "Stopped." : "Failed.");
   },
 };
 
+let has_gpu = true;
+/** The tokens of the longest row, once that is known. */
+let longest: number | undefined;
+
+/** What a run with the settings as they stand would take. While one is on its way the GPU is not asked. */
+function tellMemory(): void {
+  if (!busy.running) estimate.later(has_gpu ? model.chosen : undefined, settings.peek(), longest);
+}
+
+/** What the person still has to say, and what the chosen model is worth for their rows. */
+function tellChoice(): void {
+  const missing = data.missing;
+  write("start-note", missing ?? "");
+  for (const id of ["start", "look", "import", "resume"]) {
+    if (missing === undefined) delete element(id).dataset.blocked;
+    else element(id).dataset.blocked = "";
+  }
+  show("toy-note", model.bundled && !data.bundled);
+  busy.update();
+  tellMemory();
+}
+
+async function offerWhatIsKept(): Promise<void> {
+  await Promise.all([adapters.refresh(), cached.refresh()]).catch(showError);
+}
+
+function deleteRows(dataset: string, work: () => Promise<void>): void {
+  void busy.run(async () => {
+    look.clear(dataset);
+    await work();
+  });
+}
+
 /** What the form says, but for the settings, which were read already. */
-async function ordered(config: Order["config"], signal: AbortSignal): Promise<Order> {
+async function ordered(config: Config, signal: AbortSignal): Promise<Order> {
   const chosen = model.read();
-  return { model: chosen, rows: await data.read(signal), config, policy: rest.read() };
+  const policy = rest.read();
+  const rows = await data.read(signal);
+  const { name } = rows.dataset;
+  return {
+    id: `${name} ${new Date().toISOString()}`,
+    name: await adapters.newName(name),
+    model: chosen,
+    rows,
+    config: settings.forRows(config, rows.count ?? 0),
+    policy,
+  };
 }
 
 async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean): Promise<void> {
-  const done = await busy.run(async (signal) => job.train(await order(signal), resumes, signal), training);
+  if (!adapters.mayGo()) return;
+  const meaning = () => (job.saved_step === undefined ? "" : savedWords(job.saved_step));
+  const done = await busy.run(
+    async (signal) => {
+      const wanted = await order(signal);
+      asking.follow(wanted.rows.question);
+      await job.train(wanted, resumes, signal);
+      longest = look.longest;
+    },
+    { ...training, meaning },
+  );
   // The difference is what people came for, so it is shown unasked.
-  if (done && job.trained) await busy.run((signal) => job.ask(question.value, signal), asking);
+  if (done && job.adapter) await ask();
+}
+
+async function ask(): Promise<void> {
+  const config = job.adapter ? undefined : settings.read();
+  if (!config && !job.adapter) return;
+  await busy.run(async (signal) => {
+    if (config) {
+      await job.load({ model: model.read(), config, policy: rest.read() }, signal);
+      say("Ready.");
+    }
+    await job.ask(signal);
+  }, answering);
 }
 
 element("setup").addEventListener("submit", (event) => {
@@ -108,11 +165,12 @@ element("setup").addEventListener("submit", (event) => {
 
 element("look").addEventListener("click", () => {
   const config = settings.read();
-  if (!config) return;
+  if (!config || !adapters.mayGo()) return;
   void busy.run(async (signal) => {
     await job.look(await ordered(config, signal), signal);
+    longest = look.longest;
     say("Ready.");
-    element("look-card").scrollIntoView({ block: "start", behavior: "smooth" });
+    reveal("look-card", "start");
   }, training);
 });
 
@@ -120,16 +178,7 @@ element("look-more").addEventListener("click", () => void busy.run(() => look.mo
 
 element("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  const config = job.trained ? undefined : settings.read();
-  if (!config && !job.trained) return;
-  void busy.run(async (signal) => {
-    if (config) await job.load({ model: model.read(), config, policy: rest.read() }, signal);
-    await job.ask(question.value, signal);
-  }, asking);
-});
-
-element("download").addEventListener("click", () => {
-  void busy.run(async () => downloadAdapter(await job.save()));
+  void ask();
 });
 
 for (const [id, resume] of [["import", false], ["resume", true]] as const) {
@@ -141,6 +190,7 @@ for (const [id, resume] of [["import", false], ["resume", true]] as const) {
 
 // A file that misses its zone must not replace the page.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
+clearErrorOnChange("setup", "own");
 
 const problem = await webgpuProblem();
 if (problem) {
@@ -150,5 +200,7 @@ if (problem) {
   say("Not possible in this browser.");
   show("no-webgpu", true);
 }
-await settings.fill(model.bundled).then(tellMemory, showError);
+settings.ownRows(!data.bundled);
+await settings.fill(model.bundled).then(tellChoice, showError);
+await adapters.begin().catch(showError);
 await offerWhatIsKept();

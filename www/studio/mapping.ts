@@ -15,6 +15,8 @@ const PART_NAMES: Record<string, string> = {
   instruction: "Question",
   input: "More of the question",
   prompt: "Question",
+  context: "More of the question",
+  history: "Earlier turns",
   completion: "Answer",
   output: "Answer",
   chosen: "Better answer",
@@ -23,7 +25,6 @@ const PART_NAMES: Record<string, string> = {
   conversations: "Chat",
   text: "Text",
 };
-const PART_ORDER = Object.keys(PART_NAMES);
 
 const KIND_OF: Record<RowShape, string | undefined> = {
   messages: "chats",
@@ -37,6 +38,7 @@ const KIND_OF: Record<RowShape, string | undefined> = {
 /** Lets the person say which column is what, where that is not known or could be otherwise. */
 export class Mapping {
   readonly #kind = element<HTMLSelectElement>("kind");
+  readonly #pairs = element<HTMLSelectElement>("pairs");
   readonly #columns = ["column-0", "column-1"].map((id) => element<HTMLSelectElement>(id));
 
   /** `on_change` is told when the person chose something. */
@@ -45,21 +47,29 @@ export class Mapping {
       this.#showColumns();
       on_change();
     });
-    for (const column of this.#columns) column.addEventListener("change", on_change);
+    for (const select of [...this.#columns, this.#pairs]) select.addEventListener("change", on_change);
+  }
+
+  /** A question and its answer are asked as a chat, unless the person wants them learnt as bare text. */
+  get pairs(): NonNullable<ImportOptions["pairs"]> {
+    return this.#pairs.value === "text" ? "text" : "chat";
+  }
+
+  /** Begins anew for other rows. */
+  resetPairs(): void {
+    this.#pairs.value = "chat";
   }
 
   /** Begins anew for what was found in a file. */
-  reset({ format, columns, mapping }: Inspection): void {
-    const is_prose = format === "text" || format === "markdown";
-    show("mapping", !is_prose && columns.length > 0);
-    element<HTMLDetailsElement>("mapping").open = mapping === null;
+  reset({ columns, mapping }: Inspection): void {
     const kind = mapping ? (KIND_OF[mapping.shape] ?? "found") : "questions";
     element<HTMLOptionElement>("kind-found").hidden = kind !== "found";
     this.#kind.value = kind;
     for (const select of this.#columns) {
       const choose = new Option("choose…", "");
-      select.replaceChildren(choose, ...columns.map((column) => new Option(column)));
+      select.replaceChildren(choose, ...columns.map((column) => new Option(columnName(column), column)));
     }
+    show("kind-label", columns.length > 0);
     this.#showColumns();
     const used = mapping?.columns ?? {};
     const parts = KINDS[kind]?.parts ?? [];
@@ -68,11 +78,18 @@ export class Mapping {
     });
   }
 
+  /** Puts the keyboard where the person has to choose. */
+  focus(): void {
+    element<HTMLDetailsElement>("mapping").open = true;
+    this.#columns[0]!.focus();
+  }
+
   /** Looks at the data as the person said it is to be read; undefined while they have not said all. */
-  async inspect({ source }: Picked): Promise<{ inspection: Inspection; options: ImportOptions } | undefined> {
+  async inspect({ source }: Picked, reading: ImportOptions): Promise<{ inspection: Inspection; options: ImportOptions } | undefined> {
     let last;
     for (const columns of this.#meant()) {
-      last = { inspection: await Dataset.inspect(source, { columns }), options: { columns } };
+      const options = { ...reading, columns, pairs: this.pairs };
+      last = { inspection: await Dataset.inspect(source, options), options };
       if (last.inspection.mapping) break;
     }
     return last;
@@ -90,21 +107,30 @@ export class Mapping {
   }
 
   #showColumns(): void {
-    const labels = KINDS[this.#kind.value]?.labels ?? [];
+    const has_columns = this.#columns[0]!.options.length > 1;
+    const labels = has_columns ? (KINDS[this.#kind.value]?.labels ?? []) : [];
     this.#columns.forEach((_, index) => {
       const label = labels[index];
       show(`column-${index}-label`, label !== undefined);
       if (label !== undefined) write(`column-${index}-name`, label);
     });
+    show("pairs-label", has_columns && this.#kind.value === "questions");
   }
+}
+
+/** Columns without names are numbered from 0, and counted by people from 1. */
+function columnName(column: string): string {
+  return /^\d+$/.test(column) ? `Column ${Number(column) + 1}` : column;
 }
 
 /** What is read from which column, in words. */
 export function columnsRead({ mapping }: Inspection): (Node | string)[] {
   if (!mapping) return [];
-  const parts = PART_ORDER.filter((part) => part in mapping.columns);
-  return parts.flatMap((part, index) => [
-    index === 0 ? `${PART_NAMES[part]} from ` : `, ${PART_NAMES[part]!.toLowerCase()} from `,
-    make("code", "", mapping.columns[part]!),
-  ]);
+  const order = Object.keys(PART_NAMES);
+  const place = (part: string) => (order.includes(part) ? order.indexOf(part) : order.length);
+  const parts = Object.keys(mapping.columns).sort((a, b) => place(a) - place(b));
+  return parts.flatMap((part, index) => {
+    const name = PART_NAMES[part] ?? part;
+    return [index === 0 ? `${name} from ` : `, ${name.toLowerCase()} from `, make("code", "", columnName(mapping.columns[part]!))];
+  });
 }

@@ -3,39 +3,40 @@ import { Choice } from "./choice.js";
 import { element, write } from "./dom.js";
 import { MissingInput } from "./errors.js";
 import { watchFolder, type Directory } from "./folder.js";
+import { hubIdIn, type ModelName } from "./model-name.js";
 
 /** The model that was chosen. */
 export interface Model {
   source: FolderSource;
   /** How it is reached, where that is a hub. */
   hub: HubOptions;
+  name: ModelName;
 }
-
-/** What a model was chosen by, which outlives the page. The files of a folder do not. */
-export interface ModelName {
-  kind: string;
-  /** The hub's id or the folder's name. */
-  name: string;
-}
-
-const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*$/;
 
 /** The part of the form that says which model. */
 export class ModelForm {
   readonly #choice: Choice;
   readonly #id = element<HTMLInputElement>("hub-id");
   readonly #token = element<HTMLInputElement>("hub-token");
-  #folder: Directory | undefined;
+  #folder: { source: Directory; name: string } | undefined;
 
   /** `on_kind` is told when another kind of model is chosen, `on_change` when the model is another one. */
   constructor(on_kind: () => void, on_change: () => void) {
     this.#choice = new Choice("model", on_kind);
-    watchFolder(element("pick-folder"), element<HTMLInputElement>("folder"), (folder, name) => {
-      this.#folder = folder;
+    watchFolder(element("pick-folder"), element<HTMLInputElement>("folder"), (source, name) => {
+      this.#folder = { source, name };
       write("folder-name", name);
       on_change();
     });
-    for (const field of [this.#id, this.#token]) field.addEventListener("change", on_change);
+    for (const field of [this.#id, this.#token]) {
+      field.addEventListener("change", on_change);
+      // In the middle of the form Enter asks for the model's size, and not for a download and a run.
+      field.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter") return;
+        event.preventDefault();
+        on_change();
+      });
+    }
   }
 
   get bundled(): boolean {
@@ -46,21 +47,16 @@ export class ModelForm {
   get chosen(): Model | undefined {
     switch (this.#choice.value) {
       case "bundled":
-        return { source: "models/tiny/", hub: {} };
+        return { source: "models/tiny/", hub: {}, name: { kind: "bundled", name: "" } };
       case "folder":
-        return this.#folder && { source: this.#folder, hub: {} };
+        return this.#folder && { source: this.#folder.source, hub: {}, name: { kind: "folder", name: this.#folder.name } };
       default: {
+        // The address of a model's page may tell a revision, so it is passed on as it was written.
         const source = this.#id.value.trim();
         const token = this.#token.value.trim();
-        return HUB_ID.test(source) ? { source, hub: token ? { token } : {} } : undefined;
+        return hubIdIn(source) === undefined ? undefined : { source, hub: token ? { token } : {}, name: { kind: "hub", name: source } };
       }
     }
-  }
-
-  get name(): ModelName {
-    const folder = { bundled: "", folder: element("folder-name").textContent };
-    const kind = this.#choice.value as keyof typeof folder;
-    return { kind, name: folder[kind] ?? this.#id.value.trim() };
   }
 
   /** The model that was chosen by that name before. */

@@ -1,15 +1,16 @@
 import { Dataset, type ImportOptions, type Inspection } from "tabtune";
 import { showBadRows } from "./bad-rows.js";
-import { element, show, write } from "./dom.js";
+import { element, reveal, show, write } from "./dom.js";
 import { clearError, MissingInput, showError } from "./errors.js";
 import { count } from "./format.js";
 import { importRows, showReport } from "./importing.js";
 import { columnsRead, Mapping } from "./mapping.js";
 import { watchData, type Picked } from "./pick.js";
+import { Reading } from "./reading.js";
 import { remembered } from "./remembered.js";
 import { rowCard } from "./rows.js";
 
-const FORMATS: Record<Inspection["format"], string> = {
+const FORMATS: Partial<Record<string, string>> = {
   jsonl: "JSON Lines",
   json: "JSON",
   csv: "CSV",
@@ -17,6 +18,7 @@ const FORMATS: Record<Inspection["format"], string> = {
   text: "text",
   markdown: "Markdown",
   rows: "Parquet",
+  sheet: "Excel workbook",
 };
 
 const SHAPES: Record<NonNullable<Inspection["mapping"]>["shape"], string> = {
@@ -31,14 +33,19 @@ const SHAPES: Record<NonNullable<Inspection["mapping"]>["shape"], string> = {
 /** How many cards are shown at first, and at most. */
 const CARDS = { few: 3, all: 20 };
 
+const WHICH_LETTERS = "Say whether the letters of the rows are right.";
+const WHICH_COLUMNS = "Say which column is the question and which is the answer.";
+
 /** Rows of one's own: what they are, how they are to be read, and bringing them into the browser. */
 export class OwnRows {
-  readonly #mapping = new Mapping(() => void this.#inspectAgain());
+  readonly #reading = new Reading(() => void this.#look().catch(showError));
+  readonly #mapping = new Mapping(() => void this.#lookAgain().catch(showError));
   readonly #name = element<HTMLInputElement>("keep-as");
+  readonly #on_change: () => void;
   #picked: Picked | undefined;
   #inspection: Inspection | undefined;
-  /** What the person said of the columns; undefined while that is not all. */
-  #columns: ImportOptions | undefined = {};
+  /** How the rows are to be read; undefined while the person has not said all. */
+  #options: ImportOptions | undefined;
   /** The dataset that what was picked became. */
   #imported: Dataset | undefined;
   /** Rows of an import under this name that was interrupted. */
@@ -46,13 +53,24 @@ export class OwnRows {
   /** Counts what was asked, so that a late answer does not replace a newer one. */
   #asked = 0;
 
-  constructor() {
+  /** `on_change` is told when the rows, or how they are read, are others. */
+  constructor(on_change: () => void) {
+    this.#on_change = on_change;
     watchData((picked) => void this.#take(picked).catch(showError));
     this.#name.addEventListener("change", () => void this.#changed().catch(showError));
     for (const choice of document.querySelectorAll("#own [data-choice]")) {
       choice.addEventListener("change", () => void this.#changed().catch(showError));
     }
     element("more-rows").addEventListener("click", () => this.#showCards(CARDS.all));
+  }
+
+  /** What the person has to say before the rows can be used. */
+  get missing(): string | undefined {
+    const found = this.#inspection;
+    if (!found) return undefined;
+    if (found.notices.some(({ code }) => code === "encoding")) return WHICH_LETTERS;
+    const is_known = this.#options !== undefined && found.mapping !== null;
+    return is_known || found.columns.length === 0 ? undefined : WHICH_COLUMNS;
   }
 
   /** The dataset of the rows, which are imported if that was not done yet. */
@@ -69,7 +87,7 @@ export class OwnRows {
     if (!picked) throw new MissingInput("Choose a file with your rows first.");
     const name = this.#name.value.trim() || picked.name;
     // An import goes on only as it was begun, whatever was chosen since.
-    const options = (resume && remembered.get(name)) || this.#options();
+    const options = (resume && remembered.get(name)) || this.#chosen();
     remembered.set(name, options);
     const dataset = await Dataset.open(name);
     show("import-report", false);
@@ -84,27 +102,46 @@ export class OwnRows {
   }
 
   async #take(picked: Picked): Promise<void> {
-    const turn = ++this.#asked;
-    clearError();
     this.#picked = picked;
-    this.#imported = undefined;
-    this.#columns = {};
     this.#name.value = picked.name;
-    show("own", false);
-    const inspection = await Dataset.inspect(picked.source);
-    if (turn !== this.#asked) return;
-    this.#mapping.reset(inspection);
-    show("own", true);
-    this.#show(inspection);
-    await this.#changed();
-    element("own").scrollIntoView({ block: "nearest" });
+    this.#reading.reset();
+    this.#mapping.resetPairs();
+    this.#hide();
+    await this.#look();
+    reveal("own", "nearest");
+    if (this.missing === WHICH_LETTERS) element("other-encoding").focus();
+    else if (this.missing) this.#mapping.focus();
   }
 
-  async #inspectAgain(): Promise<void> {
+  /** Looks at what was picked, whose columns may be others than before. */
+  async #look(): Promise<void> {
+    const picked = this.#picked;
+    if (!picked) return;
     const turn = ++this.#asked;
-    const found = this.#picked && (await this.#mapping.inspect(this.#picked));
+    clearError();
+    this.#inspection = this.#options = undefined;
+    const options = { ...this.#reading.options, pairs: this.#mapping.pairs };
+    try {
+      const inspection = await Dataset.inspect(picked.source, options);
+      if (turn !== this.#asked) return;
+      this.#mapping.reset(inspection);
+      this.#options = options;
+      element<HTMLDetailsElement>("mapping").open = !inspection.mapping;
+      this.#show(inspection);
+    } catch (thrown) {
+      if (turn === this.#asked) this.#hide();
+      throw thrown;
+    } finally {
+      if (turn === this.#asked) await this.#changed();
+    }
+  }
+
+  /** Looks at it once more, as the person said that its columns are to be read. */
+  async #lookAgain(): Promise<void> {
+    const turn = ++this.#asked;
+    const found = this.#picked && (await this.#mapping.inspect(this.#picked, this.#reading.options));
     if (turn !== this.#asked) return;
-    this.#columns = found?.options;
+    this.#options = found?.options;
     if (found) this.#show(found.inspection);
     await this.#changed();
   }
@@ -113,34 +150,43 @@ export class OwnRows {
   async #changed(): Promise<void> {
     this.#imported = undefined;
     show("import-report", false);
+    this.#on_change();
     await this.#lookUpName();
   }
 
-  #options(): ImportOptions {
-    if (!this.#columns) throw new MissingInput("Say which column is what first.");
+  #chosen(): ImportOptions {
+    if (!this.#options || this.missing) throw new MissingInput(this.missing ?? WHICH_COLUMNS);
     return {
-      ...this.#columns,
+      ...this.#options,
       on_bad_row: element<HTMLInputElement>("skip-bad").checked ? "skip" : "stop",
       deduplicate: element<HTMLInputElement>("no-twins").checked,
     };
   }
 
+  #hide(): void {
+    for (const id of ["own", "read"]) show(id, false);
+  }
+
   #show(inspection: Inspection): void {
     this.#inspection = inspection;
-    const { file, format, mapping, rows, bad_rows, columns } = inspection;
+    const { file, format, mapping, rows, bad_rows, columns, problem } = inspection;
     const is_unknown = mapping === null && columns.length > 0;
     const shape = mapping ? SHAPES[mapping.shape] : is_unknown ? "columns with other names" : "nothing that can be read";
     const many = Array.isArray(this.#picked?.source) || (this.#picked?.source as { kind?: string })?.kind === "directory";
-    write("found", `${FORMATS[format]} · ${shape}`);
+    write("found", `${FORMATS[format] ?? format} · ${shape}`);
     const note = element("found-note");
     note.replaceChildren(...(many ? [`First of the files: ${file}. `] : []));
     if (is_unknown) note.append("Say below which column is the question and which is the answer.");
     else if (format === "text" || format === "markdown") note.append("The text is cut into rows at blank lines.");
-    else note.append(...columnsRead(inspection));
+    else if (mapping) note.append(...columnsRead(inspection));
+    else if (problem) note.append(problem);
     show("preference-note", mapping?.shape === "preference");
+    show("mapping", true);
+    this.#reading.show(inspection);
     this.#showCards(CARDS.few);
     // Where no column is known yet, the same is wrong with every row.
     showBadRows("bad-rows", is_unknown && rows.length === 0 ? [] : bad_rows);
+    for (const id of ["own", "read"]) show(id, true);
   }
 
   #showCards(most: number): void {

@@ -1,5 +1,6 @@
 import { element, show, write } from "./dom.js";
 import { watchFolder } from "./folder.js";
+import { pastedName } from "./pasted.js";
 
 /** Data that a person picked. */
 export interface Picked {
@@ -7,7 +8,7 @@ export interface Picked {
   name: string;
 }
 
-/** Data from a drop zone, its picker of files, and a button for folders. */
+/** Data from a drop zone, its picker of files, a button for folders, and the clipboard while the zone is there. */
 export function watchData(on_pick: (picked: Picked) => void): void {
   const take = (picked: Picked) => {
     write("rows-name", picked.name);
@@ -15,6 +16,14 @@ export function watchData(on_pick: (picked: Picked) => void): void {
   };
   watchZone("drop", "rows", (files) => take(ofFiles(files)), (folder) => take({ source: folder, name: folder.name }));
   watchFolder(element("pick-rows"), element<HTMLInputElement>("rows-folder"), (source, name) => take({ source, name }));
+  addEventListener("paste", ({ target, clipboardData }) => {
+    const is_wanted = element("drop").checkVisibility() && !element("rows").matches(":disabled");
+    if (!is_wanted || (target as Element).closest("input:not([type=radio], [type=file]), select")) return;
+    const files = [...(clipboardData?.files ?? [])];
+    const text = clipboardData?.getData("text/plain") ?? "";
+    if (files.length > 0) take(ofFiles(files));
+    else if (text.trim()) take(ofFiles([new File([text], pastedName(text))]));
+  });
 }
 
 /** One optional file from a small drop zone, which can be taken back. */
@@ -57,6 +66,7 @@ function watchZone(
   zone.addEventListener("drop", async (event) => {
     event.preventDefault();
     zone.classList.remove("over");
+    if (input.matches(":disabled")) return;
     const { items, files } = event.dataTransfer!;
     const dropped = [...files];
     // What was dropped can be asked for only before the first wait.

@@ -1,6 +1,6 @@
 import type { EvalLog, Plan, RunEvent, StepLog } from "tabtune";
 import type { Chart } from "./chart.js";
-import { element, say, write } from "./dom.js";
+import { element, make, say, write } from "./dom.js";
 import { bytes, count, duration } from "./format.js";
 import type { Timeline } from "./timeline.js";
 
@@ -9,6 +9,10 @@ export class Progress {
   readonly #chart: Chart;
   readonly #timeline: Timeline;
   #countdown: ReturnType<typeof setInterval> | undefined;
+  /** The last step that was told. */
+  #step = 0;
+  /** Whether it was asked to stop, so that a step that still ends changes no words. */
+  #is_stopping = false;
 
   constructor(chart: Chart, timeline: Timeline) {
     this.#chart = chart;
@@ -18,8 +22,11 @@ export class Progress {
   clear(): void {
     for (const id of ["loss", "heldout-loss", "speed", "remaining", "memory"]) write(id, "–");
     write("report", "");
+    element("notices").replaceChildren();
     this.#chart.clear();
     this.#timeline.clear();
+    this.#step = 0;
+    this.going();
     this.percent(0);
     this.stopCounting();
   }
@@ -28,8 +35,26 @@ export class Progress {
     element<HTMLProgressElement>("progress").value = percent;
   }
 
+  /** Work whose end cannot be told: the bar only says that it goes on. */
+  working(words: string): void {
+    if (!this.#is_stopping) say(words);
+    element("progress").removeAttribute("value");
+  }
+
+  /** Work begins, so that words hold again. */
+  going(): void {
+    this.#is_stopping = false;
+  }
+
+  /** It was asked to stop; a step that the GPU has begun is done first. */
+  stopping(is_in_step: boolean): void {
+    this.#is_stopping = true;
+    this.stopCounting();
+    say(is_in_step ? `Finishing step ${(this.#step + 1).toLocaleString("en")}…` : "Stopping…");
+  }
+
   /** A run that is about to begin, or to go on where its log ends. */
-  plan({ dataset, total_steps, peak_gpu_bytes, eval_rows, resumed }: Plan): void {
+  plan({ dataset, total_steps, peak_gpu_bytes, eval_rows, notices, resumed }: Plan): void {
     const { rows, kept, truncated, dropped, tokens } = dataset;
     const used = kept === rows ? count(rows, "row") : `${kept.toLocaleString("en")} of ${count(rows, "row")}`;
     const notes = [used, count(tokens, "token"), count(total_steps, "step")];
@@ -37,11 +62,11 @@ export class Progress {
     if (dropped) notes.push(`${count(dropped, "row")} left out: nothing to learn in ${dropped === 1 ? "it" : "them"}`);
     if (eval_rows) notes.push(`${count(eval_rows, "row")} held out`);
     write("report", notes.join(" · "));
+    for (const { message } of [...notices, ...dataset.notices]) this.#notice(message);
     write("memory", bytes(peak_gpu_bytes));
     this.percent(0);
     this.begin(total_steps);
     for (const line of resumed?.log ?? []) this.line(line);
-    write("status", "Training…");
   }
 
   begin(total_steps: number): void {
@@ -51,7 +76,7 @@ export class Progress {
 
   line(line: StepLog | EvalLog): void {
     if ("eval_loss" in line) this.heldout(line);
-    else this.#step(line);
+    else this.#stepped(line);
   }
 
   heldout({ step, eval_loss }: EvalLog): void {
@@ -67,6 +92,13 @@ export class Progress {
     if (event.type === "resting") this.#count(`Resting because ${event.detail}.`, "Looks again", event.seconds ?? 0);
     if (event.type === "device-lost") this.#count("The GPU was lost.", "It is asked for again", event.seconds ?? 0);
     if (event.type === "recovered") say(`The GPU is back: ${event.detail}.`);
+    if (event.type === "notice" && event.detail) this.#notice(event.detail);
+    if (event.type === "unresponsive") say("The engine does not answer. “Stop” ends it; what was saved stays.");
+  }
+
+  /** Something worth knowing of the run, which stays to be read. */
+  #notice(message: string): void {
+    element("notices").append(make("li", "", message));
   }
 
   stopCounting(): void {
@@ -83,8 +115,9 @@ export class Progress {
     this.#countdown = setInterval(tell, 1000);
   }
 
-  #step(log: StepLog): void {
-    write("status", `Step ${log.step} of ${log.total_steps}`);
+  #stepped(log: StepLog): void {
+    this.#step = log.step;
+    if (!this.#is_stopping) write("status", `Step ${log.step} of ${log.total_steps}`);
     // What is not finite did not count, and has no place on the curve.
     write("loss", log.skipped ? "–" : log.loss.toFixed(3));
     write("speed", Math.round(log.tokens_per_second).toLocaleString("en"));

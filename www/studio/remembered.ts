@@ -1,4 +1,5 @@
 import type { ImportOptions } from "tabtune";
+import { stored } from "./stored.js";
 
 const PREFIX = "tabtune:import:";
 
@@ -7,14 +8,7 @@ const PREFIX = "tabtune:import:";
  * same choices, perhaps after the page was closed.
  */
 export const remembered = {
-  get(name: string): ImportOptions | undefined {
-    const json = localStorage.getItem(PREFIX + name);
-    return json === null ? undefined : (JSON.parse(json) as ImportOptions);
-  },
-  set(name: string, options: ImportOptions): void {
-    localStorage.setItem(PREFIX + name, JSON.stringify(options));
-  },
-  forget(name: string): void {
-    localStorage.removeItem(PREFIX + name);
-  },
+  get: (name: string) => stored.get<ImportOptions>(PREFIX + name),
+  set: (name: string, options: ImportOptions) => void stored.set(PREFIX + name, options),
+  forget: (name: string) => stored.forget(PREFIX + name),
 };

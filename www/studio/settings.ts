@@ -25,16 +25,23 @@ const FOR_A_FOLDER: Config = {
   },
 };
 
+/** What is held out of a person's own rows unless they say otherwise, where there are so many rows. */
+const HELD_OUT = { percent: 10, min_rows: 20 };
+
 const TRAIN_FIELDS = ["max_steps", "learning_rate", "per_device_train_batch_size", "max_length", "seed"] as const;
 
 /** The lower part of the form: the settings of a run, filled with defaults for the chosen model. */
 export class SettingsForm {
   readonly #details = element<HTMLDetailsElement>("settings");
   #base: Config = FOR_A_FOLDER;
+  #has_own_rows = false;
+  /** Whether the person said which share is held out. */
+  #share_is_said = false;
 
   /** `on_change` is told when a field changed. */
   constructor(on_change: () => void) {
     this.#details.addEventListener("change", on_change);
+    this.#field("held_out_percent").addEventListener("input", () => (this.#share_is_said = true));
   }
 
   /** Fills the fields for the bundled model or one of one's own. */
@@ -46,7 +53,13 @@ export class SettingsForm {
     this.#field("load_in_4bit").checked = quantization.load_in_4bit ?? false;
     this.#field("packing").checked = train.packing ?? false;
     this.#field("assistant_only_loss").checked = train.assistant_only_loss ?? false;
-    this.#field("held_out_percent").valueAsNumber = 100 * (train.test_size ?? 0);
+    this.#fillShare();
+  }
+
+  /** The bundled rows come with rows that are held out; of one's own a share is. */
+  ownRows(has_own_rows: boolean): void {
+    this.#has_own_rows = has_own_rows;
+    this.#fillShare();
   }
 
   /** The settings as they stand, or undefined where a field is wrong; the browser then points at it. */
@@ -65,6 +78,21 @@ export class SettingsForm {
   /** The settings as they stand, or undefined where a field is wrong; the person is not told. */
   peek(): Config | undefined {
     return element<HTMLFormElement>("setup").checkValidity() ? this.#values() : undefined;
+  }
+
+  /** The settings for the chosen model as they were before anything was changed. */
+  get standard(): Config {
+    return structuredClone(this.#base);
+  }
+
+  /** The same for so many rows: of few, none is held out unless the person said so. */
+  forRows(config: Config, rows: number): Config {
+    if (this.#share_is_said || rows >= HELD_OUT.min_rows) return config;
+    return { ...config, train: { ...config.train, test_size: 0 } };
+  }
+
+  #fillShare(): void {
+    if (!this.#share_is_said) this.#field("held_out_percent").valueAsNumber = this.#has_own_rows ? HELD_OUT.percent : 0;
   }
 
   #values(): Config {

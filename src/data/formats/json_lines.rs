@@ -1,10 +1,12 @@
 //! A JSON value on each line.
 
-use super::{RawRow, Rows, check_length, parse_json};
+use super::json_value::parse;
+use super::{RawRow, Rows, check_length};
 use crate::data::lines::Lines;
 use crate::error::Result;
 
-/// Blank lines are no rows. A line that is not UTF-8 or not JSON is a bad row.
+/// Blank lines are no rows. A line that is not JSON is a bad row. The comma behind an object is no part of it:
+/// such lines were cut out of an array.
 pub struct JsonLines {
     lines: Lines,
     finished: bool,
@@ -39,10 +41,16 @@ impl Rows for JsonLines {
             };
             check_length(line.len(), self.unit, place)?;
             if !line.trim_ascii().is_empty() {
-                return Ok(Some(RawRow { place, value: parse_json(line) }));
+                return Ok(Some(RawRow { place, value: parse(without_comma(line)) }));
             }
         }
     }
+}
+
+fn without_comma(line: &[u8]) -> &[u8] {
+    let object =
+        line.trim_ascii_end().strip_suffix(b",").filter(|object| object.trim_ascii_end().ends_with(b"}"));
+    object.unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -63,15 +71,22 @@ mod tests {
 
     #[test]
     fn bad_lines_say_why_and_reading_goes_on() {
-        let rows = read(Format::Jsonl, b"{\"a\" 1}\n{\"a\": \"\xFF\"}\n{\"a\"\n1 2\n3");
+        let rows = read(Format::Jsonl, "{\"a\" 1}\n{\"a\"\n1 2\n3");
         let expected = [
             bad(1, "not JSON: expected `:` at column 6"),
-            bad(2, "not UTF-8: invalid utf-8 sequence of 1 bytes from index 7"),
-            bad(3, "not JSON: EOF while parsing an object at column 4"),
-            bad(4, "not JSON: trailing characters at column 3"),
-            good(5, json!(3)),
+            bad(2, "not JSON: EOF while parsing an object at column 4"),
+            bad(3, "not JSON: trailing characters at column 3"),
+            good(4, json!(3)),
         ];
         assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn a_comma_behind_an_object_is_left_out() {
+        let rows = read(Format::Jsonl, "{\"a\": \"1,\"},\r\n{\"a\": 2} , \n{\"a\": 3}\n4,\n");
+        let objects = [good(1, json!({"a": "1,"})), good(2, json!({"a": 2})), good(3, json!({"a": 3}))];
+        assert_eq!(rows[..3], objects);
+        assert_eq!(rows[3], bad(4, "not JSON: trailing characters at column 2"));
     }
 
     #[test]

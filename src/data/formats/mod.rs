@@ -3,22 +3,35 @@
 //! Nothing here knows what a row must have. A reader holds the row that it is in and the piece that came
 //! last, whatever the size of the file, and its rows do not depend on where the pieces end.
 
+mod csv_records;
+mod encoding;
+mod foreign;
+mod format;
+mod front_matter;
 mod json_array;
 mod json_lines;
+mod json_objects;
+mod json_value;
+mod tab_records;
 mod table;
 mod text;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use encoding::Encoding;
+pub use format::Format;
+
 use crate::bail;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use encoding::Decoder;
 
 /// The most bytes that one row may take in its file. What has no row this short is not what its name says,
 /// and memory must stay bounded.
 const LONGEST_ROW: usize = 16 << 20;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// Bytes of text in which the first line must end that tells a file's format.
+const HEAD: usize = 64 << 10;
 
 /// A row as it stands in its file.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,98 +42,32 @@ pub struct RawRow {
     pub value: std::result::Result<Value, String>,
 }
 
-/// How a file holds its rows.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// A JSON value on each line.
-    Jsonl,
-    /// One JSON array, whose elements are the rows.
-    Json,
-    /// Fields between commas, or what [`FormatOptions::delimiter`] says, under a line of names.
-    Csv,
-    /// Fields between tabs under a line of names.
-    Tsv,
-    /// Prose, cut at blank lines.
-    Text,
-    /// Prose with headings and fenced code.
-    Markdown,
-    /// JSON lines made by a program from rows of its own, such as those of a Parquet file.
-    Rows,
-}
-
-impl Format {
-    /// Tells the format by the file's name and its first bytes.
-    ///
-    /// The extension decides, and a `.gz` behind it counts for nothing. A `.json` that begins as an object is
-    /// taken for JSON lines. Where the extension says nothing, `[` is a JSON array, `{` JSON lines, and
-    /// anything else text.
-    pub fn detect(name: &str, head: &[u8]) -> Format {
-        let name = name.to_lowercase();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
-        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-        let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head).trim_ascii_start().first();
-        match (extension, head) {
-            ("jsonl" | "ndjson", _) | ("json", Some(b'{')) => Format::Jsonl,
-            ("json", _) => Format::Json,
-            ("csv", _) => Format::Csv,
-            ("tsv" | "tab", _) => Format::Tsv,
-            ("md" | "markdown", _) => Format::Markdown,
-            ("txt", _) => Format::Text,
-            (_, Some(b'[')) => Format::Json,
-            (_, Some(b'{')) => Format::Jsonl,
-            _ => Format::Text,
-        }
-    }
-
-    /// What [`RawRow::place`] counts: `"line"` or `"row"`.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Format::Json | Format::Rows => "row",
-            Format::Jsonl | Format::Csv | Format::Tsv | Format::Text | Format::Markdown => "line",
-        }
-    }
-}
-
 /// What a file's bytes do not say about its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FormatOptions {
-    /// What stands between the fields of a CSV or TSV file, an ASCII character. Without it, it is a tab in
-    /// TSV, and in CSV that of comma, semicolon and tab which cuts the header into the most fields.
+    /// What stands between the fields of a CSV or TSV file, an ASCII character. Without it, it is what a first
+    /// line `sep=;` says. Else it is a tab in TSV, and in CSV that of comma, semicolon, tab and bar which cuts
+    /// the header into the most fields.
     pub delimiter: Option<char>,
+    /// Whether the first line of a CSV or TSV file names its columns. Otherwise they are called "0", "1" and so
+    /// on, as pandas does.
+    pub header: bool,
+    /// How the file stores characters, where no byte order mark says so; else UTF-8.
+    pub encoding: Option<Encoding>,
     /// The most characters (Unicode scalar values) of a row that is cut out of text.
     pub text_chars: usize,
 }
 
 impl Default for FormatOptions {
     fn default() -> Self {
-        FormatOptions { delimiter: None, text_chars: 2000 }
+        FormatOptions { delimiter: None, header: true, encoding: None, text_chars: 2000 }
     }
 }
 
-/// Reads the rows of one file.
-///
-/// Push a piece, take rows until there is none, push the next one. After the last piece call
-/// [`Reader::finish`], and take what rows are left.
-pub struct Reader {
-    rows: Box<dyn Rows>,
-    /// The first bytes, until there are enough to tell whether they are a byte order mark.
-    head: Option<Vec<u8>>,
-}
-
-/// What each format does with the pieces, behind a byte order mark; the methods are those of [`Reader`].
-trait Rows {
-    fn push(&mut self, piece: &[u8]);
-    fn finish(&mut self);
-    fn next_row(&mut self) -> Result<Option<RawRow>>;
-}
-
-impl Reader {
-    /// A reader at the start of a file. Options out of range are an error of code `bad-option`.
-    pub fn new(format: Format, options: &FormatOptions) -> Result<Self> {
-        if let Some(delimiter) = options.delimiter
+impl FormatOptions {
+    fn check(&self) -> Result<()> {
+        if let Some(delimiter) = self.delimiter
             && (!delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r'))
         {
             bail!(
@@ -130,48 +77,198 @@ impl Reader {
         }
         // A character takes at most four bytes.
         let most = LONGEST_ROW / 4;
-        if !(1..=most).contains(&options.text_chars) {
-            bail!(BadOption, "text_chars must be from 1 to {most}, but is {}", options.text_chars);
+        if !(1..=most).contains(&self.text_chars) {
+            bail!(BadOption, "text_chars must be from 1 to {most}, but is {}", self.text_chars);
         }
-        let delimiter = options.delimiter.map(|delimiter| delimiter as u8);
-        let rows: Box<dyn Rows> = match format {
-            Format::Jsonl | Format::Rows => Box::new(json_lines::JsonLines::new(format.unit())),
-            Format::Json => Box::new(json_array::JsonArray::default()),
-            Format::Csv => Box::new(table::Table::new(delimiter)),
-            Format::Tsv => Box::new(table::Table::new(delimiter.or(Some(b'\t')))),
-            Format::Text => Box::new(text::Text::new(options.text_chars, false)),
-            Format::Markdown => Box::new(text::Text::new(options.text_chars, true)),
-        };
-        Ok(Reader { rows, head: Some(Vec::new()) })
+        Ok(())
+    }
+}
+
+/// Reads the rows of one file.
+///
+/// Push a piece, take rows until there is none, push the next one. After the last piece call
+/// [`Reader::finish`], and take what rows are left.
+pub struct Reader {
+    options: FormatOptions,
+    /// The format, if the caller knows it, else the name by which it is told.
+    is: Is,
+    /// The first bytes, while they may be those of another program's file.
+    head: Option<Vec<u8>>,
+    decoder: Decoder,
+    /// Text that was not passed on yet, since the format is not known.
+    text: String,
+    rows: Option<(Format, Box<dyn Rows>)>,
+    /// Why nothing can be read behind the rows that were passed on.
+    failure: Option<Error>,
+}
+
+enum Is {
+    Known(Format),
+    Named(String),
+}
+
+/// What each format does with the pieces, which are UTF-8 and may end within a character; the methods are those
+/// of [`Reader`].
+trait Rows {
+    fn push(&mut self, piece: &[u8]);
+    fn finish(&mut self);
+    fn next_row(&mut self) -> Result<Option<RawRow>>;
+    /// The names of the columns, once a table has them.
+    fn header(&self) -> &[String] {
+        &[]
+    }
+}
+
+impl Reader {
+    /// A reader at the start of a file of this format. Options out of range are an error of code `bad-option`.
+    pub fn new(format: Format, options: &FormatOptions) -> Result<Self> {
+        // What a program makes is in UTF-8.
+        let is_made = matches!(format, Format::Rows | Format::Sheet);
+        let encoding = if is_made { Some(Encoding::Utf8) } else { options.encoding };
+        Reader::begin(Is::Known(format), None, encoding, options)
+    }
+
+    /// As [`Reader::new`], for a file whose name and first line tell the format.
+    pub fn of_file(name: &str, options: &FormatOptions) -> Result<Self> {
+        Reader::begin(Is::Named(name.to_owned()), Some(Vec::new()), options.encoding, options)
+    }
+
+    fn begin(
+        is: Is,
+        head: Option<Vec<u8>>,
+        encoding: Option<Encoding>,
+        options: &FormatOptions,
+    ) -> Result<Self> {
+        options.check()?;
+        let (options, decoder) = (options.clone(), Decoder::new(encoding));
+        Ok(Reader { options, is, head, decoder, text: String::new(), rows: None, failure: None })
     }
 
     /// Adds the next piece of the file.
     pub fn push(&mut self, piece: &[u8]) {
-        let Some(head) = &mut self.head else { return self.rows.push(piece) };
+        if self.failure.is_some() {
+            return;
+        }
+        let Some(head) = &mut self.head else { return self.decode(piece) };
         head.extend_from_slice(piece);
-        if head.len() >= BYTE_ORDER_MARK.len() {
-            self.push_head();
+        if head.len() >= foreign::HEAD {
+            self.judge_head();
         }
     }
 
     /// Says that no more pieces follow.
     pub fn finish(&mut self) {
-        self.push_head();
-        self.rows.finish();
+        self.judge_head();
+        if self.failure.is_some() {
+            return;
+        }
+        self.decoder.finish(&mut self.text);
+        self.note_misreading();
+        self.pass_on(self.failure.is_none());
+        if let Some((_, rows)) = &mut self.rows
+            && self.failure.is_none()
+        {
+            rows.finish();
+        }
     }
 
     /// The next row. `None` asks for another piece or, after [`Reader::finish`], is the end of the file.
     ///
-    /// An error of code `bad-data` names the place, but not the file, and says why nothing from there on can
-    /// be read. The reader is of no use after it.
+    /// An error of code `bad-data` says why nothing from there on can be read, with the place but not the file.
+    /// The reader is of no use after it.
     pub fn next_row(&mut self) -> Result<Option<RawRow>> {
-        self.rows.next_row()
+        if let Some((_, rows)) = &mut self.rows
+            && let Some(row) = rows.next_row()?
+        {
+            return Ok(Some(row));
+        }
+        self.failure.take().map_or(Ok(None), Err)
     }
 
-    fn push_head(&mut self) {
-        if let Some(head) = self.head.take() {
-            self.rows.push(head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&head));
+    /// The format, once it is known.
+    pub fn format(&self) -> Option<Format> {
+        self.rows.as_ref().map(|(format, _)| *format)
+    }
+
+    /// The names of a table's columns, once they were read.
+    pub fn header(&self) -> &[String] {
+        self.rows.as_ref().map_or(&[], |(_, rows)| rows.header())
+    }
+
+    /// How characters are stored, once that is known.
+    pub fn encoding(&self) -> Option<Encoding> {
+        self.decoder.encoding()
+    }
+
+    /// Whether a piece held bytes that are no text in the file's encoding.
+    pub fn is_misread(&self) -> bool {
+        self.decoder.is_broken()
+    }
+
+    fn judge_head(&mut self) {
+        let Some(head) = self.head.take() else { return };
+        self.failure = foreign::refusal(&head);
+        if self.failure.is_none() {
+            self.decode(&head);
         }
+    }
+
+    fn decode(&mut self, piece: &[u8]) {
+        self.decoder.push(piece, &mut self.text);
+        self.note_misreading();
+        self.pass_on(false);
+    }
+
+    fn note_misreading(&mut self) {
+        if self.decoder.is_broken() {
+            self.failure = Some(self.decoder.failure());
+        }
+    }
+
+    /// Gives the text to the reader of rows, which is made once the first line is there.
+    fn pass_on(&mut self, is_whole: bool) {
+        if self.rows.is_none() {
+            let Some(line) = first_line(&self.text, is_whole) else { return };
+            let format = match &self.is {
+                Is::Known(format) => *format,
+                Is::Named(name) => {
+                    if Format::promises_rows(name)
+                        && let Some(refusal) = foreign::text_refusal(line)
+                    {
+                        self.failure = Some(refusal);
+                        return;
+                    }
+                    let encoding = self.decoder.encoding().unwrap_or(Encoding::Utf8);
+                    Format::detect(name, line, encoding)
+                }
+            };
+            self.rows = Some((format, rows_of(format, line, &self.options)));
+        }
+        if let Some((_, rows)) = &mut self.rows {
+            rows.push(self.text.as_bytes());
+            self.text.clear();
+        }
+    }
+}
+
+/// What reads the rows of a file whose first line is `line`.
+fn rows_of(format: Format, line: &str, options: &FormatOptions) -> Box<dyn Rows> {
+    match format {
+        Format::Jsonl if json_objects::begin_with(line) => Box::new(json_objects::JsonObjects::default()),
+        Format::Jsonl | Format::Rows => Box::new(json_lines::JsonLines::new(format.unit())),
+        Format::Json => Box::new(json_array::JsonArray::default()),
+        Format::Csv | Format::Tsv | Format::Sheet => Box::new(table::Table::new(format, options)),
+        Format::Text => Box::new(text::Text::new(options.text_chars, false)),
+        Format::Markdown => Box::new(text::Text::new(options.text_chars, true)),
+    }
+}
+
+/// The first line that is not blank, as far as it lies in the head; `None` as long as it may go on.
+fn first_line(text: &str, is_whole: bool) -> Option<&str> {
+    let head = text[..text.floor_char_boundary(HEAD)].trim_start();
+    match head.split_once('\n') {
+        Some((line, _)) => Some(line),
+        None => (is_whole || text.len() >= HEAD).then_some(head),
     }
 }
 
@@ -181,18 +278,6 @@ fn check_length(bytes: usize, unit: &str, place: u64) -> Result<()> {
         bail!(BadData, "{unit} {place}: longer than {LONGEST_ROW} bytes");
     }
     Ok(())
-}
-
-/// Parses one JSON value. The message says where in these bytes the fault is.
-fn parse_json(bytes: &[u8]) -> std::result::Result<Value, String> {
-    let text = std::str::from_utf8(bytes).map_err(|cause| format!("not UTF-8: {cause}"))?;
-    serde_json::from_str(text).map_err(|cause| {
-        let whole = cause.to_string();
-        let what = whole.split(" at line ").next().unwrap_or(&whole);
-        // A value that is written over several lines has a line of its own to name.
-        let line = if cause.line() > 1 { format!("line {} ", cause.line()) } else { String::new() };
-        format!("not JSON: {what} at {line}column {}", cause.column())
-    })
 }
 
 #[cfg(test)]
@@ -208,7 +293,13 @@ mod tests {
         options: &FormatOptions,
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> (Vec<RawRow>, Option<Error>) {
-        let mut reader = Reader::new(format, options).unwrap();
+        read_to_end(Reader::new(format, options).unwrap(), pieces)
+    }
+
+    fn read_to_end<'a>(
+        mut reader: Reader,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Vec<RawRow>, Option<Error>) {
         let mut rows = Vec::new();
         let mut take = |reader: &mut Reader| {
             loop {
@@ -255,32 +346,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_and_the_first_bytes_tell_the_format() {
-        for (name, head, format) in [
-            ("train.jsonl", "", Format::Jsonl),
-            ("a/b.c/TRAIN.NDJSON", "[", Format::Jsonl),
-            ("train.json", " \n[1]", Format::Json),
-            ("train.json", "\u{FEFF}\r\n{\"a\": 1}", Format::Jsonl),
-            ("train.json", "", Format::Json),
-            ("train.csv", "[", Format::Csv),
-            ("train.tsv.gz", "", Format::Tsv),
-            ("train.tab", "", Format::Tsv),
-            ("notes.txt", "{", Format::Text),
-            ("notes.md", "", Format::Markdown),
-            ("notes.MARKDOWN.GZ", "", Format::Markdown),
-            ("part-0001", "[{", Format::Json),
-            ("part.0001", "{", Format::Jsonl),
-            ("folder.csv/README", "Once", Format::Text),
-            ("", "", Format::Text),
-        ] {
-            assert_eq!(Format::detect(name, head.as_bytes()), format, "{name} {head:?}");
-        }
-    }
-
-    #[test]
     fn options_out_of_range_are_refused() {
         let refused = |delimiter, text_chars| {
-            let options = FormatOptions { delimiter, text_chars };
+            let options = FormatOptions { delimiter, text_chars, ..Default::default() };
             let error = Reader::new(Format::Csv, &options).err().expect("an error");
             assert_eq!(error.code, Code::BadOption);
             error.to_string()
@@ -321,12 +389,34 @@ mod tests {
             ". ",
             "。",
             "  ",
+            "---\n",
+            "a: b\n",
+            "sep=;\n",
+            "a\tb\n",
+            "\"a\nb\"\t",
+            "NaN",
+            "{\n",
+            "|",
         ]);
         let parts = prop::collection::vec(part, 0..40).prop_map(|parts| parts.concat().into_bytes());
-        let head = prop::sample::select(vec!["", "\u{FEFF}", "[", "\u{FEFF}[", "a,b\n", "a;b\r\n"]);
+        let head = prop::sample::select(vec![
+            "",
+            "\u{FEFF}",
+            "[",
+            "\u{FEFF}[",
+            "a,b\n",
+            "a;b\r\n",
+            "{\n",
+            "a\tb\n",
+            "PK",
+        ]);
         let broken = prop::option::weighted(0.2, any::<prop::sample::Index>());
-        (head, parts, broken).prop_map(|(head, parts, broken)| {
+        (head, parts, broken, any::<bool>()).prop_map(|(head, parts, broken, is_wide)| {
             let mut bytes = [head.as_bytes(), &parts].concat();
+            if is_wide {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                bytes = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            }
             if let Some(place) = broken {
                 bytes.insert(place.index(bytes.len() + 1), 0xFF);
             }
@@ -340,11 +430,13 @@ mod tests {
             bytes in file(),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
             text_chars in 1usize..20,
+            header: bool,
+            encoding in prop::sample::select(vec![None, None, Some(Encoding::Utf16Le), Some(Encoding::Windows1252)]),
         ) {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(bytes.len() + 1)).collect();
             cuts.extend([0, bytes.len()]);
             cuts.sort();
-            let options = FormatOptions { text_chars, ..Default::default() };
+            let options = FormatOptions { text_chars, header, encoding, delimiter: None };
             let told = |(rows, error): (Vec<RawRow>, Option<Error>)| {
                 (rows, error.map(|error| error.to_string()))
             };
@@ -356,12 +448,22 @@ mod tests {
                 Format::Text,
                 Format::Markdown,
                 Format::Rows,
+                Format::Sheet,
             ] {
                 let whole = told(read_pieces(format, &options, [bytes.as_slice()]));
                 let pieces = cuts.windows(2).map(|edge| &bytes[edge[0]..edge[1]]);
                 prop_assert_eq!(&told(read_pieces(format, &options, pieces)), &whole, "{:?}", format);
                 let bytewise = told(read_pieces(format, &options, bytes.chunks(1)));
                 prop_assert_eq!(&bytewise, &whole, "{:?} byte by byte", format);
+            }
+            for name in ["a.jsonl", "a.json", "a.csv", "a.tsv", "a.txt", "a.md", "a"] {
+                let read = |pieces: Vec<&[u8]>| {
+                    told(read_to_end(Reader::of_file(name, &options).unwrap(), pieces))
+                };
+                let whole = read(vec![&bytes]);
+                let pieces = cuts.windows(2).map(|edge| &bytes[edge[0]..edge[1]]).collect();
+                prop_assert_eq!(&read(pieces), &whole, "{}", name);
+                prop_assert_eq!(&read(bytes.chunks(1).collect()), &whole, "{} byte by byte", name);
             }
         }
     }

@@ -1,189 +1,222 @@
-//! Records of fields between delimiters, under a header.
+//! Tables: records of fields under a header.
 
-use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use serde_json::{Map, Value};
 
-use super::{RawRow, Rows, check_length};
-use crate::bail;
+use super::csv_records::CsvRecords;
+use super::tab_records::TabRecords;
+use super::{Format, FormatOptions, RawRow, Rows, check_length};
 use crate::error::Result;
 
-/// What the fields of a CSV file may be cut by where the options do not say, the likeliest last.
-const DELIMITERS: [u8; 3] = *b"\t;,";
+/// What the fields of a CSV file may be cut by where neither the options nor the file say, the likeliest last.
+const DELIMITERS: [u8; 4] = *b"|\t;,";
 
-/// CSV and TSV as RFC 4180 has them: quoted fields may hold delimiters, line ends and doubled quotes. The
-/// first record names the columns, and every other one becomes an object of strings.
-///
-/// Empty lines are no records. A record of another number of fields than the header is a bad row. A quote
-/// that is never closed is an error, since it takes all that follows into one field.
-pub struct Table {
-    /// Without one the header decides.
-    delimiter: Option<u8>,
-    /// Bytes that no record has taken yet, from `start`.
-    buffer: Vec<u8>,
-    start: usize,
-    finished: bool,
-    /// The line of the byte at `start`.
-    line: u64,
-    /// There once the delimiter is known.
-    parser: Option<Reader>,
-    record: Record,
-    columns: Vec<String>,
-}
+/// Lines that tell the delimiter where none of them is a header.
+const SAMPLE_LINES: usize = 8;
 
-/// The record that is being read.
-#[derive(Default)]
-struct Record {
+/// The fields of one record.
+pub struct Record {
     /// The line on which it begins.
-    place: u64,
-    /// Bytes of the file that it has taken so far.
-    taken: usize,
-    /// The bytes of its fields, one behind another, without quotes. What lies past `text_len` is room.
-    text: Vec<u8>,
-    text_len: usize,
-    /// Where each field ends in `text`. What lies past `fields` is room.
-    ends: Vec<usize>,
-    fields: usize,
+    pub place: u64,
+    pub fields: Vec<String>,
 }
 
-impl Record {
-    fn begin(&mut self, place: u64) {
-        (self.place, self.text_len, self.fields) = (place, 0, 0);
-    }
+/// Cuts what follows a table's first lines into records; `push` and `finish` are those of a reader of rows.
+pub trait Records {
+    fn push(&mut self, piece: &[u8]);
+    fn finish(&mut self);
+    /// The next record, of which `columns` fields are expected if that is known. `None` asks for more.
+    fn next_record(&mut self, columns: Option<usize>) -> Result<Option<Record>>;
+}
 
-    /// Takes from the input what belongs to the record: how many bytes, and whether it is whole.
-    fn read(&mut self, parser: &mut Reader, input: &[u8]) -> (usize, bool) {
-        let mut read = 0;
-        // An empty input would mean the end of the file to the parser.
-        while read < input.len() {
-            let (result, bytes, text, fields) = parser.read_record(
-                &input[read..],
-                &mut self.text[self.text_len..],
-                &mut self.ends[self.fields..],
-            );
-            read += bytes;
-            self.taken += bytes;
-            self.text_len += text;
-            self.fields += fields;
-            match result {
-                ReadRecordResult::OutputFull => self.text.resize((2 * self.text.len()).max(1024), 0),
-                ReadRecordResult::OutputEndsFull => self.ends.resize((2 * self.ends.len()).max(16), 0),
-                ReadRecordResult::Record => return (read, true),
-                ReadRecordResult::InputEmpty | ReadRecordResult::End => break,
-            }
+/// CSV, TSV and the sheets of workbooks. The first record names the columns, and every other one becomes an
+/// object of strings.
+///
+/// Records of nothing but empty fields are none. As in pandas, a record may lack its last fields, which are null
+/// then, and a name that occurs twice gets a number the second time. A column without a name is called
+/// "Unnamed: 2" by its place; as the first one it is an index, whose numbers are left out.
+pub struct Table {
+    format: Format,
+    delimiter: Option<u8>,
+    has_header: bool,
+    /// What has come until the delimiter is known.
+    begin: Vec<u8>,
+    records: Option<Box<dyn Records>>,
+    finished: bool,
+    /// Names of the columns, once the header was read; empty where there is none.
+    names: Vec<String>,
+    /// Records read so far.
+    number: u64,
+}
+
+impl Table {
+    pub fn new(format: Format, options: &FormatOptions) -> Self {
+        let delimiter = match format {
+            // The program that made it separates by commas.
+            Format::Sheet => Some(b','),
+            _ => options.delimiter.map(|delimiter| delimiter as u8),
+        };
+        Table {
+            format,
+            delimiter,
+            has_header: options.header,
+            begin: Vec::new(),
+            records: None,
+            finished: false,
+            names: Vec::new(),
+            number: 0,
         }
-        (read, false)
     }
 
-    fn fields(&self) -> impl Iterator<Item = &[u8]> {
-        let ends = &self.ends[..self.fields];
-        std::iter::once(&0).chain(ends).zip(ends).map(|(start, end)| &self.text[*start..*end])
+    /// Looks at the first lines for the delimiter. False asks for more.
+    fn is_begun(&mut self) -> Result<bool> {
+        if self.records.is_some() {
+            return Ok(true);
+        }
+        let blank = self.begin.iter().take_while(|byte| is_line_end(byte)).count();
+        let mut line = 1 + self.begin[..blank].iter().filter(|byte| **byte == b'\n').count() as u64;
+        let mut rest = &self.begin[blank..];
+        let Some(first) = first_lines(rest, 1, self.finished) else {
+            check_length(rest.len(), "line", line)?;
+            return Ok(false);
+        };
+        let told = separator(first);
+        if told.is_some() {
+            line += 1;
+            rest = &rest[first.len()..];
+            rest = rest.strip_prefix(b"\r").unwrap_or(rest);
+            rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+        }
+        let known = self.delimiter.or(told).or((self.format == Format::Tsv).then_some(b'\t'));
+        let sample_lines = if self.has_header { 1 } else { SAMPLE_LINES };
+        let delimiter = match (known, first_lines(rest, sample_lines, self.finished)) {
+            (Some(known), _) => known,
+            (None, Some(sample)) => likeliest_delimiter(sample),
+            (None, None) if rest.len() > super::HEAD => likeliest_delimiter(&rest[..super::HEAD]),
+            (None, None) => return Ok(false),
+        };
+        let mut records: Box<dyn Records> = if delimiter == b'\t' || self.format == Format::Tsv {
+            Box::new(TabRecords::new(delimiter, line))
+        } else {
+            Box::new(CsvRecords::new(delimiter, line))
+        };
+        records.push(rest);
+        if self.finished {
+            records.finish();
+        }
+        self.begin = Vec::new();
+        self.records = Some(records);
+        Ok(true)
     }
 
-    /// The columns that the record names as a header.
-    fn names(&self) -> Result<Vec<String>> {
-        let line = self.place;
-        let mut names: Vec<String> = Vec::with_capacity(self.fields);
-        for (number, name) in (1..).zip(self.fields()) {
-            let Ok(name) = str::from_utf8(name) else {
-                bail!(BadData, "line {line}: the name of column {number} is not UTF-8")
+    fn next_record(&mut self) -> Result<Option<Record>> {
+        let columns = (!self.names.is_empty()).then_some(self.names.len());
+        let Some(records) = &mut self.records else { return Ok(None) };
+        let Some(mut record) = records.next_record(columns)? else { return Ok(None) };
+        self.number += 1;
+        if self.format.unit() == "row" {
+            record.place = self.number;
+        }
+        Ok(Some(record))
+    }
+
+    fn row(&self, fields: Vec<String>) -> std::result::Result<Value, String> {
+        let count = fields.len();
+        if fields.iter().skip(self.names.len()).any(|field| !field.is_empty()) {
+            let hint = match self.names.len() {
+                1 if self.delimiter.is_none() => "; pass the `delimiter` if it is another",
+                _ => "",
             };
-            if name.is_empty() {
-                bail!(BadData, "line {line}: column {number} has no name in the header");
-            }
-            if names.iter().any(|other| other == name) {
-                bail!(BadData, "line {line}: the header has two columns {name:?}");
-            }
-            names.push(name.to_string());
-        }
-        Ok(names)
-    }
-
-    fn row(&self, columns: &[String]) -> std::result::Result<Value, String> {
-        if self.fields != columns.len() {
-            return Err(format!("{} fields, where the header has {}", self.fields, columns.len()));
+            return Err(format!("{count} fields, where the header has {}{hint}", self.names.len()));
         }
         let mut row = Map::new();
-        for (name, field) in columns.iter().zip(self.fields()) {
-            let text =
-                str::from_utf8(field).map_err(|cause| format!("column {name:?} is not UTF-8: {cause}"))?;
-            row.insert(name.clone(), text.into());
+        let mut fields = fields.into_iter();
+        for (index, name) in self.names.iter().enumerate() {
+            match (fields.next(), name.as_str()) {
+                (None, "") => {}
+                (Some(field), "") => {
+                    let is_index = index == 0 && field.bytes().all(|byte| byte.is_ascii_digit());
+                    if !field.is_empty() && !is_index {
+                        row.insert(format!("Unnamed: {index}"), field.into());
+                    }
+                }
+                (field, name) => {
+                    row.insert(name.to_owned(), field.map_or(Value::Null, Value::from));
+                }
+            }
         }
         Ok(Value::Object(row))
     }
 }
 
-impl Table {
-    pub fn new(delimiter: Option<u8>) -> Self {
-        Table {
-            delimiter,
-            buffer: Vec::new(),
-            start: 0,
-            finished: false,
-            line: 1,
-            parser: None,
-            record: Record::default(),
-            columns: Vec::new(),
-        }
-    }
-
-    /// Reads on in the record. False asks for more, or is the end of the file.
-    fn next_record(&mut self) -> Result<bool> {
-        if self.record.taken == 0 {
-            let ends = self.buffer[self.start..].iter().take_while(|byte| is_line_end(byte));
-            self.advance(ends.count());
-            self.record.begin(self.line);
-        }
-        let rest = &self.buffer[self.start..];
-        if self.parser.is_none() {
-            let Some(length) = rest.iter().position(is_line_end) else {
-                check_length(rest.len(), "line", self.line)?;
-                return Ok(false);
-            };
-            let delimiter = self.delimiter.unwrap_or_else(|| likeliest_delimiter(&rest[..length]));
-            self.parser = Some(ReaderBuilder::new().delimiter(delimiter).build());
-        }
-        let parser = self.parser.as_mut().expect("it was made above");
-        let (read, whole) = self.record.read(parser, rest);
-        self.advance(read);
-        check_length(self.record.taken, "line", self.record.place)?;
-        if !whole && self.finished && self.record.taken > 0 {
-            bail!(BadData, "line {}: a quote in this record is never closed", self.record.place);
-        }
-        if whole {
-            self.record.taken = 0;
-        }
-        Ok(whole)
-    }
-
-    fn advance(&mut self, bytes: usize) {
-        let taken = &self.buffer[self.start..self.start + bytes];
-        self.line += taken.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.start += bytes;
-    }
-}
-
 impl Rows for Table {
     fn push(&mut self, piece: &[u8]) {
-        self.buffer.drain(..self.start);
-        self.start = 0;
-        self.buffer.extend_from_slice(piece);
+        match &mut self.records {
+            Some(records) => records.push(piece),
+            None => self.begin.extend_from_slice(piece),
+        }
     }
 
     fn finish(&mut self) {
         self.finished = true;
-        // The last record may lack its line end. Where one more is not the record's end, a quote is open.
-        self.push(b"\n");
+        if let Some(records) = &mut self.records {
+            records.finish();
+        }
     }
 
     fn next_row(&mut self) -> Result<Option<RawRow>> {
-        while self.next_record()? {
-            if self.columns.is_empty() {
-                self.columns = self.record.names()?;
+        if !self.is_begun()? {
+            return Ok(None);
+        }
+        while let Some(Record { place, fields }) = self.next_record()? {
+            if fields.iter().all(String::is_empty) {
                 continue;
             }
-            return Ok(Some(RawRow { place: self.record.place, value: self.record.row(&self.columns) }));
+            if self.names.is_empty() {
+                if self.has_header {
+                    self.names = names_of(fields);
+                    continue;
+                }
+                self.names = (0..fields.len()).map(|index| index.to_string()).collect();
+            }
+            return Ok(Some(RawRow { place, value: self.row(fields) }));
         }
         Ok(None)
+    }
+
+    fn header(&self) -> &[String] {
+        if self.has_header { &self.names } else { &[] }
+    }
+}
+
+/// The names in a header, without the blanks around them, each once.
+fn names_of(fields: Vec<String>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::with_capacity(fields.len());
+    for field in fields {
+        let name = field.trim();
+        let numbered = (1..).map(|number| format!("{name}.{number}"));
+        let mut candidates = std::iter::once(name.to_owned()).chain(numbered);
+        let is_new = |candidate: &String| candidate.is_empty() || !names.contains(candidate);
+        names.push(candidates.find(is_new).unwrap_or_default());
+    }
+    names
+}
+
+/// The first `count` lines without the end of the last. `None` where they may go on.
+fn first_lines(text: &[u8], count: usize, is_whole: bool) -> Option<&[u8]> {
+    let ends = text.iter().enumerate().filter(|(_, byte)| is_line_end(byte));
+    match ends.map(|(end, _)| end).nth(count - 1) {
+        Some(end) => Some(&text[..end]),
+        None => is_whole.then_some(text),
+    }
+}
+
+/// The delimiter that a first line such as `sep=;` names, which spreadsheets read and write and no other
+/// program takes for a row.
+fn separator(line: &[u8]) -> Option<u8> {
+    let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+    match line.split_at_checked(4)? {
+        (sep, [delimiter]) if sep.eq_ignore_ascii_case(b"sep=") => Some(*delimiter),
+        _ => None,
     }
 }
 
@@ -191,18 +224,25 @@ fn is_line_end(byte: &u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-/// The one that occurs most outside of quotes.
-fn likeliest_delimiter(header: &[u8]) -> u8 {
+/// The one of which the line with the fewest has the most, outside of quotes.
+fn likeliest_delimiter(lines: &[u8]) -> u8 {
+    let mut fewest = [usize::MAX; DELIMITERS.len()];
     let mut counts = [0; DELIMITERS.len()];
-    let mut quoted = false;
-    for byte in header {
+    let (mut quoted, mut length) = (false, 0);
+    for byte in lines.iter().chain(b"\n") {
+        length += 1;
         if *byte == b'"' {
             quoted = !quoted;
+        } else if !quoted && is_line_end(byte) {
+            if length > 1 {
+                fewest = std::array::from_fn(|index| fewest[index].min(counts[index]));
+            }
+            (counts, length) = ([0; DELIMITERS.len()], 0);
         } else if !quoted && let Some(index) = DELIMITERS.iter().position(|delimiter| delimiter == byte) {
             counts[index] += 1;
         }
     }
-    let likeliest = (0..counts.len()).max_by_key(|index| counts[*index]).expect("there are some");
+    let likeliest = (0..fewest.len()).max_by_key(|index| fewest[*index]).expect("there are some");
     DELIMITERS[likeliest]
 }
 
@@ -223,8 +263,8 @@ mod tests {
             good(7, json!({"prompt": "x", "completion": "y"})),
         ];
         assert_eq!(read(Format::Csv, text), rows);
-        for no_rows in ["", "\n", "a", "a,b\n"] {
-            assert_eq!(read(Format::Csv, no_rows), []);
+        for no_rows in ["", "\n", "a", "a,b\n", "sep=;", "sep=;\r\n", ",,\n"] {
+            assert_eq!(read(Format::Csv, no_rows), [], "{no_rows:?}");
         }
     }
 
@@ -233,32 +273,78 @@ mod tests {
         let row = [good(2, json!({"a": "1", "b": "2"}))];
         assert_eq!(read(Format::Csv, "a;b\n1;2"), row);
         assert_eq!(read(Format::Csv, "a\tb\n1\t2"), row);
+        assert_eq!(read(Format::Csv, "a|b\n1|2"), row);
         assert_eq!(read(Format::Tsv, "a\tb\n1\t2"), row);
         assert_eq!(read(Format::Csv, "\"a;;\",b\n1,2"), [good(2, json!({"a;;": "1", "b": "2"}))]);
         assert_eq!(read(Format::Csv, "a;b,c\n1;2,3"), [good(2, json!({"a;b": "1;2", "c": "3"}))]);
-        let options = FormatOptions { delimiter: Some('|'), ..Default::default() };
+        let options = FormatOptions { delimiter: Some('/'), ..Default::default() };
         for format in [Format::Csv, Format::Tsv] {
-            assert_eq!(read_pieces(format, &options, ["a|b\n1|2".as_bytes()]).0, row);
+            assert_eq!(read_pieces(format, &options, ["a/b\n1/2".as_bytes()]).0, row);
         }
     }
 
     #[test]
-    fn bad_records_say_why_and_reading_goes_on() {
-        let rows = read(Format::Csv, b"a,b\n1\n1,2,3\n1,\"\xFF\n\"\n1,2\n");
-        let expected = [
-            bad(2, "1 fields, where the header has 2"),
-            bad(3, "3 fields, where the header has 2"),
-            bad(4, "column \"b\" is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0"),
-            good(6, json!({"a": "1", "b": "2"})),
-        ];
-        assert_eq!(rows, expected);
+    fn a_sep_line_tells_the_delimiter_and_is_no_header() {
+        let row = [good(3, json!({"a": "1,5", "b": "2"}))];
+        for text in ["sep=;\r\na;b\r\n1,5;2\r\n", "\"sep=;\"\na;b\n1,5;2", "SEP=|\na|b\n1,5|2"] {
+            assert_eq!(read(Format::Csv, text), row, "{text:?}");
+        }
+        assert_eq!(read(Format::Csv, "sep=\t\na\tb\n1,5\t2"), row);
+        assert_eq!(read(Format::Tsv, "sep=;\na;b\n1,5;2"), row);
+        assert_eq!(read(Format::Csv, "sep=,b\n1,2"), [good(2, json!({"sep=": "1", "b": "2"}))]);
     }
 
     #[test]
-    fn a_header_or_a_quote_that_spoils_the_file_is_an_error() {
-        assert_eq!(failure(Format::Csv, "\na,,c\n"), "line 2: column 2 has no name in the header");
-        assert_eq!(failure(Format::Csv, "a,b,a\n"), "line 1: the header has two columns \"a\"");
-        assert_eq!(failure(Format::Csv, b"a,\xFF\n"), "line 1: the name of column 2 is not UTF-8");
+    fn without_a_header_columns_have_numbers_and_all_lines_tell_the_delimiter() {
+        let options = FormatOptions { header: false, ..Default::default() };
+        let text = "When, if, or how?;From ten.\nWhere?;Here\n";
+        let rows = [
+            good(1, json!({"0": "When, if, or how?", "1": "From ten."})),
+            good(2, json!({"0": "Where?", "1": "Here"})),
+        ];
+        let read = |format, text: &str| read_pieces(format, &options, [text.as_bytes()]).0;
+        assert_eq!(read(Format::Csv, text), rows);
+        assert_eq!(read(Format::Tsv, &text.replace(';', "\t")), rows);
+        let many = "a,\"b\n;;\"\n".repeat(20);
+        assert_eq!(read(Format::Csv, &many)[19], good(39, json!({"0": "a", "1": "b\n;;"})));
+    }
+
+    #[test]
+    fn columns_without_a_name_and_names_that_occur_twice_are_as_in_pandas() {
+        let rows = [good(2, json!({"a": "x", "b": "y"})), good(3, json!({"a": "z", "b": ""}))];
+        assert_eq!(read(Format::Csv, ",a, b \n0,x,y\n12,z,\n"), rows);
+        assert_eq!(read(Format::Csv, "a,b,,\nx,y,,\nz,\"\"\n"), rows);
+        let noted = json!({"Unnamed: 0": "x1", "a": "x", "Unnamed: 2": "7"});
+        assert_eq!(read(Format::Csv, ",a,\nx1,x,7\n"), [good(2, noted)]);
+        let twice = json!({"a": "1", "b": "2", "a.1": "3", "a.2": "4"});
+        assert_eq!(read(Format::Csv, "a,b,a,a\n1,2,3,4\n"), [good(2, twice)]);
+    }
+
+    #[test]
+    fn records_of_empty_fields_are_none_and_missing_ones_are_null() {
+        let rows = [good(3, json!({"a": "1", "b": null})), good(5, json!({"a": "1", "b": "2"}))];
+        assert_eq!(read(Format::Csv, ",\na,b\n1\n,,,\n1,2,,\n\"\",\n"), rows);
+        assert_eq!(read(Format::Tsv, "\t\na\tb\n1\n\t\t\t\n1\t2\t\t\n"), rows);
+    }
+
+    #[test]
+    fn the_rows_of_a_sheet_are_counted_and_not_their_lines() {
+        let text = "\"a\",\"b;c\"\n\"1\n2\",\"3\"\n\"\",\"\"\n\"4\",\"5\"\n";
+        let rows = [good(2, json!({"a": "1\n2", "b;c": "3"})), good(4, json!({"a": "4", "b;c": "5"}))];
+        assert_eq!(read(Format::Sheet, text), rows);
+    }
+
+    #[test]
+    fn bad_records_say_why_and_reading_goes_on() {
+        let rows = read(Format::Csv, "a,b\n1,2,3\n1,2\n");
+        assert_eq!(rows, [bad(2, "3 fields, where the header has 2"), good(3, json!({"a": "1", "b": "2"}))]);
+        let [one] = &read(Format::Csv, "a/b\n1,5/2\n")[..] else { panic!("one row") };
+        let hint = "2 fields, where the header has 1; pass the `delimiter` if it is another";
+        assert_eq!(one, &bad(2, hint));
+    }
+
+    #[test]
+    fn a_quote_that_spoils_the_file_is_an_error() {
         let open = "a,b\n1,2\n1,\"2\n3,4\n";
         assert_eq!(failure(Format::Csv, open), "line 3: a quote in this record is never closed");
         for text in ["a".repeat(LONGEST_ROW + 1), format!("a\n\"{}\"\n", "b".repeat(LONGEST_ROW))] {
@@ -285,7 +371,9 @@ mod tests {
                 let fields = record.iter().map(|field| format!("\"{}\"", field.replace('"', "\"\"")));
                 text += &(fields.collect::<Vec<_>>().join(",") + end);
                 let row = names.iter().cloned().zip(record.iter().map(|field| json!(field))).collect();
-                expected.push(good(place, serde_json::Value::Object(row)));
+                if record.iter().any(|field| !field.is_empty()) {
+                    expected.push(good(place, serde_json::Value::Object(row)));
+                }
             }
             prop_assert_eq!(read(Format::Csv, text), expected);
         }

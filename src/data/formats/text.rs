@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use serde_json::json;
 
+use super::front_matter::FrontMatter;
 use super::{RawRow, Rows, check_length};
-use crate::bail;
 use crate::data::lines::Lines;
 use crate::error::Result;
 
@@ -17,12 +17,14 @@ use crate::error::Result;
 ///
 /// In Markdown a fenced block of code counts as one paragraph, blank lines and all, and is cut at line ends
 /// where it is too long. An ATX heading (`# …`, outside of fences) begins a paragraph, and a new row too if
-/// the current one is at least half full.
+/// the current one is at least half full. Front matter is left out.
 pub struct Text {
     lines: Lines,
     finished: bool,
     markdown: bool,
     limit: usize,
+    /// What may be front matter, until that is known.
+    front: Option<FrontMatter>,
     /// What opened the code that the current line is in.
     fence: Option<Fence>,
     paragraph: Paragraph,
@@ -88,6 +90,7 @@ impl Text {
             finished: false,
             markdown,
             limit,
+            front: markdown.then(FrontMatter::default),
             fence: None,
             paragraph: Paragraph::default(),
             row: Paragraph::default(),
@@ -106,14 +109,27 @@ impl Text {
             return Ok(false);
         };
         check_length(line.len(), "line", place)?;
-        match str::from_utf8(line) {
-            Ok(line) => {
-                let line = line.to_string();
-                self.take_line(place, &line);
+        // Cut at line ends, text in UTF-8 stays it.
+        let line = String::from_utf8_lossy(line).into_owned();
+        match &mut self.front {
+            Some(front) => {
+                front.push(line);
+                self.leave_front(false);
             }
-            Err(cause) => bail!(BadData, "line {place}: not UTF-8: {cause}"),
+            None => self.take_line(place, &line),
         }
         Ok(true)
+    }
+
+    /// Takes the lines that turned out to be no front matter.
+    fn leave_front(&mut self, is_end: bool) {
+        let prose = self.front.as_mut().and_then(|front| front.prose(is_end));
+        if let Some(lines) = prose {
+            self.front = None;
+            for (place, line) in (1..).zip(lines) {
+                self.take_line(place, &line);
+            }
+        }
     }
 
     fn take_line(&mut self, place: u64, line: &str) {
@@ -214,6 +230,7 @@ impl Rows for Text {
         while self.ready.is_empty() {
             if !self.read_line()? {
                 if self.finished {
+                    self.leave_front(true);
                     self.end_paragraph();
                     self.end_row();
                 }
@@ -283,7 +300,7 @@ fn last_line_end(text: &str, limit: usize) -> usize {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::data::formats::tests::{failure, read_pieces};
+    use crate::data::formats::tests::read_pieces;
     use crate::data::formats::{Format, FormatOptions};
 
     /// The rows' places and texts.
@@ -340,10 +357,13 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_utf_8_is_an_error() {
-        let message = "line 2: not UTF-8: invalid utf-8 sequence of 1 bytes from index 1";
-        assert_eq!(failure(Format::Text, b"a\na\xFFb\nc"), message);
-        assert_eq!(failure(Format::Markdown, b"a\na\xFFb\nc"), message);
+    fn front_matter_is_left_out_of_markdown() {
+        let text = "---\ntags: [a]\n---\n# One\n";
+        expect(Format::Markdown, text, 100, &[(4, "# One")]);
+        expect(Format::Text, text, 100, &[(1, text.trim_end())]);
+        expect(Format::Markdown, "---\ntags: [a]\n", 100, &[(1, "---\ntags: [a]")]);
+        expect(Format::Markdown, "---\n\nProse.\n\n---\n", 100, &[(1, "---\n\nProse.\n\n---")]);
+        expect(Format::Markdown, "---\na: b\n---", 100, &[]);
     }
 
     proptest! {

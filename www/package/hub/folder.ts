@@ -1,3 +1,5 @@
+import { failure } from "../errors.js";
+
 /** How a model is taken from a hub. */
 export interface HubOptions {
   /** The hub's address. Default "https://huggingface.co". */
@@ -37,16 +39,46 @@ const DEFAULT_HUB = "https://huggingface.co";
 /** One slash and nothing that only addresses have; "./a" and "/a" are paths. */
 const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*$/;
 
-/** A hub id stands for a model on the hub, anything else for an address. */
+/** The public hub as people write it; with or without a scheme. */
+const PUBLIC_HUB = /^(https?:\/\/)?(www\.)?(huggingface|hf)\.co\//i;
+
+/** What stands first in the addresses of the hub's other pages, where a model's have its owner. */
+const NO_OWNERS = ["datasets", "spaces", "collections", "papers", "docs", "blog"];
+
+/** What stands behind a model's id in the address of one of its pages, if a revision follows. */
+const BEFORE_REVISION = ["tree", "blob", "resolve", "raw", "commit"];
+
+/** A hub id or the address of a model's page stands for a model on the hub, anything else for an address. */
 export function remoteFolder(source: string | URL, options: HubOptions): RemoteFolder {
-  const { hub = DEFAULT_HUB, token, revision = "main", cache = true } = options;
-  if (typeof source === "string" && HUB_ID.test(source)) {
-    const address = new URL(hub, globalThis.location?.href).href.replace(/\/+$/, "");
-    return { kind: "hub", id: source, hub: address, revision, token, cache };
+  const { token, cache = true } = options;
+  const given = String(source).trim();
+  const hub = new URL(options.hub ?? DEFAULT_HUB, globalThis.location?.href).href.replace(/\/+$/, "");
+  const model = modelOnHub(given, hub);
+  if (model) {
+    const revision = options.revision ?? model.revision ?? "main";
+    return { kind: "hub", id: model.id, hub, revision, token, cache };
   }
-  const base = new URL(source, globalThis.location?.href);
+  const base = new URL(given, globalThis.location?.href);
+  base.search = base.hash = "";
   if (!base.pathname.endsWith("/")) base.pathname += "/";
   return { kind: "url", base: base.href, cache };
+}
+
+/** The model that a hub id names, or the address of one of its pages, which may tell a revision. */
+function modelOnHub(given: string, hub: string): { id: string; revision: string | undefined } | undefined {
+  const address = given.replace(PUBLIC_HUB, `${hub}/`);
+  const on_hub = address.startsWith(`${hub}/`);
+  const path = on_hub ? address.slice(hub.length + 1).replace(/[?#].*/, "") : given;
+  const [owner, name, kind = "", revision, ...rest] = path.replace(/\/+$/, "").split("/");
+  const id = [owner, name].join("/");
+  if (!HUB_ID.test(id) || (!on_hub && kind !== "")) return undefined;
+  if (on_hub && NO_OWNERS.includes(owner!)) {
+    throw failure("bad-option", `${given} is no model's page: write a model's id, "owner/name", or the address of its page`);
+  }
+  // A folder within a repository is read as from any other server.
+  if (kind === "resolve" && rest.length > 0) return undefined;
+  const named = BEFORE_REVISION.includes(kind) && revision !== undefined;
+  return { id, revision: named ? revision.replace(/%2f/gi, "/") : undefined };
 }
 
 /** The folder's address: a model's page on its hub, or an address that ends with a slash. */

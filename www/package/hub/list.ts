@@ -1,7 +1,7 @@
 import { failure } from "../errors.js";
 import type { HubFolder } from "./folder.js";
 import type { Job } from "./job.js";
-import { discard, Passing, refusal, request, retrying } from "./request.js";
+import { discard, Passing, refusal, request, retrying, textWithin } from "./request.js";
 import { entries, listKey, readJson, removeFiles, writeJson } from "./store.js";
 
 /** A file as the hub lists it. */
@@ -18,14 +18,14 @@ export interface HubList {
   files: Record<string, ListedFile>;
 }
 
-/** An element of the hub's answer, as far as it is looked at. */
-interface TreeItem {
-  type: string;
-  path: string;
-  size: number;
-  oid: string;
-  lfs?: { oid: string; size: number };
-}
+/** Pages of a list that are followed. The hub's have a thousand files each, and models have some dozens. */
+const MOST_PAGES = 100;
+
+/** Bytes of one answer. A page of a thousand files has some 200 kB. */
+const MOST_BYTES = 16 << 20;
+
+/** Bytes of a file, above which the hub must be mistaken. */
+const MOST_FILE_BYTES = 2 ** 42;
 
 /**
  * The files of a model. The revision is resolved to a commit first, so that a branch which moves meanwhile
@@ -55,21 +55,44 @@ async function fetchList(job: Job, folder: HubFolder): Promise<HubList> {
   const { hub, id, revision } = folder;
   const api = `${hub}/api/models/${id}`;
   const commit = await fetchJson(job, folder, `${api}/revision/${encodeURIComponent(revision)}`);
-  const { sha } = commit.value as { sha?: unknown };
+  const { sha } = fieldsOf(commit.value);
   if (typeof sha !== "string") throw failure("io", `${api}: the hub does not say which commit ${revision} is`);
 
-  const files: Record<string, ListedFile> = {};
-  let page: string | undefined = `${api}/tree/${sha}?recursive=false`;
-  while (page) {
+  const files = new Map<string, ListedFile>();
+  let page: string | undefined = `${api}/tree/${encodeURIComponent(sha)}?recursive=false`;
+  for (let pages = 0; page; pages++) {
+    if (pages === MOST_PAGES) throw failure("io", `${api}: the hub's list of files has no end (${pages} pages were read)`);
     const { value, next } = await fetchJson(job, folder, page);
     if (!Array.isArray(value)) throw failure("io", `${page}: the hub's answer is no list of files`);
-    for (const { type, path, size, oid, lfs } of value as TreeItem[]) {
-      if (type !== "file") continue;
-      files[path] = lfs ? { size: lfs.size, version: lfs.oid, sha256: lfs.oid } : { size, version: oid };
+    for (const item of value) {
+      const [path, file] = listedFile(page, item);
+      if (file) files.set(path, file);
     }
     page = next;
   }
-  return { sha, files };
+  return { sha, files: Object.fromEntries(files) };
+}
+
+/** An element of the hub's list: its path, and what is known of it if it is a file. */
+function listedFile(page: string, item: unknown): [string, ListedFile | undefined] {
+  const { type, path, size, oid, lfs } = fieldsOf(item);
+  if (typeof path !== "string") throw failure("io", `${page}: the hub's list has an entry without a path`);
+  if (type !== "file") return [path, undefined];
+  const large = lfs === undefined || lfs === null ? undefined : fieldsOf(lfs);
+  const version = large ? large["oid"] : oid;
+  if (typeof version !== "string" || (large && !/^[0-9a-f]{64}$/.test(version))) {
+    throw failure("io", `${page}: the hub's list gives no checksum of ${path}`);
+  }
+  const bytes = large ? large["size"] : size;
+  if (typeof bytes !== "number" || !Number.isInteger(bytes) || bytes < 0 || bytes > MOST_FILE_BYTES) {
+    throw failure("io", `${page}: the hub's list says that ${path} has ${JSON.stringify(bytes)} bytes`);
+  }
+  return [path, { size: bytes, version, ...(large && { sha256: version }) }];
+}
+
+/** The fields of an object; none for what is no object. */
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 /** An answer of the hub, and the address of the page after it if there is one. */
@@ -86,8 +109,9 @@ async function fetchJson(
   }
   if (!response.ok) throw refusal(job, address, response);
   const next = /<([^>]*)>;\s*rel="next"/.exec(response.headers.get("link") ?? "")?.[1];
+  const text = await textWithin(job, address, response, MOST_BYTES);
   try {
-    return { value: await response.json(), next: next && new URL(next, address).href };
+    return { value: JSON.parse(text), next: next && new URL(next, address).href };
   } catch (thrown) {
     throw new Passing(address, `the hub's answer is no JSON (${String(thrown)})`);
   }

@@ -29,8 +29,14 @@ export function remoteFinder(
     return folder.kind === "hub" ? hubFinder(job, folder) : urlFinder(job, folder);
   };
   let connected: Promise<Finder> | undefined;
-  return async (name) => (await (connected ??= connect()))(name);
+  return async (name) => {
+    if (!FILE_NAME.test(name)) throw failure("bad-model", `${JSON.stringify(name)} is no name of a file in a model's folder`);
+    return (await (connected ??= connect()))(name);
+  };
 }
+
+/** A name that stays in its folder, whatever an address makes of it. Models name their own weights. */
+const FILE_NAME = /^(?!.*\.\.)[\w-][\w.-]*$/;
 
 /** The hub's list says what there is, before anything is downloaded. */
 async function hubFinder(job: Job, folder: HubFolder): Promise<Finder> {
@@ -38,7 +44,7 @@ async function hubFinder(job: Job, folder: HubFolder): Promise<Finder> {
   return async (name) => {
     const listed = Object.hasOwn(files, name) ? files[name] : undefined;
     if (!listed) return undefined;
-    const address = `${folder.hub}/${folder.id}/resolve/${sha}/${encodeURIComponent(name)}`;
+    const address = `${folder.hub}/${folder.id}/resolve/${encodeURIComponent(sha)}/${encodeURIComponent(name)}`;
     const file = { name, address, ...listed };
     return job.peek && !(await isBrought(job, file)) ? peeked(job, file) : opened(job, file);
   };
@@ -47,7 +53,7 @@ async function hubFinder(job: Job, folder: HubFolder): Promise<Finder> {
 /** A server without a list is asked for each file, and says with its length which version it has. */
 function urlFinder(job: Job, folder: UrlFolder): Finder {
   return async (name) => {
-    const address = new URL(name, folder.base).href;
+    const address = `${folder.base}${encodeURIComponent(name)}`;
     const whole = async () => {
       const blob = await fetchWhole(job, name, address);
       return blob && fromBlob(blob);

@@ -1,4 +1,4 @@
-import { failure, throwIfAborted, type TabtuneError } from "../errors.js";
+import { failure, throwIfAborted, unanswered, type TabtuneError } from "../errors.js";
 import { sleep } from "../sleep.js";
 import type { Job } from "./job.js";
 
@@ -57,7 +57,11 @@ export async function request(
     response = await fetch(address, { method, headers, cache, signal: signal ?? null });
   } catch (thrown) {
     throwIfAborted(signal);
-    throw new Passing(address, String(thrown));
+    throw new Passing(address, unanswered(thrown));
+  }
+  if (strays(address, response)) {
+    discard(response);
+    throw failure("io", `${address}: the server sent on to ${new URL(response.url).origin}, where models are not taken from`);
   }
   if (response.status === 429 || response.status === 408 || response.status >= 500) {
     discard(response);
@@ -66,6 +70,25 @@ export async function request(
     throw new Passing(address, `the server answered ${response.status}${asks}`, wait_ms);
   }
   return response;
+}
+
+/**
+ * Whether a server led on to where only the visitor's own machine or an eavesdropper answers. Hubs do send on
+ * to other origins, so these are allowed in themselves.
+ */
+function strays(address: string, response: Response): boolean {
+  if (!response.redirected) return false;
+  const [asked, answered] = [new URL(address), new URL(response.url)];
+  return (isEncrypted(asked) && !isEncrypted(answered)) || (isOwnMachine(answered) && !isOwnMachine(asked));
+}
+
+function isEncrypted({ protocol }: URL): boolean {
+  return protocol === "https:";
+}
+
+/** Whether an address is one of this very machine. */
+function isOwnMachine({ hostname }: URL): boolean {
+  return /^(localhost|.*\.localhost|127\..*|\[::1\]|0\.0\.0\.0)$/.test(hostname);
 }
 
 /** The error for an answer that another try would not change. */
@@ -109,6 +132,18 @@ export async function* chunksOf(
   } finally {
     discard(reader);
   }
+}
+
+/** The text of a body that has at most so many bytes. */
+export async function textWithin(job: Job, address: string, response: Response, most_bytes: number): Promise<string> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let bytes = 0;
+  for await (const chunk of chunksOf(job, address, response)) {
+    bytes += chunk.length;
+    if (bytes > most_bytes) throw failure("io", `${address}: the server's answer is longer than ${most_bytes} bytes`);
+    chunks.push(chunk);
+  }
+  return new Blob(chunks).text();
 }
 
 /** Ends a download that nobody reads on. That it is over already is no error. */

@@ -7,11 +7,18 @@ export type Bytes = AsyncGenerator<Uint8Array, void, undefined>;
 /** The most bytes of a piece. */
 const PIECE = 1 << 20;
 
-/** Enough of a file to tell gzip and Parquet. */
+/** The most compressed bytes that are unpacked at once, which can become a thousand times as many. */
+const PACKED_PIECE = 16 << 10;
+
+/** Enough of a file to tell gzip, zip and Parquet. */
 const HEAD = 4;
 
 export function isParquet(head: Uint8Array): boolean {
   return head[0] === 0x50 && head[1] === 0x41 && head[2] === 0x52 && head[3] === 0x31; // PAR1
+}
+
+export function isZip(head: Uint8Array): boolean {
+  return head[0] === 0x50 && head[1] === 0x4b && head[2] === 3 && head[3] === 4; // PK
 }
 
 function isGzip(head: Uint8Array): boolean {
@@ -62,8 +69,8 @@ export async function* textPieces(name: string, stored: Bytes): AsyncGenerator<P
 }
 
 /** Bytes in parts that are no longer than a piece may be. */
-export function* parts(bytes: Uint8Array): Generator<Uint8Array, void, undefined> {
-  for (let start = 0; start < bytes.length; start += PIECE) yield bytes.subarray(start, start + PIECE);
+export function* parts(bytes: Uint8Array, most = PIECE): Generator<Uint8Array, void, undefined> {
+  for (let start = 0; start < bytes.length; start += most) yield bytes.subarray(start, start + most);
 }
 
 /** Looks at the first bytes without taking them away. */
@@ -89,12 +96,17 @@ async function* followed(head: Uint8Array, rest: Bytes): Bytes {
   }
 }
 
+async function* smallParts(bytes: Bytes): Bytes {
+  for await (const piece of bytes) yield* parts(piece, PACKED_PIECE);
+}
+
 async function* gunzip(name: string, compressed: Bytes): Bytes {
   let source_failure: unknown;
+  const packed = smallParts(compressed);
   const stream = new ReadableStream<BufferSource>({
     async pull(controller) {
       try {
-        const { done, value } = await compressed.next();
+        const { done, value } = await packed.next();
         if (done) controller.close();
         else controller.enqueue(value as Uint8Array<ArrayBuffer>);
       } catch (thrown) {
@@ -103,9 +115,9 @@ async function* gunzip(name: string, compressed: Bytes): Bytes {
       }
     },
     async cancel() {
-      await compressed.return();
+      await packed.return();
     },
-  });
+  }, { highWaterMark: 0 });
   const reader = stream.pipeThrough(new DecompressionStream("gzip")).getReader();
   try {
     for (;;) {

@@ -1,4 +1,5 @@
-import { parquetMetadataAsync, parquetReadObjects, type AsyncBuffer, type FileMetaData } from "hyparquet";
+import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
+import type { AsyncBuffer, FileMetaData, SchemaTree } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { failure, TabtuneError } from "../errors.js";
 import { parts, readBlob } from "./bytes.js";
@@ -8,20 +9,27 @@ import type { Piece } from "./types.js";
 /** Bytes of values, uncompressed, that are read at once where a row group can be read in portions. */
 const PORTION = 8 << 20;
 
-/** The rows of a Parquet file as JSON lines. No more than one portion is in memory, or one row group. */
+/** The bytes that a value of a column without a type may take on average to be read as text. */
+const LONGEST_UNTYPED = 64 << 10;
+
+/**
+ * The rows of a Parquet file as JSON lines. No more than one portion is in memory, or one row group. Columns that
+ * hold no text, but pictures or sound, are not read unless they are among `columns`.
+ */
 export async function* parquetPieces(
   name: string,
   blob: Blob,
-  portion_bytes = PORTION,
+  { columns: needed = [] as string[], portion_bytes = PORTION } = {},
 ): AsyncGenerator<Piece, void, undefined> {
   const file: AsyncBuffer = {
     byteLength: blob.size,
     slice: (start, end = blob.size) => readBlob(name, blob, start, end),
   };
   const metadata = await understood(name, parquetMetadataAsync(file));
+  const columns = await understood(name, readColumns(metadata, needed));
   const total = Number(metadata.num_rows);
-  for (const { start, end } of portions(metadata, portion_bytes)) {
-    const read = { file, metadata, compressors, rowStart: start, rowEnd: end, useOffsetIndex: true };
+  for (const { start, end } of portions(metadata, columns, portion_bytes)) {
+    const read = { file, metadata, compressors, columns, rowStart: start, rowEnd: end, useOffsetIndex: true };
     const rows = await understood(name, parquetReadObjects(read));
     const loaded = Math.floor((blob.size * end) / total);
     for (const bytes of jsonLines(name, rows, start)) yield { bytes, loaded };
@@ -29,16 +37,51 @@ export async function* parquetPieces(
 }
 
 /**
+ * The columns that may hold what rows are made of. Bytes that no writer said to be text are pictures and the like
+ * within a struct or list, and also as a column of their own where they are long.
+ */
+async function readColumns(metadata: FileMetaData, needed: string[]): Promise<string[]> {
+  const is_heavy = (column: string) => chunkBytes(metadata, [column]) > LONGEST_UNTYPED * Number(metadata.num_rows);
+  const is_read = (column: SchemaTree) => {
+    const { name } = column.element;
+    if (needed.includes(name) || !hasUntypedBytes(column)) return true;
+    return column.children.length === 0 && !is_heavy(name);
+  };
+  const all = parquetSchema(metadata).children;
+  const read = all.filter(is_read);
+  return (read.length > 0 ? read : all).map(({ element }) => element.name);
+}
+
+function hasUntypedBytes({ element, children }: SchemaTree): boolean {
+  if (children.length > 0) return children.some(hasUntypedBytes);
+  const { type, converted_type, logical_type } = element;
+  return type === "BYTE_ARRAY" && converted_type === undefined && logical_type === undefined;
+}
+
+/** Bytes of the values of some columns in one row group or all, uncompressed. */
+function chunkBytes({ row_groups }: Pick<FileMetaData, "row_groups">, columns: string[]): number {
+  const chunks = row_groups.flatMap((group) => group.columns.map(({ meta_data }) => meta_data));
+  const counted = chunks.filter((chunk) => columns.includes(chunk?.path_in_schema[0] ?? ""));
+  return counted.reduce((sum, chunk) => sum + Number(chunk?.total_uncompressed_size ?? 0), 0);
+}
+
+/**
  * The row ranges that are read at once. Only the offset index says which pages hold which rows. Where a
  * column has none, a portion would cost as much as its row group, so that is read whole.
  */
-function* portions({ row_groups }: FileMetaData, bytes: number): Generator<{ start: number; end: number }> {
+function* portions(
+  { row_groups }: FileMetaData,
+  read: string[],
+  bytes: number,
+): Generator<{ start: number; end: number }> {
   let group_start = 0;
-  for (const { num_rows, total_byte_size, columns } of row_groups) {
-    const group_end = group_start + Number(num_rows);
+  for (const group of row_groups) {
+    const num_rows = Number(group.num_rows);
+    const group_end = group_start + num_rows;
+    const columns = group.columns.filter(({ meta_data }) => read.includes(meta_data?.path_in_schema[0] ?? ""));
     const is_indexed = columns.every((column) => column.offset_index_offset && column.offset_index_length);
-    const count = Math.ceil(Number(total_byte_size) / bytes);
-    const rows = is_indexed ? Math.max(1, Math.ceil(Number(num_rows) / count)) : Number(num_rows);
+    const count = Math.ceil(chunkBytes({ row_groups: [group] }, read) / bytes);
+    const rows = is_indexed ? Math.max(1, Math.ceil(num_rows / count)) : num_rows;
     for (let start = group_start; start < group_end; start += rows) {
       yield { start, end: Math.min(start + rows, group_end) };
     }

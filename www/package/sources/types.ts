@@ -37,8 +37,11 @@ export interface DataFile {
   name: string;
   /** Bytes of the file as stored, where known. */
   size: number | undefined;
-  /** Whether the pieces are JSON lines of rows that a program made, rather than the file's own text. */
-  is_rows: boolean;
+  /**
+   * What the pieces are where they are not the file's own bytes: JSON lines of rows, or a sheet of a workbook as
+   * CSV, a record for each of its rows.
+   */
+  format: "rows" | "sheet" | undefined;
   /**
    * The file's text or JSON lines, decompressed, in pieces of at most 1 MiB. It can be read once. Failures
    * are of code `bad-data` or `io` and name the file.

@@ -1,0 +1,68 @@
+//! Which tensor of a checkpoint is which, where files depart from what `config.json` says.
+
+use super::config::ModelConfig;
+use crate::error::Result;
+use crate::files::Files;
+use crate::format::{Checkpoint, TensorInfo, read_rows};
+
+pub const EMBEDDING: &str = "model.embed_tokens.weight";
+pub const HEAD: &str = "lm_head.weight";
+const PREFIX: &str = "model.";
+
+/// What is read of both tensors at once.
+const PIECE_BYTES: usize = 4 << 20;
+
+/// Brings the names and `config.tie_word_embeddings` to what the files hold, as transformers 5 does while
+/// loading (`tie_weights` and `base_model_prefix` in its `modeling_utils.py`):
+///
+/// - a model that was saved without its head lacks the prefix of its tensors, which is added;
+/// - an embedding and a head that both are there with different values are not tied, whatever the config says;
+/// - of a tied pair, the one that is there stands for both.
+///
+/// With `is_planned` no weight is read: then two that are there count as different, which takes more.
+pub async fn settle(
+    files: &impl Files,
+    checkpoint: &mut Checkpoint,
+    config: &mut ModelConfig,
+    is_planned: bool,
+) -> Result<()> {
+    let tensors = &mut checkpoint.tensors;
+    if !tensors.keys().any(|name| name.starts_with(PREFIX)) {
+        let whole = std::mem::take(tensors).into_iter().map(|(name, tensor)| {
+            let name = if name == HEAD { name } else { format!("{PREFIX}{name}") };
+            (name, tensor)
+        });
+        *tensors = whole.collect();
+    }
+    if !config.tie_word_embeddings {
+        return Ok(());
+    }
+    match (tensors.get(EMBEDDING), tensors.get(HEAD)) {
+        (Some(embedding), Some(head)) => {
+            config.tie_word_embeddings = !is_planned && are_equal(files, embedding, head).await?;
+        }
+        (None, Some(head)) => {
+            let head = head.clone();
+            tensors.insert(EMBEDDING.to_owned(), head);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn are_equal(files: &impl Files, one: &TensorInfo, other: &TensorInfo) -> Result<bool> {
+    if one.shape != other.shape {
+        return Ok(false);
+    }
+    let per_piece = one.rows_in(PIECE_BYTES);
+    let (mut values, mut others) = (Vec::new(), Vec::new());
+    for row in (0..one.rows()).step_by(per_piece) {
+        let rows = per_piece.min(one.rows() - row);
+        read_rows(files, one, row, rows, &mut values).await?;
+        read_rows(files, other, row, rows, &mut others).await?;
+        if values != others {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

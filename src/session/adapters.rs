@@ -1,0 +1,264 @@
+//! Adapters by name: the run's own, and those that were loaded from PEFT's folders.
+//!
+//! What was loaded stays on the host and comes to the GPU while it answers, beside the generator that it is
+//! recorded in: one at a time, without gradients and moments.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Loaded, Session, no_model};
+use crate::adapter::{
+    ADAPTER_WEIGHTS, LoraConfig, LoraModule, LoraRng, LoraWeights, PeftAdapter, TargetModules, init_lora,
+    load_peft, save_peft,
+};
+use crate::bail;
+use crate::data::kv::Kv;
+use crate::error::{Code, Context, Error, Result};
+use crate::files::Files;
+use crate::gpu::{Gpu, Store};
+use crate::model::{Lora, Model, are_rows, lora_modules};
+
+/// PEFT's name of an adapter that was given none: the one that runs start from and train.
+pub const DEFAULT_ADAPTER: &str = "default";
+
+/// An adapter that answers can be given with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LoadedAdapter {
+    pub name: String,
+    pub r: usize,
+    pub lora_alpha: f64,
+    pub target_modules: TargetModules,
+    /// The model that it was trained on, as far as its files tell.
+    pub base_model_name_or_path: Option<String>,
+}
+
+/// All adapters, and the one that takes part in answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct AdapterList {
+    pub active: Option<String>,
+    /// In the order of their names.
+    pub adapters: Vec<LoadedAdapter>,
+    /// Whether there is a prepared run, whose adapter is then among them.
+    pub has_run: bool,
+}
+
+/// What was loaded beside a model, on the host.
+#[derive(Default)]
+pub(super) struct Adapters {
+    pub loaded: BTreeMap<String, PeftAdapter>,
+    /// May name the run's adapter, which is not among those loaded.
+    pub active: Option<String>,
+}
+
+impl LoadedAdapter {
+    fn new(name: &str, config: &LoraConfig, base: Option<String>) -> Self {
+        LoadedAdapter {
+            name: name.to_owned(),
+            r: config.r,
+            lora_alpha: config.lora_alpha,
+            target_modules: config.target_modules.clone(),
+            base_model_name_or_path: base,
+        }
+    }
+}
+
+impl Adapters {
+    /// Puts a loaded adapter on the GPU.
+    pub fn place(&self, name: &str, model: &Model, store: &mut Store) -> Result<Lora> {
+        let Some(adapter) = self.loaded.get(name) else { return Err(unknown(name)) };
+        let lora = Lora::frozen(model, adapter.config.clone(), store)?;
+        lora.write(store, |path| &adapter.weights[path]);
+        Ok(lora)
+    }
+}
+
+impl Loaded {
+    /// Frees the generator and the adapter that it was recorded with.
+    pub(super) fn drop_generator(&mut self) {
+        self.generator = None;
+        self.store.truncate(self.marks[1]);
+    }
+}
+
+impl<R: Kv> Session<R> {
+    /// Loads and checks an adapter and makes it the active one; one of the same name is replaced. The one
+    /// that is called "default" is what runs start from: it takes the place of a prepared run and its adapter.
+    ///
+    /// # Errors
+    ///
+    /// `bad-adapter`, naming file and tensor or field; `bad-state` without a model. Nothing has changed then.
+    pub async fn load_adapter(&mut self, name: &str, files: &impl Files) -> Result<LoadedAdapter> {
+        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
+        if name.is_empty() {
+            bail!(BadOption, "an adapter needs a name");
+        }
+        let modules = lora_modules(&loaded.model.config);
+        let adapter = async {
+            let adapter = load_peft(files, &modules).await?;
+            leave_out_base(&self.gpu, loaded, files, &adapter).await?;
+            Ok(adapter)
+        };
+        let adapter = adapter.await.context(format_args!("reading adapter {name:?}"))?;
+        let told = LoadedAdapter::new(name, &adapter.config, adapter.base_model_name_or_path.clone());
+        if name == DEFAULT_ADAPTER {
+            self.run = None;
+            loaded.marks[1] = loaded.marks[0];
+        }
+        loaded.drop_generator();
+        loaded.adapters.loaded.insert(name.to_owned(), adapter);
+        loaded.adapters.active = Some(name.to_owned());
+        Ok(told)
+    }
+
+    /// Lets another adapter take part in answers, or none.
+    ///
+    /// # Errors
+    ///
+    /// `bad-option` for a name that no adapter has.
+    pub fn use_adapter(&mut self, name: Option<&str>) -> Result<()> {
+        if let Some(name) = name.filter(|name| !self.has_adapter(name)) {
+            return Err(unknown(name));
+        }
+        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
+        if loaded.adapters.active.as_deref() != name {
+            loaded.drop_generator();
+            loaded.adapters.active = name.map(str::to_owned);
+        }
+        Ok(())
+    }
+
+    /// Forgets an adapter; was it the active one, none is afterwards. With "default" goes a prepared run.
+    ///
+    /// # Errors
+    ///
+    /// `bad-option` for a name that no adapter has.
+    pub fn delete_adapter(&mut self, name: &str) -> Result<()> {
+        if !self.has_adapter(name) {
+            return Err(unknown(name));
+        }
+        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
+        if name == DEFAULT_ADAPTER {
+            self.run = None;
+            loaded.marks[1] = loaded.marks[0];
+        }
+        loaded.drop_generator();
+        loaded.adapters.loaded.remove(name);
+        loaded.adapters.active.take_if(|active| active == name);
+        Ok(())
+    }
+
+    /// All adapters, that of a prepared run included.
+    pub fn adapters(&self) -> AdapterList {
+        let Some(loaded) = &self.loaded else { return AdapterList::default() };
+        let mut adapters: BTreeMap<&str, LoadedAdapter> = loaded
+            .adapters
+            .loaded
+            .iter()
+            .map(|(name, adapter)| {
+                let base = adapter.base_model_name_or_path.clone();
+                (name.as_str(), LoadedAdapter::new(name, &adapter.config, base))
+            })
+            .collect();
+        if let Some(run) = &self.run {
+            let own = LoadedAdapter::new(DEFAULT_ADAPTER, &run.trainer.lora().config, loaded.base.clone());
+            adapters.insert(DEFAULT_ADAPTER, own);
+        }
+        AdapterList {
+            active: loaded.adapters.active.clone(),
+            adapters: adapters.into_values().collect(),
+            has_run: self.run.is_some(),
+        }
+    }
+
+    fn has_adapter(&self, name: &str) -> bool {
+        let is_loaded = self.loaded.as_ref().is_some_and(|loaded| loaded.adapters.loaded.contains_key(name));
+        is_loaded || (name == DEFAULT_ADAPTER && self.run.is_some())
+    }
+
+    /// The files of an adapter as PEFT reads them, by name: of the active one where none is named, and of
+    /// "default" where none is active.
+    ///
+    /// # Errors
+    ///
+    /// `bad-state` where there is no adapter; `bad-option` for a name that none has; `not-finite`.
+    pub async fn save(&mut self, name: Option<&str>) -> Result<BTreeMap<String, Vec<u8>>> {
+        let Some(loaded) = &self.loaded else { return Err(no_model()) };
+        let chosen = name.or(loaded.adapters.active.as_deref()).unwrap_or(DEFAULT_ADAPTER);
+        let (config, weights, its_base) = match (&self.run, loaded.adapters.loaded.get(chosen)) {
+            (Some(run), _) if chosen == DEFAULT_ADAPTER => {
+                let weights = run.trainer.weights(&self.gpu, &loaded.store).await?;
+                (&run.trainer.lora().config, weights, None)
+            }
+            (_, Some(adapter)) => {
+                let weights = adapter.weights.clone().into_iter().collect();
+                (&adapter.config, weights, adapter.base_model_name_or_path.as_deref())
+            }
+            _ if name.is_some() => return Err(unknown(chosen)),
+            _ => bail!(BadState, "there is no adapter to save: prepare a run or load one"),
+        };
+        let is_finite = |pair: &LoraWeights| pair.a.iter().chain(&pair.b).all(|value| value.is_finite());
+        if let Some((path, _)) = weights.iter().find(|(_, pair)| !is_finite(pair)) {
+            bail!(NotFinite, "the adapter's weights of {path} are not finite");
+        }
+        save_peft(config, loaded.base.as_deref().or(its_base), weights)
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new(Code::BadOption, format!("there is no adapter {name:?}"))
+}
+
+/// Makes sure that what PEFT saved of the base beside an adapter is what the model has, so that it can be
+/// left out.
+async fn leave_out_base(gpu: &Gpu, loaded: &Loaded, files: &impl Files, adapter: &PeftAdapter) -> Result<()> {
+    for (name, tensor) in &adapter.of_base {
+        let slabs = if name.starts_with("lm_head") { &loaded.model.head } else { &loaded.model.embedding };
+        if !are_rows(gpu, &loaded.store, slabs, files, tensor).await? {
+            bail!(
+                BadAdapter,
+                "{ADAPTER_WEIGHTS}: {name} differs from the model's: the vocabulary was changed, or trained \
+                 along, when this adapter was made; load the model that it was made for"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The adapter that a run starts from: the one that was loaded, or PEFT's default start. What `lora` does not
+/// say comes from the loaded one, and what it says must agree with it, but for the dropout.
+pub(super) fn initial_adapter<'a>(
+    lora: &Value,
+    loaded: Option<&'a PeftAdapter>,
+    modules: &[LoraModule],
+    seed: u64,
+) -> Result<(LoraConfig, Cow<'a, BTreeMap<String, LoraWeights>>)> {
+    let Some(adapter) = loaded else {
+        let config = LoraConfig::from_json(lora)?;
+        let mut rng = LoraRng::new(seed);
+        let weights = config
+            .resolve(modules)?
+            .into_iter()
+            .map(|module| (module.path.clone(), init_lora(module, config.r, &mut rng)))
+            .collect();
+        return Ok((config, Cow::Owned(weights)));
+    };
+    let found = &adapter.config;
+    let config = found.clone().with(lora)?;
+    for (name, same) in [
+        ("r", config.r == found.r),
+        ("lora_alpha", config.lora_alpha == found.lora_alpha),
+        ("use_rslora", config.use_rslora == found.use_rslora),
+        ("target_modules", config.resolve(modules)? == found.resolve(modules)?),
+    ] {
+        if !same {
+            bail!(
+                BadOption,
+                "lora.{name} differs from that of init_adapter; leave it out to take the adapter's"
+            );
+        }
+    }
+    Ok((config, Cow::Borrowed(&adapter.weights)))
+}

@@ -1,0 +1,94 @@
+// What becomes of calls when a worker hangs, dies or takes its time.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Client } from "../../www/package/build/client.js";
+import { answers, playPage, workers } from "./played-worker.mjs";
+
+playPage();
+
+const PATIENCE = { ping: 0.02, silence: 0.1, grace: 0.1, limit: 0.6 };
+
+/** A client and its worker, which never answers `train_step`. */
+function started() {
+  answers.train_step = () => new Promise(() => {});
+  answers.counters = () => ({ buffers: 0 });
+  const client = Client.inWorker(PATIENCE);
+  return { client, worker: workers.at(-1) };
+}
+
+test("a worker that does not answer is ended soon after the caller wants to stop", async () => {
+  const { client, worker } = started();
+  const controller = new AbortController();
+  const step = client.call("train_step", { pipelined: true }, { signal: controller.signal });
+  const other = client.call("counters", undefined);
+  await other;
+  const beside = client.call("train_step", { pipelined: true });
+  worker.hangs = true;
+  const began = performance.now();
+  controller.abort();
+  await assert.rejects(step, { code: "cancelled" });
+  await assert.rejects(beside, { code: "device-lost" }, "nobody asked to stop this one");
+  assert.ok(performance.now() - began < 1000);
+  assert.ok(worker.is_over && client.closed);
+});
+
+test("a worker that is busy and answers pings is waited for", async () => {
+  const { client, worker } = started();
+  answers.train_step = async () => (await sleep(300), { step: 1 });
+  const controller = new AbortController();
+  const step = client.call("train_step", { pipelined: true }, { signal: controller.signal });
+  await sleep(10);
+  controller.abort();
+  assert.deepEqual(await step, { step: 1 });
+  assert.equal(worker.cancelled.length, 1);
+  assert.ok(!client.closed);
+  client.terminate();
+});
+
+test("a worker that answers pings and never the call is ended in the end", async () => {
+  const { client, worker } = started();
+  const began = performance.now();
+  await assert.rejects(client.call("train_step", { pipelined: true }, { hurries: true }), { code: "cancelled" });
+  assert.ok(performance.now() - began >= 600);
+  assert.ok(worker.is_over && worker.pings > 0);
+});
+
+test("a worker that ends by itself is noticed at once", async () => {
+  const { client, worker } = started();
+  const step = client.call("train_step", { pipelined: true });
+  await sleep(5);
+  worker.close();
+  await assert.rejects(step, { code: "device-lost", message: /has ended by itself/ });
+  await assert.rejects(client.call("counters", undefined), { code: "device-lost" });
+});
+
+test("a silence is told once, and again when it was broken", async () => {
+  const { client, worker } = started();
+  const told = [];
+  client.onsilent = (seconds) => told.push(seconds);
+  const step = client.call("train_step", { pipelined: true });
+  await sleep(200);
+  assert.deepEqual(told, [], "it answers pings");
+  worker.hangs = true;
+  await sleep(400);
+  assert.equal(told.length, 1);
+  assert.ok(told[0] >= 0.1);
+  worker.hangs = false;
+  // An unanswered ping is not repeated; anything else that comes shows that the worker is there.
+  await client.call("counters", undefined);
+  worker.hangs = true;
+  await sleep(400);
+  assert.equal(told.length, 2);
+  client.terminate();
+  await assert.rejects(step, { code: "cancelled" });
+});
+
+test("an idle worker is not pinged", async () => {
+  const { client, worker } = started();
+  await client.call("counters", undefined);
+  const { pings } = worker;
+  await sleep(100);
+  assert.equal(worker.pings, pings);
+  client.terminate();
+});

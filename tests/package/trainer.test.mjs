@@ -1,0 +1,207 @@
+// The trainer on a page whose engine is played: options, the engine that hangs or dies, what a run holds.
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { PATIENCE } from "../../www/package/build/pulse.js";
+import { RESTART_SECONDS } from "../../www/package/build/run.js";
+import { Trainer } from "../../www/package/build/trainer.js";
+import { answers, playPage, workers } from "./played-worker.mjs";
+
+playPage();
+Object.assign(PATIENCE, { ping: 0.02, silence: 0.1, grace: 0.1, limit: 0.6 });
+RESTART_SECONDS.splice(0, 3, 0.01, 0.01, 0.01);
+
+const rows = { name: "rows" };
+const model = "http://localhost/models/tiny/";
+const STEPS = 4;
+
+/** What the engines have stored, and what the last one holds. */
+let stored, engine;
+
+beforeEach(() => {
+  workers.length = 0;
+  stored = { step: 0 };
+  for (const call of Object.keys(answers)) delete answers[call];
+  const list = () => ({ active: engine.active, adapters: engine.names.map((name) => ({ name })), has_run: engine.run !== undefined });
+  Object.assign(answers, {
+    start: () => ({ is_software: true }),
+    load_model: () => {
+      engine = { active: null, names: [], run: undefined };
+      return { vocab_size: 10 };
+    },
+    load_adapter: ({ name }) => {
+      engine.names = [...new Set([...engine.names, name])].sort();
+      engine.active = name;
+      return list();
+    },
+    use_adapter: ({ name = null }) => {
+      engine.active = name;
+      return list();
+    },
+    adapters: list,
+    prepare: ({ resume_from_checkpoint }) => {
+      const step = resume_from_checkpoint ? stored.step : 0;
+      engine.run = { step };
+      engine.names = [...new Set([...engine.names, "default"])].sort();
+      engine.active = "default";
+      return { total_steps: STEPS, ...(step > 0 && { resumed: { step, log: [], damaged: [] } }) };
+    },
+    train_step: () => (engine.run.step === STEPS ? undefined : stepped()),
+    save_checkpoint: () => ({ logs: [], checkpoint: saved(engine.run.step) }),
+    generate: () => ({ text: "yes", tokens: 1, stop: "eos" }),
+    close: () => ({ buffers: 0 }),
+  });
+});
+
+function saved(step) {
+  stored.step = step;
+  return { step, bytes: 1, millis: 1, cleared: false };
+}
+
+function stepped() {
+  const step = ++engine.run.step;
+  return { step, total_steps: STEPS, loss: 1, step_millis: 1, eval_due: false, checkpoint: saved(step) };
+}
+
+test("an option that a call does not have is refused, and where it belongs is said", async () => {
+  const refused = (work, message) => assert.rejects(work, (error) => error.code === "bad-option" && message.test(error.message));
+  await refused(() => Trainer.load(model, { dtype: "q4" }), /dtype is not an option of Trainer.load; .*load_in_4bit: true/);
+  await refused(() => Trainer.load(model, { max_steps: 3 }), /belongs into "train"/);
+  await refused(() => Trainer.load(model, { load_in_4bit: true }), /belongs into "quantization"/);
+  await refused(() => Trainer.load(model, { policies: {} }), /policies is not an option.* there are .*policy/);
+  await refused(() => Trainer.load(model, { policy: { min_batery: 1 } }), /policy.min_batery is unknown/);
+  await refused(() => Trainer.load(model, { progress_callback: 3 }), /progress_callback must be a function/);
+  await refused(() => Trainer.load(model, null), /must be an object/);
+  for (const nothing of [undefined, null, "", {}, 3]) await refused(() => Trainer.load(nothing), /a hub id, an address/);
+  await refused(() => Trainer.estimate(model, { device: {} }), /device is not an option of Trainer.estimate/);
+  assert.equal(workers.length, 0, "nothing was started for it");
+
+  const trainer = await Trainer.load(model);
+  await refused(() => trainer.prepare(rows, { quantization: {} }), /quantization is not an option of prepare: it is one of Trainer.load/);
+  await refused(() => trainer.prepare(rows, { if_running: "stop" }), /if_running is "stop"/);
+  await refused(() => trainer.prepare("rows"), /must be a Dataset/);
+  await refused(async () => await trainer.train({ max_steps: 3 }), /must be a Dataset/);
+  await refused(() => trainer.lengths(), /must be a Dataset/);
+  await refused(() => trainer.adapters.load("", model), /needs a name/);
+  await trainer.dispose();
+});
+
+test("awaiting a training trains, and awaiting an answer answers", async () => {
+  const trainer = await Trainer.load(model);
+  const logs = await trainer.train(rows);
+  assert.deepEqual(logs.map(({ step }) => step), [1, 2, 3, 4]);
+  assert.equal((await trainer.generate("and then")).text, "yes");
+  await assert.rejects(async () => await trainer.train("rows"), { code: "bad-option" });
+  await trainer.dispose();
+});
+
+test("a run whose worker ends by itself goes on from its last checkpoint", async () => {
+  const trainer = await Trainer.load(model);
+  await trainer.adapters.load("shop", [new File(["{}"], "adapter_config.json")]);
+  const told = [];
+  const steps = [];
+  for await (const { step } of trainer.train(rows, { on_event: ({ type, reason }) => told.push(reason ? `${type} ${reason}` : type) })) {
+    steps.push(step);
+    if (step === 2 && workers.length === 1) workers[0].close();
+  }
+  assert.deepEqual(steps, [1, 2, 3, 4]);
+  assert.deepEqual(told.filter((type) => !/policy|^checkpoint/.test(type)), ["started", "unresponsive ended", "recovered", "finished"]);
+  assert.equal(workers.length, 2);
+  assert.deepEqual((await trainer.adapters.list()).map(({ name }) => name), ["default", "shop"]);
+  assert.equal(trainer.adapters.active, "default");
+  await trainer.dispose();
+});
+
+test("an engine that hangs is ended when the caller stops, and the next call goes on in another", async () => {
+  const trainer = await Trainer.load(model);
+  const controller = new AbortController();
+  const told = [];
+  const on_event = ({ type, reason }) => told.push(reason ? `${type} ${reason}` : type);
+  const steps = [];
+  const began = performance.now();
+  await assert.rejects(async () => {
+    for await (const { step } of trainer.train(rows, { signal: controller.signal, on_event })) {
+      steps.push(step);
+      if (step === 2) {
+        workers[0].hangs = true;
+        setTimeout(() => controller.abort(), 250);
+      }
+    }
+  }, { code: "cancelled" });
+  assert.ok(performance.now() - began < 3000);
+  assert.ok(trainer.ended && workers[0].is_over);
+  assert.ok(told.includes("unresponsive silent") && told.at(-1) === "stopped cancelled", told.join());
+  for await (const { step } of trainer.train()) steps.push(step);
+  assert.deepEqual(steps, [1, 2, 3, 4]);
+  assert.equal(workers.length, 2);
+  await trainer.dispose();
+});
+
+test("asking an engine that has ended starts another, with its adapters and the one that was active", async () => {
+  const trainer = await Trainer.load(model, { init_adapter: [new File(["{}"], "adapter_config.json")] });
+  assert.equal(trainer.adapters.active, "default");
+  await trainer.adapters.load("shop", { "adapter_config.json": new Uint8Array(2), "adapter_model.safetensors": new Uint8Array(2) });
+  await trainer.adapters.switch("default");
+  workers[0].close();
+  await sleep(5);
+  assert.ok(trainer.ended);
+  const [first, second] = await Promise.all([trainer.generate("a"), trainer.generate("b")]);
+  assert.deepEqual([first.text, second.text, workers.length], ["yes", "yes", 2], "two calls start one engine");
+  assert.deepEqual([engine.names, engine.active], [["default", "shop"], "default"]);
+  await trainer.dispose();
+  await assert.rejects(async () => await trainer.generate("c"), { code: "bad-state" });
+  assert.equal(workers.length, 2, "what was disposed of stays so");
+});
+
+test("an engine that hangs does not keep dispose waiting", async () => {
+  const trainer = await Trainer.load(model);
+  workers[0].hangs = true;
+  const began = performance.now();
+  assert.equal(await trainer.dispose(), undefined);
+  assert.ok(performance.now() - began < 2000);
+  assert.ok(workers[0].is_over);
+});
+
+test("a preparation that is refused leaves the run before it, with its name", async () => {
+  const [trainer, other] = [await Trainer.load(model), await Trainer.load(model)];
+  await other.prepare({ name: "taken" });
+  const other_engine = engine;
+  engine = { active: null, names: [], run: undefined };
+  await trainer.prepare(rows);
+  const { plan } = trainer;
+  await assert.rejects(trainer.prepare({ name: "taken" }), { code: "bad-state", message: /is going on in another/ });
+  const prepare = answers.prepare;
+  answers.prepare = () => {
+    throw Object.assign(new Error("no"), { code: "bad-data" });
+  };
+  await assert.rejects(trainer.prepare({ name: "empty" }), { code: "bad-data" });
+  assert.equal(trainer.plan, plan);
+  const held = async () => (await navigator.locks.query()).held.map(({ name }) => name).filter((name) => name.startsWith("tabtune-run"));
+  assert.deepEqual(await held(), ["tabtune-run:taken", "tabtune-run:rows"]);
+  assert.equal((await trainer.train()).length, STEPS);
+
+  // Where the engine has lost the run on the way, there is none.
+  answers.prepare = prepare;
+  await trainer.prepare(rows);
+  answers.prepare = () => {
+    engine.run = undefined;
+    throw Object.assign(new Error("no"), { code: "out-of-memory" });
+  };
+  await assert.rejects(trainer.prepare({ name: "large" }), { code: "out-of-memory" });
+  assert.equal(trainer.plan, undefined);
+  assert.deepEqual(await held(), ["tabtune-run:taken"]);
+  await trainer.dispose();
+  engine = other_engine;
+  await other.dispose();
+});
+
+test("the adapter of a run that is going on is not replaced", async () => {
+  const trainer = await Trainer.load(model);
+  const files = { "adapter_config.json": new Uint8Array(2), "adapter_model.safetensors": new Uint8Array(2) };
+  for await (const { step } of trainer.train(rows)) {
+    if (step === 1) await assert.rejects(trainer.adapters.load("default", files), { code: "bad-state" });
+  }
+  await trainer.adapters.load("default", files);
+  assert.equal(trainer.plan, undefined, "the run whose adapter it was is no longer prepared");
+  await trainer.dispose();
+});

@@ -1,0 +1,78 @@
+import { Client } from "./client.js";
+import { throwIfAborted } from "./errors.js";
+import type { Folder } from "./files.js";
+import { cachedModels } from "./hub/models.js";
+import { keepLargeDownloads } from "./hub/persist.js";
+import { connectionChange, meteredConnection } from "./policy.js";
+import { VERSION } from "./protocol.js";
+import { isOfLostDevice, RESTART_SECONDS } from "./run.js";
+import { sleep } from "./sleep.js";
+import type { AdapterInfo, ProgressCallback, RunPolicy } from "./types.js";
+
+/** Tells the caller, and has the browser keep what took long to download: only a page can ask for that. */
+export function reporter(callback: ProgressCallback | undefined): ProgressCallback {
+  return (event) => {
+    keepLargeDownloads(event);
+    callback?.(event);
+  };
+}
+
+/** Does `work` with a fresh engine on a GPU, which is ended if that fails or the signal is aborted. */
+export async function started<T>(
+  signal: AbortSignal | undefined,
+  device: object | undefined,
+  work: (client: Client, adapter: AdapterInfo) => Promise<T>,
+): Promise<T> {
+  throwIfAborted(signal);
+  const client = device ? await Client.onDevice(device) : Client.inWorker();
+  // Loading has no safe point to stop at, so the worker is ended as a whole.
+  const stop = () => client.terminate();
+  signal?.addEventListener("abort", stop);
+  try {
+    return await work(client, await client.call("start", { version: VERSION }));
+  } catch (thrown) {
+    client.terminate();
+    throwIfAborted(signal);
+    throw thrown;
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+}
+
+/** Makes an attempt again, with growing waits, when it fails because the device was lost. */
+export async function retrying<T>(signal: AbortSignal | undefined, attempt: (tries: number) => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await attempt(tries);
+    } catch (thrown) {
+      const seconds = RESTART_SECONDS[tries];
+      // A GPU that is missing at the very first is not lost.
+      const may_return = isOfLostDevice(thrown) && (tries > 0 || thrown.code === "device-lost");
+      if (!may_return || seconds === undefined) throw thrown;
+      await sleep(seconds, signal);
+    }
+  }
+}
+
+/** Waits for a connection that the policy allows a model to be downloaded on, unless it was before. */
+export async function unmetered(
+  folder: Folder,
+  policy: RunPolicy,
+  report: ProgressCallback,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (policy.allow_metered || (folder.kind !== "hub" && folder.kind !== "url")) return;
+  const name = folder.kind === "hub" ? folder.id : folder.base;
+  // What this very server has is no download that costs.
+  if (folder.kind === "url" && /^(localhost|127\.|\[::1\])/.test(new URL(folder.base).hostname)) return;
+  for (let why = meteredConnection(); why !== undefined; why = meteredConnection()) {
+    if ((await cachedModels()).some((model) => model.name === name && model.complete)) return;
+    report({ status: "waiting", name, file: "", detail: why });
+    await Promise.race([connectionChange(), aborted(signal)]);
+    throwIfAborted(signal);
+  }
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+}

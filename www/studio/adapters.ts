@@ -1,0 +1,203 @@
+import { Dataset, Trainer, type AdapterFiles, type Plan, type RunEvent } from "tabtune";
+import { broughtAdapter } from "./adapter-files.js";
+import type { Asking } from "./asking.js";
+import type { Busy, Task } from "./busy.js";
+import { element, say, write } from "./dom.js";
+import { downloadAdapter } from "./download.js";
+import { takeOverEarlier } from "./earlier.js";
+import { messageOf, showError } from "./errors.js";
+import type { Job, Loading, Order } from "./job.js";
+import { LearntStore, type Learnt } from "./learnt.js";
+import { LearntList } from "./learnt-list.js";
+import type { ModelName } from "./model-name.js";
+import type { Follower } from "./run.js";
+import { Unsaved } from "./unsaved.js";
+
+const HINTS = {
+  none: "When the training is done, take the adapter with you. PEFT loads it, and so does this page.",
+  some: "A zip file with the two files that PEFT loads.",
+};
+
+/** The parts of the page that what was learnt has to do with. */
+export interface Page {
+  busy: Busy;
+  asking: Asking;
+  /** The work whose progress the training card shows. */
+  task: Task;
+  job(): Job;
+  /** How the model of that name is loaded, or the one that is chosen now. */
+  loading(name: ModelName | undefined): Loading;
+  /** Goes on with a run. */
+  goOn(order: () => Promise<Order>): void;
+  /** Asks what stands in the field. */
+  ask(): Promise<void>;
+  /** A run begins, or goes on. */
+  begun(plan: Plan): void;
+  event(event: RunEvent): void;
+}
+
+/** What was learnt: kept, listed, opened, downloaded, renamed, deleted. */
+export class Adapters implements Follower {
+  readonly #page: Page;
+  readonly #store = new LearntStore();
+  readonly #unsaved = new Unsaved();
+  readonly #list = new LearntList(this.#store, {
+    open: (learnt) => this.#openKept(learnt),
+    goOn: (learnt) => this.#page.goOn(() => this.#order(learnt)),
+    download: (learnt) => this.#work(async () => downloadAdapter(learnt.name, await this.#store.files(learnt.id))),
+    rename: (learnt, name) => this.#work(() => this.#store.put({ ...learnt, name })),
+    delete: (learnt) => this.#work(() => this.#delete(learnt)),
+  });
+
+  constructor(page: Page) {
+    this.#page = page;
+    element("download").addEventListener("click", () => this.#work(() => this.#download()));
+    const picker = element<HTMLInputElement>("adapter-files");
+    element("open-adapter").addEventListener("click", () => picker.click());
+    picker.addEventListener("change", () => {
+      const files = [...(picker.files ?? [])];
+      picker.value = "";
+      if (files.length > 0) this.#openFiles(files);
+    });
+  }
+
+  /** Brings the list in order when the page begins. */
+  async begin(): Promise<void> {
+    await takeOverEarlier(this.#store);
+    await this.#list.tidy();
+  }
+
+  async refresh(): Promise<void> {
+    const open = this.#page.job().adapter;
+    element<HTMLButtonElement>("download").disabled = !open || this.#page.busy.running;
+    write("download-hint", open ? HINTS.some : HINTS.none);
+    await this.#list.refresh(open?.id);
+  }
+
+  needing(dataset: string): string[] {
+    return this.#list.needing(dataset);
+  }
+
+  /** Whether work may begin that takes the place of what the page has at hand. */
+  mayGo(): boolean {
+    return this.#unsaved.mayGo();
+  }
+
+  /** A name for a run on rows of that name, unlike those that are there. */
+  async newName(rows: string): Promise<string> {
+    const taken = new Set((await this.#store.all()).map(({ name }) => name));
+    for (let number = 1; ; number++) {
+      const name = number === 1 ? rows : `${rows} (${number})`;
+      if (!taken.has(name)) return name;
+    }
+  }
+
+  async begun(order: Order, plan: Plan): Promise<void> {
+    this.#page.begun(plan);
+    if (await this.#find(order.id)) return;
+    // Where there is no room, that is told once there is something to lose.
+    await this.#store.put(learntOf(order)).catch(() => undefined);
+  }
+
+  event(event: RunEvent): void {
+    this.#page.event(event);
+  }
+
+  async learnt(order: Order, steps: number, files: AdapterFiles): Promise<void> {
+    const learnt = { ...((await this.#find(order.id)) ?? learntOf(order)), steps, date: Date.now() };
+    try {
+      await this.#store.keep(learnt, files);
+      this.#unsaved.clear();
+    } catch (thrown) {
+      return this.#unsaved.tell(messageOf(thrown));
+    }
+    // What goes on no more needs no checkpoints.
+    if (steps === order.config.train.max_steps) await Trainer.forget(order.id).catch(() => undefined);
+  }
+
+  async #find(id: string): Promise<Learnt | undefined> {
+    return (await this.#store.all()).find((learnt) => learnt.id === id);
+  }
+
+  #work(work: () => Promise<void>): void {
+    void this.#page.busy.run(work);
+  }
+
+  async #download(): Promise<void> {
+    const job = this.#page.job();
+    const { id } = job.adapter!;
+    const learnt = await this.#find(id);
+    const files = learnt?.has_files ? await this.#store.files(id) : await job.save();
+    downloadAdapter(learnt?.name ?? job.adapter!.name, files);
+    this.#unsaved.clear();
+  }
+
+  async #delete({ id }: Learnt): Promise<void> {
+    await this.#page.job().letGo(id);
+    await Trainer.forget(id);
+    await this.#store.delete(id);
+  }
+
+  #openKept(learnt: Learnt): void {
+    this.#open(async () => ({
+      learnt,
+      files: await this.#store.files(learnt.id),
+      loading: { ...this.#page.loading(learnt.model), config: learnt.config },
+    }));
+  }
+
+  #openFiles(picked: File[]): void {
+    this.#open(async () => {
+      const { name, files, base } = await broughtAdapter(picked);
+      // A folder's name says nothing of where its files are now: the model that is chosen is taken.
+      const loading = this.#page.loading(base?.kind === "folder" ? undefined : base);
+      const date = Date.now();
+      const id = `${name} ${new Date(date).toISOString()}`;
+      const { config, model } = loading;
+      const learnt: Learnt = { version: 1, id, name, model: model.name, config, rows: null, question: null, has_files: false, steps: null, date };
+      return { learnt, files, loading };
+    });
+  }
+
+  #open(read: () => Promise<{ learnt: Learnt; files: AdapterFiles; loading: Loading }>): void {
+    if (!this.mayGo()) return;
+    const { busy, job, asking, task } = this.#page;
+    const work = async (signal: AbortSignal) => {
+      const { learnt, files, loading } = await read();
+      await job().open(learnt, files, loading, signal);
+      if (!learnt.has_files) await this.#store.keep(learnt, files).catch(showError);
+      asking.follow(learnt.question);
+      say(`“${learnt.name}” is open.`);
+    };
+    void busy.run(work, task).then((done) => (done ? this.#page.ask() : undefined));
+  }
+
+  /** A run as it was ordered, to go on with it. */
+  async #order({ id, name, model, config, rows, question }: Learnt): Promise<Order> {
+    const { dataset, heldout, is_chat, count } = rows!;
+    const opened = {
+      dataset: await Dataset.open(dataset),
+      heldout: heldout === null ? undefined : await Dataset.open(heldout),
+      is_chat,
+      count,
+      question,
+    };
+    return { ...this.#page.loading(model), id, name, config, rows: opened };
+  }
+}
+
+function learntOf({ id, name, model, config, rows }: Order): Learnt {
+  const { dataset, heldout, is_chat, count, question } = rows;
+  return {
+    version: 1,
+    id,
+    name,
+    model: model.name,
+    config,
+    rows: { dataset: dataset.name, heldout: heldout?.name ?? null, is_chat, count },
+    question,
+    has_files: false,
+    steps: 0,
+    date: Date.now(),
+  };
+}

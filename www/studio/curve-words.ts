@@ -1,0 +1,16 @@
+/** Points of a curve that are told. */
+const MOST = 8;
+
+/** The loss by step in words, for those who do not see the curve. */
+export function curveWords(steps: number[], losses: (number | null)[], heldout: (number | null)[]): string {
+  const told = [toldOf("Loss", steps, losses), toldOf("Held-out loss", steps, heldout)].filter(Boolean);
+  return told.length > 0 ? told.join(" ") : "Loss by step: none yet.";
+}
+
+function toldOf(name: string, steps: number[], values: (number | null)[]): string {
+  const points = steps.flatMap((step, index) => (values[index] == null ? [] : [`${values[index].toFixed(3)} at step ${step}`]));
+  if (points.length === 0) return "";
+  const every = Math.max(1, Math.ceil((points.length - 1) / (MOST - 1)));
+  const shown = points.filter((_, index) => index % every === 0 || index === points.length - 1);
+  return `${name} by step: ${shown.join(", ")}.`;
+}

@@ -1,0 +1,61 @@
+import { createStore, del, get, set, values } from "idb-keyval";
+import type { AdapterFiles } from "tabtune";
+import type { ModelName } from "./model-name.js";
+import type { Question } from "./question.js";
+import type { Config } from "./settings.js";
+
+/** Something that was learnt or is being learnt, as the browser keeps it. */
+export interface Learnt {
+  version: 1;
+  /** The name of its run, which no other run has. */
+  id: string;
+  /** What the person calls it. */
+  name: string;
+  model: ModelName;
+  config: Config;
+  /** The rows of its run; null for an adapter that came as files. */
+  rows: { dataset: string; heldout: string | null; is_chat: boolean; count: number | null } | null;
+  /** The first thing that its rows are asked by. */
+  question: Question | null;
+  /** Whether its adapter's files are kept. */
+  has_files: boolean;
+  /** Steps that they have learnt; null where nobody knows. */
+  steps: number | null;
+  /** Milliseconds since 1970. */
+  date: number;
+}
+
+
+/** What was learnt on this page, kept in the browser apart from the rows. */
+export class LearntStore {
+  /** The large files lie apart, so that a list does not read them. */
+  readonly #records = createStore("tabtune-learnt", "records");
+  readonly #adapters = createStore("tabtune-adapters", "files");
+
+  /** All of it, the latest first; what a later version of this page wrote is left alone. */
+  async all(): Promise<Learnt[]> {
+    const all = await values<Learnt>(this.#records);
+    return all.filter(({ version }) => version === 1).sort((a, b) => b.date - a.date);
+  }
+
+  put(learnt: Learnt): Promise<void> {
+    return set(learnt.id, learnt, this.#records);
+  }
+
+  /** Keeps the files, and then what says that they are there. */
+  async keep(learnt: Learnt, files: AdapterFiles): Promise<void> {
+    await set(learnt.id, files, this.#adapters);
+    await this.put({ ...learnt, has_files: true });
+  }
+
+  async files(id: string): Promise<AdapterFiles> {
+    const files = await get<AdapterFiles>(id, this.#adapters);
+    if (!files) throw new Error("The browser has cleared the files of this adapter.");
+    return files;
+  }
+
+  async delete(id: string): Promise<void> {
+    await del(id, this.#records);
+    await del(id, this.#adapters);
+  }
+}

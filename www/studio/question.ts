@@ -1,0 +1,41 @@
+import type { Message } from "tabtune";
+
+/** What a model is asked: a chat up to the next answer, or a text that it goes on with. */
+export interface Question {
+  text: string;
+  /** What a system turn says before it; null where there is none. */
+  system: string | null;
+  /** Whether the text is bare: no chat template comes around it. */
+  continues: boolean;
+}
+
+/** Words of a text without a question in it that a model is to go on with. */
+const FEW_WORDS = 6;
+
+/** The first thing that a row, as a dataset keeps it, would be asked by. */
+export function questionOf(row: object): Question | undefined {
+  const { messages, prompt, text } = row as Record<string, unknown>;
+  const turns = [messages, prompt].find(Array.isArray) as Message[] | undefined;
+  if (turns) {
+    const said = (role: string) => turns.find((turn) => turn.role === role)?.content;
+    const [asked, system] = [said("user"), said("system")];
+    return asked === undefined ? undefined : { text: asked, system: system ?? null, continues: false };
+  }
+  if (typeof prompt === "string") return { text: prompt, system: null, continues: true };
+  if (typeof text !== "string") return undefined;
+  const words = text.trim().split(/\s+/).slice(0, FEW_WORDS).join(" ");
+  return { text: words, system: null, continues: true };
+}
+
+/** A question as a model takes it: one without a chat template goes on from text, as it has learnt pairs. */
+export function promptOf({ text, system, continues }: Question, has_chat_template: boolean): Message[] | { prompt: string } {
+  if (continues) return { prompt: text };
+  if (!has_chat_template) return { prompt: `${system === null ? "" : `${system}\n\n`}${text}\n` };
+  return [...(system === null ? [] : [{ role: "system", content: system }]), { role: "user", content: text }];
+}
+
+/** Whether rows like this one are chats, of which the answers alone can be learnt. */
+export function isChat(row: object): boolean {
+  const { messages, prompt } = row as Record<string, unknown>;
+  return Array.isArray(messages) || Array.isArray(prompt);
+}

@@ -1,0 +1,156 @@
+import type { AdapterFiles, EvalLog, Plan, RunEvent, RunOptions, StepLog, Trainer } from "tabtune";
+import { element, say, show, write } from "./dom.js";
+import { isCancelled } from "./errors.js";
+import { count } from "./format.js";
+import type { Order } from "./job.js";
+import type { Progress } from "./progress.js";
+import { savedWords } from "./words.js";
+
+/** What follows a run and hears of it. */
+export interface Follower {
+  /** A run of these was prepared, and takes its first step or goes on. */
+  begun(order: Order, plan: Plan): Promise<void>;
+  event(event: RunEvent): void;
+  /** It came to its end, or was stopped after that step, with what it has learnt. */
+  learnt(order: Order, step: number, files: AdapterFiles): Promise<void>;
+}
+
+const NOTHING = "Stopped before the first step. Nothing was learnt, and nothing saved.";
+
+/** One run of the page, and what is shown of it. */
+export class LiveRun {
+  readonly #trainer: Trainer;
+  readonly #order: Order;
+  readonly #progress: Progress;
+  readonly #follower: Follower;
+  #is_in_step = false;
+  #saved_step: number | undefined;
+
+  constructor(trainer: Trainer, order: Order, progress: Progress, follower: Follower) {
+    this.#trainer = trainer;
+    this.#order = order;
+    this.#progress = progress;
+    this.#follower = follower;
+  }
+
+  get id(): string {
+    return this.#order.id;
+  }
+
+  /** Whether steps are done, so that one is to be finished when it stops. */
+  get is_in_step(): boolean {
+    return this.#is_in_step;
+  }
+
+  /** The last step that is saved; undefined while the run has not begun. */
+  get saved_step(): number | undefined {
+    return this.#saved_step;
+  }
+
+  /** Prepares and runs. Resolves to whether the trainer has an adapter that learnt something. */
+  async train(train: RunOptions, resumes: boolean, signal: AbortSignal): Promise<boolean> {
+    const options = { ...train, on_event: (event: RunEvent) => this.#heard(event) };
+    if (!(await this.#prepare(options, resumes, signal))) return false;
+    const trainer = this.#trainer;
+    const plan = trainer.plan!;
+    this.#saved_step = plan.resumed?.step ?? 0;
+    this.#progress.plan(plan);
+    await this.#follower.begun(this.#order, plan);
+    if (plan.eval_rows > 0 && !plan.resumed) await this.#evaluate("Measuring the held-out rows before the first step…");
+    const last = await this.#steps(options, signal);
+    const step = last?.step ?? plan.resumed?.step ?? 0;
+    write("remaining", "–");
+    if (trainer.ended || step === 0) {
+      say(trainer.ended ? `The engine did not answer, so it was ended. ${savedWords(this.#saved_step ?? 0)}` : NOTHING);
+      return false;
+    }
+    if (!signal.aborted && plan.eval_rows > 0 && last && !("eval_loss" in last)) {
+      await this.#evaluate("Measuring the held-out rows after the last step…");
+    }
+    const files = await trainer.save();
+    await this.#follower.learnt(this.#order, step, files);
+    say(signal.aborted ? `Stopped after ${count(step, "step")}.` : `Done: ${count(step, "step")}.`);
+    return true;
+  }
+
+  /** Whether this page has the run now; another tab may have it, whose run is then only shown. */
+  async #prepare(options: RunOptions, resumes: boolean, signal: AbortSignal): Promise<boolean> {
+    this.#progress.working("Getting the GPU ready…");
+    const watch = new AbortController();
+    const watches = () => watch.abort();
+    element("watch").addEventListener("click", watches);
+    try {
+      const either = AbortSignal.any([signal, watch.signal]);
+      const { dataset } = this.#order.rows;
+      await this.#trainer.prepare(dataset, { ...options, resume_from_checkpoint: resumes, if_running: "wait", signal: either });
+      return true;
+    } catch (thrown) {
+      if (!watch.signal.aborted || !isCancelled(thrown)) throw thrown;
+      await this.#watch({ ...options, signal });
+      return false;
+    } finally {
+      element("watch").removeEventListener("click", watches);
+      show("waiting", false);
+    }
+  }
+
+  async #steps({ policy, on_event }: RunOptions, signal: AbortSignal): Promise<StepLog | EvalLog | undefined> {
+    let last: StepLog | EvalLog | undefined;
+    this.#is_in_step = true;
+    this.#progress.working("Training…");
+    show("pause", true);
+    try {
+      for await (const line of this.#trainer.train(undefined, { ...(policy !== undefined && { policy }), ...(on_event && { on_event }), signal })) {
+        last = line;
+        this.#progress.line(line);
+      }
+    } catch (thrown) {
+      if (!isCancelled(thrown)) throw thrown;
+    } finally {
+      this.#is_in_step = false;
+      for (const id of ["pause", "continue"]) show(id, false);
+      this.#progress.stopCounting();
+    }
+    return last;
+  }
+
+  async #evaluate(words: string): Promise<void> {
+    this.#progress.working(words);
+    this.#progress.heldout(await this.#trainer.evaluate());
+  }
+
+  /** Shows a run that another tab has. Should that have ended just now, what it left is taken up here. */
+  async #watch(options: RunOptions): Promise<void> {
+    show("waiting", false);
+    say("Watching the run of the other tab…");
+    let begun = false;
+    const lines = this.#trainer.train(this.#order.rows.dataset, { ...options, if_running: "watch", resume_from_checkpoint: true });
+    for await (const line of lines) {
+      if (!begun && "total_steps" in line) this.#progress.begin(line.total_steps);
+      begun ||= "total_steps" in line;
+      if (begun) this.#progress.line(line);
+    }
+    say("The run of the other tab has ended.");
+  }
+
+  #heard(event: RunEvent): void {
+    this.#progress.event(event);
+    this.#follower.event(event);
+    if (event.type === "checkpoint") this.#saved_step = event.step;
+    if (event.type === "waiting") {
+      say("Another tab has this run. This one waits for it.");
+      show("waiting", true);
+    }
+    // A run of another tab is not this one's to pause.
+    if (!this.#is_in_step) return;
+    if (event.type === "paused") {
+      show("continue", true);
+      element("continue").focus();
+    }
+    if (event.type === "continued") {
+      show("continue", false);
+      show("pause", true);
+      element("pause").focus();
+    }
+  }
+}

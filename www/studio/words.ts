@@ -1,0 +1,36 @@
+import type { ErrorCode } from "tabtune";
+
+/** What a person can do about an error, by code. */
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  "webgpu-unavailable": "This browser offers no WebGPU.",
+  "out-of-memory": "The GPU has too little memory. Try shorter rows, fewer rows a step, or 4 bits.",
+  "device-lost": "The GPU was lost and did not come back. Reload the page and try again.",
+  "unsupported-model": "This kind of model is not supported.",
+  "bad-model": "The model's files cannot be used.",
+  "bad-data": "The training data cannot be used.",
+  "bad-adapter": "The adapter cannot be used.",
+  "bad-option": "A setting cannot be used.",
+  "not-finite": "The training went astray. Try a lower learning rate.",
+  "quota-exceeded": "The browser's storage is full. Delete rows that you no longer need under “Kept”, models under “Hub”, or what was learnt.",
+  cancelled: "Stopped.",
+  io: "A file could not be read or downloaded.",
+  "bad-state": "That is not possible now.",
+  internal: "Something in tabtune broke.",
+};
+
+/** What browsers, and the package, say of a request that got no answer. */
+export const NO_NETWORK = /Failed to fetch|NetworkError|Load failed|no answer came|you are offline/;
+
+/** What to say of an error to a person, before its own message. */
+export function hintOf(code: ErrorCode, message: string, is_online: boolean): string {
+  const is_of_network = (code === "io" || code === "internal") && NO_NETWORK.test(message);
+  if (is_of_network && !is_online) return "You are offline. Connect to the network, and try again.";
+  if (is_of_network) return "The network gives no answer. Are you online? Then the server may be down; try again later.";
+  return HINTS[code] ?? "Something in tabtune broke.";
+}
+
+/** What is left of a run that broke off. */
+export function savedWords(step: number): string {
+  if (step === 0) return "Nothing of this run was saved yet.";
+  return `What it had learnt until step ${step.toLocaleString("en")} is saved: go on with it under “What was learnt”.`;
+}
