@@ -9,6 +9,10 @@ use super::notice::Notice;
 use super::shape::{Mapping, columns};
 use crate::error::{Context, Result};
 
+/// What a person is told of a table whose first line was taken for its header.
+pub(super) const NO_HEADER: &str =
+    "the first line looks like a row and not like the names of columns; if it is one, pass header: false";
+
 /// The first bytes of a file.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
@@ -51,7 +55,10 @@ impl Inspection {
     ) -> Result<Self> {
         let mut reader = begun(file, format, head, &options.format)?;
         let mut notices = Vec::new();
-        if reader.is_misread() && options.format.encoding.is_none() && reader.encoding() == Some(Encoding::Utf8) {
+        if reader.is_misread()
+            && options.format.encoding.is_none()
+            && reader.encoding() == Some(Encoding::Utf8)
+        {
             let encoding = Some(Encoding::Windows1252);
             reader = begun(file, format, head, &FormatOptions { encoding, ..options.format.clone() })?;
             notices.push(Notice::new(
@@ -89,14 +96,12 @@ impl Inspection {
         }
         if !head.is_whole && found.rows.is_empty() && found.bad_rows.is_empty() && found.problem.is_none() {
             let unit = found.format.unit();
-            found.problem = Some(format!("{unit} 1: longer than the {} bytes that were looked at", head.bytes.len()));
+            found.problem =
+                Some(format!("{unit} 1: longer than the {} bytes that were looked at", head.bytes.len()));
         }
         if looks_like_a_row(reader.header(), options) {
-            found.notices.push(Notice::new(
-                "no-header",
-                "the first line looks like a row and not like the names of columns. If it is one, pass header: false, \
-                 and name the columns \"0\", \"1\" and so on",
-            ));
+            let message = format!("{NO_HEADER}, and name the columns \"0\", \"1\" and so on");
+            found.notices.push(Notice::new("no-header", message));
         }
         Ok(found)
     }
@@ -145,7 +150,7 @@ fn begun(file: &str, format: Option<Format>, head: Head, options: &FormatOptions
 
 /// Whether a header holds what columns are not called: numbers, sentences, or the same twice. Names that were
 /// given for columns of the file say that it is one.
-fn looks_like_a_row(header: &[String], options: &ImportOptions) -> bool {
+pub(super) fn looks_like_a_row(header: &[String], options: &ImportOptions) -> bool {
     const LONGEST_NAME: usize = 64;
     let is_meant = |name: &String| options.columns.values().any(|column| column == name);
     let is_said = |name: &String| {
@@ -194,7 +199,12 @@ mod tests {
     fn what_is_not_utf_8_is_shown_as_windows_1252() {
         let default = ImportOptions::default();
         // The bytes that are not UTF-8 may stand far behind the rows that are shown.
-        let many = [b"prompt;completion\n".as_slice(), &b"Wo?;Hier.\n".repeat(100), b"Wo?;M\xFChlgasse \x9312\x94\n"].concat();
+        let many = [
+            b"prompt;completion\n".as_slice(),
+            &b"Wo?;Hier.\n".repeat(100),
+            b"Wo?;M\xFChlgasse \x9312\x94\n",
+        ]
+        .concat();
         let few = b"prompt;completion\nWo?;M\xFChlgasse 12\n";
         for (bytes, text) in [(many.as_slice(), "Hier."), (few, "Mühlgasse 12")] {
             let found = look("a.csv", bytes, true, &default);
@@ -204,7 +214,8 @@ mod tests {
         let format = FormatOptions { encoding: Some(Encoding::Windows1252), ..Default::default() };
         let asked = look("a.csv", few, true, &ImportOptions { format, ..Default::default() });
         assert_eq!((codes(&asked), asked.rows.len()), (vec![], 1));
-        let wide: Vec<u8> = "\u{FEFF}prompt\tcompletion\nWo?\tHier.\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide: Vec<u8> =
+            "\u{FEFF}prompt\tcompletion\nWo?\tHier.\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let wide = look("a.txt", wide, true, &default);
         assert_eq!((wide.format, wide.encoding, wide.rows.len()), (Format::Tsv, Encoding::Utf16Le, 1));
         assert_eq!(codes(&wide), Vec::<&str>::new());
@@ -226,7 +237,11 @@ mod tests {
         let found = look("a.csv", "When is it?,From ten.\n", true, &told);
         assert_eq!(codes(&found), Vec::<&str>::new());
         assert_eq!(found.columns, ["0", "1"]);
-        for head in ["prompt,completion\na,b\n", "Question?,Answer?,Notes (2024)\na,b,c\n", ",question,answer\n0,a,b\n"] {
+        for head in [
+            "prompt,completion\na,b\n",
+            "Question?,Answer?,Notes (2024)\na,b,c\n",
+            ",question,answer\n0,a,b\n",
+        ] {
             assert_eq!(codes(&look("a.csv", head, true, &default)), Vec::<&str>::new(), "{head}");
         }
         let columns = [("text".to_owned(), "What is it about?".to_owned())].into();

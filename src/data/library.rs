@@ -228,7 +228,10 @@ pub async fn deduplicate(kv: &impl Kv, name: &str) -> Result<u64> {
     let old = Description::rows(kv, name).await?;
     let mut description = Description::load(kv, name).await?;
     if description.pending.as_ref().is_some_and(|pending| pending.content.id == old.id) {
-        bail!(BadState, "rows are being added to dataset {name:?}: resume that import, or discard what is pending");
+        bail!(
+            BadState,
+            "rows are being added to dataset {name:?}: resume that import, or discard what is pending"
+        );
     }
     let mut content = Content { files: old.files.clone(), ..description.new_content() };
     kv.write(vec![Write::RemoveFrom(Key::new(Table::Rows, &content.id, 0))]).await?;

@@ -81,7 +81,8 @@ impl CsvRecords {
         let ends = &self.ends[..self.fields];
         let starts = std::iter::once(&0).chain(ends);
         // Cut at ASCII, text in UTF-8 stays it.
-        let field = |(start, end): (&usize, &usize)| String::from_utf8_lossy(&self.text[*start..*end]).into_owned();
+        let field =
+            |(start, end): (&usize, &usize)| String::from_utf8_lossy(&self.text[*start..*end]).into_owned();
         Record { place: self.place, fields: starts.zip(ends).map(field).collect() }
     }
 }

@@ -172,8 +172,8 @@ impl Decoder {
 /// The character of a byte, as browsers have it: the five bytes that Windows leaves open are control characters.
 fn windows_1252(byte: u8) -> char {
     const FROM_0X80: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8D}', 'Ž', '\u{8F}', '\u{90}',
-        '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9D}', 'ž', 'Ÿ',
+        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8D}', 'Ž', '\u{8F}',
+        '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9D}', 'ž', 'Ÿ',
     ];
     match byte {
         0x80..=0x9F => FROM_0X80[usize::from(byte - 0x80)],
@@ -230,14 +230,19 @@ mod tests {
         let (text, decoder) = decoded(Some(Encoding::Windows1252), [bytes.as_slice()]);
         assert!(!decoder.is_broken() && text.chars().count() == 256);
         let at = |byte: usize| text.chars().nth(byte).unwrap();
-        assert_eq!([0x41, 0x80, 0x81, 0x93, 0x9F, 0xA0, 0xFC].map(at), ['A', '€', '\u{81}', '“', 'Ÿ', '\u{A0}', 'ü']);
+        assert_eq!(
+            [0x41, 0x80, 0x81, 0x93, 0x9F, 0xA0, 0xFC].map(at),
+            ['A', '€', '\u{81}', '“', 'Ÿ', '\u{A0}', 'ü']
+        );
     }
 
     #[test]
     fn a_byte_that_makes_no_sense_ends_the_text_and_says_what_to_do() {
-        for (bytes, text, line) in
-            [(b"a\nb\xFCc\nd".as_slice(), "a\nb", 2), (b"a\xC3", "a", 1), (b"\xEF\xBB\xBFabc\n\xC3", "abc\n", 2)]
-        {
+        for (bytes, text, line) in [
+            (b"a\nb\xFCc\nd".as_slice(), "a\nb", 2),
+            (b"a\xC3", "a", 1),
+            (b"\xEF\xBB\xBFabc\n\xC3", "abc\n", 2),
+        ] {
             let (found, decoder) = decoded(None, [bytes]);
             assert_eq!((found.as_str(), decoder.is_broken()), (text, true));
             let message = decoder.failure().message;

@@ -44,7 +44,9 @@ impl Format {
             "csv" => Format::Csv,
             "tsv" | "tab" => Format::Tsv,
             "md" | "markdown" => Format::Markdown,
-            "txt" if line.contains('\t') && matches!(encoding, Encoding::Utf16Le | Encoding::Utf16Be) => Format::Tsv,
+            "txt" if line.contains('\t') && matches!(encoding, Encoding::Utf16Le | Encoding::Utf16Be) => {
+                Format::Tsv
+            }
             "txt" => Format::Text,
             _ => json.unwrap_or(Format::Text),
         }
@@ -52,7 +54,10 @@ impl Format {
 
     /// Whether the rows of a file with that name are not prose.
     pub fn promises_rows(name: &str) -> bool {
-        matches!(extension(name).as_str(), "jsonl" | "ndjson" | "json" | "csv" | "tsv" | "tab" | "parquet" | "xlsx")
+        matches!(
+            extension(name).as_str(),
+            "jsonl" | "ndjson" | "json" | "csv" | "tsv" | "tab" | "parquet" | "xlsx" | "xls"
+        )
     }
 
     /// What the place of a row counts: `"line"` or `"row"`.

@@ -40,10 +40,13 @@ impl FrontMatter {
 fn sets_something(line: &str, is_yaml: bool) -> bool {
     let is_name = |name: &str| {
         let name = name.trim().trim_matches('"');
-        !name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.' | ' '))
+        !name.is_empty()
+            && name.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.' | ' '))
     };
     let name = if is_yaml {
-        line.split_once(':').filter(|(_, value)| value.is_empty() || value.starts_with(' ')).map(|(name, _)| name)
+        line.split_once(':')
+            .filter(|(_, value)| value.is_empty() || value.starts_with(' '))
+            .map(|(name, _)| name)
     } else {
         line.split_once('=').map(|(name, _)| name).or(line.strip_prefix('['))
     };
@@ -77,9 +80,13 @@ mod tests {
         ] {
             assert_eq!(prose(text), Some(0), "{text:?}");
         }
-        for (text, lines) in
-            [("# Title", 1), ("", 1), (" ---\na: b\n---", 1), ("---\nProse.\n---", 2), ("---\n\na: b\n---", 2)]
-        {
+        for (text, lines) in [
+            ("# Title", 1),
+            ("", 1),
+            (" ---\na: b\n---", 1),
+            ("---\nProse.\n---", 2),
+            ("---\n\na: b\n---", 2),
+        ] {
             assert_eq!(prose(if text.is_empty() { "\n" } else { text }), Some(lines), "{text:?}");
         }
         assert_eq!(prose("---\na: b"), None);
