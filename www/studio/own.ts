@@ -128,7 +128,7 @@ export class OwnRows {
 
   #show(inspection: Inspection): void {
     this.#inspection = inspection;
-    const { file, format, mapping, rows, bad_rows, columns } = inspection;
+    const { file, format, mapping, rows, bad_rows, columns, problem } = inspection;
     const is_unknown = mapping === null && columns.length > 0;
     const shape = mapping ? SHAPES[mapping.shape] : is_unknown ? "columns with other names" : "nothing that can be read";
     const many = Array.isArray(this.#picked?.source) || (this.#picked?.source as { kind?: string })?.kind === "directory";
@@ -136,6 +136,7 @@ export class OwnRows {
     const note = element("found-note");
     note.replaceChildren(...(many ? [`First of the files: ${file}. `] : []));
     if (is_unknown) note.append("Say below which column is the question and which is the answer.");
+    else if (problem && rows.length === 0) note.append(problem);
     else if (format === "text" || format === "markdown") note.append("The text is cut into rows at blank lines.");
     else note.append(...columnsRead(inspection));
     show("preference-note", mapping?.shape === "preference");
