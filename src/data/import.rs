@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::formats::{Format, RawRow, Reader};
-use super::inspect::EmptyCells;
+use super::inspect::{EmptyCells, NO_HEADER, looks_like_a_row};
 use super::kv::{Key, Kv, Table, Write};
 use super::library::{
     BadRow, Block, Content, Description, IgnoredFile, ImportOptions, ImportReport, OnBadRow, Pending,
@@ -204,7 +204,10 @@ impl<K: Kv> Importer<K> {
                     file: file.name.clone(),
                     unit: file.unit().to_owned(),
                     place: raw.place,
-                    reason: error.message,
+                    reason: match looks_like_a_row(file.reader.header(), &self.options) {
+                        true => format!("{}; {NO_HEADER}", error.message),
+                        false => error.message,
+                    },
                 };
                 if self.options.on_bad_row == OnBadRow::Stop {
                     return Err(Error::new(Code::BadData, bad.reason))

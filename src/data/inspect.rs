@@ -11,6 +11,10 @@ use super::notice::Notice;
 use super::shape::{Kept, Mapping, check_names, columns, keep};
 use crate::error::{Context, Result};
 
+/// What a person is told of a table whose first line was taken for its header.
+pub(super) const NO_HEADER: &str =
+    "the first line looks like a row and not like the names of columns; if it is one, pass header: false";
+
 /// The first bytes of a file.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
@@ -101,11 +105,8 @@ impl Inspection {
                 Some(format!("{unit} 1: longer than the {} bytes that were looked at", head.bytes.len()));
         }
         if looks_like_a_row(reader.header(), options) {
-            found.notices.push(Notice::new(
-                "no-header",
-                "the first line looks like a row and not like the names of columns. If it is one, pass header: false, \
-                 and name the columns \"0\", \"1\" and so on",
-            ));
+            let message = format!("{NO_HEADER}, and name the columns \"0\", \"1\" and so on");
+            found.notices.push(Notice::new("no-header", message));
         }
         found.notices.extend(empty.notices(found.rows.len() as u64));
         Ok(found)
@@ -175,7 +176,7 @@ fn begun(file: &str, format: Option<Format>, head: Head, options: &FormatOptions
 
 /// Whether a header holds what columns are not called: numbers, sentences, or the same twice. Names that were
 /// given for columns of the file say that it is one.
-fn looks_like_a_row(header: &[String], options: &ImportOptions) -> bool {
+pub(super) fn looks_like_a_row(header: &[String], options: &ImportOptions) -> bool {
     const LONGEST_NAME: usize = 64;
     let is_meant = |name: &String| options.columns.values().any(|column| column == name);
     let is_said = |name: &String| {

@@ -114,7 +114,9 @@ test("datasets", async (t) => {
     const { value, error } = await take({ name: "folder", kind: "directory", files });
     assert.equal(error, undefined, error?.message);
     assert.deepEqual(value.rows.map(({ row }) => row.text), ["train.jsonl"]);
-    assert.deepEqual(value.report.ignored_files.map(({ file }) => file), names.slice(0, 3).map((name) => `picked/${name}`));
+    // The folder has the files of the first test as well.
+    const left_out = value.report.ignored_files.map(({ file }) => file.replace("picked/", ""));
+    assert.deepEqual(left_out.sort(), ["notes.pdf", "z.jsonl", ...names.slice(0, 3)].sort());
   });
 
   await t.test("of tables in other encodings and workbooks are looked at and imported", async () => {

@@ -60,8 +60,12 @@ fn tables_of_every_make_are_read() {
     ] {
         assert_eq!(rows(name, bytes, json!({})), expected, "{name}");
     }
+    let bare = b"When is it open?,From ten.\nWhere?,\"Here, there\"";
+    let error = imported("bare.csv", bare, json!({})).unwrap_err();
+    assert!(error.to_string().contains("pass header: false"), "{error}");
+    let bare = b"When?,From ten.\nWhere?,\"Here, there\"";
     let columns = json!({"columns": {"prompt": "0", "completion": "1"}, "format": {"header": false}});
-    assert_eq!(rows("bare.csv", "When?,From ten.\nWhere?,\"Here, there\"", columns), expected);
+    assert_eq!(rows("bare.csv", bare, columns), expected);
 }
 
 #[test]

@@ -537,9 +537,10 @@ test("columns of pictures and sound are not read from Parquet", async () => {
     for await (const { bytes } of parquetPieces("rows.parquet", blob, options)) lines.push(Buffer.from(bytes));
     return rowsIn(Buffer.concat(lines).toString());
   };
-  assert.deepEqual(await rows(), [{ text: "alpha beta", note: "short" }, { text: "gamma", note: null }]);
+  const messages = [{ role: "user", content: "Hi" }];
+  assert.deepEqual(await rows(), [{ text: "alpha beta", note: "short", messages }, { text: "gamma", note: null, messages: null }]);
   const [named] = await rows({ columns: ["sound"] });
-  assert.deepEqual([Object.keys(named), named.sound.length], [["text", "note", "sound"], 100_000]);
+  assert.deepEqual([Object.keys(named), named.sound.length], [["text", "note", "sound", "messages"], 100_000]);
 });
 
 test("Parquet that is damaged, or out of reach, is refused by name", async () => {

@@ -177,6 +177,7 @@ export class OwnRows {
     const note = element("found-note");
     note.replaceChildren(...(many ? [`First of the files: ${file}. `] : []));
     if (is_unknown) note.append("Say below which column is the question and which is the answer.");
+    else if (problem && rows.length === 0) note.append(problem);
     else if (format === "text" || format === "markdown") note.append("The text is cut into rows at blank lines.");
     else if (mapping) note.append(...columnsRead(inspection));
     else if (problem) note.append(problem);

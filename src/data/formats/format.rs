@@ -56,7 +56,7 @@ impl Format {
     pub fn promises_rows(name: &str) -> bool {
         matches!(
             extension(name).as_str(),
-            "jsonl" | "ndjson" | "json" | "csv" | "tsv" | "tab" | "parquet" | "xlsx"
+            "jsonl" | "ndjson" | "json" | "csv" | "tsv" | "tab" | "parquet" | "xlsx" | "xls"
         )
     }
 

@@ -41,15 +41,17 @@ impl Rows for JsonLines {
             };
             check_length(line.len(), self.unit, place)?;
             if !line.trim_ascii().is_empty() {
-                return Ok(Some(RawRow { place, value: parse(without_comma(line)) }));
+                return Ok(Some(RawRow { place, value: parse(object_in(line)) }));
             }
         }
     }
 }
 
-fn without_comma(line: &[u8]) -> &[u8] {
-    let object =
-        line.trim_ascii_end().strip_suffix(b",").filter(|object| object.trim_ascii_end().ends_with(b"}"));
+/// The line without a comma behind its object, and without a byte order mark, which stands where files that have
+/// one were joined.
+fn object_in(line: &[u8]) -> &[u8] {
+    let line = line.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(line).trim_ascii_end();
+    let object = line.strip_suffix(b",").filter(|object| object.trim_ascii_end().ends_with(b"}"));
     object.unwrap_or(line)
 }
 
@@ -82,8 +84,8 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_behind_an_object_is_left_out() {
-        let rows = read(Format::Jsonl, "{\"a\": \"1,\"},\r\n{\"a\": 2} , \n{\"a\": 3}\n4,\n");
+    fn a_comma_behind_an_object_and_a_mark_before_it_are_left_out() {
+        let rows = read(Format::Jsonl, "{\"a\": \"1,\"},\r\n{\"a\": 2} , \n\u{FEFF}{\"a\": 3}\n4,\n");
         let objects = [good(1, json!({"a": "1,"})), good(2, json!({"a": 2})), good(3, json!({"a": 3}))];
         assert_eq!(rows[..3], objects);
         assert_eq!(rows[3], bad(4, "not JSON: trailing characters at column 2"));

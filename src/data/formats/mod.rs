@@ -12,15 +12,16 @@ mod json_array;
 mod json_lines;
 mod json_objects;
 mod json_value;
+mod options;
 mod tab_records;
 mod table;
 mod text;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use encoding::Encoding;
 pub use format::Format;
+pub use options::FormatOptions;
 
 use crate::bail;
 use crate::error::{Error, Result};
@@ -40,48 +41,6 @@ pub struct RawRow {
     pub place: u64,
     /// The row, or why it cannot be read, without its place.
     pub value: std::result::Result<Value, String>,
-}
-
-/// What a file's bytes do not say about its rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FormatOptions {
-    /// What stands between the fields of a CSV or TSV file, an ASCII character. Without it, it is what a first
-    /// line `sep=;` says. Else it is a tab in TSV, and in CSV that of comma, semicolon, tab and bar which cuts
-    /// the header into the most fields.
-    pub delimiter: Option<char>,
-    /// Whether the first line of a CSV or TSV file names its columns. Otherwise they are called "0", "1" and so
-    /// on, as pandas does.
-    pub header: bool,
-    /// How the file stores characters, where no byte order mark says so; else UTF-8.
-    pub encoding: Option<Encoding>,
-    /// The most characters (Unicode scalar values) of a row that is cut out of text.
-    pub text_chars: usize,
-}
-
-impl Default for FormatOptions {
-    fn default() -> Self {
-        FormatOptions { delimiter: None, header: true, encoding: None, text_chars: 2000 }
-    }
-}
-
-impl FormatOptions {
-    fn check(&self) -> Result<()> {
-        if let Some(delimiter) = self.delimiter
-            && (!delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r'))
-        {
-            bail!(
-                BadOption,
-                "delimiter must be an ASCII character other than a quote or a line end, but is {delimiter:?}"
-            );
-        }
-        // A character takes at most four bytes.
-        let most = LONGEST_ROW / 4;
-        if !(1..=most).contains(&self.text_chars) {
-            bail!(BadOption, "text_chars must be from 1 to {most}, but is {}", self.text_chars);
-        }
-        Ok(())
-    }
 }
 
 /// Reads the rows of one file.
@@ -343,24 +302,6 @@ mod tests {
 
     pub fn bad(place: u64, why: &str) -> RawRow {
         RawRow { place, value: Err(why.to_string()) }
-    }
-
-    #[test]
-    fn options_out_of_range_are_refused() {
-        let refused = |delimiter, text_chars| {
-            let options = FormatOptions { delimiter, text_chars, ..Default::default() };
-            let error = Reader::new(Format::Csv, &options).err().expect("an error");
-            assert_eq!(error.code, Code::BadOption);
-            error.to_string()
-        };
-        assert!(refused(Some('→'), 1).contains("'→'"));
-        assert!(refused(Some('"'), 1).contains("delimiter"));
-        assert!(refused(None, 0).contains("text_chars must be from 1 to 4194304, but is 0"));
-        assert!(refused(None, 4194305).contains("text_chars"));
-        let unknown = serde_json::from_str::<FormatOptions>(r#"{"delimeter": ";"}"#);
-        assert!(unknown.unwrap_err().to_string().contains("delimeter"));
-        let options: FormatOptions = serde_json::from_str(r#"{"delimiter": ";"}"#).unwrap();
-        assert_eq!((options.delimiter, options.text_chars), (Some(';'), 2000));
     }
 
     /// Texts dense in what the formats give a meaning to.

@@ -9,7 +9,6 @@ use crate::error::Result;
 /// before a tab or the line's end, and where it then has as many fields as the header; a field that holds line
 /// ends and tabs as well is no quoted one, but swallowed other records. Otherwise the record is its line as it is.
 pub struct TabRecords {
-    delimiter: u8,
     /// Bytes that no record has taken yet, from `start`.
     buffer: Vec<u8>,
     start: usize,
@@ -32,15 +31,15 @@ enum Quoted {
 
 impl TabRecords {
     /// Reads from line `line` of the file on.
-    pub fn new(delimiter: u8, line: u64) -> Self {
-        TabRecords { delimiter, buffer: Vec::new(), start: 0, finished: false, line }
+    pub fn new(line: u64) -> Self {
+        TabRecords { buffer: Vec::new(), start: 0, finished: false, line }
     }
 
     /// The line at `start` as it is, and where it ends. `None` where it may go on.
     fn line(&self) -> Option<(Vec<String>, usize)> {
         let rest = &self.buffer[self.start..];
         let end = rest.iter().position(|&byte| byte == b'\n')?;
-        let fields = without_return(&rest[..end]).split(|&byte| byte == self.delimiter);
+        let fields = without_return(&rest[..end]).split(|&byte| byte == b'\t');
         Some((fields.map(text).collect(), end + 1))
     }
 
@@ -55,7 +54,7 @@ impl TabRecords {
                     None => return Quoted::Open,
                 }
             } else {
-                let is_end = |byte: &u8| *byte == self.delimiter || *byte == b'\n';
+                let is_end = |byte: &u8| *byte == b'\t' || *byte == b'\n';
                 let Some(length) = rest[at..].iter().position(is_end) else { return Quoted::Open };
                 let end = at + length;
                 let field = &rest[at..end];
@@ -69,10 +68,10 @@ impl TabRecords {
         }
     }
 
-    /// A field behind its opening quote, and how many bytes precede the delimiter or line end that follows it.
+    /// A field behind its opening quote, and how many bytes precede the tab or line end that follows it.
     /// `Some(None)` is no such field, and `None` asks for more.
     fn quoted_field(&self, rest: &[u8]) -> Option<Option<(String, usize)>> {
-        let (mut field, mut has_line_end, mut has_delimiter) = (Vec::new(), false, false);
+        let (mut field, mut has_line_end, mut has_tab) = (Vec::new(), false, false);
         let mut at = 0;
         loop {
             let byte = *rest.get(at)?;
@@ -81,13 +80,13 @@ impl TabRecords {
                     b'"' => at += 1,
                     b'\n' => return Some(Some((text(&field), at + 1))),
                     b'\r' if *rest.get(at + 2)? == b'\n' => return Some(Some((text(&field), at + 2))),
-                    end if *end == self.delimiter => return Some(Some((text(&field), at + 1))),
+                    b'\t' => return Some(Some((text(&field), at + 1))),
                     _ => return Some(None),
                 }
             }
             has_line_end |= byte == b'\n';
-            has_delimiter |= byte == self.delimiter;
-            if has_line_end && has_delimiter {
+            has_tab |= byte == b'\t';
+            if has_line_end && has_tab {
                 return Some(None);
             }
             field.push(byte);

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::csv_records::CsvRecords;
 use super::tab_records::TabRecords;
-use super::{Format, FormatOptions, RawRow, Rows, check_length};
+use super::{Format, FormatOptions, HEAD, RawRow, Rows, check_length};
 use crate::error::Result;
 
 /// What the fields of a CSV file may be cut by where neither the options nor the file say, the likeliest last.
@@ -86,18 +86,16 @@ impl Table {
             rest = rest.strip_prefix(b"\r").unwrap_or(rest);
             rest = rest.strip_prefix(b"\n").unwrap_or(rest);
         }
-        let known = self.delimiter.or(told).or((self.format == Format::Tsv).then_some(b'\t'));
         let sample_lines = if self.has_header { 1 } else { SAMPLE_LINES };
-        let delimiter = match (known, first_lines(rest, sample_lines, self.finished)) {
+        let delimiter = match (self.delimiter.or(told), first_lines(rest, sample_lines, self.finished)) {
             (Some(known), _) => known,
-            (None, Some(sample)) => likeliest_delimiter(sample),
-            (None, None) if rest.len() > super::HEAD => likeliest_delimiter(&rest[..super::HEAD]),
+            (None, Some(sample)) => self.likeliest_delimiter(sample),
+            (None, None) if rest.len() > HEAD => self.likeliest_delimiter(&rest[..HEAD]),
             (None, None) => return Ok(false),
         };
-        let mut records: Box<dyn Records> = if delimiter == b'\t' || self.format == Format::Tsv {
-            Box::new(TabRecords::new(delimiter, line))
-        } else {
-            Box::new(CsvRecords::new(delimiter, line))
+        let mut records: Box<dyn Records> = match delimiter {
+            b'\t' => Box::new(TabRecords::new(line)),
+            _ => Box::new(CsvRecords::new(delimiter, line)),
         };
         records.push(rest);
         if self.finished {
@@ -106,6 +104,15 @@ impl Table {
         self.begin = Vec::new();
         self.records = Some(records);
         Ok(true)
+    }
+
+    /// What cuts these lines into fields. In TSV it is a tab unless they have none, but another delimiter.
+    fn likeliest_delimiter(&self, lines: &[u8]) -> u8 {
+        match self.format {
+            Format::Tsv if lines.contains(&b'\t') => b'\t',
+            Format::Tsv => likeliest_delimiter(lines).unwrap_or(b'\t'),
+            _ => likeliest_delimiter(lines).unwrap_or(b','),
+        }
     }
 
     fn next_record(&mut self) -> Result<Option<Record>> {
@@ -224,8 +231,8 @@ fn is_line_end(byte: &u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-/// The one of which the line with the fewest has the most, outside of quotes.
-fn likeliest_delimiter(lines: &[u8]) -> u8 {
+/// The one of which the line with the fewest has the most, outside of quotes; `None` where no line needs one.
+fn likeliest_delimiter(lines: &[u8]) -> Option<u8> {
     let mut fewest = [usize::MAX; DELIMITERS.len()];
     let mut counts = [0; DELIMITERS.len()];
     let (mut quoted, mut length) = (false, 0);
@@ -242,8 +249,8 @@ fn likeliest_delimiter(lines: &[u8]) -> u8 {
             counts[index] += 1;
         }
     }
-    let likeliest = (0..fewest.len()).max_by_key(|index| fewest[*index]).expect("there are some");
-    DELIMITERS[likeliest]
+    let counted = fewest.iter().zip(DELIMITERS).filter(|(count, _)| (1..usize::MAX).contains(*count));
+    counted.max_by_key(|(count, _)| **count).map(|(_, delimiter)| delimiter)
 }
 
 #[cfg(test)]
@@ -277,6 +284,9 @@ mod tests {
         assert_eq!(read(Format::Tsv, "a\tb\n1\t2"), row);
         assert_eq!(read(Format::Csv, "\"a;;\",b\n1,2"), [good(2, json!({"a;;": "1", "b": "2"}))]);
         assert_eq!(read(Format::Csv, "a;b,c\n1;2,3"), [good(2, json!({"a;b": "1;2", "c": "3"}))]);
+        // A file of the wrong name.
+        assert_eq!(read(Format::Tsv, "a;b\n1;2"), row);
+        assert_eq!(read(Format::Tsv, "a\n1,2"), [good(2, json!({"a": "1,2"}))]);
         let options = FormatOptions { delimiter: Some('/'), ..Default::default() };
         for format in [Format::Csv, Format::Tsv] {
             assert_eq!(read_pieces(format, &options, ["a/b\n1/2".as_bytes()]).0, row);

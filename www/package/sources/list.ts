@@ -10,8 +10,9 @@ const READABLE = new RegExp(`\\.(${EXTENSIONS.join("|")})(\\.gz)?$`, "i");
 /** Files that describe a dataset, a model or a project: those that `datasets` passes over, and their like. */
 const DESCRIPTIONS = new RegExp(
   "^((readme|licen[cs]e|copying|changelog|contributing|code_of_conduct|citation)(\\.(md|markdown|txt))*" +
-    "|(dataset_infos?|dataset_dict|state|package|package-lock|tsconfig|config|generation_config|tokenizer|" +
-    "tokenizer_config|special_tokens_map|adapter_config|croissant)\\.json|requirements.*\\.txt|robots\\.txt)$",
+    "|(dataset_infos?|dataset_dict|dataset-metadata|metadata|manifest|schema|croissant|state|package|package-lock|" +
+    "tsconfig|config|generation_config|tokenizer|tokenizer_config|special_tokens_map|adapter_config|vocab)\\.json" +
+    "|requirements.*\\.txt|robots\\.txt)$",
   "i",
 );
 

@@ -1,5 +1,5 @@
 import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
-import type { AsyncBuffer, FileMetaData, SchemaTree } from "hyparquet";
+import type { AsyncBuffer, FileMetaData, SchemaElement, SchemaTree } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { failure, TabtuneError } from "../errors.js";
 import { parts, readBlob } from "./bytes.js";
@@ -9,8 +9,8 @@ import type { Piece } from "./types.js";
 /** Bytes of values, uncompressed, that are read at once where a row group can be read in portions. */
 const PORTION = 8 << 20;
 
-/** The bytes that a value of a column without a type may take on average to be read as text. */
-const LONGEST_UNTYPED = 64 << 10;
+/** The bytes that a value may take on average in a column that is no text. */
+const LONGEST_OTHER = 64 << 10;
 
 /**
  * The rows of a Parquet file as JSON lines. No more than one portion is in memory, or one row group. Columns that
@@ -37,25 +37,35 @@ export async function* parquetPieces(
 }
 
 /**
- * The columns that may hold what rows are made of. Bytes that no writer said to be text are pictures and the like
- * within a struct or list, and also as a column of their own where they are long.
+ * The columns that may hold what rows are made of: texts and lists. Bytes in a struct or list that no writer said to
+ * be text are pictures and the like. So is what takes much room and is no text.
  */
 async function readColumns(metadata: FileMetaData, needed: string[]): Promise<string[]> {
-  const is_heavy = (column: string) => chunkBytes(metadata, [column]) > LONGEST_UNTYPED * Number(metadata.num_rows);
+  const is_heavy = (column: string) => chunkBytes(metadata, [column]) > LONGEST_OTHER * Number(metadata.num_rows);
   const is_read = (column: SchemaTree) => {
     const { name } = column.element;
-    if (needed.includes(name) || !hasUntypedBytes(column)) return true;
-    return column.children.length === 0 && !is_heavy(name);
+    if (needed.includes(name)) return true;
+    if (column.children.length > 0 && leaves(column).some(isUntyped)) return false;
+    return isTextual(column) || !is_heavy(name);
   };
   const all = parquetSchema(metadata).children;
   const read = all.filter(is_read);
   return (read.length > 0 ? read : all).map(({ element }) => element.name);
 }
 
-function hasUntypedBytes({ element, children }: SchemaTree): boolean {
-  if (children.length > 0) return children.some(hasUntypedBytes);
-  const { type, converted_type, logical_type } = element;
+function leaves(column: SchemaTree): SchemaElement[] {
+  return column.children.length > 0 ? column.children.flatMap(leaves) : [column.element];
+}
+
+function isUntyped({ type, converted_type, logical_type }: SchemaElement): boolean {
   return type === "BYTE_ARRAY" && converted_type === undefined && logical_type === undefined;
+}
+
+/** Whether the column is text, or a list with text in it, as chats are. */
+function isTextual(column: SchemaTree): boolean {
+  const is_list = column.element.converted_type === "LIST" || column.element.logical_type?.type === "LIST";
+  const may_be = is_list || column.children.length === 0;
+  return may_be && leaves(column).some((leaf) => leaf.type === "BYTE_ARRAY" && !isUntyped(leaf));
 }
 
 /** Bytes of the values of some columns in one row group or all, uncompressed. */
