@@ -22,6 +22,7 @@ const MARKS: Partial<Record<RunEvent["type"], Mark>> = {
   resting: "rest",
   hidden: "hidden",
   "device-lost": "lost",
+  unresponsive: "lost",
   skipped: "skipped",
   rewound: "skipped",
 };
@@ -42,7 +43,9 @@ const WORDS: Record<RunEvent["type"], string> = {
   skipped: "A step was left out",
   rewound: "Went back",
   "device-lost": "The GPU was lost and is asked for again",
-  recovered: "The GPU is back",
+  unresponsive: "The engine does not answer",
+  recovered: "The engine is back",
+  notice: "Worth knowing",
   waiting: "Waits",
   finished: "Finished",
   stopped: "Stopped",
