@@ -35,15 +35,6 @@ impl Changed {
         std::fs::read(self.folder.0.join(name)).expect("the fixture has it")
     }
 
-    fn with_json(mut self, name: &str, changes: &Value) -> Self {
-        let mut json: Value = serde_json::from_slice(&self.original(name)).expect("JSON");
-        for (field, value) in changes.as_object().expect("changes by field") {
-            json[field] = value.clone();
-        }
-        self.files.insert(name.to_owned(), json.to_string().into_bytes());
-        self
-    }
-
     /// With other names of tensors, and one more that is `extra`.
     fn with_tensors(
         mut self,
