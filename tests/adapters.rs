@@ -365,6 +365,8 @@ fn the_remaining_time_counts_evaluations() {
         session.prepare(options).await.unwrap();
         let log = session.train_step().await.unwrap().expect("a step");
         assert!(log.remaining_seconds > 5.0 * log.step_millis / 1000.0);
+        let stopped = session.evaluate_while(&mut || false).await.unwrap_err();
+        assert_eq!(stopped.code, Code::Cancelled);
         let began = std::time::Instant::now();
         session.evaluate().await.unwrap();
         let evaluation = began.elapsed().as_secs_f64();

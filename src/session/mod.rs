@@ -456,8 +456,13 @@ impl<R: Kv> Session<R> {
 
     /// The loss on the held-out dataset.
     pub async fn evaluate(&mut self) -> Result<EvalLog> {
+        self.evaluate_while(&mut || true).await
+    }
+
+    /// The same, for as long as `go_on` says so; code `cancelled` where it does not.
+    pub async fn evaluate_while(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<EvalLog> {
         let (_, rows, store, run) = self.running()?;
-        run.evaluate(store, rows).await
+        run.evaluate(store, rows, go_on).await
     }
 
     /// The gradients of the last step, by module path; for tests.

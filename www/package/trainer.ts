@@ -409,8 +409,9 @@ export class Trainer {
   }
 
   /** The loss on the held-out rows with the adapter as it is now. Needs `eval_dataset` or `test_size`, and a prepared run. */
-  async evaluate(): Promise<EvalLog> {
-    return (await this.#engine()).call("evaluate", undefined);
+  async evaluate(options: { signal?: AbortSignal } = {}): Promise<EvalLog> {
+    checkOptions("evaluate", options, { signal: "signal" });
+    return (await this.#engine(options.signal)).call("evaluate", undefined, options);
   }
 
   /**
