@@ -35,15 +35,6 @@ impl Changed {
         std::fs::read(self.folder.0.join(name)).expect("the fixture has it")
     }
 
-    fn with_json(mut self, name: &str, changes: &Value) -> Self {
-        let mut json: Value = serde_json::from_slice(&self.original(name)).expect("JSON");
-        for (field, value) in changes.as_object().expect("changes by field") {
-            json[field] = value.clone();
-        }
-        self.files.insert(name.to_owned(), json.to_string().into_bytes());
-        self
-    }
-
     /// With other names of tensors, and one more that is `extra`.
     fn with_tensors(
         mut self,
@@ -374,6 +365,8 @@ fn the_remaining_time_counts_evaluations() {
         session.prepare(options).await.unwrap();
         let log = session.train_step().await.unwrap().expect("a step");
         assert!(log.remaining_seconds > 5.0 * log.step_millis / 1000.0);
+        let stopped = session.evaluate_while(&mut || false).await.unwrap_err();
+        assert_eq!(stopped.code, Code::Cancelled);
         let began = std::time::Instant::now();
         session.evaluate().await.unwrap();
         let evaluation = began.elapsed().as_secs_f64();

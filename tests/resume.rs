@@ -267,6 +267,7 @@ fn checkpoints_that_the_browser_cleared_are_missed_and_a_new_run_replaces_the_ol
             train: anew,
             dataset: "rows",
             run_name: Some("mine"),
+            overwrite: true,
             ..Default::default()
         };
         session.prepare(options).await.unwrap();

@@ -141,7 +141,8 @@ function propertyRows(file, { node, doc }, prefix) {
     const below = nested.flatMap((member) => propertyRows(file, member, `${name}${is_list ? "[]" : ""}.`));
     return [tableRow(name, is_list ? "object[]" : "object", prose(doc)), ...below];
   }
-  const code = type ? source(file, type) : typeof node.value.value;
+  const is_method = node.type === "TSMethodSignature";
+  const code = is_method ? signature(file, "", node).replace(/\s+/g, " ") : type ? source(file, type) : typeof node.value.value;
   const types = mentioned(code);
   return [tableRow(name, code, [prose(doc), types.length > 0 ? `See ${types.join(", ")}.` : ""].filter(Boolean).join(" "))];
 }

@@ -304,8 +304,10 @@ impl Session {
         .await
     }
 
-    pub async fn evaluate(&self) -> std::result::Result<JsValue, JsValue> {
-        self.with(async |engine| to_js(&engine.evaluate().await?)).await
+    /// `goes_on` stops it by returning false.
+    pub async fn evaluate(&self, goes_on: Option<Function>) -> std::result::Result<JsValue, JsValue> {
+        let mut go_on = || convert::goes_on(&goes_on, 0, 0);
+        self.with(async |engine| to_js(&engine.evaluate_while(&mut go_on).await?)).await
     }
 
     pub async fn generate(

@@ -25,13 +25,6 @@ pub struct Readback {
     mapped: oneshot::Receiver<(std::result::Result<(), wgpu::BufferAsyncError>, Instant)>,
 }
 
-/// A buffer that stayed mapped, because an error came first or nobody asked, could not be used again.
-impl Drop for Readback {
-    fn drop(&mut self) {
-        self.buffer.unmap();
-    }
-}
-
 impl ReadbackRing {
     /// A ring for reads of at most `bytes`, of which `depth` may be under way at once.
     pub fn new(gpu: &Gpu, bytes: u64, depth: usize) -> Self {
@@ -71,28 +64,26 @@ impl ReadbackRing {
     }
 
     /// Waits for `readback` and returns its values and when they had arrived, which may be long ago.
-    pub async fn finish_timed<T: bytemuck::Pod>(&self, mut readback: Readback) -> Result<(Vec<T>, Instant)> {
-        let submission = readback.submission.clone();
+    pub async fn finish_timed<T: bytemuck::Pod>(&self, readback: Readback) -> Result<(Vec<T>, Instant)> {
+        let Readback { buffer, bytes, submission, mapped } = readback;
         let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
         if let Err(error) = self.gpu.device().poll(wait) {
             bail!(DeviceLost, "waiting for the GPU failed: {error}");
         }
-        self.gpu.check()?;
-        let arrived = match (&mut readback.mapped).await {
+        let arrived = match mapped.await {
             Ok((Ok(()), arrived)) => arrived,
             _ => {
                 self.gpu.check()?;
                 bail!(DeviceLost, "the GPU's answer could not be read; the device was probably lost");
             }
         };
-        let values = {
-            let view = match readback.buffer.get_mapped_range(0..readback.bytes) {
-                Ok(view) => view,
-                Err(error) => bail!(Internal, "a mapped buffer could not be read: {error}"),
-            };
-            bytemuck::pod_collect_to_vec(&view)
-        };
-        Ok((values, arrived))
+        // Whatever is wrong, the buffer is unmapped: one that stayed mapped could not be used again.
+        let values = self.gpu.check().and_then(|()| match buffer.get_mapped_range(0..bytes) {
+            Ok(view) => Ok(bytemuck::pod_collect_to_vec(&view)),
+            Err(error) => bail!(Internal, "a mapped buffer could not be read: {error}"),
+        });
+        buffer.unmap();
+        Ok((values?, arrived))
     }
 
     /// Reads `tensor` once, waiting for it.

@@ -76,6 +76,14 @@ impl Adapters {
 }
 
 impl Loaded {
+    /// Frees what a run took. Its adapter goes with it, and the one that it started from is there again.
+    pub(super) fn free_run(&mut self) {
+        self.marks[1] = self.marks[0];
+        self.drop_generator();
+        let Adapters { loaded, active } = &mut self.adapters;
+        active.take_if(|active| !loaded.contains_key(active));
+    }
+
     /// Frees the generator and the adapter that it was recorded with.
     pub(super) fn drop_generator(&mut self) {
         self.generator = None;
@@ -105,7 +113,7 @@ impl<R: Kv> Session<R> {
         let told = LoadedAdapter::new(name, &adapter.config, adapter.base_model_name_or_path.clone());
         if name == DEFAULT_ADAPTER {
             self.run = None;
-            loaded.marks[1] = loaded.marks[0];
+            loaded.free_run();
         }
         loaded.drop_generator();
         loaded.adapters.loaded.insert(name.to_owned(), adapter);
@@ -142,7 +150,7 @@ impl<R: Kv> Session<R> {
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         if name == DEFAULT_ADAPTER {
             self.run = None;
-            loaded.marks[1] = loaded.marks[0];
+            loaded.free_run();
         }
         loaded.drop_generator();
         loaded.adapters.loaded.remove(name);
@@ -227,25 +235,18 @@ async fn leave_out_base(gpu: &Gpu, loaded: &Loaded, files: &impl Files, adapter:
     Ok(())
 }
 
-/// The adapter that a run starts from: the one that was loaded, or PEFT's default start. What `lora` does not
-/// say comes from the loaded one, and what it says must agree with it, but for the dropout.
-pub(super) fn initial_adapter<'a>(
+/// The config of a run's adapter. What `lora` does not say comes from the adapter that it starts from, if there is
+/// one, and what it says must agree with that, but for the dropout.
+pub(super) fn config_of_run(
     lora: &Value,
-    loaded: Option<&'a PeftAdapter>,
+    start: Option<&PeftAdapter>,
     modules: &[LoraModule],
-    seed: u64,
-) -> Result<(LoraConfig, Cow<'a, BTreeMap<String, LoraWeights>>)> {
-    let Some(adapter) = loaded else {
+) -> Result<LoraConfig> {
+    let Some(PeftAdapter { config: found, .. }) = start else {
         let config = LoraConfig::from_json(lora)?;
-        let mut rng = LoraRng::new(seed);
-        let weights = config
-            .resolve(modules)?
-            .into_iter()
-            .map(|module| (module.path.clone(), init_lora(module, config.r, &mut rng)))
-            .collect();
-        return Ok((config, Cow::Owned(weights)));
+        config.resolve(modules)?;
+        return Ok(config);
     };
-    let found = &adapter.config;
     let config = found.clone().with(lora)?;
     for (name, same) in [
         ("r", config.r == found.r),
@@ -260,5 +261,23 @@ pub(super) fn initial_adapter<'a>(
             );
         }
     }
-    Ok((config, Cow::Borrowed(&adapter.weights)))
+    Ok(config)
+}
+
+/// The values that a run's adapter starts from, by module: those that were loaded, or PEFT's default start.
+pub(super) fn initial_weights<'a>(
+    config: &LoraConfig,
+    start: Option<&'a PeftAdapter>,
+    modules: &[LoraModule],
+    seed: u64,
+) -> Result<Cow<'a, BTreeMap<String, LoraWeights>>> {
+    if let Some(adapter) = start {
+        return Ok(Cow::Borrowed(&adapter.weights));
+    }
+    let mut rng = LoraRng::new(seed);
+    let drawn = config.resolve(modules)?.into_iter().map(|module| {
+        let weights = init_lora(module, config.r, &mut rng);
+        (module.path.clone(), weights)
+    });
+    Ok(Cow::Owned(drawn.collect()))
 }

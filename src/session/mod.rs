@@ -13,7 +13,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::adapter::LoraWeights;
+use crate::adapter::{LoraConfig, LoraWeights};
 use crate::bail;
 use crate::data::encode::Encoder;
 use crate::data::kv::Kv;
@@ -36,7 +36,7 @@ use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup, 
 use crate::tune;
 
 pub use adapters::{AdapterList, DEFAULT_ADAPTER, LoadedAdapter};
-use adapters::{Adapters, initial_adapter};
+use adapters::{Adapters, config_of_run, initial_weights};
 pub use answer::Generated;
 use estimate::with_lighter_runs;
 use run::Run;
@@ -284,7 +284,7 @@ impl<R: Kv> Session<R> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         TrainOptions::from_json(train)?;
         let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        initial_adapter(lora, start, &lora_modules(&loaded.model.config), 0).map(drop)
+        config_of_run(lora, start, &lora_modules(&loaded.model.config)).map(drop)
     }
 
     /// Plans and records a run of the loaded model on an imported dataset. Its adapter, "default", starts from
@@ -294,13 +294,11 @@ impl<R: Kv> Session<R> {
     /// Whatever is wrong with options, rows or checkpoints is told before the run before this one is freed.
     pub async fn prepare(&mut self, options: PrepareOptions<'_>) -> Result<Plan> {
         let train = TrainOptions::from_json(&options.train)?;
-        self.check_run(&options.lora, &options.train)?;
-        let (dataset, eval_dataset) = self.selections(&options, &train).await?;
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
-        RunPlan::check(&loaded.model, &train, &dataset, eval_dataset.as_ref())?;
-        let modules = lora_modules(&loaded.model.config);
         let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        let (config, _) = initial_adapter(&options.lora, start, &modules, train.seed)?;
+        let config = config_of_run(&options.lora, start, &lora_modules(&loaded.model.config))?;
+        let (dataset, eval_dataset) = self.selections(&options, &train).await?;
+        RunPlan::check(&loaded.model, &train, &dataset, eval_dataset.as_ref())?;
         let plain = |options: serde_json::Result<Value>| options.expect("options are plain data");
         let identity = Identity {
             model: loaded.fingerprint.clone(),
@@ -324,7 +322,7 @@ impl<R: Kv> Session<R> {
         let rows = [dataset.rows.len(), eval_dataset.as_ref().map_or(0, |selection| selection.rows.len())];
 
         self.run = None;
-        let trainer = self.trainer_for(&options, train, (dataset, eval_dataset), &tiles).await?;
+        let trainer = self.trainer_for(config, train, (dataset, eval_dataset), &tiles).await?;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.marks[1] = loaded.store.mark();
         let (total_steps, footprint) = (trainer.total_steps(), *trainer.footprint());
@@ -374,17 +372,16 @@ impl<R: Kv> Session<R> {
     /// Allocates and records a run in place of the one before.
     async fn trainer_for(
         &mut self,
-        options: &PrepareOptions<'_>,
+        config: LoraConfig,
         train: TrainOptions,
         (dataset, eval_dataset): (Selection, Option<Selection>),
         tiles: &Tiles,
     ) -> Result<Trainer> {
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
-        loaded.marks[1] = loaded.marks[0];
-        loaded.drop_generator();
+        loaded.free_run();
         let modules = lora_modules(&loaded.model.config);
         let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        let (config, initial) = initial_adapter(&options.lora, start, &modules, train.seed)?;
+        let initial = initial_weights(&config, start, &modules, train.seed)?;
         let (model, store) = (&loaded.model, &mut loaded.store);
         let asked = config.clone();
         let made = self.gpu.allocating(async || {
@@ -461,8 +458,13 @@ impl<R: Kv> Session<R> {
 
     /// The loss on the held-out dataset.
     pub async fn evaluate(&mut self) -> Result<EvalLog> {
+        self.evaluate_while(&mut || true).await
+    }
+
+    /// The same, for as long as `go_on` says so; code `cancelled` where it does not.
+    pub async fn evaluate_while(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<EvalLog> {
         let (_, rows, store, run) = self.running()?;
-        run.evaluate(store, rows).await
+        run.evaluate(store, rows, go_on).await
     }
 
     /// The gradients of the last step, by module path; for tests.

@@ -170,9 +170,14 @@ impl Run {
         Some(Notice::new("loss-at-chance", message))
     }
 
-    /// The loss on the held-out rows, which joins the log.
-    pub async fn evaluate(&mut self, store: &Store, kv: &impl Kv) -> Result<EvalLog> {
-        let log = self.trainer.evaluate(store, kv).await?;
+    /// The loss on the held-out rows, which joins the log, unless `go_on` says no before it is known.
+    pub async fn evaluate(
+        &mut self,
+        store: &Store,
+        kv: &impl Kv,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<EvalLog> {
+        let log = self.trainer.evaluate(store, kv, go_on).await?;
         self.log.push(Line::Eval(log.clone()));
         Ok(log)
     }

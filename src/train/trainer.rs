@@ -401,8 +401,17 @@ impl Trainer {
         f64::from(due) * self.eval_seconds.unwrap_or_else(guessed)
     }
 
-    /// The loss on the held-out rows after all steps so far. Code `bad-state` where there are none.
-    pub async fn evaluate(&mut self, store: &Store, rows: &impl Kv) -> Result<EvalLog> {
+    /// The loss on the held-out rows after all steps so far. `go_on` is asked before each batch of them.
+    ///
+    /// # Errors
+    ///
+    /// `bad-state` where there are none; `cancelled` where `go_on` says no, which changes nothing.
+    pub async fn evaluate(
+        &mut self,
+        store: &Store,
+        rows: &impl Kv,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<EvalLog> {
         let Some(held_out) = &self.eval_dataset else {
             bail!(BadState, "there is no dataset to evaluate on")
         };
@@ -410,6 +419,9 @@ impl Trainer {
         let eval_sizes = if self.lora.config.lora_dropout > 0.0 { self.sizes.len() } else { 0 };
         let (mut sum, mut tokens) = (0.0, 0);
         for numbers in held_out.rows.chunks(self.options.per_device_train_batch_size as usize) {
+            if !go_on() {
+                bail!(Cancelled, "the evaluation was stopped");
+            }
             let batch = FlatBatch::new(&held_out.set.get(rows, numbers).await?, self.window);
             tokens += batch.index.len() as u64;
             let (size, blocks) = self.write_batch(store, batch, 0.0);

@@ -77,4 +77,25 @@ test("generation", async (t) => {
     );
     assert.equal(second.evals[0].eval_loss, first.evals.at(-1).eval_loss);
   });
+
+  await t.test("an adapter that was saved answers without a run, and others are switched to", async () => {
+    const { base, loaded, again, off, names, saved } = await lab.page.evaluate(async (quantization) => {
+      const { tabtune, answer } = globalThis.runner;
+      const trainer = await tabtune.Trainer.load("/bundled/", { quantization, init_adapter: "/saved/" });
+      const ask = (options) => answer(trainer, "What is tabtune?", { max_new_tokens: 24, ...options });
+      const [base, loaded] = [await ask({ adapter: false }), await ask({ adapter: true })];
+      const files = await trainer.save();
+      await trainer.adapters.load("again", files);
+      const names = (await trainer.adapters.list()).map(({ name }) => name);
+      const again = await ask({});
+      await trainer.adapters.off();
+      const off = await ask({});
+      await trainer.dispose();
+      const saved = JSON.parse(new TextDecoder().decode(files["adapter_config.json"]));
+      return { base, loaded, again, off, names, saved };
+    }, config.quantization);
+    assert.notEqual(loaded, base);
+    assert.deepEqual([again, off, names], [loaded, base, ["again", "default"]]);
+    assert.equal(saved.base_model_name_or_path, `${lab.server.origin}/bundled/`);
+  });
 });

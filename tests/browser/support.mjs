@@ -60,7 +60,8 @@ async function runJob({ model = "/bundled/", rows = "/rows.jsonl", heldout, conf
       ...(eval_dataset && { eval_dataset }),
       ...(init_adapter && { init_adapter }),
     });
-    const plan = await trainer.prepare(dataset);
+    // Every job is another run on the same rows.
+    const plan = await trainer.prepare(dataset, { overwrite: true });
     const steps = [];
     const evals = [];
     if (evaluate) evals.push(await trainer.evaluate());

@@ -99,7 +99,7 @@ test("a trainer", async (t) => {
       const options = { quantization, lora, train };
       const estimate = await tabtune.Trainer.estimate("/bundled/", options);
       const trainer = await tabtune.Trainer.load("/bundled/", options);
-      const plan = await trainer.prepare(await importFrom("rows", "/rows.jsonl"));
+      const plan = await trainer.prepare(await importFrom("rows", "/rows.jsonl"), { run_name: null });
       const counters = await trainer.counters();
       await trainer.dispose();
       return { estimate, plan: { ...plan, counted: counters.buffer_bytes } };
@@ -116,7 +116,7 @@ test("a trainer", async (t) => {
       const options = { assistant_only_loss: true, max_length: 48 };
       const seen = await trainer.preview(dataset, { ...options, count: 2 });
       const lengths = await trainer.lengths(dataset, { ...options, bins: 10 });
-      const { dataset: report } = await trainer.prepare(dataset, options);
+      const { dataset: report } = await trainer.prepare(dataset, { ...options, run_name: null });
       await trainer.dispose();
       const { token_sets } = await dataset.info();
       return { seen, lengths, kept: report.kept, report, token_sets };
@@ -137,10 +137,10 @@ test("a trainer", async (t) => {
       const dataset = await importFrom("rows", "/rows.jsonl");
       const trainer = await tabtune.Trainer.load("/bundled/", config);
       const logs = [];
-      await trainer.prepare(dataset, { test_size: 0.1, max_steps: 1 });
+      await trainer.prepare(dataset, { test_size: 0.1, max_steps: 1, run_name: null });
       for await (const log of trainer.train()) logs.push(log);
       const { rows } = await trainer.evaluate();
-      const steps = { num_train_epochs: 1, max_steps: -1 };
+      const steps = { num_train_epochs: 1, max_steps: -1, run_name: null };
       const { total_steps: single } = await trainer.prepare(dataset, steps);
       const { total_steps: packed } = await trainer.prepare(dataset, { ...steps, packing: true, max_length: 512 });
       await trainer.dispose();

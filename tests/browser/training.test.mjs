@@ -58,7 +58,7 @@ test("training the bundled model", async (t) => {
         ...config,
         eval_dataset: await importFrom("heldout", "/heldout.jsonl"),
       });
-      await trainer.prepare(await importFrom("rows", "/rows.jsonl"));
+      await trainer.prepare(await importFrom("rows", "/rows.jsonl"), { overwrite: true });
       globalThis.prepared = trainer;
     }, bundledConfig({ max_steps: 10, eval_steps: 4 }));
     const before = [lab.requests.length, lab.server.requests.length];
@@ -83,7 +83,8 @@ test("training the bundled model", async (t) => {
       const controller = new AbortController();
       let steps = 0;
       const stopped = await outcome(async () => {
-        for await (const { step } of trainer.train(await importFrom("rows", "/rows.jsonl"), { signal: controller.signal })) {
+        const options = { signal: controller.signal, overwrite: true };
+        for await (const { step } of trainer.train(await importFrom("rows", "/rows.jsonl"), options)) {
           steps = step;
           if (step === 3) controller.abort();
         }
@@ -98,5 +99,26 @@ test("training the bundled model", async (t) => {
     assert.equal(outcome.steps, 3);
     assert.equal(outcome.saved.length, 2);
     assert.deepEqual(outcome.rest, [4, 5, 6, 7, 8, 9, 10], "without a dataset the prepared run goes on");
+  });
+
+  await t.test("replaces no checkpoints of another run, and says how to train on after the last step", async () => {
+    const { kept, another, more } = await lab.page.evaluate(async (config) => {
+      const { tabtune, outcome } = globalThis.runner;
+      const dataset = await tabtune.Dataset.open("rows");
+      const run = (options) =>
+        outcome(async () => {
+          const trainer = await tabtune.Trainer.load("/bundled/", config);
+          return outcome(() => trainer.train(dataset, options)).finally(() => trainer.dispose());
+        }).then(({ value }) => value);
+      const another = await run({ max_steps: 1, learning_rate: 1e-3 });
+      const more = await run({ max_steps: 12, resume_from_checkpoint: true });
+      const kept = await tabtune.Trainer.checkpoints("rows");
+      return { kept, another, more };
+    }, bundledConfig({ max_steps: 10 }));
+    assert.equal(another.error?.code, "bad-state");
+    assert.match(another.error.message, /up to step 10 .*run_name.*overwrite.*resume_from_checkpoint/);
+    assert.equal(more.error?.code, "bad-option");
+    assert.match(more.error.message, /max_steps is 12, but was 10 .*init_adapter/);
+    assert.equal(kept.at(-1).step, 10);
   });
 });

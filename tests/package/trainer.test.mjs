@@ -73,6 +73,7 @@ test("an option that a call does not have is refused, and where it belongs is sa
   await refused(() => Trainer.load(model, { progress_callback: 3 }), /progress_callback must be a function/);
   await refused(() => Trainer.load(model, null), /must be an object/);
   for (const nothing of [undefined, null, "", {}, 3]) await refused(() => Trainer.load(nothing), /a hub id, an address/);
+  await refused(() => Trainer.load("http://[1"), /http:..\[1 is neither the id of a model on a hub nor an address/);
   await refused(() => Trainer.estimate(model, { device: {} }), /device is not an option of Trainer.estimate/);
   assert.equal(workers.length, 0, "nothing was started for it");
 

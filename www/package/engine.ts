@@ -159,7 +159,7 @@ export class Engine {
 
     save_checkpoint: () => this.#session.save_checkpoint(),
 
-    evaluate: () => this.#session.evaluate(),
+    evaluate: (_args, { signal }) => this.#session.evaluate(() => !signal.aborted),
 
     generate: ({ prompt, options }, { report, signal }) =>
       this.#session.generate(prompt, options, (piece: string) => {

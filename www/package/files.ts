@@ -37,7 +37,14 @@ export interface FilesReader {
  * address of a folder, and "./owner/name" makes one of the first.
  */
 export function folderOf(source: FolderSource, options: HubOptions = {}): Folder {
-  if ((typeof source === "string" && source !== "") || source instanceof URL) return remoteFolder(source, options);
+  if ((typeof source === "string" && source !== "") || source instanceof URL) {
+    try {
+      return remoteFolder(source, options);
+    } catch {
+      const hub = options.hub === undefined ? "" : `, or the hub ${options.hub} is none`;
+      throw failure("bad-option", `${source} is neither the id of a model on a hub nor an address${hub}`);
+    }
+  }
   if (typeof source === "object" && source !== null) {
     if (Symbol.iterator in source) {
       const files = [...source];

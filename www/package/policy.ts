@@ -14,6 +14,9 @@ export const DEFAULT_POLICY: RunPolicy = {
 
 /** The caller's policy over the default one; an unknown or wrong entry is `bad-option` and named. */
 export function policyOf(given: Partial<RunPolicy> | undefined): RunPolicy {
+  if (given !== undefined && (typeof given !== "object" || given === null || Array.isArray(given))) {
+    throw failure("bad-option", "policy must be an object, or false to leave it to the caller");
+  }
   const policy: RunPolicy = { ...DEFAULT_POLICY, ...given };
   for (const [name, value] of Object.entries(policy)) {
     if (!Object.hasOwn(DEFAULT_POLICY, name)) throw failure("bad-option", `policy.${name} is unknown`);

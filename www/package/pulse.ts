@@ -10,7 +10,7 @@ export interface Patience {
   limit: number;
 }
 
-export const PATIENCE: Patience = { ping: 5, silence: 60, grace: 5, limit: 60 };
+export const PATIENCE: Patience = { ping: 5, silence: 60, grace: 5, limit: 120 };
 
 /** Whether a worker still answers: it is pinged while calls are open, and answers between two steps of its work. */
 export class Pulse {

@@ -4,7 +4,10 @@
  *
  * Like any promise it is resolved where an async function returns it: hand it on inside of an object instead.
  */
-export class Stream<Piece, Result, Whole> implements AsyncGenerator<Piece, Result, undefined>, PromiseLike<Whole> {
+export type Stream<Piece, Result, Whole> = AsyncGenerator<Piece, Result, undefined> & PromiseLike<Whole>;
+
+/** A stream of what a generator gives. */
+export class GeneratorStream<Piece, Result, Whole> implements Stream<Piece, Result, Whole> {
   readonly #pieces: AsyncGenerator<Piece, Result, undefined>;
   readonly #whole: (pieces: Piece[], result: Result) => Whole;
 

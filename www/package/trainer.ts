@@ -9,7 +9,7 @@ import { policyOf } from "./policy.js";
 import type { Calls } from "./protocol.js";
 import { Run, type RunHost, takenUp, type Told, toldOf, watched } from "./run.js";
 import { reporter, retrying, started, unmetered } from "./start.js";
-import { Stream } from "./stream.js";
+import { GeneratorStream, type Stream } from "./stream.js";
 import type {
   AdapterFiles,
   AdapterInfo,
@@ -260,7 +260,7 @@ export class Trainer {
    * seconds, and the next call goes on from the last checkpoint in another one.
    */
   train(dataset?: Dataset, options: RunOptions = {}): Stream<StepLog | EvalLog, void, (StepLog | EvalLog)[]> {
-    return new Stream(this.#train(dataset, options), (logs) => logs);
+    return new GeneratorStream(this.#train(dataset, options), (logs) => logs);
   }
 
   async *#train(dataset: Dataset | undefined, options: RunOptions): AsyncGenerator<StepLog | EvalLog, void, undefined> {
@@ -409,8 +409,9 @@ export class Trainer {
   }
 
   /** The loss on the held-out rows with the adapter as it is now. Needs `eval_dataset` or `test_size`, and a prepared run. */
-  async evaluate(): Promise<EvalLog> {
-    return (await this.#engine()).call("evaluate", undefined);
+  async evaluate(options: { signal?: AbortSignal } = {}): Promise<EvalLog> {
+    checkOptions("evaluate", options, { signal: "signal" });
+    return (await this.#engine(options.signal)).call("evaluate", undefined, options);
   }
 
   /**
@@ -423,7 +424,7 @@ export class Trainer {
     prompt: Prompt,
     options: GenerateOptions & { signal?: AbortSignal } = {},
   ): Stream<string, GenerateResult, GenerateResult> {
-    return new Stream(this.#generate(prompt, options), (_pieces, result) => result);
+    return new GeneratorStream(this.#generate(prompt, options), (_pieces, result) => result);
   }
 
   async *#generate(

@@ -91,7 +91,7 @@ export class Progress {
     if (event.type === "continued" || event.type === "rested") say("Going on…");
     if (event.type === "resting") this.#count(`Resting because ${event.detail}.`, "Looks again", event.seconds ?? 0);
     if (event.type === "device-lost") this.#count("The GPU was lost.", "It is asked for again", event.seconds ?? 0);
-    if (event.type === "recovered") say(`The GPU is back: ${event.detail}.`);
+    if (event.type === "recovered") say(`The engine is back: ${event.detail}.`);
     if (event.type === "notice" && event.detail) this.#notice(event.detail);
     if (event.type === "unresponsive") say("The engine does not answer. “Stop” ends it; what was saved stays.");
   }

@@ -9,6 +9,7 @@ import {
   webgpuProblem,
   type AdapterFiles,
   type AdapterInfo,
+  type Adapters,
   type BadRow,
   type CachedModel,
   type CheckpointReport,
@@ -28,13 +29,16 @@ import {
   type ImportRequest,
   type Inspection,
   type Lengths,
+  type LoadedAdapter,
   type LoadOptions,
   type LoraConfig,
   type Message,
   type ModelInfo,
+  type Notice,
   type Plan,
   type ProgressCallback,
   type ProgressEvent,
+  type Prompt,
   type QuantizationConfig,
   type RowShape,
   type RunEvent,
@@ -44,6 +48,7 @@ import {
   type SeenRow,
   type StepLog,
   type StoredRow,
+  type Stream,
   type TrainConfig,
 } from "tabtune";
 
@@ -80,6 +85,15 @@ export async function run(model: FolderSource, signal: AbortSignal): Promise<Ada
   const files = await trainer.save();
   await trainer.dispose();
   return files;
+}
+
+export async function again(trainer: Trainer, files: AdapterFiles): Promise<string> {
+  const adapters: Adapters = trainer.adapters;
+  const loaded: LoadedAdapter = await adapters.load("again", files);
+  const notices: Notice[] = trainer.model.notices;
+  const prompt: Prompt = "Once upon a time";
+  const answer: Stream<string, GenerateResult, GenerateResult> = trainer.generate(prompt);
+  return `${loaded.name} ${notices.length} ${(await answer).text}`;
 }
 
 export function codeOf(thrown: unknown): ErrorCode | undefined {
