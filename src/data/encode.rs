@@ -87,10 +87,8 @@ pub struct EncodedRow {
     pub full_length: u32,
     /// Whether the row was longer than `max_length`.
     pub truncated: bool,
-    /// Whether the row had targets before it was cut and has none since.
-    pub cut_all_targets: bool,
-    /// Whether the chat template leaves out something that was said in the row.
-    pub left_out: bool,
+    /// What is worth telling of the row.
+    pub remarks: Vec<Remark>,
 }
 
 impl<'a> Encoder<'a> {
@@ -108,7 +106,7 @@ impl<'a> Encoder<'a> {
 
     /// Encodes one row. Errors of code `bad-data` say what is wrong with it, not where it is.
     pub fn encode(&self, example: &Example) -> Result<EncodedRow> {
-        let mut left_out = false;
+        let mut remarks = Vec::from_iter(self.remark(example));
         let mut encoded = match example {
             Example::Text(text) => {
                 self.refuse_assistant_only("\"text\"")?;
@@ -121,7 +119,7 @@ impl<'a> Encoder<'a> {
             }
             Example::Chat(messages) => {
                 let chat = self.render(messages)?;
-                left_out = leaves_out(messages, &chat.rendered.text);
+                remarks.extend(dropped_text(messages, &chat));
                 self.encode_chat(messages, &chat)?
             }
             Example::Pair { prompt, completion } if self.tokenizer.chat_template().is_err() => {
@@ -131,7 +129,7 @@ impl<'a> Encoder<'a> {
             Example::ChatCompletion { prompt, completion } | Example::Pair { prompt, completion } => {
                 let messages = [prompt.as_slice(), completion].concat();
                 let chat = self.render(&messages)?;
-                left_out = leaves_out(&messages, &chat.rendered.text);
+                remarks.extend(dropped_text(&messages, &chat));
                 let mut encoded = self.encode_chat(&messages, &chat)?;
                 self.mask_prompt_of_chat(&messages, prompt.len(), &chat, &mut encoded)?;
                 encoded
@@ -143,12 +141,14 @@ impl<'a> Encoder<'a> {
         let had_targets = encoded.targets() > 0;
         encoded.ids.truncate(length);
         encoded.labelled.truncate(length);
-        let cut_all_targets = had_targets && encoded.targets() == 0;
-        Ok(EncodedRow { encoded, full_length, truncated, cut_all_targets, left_out })
+        if had_targets && encoded.targets() == 0 {
+            remarks.push(Remark::AnswersCut);
+        }
+        Ok(EncodedRow { encoded, full_length, truncated, remarks })
     }
 
-    /// What is worth telling of a row beside its tokens.
-    pub fn remark(&self, example: &Example) -> Option<Remark> {
+    /// What is worth telling of a row for the kind that it is of.
+    fn remark(&self, example: &Example) -> Option<Remark> {
         let template = self.tokenizer.chat_template().ok();
         let messages: Vec<&Message> = match example {
             Example::Completion { .. } if template.is_some() => return Some(Remark::PairsAsText),
@@ -304,6 +304,10 @@ impl Chat {
         let holds_last = offsets.get(end).is_some_and(|&(start, _)| start <= last);
         first..(end + usize::from(holds_last)).max(first)
     }
+}
+
+fn dropped_text(messages: &[Message], chat: &Chat) -> Option<Remark> {
+    leaves_out(messages, &chat.rendered.text).then_some(Remark::TemplateDropsText)
 }
 
 /// Takes the labels from the tokens that a row shares with its prompt.

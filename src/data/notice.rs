@@ -12,12 +12,16 @@ pub enum Remark {
     PairsWithoutTemplate,
     /// Messages call tools, of which the chat template writes nothing.
     ToolCallsNotWritten,
+    /// The chat template leaves out something that was said.
+    TemplateDropsText,
+    /// All that was to be learnt lies behind `max_length`.
+    AnswersCut,
 }
 
 impl Remark {
-    /// The notice of the rows that this is said of.
-    pub fn of_rows(self, rows: u64) -> Notice {
-        let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+    /// The notice of the rows that this is said of. The longest row of all has `longest` tokens before it is cut.
+    pub fn of_rows(self, count: u64, longest: u32) -> Notice {
+        let rows = counted(count);
         match self {
             Remark::PairsAsText => Notice::new(
                 "pairs-as-text",
@@ -40,8 +44,28 @@ impl Remark {
                      template knows tools, or write the calls into the content"
                 ),
             ),
+            Remark::TemplateDropsText => Notice::new(
+                "template-drops-text",
+                format!(
+                    "the model's chat template leaves out text of {rows}, such as thoughts (<think>…</think>) of the \
+                     assistant: it does not reach the model; a chat_template.jinja for training keeps it"
+                ),
+            ),
+            Remark::AnswersCut => Notice::new(
+                "answers-cut",
+                format!(
+                    "{rows} {} cut to max_length before anything that is to be learnt; raise max_length, up to \
+                     {longest} for all",
+                    if count == 1 { "was" } else { "were" }
+                ),
+            ),
         }
     }
+}
+
+/// E.g. `"3 rows"`.
+pub fn counted(rows: u64) -> String {
+    if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") }
 }
 
 /// Something that is no error and is worth telling, e.g. that text of the rows never reaches the model.

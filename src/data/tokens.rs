@@ -14,7 +14,7 @@ use super::encode::{Encoded, EncodedRow, Encoder};
 use super::example::Example;
 use super::kv::{Key, Kv, Table, Write};
 use super::library::{BadRow, Block, Content, OnBadRow, StoredRow, damaged, tell, token_sets};
-use super::notice::{Notice, Remark};
+use super::notice::{Notice, Remark, counted};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 
@@ -86,50 +86,9 @@ struct Progress {
     #[serde(default)]
     remarks: BTreeMap<Remark, u64>,
     report: DatasetReport,
+    /// Tokens of the longest row before it is cut, kept or not.
     #[serde(default)]
-    found: Found,
-}
-
-/// Rows in which something was found that is worth telling.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Found {
-    /// Rows whose labels all lie behind `max_length`.
-    cut: u64,
-    /// Rows of which the chat template leaves something out.
-    left_out: u64,
-    /// Tokens of the longest row before it is cut.
     longest: u32,
-}
-
-impl Found {
-    fn notices(&self) -> Vec<Notice> {
-        let mut notices = Vec::new();
-        if self.left_out > 0 {
-            notices.push(Notice::new(
-                "template-drops-text",
-                format!(
-                    "the model's chat template leaves out text of {}, such as thoughts (<think>…</think>) of the \
-                     assistant: it does not reach the model; a chat_template.jinja for training keeps it",
-                    rows(self.left_out)
-                ),
-            ));
-        }
-        if self.cut > 0 {
-            notices.push(Notice::new(
-                "answers-cut",
-                format!("{} cut to max_length before anything that is to be learnt; raise max_length, up to {} for all", were(self.cut), self.longest),
-            ));
-        }
-        notices
-    }
-}
-
-fn rows(count: u64) -> String {
-    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
-}
-
-fn were(count: u64) -> String {
-    format!("{} {}", rows(count), if count == 1 { "was" } else { "were" })
 }
 
 /// The tokenised rows of a dataset.
@@ -303,15 +262,9 @@ pub async fn tokenize(
                 writer.go_on(content, on_progress)?;
                 turn = Instant::now();
             }
-            let encoded = Example::from_json(&row.row)
-                .and_then(|example| Ok((encoder.encode(&example)?, encoder.remark(&example))));
+            let encoded = Example::from_json(&row.row).and_then(|example| encoder.encode(&example));
             match encoded {
-                Ok((encoded, remark)) => {
-                    writer.add(&encoded, (row.hash >> 96) as u32);
-                    if let Some(remark) = remark {
-                        *writer.progress.remarks.entry(remark).or_default() += 1;
-                    }
-                }
+                Ok(encoded) => writer.add(&encoded, (row.hash >> 96) as u32),
                 Err(error) if error.code == Code::BadData && content.on_bad_row == OnBadRow::Skip => {
                     writer.skip(row, error.message);
                 }
@@ -333,23 +286,21 @@ impl Progress {
     /// The report with its notices.
     fn told(&self) -> DatasetReport {
         let mut report = self.report.clone();
-        report.notices.extend(self.found.notices());
+        let notices = self.remarks.iter().map(|(remark, &rows)| remark.of_rows(rows, self.longest));
+        report.notices = notices.collect();
         report
     }
 
     fn nothing_kept(&self) -> Error {
         let DatasetReport { rows: all, skipped, bad_rows, .. } = &self.report;
+        let cut = self.remarks.get(&Remark::AnswersCut).copied().unwrap_or_default();
         let message = match bad_rows.first() {
             Some(bad) if skipped == all => {
                 let BadRow { file, unit, place, reason } = bad;
-                format!("none of {} can be used; the first, {file} {unit} {place}: {reason}", rows(*all))
+                format!("none of {} can be used; the first, {file} {unit} {place}: {reason}", counted(*all))
             }
-            _ if self.found.cut + skipped == *all => format!(
-                "{} cut to max_length before anything that is to be learnt; raise max_length, up to {} for all",
-                were(self.found.cut),
-                self.found.longest
-            ),
-            _ => format!("all labels of all {} are masked, so there is nothing to learn", rows(*all)),
+            _ if cut + skipped == *all => Remark::AnswersCut.of_rows(cut, self.longest).message,
+            _ => format!("all labels of all {} are masked, so there is nothing to learn", counted(*all)),
         };
         Error::new(Code::BadData, message)
     }
@@ -454,10 +405,10 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
     }
 
     fn add(&mut self, row: &EncodedRow, hash: u32) {
-        let found = &mut self.progress.found;
-        found.cut += u64::from(row.cut_all_targets);
-        found.left_out += u64::from(row.left_out);
-        found.longest = found.longest.max(row.full_length);
+        for remark in &row.remarks {
+            *self.progress.remarks.entry(*remark).or_default() += 1;
+        }
+        self.progress.longest = self.progress.longest.max(row.full_length);
         let (encoded, report) = (&row.encoded, &mut self.progress.report);
         let targets = encoded.targets();
         report.rows += 1;
@@ -501,8 +452,6 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
         let part = part.into_iter().flat_map(u32::to_le_bytes).collect();
         changes.push(Write::Put(Key::new(Table::TokenIndex, &self.id, self.progress.parts), part));
         self.progress.parts += 1;
-        let notices = self.progress.remarks.iter().map(|(remark, &rows)| remark.of_rows(rows));
-        self.progress.report.notices = notices.collect();
         let json = serde_json::to_vec(&self.progress).expect("a description is plain data");
         changes.push(Write::Put(Key::new(Table::TokenSets, &self.id, 0), json));
         self.kv.write(changes).await

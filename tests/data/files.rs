@@ -45,7 +45,10 @@ fn tables_of_every_make_are_read() {
         ("sep.csv", "sep=;\r\nprompt;completion\r\nWhen?;From ten.\r\nWhere?;Here, there\r\n"),
         ("empty.csv", "prompt;completion;;\nWhen?;From ten.;;\n;;;\nWhere?;Here, there;;\n;;;\n"),
         ("table.csv.txt", "prompt;completion\nWhen?;From ten.\nWhere?;Here, there\n"),
-        ("rows.csv", "{\"prompt\": \"When?\", \"completion\": \"From ten.\"}\n{\"prompt\": \"Where?\", \"completion\": \"Here, there\"}"),
+        (
+            "rows.csv",
+            "{\"prompt\": \"When?\", \"completion\": \"From ten.\"}\n{\"prompt\": \"Where?\", \"completion\": \"Here, there\"}",
+        ),
     ] {
         assert_eq!(rows(name, text, json!({})), expected, "{name}");
     }
@@ -81,7 +84,10 @@ fn json_under_a_wrong_name_or_in_another_dialect_is_read() {
         ("pretty.json", "{\n  \"text\": \"one two\"\n},\n{\n  \"text\": \"three four\"\n}\n"),
         ("rows.jsonl.txt", "{\"text\": \"one two\"}\n{\"text\": \"three four\"}\n"),
         ("rows.txt", "{\"text\": \"one two\"}\n{\"text\": \"three four\"}\n"),
-        ("nan.jsonl", "{\"text\": \"one two\", \"score\": NaN}\n{\"text\": \"three four\", \"x\": -Infinity}"),
+        (
+            "nan.jsonl",
+            "{\"text\": \"one two\", \"score\": NaN}\n{\"text\": \"three four\", \"x\": -Infinity}",
+        ),
     ] {
         assert_eq!(rows(name, text, json!({})), expected, "{name}");
     }
@@ -109,7 +115,10 @@ fn a_file_of_another_encoding_is_refused_as_a_whole() {
             let error = imported(name, bytes, json!({"on_bad_row": on_bad_row})).unwrap_err();
             let message = error.to_string();
             assert_eq!(error.code, Code::BadData);
-            assert!(message.starts_with(&format!("{name}: line {line}: the file is not UTF-8; ")), "{message}");
+            assert!(
+                message.starts_with(&format!("{name}: line {line}: the file is not UTF-8; ")),
+                "{message}"
+            );
             assert!(message.contains("encoding: \"windows-1252\""), "{message}");
         }
     }
