@@ -75,7 +75,8 @@ async function main() {
     [`/data/${basename(options.data)}`]: options.data,
     ...(options.heldout && { [`/heldout/${basename(options.heldout)}`]: options.heldout }),
   };
-  const config = { ...options.config };
+  // The address that the page has the model from means nothing to anyone else.
+  const config = { ...options.config, base_model_name_or_path: options.model };
   if (config.init_adapter) {
     mounts["/init_adapter/"] = config.init_adapter;
     config.init_adapter = "/init_adapter/";
@@ -96,24 +97,33 @@ async function main() {
     page.on("request", (request) => training && stray.push(request.url()));
     page.on("pageerror", (error) => line.say(`page: ${error.message}`));
 
+    const told = new Set();
+    /** Says each notice once. */
+    const tell = (...reports) => {
+      for (const { message } of reports.flatMap((report) => report?.notices ?? [])) {
+        if (!told.has(message)) line.say(`notice    ${message}`);
+        told.add(message);
+      }
+    };
     const reports = {
       loading: (event) => line.show(loadLine(event)),
       model: ({ model, adapter }) => {
         line.say(`model     ${basename(options.model)}: ${model.model_type}, ${(model.parameters / 1e6).toFixed(2)} M parameters, ` +
           `${megabytes(model.weight_bytes)} on the GPU`);
         line.say(`gpu       ${gpuLine(adapter)}`);
+        tell(model);
       },
       imported: (report) => {
         for (const [column, rows] of Object.entries(report.ignored_columns)) {
           line.say(`notice    column ${JSON.stringify(column)} is not used (in ${rows} rows)`);
         }
+        tell(report);
       },
       plan: async (plan) => {
         peak_gpu_bytes = plan.peak_gpu_bytes;
         line.say(dataLine("train", options.data, plan.dataset));
         if (options.heldout) line.say(dataLine("held-out", options.heldout, plan.eval_dataset));
-        const told = [plan.dataset, plan.eval_dataset].flatMap((report) => report?.notices ?? []);
-        for (const message of new Set(told.map(({ message }) => message))) line.say(`notice    ${message}`);
+        tell(plan.dataset, plan.eval_dataset, plan);
         for (const sentence of evaluationLines(options.evaluated, plan)) line.say(sentence);
         line.say(`plan      ${plan.total_steps} steps, ${megabytes(plan.peak_gpu_bytes)} of GPU memory`);
         await mkdir(options.out, { recursive: true });
@@ -129,6 +139,7 @@ async function main() {
       start: () => (training = true),
       step: (entry) => {
         steps = entry.step;
+        tell({ notices: entry.notice ? [entry.notice] : [] });
         peak_gpu_bytes = Math.max(peak_gpu_bytes, entry.peak_gpu_bytes);
         log.push(Object.fromEntries(LOGGED.map((name) => [name, entry[name]])));
         line.show(`step ${String(entry.step).padStart(5)}/${entry.total_steps}  loss ${entry.loss.toFixed(4)}  ` +

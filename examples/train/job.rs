@@ -260,6 +260,6 @@ fn counts(report: &DatasetReport) -> String {
 /// What is worth knowing of rows beside their number.
 fn notices(imported: &ImportReport, report: &DatasetReport) -> Vec<String> {
     let unused = |(column, rows): (&String, &u64)| format!("column {column:?} is not used (in {rows} rows)");
-    let told = report.notices.iter().map(|notice| notice.message.clone());
+    let told = imported.notices.iter().chain(&report.notices).map(|notice| notice.message.clone());
     imported.ignored_columns.iter().map(unused).chain(told).collect()
 }

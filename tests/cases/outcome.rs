@@ -1,7 +1,7 @@
 //! What came of a run, and whether that is right.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use regex::RegexBuilder;
 use serde_json::Value;
@@ -14,10 +14,12 @@ pub struct Outcome {
     text: String,
     /// The line on the training rows.
     counts: Option<String>,
-    out: PathBuf,
+    /// The adapter's config, or null.
+    adapter: Value,
 }
 
 impl Outcome {
+    /// The outcome of a run that said `lines`, ended so, and wrote into `out`.
     pub fn new(lines: Vec<String>, ended: Result<()>, out: &Path) -> Self {
         let answer = |line: &&String| line.starts_with("before    Q:") || line.starts_with("after     Q:");
         let mut said: Vec<String> = lines.iter().filter(|line| !answer(line)).cloned().collect();
@@ -26,7 +28,9 @@ impl Outcome {
         if let Err(error) = ended {
             said.push(format!("error[{}]: {error}", error.code.as_str()));
         }
-        Outcome { failed, text: said.join("\n"), counts, out: out.to_owned() }
+        let adapter = fs::read(out.join("adapter_config.json")).unwrap_or_default();
+        let adapter = serde_json::from_slice(&adapter).unwrap_or_default();
+        Outcome { failed, text: said.join("\n"), counts, adapter }
     }
 
     /// What is not as wanted, if anything.
@@ -75,9 +79,7 @@ impl Outcome {
     /// A name that the adapter's config does not give.
     fn lacks(&self, names: &Value) -> Option<String> {
         let names = names.as_array()?;
-        let json = fs::read(self.out.join("adapter_config.json")).unwrap_or_default();
-        let config: Value = serde_json::from_slice(&json).unwrap_or_default();
-        let name = names.iter().filter_map(Value::as_str).find(|name| config[name].is_null())?;
+        let name = names.iter().filter_map(Value::as_str).find(|name| self.adapter[name].is_null())?;
         Some(format!("adapter_config.json has no {name}"))
     }
 }
