@@ -14,8 +14,8 @@ import type { Follower } from "./run.js";
 import { Unsaved } from "./unsaved.js";
 
 const HINTS = {
-  none: "When the training is done, take the adapter with you. PEFT loads it, and so does this page.",
-  some: "A zip file with the two files that PEFT loads.",
+  none: "What a run learns. Download it, give it away, open it again.",
+  some: "A zip file that this page opens again, and PEFT.",
 };
 
 /** The parts of the page that what was learnt has to do with. */
