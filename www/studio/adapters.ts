@@ -1,7 +1,7 @@
 import { Dataset, Trainer, type AdapterFiles, type Plan, type RunEvent } from "tabtune";
 import { broughtAdapter } from "./adapter-files.js";
 import type { Asking } from "./asking.js";
-import type { Busy, Task } from "./busy.js";
+import { block, type Busy, type Task } from "./busy.js";
 import { element, say, write } from "./dom.js";
 import { downloadAdapter } from "./download.js";
 import { takeOverEarlier } from "./earlier.js";
@@ -69,9 +69,11 @@ export class Adapters implements Follower {
 
   async refresh(): Promise<void> {
     const open = this.#page.job().adapter;
-    element<HTMLButtonElement>("download").disabled = !open || this.#page.busy.running;
+    block("download", open === undefined);
+    this.#page.busy.update();
     write("download-hint", open ? HINTS.some : HINTS.none);
     await this.#list.refresh(open?.id);
+    this.#page.busy.update();
   }
 
   needing(dataset: string): string[] {

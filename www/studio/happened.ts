@@ -43,7 +43,7 @@ const WORDS: Record<RunEvent["type"], string> = {
   skipped: "A step was left out",
   rewound: "Went back",
   "device-lost": "The GPU was lost and is asked for again",
-  recovered: "The GPU is back",
+  recovered: "It is back",
   unresponsive: "The engine does not answer",
   notice: "Worth knowing",
   waiting: "Waits",
