@@ -41,6 +41,8 @@ export class Adapters implements Follower {
   readonly #page: Page;
   readonly #store = new LearntStore();
   readonly #unsaved = new Unsaved();
+  /** The run that came to its end last. */
+  #over: string | undefined;
   readonly #list = new LearntList(this.#store, {
     open: (learnt) => this.#openKept(learnt),
     goOn: (learnt) => this.#page.goOn(() => this.#order(learnt)),
@@ -72,6 +74,9 @@ export class Adapters implements Follower {
     block("download", open === undefined);
     this.#page.busy.update();
     write("download-hint", open ? HINTS.some : HINTS.none);
+    // A run that is over and kept needs its checkpoints no more.
+    if (this.#over !== undefined) await Trainer.forget(this.#over).catch(() => undefined);
+    this.#over = undefined;
     await this.#list.refresh(open?.id);
     this.#page.busy.update();
   }
@@ -113,8 +118,7 @@ export class Adapters implements Follower {
     } catch (thrown) {
       return this.#unsaved.tell(messageOf(thrown));
     }
-    // What goes on no more needs no checkpoints.
-    if (steps === order.config.train.max_steps) await Trainer.forget(order.id).catch(() => undefined);
+    if (steps === order.config.train.max_steps) this.#over = order.id;
   }
 
   async #find(id: string): Promise<Learnt | undefined> {
