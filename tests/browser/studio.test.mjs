@@ -143,8 +143,6 @@ test("the page", async (t) => {
   const idle = () => page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
   /** The entry of that name in the list of what was learnt. */
   const learnt = (name) => page.locator("#learnt-list li").filter({ has: page.getByText(name, { exact: true }) });
-  /** The id of the part that has the keyboard. */
-  const focused = () => page.evaluate(() => document.activeElement.id);
 
   await t.test("trains the bundled model, answers before and after, and gives the adapter", async () => {
     await open();
@@ -333,16 +331,18 @@ test("the page", async (t) => {
     const sums = Array.from({ length: 9 }, (_, a) => `${a} und ${a}?;${a + a} für alle.;Rechnen\n`);
     const table = `Frage;Antwort;Thema\n${"Zwei und zwei?;Vier für alle.;Rechnen\n".repeat(4)}${sums.join("")}`;
     await pick("fragen.csv", Buffer.from(table, "latin1"));
-    await page.getByText("Say whether the letters of the rows are right.").waitFor();
-    assert.ok(await button("Start fine-tuning").isDisabled());
-    await page.locator("#other-encoding:focus").click();
-    await page.getByText("Say below which column is the question").waitFor();
     await page.getByText("Say which column is the question and which is the answer.").waitFor();
+    await page.locator("#column-0:focus").waitFor();
     assert.ok(await button("Start fine-tuning").isDisabled());
     await page.getByLabel("Question column").selectOption("Frage");
     await page.getByLabel("Answer column").selectOption("Antwort");
     await page.locator("#found").filter({ hasText: "CSV · questions and answers" }).waitFor();
     assert.match(await page.locator(".row-card").first().innerText(), /Question\s+Zwei und zwei\?\s+Answer\s+Vier für alle\./);
+    await page.getByText("Say whether the letters of the rows are right.").waitFor();
+    assert.ok(await button("Start fine-tuning").isDisabled());
+    await button("Yes, read it as Windows-1252").click();
+    await page.waitForFunction(() => !document.querySelector("#start").disabled);
+    assert.equal(await page.getByLabel("Answer column").inputValue(), "Antwort", "what was said of the columns holds");
     await page.getByLabel("Leave out rows that occur twice").check();
     await setSteps(2);
     await page.getByLabel("Held-out share, %").fill("40");

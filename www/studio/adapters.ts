@@ -1,7 +1,7 @@
 import { Dataset, Trainer, type AdapterFiles, type Plan, type RunEvent } from "tabtune";
 import { broughtAdapter } from "./adapter-files.js";
 import type { Asking } from "./asking.js";
-import type { Busy, Task } from "./busy.js";
+import { block, type Busy, type Task } from "./busy.js";
 import { element, say, write } from "./dom.js";
 import { downloadAdapter } from "./download.js";
 import { takeOverEarlier } from "./earlier.js";
@@ -14,8 +14,8 @@ import type { Follower } from "./run.js";
 import { Unsaved } from "./unsaved.js";
 
 const HINTS = {
-  none: "When the training is done, take the adapter with you. PEFT loads it, and so does this page.",
-  some: "A zip file with the two files that PEFT loads.",
+  none: "What a run learns. Download it, give it away, open it again.",
+  some: "A zip file that this page opens again, and PEFT.",
 };
 
 /** The parts of the page that what was learnt has to do with. */
@@ -41,6 +41,8 @@ export class Adapters implements Follower {
   readonly #page: Page;
   readonly #store = new LearntStore();
   readonly #unsaved = new Unsaved();
+  /** The run that came to its end last. */
+  #over: string | undefined;
   readonly #list = new LearntList(this.#store, {
     open: (learnt) => this.#openKept(learnt),
     goOn: (learnt) => this.#page.goOn(() => this.#order(learnt)),
@@ -69,9 +71,14 @@ export class Adapters implements Follower {
 
   async refresh(): Promise<void> {
     const open = this.#page.job().adapter;
-    element<HTMLButtonElement>("download").disabled = !open || this.#page.busy.running;
+    block("download", open === undefined);
+    this.#page.busy.update();
     write("download-hint", open ? HINTS.some : HINTS.none);
+    // A run that is over and kept needs its checkpoints no more.
+    if (this.#over !== undefined) await Trainer.forget(this.#over).catch(() => undefined);
+    this.#over = undefined;
     await this.#list.refresh(open?.id);
+    this.#page.busy.update();
   }
 
   needing(dataset: string): string[] {
@@ -111,8 +118,7 @@ export class Adapters implements Follower {
     } catch (thrown) {
       return this.#unsaved.tell(messageOf(thrown));
     }
-    // What goes on no more needs no checkpoints.
-    if (steps === order.config.train.max_steps) await Trainer.forget(order.id).catch(() => undefined);
+    if (steps === order.config.train.max_steps) this.#over = order.id;
   }
 
   async #find(id: string): Promise<Learnt | undefined> {

@@ -92,6 +92,11 @@ export class Busy {
   }
 }
 
+/** Lets a control wait for the person, or not any more, from the next {@link Busy.update} on. */
+export function block(id: string, is_blocked: boolean): void {
+  element(id).toggleAttribute("data-blocked", is_blocked);
+}
+
 /** Whether the keyboard is nowhere: at the page as a whole, or at what cannot be used now. */
 function isLost(focused: Element | null): boolean {
   return !focused || focused === document.body || focused.matches(":disabled") || !focused.checkVisibility();

@@ -83,7 +83,7 @@ export class LearntList {
       if (given) this.#actions.rename(learnt, given);
     });
     const remove = deleteButton(name, () => `Delete “${name}” from this browser? What was learnt is lost then.`, () => this.#actions.delete(learnt));
-    const title = make("b", "", name, ...(is_open ? [make("span", "now", "open")] : []));
+    const title = make("b", "", make("span", "", name), ...(is_open ? [make("span", "now", "open")] : []));
     const about = make("span", "hint", aboutOf(entry));
     return make("li", is_open ? "learnt-item is-open" : "learnt-item", make("span", "", title, about), make("span", "buttons", ...buttons, rename, remove));
   }

@@ -1,7 +1,7 @@
 import { webgpuProblem } from "tabtune";
 import { Adapters } from "./adapters.js";
 import { Asking } from "./asking.js";
-import { Busy, type Task } from "./busy.js";
+import { block, Busy, type Task } from "./busy.js";
 import { CachedModels } from "./cached.js";
 import { Chart } from "./chart.js";
 import { DataForm } from "./data.js";
@@ -93,10 +93,7 @@ function tellMemory(): void {
 function tellChoice(): void {
   const missing = data.missing;
   write("start-note", missing ?? "");
-  for (const id of ["start", "look", "import", "resume"]) {
-    if (missing === undefined) delete element(id).dataset.blocked;
-    else element(id).dataset.blocked = "";
-  }
+  for (const id of ["start", "look", "import", "resume"]) block(id, missing !== undefined);
   show("toy-note", model.bundled && !data.bundled);
   busy.update();
   tellMemory();

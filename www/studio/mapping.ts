@@ -55,6 +55,16 @@ export class Mapping {
     return this.#pairs.value === "text" ? "text" : "chat";
   }
 
+  /** What the person chose, which can be set again. */
+  get chosen(): string[] {
+    return [this.#kind, ...this.#columns].map(({ value }) => value);
+  }
+
+  set chosen(values: string[]) {
+    [this.#kind, ...this.#columns].forEach((select, index) => (select.value = values[index]!));
+    this.#showColumns();
+  }
+
   /** Begins anew for other rows. */
   resetPairs(): void {
     this.#pairs.value = "chat";

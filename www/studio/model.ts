@@ -47,7 +47,7 @@ export class ModelForm {
   get chosen(): Model | undefined {
     switch (this.#choice.value) {
       case "bundled":
-        return { source: "models/tiny/", hub: {}, name: { kind: "bundled", name: "" } };
+        return { source: "./models/tiny/", hub: {}, name: { kind: "bundled", name: "" } };
       case "folder":
         return this.#folder && { source: this.#folder.source, hub: {}, name: { kind: "folder", name: this.#folder.name } };
       default: {

@@ -38,7 +38,7 @@ const WHICH_COLUMNS = "Say which column is the question and which is the answer.
 
 /** Rows of one's own: what they are, how they are to be read, and bringing them into the browser. */
 export class OwnRows {
-  readonly #reading = new Reading(() => void this.#look().catch(showError));
+  readonly #reading = new Reading(() => void this.#readAgain().catch(showError));
   readonly #mapping = new Mapping(() => void this.#lookAgain().catch(showError));
   readonly #name = element<HTMLInputElement>("keep-as");
   readonly #on_change: () => void;
@@ -68,9 +68,9 @@ export class OwnRows {
   get missing(): string | undefined {
     const found = this.#inspection;
     if (!found) return undefined;
-    if (found.notices.some(({ code }) => code === "encoding")) return WHICH_LETTERS;
     const is_known = this.#options !== undefined && found.mapping !== null;
-    return is_known || found.columns.length === 0 ? undefined : WHICH_COLUMNS;
+    if (!is_known && found.columns.length > 0) return WHICH_COLUMNS;
+    return found.notices.some(({ code }) => code === "encoding") ? WHICH_LETTERS : undefined;
   }
 
   /** The dataset of the rows, which are imported if that was not done yet. */
@@ -109,8 +109,7 @@ export class OwnRows {
     this.#hide();
     await this.#look();
     reveal("own", "nearest");
-    if (this.missing === WHICH_LETTERS) element("other-encoding").focus();
-    else if (this.missing) this.#mapping.focus();
+    if (this.missing === WHICH_COLUMNS) this.#mapping.focus();
   }
 
   /** Looks at what was picked, whose columns may be others than before. */
@@ -134,6 +133,17 @@ export class OwnRows {
     } finally {
       if (turn === this.#asked) await this.#changed();
     }
+  }
+
+  /** Its letters or its first line are to be read in another way; what was said of its columns holds if they are the same. */
+  async #readAgain(): Promise<void> {
+    const before = this.#inspection?.columns;
+    const has_said = this.#options !== undefined;
+    const chosen = this.#mapping.chosen;
+    await this.#look();
+    if (!has_said || String(this.#inspection?.columns) !== String(before)) return;
+    this.#mapping.chosen = chosen;
+    await this.#lookAgain();
   }
 
   /** Looks at it once more, as the person said that its columns are to be read. */

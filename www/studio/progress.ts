@@ -93,7 +93,8 @@ export class Progress {
     if (event.type === "device-lost") this.#count("The GPU was lost.", "It is asked for again", event.seconds ?? 0);
     if (event.type === "recovered") say(`The engine is back: ${event.detail}.`);
     if (event.type === "notice" && event.detail) this.#notice(event.detail);
-    if (event.type === "unresponsive") say("The engine does not answer. “Stop” ends it; what was saved stays.");
+    if (event.type === "unresponsive" && event.reason === "ended") this.#count("The engine has ended.", "It is started again", event.seconds ?? 0);
+    else if (event.type === "unresponsive") say("The engine does not answer. “Stop” ends it; what was saved stays.");
   }
 
   /** Something worth knowing of the run, which stays to be read. */

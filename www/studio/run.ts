@@ -67,6 +67,7 @@ export class LiveRun {
     if (!signal.aborted && plan.eval_rows > 0 && last && !("eval_loss" in last)) {
       await this.#evaluate("Measuring the held-out rows after the last step…");
     }
+    this.#progress.percent((100 * step) / plan.total_steps);
     const files = await trainer.save();
     await this.#follower.learnt(this.#order, step, files);
     say(signal.aborted ? `Stopped after ${count(step, "step")}.` : `Done: ${count(step, "step")}.`);
