@@ -170,9 +170,14 @@ impl<'a> Encoder<'a> {
         }
         // A weight of 0 takes a message out of the loss.
         let silent = |index: usize| !messages[index].is_learnt();
-        chat.label(spans.iter().filter(|(index, _)| silent(*index)).map(|(_, span)| span), false, &mut labelled);
+        chat.label(
+            spans.iter().filter(|(index, _)| silent(*index)).map(|(_, span)| span),
+            false,
+            &mut labelled,
+        );
         if let (Some(turns), false) = (&turns, self.options.assistant_only_loss) {
-            let others = (0..messages.len()).filter(|&index| silent(index) && messages[index].role() != "assistant");
+            let others =
+                (0..messages.len()).filter(|&index| silent(index) && messages[index].role() != "assistant");
             let contents: Vec<_> = others.filter_map(|index| turns.content(index)).collect();
             chat.label(&contents, false, &mut labelled);
         }
@@ -238,7 +243,12 @@ struct Chat {
 
 impl Chat {
     /// Sets the labels of the tokens of `spans`, which are bytes of the text.
-    fn label<'s>(&self, spans: impl IntoIterator<Item = &'s Range<usize>>, label: bool, labelled: &mut [bool]) {
+    fn label<'s>(
+        &self,
+        spans: impl IntoIterator<Item = &'s Range<usize>>,
+        label: bool,
+        labelled: &mut [bool],
+    ) {
         let text = &self.rendered.text;
         // Offsets count characters. Spans come in order, so each is counted on from the one before.
         let (mut bytes, mut characters) = (0, 0);

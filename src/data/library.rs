@@ -213,7 +213,8 @@ pub async fn discard_pending(kv: &impl Kv, name: &str) -> Result<()> {
 pub async fn deduplicate(kv: &impl Kv, name: &str) -> Result<u64> {
     let old = Description::rows(kv, name).await?;
     let mut description = Description::load(kv, name).await?;
-    let mut content = Content { files: old.files.clone(), on_bad_row: old.on_bad_row, ..description.new_content() };
+    let mut content =
+        Content { files: old.files.clone(), on_bad_row: old.on_bad_row, ..description.new_content() };
     kv.write(vec![Write::RemoveFrom(Key::new(Table::Rows, &content.id, 0))]).await?;
     let (mut seen, mut chain) = (HashSet::new(), 0);
     for number in 0..old.blocks() {

@@ -124,7 +124,10 @@ impl Tokenizer {
         let Some(size) = self.vocab_size else { return Ok(()) };
         if let Some(id) = ids.iter().find(|id| **id as usize >= size) {
             let token = self.inner.id_to_token(*id).unwrap_or_default();
-            bail!(BadData, "the text holds the token {token:?} of id {id}, but the model's vocab_size is {size}");
+            bail!(
+                BadData,
+                "the text holds the token {token:?} of id {id}, but the model's vocab_size is {size}"
+            );
         }
         Ok(())
     }
