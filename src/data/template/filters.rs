@@ -2,12 +2,14 @@
 
 use std::io;
 
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Tuple, Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 use serde::Serialize;
 
 use super::methods;
 
+/// Bytes that the format of a date may have.
+const MAX_DATE: usize = 1000;
 /// Spaces that JSON may be indented by.
 const MAX_INDENT: usize = 64;
 
@@ -15,6 +17,9 @@ const MAX_INDENT: usize = 64;
 /// `separators` and `sort_keys`. What it writes is paid for from the rendering's budget.
 pub fn to_json(state: &State, value: Value, kwargs: Kwargs) -> Result<Value, Error> {
     let invalid = |what: &str| Error::new(ErrorKind::InvalidOperation, format!("tojson: {what}"));
+    if value.is_undefined() {
+        return Err(invalid("the value is undefined"));
+    }
     let indent: Option<usize> = kwargs.get("indent")?;
     if indent.is_some_and(|indent| indent > MAX_INDENT) {
         return Err(invalid("indent is too large"));
@@ -158,6 +163,43 @@ impl serde_json::ser::Formatter for PythonJson<'_> {
     }
 }
 
+/// How deep what a namespace keeps may be nested.
+const MAX_DEPTH: usize = 50;
+
+/// A value as a namespace may keep it from one turn of a loop to the next: lists whole, as minijinja else joins
+/// and slices them only when they are read; nothing so deep, or within itself, that reading it takes no end.
+pub fn kept(state: &State, value: Value) -> Result<Value, Error> {
+    keep(state, value, MAX_DEPTH)
+}
+
+fn keep(state: &State, value: Value, depth: usize) -> Result<Value, Error> {
+    let Some(object) = value.as_object() else { return Ok(value) };
+    let is_namespace = object.type_name().ends_with("Namespace");
+    if depth == 0 || is_namespace {
+        let what = "a namespace cannot keep a namespace, or values that are nested this deep";
+        return Err(Error::new(ErrorKind::InvalidOperation, what));
+    }
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => {
+            let mut items = Vec::new();
+            for item in value.try_iter()? {
+                state.consume_fuel(1)?;
+                items.push(keep(state, item, depth - 1)?);
+            }
+            let is_tuple = value.downcast_object_ref::<Tuple>().is_some();
+            Ok(if is_tuple { Value::from(Tuple::from(items)) } else { Value::from(items) })
+        }
+        ValueKind::Map => {
+            for key in value.try_iter()? {
+                state.consume_fuel(1)?;
+                keep(state, value.get_item(&key)?, depth - 1)?;
+            }
+            Ok(value)
+        }
+        _ => Ok(value),
+    }
+}
+
 /// Today, as Llama's templates print it: the part of `strftime` that dates need, in UTC.
 pub fn strftime_now(format: &str) -> Result<String, Error> {
     strftime(format, seconds_since_1970())
@@ -168,6 +210,9 @@ fn seconds_since_1970() -> u64 {
 }
 
 fn strftime(format: &str, seconds: u64) -> Result<String, Error> {
+    if format.len() > MAX_DATE {
+        return Err(Error::new(ErrorKind::InvalidOperation, "strftime_now: the format is too long"));
+    }
     const MONTHS: [&str; 12] = [
         "January",
         "February",

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, Value};
+use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{Environment, ErrorKind, State};
 
 use self::marks::{FreeMarks, Marks};
@@ -24,8 +24,8 @@ use crate::data::example::Message;
 use crate::error::{Code, Error, Result};
 
 /// What a rendering may take, in minijinja's fuel: an instruction costs one, and so do 64 bytes of text that
-/// the template makes. This is about a second of work and at most 256 MiB of text, which no real chat comes near.
-const FUEL: u64 = 4_000_000;
+/// the template makes. This is about half a second of work and at most 128 MiB of text, which no real chat comes near.
+const FUEL: u64 = 2_000_000;
 
 /// The names that reasoning goes by, in transformers' order.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -122,9 +122,13 @@ fn environment(source: String) -> std::result::Result<Environment<'static>, mini
     environment.set_syntax(syntax.build()?);
     environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(methods::call);
-    // To minijinja none is an empty list, to Python it is not.
+    // To minijinja none is an empty list, and strings and dicts are no sequences. To Jinja it is otherwise.
     environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
+    environment.add_test("sequence", |value: &Value| {
+        matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map | ValueKind::Undefined)
+    });
     environment.add_filter("tojson", filters::to_json);
+    environment.add_filter("kept", filters::kept);
     environment.add_function("raise_exception", |message: String| -> std::result::Result<Value, _> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
     });

@@ -3,7 +3,7 @@
 //! - `{% generation %}…{% endgeneration %}`, an extension of transformers, writes a mark before and behind what
 //!   is inside, and keeps the variables that are set there, as the macro does that transformers makes of it.
 //! - `{% set name.field = … %}` reads `name` first: minijinja hands a macro the variables that it reads, but
-//!   not those whose fields it sets.
+//!   not those whose fields it sets. The filter `kept` looks at what is set.
 
 /// What a piece of a template is.
 #[derive(Clone, Copy, PartialEq)]
@@ -44,8 +44,11 @@ pub fn rewrite(source: &str) -> (String, usize) {
             }
             _ => match namespace_of(bare) {
                 Some(name) => {
-                    let tags = format!("{{%{left} if {name} %}}{{% endif %}}{{% {bare} {right}%}}");
-                    rewritten.push_str(&tags);
+                    let set = match bare.split_once('=') {
+                        Some((target, value)) => format!("{target}= ({value}) | kept"),
+                        None => bare.to_owned(),
+                    };
+                    rewritten.push_str(&format!("{{%{left} if {name} %}}{{% endif %}}{{% {set} {right}%}}"));
                 }
                 None => rewritten.push_str(text),
             },
@@ -126,6 +129,7 @@ mod tests {
             assert_eq!(rewrite(source), (source.to_owned(), 0));
         }
         let (source, _) = rewrite("{%- set ns.x = ns.x + 1 -%}");
-        assert_eq!(source, "{%- if ns %}{% endif %}{% set ns.x = ns.x + 1 -%}");
+        assert_eq!(source, "{%- if ns %}{% endif %}{% set ns.x = ( ns.x + 1) | kept -%}");
+        assert_eq!(rewrite("{% set ns.x %}").0, "{% if ns %}{% endif %}{% set ns.x %}");
     }
 }

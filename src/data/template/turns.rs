@@ -153,7 +153,7 @@ impl<'a> Turns<'a> {
         let before = index.checked_sub(1).and_then(|before| self.behind(before, floor));
         let before = before.filter(|&before| before <= latest);
         if let Some(start) = before.and_then(|before| self.opened_at(index, before, latest)) {
-            return Some(start);
+            return Some(start + self.usual_header(index, start, latest));
         }
         let header = self.opening(index)?.header;
         if header.is_empty() {
@@ -165,6 +165,17 @@ impl<'a> Turns<'a> {
         let found =
             if before.is_some() || content.is_none() { space.find(&header) } else { space.rfind(&header) };
         found.map(|at| from + at + header.len())
+    }
+
+    /// The length of the header at `start` that the template has for answers to users, where it opens this turn
+    /// without one: after a tool's answer a model may go on in its own turn, though the template writes another.
+    fn usual_header(&self, index: usize, start: usize, latest: usize) -> usize {
+        if self.messages[index - 1].role() == "user" {
+            return 0;
+        }
+        let usual =
+            self.opening_of(&[Message::new("user", "?")]).map(|opening| opening.header).unwrap_or_default();
+        if self.whole[start..latest].starts_with(&usual) { usual.len() } else { 0 }
     }
 
     /// Where the assistant's words begin behind a content that ends at `before`, if what the template writes
@@ -249,9 +260,13 @@ impl<'a> Turns<'a> {
                 let behind = start + self.whole[start..limit].find(core)? + core.len();
                 return Some(start..behind + self.end_at(index, behind));
             }
-            let end = self.tail(&self.messages[..=index], index, false)?;
-            let end = start + self.whole[start..limit].find(&end)? + end.len();
-            (core.is_empty() && end > start).then_some(start..end)
+            if !core.is_empty() {
+                return None;
+            }
+            let own = self.tail(&self.messages[..=index], index, false);
+            let ends = own.into_iter().chain([opening.end]).filter(|end| !end.is_empty());
+            let mut found = ends.filter_map(|end| Some(self.whole[start..limit].find(&end)? + end.len()));
+            found.next().map(|length| start..start + length)
         })
     }
 
