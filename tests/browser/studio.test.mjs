@@ -166,8 +166,9 @@ test("the page", async (t) => {
     const seen = requests.length;
     assert.ok(await button("Stop").isVisible());
     await page.getByText(/^This run takes [\d.]+ MB of GPU memory\.$/).waitFor();
-    await status(/^Done: 8 steps\.$/);
+    await status(/^Step [567] of 8$/);
     assert.deepEqual(requests.slice(seen), [], "no request while training");
+    await status(/^Done: 8 steps\.$/);
     assert.ok(Number(await page.locator("#loss").innerText()) > 0);
     assert.ok(Number(await page.locator("#heldout-loss").innerText()) > 0);
     assert.match(await page.locator("#memory").innerText(), /[MG]B$/);

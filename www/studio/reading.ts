@@ -4,7 +4,7 @@ import { element, make, show } from "./dom.js";
 type Encoding = NonNullable<ImportOptions["encoding"]>;
 
 /** Formats whose first line may hold names. */
-const TABLES: readonly string[] = ["csv", "tsv"];
+const TABLES: readonly string[] = ["csv", "tsv", "sheet"];
 
 /** What is worth knowing, in the words of the page, which has controls for it. */
 const WORDS: Partial<Record<string, string>> = {
