@@ -255,6 +255,57 @@ impl Files for Unread {
     }
 }
 
+/// The bundled model without its chat template, as base models come.
+struct WithoutTemplate;
+
+impl WithoutTemplate {
+    fn config() -> Vec<u8> {
+        let text = std::fs::read("www/models/tiny/tokenizer_config.json").expect("a file");
+        let mut config: Map<String, Value> = serde_json::from_slice(&text).expect("JSON");
+        config.remove("chat_template");
+        Value::from(config).to_string().into_bytes()
+    }
+}
+
+impl Files for WithoutTemplate {
+    async fn size(&self, name: &str) -> Result<Option<u64>> {
+        match name {
+            "tokenizer_config.json" => Ok(Some(Self::config().len() as u64)),
+            name => model().size(name).await,
+        }
+    }
+
+    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
+        match name {
+            "tokenizer_config.json" => Ok(Self::config()[start as usize..start as usize + len].to_vec()),
+            name => model().read(name, start, len).await,
+        }
+    }
+}
+
+#[test]
+fn a_model_without_chat_template_goes_on_from_text() {
+    pollster::block_on(async {
+        let mut session = opened().await;
+        session.load_model(&WithoutTemplate, &Value::Null, &mut |_| {}).await.expect("the model loads");
+        let options = json!({"max_new_tokens": 4, "adapter": false});
+        let text = json!("What is tabtune?\n");
+        let said = session.generate(&text, &options, &mut |_| true).await.expect("a text");
+        let same = session.generate(&json!({"prompt": text}), &options, &mut |_| true).await.expect("a text");
+        assert_eq!((&said.text, said.tokens), (&same.text, same.tokens));
+        assert!(said.tokens > 0);
+
+        let chat = json!([{"role": "user", "content": "What is tabtune?"}]);
+        let error = session.generate(&chat, &options, &mut |_| true).await.unwrap_err();
+        assert_eq!(error.code, Code::BadModel);
+        assert!(error.message.contains("pass the text to go on from as a string"), "{error}");
+        for wrong in [json!({"prompt": 1}), json!({"text": "a"}), json!([]), Value::Null] {
+            let error = session.generate(&wrong, &options, &mut |_| true).await.unwrap_err();
+            assert_eq!(error.code, Code::BadData, "{wrong}");
+        }
+    });
+}
+
 /// One file in memory.
 struct Rows(Vec<u8>);
 

@@ -259,12 +259,12 @@ impl Session {
 
     pub async fn generate(
         &self,
-        messages: JsValue,
+        prompt: JsValue,
         options: JsValue,
         on_text: Option<Function>,
     ) -> std::result::Result<JsValue, JsValue> {
         self.with(async |engine| {
-            let (messages, options) = (from_js(messages, "messages")?, from_js(options, "generate")?);
+            let (prompt, options) = (from_js(prompt, "prompt")?, from_js(options, "generate")?);
             let mut on_text = |piece: &str| match &on_text {
                 // A listener that throws is one that no longer wants text.
                 Some(listener) => listener
@@ -272,7 +272,7 @@ impl Session {
                     .is_ok_and(|answer| answer.as_bool() != Some(false)),
                 None => true,
             };
-            to_js(&engine.generate(&messages, &options, &mut on_text).await?)
+            to_js(&engine.generate(&prompt, &options, &mut on_text).await?)
         })
         .await
     }

@@ -2,6 +2,7 @@
 //!
 //! - Text and completions get an EOS at their end unless they have it; a chat gets what its template
 //!   says, and no BOS of its own.
+//! - A question and its answer are a chat; without a chat template they are a prompt and a completion.
 //! - A completion starts at the longest common token prefix of the prompt and of prompt with completion.
 //! - Truncation cuts at the right.
 
@@ -11,7 +12,8 @@ use tokenizers::Encoding;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::bail;
-use crate::data::example::{Example, Message};
+use crate::data::example::{Example, Message, pair_text};
+use crate::data::notice::Remark;
 use crate::data::template::turns::Turns;
 use crate::data::template::{Rendered, leaves_out};
 use crate::data::tokenizer::Tokenizer;
@@ -85,10 +87,8 @@ pub struct EncodedRow {
     pub full_length: u32,
     /// Whether the row was longer than `max_length`.
     pub truncated: bool,
-    /// Whether the row had targets before it was cut and has none since.
-    pub cut_all_targets: bool,
-    /// Whether the chat template leaves out something that was said in the row.
-    pub left_out: bool,
+    /// What is worth telling of the row.
+    pub remark: Option<Remark>,
 }
 
 impl<'a> Encoder<'a> {
@@ -115,23 +115,25 @@ impl<'a> Encoder<'a> {
             }
             Example::Completion { prompt, completion } => {
                 self.refuse_assistant_only("a \"prompt\" that is a string")?;
-                let whole = format!("{prompt}{}", self.with_eos(completion)?);
-                let ids = self.tokenizer.encode(&whole, true)?;
-                let mut labelled = vec![true; ids.len()];
-                self.mask_prompt(&self.tokenizer.encode(prompt, true)?, &ids, &mut labelled);
-                Encoded { ids, labelled }
+                self.encode_text_pair(prompt, completion)?
             }
             Example::Chat(messages) => {
                 let chat = self.render(messages)?;
                 left_out = leaves_out(messages, &chat.rendered.text);
                 self.encode_chat(messages, &chat)?
             }
-            Example::ChatCompletion { prompt, completion } => {
+            Example::Pair { prompt, completion } if self.tokenizer.chat_template().is_err() => {
+                let completion: String = completion.iter().map(Message::content).collect();
+                self.encode_text_pair(&pair_text(prompt), &completion)?
+            }
+            Example::ChatCompletion { prompt, completion } | Example::Pair { prompt, completion } => {
                 let messages = [prompt.as_slice(), completion].concat();
                 let chat = self.render(&messages)?;
                 left_out = leaves_out(&messages, &chat.rendered.text);
                 let mut encoded = self.encode_chat(&messages, &chat)?;
-                self.mask_prompt_of_chat(&messages, prompt.len(), &chat, &mut encoded)?;
+                if self.options.completion_only_loss.unwrap_or(true) {
+                    self.mask_prompt_of_chat(&messages, prompt.len(), &chat, &mut encoded)?;
+                }
                 encoded
             }
         };
@@ -141,8 +143,40 @@ impl<'a> Encoder<'a> {
         let had_targets = encoded.targets() > 0;
         encoded.ids.truncate(length);
         encoded.labelled.truncate(length);
-        let cut_all_targets = had_targets && encoded.targets() == 0;
-        Ok(EncodedRow { encoded, full_length, truncated, cut_all_targets, left_out })
+        let remark = match () {
+            _ if had_targets && encoded.targets() == 0 => Some(Remark::AnswersCut),
+            _ => self.remark(example).or(left_out.then_some(Remark::TemplateDropsText)),
+        };
+        Ok(EncodedRow { encoded, full_length, truncated, remark })
+    }
+
+    /// What is worth telling of a row beside its tokens.
+    fn remark(&self, example: &Example) -> Option<Remark> {
+        let template = self.tokenizer.chat_template().ok();
+        let messages: Vec<&Message> = match example {
+            Example::Completion { .. } if template.is_some() => return Some(Remark::PairsAsText),
+            Example::Pair { .. } if template.is_none() => return Some(Remark::PairsWithoutTemplate),
+            Example::Text(_) | Example::Completion { .. } => return None,
+            Example::Chat(messages) => messages.iter().collect(),
+            Example::Pair { prompt, completion } | Example::ChatCompletion { prompt, completion } => {
+                prompt.iter().chain(completion).collect()
+            }
+        };
+        let is_lost =
+            messages.iter().any(|message| message.has("tool_calls")) && !template?.names("tool_calls");
+        is_lost.then_some(Remark::ToolCallsNotWritten)
+    }
+
+    /// A prompt and its completion with nothing between them.
+    fn encode_text_pair(&self, prompt: &str, completion: &str) -> Result<Encoded> {
+        let whole = format!("{prompt}{}", self.with_eos(completion)?);
+        let ids = self.tokenizer.encode(&whole, true)?;
+        let mut labelled = vec![true; ids.len()];
+        // The answer to a question is what an assistant says, also where both are text.
+        if self.options.assistant_only_loss || self.options.completion_only_loss.unwrap_or(true) {
+            mask_prompt(&self.tokenizer.encode(prompt, true)?, &ids, &mut labelled);
+        }
+        Ok(Encoded { ids, labelled })
     }
 
     fn render(&self, messages: &[Message]) -> Result<Chat> {
@@ -193,9 +227,6 @@ impl<'a> Encoder<'a> {
         chat: &Chat,
         encoded: &mut Encoded,
     ) -> Result<()> {
-        if !self.options.completion_only_loss.unwrap_or(true) {
-            return Ok(());
-        }
         let alone = self.tokenizer.prompt_ids(&messages[..prompt])?;
         let mut masked = common_prefix(&alone, &encoded.ids);
         if masked < alone.len() {
@@ -212,12 +243,6 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    fn mask_prompt(&self, prompt: &[u32], ids: &[u32], labelled: &mut [bool]) {
-        if self.options.completion_only_loss.unwrap_or(true) {
-            labelled[..common_prefix(prompt, ids)].fill(false);
-        }
-    }
-
     fn with_eos(&self, text: &str) -> Result<String> {
         let missing = || {
             Error::new(Code::BadModel, "tokenizer_config.json names no eos_token, which rows of text need")
@@ -228,7 +253,11 @@ impl<'a> Encoder<'a> {
 
     fn refuse_assistant_only(&self, shape: &str) -> Result<()> {
         if self.options.assistant_only_loss {
-            bail!(BadData, "assistant_only_loss needs rows of messages, but this one has {shape}");
+            bail!(
+                BadData,
+                "assistant_only_loss needs rows of messages, but this one has {shape}; switch it off, or import pairs \
+                 with pairs: \"chat\""
+            );
         }
         Ok(())
     }
@@ -275,6 +304,11 @@ impl Chat {
         let holds_last = offsets.get(end).is_some_and(|&(start, _)| start <= last);
         first..(end + usize::from(holds_last)).max(first)
     }
+}
+
+/// Takes the labels from the tokens that a row shares with its prompt.
+fn mask_prompt(prompt: &[u32], ids: &[u32], labelled: &mut [bool]) {
+    labelled[..common_prefix(prompt, ids)].fill(false);
 }
 
 /// How many leading tokens two rows share.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::bail;
 use crate::error::Result;
 
-/// A message of a chat: `role` and `content`, and whatever other text the template may read.
+/// A message of a chat: `role` and `content`, and whatever else the template may read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Message(Map<String, Value>);
@@ -17,7 +17,8 @@ impl Message {
         Message(fields.into_iter().map(|(name, text)| (name.to_string(), Value::from(text))).collect())
     }
 
-    /// Reads a message, strictly. Fields that are null count as absent, as in transformers.
+    /// Reads a message as datasets keep it: `role` and `content` are strings, and other fields are left to the
+    /// chat template, as TRL leaves them. Fields that are null count as absent.
     pub fn from_json(value: &Value) -> Result<Self> {
         let Value::Object(fields) = value else {
             bail!(BadData, "must be an object, but is {}", kind(value))
@@ -28,12 +29,13 @@ impl Message {
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
         for name in ["role", "content"] {
-            if !fields.contains_key(name) {
-                bail!(BadData, "has no {name:?}");
+            match fields.get(name) {
+                None => bail!(BadData, "has no {name:?}"),
+                Some(value) if !value.is_string() => {
+                    bail!(BadData, "has a {name:?} that must be a string, but is {}", kind(value))
+                }
+                Some(_) => (),
             }
-        }
-        if let Some((name, value)) = fields.iter().find(|(_, value)| !value.is_string()) {
-            bail!(BadData, "has a {name:?} that must be a string, but is {}", kind(value));
         }
         Ok(Message(fields))
     }
@@ -46,9 +48,16 @@ impl Message {
         self.text("content")
     }
 
-    /// Every text of the message, whatever its field.
+    /// Every text of the message, whatever its field and however deep in it.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.0.values().filter_map(Value::as_str)
+        let mut texts = Vec::new();
+        self.0.values().for_each(|value| collect_texts(value, &mut texts));
+        texts.into_iter()
+    }
+
+    /// Whether the message has a field of that name with something in it.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     fn text(&self, name: &str) -> &str {
@@ -75,6 +84,25 @@ impl Message {
     }
 }
 
+fn collect_texts<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => texts.push(text),
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        Value::Object(fields) => {
+            texts.extend(fields.keys().map(String::as_str));
+            fields.values().for_each(|value| collect_texts(value, texts));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => (),
+    }
+}
+
+/// What comes before the answer of a pair where it is learnt as bare text: what the system says and each
+/// earlier answer end in a blank line, each question in a line end.
+pub fn pair_text(prompt: &[Message]) -> String {
+    let end = |message: &Message| if message.role() == "user" { "\n" } else { "\n\n" };
+    prompt.iter().flat_map(|message| [message.content(), end(message)]).collect()
+}
+
 /// A row to learn from, in one of the shapes that TRL's `SFTTrainer` takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Example {
@@ -84,6 +112,9 @@ pub enum Example {
     Completion { prompt: String, completion: String },
     /// `{"prompt": [messages], "completion": [messages]}`
     ChatCompletion { prompt: Vec<Message>, completion: Vec<Message> },
+    /// `{"prompt": [messages], "completion": [messages], "pair": true}`: a question and its answer, a chat
+    /// where the model has a chat template and text where it has none.
+    Pair { prompt: Vec<Message>, completion: Vec<Message> },
     /// `{"text": "…"}`
     Text(String),
 }
@@ -104,6 +135,8 @@ impl Example {
         }
         Ok(if row["messages"].is_array() {
             Example::Chat(chat("messages")?)
+        } else if row["pair"] == true {
+            Example::Pair { prompt: chat("prompt")?, completion: chat("completion")? }
         } else if row["prompt"].is_array() {
             Example::ChatCompletion { prompt: chat("prompt")?, completion: chat("completion")? }
         } else if row["prompt"].is_string() {
@@ -123,8 +156,4 @@ pub(super) fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
-}
-
-pub(super) fn quoted<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    names.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::formats::{Format, RawRow, Reader};
+use super::inspect::EmptyCells;
 use super::kv::{Key, Kv, Table, Write};
 use super::library::{
     BadRow, Block, Content, Description, ImportOptions, ImportReport, OnBadRow, Pending, chained,
     discard_pending, removal,
 };
-use super::shape::{Mapping, columns, ignored_columns};
+use super::shape::{check_names, columns, keep};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 use crate::files::Files;
@@ -33,6 +34,7 @@ pub struct Importer<K> {
     is_described: bool,
     seen: HashSet<u128>,
     file: Option<OpenFile>,
+    empty: EmptyCells,
     report: ImportReport,
 }
 
@@ -48,6 +50,7 @@ impl<K: Kv> Importer<K> {
     /// Begins an import into dataset `name`. With `resume` it goes on with one that was interrupted, which
     /// must have had the same options; where there was none, it begins anew.
     pub async fn begin(kv: K, name: &str, options: ImportOptions, resume: bool) -> Result<Self> {
+        check_names(&options.columns)?;
         let mut description = Description::load(&kv, name).await?;
         if !resume && description.pending.is_some() {
             discard_pending(&kv, name).await?;
@@ -71,7 +74,7 @@ impl<K: Kv> Importer<K> {
         content.on_bad_row = options.on_bad_row;
         let is_described = description.content.is_some() || stored.is_some();
         let chain = content.chain();
-        let (seen, report) = Default::default();
+        let (seen, empty, report) = Default::default();
         Ok(Importer {
             kv,
             description,
@@ -82,6 +85,7 @@ impl<K: Kv> Importer<K> {
             is_described,
             seen,
             file: None,
+            empty,
             report,
         })
     }
@@ -133,6 +137,7 @@ impl<K: Kv> Importer<K> {
         if self.report.rows == 0 {
             bail!(BadData, "{} has no rows to keep", self.content.files.join(", "));
         }
+        self.report.notices.extend(self.empty.notices(self.report.rows));
         let mut changes = Vec::new();
         if let Some(old) = self.description.content.as_ref().filter(|old| old.id != self.content.id) {
             changes = removal(&self.kv, &old.id).await?;
@@ -178,12 +183,8 @@ impl<K: Kv> Importer<K> {
 
     fn row(&mut self, raw: RawRow) -> Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        let found = columns(raw.value).and_then(|row| {
-            let mapping = Mapping::recognise(&row, &self.options.columns)?;
-            Ok((mapping.shape, mapping.apply(&row)?, row))
-        });
-        let (shape, kept, row) = match found {
-            Ok(found) => found,
+        let kept = match columns(raw.value).and_then(|row| keep(&row, self.options.reading())) {
+            Ok(kept) => kept,
             Err(error) => {
                 let unit = file.reader.as_ref().map_or("row", |(format, _)| format.unit());
                 let bad = BadRow {
@@ -200,19 +201,20 @@ impl<K: Kv> Importer<K> {
                 return Ok(());
             }
         };
-        let json = kept.to_string();
+        let json = kept.row.to_string();
         let hash = xxh3_128(json.as_bytes());
         if self.options.deduplicate && !self.seen.insert(hash) {
             self.report.duplicates += 1;
             return Ok(());
         }
-        for column in ignored_columns(&row) {
-            *self.report.ignored_columns.entry(column.to_owned()).or_default() += 1;
+        self.empty.add(&kept);
+        for column in kept.ignored {
+            *self.report.ignored_columns.entry(column).or_default() += 1;
         }
         self.chain = chained(self.chain, hash);
         file.block.push(raw.place, json.as_bytes());
         self.report.rows += 1;
-        *self.report.shapes.entry(shape).or_default() += 1;
+        *self.report.shapes.entry(kept.mapping.shape).or_default() += 1;
         Ok(())
     }
 

@@ -1,11 +1,14 @@
 //! What a file seems to hold, before it is imported.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use super::formats::{Format, Reader};
 use super::library::{BadRow, ImportOptions};
-use super::shape::{Mapping, columns};
+use super::notice::Notice;
+use super::shape::{Kept, Mapping, check_names, columns, keep};
 use crate::error::Result;
 
 /// The first rows of a file and how they would be read.
@@ -23,6 +26,8 @@ pub struct Inspection {
     /// The rows as they would be kept.
     pub rows: Vec<Value>,
     pub bad_rows: Vec<BadRow>,
+    /// What is worth knowing before the rows are imported.
+    pub notices: Vec<Notice>,
 }
 
 impl Inspection {
@@ -36,6 +41,7 @@ impl Inspection {
         options: &ImportOptions,
         count: usize,
     ) -> Result<Self> {
+        check_names(&options.columns)?;
         let format = if is_rows { Format::Rows } else { Format::detect(file, head) };
         let mut reader = Reader::new(format, &options.format)?;
         reader.push(head);
@@ -50,7 +56,9 @@ impl Inspection {
             problem: None,
             rows: Vec::new(),
             bad_rows: Vec::new(),
+            notices: Vec::new(),
         };
+        let mut empty = EmptyCells::default();
         for seen in 0..count {
             let Some(raw) = reader.next_row()? else { break };
             let row = match columns(raw.value) {
@@ -65,15 +73,16 @@ impl Inspection {
             {
                 found.columns.push(column);
             }
-            let mapping = Mapping::recognise(&row, &options.columns);
-            match mapping.and_then(|mapping| Ok((mapping.apply(&row)?, mapping))) {
-                Ok((kept, mapping)) => {
-                    found.rows.push(kept);
-                    found.mapping.get_or_insert(mapping);
+            match keep(&row, options.reading()) {
+                Ok(kept) => {
+                    empty.add(&kept);
+                    found.rows.push(kept.row);
+                    found.mapping.get_or_insert(kept.mapping);
                 }
                 Err(error) => found.is_bad(raw.place, error.message, seen == 0),
             }
         }
+        found.notices.extend(empty.notices(found.rows.len() as u64));
         Ok(found)
     }
 
@@ -83,6 +92,26 @@ impl Inspection {
         }
         let unit = self.format.unit().to_owned();
         self.bad_rows.push(BadRow { file: self.file.clone(), unit, place, reason });
+    }
+}
+
+/// Cells with nothing in them where a question, an answer or a text should be, by column.
+#[derive(Default)]
+pub(super) struct EmptyCells(BTreeMap<String, u64>);
+
+impl EmptyCells {
+    pub fn add(&mut self, kept: &Kept) {
+        for column in &kept.empty {
+            *self.0.entry(column.clone()).or_default() += 1;
+        }
+    }
+
+    /// One for each column, of `rows` rows.
+    pub fn notices(&self, rows: u64) -> impl Iterator<Item = Notice> {
+        self.0.iter().map(move |(column, count)| {
+            let what = format!("{column:?} is empty in {count} of {rows} rows");
+            Notice::new("empty-cells", what + "; if it is the wrong column, name another one for it")
+        })
     }
 }
 

@@ -11,7 +11,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::formats::FormatOptions;
 use super::kv::{Key, Kv, Table, Write};
-use super::shape::Shape;
+use super::notice::Notice;
+use super::shape::{Pairs, Reading, Shape};
 use crate::bail;
 use crate::error::{Code, Error, Result};
 
@@ -37,6 +38,8 @@ pub enum OnBadRow {
 pub struct ImportOptions {
     /// The names of columns that do not have the usual ones, e.g. `{"prompt": "question"}`.
     pub columns: BTreeMap<String, String>,
+    /// What a question and its answer, two texts, become.
+    pub pairs: Pairs,
     pub on_bad_row: OnBadRow,
     /// Add to the rows that are there instead of replacing them.
     pub append: bool,
@@ -44,6 +47,12 @@ pub struct ImportOptions {
     pub deduplicate: bool,
     /// How the text of files is cut into rows.
     pub format: FormatOptions,
+}
+
+impl ImportOptions {
+    pub(super) fn reading(&self) -> Reading<'_> {
+        Reading { names: &self.columns, pairs: self.pairs }
+    }
 }
 
 /// A row that was left out.
@@ -70,8 +79,10 @@ pub struct ImportReport {
     pub bad_rows: Vec<BadRow>,
     /// Rows that were left out because they had been seen.
     pub duplicates: u64,
-    /// Rows with columns that are not used, such as `tools`, by column.
+    /// Columns that held something and were not used, with the number of rows in which they did.
     pub ignored_columns: BTreeMap<String, u64>,
+    /// What is worth knowing of the rows that were kept.
+    pub notices: Vec<Notice>,
 }
 
 impl ImportReport {

@@ -170,10 +170,26 @@ impl Tokenizer {
         self.encode(&self.chat_template()?.render(messages, true)?.text, false)
     }
 
+    /// The tokens of a text to go on from, with what the tokenizer puts before every text.
+    pub fn text_ids(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = self.encode(text, true)?;
+        // One that closes every text would have nothing go on.
+        let closes = self.eos_token().is_some_and(|eos| !text.ends_with(eos));
+        if closes && ids.last().copied() == self.eos_token_id() {
+            ids.pop();
+        }
+        Ok(ids)
+    }
+
     /// The chat template; a model without one is an error of code `bad-model`.
     pub fn chat_template(&self) -> Result<&ChatTemplate> {
-        let missing =
-            || Error::new(Code::BadModel, format!("{CONFIG} has no chat_template, which chats need"));
+        let missing = || {
+            let message = format!(
+                "{CONFIG} has no chat_template, which chats need; take the model's chat variant, or train on rows of \
+                 text or of question and answer and ask by a text to go on from"
+            );
+            Error::new(Code::BadModel, message)
+        };
         self.chat_template.as_ref().ok_or_else(missing)
     }
 }

@@ -3,6 +3,7 @@
 //! Tokenised rows lie in blocks of some 64 KiB, so that a row in the middle of a gigabyte is one short read
 //! away. What a plan needs of every row, its lengths and a hash, stays in memory: 16 bytes a row.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::encode::{Encoded, EncodedRow, Encoder};
 use super::example::Example;
 use super::kv::{Key, Kv, Table, Write};
 use super::library::{BadRow, Block, Content, OnBadRow, StoredRow, damaged, tell, token_sets};
-use super::notice::Notice;
+use super::notice::{Notice, Remark};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 
@@ -81,51 +82,13 @@ struct Progress {
     blocks: u32,
     /// Parts of the index.
     parts: u32,
-    report: DatasetReport,
+    /// Rows by what is to be said of them.
     #[serde(default)]
-    found: Found,
-}
-
-/// Rows in which something was found that is worth telling.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Found {
-    /// Rows whose labels all lie behind `max_length`.
-    cut: u64,
-    /// Rows of which the chat template leaves something out.
-    left_out: u64,
+    remarks: BTreeMap<Remark, u64>,
+    report: DatasetReport,
     /// Tokens of the longest row before it is cut.
-    longest: u32,
-}
-
-impl Found {
-    fn notices(&self) -> Vec<Notice> {
-        let mut notices = Vec::new();
-        if self.left_out > 0 {
-            notices.push(Notice::new(
-                "template-drops-text",
-                format!(
-                    "the model's chat template leaves out text of {}, such as thoughts (<think>…</think>) of the \
-                     assistant: it does not reach the model; a chat_template.jinja for training keeps it",
-                    rows(self.left_out)
-                ),
-            ));
-        }
-        if self.cut > 0 {
-            notices.push(Notice::new(
-                "answers-cut",
-                format!("{} cut to max_length before anything that is to be learnt; raise max_length, up to {} for all", were(self.cut), self.longest),
-            ));
-        }
-        notices
-    }
-}
-
-fn rows(count: u64) -> String {
-    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
-}
-
-fn were(count: u64) -> String {
-    format!("{} {}", rows(count), if count == 1 { "was" } else { "were" })
+    #[serde(default)]
+    longest_row: u32,
 }
 
 /// The tokenised rows of a dataset.
@@ -192,7 +155,7 @@ impl TokenSet {
         let mut set = TokenSet {
             id: id.to_owned(),
             fingerprint: String::new(),
-            report: progress.told(),
+            report: progress.report,
             index: RowIndex::default(),
             block_starts: Vec::new(),
         };
@@ -312,7 +275,7 @@ pub async fn tokenize(
         writer.flush().await?;
     }
     on_progress(content.rows, content.rows);
-    let report = writer.progress.told();
+    let report = writer.progress.report.clone();
     if report.kept == 0 {
         return Err(writer.progress.nothing_kept());
     }
@@ -320,26 +283,20 @@ pub async fn tokenize(
 }
 
 impl Progress {
-    /// The report with its notices.
-    fn told(&self) -> DatasetReport {
-        let mut report = self.report.clone();
-        report.notices.extend(self.found.notices());
-        report
-    }
-
+    /// Why there is nothing to train on.
     fn nothing_kept(&self) -> Error {
-        let DatasetReport { rows: all, skipped, bad_rows, .. } = &self.report;
+        let DatasetReport { rows, skipped, bad_rows, .. } = &self.report;
+        let cut = self.remarks.get(&Remark::AnswersCut).copied().unwrap_or(0);
         let message = match bad_rows.first() {
-            Some(bad) if skipped == all => {
+            Some(bad) if skipped == rows => {
                 let BadRow { file, unit, place, reason } = bad;
-                format!("none of {} can be used; the first, {file} {unit} {place}: {reason}", rows(*all))
+                format!("none of {rows} rows can be used; the first is {file} {unit} {place}: {reason}")
             }
-            _ if self.found.cut + skipped == *all => format!(
-                "{} cut to max_length before anything that is to be learnt; raise max_length, up to {} for all",
-                were(self.found.cut),
-                self.found.longest
+            _ if cut + skipped == *rows => format!(
+                "max_length cuts every row before anything that is to be learnt; raise it, up to {} for all",
+                self.longest_row
             ),
-            _ => format!("all labels of all {} are masked, so there is nothing to learn", rows(*all)),
+            _ => format!("all labels of all {rows} rows are masked, so there is nothing to learn"),
         };
         Error::new(Code::BadData, message)
     }
@@ -372,7 +329,7 @@ impl Selection {
 pub async fn reports(kv: &impl Kv, content: &Content) -> Result<Vec<DatasetReport>> {
     let read = |(key, json): (Key, Vec<u8>)| {
         let progress: Progress = serde_json::from_slice(&json).map_err(damaged(&key.name))?;
-        Ok(progress.told())
+        Ok(progress.report)
     };
     token_sets(kv, &content.id).await?.into_iter().map(read).collect()
 }
@@ -429,10 +386,10 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
     }
 
     fn add(&mut self, row: &EncodedRow, hash: u32) {
-        let found = &mut self.progress.found;
-        found.cut += u64::from(row.cut_all_targets);
-        found.left_out += u64::from(row.left_out);
-        found.longest = found.longest.max(row.full_length);
+        if let Some(remark) = row.remark {
+            *self.progress.remarks.entry(remark).or_default() += 1;
+        }
+        self.progress.longest_row = self.progress.longest_row.max(row.full_length);
         let (encoded, report) = (&row.encoded, &mut self.progress.report);
         let targets = encoded.targets();
         report.rows += 1;
@@ -476,6 +433,8 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
         let part = part.into_iter().flat_map(u32::to_le_bytes).collect();
         changes.push(Write::Put(Key::new(Table::TokenIndex, &self.id, self.progress.parts), part));
         self.progress.parts += 1;
+        let notices = self.progress.remarks.iter().map(|(remark, &rows)| remark.of_rows(rows));
+        self.progress.report.notices = notices.collect();
         let json = serde_json::to_vec(&self.progress).expect("a description is plain data");
         changes.push(Write::Put(Key::new(Table::TokenSets, &self.id, 0), json));
         self.kv.write(changes).await

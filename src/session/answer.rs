@@ -1,4 +1,4 @@
-//! Chats with the model as it is now.
+//! What the model as it is now says, in a chat or on from a text.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,9 +6,10 @@ use web_time::Instant;
 
 use super::{Loaded, Session, no_model};
 use crate::bail;
-use crate::data::example::Message;
 use crate::data::kv::Kv;
-use crate::error::{Context, Result};
+use crate::data::shape::chat;
+use crate::data::tokenizer::Tokenizer;
+use crate::error::Result;
 use crate::generate::{Generator, Sampler, SamplingOptions, Stop};
 
 /// An answer.
@@ -21,21 +22,21 @@ pub struct Generated {
 }
 
 impl<R: Kv> Session<R> {
-    /// Answers a chat. `on_text` hears each piece of text and returns whether to go on.
+    /// Answers a chat, which is a list of messages, or goes on from a text: a string or `{"prompt": …}`.
+    /// `on_text` hears each piece of text and returns whether to go on.
     pub async fn generate(
         &mut self,
-        messages: &Value,
+        prompt: &Value,
         options: &Value,
         on_text: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Generated> {
         let options = SamplingOptions::from_json(options)?;
         let tiles = &self.tiles;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
-        let messages = parse_messages(messages)?;
-        let prompt = loaded.tokenizer.prompt_ids(&messages)?;
+        let prompt = prompt_ids(&loaded.tokenizer, prompt)?;
         let context = loaded.model.config.max_position_embeddings;
         if prompt.is_empty() || prompt.len() >= context {
-            bail!(BadData, "the chat has {} tokens; the model takes 1 to {}", prompt.len(), context - 1);
+            bail!(BadData, "the prompt has {} tokens; the model takes 1 to {}", prompt.len(), context - 1);
         }
         let end = prompt.len().saturating_add(options.max_new_tokens).min(context);
         if loaded.generator.as_ref().is_none_or(|generator| generator.capacity() < end) {
@@ -97,11 +98,23 @@ impl<R: Kv> Session<R> {
     }
 }
 
-fn parse_messages(messages: &Value) -> Result<Vec<Message>> {
-    match messages {
+fn prompt_ids(tokenizer: &Tokenizer, prompt: &Value) -> Result<Vec<u32>> {
+    match prompt {
+        Value::String(text) => tokenizer.text_ids(text),
+        Value::Object(fields) if fields.keys().eq(["prompt"]) => match &fields["prompt"] {
+            Value::String(text) => tokenizer.text_ids(text),
+            _ => bail!(BadData, "prompt must be a string"),
+        },
         Value::Array(messages) if !messages.is_empty() => {
-            messages.iter().map(Message::from_json).collect::<Result<_>>().context("messages")
+            if tokenizer.chat_template().is_err() {
+                bail!(
+                    BadModel,
+                    "the model has no chat template, so it cannot be asked by messages; pass the text to go on from \
+                     as a string"
+                );
+            }
+            tokenizer.prompt_ids(&chat("messages", prompt)?)
         }
-        _ => bail!(BadData, "messages must be a list with at least one message"),
+        _ => bail!(BadData, "generate needs a list with at least one message, a string or {{ prompt }}"),
     }
 }

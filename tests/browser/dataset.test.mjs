@@ -61,10 +61,12 @@ test("datasets", async (t) => {
 
   await t.test("come from files of every kind, streams, iterators and directories", async () => {
     const parquet = readFileSync(join(paths.root, "tests/fixtures/parquet/nested.parquet"));
+    const said = (role, content) => ({ role, content });
+    const pair = { prompt: [said("user", "q")], completion: [said("assistant", "a")], pair: true };
     for (const [kind, files, expected] of [
       ["file", [{ name: "a.jsonl", base64: base64(rows(5)) }], [5, "a.jsonl line 1", { text: "row 0" }]],
       ["file", [{ name: "a.json", base64: base64(JSON.stringify([{ text: "x" }, { text: "y" }])) }], [2, "a.json row 1", { text: "x" }]],
-      ["file", [{ name: "a.csv.gz", base64: base64(gzipSync("question,answer\nq,a\n")) }], [1, "a.csv.gz line 2", { prompt: "q", completion: "a" }]],
+      ["file", [{ name: "a.csv.gz", base64: base64(gzipSync("question,answer\nq,a\n")) }], [1, "a.csv.gz line 2", pair]],
       ["file", [{ name: "a.md", base64: base64("# One\n\nText.\n") }], [1, "a.md line 1", { text: "# One\n\nText." }]],
       ["files", [{ name: "b.jsonl", base64: base64(rows(2)) }, { name: "a.txt", base64: base64("words") }], [3, "a.txt line 1", { text: "words" }]],
       ["stream", [{ name: "rows", base64: base64(rows(3)) }], [3, "rows.jsonl line 1", { text: "row 0" }]],
@@ -95,13 +97,14 @@ test("datasets", async (t) => {
       const { tabtune } = globalThis.runner;
       const file = new File(["Frage\tAntwort\nWas?\tDas.\n"], "faq.tsv");
       const unknown = await tabtune.Dataset.inspect(file);
-      const named = await tabtune.Dataset.inspect(file, { columns: { prompt: "Frage", completion: "Antwort" } });
+      const columns = { prompt: "Frage", completion: "Antwort" };
+      const named = await tabtune.Dataset.inspect(file, { columns, pairs: "text" });
       return { unknown, named };
     });
     assert.deepEqual([found.unknown.format, found.unknown.mapping, found.unknown.columns], ["tsv", null, ["Frage", "Antwort"]]);
     assert.match(found.unknown.problem, /name the columns/);
     assert.deepEqual(found.named.mapping, { shape: "prompt_completion", columns: { prompt: "Frage", completion: "Antwort" } });
-    assert.deepEqual(found.named.rows, [{ prompt: "Was?", completion: "Das." }]);
+    assert.deepEqual(found.named.rows, [{ prompt: "Was?\n", completion: "Das." }]);
   });
 
   await t.test("of two gzip streams in one file are refused, which browsers do not read", async () => {

@@ -7,14 +7,17 @@ use pollster::block_on;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tabtune::data::encode::{EncodeOptions, Encoded, Encoder};
+use tabtune::data::example::Example;
 use tabtune::data::import::{Importer, import_file};
+use tabtune::data::inspect::Inspection;
 use tabtune::data::kv::{Key, Kv, MemoryKv, Table, Write};
 use tabtune::data::library::{self, Description, ImportOptions, OnBadRow, StoredRow};
 use tabtune::data::look::{Lengths, SeenRow};
+use tabtune::data::tokenizer::Tokenizer;
 use tabtune::data::tokens::{self, Selection, TokenSet};
 use tabtune::error::{Code, Error, Result};
 
-use super::{InMemory, tokenizer};
+use super::{InMemory, fixtures, tokenizer};
 
 /// A store whose writes succeed a number of times and then say that the disk is full, or that the tab
 /// was closed.
@@ -146,8 +149,8 @@ fn every_line_of_files_and_columns_of_other_names_become_rows() {
     let report = block_on(import_file(kv.clone(), "mine", &files, "faq.csv", asked, &mut |_, _| ())).unwrap();
     assert_eq!(json!(report.shapes), json!({"prompt_completion": 2}));
     let rows = rows(&kv);
-    assert_eq!(rows[0].row, json!({"prompt": "Was; nun?", "completion": "Nichts"}));
-    assert_eq!(rows[1].row["completion"], "So\nund so");
+    assert_eq!(rows[0].row["prompt"], json!([{"role": "user", "content": "Was; nun?"}]));
+    assert_eq!(rows[1].row["completion"][0]["content"], "So\nund so");
     assert_eq!(rows[1].origin(), "faq.csv line 3");
 }
 
@@ -158,6 +161,37 @@ fn what_is_not_used_of_a_row_is_told() {
     let report = import(&kv, text, json!({})).unwrap();
     assert_eq!(json!(report.ignored_columns), json!({"tools": 1}));
     assert_eq!(rows(&kv)[0].row, json!({"text": "a"}));
+}
+
+#[test]
+fn empty_cells_where_a_question_should_be_are_told() {
+    let kv = Rc::new(MemoryKv::default());
+    let cell = |index: usize| if index < 26 { "" } else { "Ja?" };
+    let rows: String = (0..30)
+        .map(|index| format!("{{\"Notiz\": \"{}\", \"Antwort\": \"a {index}\"}}\n", cell(index)))
+        .collect();
+    let columns = json!({"columns": {"prompt": "Notiz", "completion": "Antwort"}});
+    let report = import(&kv, rows.clone(), columns.clone()).unwrap();
+    assert_eq!(report.notices.len(), 1);
+    assert_eq!(report.notices[0].code, "empty-cells");
+    assert!(
+        report.notices[0].message.starts_with("\"Notiz\" is empty in 26 of 30 rows"),
+        "{:?}",
+        report.notices
+    );
+    let look =
+        |columns| Inspection::new("a.jsonl", false, rows.as_bytes(), true, &options(columns), 20).unwrap();
+    assert!(look(columns).notices[0].message.starts_with("\"Notiz\" is empty in 20 of 20 rows"));
+    let filled = look(json!({"columns": {"prompt": "Antwort", "completion": "Antwort"}}));
+    assert_eq!(filled.notices, []);
+}
+
+#[test]
+fn a_part_that_nobody_knows_is_refused_before_anything_is_read() {
+    let kv = Rc::new(MemoryKv::default());
+    let error = import(&kv, "", json!({"columns": {"colour": "a"}})).unwrap_err();
+    assert_eq!(error.code, Code::BadOption);
+    assert!(serde_json::from_value::<ImportOptions>(json!({"pairs": "both"})).is_err());
 }
 
 #[test]
@@ -353,6 +387,107 @@ fn masked_rows_are_dropped_and_a_dataset_of_nothing_else_is_refused() {
         let error = tokenised(text, options).err().unwrap().to_string();
         assert!(error.starts_with("train.jsonl line 1: ") && error.contains(expected), "{error}");
     }
+}
+
+/// The texts of the rows, what of them is labelled, and the codes of the notices.
+fn learnt(row: Value, model: &Tokenizer, import_with: Value, options: EncodeOptions) -> [String; 3] {
+    let kv = Rc::new(MemoryKv::default());
+    import(&kv, row.to_string(), import_with).unwrap();
+    let content = block_on(Description::rows(&kv, "mine")).unwrap();
+    let encoder = Encoder::new(model, options);
+    let set = block_on(TokenSet::make(&kv, &content, &encoder, &mut |_, _| true)).unwrap();
+    let row = block_on(set.get(&kv, &[0])).unwrap().remove(0);
+    let labelled: Vec<u32> =
+        row.ids.iter().zip(&row.labelled).filter(|(_, labelled)| **labelled).map(|(id, _)| *id).collect();
+    let codes: Vec<&str> = set.report.notices.iter().map(|notice| notice.code.as_str()).collect();
+    [model.decode(&row.ids, false).unwrap(), model.decode(&labelled, false).unwrap(), codes.join(" ")]
+}
+
+/// The tokenizer of chatml without its template, as base models have it.
+fn base_model() -> Tokenizer {
+    let folder = fixtures().join("chatml");
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("tokenizer_config.json")).unwrap()).unwrap();
+    config.as_object_mut().unwrap().remove("chat_template");
+    Tokenizer::new(&std::fs::read(folder.join("tokenizer.json")).unwrap(), &config, None).unwrap()
+}
+
+#[test]
+fn a_question_and_its_answer_are_what_the_model_can_be_asked_by() {
+    let (chat_model, base) = (tokenizer("chatml"), base_model());
+    let row = json!({"system": "Be brief.", "question": "Is it open?", "answer": "Yes."});
+    let chat = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nIs it open?<|im_end|>\n\
+                <|im_start|>assistant\nYes.<|im_end|>\n";
+    let text = "Be brief.\n\nIs it open?\nYes.<|im_end|>";
+    let told = |code: &str| code.to_owned();
+    for assistant_only_loss in [false, true] {
+        let options = EncodeOptions { assistant_only_loss, ..Default::default() };
+        let learnt = |model: &Tokenizer| learnt(row.clone(), model, json!({}), options);
+        let [whole, answer, notices] = learnt(&chat_model);
+        assert_eq!((whole.as_str(), notices), (chat, told("")));
+        assert!(answer.trim_start_matches('\n').starts_with("Yes.<|im_end|>"), "{answer:?}");
+        let [whole, answer, notices] = learnt(&base);
+        assert_eq!((whole.as_str(), answer.as_str()), (text, "Yes.<|im_end|>"));
+        assert_eq!(notices, told("pairs-without-template"));
+    }
+    let plain = json!({"prompt": "Is it open?", "completion": " Yes."});
+    let options = EncodeOptions::default();
+    let [whole, _, notices] = learnt(plain.clone(), &chat_model, json!({}), options);
+    assert_eq!((whole.as_str(), notices), ("Is it open? Yes.<|im_end|>", told("pairs-as-text")));
+    assert_eq!(learnt(plain.clone(), &base, json!({}), options)[2], "", "no other way to learn it");
+    let [whole, _, notices] = learnt(plain, &chat_model, json!({"pairs": "chat"}), options);
+    assert!(whole.contains("<|im_start|>user\nIs it open?<|im_end|>"), "{whole}");
+    assert_eq!(notices, "");
+    let [whole, ..] = learnt(row, &chat_model, json!({"pairs": "text"}), options);
+    assert_eq!(whole, text);
+}
+
+#[test]
+fn tool_calls_that_the_template_does_not_write_are_told() {
+    let calls = json!([{"type": "function", "function": {"name": "w", "arguments": {}}}]);
+    let row = json!({"messages": [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": null, "tool_calls": calls},
+        {"role": "tool", "content": "sunny"},
+    ]});
+    let notices = &learnt(row, &tokenizer("chatml"), json!({}), EncodeOptions::default())[2];
+    assert_eq!(notices, "tool-calls-not-written");
+}
+
+/// Rows as builds before `pair` kept them, Alpaca's among them.
+#[test]
+fn rows_of_earlier_builds_are_learnt_as_before() {
+    let (model, options) = (tokenizer("chatml"), EncodeOptions::default());
+    let encoder = Encoder::new(&model, options);
+    let text_of = |row: Value| {
+        let row = encoder.encode(&Example::from_json(&row).unwrap()).unwrap();
+        model.decode(&row.encoded.ids, false).unwrap()
+    };
+    assert_eq!(text_of(json!({"prompt": "Is it?", "completion": "Yes."})), "Is it?Yes.<|im_end|>");
+    let alpaca = json!({"prompt": [{"role": "system", "content": "s"}, {"role": "User", "content": "Is it?"}],
+        "completion": [{"role": "assistant", "content": "Yes."}]});
+    let expected = "<|im_start|>system\ns<|im_end|>\n<|im_start|>User\nIs it?<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n";
+    assert_eq!(text_of(alpaca.clone()), expected);
+    let base = base_model();
+    let error = Encoder::new(&base, options).encode(&Example::from_json(&alpaca).unwrap()).unwrap_err();
+    assert_eq!(error.code, Code::BadModel);
+    assert!(error.message.contains("take the model's chat variant"), "{error}");
+}
+
+#[test]
+fn a_text_to_go_on_from_is_not_closed() {
+    let bytes = std::fs::read(fixtures().join("chatml/tokenizer.json")).unwrap();
+    let config = json!({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "add_bos_token": true, "add_eos_token": true});
+    let tokenizer = Tokenizer::new(&bytes, &config, None).unwrap();
+    assert_eq!(
+        tokenizer.decode(&tokenizer.text_ids("the sea").unwrap(), false).unwrap(),
+        "<|im_start|>the sea"
+    );
+    let closed = tokenizer.text_ids("the sea<|im_end|>").unwrap();
+    assert!(
+        tokenizer.decode(&closed, false).unwrap().contains("the sea<|im_end|>"),
+        "what was asked for stays"
+    );
 }
 
 #[test]

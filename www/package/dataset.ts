@@ -60,8 +60,9 @@ export class Dataset {
    * or directory handle, a stream of bytes, or an iterator of rows. Nothing is held in memory as a whole.
    * Until the import is through, the rows from before stay.
    *
-   * A row has `messages`; `prompt` and `completion`; `text`; `instruction`, `input` and `output` (Alpaca);
-   * `conversations` (ShareGPT); or `prompt`, `chosen` and `rejected`. Other names are told by `columns`.
+   * A row has `messages`; `question` and `answer`; `prompt` and `completion`; `text`; `instruction`, `input` and
+   * `output` (Alpaca); `conversations` (ShareGPT); or `prompt`, `chosen` and `rejected`. Other names are told by
+   * `columns`, and `pairs` says whether a question and its answer are a chat.
    */
   async import(source: DataSource, options: ImportRequest = {}): Promise<ImportReport> {
     const { file_name, resume = false, progress_callback: report, signal, ...rest } = options;

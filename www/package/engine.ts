@@ -154,8 +154,8 @@ export class Engine {
 
     evaluate: () => this.#session.evaluate(),
 
-    generate: ({ messages, options }, { report, signal }) =>
-      this.#session.generate(messages, options, (piece: string) => {
+    generate: ({ prompt, options }, { report, signal }) =>
+      this.#session.generate(prompt, options, (piece: string) => {
         if (signal.aborted) return false;
         report(piece);
         return true;

@@ -16,10 +16,10 @@ import type {
   Inspection,
   Lengths,
   LoraConfig,
-  Message,
   ModelInfo,
   Plan,
   ProgressEvent,
+  Prompt,
   QuantizationConfig,
   SavedCheckpoint,
   SeenRow,
@@ -79,7 +79,7 @@ export interface Calls {
     event: never;
   };
   evaluate: { args: undefined; result: EvalLog; event: never };
-  generate: { args: { messages: Message[]; options: GenerateOptions }; result: GenerateResult; event: string };
+  generate: { args: { prompt: Prompt; options: GenerateOptions }; result: GenerateResult; event: string };
   save: { args: undefined; result: AdapterFiles; event: never };
   counters: { args: undefined; result: Counters; event: never };
   /** Frees everything; the counters tell what is left. */

@@ -18,10 +18,10 @@ import type {
   GenerateResult,
   Lengths,
   LoraConfig,
-  Message,
   ModelInfo,
   Plan,
   ProgressCallback,
+  Prompt,
   QuantizationConfig,
   RunEvent,
   RunPolicy,
@@ -320,11 +320,12 @@ export class Trainer {
   }
 
   /**
-   * Answers a chat, piece by piece; the generator's return value tells how it ended. Aborting the
+   * Answers a chat, or goes on from a text, piece by piece. A text is taken as it is, without the chat template, so
+   * that a model that has none can be asked too. The generator's return value tells how it ended. Aborting the
    * signal throws `cancelled`; leaving the loop early ends the generation too.
    */
   async *generate(
-    messages: Message[],
+    prompt: Prompt,
     options: GenerateOptions & { signal?: AbortSignal } = {},
   ): AsyncGenerator<string, GenerateResult, undefined> {
     const { signal, ...rest } = options;
@@ -333,7 +334,7 @@ export class Trainer {
     const pieces: string[] = [];
     let wake = () => {};
     let done = false;
-    const result = this.#client.call("generate", { messages, options: rest }, {
+    const result = this.#client.call("generate", { prompt, options: rest }, {
       report: (piece) => {
         pieces.push(piece);
         wake();

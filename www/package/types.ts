@@ -198,9 +198,16 @@ export interface ModelInfo {
 export interface ImportOptions {
   /**
    * The columns that stand for the usual ones, for files that name them differently, e.g.
-   * `{ prompt: "question", completion: "answer" }`.
+   * `{ prompt: "Frage", completion: "Antwort" }`. Parts are `prompt`, `completion`, `messages`, `text` and the like,
+   * and beside them `system` (what the system says) and `input` (what the question is about).
    */
   columns?: Record<string, string>;
+  /**
+   * What a question and its answer, two texts, become: a user's and an assistant's turn (`"chat"`), or bare text
+   * (`"text"`). Default `"auto"`: columns called `prompt` and `completion` are bare text, as in TRL, and every other
+   * pair is a chat. A model without chat template learns the chat as text.
+   */
+  pairs?: "auto" | "chat" | "text";
   /** Stop with an error at the first bad row (default), or leave bad rows out and count them. */
   on_bad_row?: "stop" | "skip";
   /** Add to the rows that are there instead of replacing them. Default false. */
@@ -238,8 +245,10 @@ export interface ImportReport {
   bad_rows: BadRow[];
   /** Rows that were left out because they had been met before. */
   duplicates: number;
-  /** Rows with columns that are not used, such as `tools`, by column. */
+  /** Columns that held something and were not used, such as `label`, with the number of rows in which they did. */
   ignored_columns: Record<string, number>;
+  /** What is worth knowing of the rows that were kept, e.g. "empty-cells". */
+  notices: Notice[];
 }
 
 /** The first rows of a file and how they would be read. */
@@ -254,6 +263,8 @@ export interface Inspection {
   /** The rows as they would be kept. */
   rows: object[];
   bad_rows: BadRow[];
+  /** What is worth knowing before the rows are imported, e.g. "empty-cells". */
+  notices: Notice[];
 }
 
 /** A dataset without its rows. */
@@ -409,7 +420,12 @@ export interface Message {
   role: string;
   /** What is said. */
   content: string;
+  /** Other fields, such as `tool_calls`, are left to the chat template. */
+  [field: string]: unknown;
 }
+
+/** What a generation starts from: a chat to answer, or a text to go on from, which needs no chat template. */
+export type Prompt = Message[] | string | { prompt: string };
 
 export interface GenerateOptions {
   /** Whether the adapter takes part. Default true; without a run there is only the base model. */

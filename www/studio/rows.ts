@@ -12,7 +12,9 @@ const PARTS: Record<string, string> = {
 
 /** A row as a dataset keeps it, as a card that can be read. */
 export function rowCard(row: object): HTMLElement {
-  const parts = Object.entries(row).flatMap(([part, value]) => spoken(part, value));
+  // That a question and its answer are a pair is for the engine to know.
+  const said = Object.entries(row).filter(([part]) => part !== "pair");
+  const parts = said.flatMap(([part, value]) => spoken(part, value));
   const list = parts.map(([who, text]) => make("div", "said", make("dt", "", who), make("dd", "", text)));
   return make("dl", "row-card", ...list);
 }

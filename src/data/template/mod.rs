@@ -72,6 +72,12 @@ impl ChatTemplate {
         self.has_generation_blocks
     }
 
+    /// Whether the template's source has this word.
+    pub fn names(&self, word: &str) -> bool {
+        let template = self.environment.get_template("chat_template");
+        template.is_ok_and(|template| template.source().contains(word))
+    }
+
     /// `count` characters that occur neither in the template nor in `messages`.
     pub fn marks(&self, messages: &[Message], count: usize) -> Result<Marks> {
         let mut free = self.free_marks.clone();

@@ -1,0 +1,219 @@
+//! Which column of a row is which part of its shape.
+//!
+//! Names are compared without case and outer blanks, and a blank or a hyphen within is an underscore.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{Pairs, Shape, turns};
+use crate::bail;
+use crate::error::Result;
+
+/// A part of a row, and the names that its column may have, the likeliest first.
+type Part = (&'static str, &'static [&'static str]);
+
+const SYSTEM: Part = (
+    "system",
+    &["system", "system_prompt", "system_message", "system_instruction", "system_content", "sys_prompt"],
+);
+/// What a question is about: Alpaca's `input`, Dolly's and SQuAD's `context`, BoolQ's `passage`.
+const INPUT: Part = ("input", &["input", "inputs", "context", "passage"]);
+/// The same beside a question that is itself called `input`.
+const CONTEXT: Part = ("context", &["context", "passage"]);
+/// The turns before, as LLaMA-Factory has them.
+const HISTORY: Part = ("history", &["history"]);
+const ASKED: &[&str] = &["query", "prompt", "instruction", "problem", "request", "user_message"];
+const REPLIES: &[&str] =
+    &["output", "response", "completion", "solution", "answer", "reply", "target", "assistant_message"];
+
+/// What makes a row one of a shape.
+struct Form {
+    shape: Shape,
+    needed: &'static [Part],
+    possible: &'static [Part],
+}
+
+const fn form(shape: Shape, needed: &'static [Part], possible: &'static [Part]) -> Form {
+    Form { shape, needed, possible }
+}
+
+/// A pair of texts, by the names that question and answer may have.
+const fn pair(parts: &'static [Part; 2], possible: &'static [Part]) -> Form {
+    form(Shape::PromptCompletion, parts, possible)
+}
+
+/// In the order in which they are looked for.
+const FORMS: &[Form] = &[
+    pair(&[("prompt", &["prompt"]), ("completion", &["completion"])], &[SYSTEM, INPUT, HISTORY]),
+    form(
+        Shape::Preference,
+        &[("chosen", &["chosen"]), ("rejected", &["rejected"])],
+        &[("prompt", &["prompt", "question", "query", "instruction"])],
+    ),
+    form(Shape::Messages, &[("messages", &["messages"])], &[SYSTEM]),
+    form(Shape::Sharegpt, &[("conversations", &["conversations"])], &[SYSTEM]),
+    form(
+        Shape::Messages,
+        &[(
+            "messages",
+            &["conversation", "chat_messages", "contents", "chat", "dialogue", "dialog", "turns"],
+        )],
+        &[SYSTEM],
+    ),
+    form(
+        Shape::Alpaca,
+        &[("instruction", &["instruction", "instructions"]), ("output", REPLIES)],
+        &[SYSTEM, INPUT, HISTORY],
+    ),
+    form(Shape::Text, &[("text", &["text"])], &[]),
+    pair(
+        &[
+            ("prompt", &["question", "questions"]),
+            ("completion", &["answer", "answers", "response", "output", "solution", "reply"]),
+        ],
+        &[SYSTEM, INPUT, HISTORY],
+    ),
+    pair(&[("prompt", ASKED), ("completion", REPLIES)], &[SYSTEM, INPUT, HISTORY]),
+    pair(
+        &[
+            ("prompt", &["input", "inputs"]),
+            ("completion", &["output", "outputs", "response", "answer", "target", "targets"]),
+        ],
+        &[SYSTEM, CONTEXT, HISTORY],
+    ),
+    pair(
+        &[("prompt", &["user", "human"]), ("completion", &["assistant", "gpt", "bot", "chatbot", "ai"])],
+        &[SYSTEM, CONTEXT, HISTORY],
+    ),
+    pair(&[("prompt", &["q"]), ("completion", &["a"])], &[SYSTEM, CONTEXT, HISTORY]),
+];
+
+/// A column's name as names are compared.
+pub fn normalised(name: &str) -> String {
+    name.trim().to_lowercase().replace([' ', '-'], "_")
+}
+
+/// Whether there is something in a cell.
+pub fn is_filled(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+/// Whether the names that were given are those of parts. One that is none is an error of code `bad-option`.
+pub fn check_names(names: &BTreeMap<String, String>) -> Result<()> {
+    let parts = || FORMS.iter().flat_map(|form| form.needed.iter().chain(form.possible));
+    if let Some(unknown) = names.keys().find(|name| !parts().any(|part| stands_for(name, part))) {
+        bail!(
+            BadOption,
+            "import: columns.{unknown} is no part of a row; name the columns for \"prompt\" and \"completion\", \
+             \"messages\" or \"text\", and perhaps \"system\" and \"input\""
+        );
+    }
+    Ok(())
+}
+
+fn stands_for(name: &str, (part, words): &Part) -> bool {
+    let name = normalised(name);
+    name == *part || words.contains(&name.as_str())
+}
+
+/// The columns of a row that are not null, with the names that were given to some of them.
+pub struct Columns<'a> {
+    row: &'a Map<String, Value>,
+    names: &'a BTreeMap<String, String>,
+    /// The columns as names are compared, each with its spelling in the row.
+    there: Vec<(String, &'a str)>,
+}
+
+impl<'a> Columns<'a> {
+    pub fn new(row: &'a Map<String, Value>, names: &'a BTreeMap<String, String>) -> Self {
+        let there = row.iter().filter(|(_, value)| !value.is_null());
+        let there = there.map(|(name, _)| (normalised(name), name.as_str())).collect();
+        Columns { row, names, there }
+    }
+
+    /// The shape of the row and the column of each of its parts; `None` where it has no known shape.
+    pub fn shape(&self, pairs: Pairs) -> Option<(Shape, BTreeMap<&'static str, String>)> {
+        FORMS.iter().find_map(|form| Some((form.shape, self.parts(form, pairs)?)))
+    }
+
+    fn parts(&self, form: &Form, pairs: Pairs) -> Option<BTreeMap<&'static str, String>> {
+        let all = || form.needed.iter().chain(form.possible);
+        // A name that was given decides, whatever other columns the row has.
+        if !self.names.keys().all(|name| all().any(|part| stands_for(name, part))) {
+            return None;
+        }
+        let mut found = BTreeMap::new();
+        for part in form.needed {
+            found.insert(part.0, self.find(part, form).or_else(|| self.first(part))?);
+        }
+        let is_plain = pairs != Pairs::Chat && is_plain_pair(form.shape, &found);
+        // TRL's own pair has no other parts; what the system says goes before it.
+        for part in form.possible.iter().filter(|(part, _)| !is_plain || *part == "system") {
+            if let Some(column) =
+                self.find(part, form).filter(|column| !found.values().any(|other| other == column))
+            {
+                found.insert(part.0, column);
+            }
+        }
+        Some(found)
+    }
+
+    /// The column of a part: the one that was named for it, else the first of its usual names whose value
+    /// can be that part.
+    fn find(&self, part: &Part, form: &Form) -> Option<String> {
+        let is_of_another = |name: &str| {
+            form.needed.iter().chain(form.possible).any(|(other, _)| *other != part.0 && *other == name)
+        };
+        let named = self.names.iter().find(|(name, _)| {
+            normalised(name) == part.0 || stands_for(name, part) && !is_of_another(&normalised(name))
+        });
+        match named {
+            Some((_, column)) => self.spelt(column),
+            None => part
+                .1
+                .iter()
+                .filter_map(|name| self.spelt(name))
+                .find(|column| fits(part.0, &self.row[column])),
+        }
+    }
+
+    /// The first column with a usual name of the part, for a message that says what is wrong with its value.
+    fn first(&self, (part, words): &Part) -> Option<String> {
+        // A column called "chat" or "turns" that holds no chat is something else.
+        let is_sure = *part != "messages" || words.contains(part);
+        words.iter().find_map(|name| self.spelt(name)).filter(|_| is_sure)
+    }
+
+    /// The column of that name that is not null, as the row spells it.
+    pub fn spelt(&self, name: &str) -> Option<String> {
+        let column = self.there.iter().find(|(_, column)| *column == name).or_else(|| {
+            let wanted = normalised(name);
+            self.there.iter().find(|(column, _)| *column == wanted)
+        })?;
+        Some(column.1.to_owned())
+    }
+}
+
+/// Whether the value can be that part of a row.
+fn fits(part: &str, value: &Value) -> bool {
+    match part {
+        "messages" | "conversations" => turns::is_chat(value),
+        "history" => turns::history(value).is_some(),
+        _ => matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_)),
+    }
+}
+
+/// Whether these are TRL's `prompt` and `completion` by these very names.
+pub fn is_plain_pair(shape: Shape, columns: &BTreeMap<&'static str, String>) -> bool {
+    shape == Shape::PromptCompletion
+        && ["prompt", "completion"]
+            .iter()
+            .all(|part| columns.get(part).is_some_and(|name| normalised(name) == *part))
+}
