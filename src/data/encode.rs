@@ -88,7 +88,7 @@ pub struct EncodedRow {
     /// Whether the row was longer than `max_length`.
     pub truncated: bool,
     /// What is worth telling of the row.
-    pub remarks: Vec<Remark>,
+    pub remark: Option<Remark>,
 }
 
 impl<'a> Encoder<'a> {
@@ -106,7 +106,7 @@ impl<'a> Encoder<'a> {
 
     /// Encodes one row. Errors of code `bad-data` say what is wrong with it, not where it is.
     pub fn encode(&self, example: &Example) -> Result<EncodedRow> {
-        let mut remarks = Vec::from_iter(self.remark(example));
+        let mut left_out = false;
         let mut encoded = match example {
             Example::Text(text) => {
                 self.refuse_assistant_only("\"text\"")?;
@@ -119,7 +119,7 @@ impl<'a> Encoder<'a> {
             }
             Example::Chat(messages) => {
                 let chat = self.render(messages)?;
-                remarks.extend(dropped_text(messages, &chat));
+                left_out = leaves_out(messages, &chat.rendered.text);
                 self.encode_chat(messages, &chat)?
             }
             Example::Pair { prompt, completion } if self.tokenizer.chat_template().is_err() => {
@@ -129,9 +129,11 @@ impl<'a> Encoder<'a> {
             Example::ChatCompletion { prompt, completion } | Example::Pair { prompt, completion } => {
                 let messages = [prompt.as_slice(), completion].concat();
                 let chat = self.render(&messages)?;
-                remarks.extend(dropped_text(&messages, &chat));
+                left_out = leaves_out(&messages, &chat.rendered.text);
                 let mut encoded = self.encode_chat(&messages, &chat)?;
-                self.mask_prompt_of_chat(&messages, prompt.len(), &chat, &mut encoded)?;
+                if self.options.completion_only_loss.unwrap_or(true) {
+                    self.mask_prompt_of_chat(&messages, prompt.len(), &chat, &mut encoded)?;
+                }
                 encoded
             }
         };
@@ -141,13 +143,14 @@ impl<'a> Encoder<'a> {
         let had_targets = encoded.targets() > 0;
         encoded.ids.truncate(length);
         encoded.labelled.truncate(length);
-        if had_targets && encoded.targets() == 0 {
-            remarks.push(Remark::AnswersCut);
-        }
-        Ok(EncodedRow { encoded, full_length, truncated, remarks })
+        let remark = match () {
+            _ if had_targets && encoded.targets() == 0 => Some(Remark::AnswersCut),
+            _ => self.remark(example).or(left_out.then_some(Remark::TemplateDropsText)),
+        };
+        Ok(EncodedRow { encoded, full_length, truncated, remark })
     }
 
-    /// What is worth telling of a row for the kind that it is of.
+    /// What is worth telling of a row beside its tokens.
     fn remark(&self, example: &Example) -> Option<Remark> {
         let template = self.tokenizer.chat_template().ok();
         let messages: Vec<&Message> = match example {
@@ -224,9 +227,6 @@ impl<'a> Encoder<'a> {
         chat: &Chat,
         encoded: &mut Encoded,
     ) -> Result<()> {
-        if !self.options.completion_only_loss.unwrap_or(true) {
-            return Ok(());
-        }
         let alone = self.tokenizer.prompt_ids(&messages[..prompt])?;
         let mut masked = common_prefix(&alone, &encoded.ids);
         if masked < alone.len() {
@@ -304,10 +304,6 @@ impl Chat {
         let holds_last = offsets.get(end).is_some_and(|&(start, _)| start <= last);
         first..(end + usize::from(holds_last)).max(first)
     }
-}
-
-fn dropped_text(messages: &[Message], chat: &Chat) -> Option<Remark> {
-    leaves_out(messages, &chat.rendered.text).then_some(Remark::TemplateDropsText)
 }
 
 /// Takes the labels from the tokens that a row shares with its prompt.

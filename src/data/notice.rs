@@ -19,9 +19,9 @@ pub enum Remark {
 }
 
 impl Remark {
-    /// The notice of the rows that this is said of. The longest row of all has `longest` tokens before it is cut.
-    pub fn of_rows(self, count: u64, longest: u32) -> Notice {
-        let rows = counted(count);
+    /// The notice of the rows that this is said of.
+    pub fn of_rows(self, rows: u64) -> Notice {
+        let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
         match self {
             Remark::PairsAsText => Notice::new(
                 "pairs-as-text",
@@ -47,25 +47,18 @@ impl Remark {
             Remark::TemplateDropsText => Notice::new(
                 "template-drops-text",
                 format!(
-                    "the model's chat template leaves out text of {rows}, such as thoughts (<think>…</think>) of the \
-                     assistant: it does not reach the model; a chat_template.jinja for training keeps it"
+                    "{rows} of which the model's chat template leaves out text, such as thoughts (<think>…</think>): \
+                     it does not reach the model; a chat_template.jinja that is made for training keeps it"
                 ),
             ),
             Remark::AnswersCut => Notice::new(
                 "answers-cut",
                 format!(
-                    "{rows} {} cut to max_length before anything that is to be learnt; raise max_length, up to \
-                     {longest} for all",
-                    if count == 1 { "was" } else { "were" }
+                    "{rows} cut to max_length before anything that is to be learnt, and dropped; raise max_length"
                 ),
             ),
         }
     }
-}
-
-/// E.g. `"3 rows"`.
-pub fn counted(rows: u64) -> String {
-    if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") }
 }
 
 /// Something that is no error and is worth telling, e.g. that text of the rows never reaches the model.

@@ -14,7 +14,7 @@ use super::encode::{Encoded, EncodedRow, Encoder};
 use super::example::Example;
 use super::kv::{Key, Kv, Table, Write};
 use super::library::{BadRow, Block, Content, OnBadRow, StoredRow, damaged, tell, token_sets};
-use super::notice::{Notice, Remark, counted};
+use super::notice::{Notice, Remark};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 
@@ -86,9 +86,9 @@ struct Progress {
     #[serde(default)]
     remarks: BTreeMap<Remark, u64>,
     report: DatasetReport,
-    /// Tokens of the longest row before it is cut, kept or not.
+    /// Tokens of the longest row before it is cut.
     #[serde(default)]
-    longest: u32,
+    longest_row: u32,
 }
 
 /// The tokenised rows of a dataset.
@@ -155,7 +155,7 @@ impl TokenSet {
         let mut set = TokenSet {
             id: id.to_owned(),
             fingerprint: String::new(),
-            report: progress.told(),
+            report: progress.report,
             index: RowIndex::default(),
             block_starts: Vec::new(),
         };
@@ -275,7 +275,7 @@ pub async fn tokenize(
         writer.flush().await?;
     }
     on_progress(content.rows, content.rows);
-    let report = writer.progress.told();
+    let report = writer.progress.report.clone();
     if report.kept == 0 {
         return Err(writer.progress.nothing_kept());
     }
@@ -283,24 +283,20 @@ pub async fn tokenize(
 }
 
 impl Progress {
-    /// The report with its notices.
-    fn told(&self) -> DatasetReport {
-        let mut report = self.report.clone();
-        let notices = self.remarks.iter().map(|(remark, &rows)| remark.of_rows(rows, self.longest));
-        report.notices = notices.collect();
-        report
-    }
-
+    /// Why there is nothing to train on.
     fn nothing_kept(&self) -> Error {
-        let DatasetReport { rows: all, skipped, bad_rows, .. } = &self.report;
-        let cut = self.remarks.get(&Remark::AnswersCut).copied().unwrap_or_default();
+        let DatasetReport { rows, skipped, bad_rows, .. } = &self.report;
+        let cut = self.remarks.get(&Remark::AnswersCut).copied().unwrap_or(0);
         let message = match bad_rows.first() {
-            Some(bad) if skipped == all => {
+            Some(bad) if skipped == rows => {
                 let BadRow { file, unit, place, reason } = bad;
-                format!("none of {} can be used; the first, {file} {unit} {place}: {reason}", counted(*all))
+                format!("none of {rows} rows can be used; the first is {file} {unit} {place}: {reason}")
             }
-            _ if cut + skipped == *all => Remark::AnswersCut.of_rows(cut, self.longest).message,
-            _ => format!("all labels of all {} are masked, so there is nothing to learn", counted(*all)),
+            _ if cut + skipped == *rows => format!(
+                "max_length cuts every row before anything that is to be learnt; raise it, up to {} for all",
+                self.longest_row
+            ),
+            _ => format!("all labels of all {rows} rows are masked, so there is nothing to learn"),
         };
         Error::new(Code::BadData, message)
     }
@@ -348,7 +344,7 @@ impl Selection {
 pub async fn reports(kv: &impl Kv, content: &Content) -> Result<Vec<DatasetReport>> {
     let read = |(key, json): (Key, Vec<u8>)| {
         let progress: Progress = serde_json::from_slice(&json).map_err(damaged(&key.name))?;
-        Ok(progress.told())
+        Ok(progress.report)
     };
     token_sets(kv, &content.id).await?.into_iter().map(read).collect()
 }
@@ -405,10 +401,10 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
     }
 
     fn add(&mut self, row: &EncodedRow, hash: u32) {
-        for remark in &row.remarks {
-            *self.progress.remarks.entry(*remark).or_default() += 1;
+        if let Some(remark) = row.remark {
+            *self.progress.remarks.entry(remark).or_default() += 1;
         }
-        self.progress.longest = self.progress.longest.max(row.full_length);
+        self.progress.longest_row = self.progress.longest_row.max(row.full_length);
         let (encoded, report) = (&row.encoded, &mut self.progress.report);
         let targets = encoded.targets();
         report.rows += 1;
@@ -452,6 +448,8 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
         let part = part.into_iter().flat_map(u32::to_le_bytes).collect();
         changes.push(Write::Put(Key::new(Table::TokenIndex, &self.id, self.progress.parts), part));
         self.progress.parts += 1;
+        let notices = self.progress.remarks.iter().map(|(remark, &rows)| remark.of_rows(rows));
+        self.progress.report.notices = notices.collect();
         let json = serde_json::to_vec(&self.progress).expect("a description is plain data");
         changes.push(Write::Put(Key::new(Table::TokenSets, &self.id, 0), json));
         self.kv.write(changes).await
