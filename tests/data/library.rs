@@ -413,10 +413,13 @@ fn masked_rows_are_dropped_and_a_dataset_of_nothing_else_is_refused() {
     assert_eq!((report.tokens, report.labelled_tokens), (rows[0].ids.len() as u64, rows[0].targets() as u64));
 
     let short = EncodeOptions { max_length: Some(8), ..options };
-    for (text, options) in [(question, options), (chat, short)] {
+    for (text, options, expected) in [
+        (question, options, "all labels of all 1 rows are masked"),
+        (chat, short, "max_length cuts every row before anything that is to be learnt; raise it"),
+    ] {
         let error = tokenised(text, options).err().unwrap();
         assert_eq!(error.code, Code::BadData);
-        assert!(error.to_string().contains("all labels of all 1 rows are masked"), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
     for (text, expected) in [
         ("{\"text\": \"a\"}", "assistant_only_loss needs rows of messages"),
@@ -526,6 +529,73 @@ fn a_text_to_go_on_from_is_not_closed() {
         tokenizer.decode(&closed, false).unwrap().contains("the sea<|im_end|>"),
         "what was asked for stays"
     );
+}
+
+/// A tokenizer whose template refuses chats of roles that do not take turns.
+fn strict() -> Tokenizer {
+    let bytes = std::fs::read(fixtures().join("chatml/tokenizer.json")).unwrap();
+    let source = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\
+                  {{ raise_exception('roles must alternate') }}{% endif %}{{ m.content }}<|im_end|>{% endfor %}";
+    Tokenizer::new(&bytes, &json!({}), Some(source.into())).unwrap()
+}
+
+#[test]
+fn a_row_that_the_template_refuses_is_a_bad_row_like_any_other() {
+    let row =
+        |roles: [&str; 2]| json!({"messages": roles.map(|role| json!({"role": role, "content": "a b c"}))});
+    let (good, bad) = (row(["user", "assistant"]), row(["assistant", "user"]));
+    let text = format!("{good}\n{bad}\n{good}\n");
+    let tokenizer = strict();
+    let encoder = Encoder::new(&tokenizer, EncodeOptions::default());
+    let make = |text: &str, import_with: Value| {
+        let kv = Rc::new(MemoryKv::default());
+        import(&kv, text, import_with).unwrap();
+        let content = block_on(Description::rows(&kv, "mine")).unwrap();
+        block_on(TokenSet::make(&kv, &content, &encoder, &mut |_, _| true))
+    };
+    let error = make(&text, json!({})).unwrap_err();
+    assert_eq!(error.code, Code::BadData);
+    assert!(
+        error.to_string().starts_with("train.jsonl line 2: the chat template says: roles must"),
+        "{error}"
+    );
+
+    let report = make(&text, json!({"on_bad_row": "skip"})).unwrap().report;
+    assert_eq!((report.rows, report.kept, report.dropped, report.skipped), (3, 2, 1, 1));
+    let told = &report.bad_rows[0];
+    assert_eq!((told.file.as_str(), told.unit.as_str(), told.place), ("train.jsonl", "line", 2));
+    assert!(told.reason.contains("roles must alternate"), "{}", told.reason);
+
+    let none = make(&format!("{bad}\n"), json!({"on_bad_row": "skip"})).unwrap_err().to_string();
+    assert!(none.contains("none of 1 rows can be used") && none.contains("roles must alternate"), "{none}");
+}
+
+#[test]
+fn what_earlier_builds_stored_opens() {
+    let content: library::Content = serde_json::from_value(json!({
+        "id": "mine/1", "rows": 1, "bytes": 9, "fingerprint": "", "block_rows": [1], "files": ["a"]
+    }))
+    .unwrap();
+    assert_eq!(content.on_bad_row, OnBadRow::Stop);
+    let report: tokens::DatasetReport = serde_json::from_value(json!({
+        "rows": 1, "kept": 1, "dropped": 0, "truncated": 0, "tokens": 3, "labelled_tokens": 2, "longest": 3
+    }))
+    .unwrap();
+    assert_eq!((report.skipped, report.bad_rows.len()), (0, 0));
+}
+
+/// Two tabs may tokenise one set: the description that was written last need not know all parts.
+#[test]
+fn a_set_is_what_its_description_knows_of() {
+    let kv = Rc::new(MemoryKv::default());
+    import(&kv, large(), json!({})).unwrap();
+    let set = make(&kv, EncodeOptions::default()).unwrap();
+    let (key, json) = block_on(kv.scan(Table::TokenSets, None)).unwrap().remove(0);
+    let mut progress: Value = serde_json::from_slice(&json).unwrap();
+    progress["report"]["longest"] = json!(1);
+    block_on(kv.write(vec![Write::Put(key, progress.to_string().into())])).unwrap();
+    let again = make(&kv, EncodeOptions::default()).unwrap();
+    assert_eq!(again.report.longest, *set.index.lengths.iter().max().unwrap());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tabtune::data::encode::{EncodeOptions, Encoded, Encoder};
 use tabtune::data::example::{Example, Message};
+use tabtune::data::notice::Remark;
 use tabtune::data::template::ChatTemplate;
 use tabtune::data::tokenizer::Tokenizer;
 use tabtune::error::{Code, Error, Result};
@@ -212,20 +213,15 @@ proptest! {
     /// Whatever is said in whatever script, a span holds what the assistant said and its end mark.
     #[test]
     fn spans_are_what_the_assistant_says(turns in prop::collection::vec(("\\PC*", "\\PC*"), 1..5)) {
-        let said = |text: &str| text.replace(['\u{FDD0}', '\u{FDD1}'], "");
         let messages: Vec<Message> = turns
             .iter()
-            .flat_map(|(question, answer)| {
-                [Message::new("user", &said(question)), Message::new("assistant", &said(answer))]
-            })
+            .flat_map(|(question, answer)| [Message::new("user", question), Message::new("assistant", answer)])
             .collect();
         let rendered = template(MARKED).render(&messages, false).unwrap();
-        let characters: Vec<char> = rendered.text.chars().collect();
-        let spans: Vec<String> =
-            rendered.generated.iter().map(|span| characters[span.clone()].iter().collect()).collect();
-        let expected: Vec<String> = turns.iter().map(|(_, answer)| said(answer) + "</a>").collect();
+        let spans: Vec<&str> = rendered.generated.iter().map(|span| &rendered.text[span.clone()]).collect();
+        let expected: Vec<String> = turns.iter().map(|(_, answer)| format!("{answer}</a>")).collect();
         prop_assert_eq!(spans, expected);
-        let whole: String = turns.iter().map(|(q, a)| format!("<u>{}<a>{}</a>", said(q), said(a))).collect();
+        let whole: String = turns.iter().map(|(q, a)| format!("<u>{q}<a>{a}</a>")).collect();
         prop_assert_eq!(rendered.text, whole);
     }
 }
@@ -255,6 +251,31 @@ fn templates_speak_the_jinja_that_hugging_face_speaks() {
             "nobodyTrue",
         ),
         ("{%- macro say(t) -%}[{{ t }}]{%- endmacro -%}{{ say(messages[1].content) }}", "[ok]"),
+        // None is no list, and a string is a sequence.
+        (
+            "{{ tools is iterable and tools | length > 0 }}{{ 'a' is sequence }}{{ none is sequence }}",
+            "FalseTrueFalse",
+        ),
+        // A namespace that a macro only sets.
+        (
+            "{% set ns = namespace(n=0) %}{% macro f() %}{% set ns.n = 5 %}{% endmacro %}{{ f() }}{{ ns.n }}",
+            "5",
+        ),
+        (
+            "{% set q = 0 %}{% set ns = namespace(n=1) %} {% generation %} {% set q = 1 %}{% set ns.n = 2 %}{{ q }}\
+             {% endgeneration %}\n{{ q }}{{ ns.n }}",
+            "  102",
+        ),
+        (
+            "{{ 'a-b-c'.rsplit('-', 1) }}{{ 'a-b'.partition('-')[2] }}{{ 'abc'.removeprefix('a').removesuffix('c') }}",
+            "['a-b', 'c']bb",
+        ),
+        (
+            "{{ {'b': ['é'], 'a': {}} | tojson(ensure_ascii=true, separators=(',', ':'), sort_keys=true) }}",
+            "{\"a\":{},\"b\":[\"\\u00e9\"]}",
+        ),
+        // Jinja reads every line end as "\\n".
+        ("a\r\nb\rc{{ 'x\r\ny' }}", "a\nb\ncx\ny"),
     ] {
         assert_eq!(template(source).render(&messages, false).unwrap().text, expected, "{source}");
     }
@@ -271,23 +292,179 @@ fn a_template_refuses_in_its_own_words() {
     let hello = [Message::new("user", "hi")];
     assert!(said("\n{{ raise_exception('No system role') }}", &hello).contains("No system role (line 2"));
     assert!(said("{{ messages[7]['content'] }}", &hello).contains("the chat template says"));
-    assert!(said("", &[Message::new("user", "a\u{FDD0}")]).contains("U+FDD0"));
+}
+
+/// What of a chat is learnt with assistant_only_loss, each stretch as text.
+fn learnt(tokenizer: &Tokenizer, messages: &[Message], assistant_only_loss: bool) -> Vec<String> {
+    let options = EncodeOptions { assistant_only_loss, ..Default::default() };
+    let row = Encoder::new(tokenizer, options).encode(&Example::Chat(messages.to_vec())).unwrap().encoded;
+    let pieces = row.labelled.chunk_by(|a, b| a == b);
+    let mut start = 0;
+    let mut said = Vec::new();
+    for piece in pieces {
+        let ids = &row.ids[start..start + piece.len()];
+        start += piece.len();
+        said.extend(piece[0].then(|| tokenizer.decode(ids, false).unwrap()));
+    }
+    said
+}
+
+fn with_template(source: &str) -> Tokenizer {
+    let bytes = std::fs::read(fixtures().join("chatml/tokenizer.json")).unwrap();
+    let config = json!({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"});
+    Tokenizer::new(&bytes, &config, Some(source.into())).unwrap()
+}
+
+fn chat(said: &[(&str, &str)]) -> Vec<Message> {
+    said.iter().map(|(role, content)| Message::new(role, content)).collect()
 }
 
 #[test]
-fn a_template_that_renders_earlier_turns_differently_needs_generation_blocks() {
-    let bytes = std::fs::read(fixtures().join("chatml/tokenizer.json")).unwrap();
+fn a_turn_that_is_rendered_otherwise_in_the_whole_chat_is_found() {
     // Like those of reasoning models, which show the thoughts of the last turn alone.
-    let source = "{% for m in messages %}<|im_start|>{{ m.role }}\n\
-                  {% if m.role == 'assistant' and loop.last %}hm. {% endif %}{{ m.content }}<|im_end|>\n{% endfor %}\
+    let tokenizer = with_template(
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n\
+         {% if m.role == 'assistant' and loop.last %}<think>hm</think>{% endif %}{{ m.content | trim }}<|im_end|>\n{% endfor %}\
+         {% if add_generation_prompt %}<|im_start|>assistant\n<think>{% endif %}",
+    );
+    let messages = chat(&[("user", "q"), ("assistant", " x "), ("user", "q"), ("assistant", "y")]);
+    assert_eq!(learnt(&tokenizer, &messages, true), ["x<|im_end|>\n", "<think>hm</think>y<|im_end|>\n"]);
+}
+
+#[test]
+fn a_chat_may_begin_with_the_assistant() {
+    // The first looks at messages[0], the second puts a system message in front.
+    let chatml = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
                   {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-    let tokenizer = Tokenizer::new(&bytes, &Value::Null, Some(source.into())).unwrap();
-    let encoder = Encoder::new(&tokenizer, EncodeOptions { assistant_only_loss: true, ..Default::default() });
-    let turn = |answer| [Message::new("user", "q"), Message::new("assistant", answer)];
-    let error = encoder.encode(&Example::Chat([turn("x"), turn("y")].concat())).unwrap_err();
+    let begins = "{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}";
+    let messages = chat(&[("assistant", "a"), ("user", "b"), ("assistant", "c")]);
+    for source in [format!("{{% set x = messages[0]['role'] %}}{chatml}"), format!("{begins}{chatml}")] {
+        assert_eq!(learnt(&with_template(&source), &messages, true), ["a<|im_end|>\n", "c<|im_end|>\n"]);
+    }
+}
+
+#[test]
+fn a_template_may_move_the_words_of_the_system() {
+    let tokenizer = with_template(
+        "{% for m in messages if m.role != 'system' %}{% if m.role == 'user' %}\
+         {{ '[INST] ' + (messages[0].content if loop.last else '') + m.content + '[/INST]' }}\
+         {% else %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}",
+    );
+    let messages =
+        chat(&[("system", "s"), ("user", "b"), ("assistant", "c"), ("user", "d"), ("assistant", "e")]);
+    assert_eq!(learnt(&tokenizer, &messages, true), [" c<|im_end|>", " e<|im_end|>"]);
+    // So does what a completion begins at.
+    let row = Example::ChatCompletion { prompt: messages[..2].to_vec(), completion: messages[2..3].to_vec() };
+    let row = Encoder::new(&tokenizer, EncodeOptions::default()).encode(&row).unwrap().encoded;
+    let first = row.labelled.iter().position(|is_learnt| *is_learnt).unwrap();
+    assert_eq!(tokenizer.decode(&row.ids[first..], false).unwrap(), " c<|im_end|>");
+}
+
+#[test]
+fn a_message_of_weight_zero_is_not_learnt() {
+    let tokenizer = tokenizer("chatml");
+    let weighed =
+        |role: &str, content: &str, weight: f64| Message::new(role, content).with("weight", weight.into());
+    let messages = [
+        weighed("user", "Hi", 1.0),
+        weighed("assistant", "Wrong", 0.0),
+        weighed("user", "Hm", 0.0),
+        weighed("assistant", "Right", 1.0),
+    ];
+    assert_eq!(learnt(&tokenizer, &messages, true), ["Right<|im_end|>\n"]);
+    let all = learnt(&tokenizer, &messages, false);
+    assert!(
+        all[0].ends_with("Hi<|im_end|>\n<|im_start|>assistant\n") && all[1] == "<|im_start|>user\n",
+        "{all:?}"
+    );
+    assert_eq!(all[2], "<|im_end|>\n<|im_start|>assistant\nRight<|im_end|>\n");
+}
+
+#[test]
+fn what_a_template_leaves_out_is_told() {
+    let source = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}";
+    let encoder = with_template(source);
+    let encoder = Encoder::new(&encoder, EncodeOptions::default());
+    let remark = |answer: &str| {
+        let messages = chat(&[("user", "q"), ("assistant", answer)]);
+        encoder.encode(&Example::Chat(messages)).unwrap().remark
+    };
+    assert_eq!(remark("<think>2 and 2</think>4"), Some(Remark::TemplateDropsText));
+    assert_eq!(remark("4"), None);
+}
+
+#[test]
+fn reasoning_has_the_names_that_templates_read() {
+    let source = "{{ messages[0].reasoning_content }}{{ messages[0].thinking }}";
+    for name in ["reasoning_content", "thinking", "reasoning"] {
+        let message = Message::new("assistant", "a").with(name, "r".into());
+        assert_eq!(template(source).render(&[message], false).unwrap().text, "rr", "{name}");
+    }
+}
+
+/// Templates that would take for ever, or more memory than there is.
+#[test]
+fn a_template_has_a_budget_of_work_and_memory() {
+    let grown = |grow: &str| {
+        format!("{{% set ns = namespace(s=[1], t='a') %}}{{% for i in range(60) %}}{grow}{{% endfor %}}")
+    };
+    let began = std::time::Instant::now();
+    for source in [
+        "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}",
+        &grown("{% set ns.t = ns.t ~ ns.t %}"),
+        &grown("{% set ns.s = ns.s + ns.s %}"),
+        "{{ 'a' * 4000000000 }}",
+        "{% set a = 'a' * 1000000 %}{{ a.replace('a', a) }}",
+        "{% set a = 'a' * 1000000 %}{{ a.join(range(90000) | list) }}",
+        "{{ '{:>1000000000}'.format(1) }}",
+        "{% set a = 'a ' * 20000000 %}{{ a.split(' ') | length }}",
+    ] {
+        let error = template(source).render(&[], false).unwrap_err();
+        assert_eq!(error.code, Code::BadModel, "{source}: {error}");
+        assert!(error.to_string().contains("chat template takes more work or memory"), "{error}");
+    }
+    assert!(began.elapsed().as_secs() < 60);
+    for source in [
+        "{% set n = namespace() %}{% set n.n = n %}{{ n }}",
+        "{% set n = namespace(l=[]) %}{% for i in range(9999) %}{% set n.l = [n.l] %}{% endfor %}{{ n.l }}",
+        "{{ [1] | tojson(indent=1000000000) }}",
+    ] {
+        assert_eq!(template(source).render(&[], false).unwrap_err().code, Code::BadData, "{source}");
+    }
+    // A long chat stays far below it.
+    let long: Vec<Message> =
+        (0..2000).map(|i| Message::new(["user", "assistant"][i % 2], "what is the sea")).collect();
+    assert!(template(MARKED).render(&long, false).is_ok());
+}
+
+#[test]
+fn special_tokens_may_be_none_unknown_or_in_a_file_of_their_own() {
+    let bytes = std::fs::read(fixtures().join("chatml/tokenizer.json")).unwrap();
+    for pad in ["", "[PAD]"] {
+        let config = json!({"eos_token": "<|im_end|>", "pad_token": pad});
+        let tokenizer = Tokenizer::new(&bytes, &config, None).unwrap();
+        assert_eq!(tokenizer.eos_token_id(), Some(2));
+    }
+    let mut files = InMemory::with("tokenizer.json", bytes.clone());
+    let map = json!({"eos_token": {"content": "<|im_end|>"}, "additional_special_tokens": ["x"]});
+    files.files.insert("special_tokens_map.json".into(), map.to_string().into());
+    assert_eq!(block_on(Tokenizer::load(&files)).unwrap().eos_token(), Some("<|im_end|>"));
+    // As in transformers, it does not count beside added_tokens_decoder.
+    let config = json!({"eos_token": "<|endoftext|>", "added_tokens_decoder": {}});
+    files.files.insert("tokenizer_config.json".into(), config.to_string().into());
+    assert_eq!(block_on(Tokenizer::load(&files)).unwrap().eos_token(), Some("<|endoftext|>"));
+}
+
+#[test]
+fn a_token_that_the_model_does_not_know_is_an_error_of_its_row() {
+    let tokenizer = tokenizer("chatml");
+    let id = tokenizer.token_to_id("<|im_end|>").unwrap();
+    let tokenizer = tokenizer.for_vocab(id as usize);
+    let encoder = Encoder::new(&tokenizer, EncodeOptions::default());
+    let error = encoder.encode(&Example::Text("".into())).unwrap_err();
     assert_eq!(error.code, Code::BadData);
-    assert!(error.to_string().contains("messages[1]"), "{error}");
-    assert!(encoder.encode(&Example::Chat(turn("x").to_vec())).is_ok());
+    assert!(error.to_string().contains("\"<|im_end|>\" of id 2"), "{error}");
+    assert!(tokenizer.encode("", false).is_ok());
 }
 
 proptest! {

@@ -1,7 +1,8 @@
 """Rows to token ids and labels, by TRL's own preparation.
 
-The one thing TRL does not do is `assistant_only_loss` with a chat template that has no generation markers: there the
-labels are the span from where the generation prompt ends to the end of that turn, and TRL is given the mask.
+The one thing TRL does not do is `assistant_only_loss` with a chat template that has no generation markers: there TRL is
+given the mask. It is that of the same template with markers, where one is given, and else the span from where the
+generation prompt ends to the end of that turn.
 """
 
 import json
@@ -46,15 +47,27 @@ def assistant_spans(tokenizer, messages):
     return rendered, spans
 
 
-def tokenize_without_markers(tokenizer, row):
+def marked_mask(tokenizer, messages, marked):
+    """The mask that transformers makes of a chat under `marked`, which must render it as the tokenizer's template does."""
+    plain = tokenizer.apply_chat_template(messages, return_dict=True)["input_ids"]
+    output = tokenizer.apply_chat_template(
+        messages, chat_template=marked, return_dict=True, return_assistant_tokens_mask=True
+    )
+    assert output["input_ids"] == plain, "the marked template renders otherwise"
+    return output["assistant_masks"]
+
+
+def tokenize_without_markers(tokenizer, row, marked=None):
     """Token ids with TRL's two mask columns for one conversational row, by the rule for templates without markers."""
     messages = row["messages"] if "messages" in row else row["prompt"] + row["completion"]
-    rendered, spans = assistant_spans(tokenizer, messages)
-    encoding = tokenizer(rendered, add_special_tokens=False)
-    mask = [0] * len(encoding["input_ids"])
-    for start, end in spans:
-        for position in range(encoding.char_to_token(start), encoding.char_to_token(end - 1) + 1):
-            mask[position] = 1
+    encoding = tokenizer(tokenizer.apply_chat_template(messages, tokenize=False), add_special_tokens=False)
+    if marked:
+        mask = marked_mask(tokenizer, messages, marked)
+    else:
+        mask = [0] * len(encoding["input_ids"])
+        for start, end in assistant_spans(tokenizer, messages)[1]:
+            for position in range(encoding.char_to_token(start), encoding.char_to_token(end - 1) + 1):
+                mask[position] = 1
     output = {"input_ids": encoding["input_ids"], "assistant_masks": mask}
     if "prompt" in row:
         prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"]
@@ -65,7 +78,7 @@ def tokenize_without_markers(tokenizer, row):
     return output
 
 
-def prepare(tokenizer, rows, train):
+def prepare(tokenizer, rows, train, marked=None):
     """Token ids and labels of the rows that remain, as TRL's SFTTrainer makes them under the options of `train`.
 
     Each entry has `row` (its index in `rows`), `input_ids`, `labels` (-100 where nothing is learned) and `truncated`.
@@ -78,7 +91,7 @@ def prepare(tokenizer, rows, train):
     entries = []
     for index, row in enumerate(rows):
         if assistant_only and not has_generation_markers(tokenizer.chat_template):
-            row = tokenize_without_markers(tokenizer, row)
+            row = tokenize_without_markers(tokenizer, row, marked)
         prepared = {}
         for limit in (None, max_length):
             arguments = SimpleNamespace(

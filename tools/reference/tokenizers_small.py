@@ -78,6 +78,92 @@ ZEPHYR = """{% for message in messages %}
 {% endfor %}"""
 
 
+def _thoughts(begin, end):
+    """In the manner of Qwen 3: thoughts are shown behind the last question alone, where there are none as empty ones."""
+    return """{%- set ns = namespace(last=-1) %}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}
+        {%- set ns.last = loop.index0 %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\n' }}
+    {%- if message.role == 'assistant' %}
+        {%- set content = message.content %}
+        {%- set thought = '' %}
+        {%- if '</think>' in content %}
+            {%- set thought = content.split('</think>')[0].split('<think>')[-1].strip('\n') %}
+            {%- set content = content.split('</think>')[-1].lstrip('\n') %}
+        {%- endif %}
+        BEGIN
+        {%- if loop.index0 > ns.last %}
+            {{- '<think>\n' + thought + '\n</think>\n\n' }}
+        {%- endif %}
+        {{- content + '<|im_end|>\n' }}
+        END
+    {%- else %}
+        {{- message.content + '<|im_end|>\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}
+{%- endif %}
+""".replace("        BEGIN\n", begin).replace("        END\n", end)
+
+
+def _closing(begin, end):
+    """In the manner of gpt-oss: the last answer closes with another mark than those before. Contents are trimmed."""
+    return """{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\n' }}
+    {%- if message.role == 'assistant' %}
+        BEGIN
+        {{- message.content | trim + ('<|endoftext|>' if loop.last else '<|im_end|>') }}
+        END
+    {%- else %}
+        {{- message.content | trim + '<|im_end|>' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}
+{%- endif %}
+""".replace("        BEGIN\n", begin).replace("        END\n", end)
+
+
+def _moved(begin, end):
+    """In the manner of Mistral's: answers have no header, and the system's words stand in the last question."""
+    return """{{- bos_token }}
+{%- set system = messages[0].content + '\n\n' if messages[0].role == 'system' else '' %}
+{%- set ns = namespace(last=-1) %}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}
+        {%- set ns.last = loop.index0 %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}
+        {{- '[INST] ' + (system if loop.index0 == ns.last else '') + message.content + '[/INST]' }}
+    {%- elif message.role == 'assistant' %}
+        BEGIN
+        {{- ' ' + message.content + eos_token }}
+        END
+    {%- endif %}
+{%- endfor %}
+""".replace("        BEGIN\n", begin).replace("        END\n", end)
+
+
+GENERATION = ("        {%- generation %}\n", "        {%- endgeneration %}\n")
+
+# SmolLM2's template with markers around what it writes for the assistant.
+CHATML_MARKED = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a small model.<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n'}}{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + '<|im_end|>' + '\n'}}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '<|im_end|>' + '\n'}}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
 def _byte_level(specials, vocab_size, pre_tokenizer):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizer
@@ -161,6 +247,17 @@ DRESSES = {
     "chatml_generation": (smollm2_like, CHATML_GENERATION),
     "llama3": (llama3_like, LLAMA3),
     "zephyr": (llama2_like, ZEPHYR),
+    "thoughts": (smollm2_like, _thoughts("", "")),
+    "closing": (smollm2_like, _closing("", "")),
+    "moved": (llama2_like, _moved("", "")),
+}
+
+# The same templates with generation markers: what TRL learns of a chat under the plain ones is read off these.
+MARKED = {
+    "chatml": CHATML_MARKED,
+    "thoughts": _thoughts(*GENERATION),
+    "closing": _closing(*GENERATION),
+    "moved": _moved(*GENERATION),
 }
 
 

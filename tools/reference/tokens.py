@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from rows import IGNORED, load_tokenizer, prepare
-from tokenizers_small import DRESSES, write_tokenizer
+from tokenizers_small import DRESSES, MARKED, write_tokenizer
 
 CHATS = [
     {
@@ -42,6 +42,25 @@ CHATS = [
         ]
     },
     {"messages": [{"role": "user", "content": "e\u0301 is é"}, {"role": "assistant", "content": "naïve café\tend"}]},
+]
+
+def chat(*contents, first="user", system=None):
+    """A chat of contents that take turns."""
+    roles = ["user", "assistant"] if first == "user" else ["assistant", "user"]
+    said = [{"role": roles[index % 2], "content": content} for index, content in enumerate(contents)]
+    return {"messages": ([{"role": "system", "content": system}] if system else []) + said}
+
+
+# What prefixes of a chat do not tell: who begins, thoughts of earlier turns, words that look like a header.
+TURNS = [
+    chat("Hello", "Hi", "Bye", first="assistant"),
+    chat("Hello", "Hi", "Bye", first="assistant", system="Be brief."),
+    chat("2+2?", "<think>\nEasy.\n</think>\n\n4"),
+    chat("1?", "<think>\nOne.\n</think>\n\n1", "2?", "<think>\nTwo.\n</think>\n\n2", "3?", "3"),
+    chat("What is the sea?", "Wide.", "Why?", "So it is.", system="Answer."),
+    chat("end", "assistant", "assistant", "end", "end"),
+    chat("a<|im_end|>\n<|im_start|>assistant\nb", "[/INST] c<|im_end|>\n<|im_start|>assistant\nd", "[INST]", "e"),
+    chat("Count", "", "Again", "1 \uFDD0 \U000F0000 2"),
 ]
 
 TEXTS = [
@@ -89,7 +108,10 @@ def ending(rows, key, end):
 
 
 def cases():
-    for dress in DRESSES:
+    for dress in MARKED:
+        yield f"{dress}: turns, all tokens", dress, {}, TURNS
+        yield f"{dress}: turns, assistant only", dress, {"assistant_only_loss": True}, CHATS[:2] + TURNS
+    for dress in BASIC:
         eos = load_tokenizer_cached(dress).eos_token
         yield f"{dress}: text", dress, {}, ending(TEXTS, "text", eos)
         yield f"{dress}: text, truncated", dress, {"max_length": 24}, TEXTS
@@ -103,6 +125,9 @@ def cases():
         yield f"{dress}: chat prompt and completion, assistant only", dress, {"assistant_only_loss": True}, CHAT_PAIRS
 
 
+# The dresses that all kinds of rows are tried with.
+BASIC = ["chatml", "chatml_generation", "llama3", "zephyr"]
+
 TOKENIZERS = {}
 
 
@@ -112,7 +137,7 @@ def load_tokenizer_cached(dress):
 
 def expectation(name, dress, train, rows):
     tokenizer = TOKENIZERS[dress]
-    entries = prepare(tokenizer, rows, train)
+    entries = prepare(tokenizer, rows, train, MARKED.get(dress))
     kept = [entry["row"] for entry in entries]
     case = {
         "name": name,

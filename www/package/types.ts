@@ -386,15 +386,22 @@ export interface Notice {
 export interface DatasetReport {
   rows: number;
   kept: number;
-  /** Rows without a single labelled token. */
+  /** Rows that are not trained on: those without a single labelled token, and those that were skipped. */
   dropped: number;
+  /** Rows among these that the model's chat template or tokenizer refuses, left out as `on_bad_row` asked. */
+  skipped: number;
+  /** The first of these. */
+  bad_rows: BadRow[];
   /** Rows cut to `max_length`. */
   truncated: number;
   tokens: number;
   labelled_tokens: number;
   /** The longest kept row, in tokens. */
   longest: number;
-  /** What is worth knowing of how the rows were read. */
+  /**
+   * What is worth knowing of how the rows were read, e.g. "template-drops-text" where the chat template leaves out
+   * thoughts, or "answers-cut" where `max_length` cuts rows before anything that is to be learnt.
+   */
   notices: Notice[];
 }
 

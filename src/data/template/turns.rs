@@ -140,8 +140,13 @@ impl<'a> Turns<'a> {
         let Some(behind) = behind else { return self.unmarked_turn(index, floor) };
         let start = match self.start(index, floor, content, behind) {
             Some(start) => start,
-            // Without a header the turn is its content, as far as it stands there.
-            None => content.unwrap_or_else(|| behind - shared_end(core, &self.whole[floor..behind])),
+            // Without a header the turn is its content, as far as it stands there, and a space that the template
+            // puts before it.
+            None => {
+                let content =
+                    content.unwrap_or_else(|| behind - shared_end(core, &self.whole[floor..behind]));
+                floor + self.whole[floor..content].trim_end_matches(' ').len()
+            }
         };
         Some(start..behind + self.end_at(index, behind))
     }
