@@ -374,10 +374,10 @@ test("the page", async (t) => {
     await open();
     await pick("rows.jsonl.gz", gzipSync('{"prompt":"Two and two?","completion":" Four."}\n'.repeat(9)));
     await page.locator("#found").filter({ hasText: "JSON Lines · questions and answers" }).waitFor();
-    await page.getByLabel("Longest row").fill("8");
+    await page.getByLabel("Longest row").fill("16");
     await page.getByLabel("Pack short rows together").check();
     await button("Look at the rows").click();
-    await page.getByText(/^9 rows are longer than 8 tokens; \d+ tokens are cut off\.$/).waitFor();
+    await page.getByText(/^9 rows are longer than 16 tokens; \d+ tokens are cut off\.$/).waitFor();
     assert.equal(await page.getByRole("article").filter({ hasText: "rows.jsonl.gz line" }).count(), 3);
     await button("Show more of them").click();
     await page.getByText("rows.jsonl.gz line 6").waitFor();
@@ -402,7 +402,8 @@ test("the page", async (t) => {
     await page.locator("#error-code").filter({ hasText: "bad-data" }).waitFor();
     assert.match(await page.locator("#error-message").innerText(), /broken\.jsonl.*line 2\b/s);
     await choose("Data", "Kept");
-    await page.getByText("Nothing yet. Rows that you import").waitFor();
+    await page.getByRole("radio", { name: "rows.jsonl.gz" }).waitFor();
+    assert.equal(await page.getByRole("radio", { name: "broken.jsonl" }).count(), 0, "nothing stays of what was refused");
     assert.ok(await page.locator("#error").isHidden(), "an error goes with the next change");
     await choose("Data", "My files");
     assert.ok(await button("Start fine-tuning").isEnabled());
