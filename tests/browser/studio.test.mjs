@@ -381,7 +381,7 @@ test("the page", async (t) => {
     assert.equal(await page.getByRole("article").filter({ hasText: "rows.jsonl.gz line" }).count(), 3);
     await button("Show more of them").click();
     await page.getByText("rows.jsonl.gz line 6").waitFor();
-    const marks = page.getByRole("article").first().locator(".special").filter({ hasText: "<|im_start|>" });
+    const marks = page.locator(".seen-row").first().locator(".special").filter({ hasText: "<|im_start|>" });
     assert.notEqual(await marks.count(), 0, "what is called prompt and completion is a chat here too");
     await page.getByText("How the rows are read").click();
     await page.getByLabel("The model learns them").selectOption("as plain text");
@@ -416,7 +416,7 @@ test("the page", async (t) => {
     await page.locator("#rows").setInputFiles({ name: "cut.parquet", mimeType: "", buffer: Buffer.from("PAR1") });
     await page.locator("#error-message").filter({ hasText: "cut.parquet" }).waitFor();
     await button("Look at the rows").click();
-    await page.locator("#error-code").filter({ hasText: "bad-data" }).waitFor();
+    await page.getByText("This file cannot be read. Choose another one.").waitFor();
     assert.ok(await page.locator("#look-card").isHidden());
 
     await page.locator("#heldout").setInputFiles({ name: "held.csv", mimeType: "", buffer: Buffer.from("a;b") });
