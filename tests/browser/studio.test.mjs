@@ -374,14 +374,14 @@ test("the page", async (t) => {
     await open();
     await pick("rows.jsonl.gz", gzipSync('{"prompt":"Two and two?","completion":" Four."}\n'.repeat(9)));
     await page.locator("#found").filter({ hasText: "JSON Lines · questions and answers" }).waitFor();
-    await page.getByLabel("Longest row").fill("8");
+    await page.getByLabel("Longest row").fill("16");
     await page.getByLabel("Pack short rows together").check();
     await button("Look at the rows").click();
-    await page.getByText(/^9 rows are longer than 8 tokens; \d+ tokens are cut off\.$/).waitFor();
+    await page.getByText(/^9 rows are longer than 16 tokens; \d+ tokens are cut off\.$/).waitFor();
     assert.equal(await page.getByRole("article").filter({ hasText: "rows.jsonl.gz line" }).count(), 3);
     await button("Show more of them").click();
     await page.getByText("rows.jsonl.gz line 6").waitFor();
-    const marks = page.getByRole("article").first().locator(".special").filter({ hasText: "<|im_start|>" });
+    const marks = page.locator(".seen-row").first().locator(".special").filter({ hasText: "<|im_start|>" });
     assert.notEqual(await marks.count(), 0, "what is called prompt and completion is a chat here too");
     await page.getByText("How the rows are read").click();
     await page.getByLabel("The model learns them").selectOption("as plain text");
@@ -402,7 +402,8 @@ test("the page", async (t) => {
     await page.locator("#error-code").filter({ hasText: "bad-data" }).waitFor();
     assert.match(await page.locator("#error-message").innerText(), /broken\.jsonl.*line 2\b/s);
     await choose("Data", "Kept");
-    await page.getByText("Nothing yet. Rows that you import").waitFor();
+    await page.getByRole("radio", { name: "rows.jsonl.gz" }).waitFor();
+    assert.equal(await page.getByRole("radio", { name: "broken.jsonl" }).count(), 0, "nothing stays of what was refused");
     assert.ok(await page.locator("#error").isHidden(), "an error goes with the next change");
     await choose("Data", "My files");
     assert.ok(await button("Start fine-tuning").isEnabled());
@@ -415,7 +416,7 @@ test("the page", async (t) => {
     await page.locator("#rows").setInputFiles({ name: "cut.parquet", mimeType: "", buffer: Buffer.from("PAR1") });
     await page.locator("#error-message").filter({ hasText: "cut.parquet" }).waitFor();
     await button("Look at the rows").click();
-    await page.locator("#error-code").filter({ hasText: "bad-data" }).waitFor();
+    await page.getByText("This file cannot be read. Choose another one.").waitFor();
     assert.ok(await page.locator("#look-card").isHidden());
 
     await page.locator("#heldout").setInputFiles({ name: "held.csv", mimeType: "", buffer: Buffer.from("a;b") });

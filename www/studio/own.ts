@@ -33,6 +33,7 @@ const SHAPES: Record<NonNullable<Inspection["mapping"]>["shape"], string> = {
 /** How many cards are shown at first, and at most. */
 const CARDS = { few: 3, all: 20 };
 
+const UNREADABLE = "This file cannot be read. Choose another one.";
 const WHICH_LETTERS = "Say whether the letters of the rows are right.";
 const WHICH_COLUMNS = "Say which column is the question and which is the answer.";
 
@@ -165,7 +166,7 @@ export class OwnRows {
   }
 
   #chosen(): ImportOptions {
-    if (!this.#options || this.missing) throw new MissingInput(this.missing ?? WHICH_COLUMNS);
+    if (!this.#options || this.missing) throw new MissingInput(this.missing ?? UNREADABLE);
     return {
       ...this.#options,
       on_bad_row: element<HTMLInputElement>("skip-bad").checked ? "skip" : "stop",
