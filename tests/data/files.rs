@@ -64,8 +64,9 @@ fn tables_of_every_make_are_read() {
     let error = imported("bare.csv", bare, json!({})).unwrap_err();
     assert!(error.to_string().contains("pass header: false"), "{error}");
     let bare = b"When?,From ten.\nWhere?,\"Here, there\"";
-    let columns = json!({"columns": {"prompt": "0", "completion": "1"}, "format": {"header": false}});
-    assert_eq!(rows("bare.csv", bare, columns), expected);
+    let columns = json!({"prompt": "0", "completion": "1"});
+    let options = json!({"columns": columns, "pairs": "text", "format": {"header": false}});
+    assert_eq!(rows("bare.csv", bare, options), expected);
 }
 
 #[test]

@@ -42,7 +42,7 @@ test("an adapter is read from a zip or from its two files, and says its model", 
   assert.equal((await broughtAdapter([asFile("a.zip", folded)])).base, undefined, "in a folder of the archive, without a base");
   const two = await broughtAdapter(Object.entries(files("https://example.com/models/tiny/")).map(([name, bytes]) => asFile(name, bytes)));
   assert.deepEqual(two.base, { kind: "bundled", name: "" });
-  assert.deepEqual((await broughtAdapter([asFile("a.zip", zipSync(files("/home/me/llama")))])).base, { kind: "folder", name: "llama" });
+  assert.deepEqual((await broughtAdapter([asFile("a.zip", zipSync(files("/models/llama")))])).base, { kind: "folder", name: "llama" });
 
   const refused = (picked, message) => assert.rejects(broughtAdapter(picked), { message });
   await refused([asFile("adapter_config.json", config(null))], /^That is no adapter: choose a zip file/);
