@@ -66,7 +66,9 @@ fn tables_of_every_make_are_read() {
     let bare = b"When?,From ten.\nWhere?,\"Here, there\"";
     let columns = json!({"prompt": "0", "completion": "1"});
     let options = json!({"columns": columns, "pairs": "text", "format": {"header": false}});
-    assert_eq!(rows("bare.csv", bare, options), expected);
+    // A question ends in a line end where it is learnt as text.
+    let questions = pairs(&[["When?\n", "From ten."], ["Where?\n", "Here, there"]]);
+    assert_eq!(rows("bare.csv", bare, options), questions);
 }
 
 #[test]
