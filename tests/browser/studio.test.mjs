@@ -261,7 +261,7 @@ test("the page", async (t) => {
     await happened(/Stopped: you asked for it\./);
 
     await open();
-    await learnt("Bundled FAQ").filter({ hasText: /\d+ of 5,000 steps/ }).waitFor();
+    await learnt(/^Bundled FAQ/).filter({ hasText: /\d+ of 5,000 steps/ }).waitFor();
     const go_on = page.getByRole("button", { name: /^Go on from step/ });
     const step = Number(/\d+/.exec(await go_on.innerText())[0]);
     await go_on.click();
