@@ -132,7 +132,8 @@ function propertyTable(file, members) {
 
 /** A row for a property, and one for each of the properties of its type where that has no name of its own. */
 function propertyRows(file, { node, doc }, prefix) {
-  const name = `${prefix}${node.key.name}${node.optional ? "?" : ""}`;
+  const key = node.type === "TSIndexSignature" ? `[${node.parameters.map((one) => source(file, one))}]` : node.key.name;
+  const name = `${prefix}${key}${node.optional ? "?" : ""}`;
   const type = (node.typeAnnotation ?? node.value?.returnType)?.typeAnnotation;
   const is_list = type?.type === "TSArrayType";
   const inner = is_list ? type.elementType : type;
