@@ -382,6 +382,18 @@ fn an_option_that_a_saved_run_does_not_know_had_its_default() {
 }
 
 #[test]
+fn a_run_from_another_adapter_is_another_run_but_resumes() {
+    let from =
+        |adapter: Option<&str>| Identity { init_adapter: adapter.map(str::to_owned), ..Default::default() };
+    let saved = from(Some("a"));
+    assert!(saved.difference(&from(Some(""))).is_some_and(|(code, _)| code == Code::BadState));
+    assert_eq!(saved.difference(&from(Some("a"))), None);
+    // Earlier builds did not note it.
+    assert_eq!(from(None).difference(&from(Some("a"))), None);
+    saved.expect(&from(Some(""))).unwrap();
+}
+
+#[test]
 fn a_checkpoint_on_request_has_all_steps_and_their_logs() {
     block_on(async {
         let kv = Limited::new(Code::Io);
@@ -450,6 +462,7 @@ fn sample(values: &[f32], loss: f64) -> Checkpoint {
             model: "m".into(),
             dataset: "d".into(),
             eval_dataset: None,
+            init_adapter: Some(String::new()),
             options: Map::from_iter([("train".to_owned(), json!({"seed": 1}))]),
         },
         progress: Progress { step: 7, ..Default::default() },

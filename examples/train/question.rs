@@ -1,6 +1,7 @@
 //! What the model is asked before and after a run: the question of a row, or the beginning of its text.
 
 use serde_json::Value;
+use tabtune::data::example::{Message, pair_text};
 
 /// Characters of a text that the model is given to go on from, and that are shown of a question.
 const SHOWN_CHARS: usize = 200;
@@ -33,18 +34,12 @@ impl Question {
             }
         };
         let asked = chat.iter().rfind(|message| is_user(message))?["content"].as_str().unwrap_or_default();
-        let without_template = (row["pair"] == true).then(|| pair_text(chat).into());
+        let without_template = (row["pair"] == true).then(|| {
+            let messages: Vec<Message> = chat.iter().flat_map(Message::from_json).collect();
+            pair_text(&messages).into()
+        });
         Some(Question { prompt: chat.to_vec().into(), without_template, text: on_one_line(asked) })
     }
-}
-
-/// A pair's question as a model without chat template learns it.
-fn pair_text(prompt: &[Value]) -> String {
-    let end = |message: &Value| if message["role"] == "user" { "\n" } else { "\n\n" };
-    prompt
-        .iter()
-        .flat_map(|message| [message["content"].as_str().unwrap_or_default(), end(message)])
-        .collect()
 }
 
 /// The first half of a short text and the first words of a long one.

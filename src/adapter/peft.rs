@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use ::safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::config::WITHOUT_EFFECT;
 use super::{LoraConfig, LoraModule, LoraWeights, TargetModules};
@@ -35,6 +36,19 @@ pub struct PeftAdapter {
     /// Embedding and head of the base, which PEFT saves too where it suspects that the vocabulary grew, each
     /// with its name in the base. They have not been read.
     pub of_base: Vec<(&'static str, TensorInfo)>,
+}
+
+impl PeftAdapter {
+    /// Depends on the values alone.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Xxh3::new();
+        for (path, LoraWeights { a, b }) in &self.weights {
+            hash.update(path.as_bytes());
+            hash.update(bytemuck::cast_slice(a));
+            hash.update(bytemuck::cast_slice(b));
+        }
+        format!("{:032x}", hash.digest128())
+    }
 }
 
 /// The two files of an adapter by name; weights are F32. `weights` gives each module's path with its

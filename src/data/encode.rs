@@ -98,7 +98,7 @@ impl<'a> Encoder<'a> {
 
     /// Depends on all that decides a row's tokens: tokenizer, template and options.
     pub fn fingerprint(&self) -> String {
-        // Saved runs and tokens of before stay good where nothing changed in what this makes.
+        // Saved runs stay good where nothing changed in what this makes of nearly all rows.
         let version = if self.options.assistant_only_loss { 2 } else { 1 };
         let text = format!("{version} {:?} {}", self.options, self.tokenizer.fingerprint());
         format!("{:032x}", xxh3_128(text.as_bytes()))
@@ -162,8 +162,8 @@ impl<'a> Encoder<'a> {
                 prompt.iter().chain(completion).collect()
             }
         };
-        let is_lost =
-            messages.iter().any(|message| message.has("tool_calls")) && !template?.names("tool_calls");
+        let is_lost = messages.iter().any(|message| message.field("tool_calls").is_some())
+            && !template?.names("tool_calls");
         is_lost.then_some(Remark::ToolCallsNotWritten)
     }
 

@@ -55,18 +55,11 @@ impl Message {
         texts.into_iter()
     }
 
-    /// Whether the message has a field of that name with something in it.
-    pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
     fn text(&self, name: &str) -> &str {
         self.0.get(name).and_then(Value::as_str).unwrap_or_default()
     }
-}
 
-impl Message {
-    /// A field of any kind.
+    /// A field of any kind; one that is null counts as absent.
     pub fn field(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }

@@ -82,7 +82,10 @@ impl<K: Kv> Importer<K> {
                 content
             }
         };
-        content.on_bad_row = options.on_bad_row;
+        // Rows that are there already may be left out as their own import said.
+        if !(options.append && content.on_bad_row == OnBadRow::Skip) {
+            content.on_bad_row = options.on_bad_row;
+        }
         let is_described = description.content.is_some() || stored.is_some();
         let chain = content.chain();
         let (seen, empty, report) = Default::default();
@@ -146,7 +149,11 @@ impl<K: Kv> Importer<K> {
             return Err(self.other_files());
         }
         if self.report.rows == 0 {
-            bail!(BadData, "{} has no rows to keep", self.content.files.join(", "));
+            let why = self.report.bad_rows.first().map_or(String::new(), |bad| {
+                let BadRow { file, unit, place, reason } = bad;
+                format!("; the first of {} bad ones, {file} {unit} {place}: {reason}", self.report.skipped)
+            });
+            bail!(BadData, "{} has no rows to keep{why}", self.content.files.join(", "));
         }
         self.report.notices.extend(self.empty.notices(self.report.rows));
         let mut changes = Vec::new();

@@ -174,8 +174,8 @@ fn begun(file: &str, format: Option<Format>, head: Head, options: &FormatOptions
     Ok(reader)
 }
 
-/// Whether a header holds what columns are not called: numbers, sentences, or the same twice. Names that were
-/// given for columns of the file say that it is one.
+/// Whether a header holds what columns are not called: numbers or sentences. Names that were given for columns of
+/// the file say that it is one.
 pub(super) fn looks_like_a_row(header: &[String], options: &ImportOptions) -> bool {
     const LONGEST_NAME: usize = 64;
     let is_meant = |name: &String| options.columns.values().any(|column| column == name);

@@ -100,9 +100,10 @@ impl Tokenizer {
         Tokenizer { vocab_size: Some(vocab_size), ..self }
     }
 
-    /// Depends on the tokenizer's files alone.
+    /// Depends on the tokenizer's files, and on the model's vocabulary where that is smaller.
     pub fn fingerprint(&self) -> String {
-        format!("{:032x}", self.fingerprint)
+        let smaller = self.vocab_size.filter(|size| *size < self.inner.get_vocab_size(true));
+        format!("{:032x}{}", self.fingerprint, smaller.map_or(String::new(), |size| format!(" {size}")))
     }
 
     /// The token ids of `text`; `add_special_tokens` adds what the tokenizer puts around every text, such

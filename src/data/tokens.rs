@@ -265,7 +265,7 @@ pub async fn tokenize(
             let encoded = Example::from_json(&row.row).and_then(|example| encoder.encode(&example));
             match encoded {
                 Ok(encoded) => writer.add(&encoded, (row.hash >> 96) as u32),
-                Err(error) if error.code == Code::BadData && content.on_bad_row == OnBadRow::Skip => {
+                Err(error) if content.on_bad_row == OnBadRow::Skip && writer.is_of_the_row(&error) => {
                     writer.skip(row, error.message);
                 }
                 Err(error) => return Err(error).context(row.origin()),
@@ -389,6 +389,11 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
             bail!(Cancelled, "tokenising was stopped after {done} rows");
         }
         Ok(())
+    }
+
+    /// Whether an error is a row's own fault, rather than that of the model's files: other rows could be encoded.
+    fn is_of_the_row(&self, error: &Error) -> bool {
+        error.code == Code::BadData || error.code == Code::BadModel && self.progress.report.kept > 0
     }
 
     /// Counts a row that cannot be encoded.

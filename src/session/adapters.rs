@@ -224,7 +224,9 @@ fn unknown(name: &str) -> Error {
 async fn leave_out_base(gpu: &Gpu, loaded: &Loaded, files: &impl Files, adapter: &PeftAdapter) -> Result<()> {
     for (name, tensor) in &adapter.of_base {
         let slabs = if name.starts_with("lm_head") { &loaded.model.head } else { &loaded.model.embedding };
-        if !are_rows(gpu, &loaded.store, slabs, files, tensor).await? {
+        let config = &loaded.model.config;
+        let fits = tensor.shape == [config.vocab_size, config.hidden_size];
+        if !fits || !are_rows(gpu, &loaded.store, slabs, files, tensor).await? {
             bail!(
                 BadAdapter,
                 "{ADAPTER_WEIGHTS}: {name} differs from the model's: the vocabulary was changed, or trained \

@@ -13,11 +13,11 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::adapter::{LoraConfig, LoraWeights};
+use crate::adapter::{LoraConfig, LoraWeights, PeftAdapter};
 use crate::bail;
 use crate::data::encode::Encoder;
 use crate::data::kv::Kv;
-use crate::data::library::{self, Description};
+use crate::data::library::{self, Description, OnBadRow};
 use crate::data::look::{Lengths, SeenRow};
 use crate::data::notice::Notice;
 use crate::data::tokenizer::Tokenizer;
@@ -248,13 +248,17 @@ impl<R: Kv> Session<R> {
             .context(format_args!("dataset {name:?}"))
     }
 
-    /// Rows `first..first + count` of dataset `name` as the loaded model will see them.
+    /// Rows `first..first + count` of dataset `name` as the loaded model will see them, without those that its
+    /// import said to leave out.
     pub async fn preview(&self, name: &str, train: &Value, first: u64, count: u64) -> Result<Vec<SeenRow>> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let options = TrainOptions::from_json(train)?;
         let encoder = Encoder::new(&loaded.tokenizer, options.encode_options());
+        let leaves_out = Description::rows(&self.rows, name).await?.on_bad_row == OnBadRow::Skip;
         let rows = library::rows(&self.rows, name, first, count).await?;
-        rows.iter().map(|row| SeenRow::new(row, &loaded.tokenizer, &encoder)).collect()
+        let seen = rows.iter().map(|row| SeenRow::new(row, &loaded.tokenizer, &encoder));
+        let is_left_out = |error: &Error| leaves_out && error.code == Code::BadData;
+        seen.filter(|seen| !seen.as_ref().is_err_and(is_left_out)).collect()
     }
 
     /// A histogram of the lengths of dataset `name`, tokenised as `train` says.
@@ -304,6 +308,7 @@ impl<R: Kv> Session<R> {
             model: loaded.fingerprint.clone(),
             dataset: dataset.set.fingerprint().to_owned(),
             eval_dataset: eval_dataset.as_ref().map(|selection| selection.set.fingerprint().to_owned()),
+            init_adapter: Some(start.map_or_else(String::new, PeftAdapter::fingerprint)),
             options: Map::from_iter([
                 ("train".to_owned(), train.identity().into()),
                 ("lora".to_owned(), plain(serde_json::to_value(&config))),

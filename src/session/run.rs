@@ -104,6 +104,7 @@ impl Run {
     pub fn restore(&mut self, store: &Store, checkpoint: Checkpoint) -> Result<()> {
         let Checkpoint { header, tensors } = checkpoint;
         header.identity.expect(&self.identity)?;
+        self.identity.init_adapter = header.identity.init_adapter;
         self.trainer.restore(store, header.progress, &tensors)?;
         self.log = header.log;
         // As many as were kept stay kept.

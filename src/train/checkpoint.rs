@@ -25,6 +25,9 @@ pub struct Identity {
     /// Of the rows and of what made them tokens.
     pub dataset: String,
     pub eval_dataset: Option<String>,
+    /// Of the adapter that it began from, empty without one. `None` in runs that did not note it.
+    #[serde(default)]
+    pub init_adapter: Option<String>,
     /// The options by part, e.g. `{"train": {"seed": 42}}`, defaults included.
     pub options: Map<String, Value>,
 }
@@ -33,7 +36,9 @@ impl Identity {
     /// Fails with code `bad-option` or `bad-state`, saying what differs, unless `self`, which was saved, is
     /// `now`.
     pub fn expect(&self, now: &Identity) -> Result<()> {
-        match self.difference(now) {
+        // A checkpoint has the adapter in it, whatever it began from.
+        let now = Identity { init_adapter: self.init_adapter.clone(), ..now.clone() };
+        match self.difference(&now) {
             None => Ok(()),
             Some((Code::BadOption, difference)) => bail!(
                 BadOption,
@@ -57,6 +62,9 @@ impl Identity {
         }
         if self.eval_dataset != now.eval_dataset {
             return Some((Code::BadState, "with other held-out rows".to_owned()));
+        }
+        if self.init_adapter.is_some() && self.init_adapter != now.init_adapter {
+            return Some((Code::BadState, "that began from another adapter".to_owned()));
         }
         let defaults = Identity::of_defaults();
         now.options.iter().find_map(|(part, options)| {

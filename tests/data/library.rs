@@ -140,6 +140,19 @@ fn a_bad_row_is_named_by_file_and_line_or_left_out_and_counted() {
 }
 
 #[test]
+fn what_becomes_of_bad_rows_is_told_and_stays_as_rows_are_added() {
+    let kv = Rc::new(MemoryKv::default());
+    let error = import(&kv, "{\"text\": 3}\n{\"text\": 4}\n", json!({"on_bad_row": "skip"})).unwrap_err();
+    assert!(
+        error.to_string().contains("the first of 2 bad ones, train.jsonl line 1: \"text\" must be"),
+        "{error}"
+    );
+    import(&kv, "{\"text\": \"a\"}\n", json!({"on_bad_row": "skip"})).unwrap();
+    import(&kv, "{\"text\": \"b\"}\n", json!({"append": true})).unwrap();
+    assert_eq!(description(&kv).content.unwrap().on_bad_row, OnBadRow::Skip);
+}
+
+#[test]
 fn every_line_of_files_and_columns_of_other_names_become_rows() {
     let kv = Rc::new(MemoryKv::default());
     let files = InMemory::with("faq.csv", "Frage;Antwort\n\"Was; nun?\";Nichts\nWie?;\"So\nund so\"\n");

@@ -361,6 +361,18 @@ fn a_template_may_move_the_words_of_the_system() {
 }
 
 #[test]
+fn an_empty_turn_before_words_of_the_system_that_come_first_is_passed_over() {
+    let model = with_template(
+        "{% for m in messages if m.role == 'system' %}{{ m.content }} {% endfor %}{% for m in messages if m.role != 'system' %}\
+         <|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+         {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    );
+    let said = [("user", "a"), ("assistant", ""), ("system", "s"), ("user", "b"), ("assistant", "c")];
+    let learnt = learnt(&model, &chat(&said), true);
+    assert!(learnt.last().is_some_and(|turn| turn.starts_with('c')), "{learnt:?}");
+}
+
+#[test]
 fn a_message_of_weight_zero_is_not_learnt() {
     let tokenizer = tokenizer("chatml");
     let weighed =

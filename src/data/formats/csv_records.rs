@@ -5,7 +5,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use super::check_length;
 use super::table::{Record, Records};
 use crate::bail;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Quoted fields may hold delimiters, line ends and doubled quotes. A quote that is never closed is an error,
 /// since it takes all that follows into one field.
@@ -107,7 +107,10 @@ impl Records for CsvRecords {
             (self.place, self.text_len, self.fields) = (self.line, 0, 0);
         }
         let is_whole = self.read();
-        check_length(self.taken, "line", self.place)?;
+        check_length(self.taken, "line", self.place).map_err(|error| Error {
+            message: error.message + "; perhaps a quote in it is never closed",
+            ..error
+        })?;
         if !is_whole {
             if self.finished && self.taken > 0 {
                 bail!(BadData, "line {}: a quote in this record is never closed", self.place);

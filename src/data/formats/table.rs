@@ -1,5 +1,7 @@
 //! Tables: records of fields under a header.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::csv_records::CsvRecords;
@@ -197,15 +199,18 @@ impl Rows for Table {
 
 /// The names in a header, without the blanks around them, each once.
 fn names_of(fields: Vec<String>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::with_capacity(fields.len());
-    for field in fields {
-        let name = field.trim();
-        let numbered = (1..).map(|number| format!("{name}.{number}"));
-        let mut candidates = std::iter::once(name.to_owned()).chain(numbered);
-        let is_new = |candidate: &String| candidate.is_empty() || !names.contains(candidate);
-        names.push(candidates.find(is_new).unwrap_or_default());
-    }
-    names
+    let (mut taken, mut repeated) = (HashSet::new(), HashMap::<String, usize>::new());
+    let name_of = |field: String| {
+        let name = field.trim().to_owned();
+        let mut candidate = name.clone();
+        while !candidate.is_empty() && !taken.insert(candidate.clone()) {
+            let number = repeated.entry(name.clone()).or_default();
+            *number += 1;
+            candidate = format!("{name}.{number}");
+        }
+        candidate
+    };
+    fields.into_iter().map(name_of).collect()
 }
 
 /// The first `count` lines without the end of the last. `None` where they may go on.
@@ -260,6 +265,14 @@ mod tests {
 
     use crate::data::formats::tests::{bad, failure, good, read, read_pieces};
     use crate::data::formats::{Format, FormatOptions, LONGEST_ROW};
+
+    #[test]
+    fn many_columns_of_one_name_are_told_apart() {
+        let cells = vec!["0"; 20_000].join(",");
+        let rows = read(Format::Csv, format!("{cells}\n{cells}\n"));
+        let names: Vec<_> = rows[0].value.as_ref().unwrap().as_object().unwrap().keys().collect();
+        assert_eq!((names.len(), names[0].as_str(), names[19_999].as_str()), (20_000, "0", "0.19999"));
+    }
 
     #[test]
     fn each_record_is_an_object_of_strings() {
@@ -358,7 +371,10 @@ mod tests {
         let open = "a,b\n1,2\n1,\"2\n3,4\n";
         assert_eq!(failure(Format::Csv, open), "line 3: a quote in this record is never closed");
         for text in ["a".repeat(LONGEST_ROW + 1), format!("a\n\"{}\"\n", "b".repeat(LONGEST_ROW))] {
-            assert!(failure(Format::Csv, text).ends_with(": longer than 16777216 bytes"));
+            assert!(
+                failure(Format::Csv, text)
+                    .ends_with(": longer than 16777216 bytes; perhaps a quote in it is never closed")
+            );
         }
     }
 

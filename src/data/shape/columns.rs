@@ -151,37 +151,43 @@ impl<'a> Columns<'a> {
         }
         let mut found = BTreeMap::new();
         for part in form.needed {
-            found.insert(part.0, self.find(part, form).or_else(|| self.first(part))?);
+            let column = match self.named(part, form) {
+                Some(column) => self.spelt(column),
+                None => self.usual(part).or_else(|| self.first(part)),
+            };
+            found.insert(part.0, column?);
         }
         let is_plain = pairs != Pairs::Chat && is_plain_pair(form.shape, &found);
         // TRL's own pair has no other parts; what the system says goes before it.
         for part in form.possible.iter().filter(|(part, _)| !is_plain || *part == "system") {
-            if let Some(column) =
-                self.find(part, form).filter(|column| !found.values().any(|other| other == column))
-            {
+            let column = match self.named(part, form) {
+                Some(column) => self.spelt(column),
+                None => self.usual(part),
+            };
+            if let Some(column) = column.filter(|column| !found.values().any(|other| other == column)) {
                 found.insert(part.0, column);
             }
         }
         Some(found)
     }
 
-    /// The column of a part: the one that was named for it, else the first of its usual names whose value
-    /// can be that part.
-    fn find(&self, part: &Part, form: &Form) -> Option<String> {
+    /// The name that was given for a part.
+    fn named(&self, part: &Part, form: &Form) -> Option<&String> {
         let is_of_another = |name: &str| {
             form.needed.iter().chain(form.possible).any(|(other, _)| *other != part.0 && *other == name)
         };
         let named = self.names.iter().find(|(name, _)| {
             normalised(name) == part.0 || stands_for(name, part) && !is_of_another(&normalised(name))
         });
-        match named {
-            Some((_, column)) => self.spelt(column),
-            None => part
-                .1
-                .iter()
-                .filter_map(|name| self.spelt(name))
-                .find(|column| fits(part.0, &self.row[column])),
-        }
+        named.map(|(_, column)| column)
+    }
+
+    /// The first column with a usual name of the part whose value can be that part, rather one that says
+    /// something.
+    fn usual(&self, (part, words): &Part) -> Option<String> {
+        let fitting =
+            || words.iter().filter_map(|name| self.spelt(name)).filter(|name| fits(part, &self.row[name]));
+        fitting().find(|name| is_filled(&self.row[name])).or_else(|| fitting().next())
     }
 
     /// The first column with a usual name of the part, for a message that says what is wrong with its value.
@@ -206,6 +212,7 @@ fn fits(part: &str, value: &Value) -> bool {
     match part {
         "messages" | "conversations" => turns::is_chat(value),
         "history" => turns::history(value).is_some(),
+        "system" => value.is_string(),
         _ => matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_)),
     }
 }

@@ -204,9 +204,13 @@ impl Mapping {
     }
 }
 
-/// Whether a value is a list of messages, perhaps as text, as tables hold it.
+/// Whether a value is a list of messages, perhaps as text, as tables hold it. Other lists as text are text, as in
+/// TRL: a row may ask for JSON.
 fn is_listed(value: &Value) -> bool {
-    value.is_array() || value.as_str().is_some_and(|text| text.trim_start().starts_with("[{"))
+    let is_chat = |text: &str| {
+        text.trim_start().starts_with("[{") && (turns::is_python_chat(text) || chat("", value).is_ok())
+    };
+    value.is_array() || value.as_str().is_some_and(is_chat)
 }
 
 /// The columns of a row as its file gives it. What is no object is an error of code `bad-data`.

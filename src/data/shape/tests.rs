@@ -249,3 +249,27 @@ fn a_part_that_nobody_knows_is_refused() {
     assert_eq!(error.code, Code::BadOption);
     assert!(error.message.contains("columns.colour is no part"), "{error}");
 }
+
+#[test]
+fn a_name_that_was_given_decides_also_where_the_cell_is_empty() {
+    let row = json!({"question": "q", "answer": "short", "answer_long": null});
+    let error = read(row, json!({"completion": "answer_long"}), Pairs::Auto).unwrap_err();
+    assert!(error.message.contains("answer_long"), "{error}");
+}
+
+#[test]
+fn lists_that_are_no_chats_are_text() {
+    let row = json!({"prompt": "[{\"a\": 1}]", "completion": "[{\"b\": 2}]"});
+    assert_eq!(kept(row.clone()).unwrap().row, row);
+    let aside = json!({"conversation": "[Anna]: hi", "question": "q", "answer": "a"});
+    assert_eq!(kept(aside).unwrap().row, pair("q", "a"));
+}
+
+#[test]
+fn of_columns_with_the_same_meaning_the_one_that_says_something_is_read() {
+    let row = json!({"instruction": "q", "output": "", "response": "a"});
+    assert_eq!(kept(row).unwrap().row, pair("q", "a"));
+    let asked = json!({"instruction": "q", "output": "a", "system": false});
+    let kept = kept(asked).unwrap();
+    assert_eq!((kept.row, kept.ignored), (pair("q", "a"), vec!["system".to_owned()]));
+}

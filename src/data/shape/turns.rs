@@ -50,9 +50,17 @@ pub fn is_chat(value: &Value) -> bool {
     match value {
         Value::Array(turns) => turns.first().is_some_and(Value::is_object),
         Value::Object(lists) => !lists.is_empty() && lists.values().all(Value::is_array),
-        Value::String(text) => text.trim_start().starts_with(['[', '{']),
+        Value::String(text) if text.trim_start().starts_with(['[', '{']) => {
+            let is_list = |parsed: Value| parsed.is_array() || parsed.is_object();
+            is_python(text) || serde_json::from_str(text).is_ok_and(is_list)
+        }
         _ => false,
     }
+}
+
+/// Whether a text is a list of messages as Python prints it.
+pub fn is_python_chat(text: &str) -> bool {
+    is_python(text) && ["'role'", "'from'"].iter().any(|field| text.contains(field))
 }
 
 /// The messages of a chat. Errors of code `bad-data` name the turn by `column` and number.

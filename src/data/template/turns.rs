@@ -116,7 +116,8 @@ impl<'a> Turns<'a> {
                 None => bail!(
                     BadData,
                     "the chat template changes what it writes with what messages[{index}] says, so that the turn \
-                     cannot be found; assistant_only_loss needs {{% generation %}} blocks in this template"
+                     cannot be found: to learn some turns and not others, this template needs {{% generation %}} \
+                     blocks"
                 ),
             }
         }
@@ -253,7 +254,9 @@ impl<'a> Turns<'a> {
             let message = &self.messages[index];
             let opening = self.opening(index)?;
             let before = index.checked_sub(1).and_then(|before| self.behind(before, floor));
-            let limit = self.places.iter().filter(|(mark, place)| mark / 2 > index && *place >= floor);
+            // A template may write a later message first, so only what lies behind this turn's start ends it.
+            let from = before.unwrap_or(floor);
+            let limit = self.places.iter().filter(|(mark, place)| mark / 2 > index && *place >= from);
             let limit = limit.map(|(_, place)| *place).min().unwrap_or(self.whole.len());
             let start = match before {
                 Some(before) => self.opened_at(index, before, limit)?,
