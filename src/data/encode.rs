@@ -98,7 +98,7 @@ impl<'a> Encoder<'a> {
 
     /// Depends on all that decides a row's tokens: tokenizer, template and options.
     pub fn fingerprint(&self) -> String {
-        // Saved runs stay good where nothing changed in what this makes of nearly all rows.
+        // Runs that were saved before turns were found by marks go on where no turns are looked for.
         let version = if self.options.assistant_only_loss { 2 } else { 1 };
         let text = format!("{version} {:?} {}", self.options, self.tokenizer.fingerprint());
         format!("{:032x}", xxh3_128(text.as_bytes()))

@@ -230,8 +230,11 @@ impl TokenSet {
     }
 }
 
+/// Counts up whenever rows become other tokens or labels than before, so that old ones are not taken for them.
+const VERSION: u32 = 2;
+
 fn set_id(content: &Content, encoder: &Encoder<'_>) -> String {
-    format!("{}/{}", content.id, encoder.fingerprint())
+    format!("{}/{}.{VERSION}", content.id, encoder.fingerprint())
 }
 
 /// How long rows are tokenised before a stop is heard.

@@ -584,6 +584,25 @@ fn a_row_that_the_template_refuses_is_a_bad_row_like_any_other() {
 }
 
 #[test]
+fn a_stop_is_heard_between_rows() {
+    let slow = "{% for i in range(90000) %}{% endfor %}{{ messages[0].content }}";
+    let bytes = std::fs::read(fixtures().join("chatml/tokenizer.json")).unwrap();
+    let tokenizer = Tokenizer::new(&bytes, &json!({}), Some(slow.into())).unwrap();
+    let kv = Rc::new(MemoryKv::default());
+    let row = json!({"messages": [{"role": "user", "content": "a b c"}]}).to_string() + "\n";
+    import(&kv, row.repeat(500), json!({})).unwrap();
+    let content = block_on(Description::rows(&kv, "mine")).unwrap();
+    assert_eq!(content.blocks(), 1);
+    let mut calls = 0;
+    let encoder = Encoder::new(&tokenizer, EncodeOptions::default());
+    let stopped = block_on(tokens::tokenize(&kv, &content, &encoder, &mut |_, _| {
+        calls += 1;
+        calls < 2
+    }));
+    assert_eq!(stopped.unwrap_err().code, Code::Cancelled);
+}
+
+#[test]
 fn what_earlier_builds_stored_opens() {
     let content: library::Content = serde_json::from_value(json!({
         "id": "mine/1", "rows": 1, "bytes": 9, "fingerprint": "", "block_rows": [1], "files": ["a"]
