@@ -27,7 +27,10 @@ const RIGHT = {
   "folder-with-readme": (found) => assert.deepEqual(found, [0, "jsonl"]),
   "generate-with-init-adapter": (differs) => assert.equal(differs, true),
   "held-out-share-of-few": (shares) => assert.ok(shares.every((rows) => rows > 0), String(shares)),
-  "hub-page-address": (said) => assert.deepEqual(said, ["loaded", "loaded", "loaded"]),
+  "hub-page-address": ([address, slash, blanks]) => {
+    assert.deepEqual([address, blanks], ["loaded", "loaded"]);
+    assert.match(slash, /owner\/name/);
+  },
   "insecure-origin": (told) => assert.equal(told, true),
   "parquet-heavy-column": (rows) => assert.equal(rows, 2),
   "resume-with-more-steps": ([first, then]) => {

@@ -10,10 +10,10 @@ playPage();
 const PATIENCE = { ping: 0.02, silence: 0.1, grace: 0.1, limit: 0.6 };
 
 /** A client and its worker, which never answers `train_step`. */
-function started() {
+function started(patience = PATIENCE) {
   answers.train_step = () => new Promise(() => {});
   answers.counters = () => ({ buffers: 0 });
-  const client = Client.inWorker(PATIENCE);
+  const client = Client.inWorker(patience);
   return { client, worker: workers.at(-1) };
 }
 
@@ -43,6 +43,35 @@ test("a worker that is busy and answers pings is waited for", async () => {
   assert.deepEqual(await step, { step: 1 });
   assert.equal(worker.cancelled.length, 1);
   assert.ok(!client.closed);
+  client.terminate();
+});
+
+test("time that the page slept is no waiting", async (t) => {
+  const { client, worker } = started({ ...PATIENCE, grace: 1.5, limit: 1.8 });
+  answers.train_step = async () => (await sleep(600), { step: 1 });
+  const step = client.call("train_step", { pipelined: true }, { hurries: true });
+  await sleep(50);
+  const now = performance.now.bind(performance);
+  t.mock.method(performance, "now", () => now() + 3_600_000);
+  assert.deepEqual(await step, { step: 1 });
+  assert.ok(!client.closed);
+
+  // One that hangs is ended all the same.
+  answers.train_step = () => new Promise(() => {});
+  const hanging = client.call("train_step", { pipelined: true }, { hurries: true });
+  worker.hangs = true;
+  await assert.rejects(hanging, { code: "cancelled" });
+});
+
+test("a call that cannot be sent leaves nothing behind", async () => {
+  const { client, worker } = started();
+  worker.postMessage = (request) => structuredClone(request);
+  await assert.rejects(client.call("preview", { name: () => {} }), { code: "bad-option", message: /^preview: .*could not be cloned/ });
+  delete worker.postMessage;
+  await client.call("counters", undefined);
+  const { pings } = worker;
+  await sleep(100);
+  assert.equal(worker.pings, pings, "nothing is waited for");
   client.terminate();
 });
 

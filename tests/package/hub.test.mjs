@@ -56,8 +56,8 @@ test("an id and the addresses of a model's pages are the model", () => {
   };
   const of = (id, revision = "main", at = "https://huggingface.co") => ["hub", id, at, revision];
   for (const source of [
-    ID, `${ID}/`, `${ID}//`, ` ${ID} `, `\n${ID}\t`,
-    `https://huggingface.co/${ID}`, `https://huggingface.co/${ID}/`, ` https://huggingface.co/${ID} `,
+    ID, ` ${ID} `, `\n${ID}\t`,
+    `https://huggingface.co/${ID}`, `https://huggingface.co/${ID}//`, ` https://huggingface.co/${ID} `,
     `http://huggingface.co/${ID}`, `https://www.huggingface.co/${ID}`, `huggingface.co/${ID}`, `hf.co/${ID}`,
     `https://huggingface.co/${ID}/tree/main`, `https://huggingface.co/${ID}/blob/main/config.json`,
     `https://huggingface.co/${ID}/resolve/main/`, `https://huggingface.co/${ID}/discussions/3`,
@@ -71,6 +71,36 @@ test("an id and the addresses of a model's pages are the model", () => {
   assert.deepEqual(hub(`${HUB}/${ID}/tree/v1`, { hub: `${HUB}/` }), of(ID, "v1", HUB));
   for (const page of ["https://huggingface.co/datasets/somebody/rows", "https://huggingface.co/spaces/somebody/app"]) {
     assert.throws(() => folderOf(page), ({ code, message }) => code === "bad-option" && message.includes("owner/name"));
+  }
+  for (const page of ["tree/v1/onnx", "tree/v1/onnx/", "blob/v1/onnx/config.json", "raw/v1/onnx/config.json?x#L1"]) {
+    const wanted = `write https://huggingface.co/${ID}/resolve/v1/onnx/ `;
+    const refusal = ({ code, message }) => code === "bad-option" && message.includes(wanted);
+    assert.throws(() => folderOf(`https://huggingface.co/${ID}/${page}`), refusal, page);
+  }
+  assert.throws(() => folderOf("http://[1"), { code: "bad-option", message: /neither the id of a model on a hub nor an address/ });
+});
+
+test("an id with a slash at its end is an address, and where there is no model the hub's is told of", async () => {
+  globalThis.location = new URL("https://page.example/app/");
+  try {
+    for (const source of ["models/tiny/", " models/tiny// "]) {
+      const { kind, base, id } = folderOf(source);
+      assert.equal(kind, "url");
+      assert.match(base, /^https:\/\/page\.example\/app\/models\/tiny\/+$/);
+      assert.equal(id, "models/tiny");
+    }
+    assert.equal(folderOf("./models/tiny/").id, undefined);
+    for (const cache of [true, false]) {
+      const asked = play(() => new Response("", { status: 404 }));
+      const there = open(`${ID}/`, { cache });
+      await refused(there.size("config.json"), "bad-model", /config\.json is missing in https:\/\/page\.example\/app\/somebody\/small-model\/: .* owner\/name: "somebody\/small-model"$/);
+      await refused(there.size("adapter_config.json"), "bad-model", /^adapter_config\.json is missing in .*owner\/name/);
+      assert.equal(await there.size("tokenizer.json"), undefined);
+      assert.ok(asked.every(({ address }) => address.startsWith("https://page.example/")));
+      assert.equal(await open(`./${ID}/`, { cache }).size("config.json"), undefined);
+    }
+  } finally {
+    delete globalThis.location;
   }
 });
 

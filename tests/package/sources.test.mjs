@@ -617,6 +617,7 @@ test("a zip file that is no workbook, or a damaged one, is refused in plain word
     [new Blob([Buffer.from("504b0304140000000800ffff", "hex")]), /^a\.xlsx: the Excel workbook cannot be read; save its sheet as CSV UTF-8 \(/],
     [workbook("<row r=\"1\"><c>"), /^a\.xlsx: the Excel workbook cannot be read/],
     [workbook('<row r="9999999"/>'), /^a\.xlsx: the Excel workbook cannot be read/],
+    [workbook('<row><c r="XFD1"/></row>'.repeat(3100).replaceAll("XFD1", "XFD")), /^a\.xlsx: .*save its sheet as CSV UTF-8 .*3052 rows span \d+ cells: clear those far to the right/],
     [workbook("", { sheets: "" }), "a.xlsx: the workbook has no sheet that is shown"],
     [workbook("", { parts: { "xl/worksheets/sheet1.xml": " ".repeat(257 << 20) } }), /^a\.xlsx: the workbook is too large/],
   ]) {

@@ -47,6 +47,14 @@ beforeEach(() => {
       return { total_steps: STEPS, ...(step > 0 && { resumed: { step, log: [], damaged: [] } }) };
     },
     train_step: () => (engine.run.step === STEPS ? undefined : stepped()),
+    delete_adapter: ({ name }) => {
+      engine.names = engine.names.filter((other) => other !== name);
+      if (name === "default") engine.run = undefined;
+      if (engine.active === name) engine.active = null;
+      return list();
+    },
+    save: () => ({ "adapter_config.json": new Uint8Array(2) }),
+    preview: () => [],
     save_checkpoint: () => ({ logs: [], checkpoint: saved(engine.run.step) }),
     generate: () => ({ text: "yes", tokens: 1, stop: "eos" }),
     close: () => ({ buffers: 0 }),
@@ -152,6 +160,200 @@ test("asking an engine that has ended starts another, with its adapters and the 
   await trainer.dispose();
   await assert.rejects(async () => await trainer.generate("c"), { code: "bad-state" });
   assert.equal(workers.length, 2, "what was disposed of stays so");
+});
+
+const locked = async () => (await navigator.locks.query()).held.map(({ name }) => name).filter((name) => name.startsWith("tabtune-run"));
+
+test("what was disposed of starts no engine and holds no name", async () => {
+  const trainer = await Trainer.load(model);
+  await trainer.prepare(rows);
+  await trainer.dispose();
+  await assert.rejects(trainer.prepare(rows), { code: "bad-state", message: /load the model again/ });
+  await assert.rejects(async () => await trainer.train(rows), { code: "bad-state" });
+  await assert.rejects(async () => await trainer.train(), { code: "bad-state" });
+  assert.equal(workers.length, 1);
+  assert.deepEqual(await locked(), []);
+});
+
+test("disposing while another engine is started leaves none", async () => {
+  for (const use of [(trainer) => trainer.prepare(rows), (trainer) => trainer.save(), async (trainer) => await trainer.train()]) {
+    workers.length = 0;
+    const trainer = await Trainer.load(model);
+    await trainer.prepare(rows);
+    workers[0].close();
+    await sleep(5);
+    const { load_model } = answers;
+    answers.load_model = async () => (await sleep(30), load_model());
+    const using = assert.rejects(use(trainer), ({ code }) => code === "cancelled" || code === "bad-state");
+    await sleep(10);
+    assert.equal(workers.length, 2);
+    await trainer.dispose();
+    await using;
+    await sleep(50);
+    assert.ok(trainer.ended && workers.every((worker) => worker.is_over) && workers.length === 2);
+    assert.deepEqual(await locked(), []);
+    answers.load_model = load_model;
+  }
+});
+
+test("a run that ended unsaved is not taken up as a fresh adapter", async () => {
+  for (const is_saved of [false, true]) {
+    const trainer = await Trainer.load(model, { init_adapter: [new File(["{}"], "adapter_config.json")] });
+    await trainer.train(rows, { run_name: is_saved ? "rows" : null });
+    if (!is_saved) stored.step = 0;
+    workers.at(-1).close();
+    await sleep(5);
+    if (is_saved) {
+      await trainer.save();
+      assert.equal(trainer.plan.resumed.step, STEPS);
+    } else {
+      const both = await Promise.allSettled([trainer.save(), trainer.generate("a").next()]);
+      assert.deepEqual(both.map(({ reason }) => reason?.code), ["bad-state", "bad-state"]);
+      assert.match(both[0].reason.message, /no checkpoint of it was saved/);
+      assert.equal(trainer.plan, undefined);
+      assert.deepEqual([engine.run, engine.names, engine.active], [undefined, ["default"], "default"], "what it started from is back");
+      await assert.rejects(async () => await trainer.train(), { code: "bad-state", message: /pass a dataset/ });
+    }
+    await trainer.dispose();
+  }
+});
+
+test("a run that was not saved may be trained anew", async () => {
+  const trainer = await Trainer.load(model);
+  const steps = [];
+  for await (const { step } of trainer.train(rows, { run_name: null })) {
+    steps.push(step);
+    if (step === 2) break;
+  }
+  stored.step = 0;
+  workers[0].close();
+  await sleep(5);
+  steps.push(...(await trainer.train()).map(({ step }) => step));
+  assert.deepEqual(steps, [1, 2, 3, 4]);
+  await trainer.dispose();
+});
+
+test("a start that its caller stops is made again for the others", async () => {
+  const trainer = await Trainer.load(model);
+  await trainer.prepare(rows);
+  workers[0].close();
+  await sleep(5);
+  const controller = new AbortController();
+  const { load_model } = answers;
+  answers.load_model = async () => (await sleep(20), load_model());
+  const stopped = assert.rejects(trainer.lengths(rows, { signal: controller.signal }), { code: "cancelled" });
+  const others = Promise.all([trainer.save(), trainer.generate("b")]);
+  await sleep(5);
+  controller.abort();
+  await stopped;
+  await others;
+  assert.equal(workers.length, 3);
+  assert.equal(workers.filter((worker) => !worker.is_over).length, 1);
+  await trainer.dispose();
+});
+
+test("a preparation and a question start one engine together", async () => {
+  for (const order of [0, 1]) {
+    workers.length = 0;
+    const trainer = await Trainer.load(model);
+    await trainer.prepare(rows);
+    workers[0].close();
+    await sleep(5);
+    const uses = [() => trainer.prepare({ name: "more" }), () => trainer.generate("a").next()];
+    if (order === 1) uses.reverse();
+    await Promise.all(uses.map((use) => use()));
+    assert.equal(workers.filter((worker) => !worker.is_over).length, 1);
+    assert.equal(workers.length, 2);
+    await trainer.dispose();
+  }
+});
+
+test("a run waits for the engine that a question has started", async () => {
+  const trainer = await Trainer.load(model);
+  const steps = [];
+  const told = [];
+  let answer;
+  for await (const { step } of trainer.train(rows, { on_event: ({ type }) => told.push(type) })) {
+    steps.push(step);
+    if (step !== 2 || answer) continue;
+    workers[0].close();
+    await sleep(5);
+    answer = trainer.save();
+    // The engine is there, but the run in it is not yet.
+    const { prepare } = answers;
+    answers.prepare = async (args) => (await sleep(20), prepare(args));
+  }
+  await answer;
+  assert.deepEqual(steps, [1, 2, 3, 4]);
+  assert.equal(workers.length, 2);
+  assert.ok(!told.includes("device-lost"));
+  await trainer.dispose();
+});
+
+test("stopping ends an engine that hangs while a pause saves", async () => {
+  const trainer = await Trainer.load(model);
+  const controller = new AbortController();
+  const began = performance.now();
+  let paused;
+  await assert.rejects(async () => {
+    for await (const { step } of trainer.train(rows, { signal: controller.signal })) {
+      if (step !== 2) continue;
+      workers[0].hangs = true;
+      paused = assert.rejects(trainer.pause(), { code: "cancelled" });
+      setTimeout(() => controller.abort(), 50);
+    }
+  }, { code: "cancelled" });
+  await paused;
+  assert.ok(performance.now() - began < 3000);
+  assert.ok(workers[0].is_over);
+  await trainer.dispose();
+});
+
+test("an engine that answers saves although the caller stops meanwhile", async () => {
+  const trainer = await Trainer.load(model);
+  const controller = new AbortController();
+  const told = [];
+  await assert.rejects(async () => {
+    for await (const { step } of trainer.train(rows, { signal: controller.signal, on_event: ({ type }) => told.push(type) })) {
+      if (step !== 2) continue;
+      const { save_checkpoint } = answers;
+      answers.save_checkpoint = async () => (await sleep(60), save_checkpoint());
+      const paused = trainer.pause();
+      setTimeout(() => controller.abort(), 10);
+      await paused;
+    }
+  }, { code: "cancelled" });
+  assert.ok(!trainer.ended && told.includes("paused"));
+  await trainer.dispose();
+});
+
+test("null and undefined are no options", async () => {
+  const nothing = { signal: null, token: null, progress_callback: null, eval_dataset: null, init_adapter: null, lora: null, cache: null };
+  const trainer = await Trainer.load(model, { ...nothing, device: null, base_model_name_or_path: null, dtype: undefined });
+  await trainer.prepare(rows, { signal: null, on_event: null, policy: null, resume_from_checkpoint: null, overwrite: null, if_running: null, quantization: undefined });
+  // A signal of another window is of another class.
+  const { signal } = new AbortController();
+  const foreign = { aborted: false, addEventListener: signal.addEventListener.bind(signal), removeEventListener() {} };
+  await trainer.prepare(rows, { signal: foreign });
+  await trainer.preview(rows, { signal, max_length: 8, run_name: null });
+  await assert.rejects(trainer.prepare(rows, { signal: {} }), { code: "bad-option", message: /signal must be an AbortSignal/ });
+  assert.equal((await trainer.train(undefined, { max_steps: undefined })).length, STEPS);
+  await assert.rejects(async () => await trainer.train(undefined, { seed: undefined, max_steps: 3 }), { code: "bad-option", message: /^max_steps: / });
+  await trainer.dispose();
+
+  workers.length = 0;
+  for (const init_adapter of ["", 3, "http://[1", {}]) await assert.rejects(Trainer.load(model, { init_adapter }), { code: "bad-option" });
+  assert.equal(workers.length, 0, "nothing was loaded for it");
+});
+
+test("a stream that is awaited twice gives the same", async () => {
+  const trainer = await Trainer.load(model);
+  const [running, answering] = [trainer.train(rows), trainer.generate("a")];
+  assert.equal((await running).length, STEPS);
+  assert.equal((await running).length, STEPS);
+  assert.equal((await answering).text, "yes");
+  assert.equal((await answering).text, "yes");
+  await trainer.dispose();
 });
 
 test("an engine that hangs does not keep dispose waiting", async () => {

@@ -62,7 +62,11 @@ export class EngineAdapters implements Adapters {
     checkName(name);
     const folder = adapterFolder(source, this.#host.hub);
     this.#mayReplace(name);
-    const client = await this.#host.engine();
+    return this.loadInto(await this.#host.engine(), name, folder);
+  }
+
+  /** Loads an adapter in this very engine. */
+  async loadInto(client: Client, name: string, folder: Folder): Promise<LoadedAdapter> {
     const list = this.#noted(await client.call("load_adapter", { name, folder }, { report: this.#host.report }));
     this.#sources.set(name, folder);
     if (name === DEFAULT_ADAPTER) await this.#host.giveUpRun();
@@ -97,6 +101,13 @@ export class EngineAdapters implements Adapters {
   /** Loads in another engine what was loaded before; a run's adapter comes with the run. */
   async restore(client: Client): Promise<void> {
     for (const [name, folder] of this.#sources) await client.call("load_adapter", { name, folder });
+  }
+
+  /** Takes a prepared run out of another engine: what is called "default" is again what runs start from, if anything. */
+  async dropRun(client: Client): Promise<void> {
+    await client.call("delete_adapter", { name: DEFAULT_ADAPTER });
+    const folder = this.#sources.get(DEFAULT_ADAPTER);
+    if (folder) await client.call("load_adapter", { name: DEFAULT_ADAPTER, folder });
   }
 
   /** Makes the adapter active in another engine that was active before. */

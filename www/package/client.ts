@@ -1,4 +1,4 @@
-import { cancelled, EngineGone, failure, TabtuneError, unanswered } from "./errors.js";
+import { cancelled, ended, EngineGone, failure, TabtuneError, unanswered } from "./errors.js";
 import type { CallName, Calls, Reply, Request, Sign } from "./protocol.js";
 import { PATIENCE, Pulse, type Patience } from "./pulse.js";
 
@@ -21,6 +21,9 @@ interface Connection {
 /** How often a worker that is to stop is looked at. */
 const HURRY_MILLIS = 250;
 
+/** The most between two looks that counts as waiting. Browsers wake a hidden page once a second. */
+const AWAKE_MILLIS = 1000;
+
 /** The page's end of an engine: typed calls over messages. */
 export class Client {
   readonly #connection: Connection;
@@ -28,6 +31,8 @@ export class Client {
   readonly #patience: Patience;
   readonly #pulse: Pulse;
   #hurry: ReturnType<typeof setInterval> | undefined;
+  /** When {@link #hurry} last looked. */
+  #looked_at = 0;
   #next_id = 1;
   /** Why no further call can be answered, once that is so. */
   #closed: TabtuneError | undefined;
@@ -109,7 +114,12 @@ export class Client {
     const answered = new Promise<unknown>((resolve, reject) => {
       const report = (options.report ?? (() => {})) as (event: unknown) => void;
       this.#pending.set(id, { resolve, reject, report, hurries_since: undefined });
-      this.#connection.send({ id, call, args } as Request, options.transfer ?? []);
+      try {
+        this.#connection.send({ id, call, args } as Request, options.transfer ?? []);
+      } catch (thrown) {
+        this.#pending.delete(id);
+        throw failure("bad-option", `${call}: what was given cannot be sent to the worker (${String(thrown)})`);
+      }
       options.signal?.addEventListener("abort", cancel);
       if (this.#connection.is_worker) this.#pulse.start();
       if (options.hurries) this.#hurryUp(id);
@@ -120,10 +130,10 @@ export class Client {
     }) as Promise<Calls[C]["result"]>;
   }
 
-  /** Ends the worker; calls still open are refused as `cancelled`, later ones as `bad-state`. */
-  terminate(): void {
+  /** Ends the worker; calls still open are refused as `cancelled`, later ones as `later` says. */
+  terminate(later: TabtuneError = ended()): void {
     this.#close(failure("cancelled", "the engine was ended"));
-    this.#closed = failure("bad-state", "the engine has ended: load the model again");
+    this.#closed = later;
   }
 
   /** Ends the worker, unless it answers a call within the patience that there is for it. */
@@ -132,17 +142,26 @@ export class Client {
     if (!pending || !this.#connection.is_worker) return;
     pending.hurries_since ??= performance.now();
     this.#pulse.ask();
-    this.#hurry ??= setInterval(() => this.#lookAtHurry(), HURRY_MILLIS);
+    if (this.#hurry !== undefined) return;
+    this.#looked_at = performance.now();
+    this.#hurry = setInterval(() => this.#lookAtHurry(), HURRY_MILLIS);
   }
 
   #lookAtHurry(): void {
+    const now = performance.now();
+    // While the browser had put the page to sleep, and the worker with it, nobody waited.
+    const slept = Math.max(0, now - this.#looked_at - AWAKE_MILLIS);
+    this.#looked_at = now;
+    for (const pending of this.#pending.values()) {
+      if (pending.hurries_since !== undefined) pending.hurries_since += slept;
+    }
     const hurried = [...this.#pending.values()].flatMap(({ hurries_since }) => hurries_since ?? []);
     if (hurried.length === 0) {
       clearInterval(this.#hurry);
       this.#hurry = undefined;
       return;
     }
-    const waited = (performance.now() - Math.min(...hurried)) / 1000;
+    const waited = (now - Math.min(...hurried)) / 1000;
     // An answer may have been owed for long when the caller lost patience.
     const silence = Math.min(this.#pulse.ask(), waited);
     if (silence < this.#patience.grace && waited < this.#patience.limit) return;

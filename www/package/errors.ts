@@ -83,6 +83,11 @@ export function cancelled(): TabtuneError {
   return failure("cancelled", "the caller asked to stop");
 }
 
+/** What is thrown where there is no engine any more, and no other one is started. */
+export function ended(): TabtuneError {
+  return failure("bad-state", "the engine has ended: load the model again");
+}
+
 /** Throws `cancelled` if the signal has been aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw cancelled();

@@ -1,4 +1,4 @@
-import { failure } from "./errors.js";
+import { failure, TabtuneError } from "./errors.js";
 import { remoteFolder, type HubOptions, type RemoteFolder } from "./hub/folder.js";
 import { TUNING, type OpenOptions, type Tuning } from "./hub/job.js";
 import { fromBlob, type OpenFile } from "./hub/opened.js";
@@ -34,13 +34,14 @@ export interface FilesReader {
 /**
  * Brings what the caller gave into a form that can be posted to the worker. A string of the shape
  * "owner/name" is a hub id, and the address of a model's page on the hub stands for the same; any other is the
- * address of a folder, and "./owner/name" makes one of the first.
+ * address of a folder, and "./owner/name" or "owner/name/" makes one of the first.
  */
 export function folderOf(source: FolderSource, options: HubOptions = {}): Folder {
   if ((typeof source === "string" && source !== "") || source instanceof URL) {
     try {
       return remoteFolder(source, options);
-    } catch {
+    } catch (thrown) {
+      if (thrown instanceof TabtuneError) throw thrown;
       const hub = options.hub === undefined ? "" : `, or the hub ${options.hub} is none`;
       throw failure("bad-option", `${source} is neither the id of a model on a hub nor an address${hub}`);
     }

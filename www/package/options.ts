@@ -106,7 +106,7 @@ export function checkRunOptions(call: string, given: unknown, more: Readonly<Rec
     }
   }
   const { if_running, run_name } = given as RunOptions;
-  if (if_running !== undefined && !["fail", "wait", "watch"].includes(if_running)) {
+  if (if_running != null && !["fail", "wait", "watch"].includes(if_running)) {
     throw failure("bad-option", `if_running is "${if_running}", but must be "fail", "wait" or "watch"`);
   }
   if (run_name !== undefined && run_name !== null && (typeof run_name !== "string" || run_name === "")) {
@@ -124,14 +124,24 @@ function entriesOf(call: string, given: unknown): [string, unknown][] {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     throw failure("bad-option", `the options of ${call} must be an object`);
   }
-  return Object.entries(given);
+  return Object.entries(given).filter(([, value]) => value !== undefined);
+}
+
+/** The options that are given: null and undefined are none. */
+export function present<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value != null)) as T;
 }
 
 function checkKind(name: string, value: unknown, kind: Kind): void {
-  if (value === undefined || kind === "any") return;
-  const fits = kind === "signal" ? value instanceof AbortSignal : typeof value === kind && value !== null;
+  if (value == null || kind === "any") return;
+  const fits = kind === "signal" ? isSignal(value) : typeof value === kind;
   const wanted = { boolean: "true or false", function: "a function", object: "an object", signal: "an AbortSignal", string: "a string" };
   if (!fits) throw failure("bad-option", `${name} must be ${wanted[kind]}`);
+}
+
+/** Signals of another window are of another class. */
+function isSignal(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value;
 }
 
 /** What to do about an option that a call does not have. */

@@ -10,6 +10,8 @@ export type Stream<Piece, Result, Whole> = AsyncGenerator<Piece, Result, undefin
 export class GeneratorStream<Piece, Result, Whole> implements Stream<Piece, Result, Whole> {
   readonly #pieces: AsyncGenerator<Piece, Result, undefined>;
   readonly #whole: (pieces: Piece[], result: Result) => Whole;
+  /** What awaiting it gives, however often. */
+  #rest: Promise<Whole> | undefined;
 
   constructor(pieces: AsyncGenerator<Piece, Result, undefined>, whole: (pieces: Piece[], result: Result) => Whole) {
     this.#pieces = pieces;
@@ -44,10 +46,10 @@ export class GeneratorStream<Piece, Result, Whole> implements Stream<Piece, Resu
     fulfilled?: ((whole: Whole) => A | PromiseLike<A>) | null,
     rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
-    return this.#rest().then(fulfilled, rejected);
+    return (this.#rest ??= this.#takeRest()).then(fulfilled, rejected);
   }
 
-  async #rest(): Promise<Whole> {
+  async #takeRest(): Promise<Whole> {
     const pieces: Piece[] = [];
     while (true) {
       const { done, value } = await this.#pieces.next();

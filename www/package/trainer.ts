@@ -1,14 +1,14 @@
 import { DEFAULT_ADAPTER, EngineAdapters, type Adapters } from "./adapters.js";
 import type { Client } from "./client.js";
 import { withLibrary, type Dataset } from "./dataset.js";
-import { failure, throwIfAborted } from "./errors.js";
-import { folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
+import { ended, EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
+import { adapterFolder, folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
 import { hold, isHeld } from "./lock.js";
-import { checkDataset, checkOptions, checkRunOptions, ESTIMATE, LOAD } from "./options.js";
+import { checkDataset, checkOptions, checkRunOptions, ESTIMATE, LOAD, present } from "./options.js";
 import { policyOf } from "./policy.js";
 import type { Calls } from "./protocol.js";
 import { Run, type RunHost, takenUp, type Told, toldOf, watched } from "./run.js";
-import { reporter, retrying, started, unmetered } from "./start.js";
+import { aborted, reporter, retrying, started, unmetered } from "./start.js";
 import { GeneratorStream, type Stream } from "./stream.js";
 import type {
   AdapterFiles,
@@ -83,9 +83,22 @@ export interface RunOptions extends TrainConfig {
 
 /** The parts of {@link RunOptions} that belong to the page, and those that the engine reads. */
 function split(options: RunOptions) {
-  const { run_name, resume_from_checkpoint = false, overwrite = false, if_running = "fail", policy, ...rest } = options;
-  const { on_event, signal, ...train } = rest;
-  return { run_name, resume_from_checkpoint, overwrite, if_running, policy, on_event, signal, train };
+  const { run_name, resume_from_checkpoint, overwrite, if_running, policy, on_event, signal, ...train } = options;
+  return {
+    run_name,
+    resume_from_checkpoint: resume_from_checkpoint ?? false,
+    overwrite: overwrite ?? false,
+    if_running: if_running ?? "fail",
+    policy,
+    on_event,
+    signal: signal ?? undefined,
+    train,
+  };
+}
+
+/** How adapters are taken from a hub: a revision is the model's own. */
+function adapterHub({ hub, token, cache }: HubOptions): HubOptions {
+  return { ...(hub && { hub }), ...(token && { token }), ...(cache !== undefined && { cache }) };
 }
 
 /** A model in an engine of its own, with an adapter that is trained on it. */
@@ -106,7 +119,7 @@ export class Trainer {
   #prepared: Calls["prepare"]["args"] | undefined;
   #run: Run | undefined;
   /** The start of another engine that is under way. */
-  #reviving: Promise<void> | undefined;
+  #starting: Promise<void> | undefined;
   #told: Told = toldOf({ step: 0, owes_evaluation: false });
   /** Aborted when the trainer is disposed of. */
   readonly #disposed = new AbortController();
@@ -119,14 +132,12 @@ export class Trainer {
     this.adapter = adapter;
     this.model = model;
     this.#options = options;
-    // A revision is the model's own, and adapters have other names.
-    const { hub, token, cache } = options;
     this.#adapters = new EngineAdapters({
       engine: () => this.#engine(),
       is_running: () => this.#run !== undefined,
       giveUpRun: () => this.#giveUpRun(),
       report: reporter(options.progress_callback),
-      hub: { ...(hub && { hub }), ...(token && { token }), ...(cache !== undefined && { cache }) },
+      hub: adapterHub(options),
     });
     this.adapters = this.#adapters;
     this.#listen();
@@ -138,19 +149,21 @@ export class Trainer {
    * tokenizer_config.json. With `load_in_4bit` the weights are quantised as they stream in. Downloads are
    * cached; one that broke off goes on where it was.
    */
-  static async load(model: FolderSource, options: LoadOptions = {}): Promise<Trainer> {
-    checkOptions("Trainer.load", options, LOAD);
+  static async load(model: FolderSource, given: LoadOptions = {}): Promise<Trainer> {
+    checkOptions("Trainer.load", given, LOAD);
+    const options = present(given);
     const { signal, policy, init_adapter, eval_dataset } = options;
     if (eval_dataset !== undefined) checkDataset("eval_dataset", eval_dataset);
     const report = reporter(options.progress_callback);
     const folder = folderOf(model, options);
+    const initial = init_adapter === undefined ? undefined : adapterFolder(init_adapter, adapterHub(options));
     const chosen = policy === false ? undefined : policyOf(policy);
     if (chosen) await unmetered(folder, chosen, report, signal);
     const load = () =>
       started(signal, options.device, async (client, adapter) => {
         const info = await client.call("load_model", modelOf(folder, options), { report });
         const trainer = new Trainer(client, adapter, info, folder, options);
-        if (init_adapter !== undefined) await trainer.adapters.load(DEFAULT_ADAPTER, init_adapter);
+        if (initial) await trainer.#adapters.loadInto(client, DEFAULT_ADAPTER, initial);
         return trainer;
       });
     return options.device ? load() : retrying(signal, load);
@@ -163,9 +176,10 @@ export class Trainer {
    */
   static async estimate(
     model: FolderSource,
-    options: HubOptions & Pick<LoadOptions, "quantization" | "lora" | "train" | "signal"> = {},
+    given: HubOptions & Pick<LoadOptions, "quantization" | "lora" | "train" | "signal"> = {},
   ): Promise<Footprint> {
-    checkOptions("Trainer.estimate", options, ESTIMATE);
+    checkOptions("Trainer.estimate", given, ESTIMATE);
+    const options = present(given);
     const { signal, quantization, lora, train } = options;
     const args = {
       folder: folderOf(model, options),
@@ -206,7 +220,8 @@ export class Trainer {
     const release = run_name === null || is_mine ? undefined : await hold(run_name, if_running === "wait", options);
     const report = reporter(this.#options.progress_callback);
     const attempt = async (tries: number) => {
-      if (tries > 0 || this.ended) await this.#reload(signal);
+      await this.#settled(signal);
+      if (tries > 0 || this.ended) await this.#start(() => this.#reload(signal));
       return this.#client.call("prepare", args, { report, signal });
     };
     let plan: Plan;
@@ -229,12 +244,13 @@ export class Trainer {
   }
 
   /** Rows of a dataset as the model will see them, with what is not learnt from marked. */
-  async preview(dataset: Dataset, options: TrainConfig & { first?: number; count?: number } = {}): Promise<SeenRow[]> {
+  async preview(dataset: Dataset, options: RunOptions & { first?: number; count?: number } = {}): Promise<SeenRow[]> {
     checkDataset("the first argument of preview", dataset);
     checkRunOptions("preview", options, { first: "any", count: "any" });
     const { first = 0, count = 5, ...run } = options;
-    const train = { ...this.#options.train, ...run };
-    return (await this.#engine()).call("preview", { name: dataset.name, train, first, count });
+    const { signal, train: asked } = split(run);
+    const train = { ...this.#options.train, ...asked };
+    return (await this.#engine(signal)).call("preview", { name: dataset.name, train, first, count }, { signal });
   }
 
   /** How long the rows of a dataset are for this model, as a histogram, and what is cut. Tokenises them. */
@@ -282,11 +298,12 @@ export class Trainer {
       ignores_pressure: this.adapter.is_software && !(chosen && chosen.max_pressure !== undefined),
     };
     if (dataset) await this.prepare(dataset, options);
-    else if (Object.keys(train).length > 0) {
-      throw failure("bad-option", `${Object.keys(train)[0]}: a run that was prepared keeps its options; pass a dataset to prepare another`);
+    const kept = dataset ? undefined : Object.keys(train).find((name) => train[name as keyof TrainConfig] !== undefined);
+    if (kept !== undefined) {
+      throw failure("bad-option", `${kept}: a run that was prepared keeps its options; pass a dataset to prepare another`);
     }
     if (!this.plan || !this.#prepared) throw failure("bad-state", "no run was prepared: pass a dataset");
-    await this.#engine(settings.signal);
+    await this.#engine(settings.signal, { may_begin_anew: true });
     this.#run = new Run(this.#hostOf(settings.signal), { ...settings, name: this.#prepared.run_name }, this.#told);
     try {
       yield* this.#run.lines();
@@ -301,20 +318,28 @@ export class Trainer {
   #hostOf(signal: AbortSignal): RunHost {
     return {
       step: async (pipelined) => {
+        await this.#settled(signal);
         const log = await this.#client.call("train_step", { pipelined }, { signal });
         this.#noteSaved(log?.checkpoint);
         return log;
       },
-      evaluate: () => this.#client.call("evaluate", undefined, { signal }),
+      evaluate: async () => {
+        await this.#settled(signal);
+        return this.#client.call("evaluate", undefined, { signal });
+      },
       save: async () => {
-        const saved = await this.#client.call("save_checkpoint", undefined, { hurries: signal.aborted });
+        await this.#settled(signal);
+        // An engine that answers saves all the same; one that hangs ends when the caller wants to stop.
+        const saved = await this.#client.call("save_checkpoint", undefined, signal.aborted ? { hurries: true } : { signal });
         this.#noteSaved(saved.checkpoint);
         return saved;
       },
       restart: async () => {
-        this.#client.terminate();
-        await this.#revive(signal);
-        return takenUp(this.plan!);
+        if (this.#starting) await this.#settled(signal);
+        else this.#client.terminate(gone());
+        if (this.ended) await this.#start(() => this.#revive(signal));
+        if (!this.plan) throw failure("bad-state", "the run is no longer prepared: pass a dataset");
+        return takenUp(this.plan);
       },
     };
   }
@@ -372,13 +397,52 @@ export class Trainer {
   }
 
   /** The engine. One that died, or was ended because it did not answer, is replaced with all that it held. */
-  async #engine(signal?: AbortSignal): Promise<Client> {
-    const is_over = this.#disposed.signal.aborted || this.#options.device !== undefined;
-    if (this.ended && !is_over && !this.#run?.is_restarting) {
-      this.#reviving ??= this.#revive(signal).finally(() => (this.#reviving = undefined));
-      await this.#reviving;
+  async #engine(signal?: AbortSignal, options: { may_begin_anew?: boolean } = {}): Promise<Client> {
+    while (true) {
+      this.#checkLife();
+      throwIfAborted(signal);
+      try {
+        if (this.#starting) await Promise.race([this.#starting, aborted(signal)]);
+        else if (this.ended && !this.#run?.is_restarting) await this.#start(() => this.#takeUp(signal, options));
+        else return this.#client;
+      } catch (thrown) {
+        // Whoever began the start that this call shares may have stopped it.
+        const is_others = thrown instanceof TabtuneError && thrown.code === "cancelled" && !signal?.aborted;
+        if (!is_others) throw thrown;
+      }
     }
-    return this.#client;
+  }
+
+  /** Throws where there is no engine and another one must not be started. */
+  #checkLife(): void {
+    if (this.#disposed.signal.aborted || (this.ended && this.#options.device)) throw ended();
+  }
+
+  /** One engine is started at a time; who needs one meanwhile waits for it. */
+  #start(start: () => Promise<void>): Promise<void> {
+    return (this.#starting ??= start().finally(() => (this.#starting = undefined)));
+  }
+
+  /** Waits while another engine is started, whatever becomes of that. */
+  async #settled(signal: AbortSignal | undefined): Promise<void> {
+    while (this.#starting) {
+      await Promise.race([this.#starting.catch(() => {}), aborted(signal)]);
+      throwIfAborted(signal);
+    }
+  }
+
+  /** Revives the engine, and throws where what a run had learnt is lost: its fresh adapter must not be taken for it. */
+  async #takeUp(signal: AbortSignal | undefined, { may_begin_anew = false }: { may_begin_anew?: boolean }): Promise<void> {
+    await this.#revive(signal);
+    const is_lost = this.plan !== undefined && this.#told.last > 0 && takenUp(this.plan).step === 0;
+    if (!is_lost || may_begin_anew) return;
+    // A run that is under way makes its steps again.
+    if (!this.#run) {
+      await this.#giveUpRun();
+      await this.#adapters.dropRun(this.#client);
+      await this.#adapters.activate(this.#client);
+    }
+    throw failure("bad-state", "what the run had learnt went with its engine: no checkpoint of it was saved");
   }
 
   /** Loads the model in a new engine, and its adapters and the run from its last checkpoint, if there is one. */
@@ -394,12 +458,19 @@ export class Trainer {
 
   /** Loads the model and adapters again in a new engine. */
   async #reload(signal: AbortSignal | undefined): Promise<void> {
-    this.#client.terminate();
-    this.#client = await started(signal, undefined, async (client) => {
+    this.#checkLife();
+    const disposed = this.#disposed.signal;
+    this.#client.terminate(gone());
+    const client = await started(signal ? AbortSignal.any([signal, disposed]) : disposed, undefined, async (client) => {
       await client.call("load_model", modelOf(this.#folder, this.#options));
       await this.#adapters.restore(client);
       return client;
     });
+    if (disposed.aborted) {
+      client.terminate();
+      throw ended();
+    }
+    this.#client = client;
     this.#listen();
   }
 
@@ -476,7 +547,8 @@ export class Trainer {
   /**
    * Whether there is no engine: after {@link Trainer.dispose}, where a lost GPU was given up, where an engine did not
    * answer and was ended, and while another is asked for. Unless it was disposed of, the next call starts another one,
-   * which goes on from the run's last checkpoint.
+   * which goes on from the run's last checkpoint. Where a run had made steps and saved none, that call throws
+   * `bad-state`, and the run is no longer prepared; only {@link Trainer.train} begins it anew.
    */
   get ended(): boolean {
     return this.#client.closed;
@@ -500,6 +572,11 @@ export class Trainer {
       await this.#letGo();
     }
   }
+}
+
+/** What calls are told of an engine that another one is to replace. */
+function gone(): EngineGone {
+  return new EngineGone("the engine has ended, and another one is not there yet");
 }
 
 /** What an engine loads a model from. */

@@ -29,6 +29,8 @@ export interface UrlFolder {
   kind: "url";
   /** The address, with a slash at its end. */
   base: string;
+  /** The hub id that was given with a slash at its end, which makes an address of it. */
+  id?: string;
   cache: boolean;
 }
 
@@ -36,7 +38,7 @@ export type RemoteFolder = HubFolder | UrlFolder;
 
 const DEFAULT_HUB = "https://huggingface.co";
 
-/** One slash and nothing that only addresses have; "./a" and "/a" are paths. */
+/** One slash and nothing that only addresses have; "./a", "/a" and "a/b/" are paths. */
 const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*$/;
 
 /** The public hub as people write it; with or without a scheme. */
@@ -61,7 +63,8 @@ export function remoteFolder(source: string | URL, options: HubOptions): RemoteF
   const base = new URL(given, globalThis.location?.href);
   base.search = base.hash = "";
   if (!base.pathname.endsWith("/")) base.pathname += "/";
-  return { kind: "url", base: base.href, cache };
+  const id = given.replace(/\/+$/, "");
+  return { kind: "url", base: base.href, ...(HUB_ID.test(id) && { id }), cache };
 }
 
 /** The model that a hub id names, or the address of one of its pages, which may tell a revision. */
@@ -71,12 +74,17 @@ function modelOnHub(given: string, hub: string): { id: string; revision: string 
   const path = on_hub ? address.slice(hub.length + 1).replace(/[?#].*/, "") : given;
   const [owner, name, kind = "", revision, ...rest] = path.replace(/\/+$/, "").split("/");
   const id = [owner, name].join("/");
-  if (!HUB_ID.test(id) || (!on_hub && kind !== "")) return undefined;
+  if (!HUB_ID.test(id) || (!on_hub && (kind !== "" || given.endsWith("/")))) return undefined;
   if (on_hub && NO_OWNERS.includes(owner!)) {
     throw failure("bad-option", `${given} is no model's page: write a model's id, "owner/name", or the address of its page`);
   }
   // A folder within a repository is read as from any other server.
   if (kind === "resolve" && rest.length > 0) return undefined;
+  const folders = kind === "blob" || kind === "raw" ? rest.slice(0, -1) : rest;
+  if (["tree", "blob", "raw"].includes(kind) && folders.length > 0) {
+    const folder = [id, "resolve", revision, ...folders].join("/");
+    throw failure("bad-option", `${given} lies in a folder of the repository: write ${hub}/${folder}/ to load that one`);
+  }
   const named = BEFORE_REVISION.includes(kind) && revision !== undefined;
   return { id, revision: named ? revision.replace(/%2f/gi, "/") : undefined };
 }

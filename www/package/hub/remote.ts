@@ -56,12 +56,12 @@ function urlFinder(job: Job, folder: UrlFolder): Finder {
     const address = `${folder.base}${encodeURIComponent(name)}`;
     const whole = async () => {
       const blob = await fetchWhole(job, name, address);
-      return blob && fromBlob(blob);
+      return blob ? fromBlob(blob) : missing(folder, name);
     };
     if (!job.cache && !job.peek) return whole();
     const head = await retrying(job, () => request(job, address, { method: "HEAD", cache: "no-store" }));
     discard(head);
-    if (isMissing(head, name)) return undefined;
+    if (isMissing(head, name)) return missing(folder, name);
     const length = head.headers.get("content-length");
     const validator = validatorOf(head);
     if (job.peek && head.ok && Number(length) > SMALL_BYTES) return peeked(job, { name, address, size: Number(length) });
@@ -73,6 +73,13 @@ function urlFinder(job: Job, folder: UrlFolder): Finder {
     const unchanged = { expected: validator, of: validatorOf };
     return opened(job, { name, address, size: Number(length), version, validator: unchanged });
   };
+}
+
+/** A folder without its config may be none, but a model on the hub whose id was written like an address. */
+function missing({ base, id }: UrlFolder, name: string): undefined {
+  if (id === undefined || !/^(adapter_)?config\.json$/.test(name)) return undefined;
+  const hint = `with a slash at its end it is an address; for the model on the hub write its id, owner/name: "${id}"`;
+  throw failure("bad-model", `${name} is missing in ${base}: ${hint}`);
 }
 
 /** What tells versions of a file apart. Whether a tag is weak depends on how the file was asked for. */

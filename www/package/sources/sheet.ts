@@ -11,8 +11,11 @@ export interface SheetParts {
   is_1904: boolean;
 }
 
-/** The rows and columns that a sheet may have. */
-const MOST = { rows: 1 << 20, columns: 1 << 14 };
+/**
+ * The rows and columns that a sheet may have, and the cells that its rows may span: one that stands far to the right
+ * makes all before it empty fields.
+ */
+const MOST = { rows: 1 << 20, columns: 1 << 14, cells: 50_000_000 };
 
 /** Number formats of dates and times that every workbook knows without naming them. */
 const DATE_FORMATS = [[14, 22], [27, 36], [45, 47], [50, 58]];
@@ -23,12 +26,13 @@ const EPOCH = 25_569;
 /** Days between the two starts of counting. */
 const TO_1904 = 1462;
 
-/** What stands in the cells of a sheet, row by row; rows and cells that are not there are empty. */
+/** What stands in the cells of a sheet, row by row. Rows that are not there are empty; cells are holes in their row. */
 export function recordsOf({ sheet, strings, styles, is_1904 }: SheetParts): string[][] {
   const texts = textsOf(strings);
   const date_styles = dateStyles(styles);
   const records: string[][] = [];
   let record: string[] = [];
+  let cells = 0;
   let cell: { column: number; type: string; style: number; value: string; text: string } | undefined;
   /** Whether the text belongs to a value, or to a text that stands in the cell itself. */
   let inside: "value" | "text" | undefined;
@@ -55,10 +59,13 @@ export function recordsOf({ sheet, strings, styles, is_1904 }: SheetParts): stri
       if (element === "v" || element === "t") inside = undefined;
       else if (element === "rPh") is_phonetic = false;
       else if (element === "c" && cell) {
-        while (record.length < cell.column) record.push("");
         record[cell.column] = shown(cell);
         cell = undefined;
-      } else if (element === "row") records.push(record);
+      } else if (element === "row") {
+        records.push(record);
+        cells += record.length;
+        if (cells > MOST.cells) throw new Error(`${records.length} rows span ${cells} cells: clear those far to the right`);
+      }
     },
   });
   return records;

@@ -67,8 +67,8 @@ function* csvPieces(records: string[][], size: number): Generator<Piece, void, u
   const encoder = new TextEncoder();
   let text = "";
   for (const [index, record] of records.entries()) {
-    const fields = record.length > 0 ? record : [""];
-    text += `${fields.map((field) => `"${field.replaceAll('"', '""')}"`).join(",")}\n`;
+    const fields = Array.from(record.length > 0 ? record : [""], (field = "") => `"${field.replaceAll('"', '""')}"`);
+    text += `${fields.join(",")}\n`;
     if (text.length < BATCH_CHARS && index < records.length - 1) continue;
     const loaded = Math.floor((size * (index + 1)) / records.length);
     for (const bytes of parts(encoder.encode(text))) yield { bytes, loaded };
