@@ -5,13 +5,27 @@ import { test } from "node:test";
 import { zipSync } from "fflate";
 import { rolldown } from "rolldown";
 import { paths } from "../../tools/lib/paths.mjs";
+import { buttonIn, playPage } from "./played-page.mjs";
 
-/** A module of the page, with what it imports. */
-async function studio(name) {
-  const bundle = await rolldown({ input: join(paths.root, "www/studio", name), platform: "node" });
+/** The package as the page's modules see it here: its errors, and what a test has of the rest. */
+const TABTUNE = `
+  export { TabtuneError } from ${JSON.stringify(join(paths.root, "www/package/errors.ts"))};
+  export const { Dataset, Trainer } = globalThis.played ?? {};
+`;
+
+/** Modules of the page, with what they import. Those that are asked for together share what they import. */
+async function studio(...names) {
+  const all = names.map((name) => `export * from ${JSON.stringify(join(paths.root, "www/studio", name))};`).join("\n");
+  const made = { "played:all": all, tabtune: TABTUNE };
+  const plugin = { name: "played", resolveId: (id) => (id in made ? id : null), load: (id) => made[id] ?? null };
+  const bundle = await rolldown({ input: "played:all", platform: "node", plugins: [plugin] });
   const { output } = await bundle.generate({ format: "esm" });
-  return import(`data:text/javascript,${encodeURIComponent(output[0].code)}`);
+  // A test plays its own package, which a module takes over once.
+  return import(`data:text/javascript,${encodeURIComponent(output[0].code)}//${Math.random()}`);
 }
+
+/** As long as whatever was begun takes to come to rest. */
+const settled = () => new Promise((resolve) => setTimeout(resolve, 50));
 
 test("the first question of rows is asked as they are learnt", async () => {
   const { questionOf, promptOf, isChat } = await studio("question.ts");
@@ -30,7 +44,7 @@ test("the first question of rows is asked as they are learnt", async () => {
 });
 
 test("an adapter is read from a zip or from its two files, and says its model", async () => {
-  const { broughtAdapter, fileNameOf, zipped } = await studio("adapter-files.ts");
+  const { broughtAdapter, fileNameOf, zipped, MissingInput } = await studio("adapter-files.ts", "missing.ts");
   const config = (base) => new TextEncoder().encode(JSON.stringify({ peft_type: "LORA", base_model_name_or_path: base }));
   const weights = new Uint8Array([1, 2, 3]);
   const files = (base) => ({ "adapter_config.json": config(base), "adapter_model.safetensors": weights });
@@ -44,11 +58,25 @@ test("an adapter is read from a zip or from its two files, and says its model", 
   assert.deepEqual(two.base, { kind: "bundled", name: "" });
   assert.deepEqual((await broughtAdapter([asFile("a.zip", zipSync(files("/models/llama")))])).base, { kind: "folder", name: "llama" });
 
-  const refused = (picked, message) => assert.rejects(broughtAdapter(picked), { message });
+  const refused = async (picked, message) => {
+    const thrown = await broughtAdapter(picked).catch((thrown) => thrown);
+    assert.ok(thrown instanceof MissingInput, "it is the person's to mend, and no error of the page");
+    assert.match(thrown.message, message);
+  };
   await refused([asFile("adapter_config.json", config(null))], /^That is no adapter: choose a zip file/);
   await refused([asFile("x.zip", zipSync({ "a.txt": weights }))], /^That is no adapter/);
-  await refused([asFile("x.zip", new Uint8Array([0x50, 0x4b, 3, 4, 0]))], "x.zip is damaged: it cannot be unpacked.");
+  await refused([asFile("x.zip", new Uint8Array([0x50, 0x4b, 3, 4, 0]))], /^x\.zip is damaged: it cannot be unpacked\.$/);
+  await refused([asFile("PK.txt", new TextEncoder().encode("PK is no zip archive"))], /^That is no adapter/);
   await refused([asFile("adapter_config.json", weights), asFile("adapter_model.safetensors", weights)], /is damaged: it is no JSON\.$/);
+
+  const apart = zipSync({ "a/adapter_config.json": config(null), "b/adapter_model.safetensors": weights });
+  await refused([asFile("x.zip", apart)], /^That is no adapter/);
+  const other = { "adapter_config.json": config("somebody/large"), "adapter_model.safetensors": new Uint8Array([4]) };
+  const folders = Object.fromEntries(Object.entries({ ...files(null) }).map(([name, bytes]) => [`checkpoint-9\\${name}`, bytes]));
+  await refused([asFile("x.zip", zipSync({ ...other, ...folders }))], /^There is more than one adapter: x\.zip, checkpoint-9\./);
+  await refused(["x.zip", "y.zip"].map((name) => asFile(name, zipSync(other))), /^There is more than one adapter: x\.zip, y\.zip\./);
+  const beside = zipSync({ ...other, "checkpoint-9/adapter_config.json": config(null), "__MACOSX/._adapter_config.json": weights });
+  assert.deepEqual((await broughtAdapter([asFile("x.zip", beside)])).files, other, "files of half an adapter are left alone");
 
   assert.equal(fileNameOf("fragen.csv (2)"), "fragen-2.zip");
   assert.equal(fileNameOf("Läden: Öffnung/Preise"), "Läden-Öffnung-Preise.zip");
@@ -108,4 +136,211 @@ test("runs of an earlier version come into the list, and what is damaged hurts n
   assert.equal(put.length, 1);
   const { id, name, rows, has_files, steps } = put[0];
   assert.deepEqual({ id, name, rows, has_files, steps }, { id: "shop.csv", name: "shop.csv", rows: { dataset: "shop.csv", heldout: null, is_chat: true, count: null }, has_files: false, steps: 0 });
+});
+
+/** A run of the page whose trainer takes three steps, and whose `evaluate` is the test's. */
+async function ran({ evaluate, plan = {} }) {
+  const page = playPage();
+  const { LiveRun } = await studio("run.ts");
+  const learnt = [];
+  let trained = false;
+  const trainer = {
+    ended: false,
+    async prepare() {
+      this.plan = { eval_rows: 2, total_steps: 3, ...plan };
+    },
+    async *train(_dataset, { on_event }) {
+      trained = true;
+      for (const step of [1, 2, 3]) yield { step, loss: 1, total_steps: 3 };
+      on_event({ type: "checkpoint", step: 3 });
+    },
+    evaluate,
+    save: async () => "files",
+  };
+  const progress = new Proxy({}, { get: () => () => undefined });
+  const follower = { begun: async () => undefined, event: () => undefined, learnt: async (_order, step, files) => void learnt.push({ step, files }) };
+  const has_learnt = await new LiveRun(trainer, { id: "a", rows: {} }, progress, follower).train({}, false, stop.signal);
+  return { has_learnt, learnt, trained, status: page.element("status").textContent };
+}
+
+let stop;
+
+test("Stop ends the measuring of held-out rows, and what was learnt is kept", async () => {
+  /** Measures without end, in an engine that may have to be ended, until it is stopped. */
+  const hanging = (trainer, signal, ends) =>
+    new Promise((_, reject) => {
+      signal.addEventListener("abort", () => {
+        trainer.ended = ends;
+        reject(new DOMException("", "AbortError"));
+      });
+      stop.abort();
+    });
+  const evaluations = (hangs_at, ends) => {
+    stop = new AbortController();
+    let asked = 0;
+    return async function evaluate({ signal }) {
+      if (++asked === hangs_at) await hanging(this, signal, ends);
+      return { step: 0, eval_loss: 1 };
+    };
+  };
+
+  const last = await ran({ evaluate: evaluations(2, false) });
+  assert.deepEqual(last, { has_learnt: true, learnt: [{ step: 3, files: "files" }], trained: true, status: "Stopped after 3 steps." });
+
+  const ended_last = await ran({ evaluate: evaluations(2, true) });
+  assert.deepEqual([ended_last.has_learnt, ended_last.learnt], [false, []], "an engine that was ended has nothing to save");
+  assert.match(ended_last.status, /^The engine did not answer, so it was ended\. What it had learnt until step 3 is saved/);
+
+  const ended_first = await ran({ evaluate: evaluations(1, true) });
+  assert.deepEqual([ended_first.has_learnt, ended_first.trained], [false, false], "no new engine is begun for steps that nobody wants");
+  assert.match(ended_first.status, /^The engine did not answer, so it was ended\. Nothing of this run was saved/);
+});
+
+/** Something that was begun, as the list has it. */
+const begun = (id) => ({ version: 1, id, name: id, model: { kind: "bundled", name: "" }, config: { train: { max_steps: 60 } }, rows: { dataset: "rows", heldout: null, is_chat: true, count: 1 }, question: null, has_files: false, steps: 0, date: 1 });
+
+test("what another tab has kept, renamed or deleted stays so", async () => {
+  playPage();
+  let store;
+  globalThis.played = {
+    Trainer: {
+      checkpoints: async () => [],
+      // The other tab keeps what it has learnt after this one has looked.
+      forget: async (id) => void (id === "kept" && (await store.keep({ ...begun(id), steps: 60 }, "files"))),
+    },
+  };
+  const { LearntStore, LearntList, MissingInput } = await studio("learnt.ts", "learnt-list.ts", "missing.ts");
+  store = new LearntStore();
+  for (const id of ["kept", "nothing"]) await store.put(begun(id));
+  await new LearntList(store, {}).tidy();
+  assert.deepEqual((await store.all()).map(({ id }) => id), ["kept"]);
+
+  await store.rename("kept", "a better name");
+  const { name, has_files, steps } = await store.get("kept");
+  assert.deepEqual({ name, has_files, steps }, { name: "a better name", has_files: true, steps: 60 });
+  assert.equal(await store.files("kept"), "files");
+  await store.rename("nothing", "something");
+  assert.equal((await store.all()).length, 1, "what was deleted does not come back with a name");
+  await assert.rejects(store.files("nothing"), (thrown) => thrown instanceof MissingInput && /gone from this browser/.test(thrown.message));
+});
+
+test("errors are shown as what they are", async () => {
+  const { element } = playPage();
+  const { showError, MissingInput } = await studio("errors.ts", "missing.ts");
+  const shown = (thrown) => {
+    showError(thrown);
+    return [element("error-hint").textContent, element("error-code").hidden ? undefined : element("error-code").textContent];
+  };
+  assert.deepEqual(shown(new MissingInput("That is no adapter.")), ["That is no adapter.", undefined]);
+  assert.equal(shown(new DOMException("no room", "QuotaExceededError"))[1], "quota-exceeded");
+  assert.equal(shown(new DOMException("changed", "NotReadableError"))[1], "io");
+  assert.equal(shown(new Error("a bug"))[1], "internal");
+});
+
+test("what could not be kept is held until it is downloaded or given up", async () => {
+  const page = playPage();
+  const forgotten = [];
+  globalThis.played = {
+    Dataset: { list: async () => [{ name: "rows" }] },
+    Trainer: { checkpoints: async () => [{ step: 3 }], forget: async (id) => void forgotten.push(id) },
+  };
+  const { Adapters } = await studio("adapters.ts");
+  // The engine that learnt it was ended, so that there is no adapter at hand.
+  const job = { adapter: undefined, letGo: async () => undefined };
+  const adapters = new Adapters({ busy: { run: (work) => work(), update: () => undefined }, job: () => job, begun: () => undefined });
+  const order = { id: "a", name: "my rows", model: { name: { kind: "bundled", name: "" } }, config: { train: { max_steps: 3 } }, rows: { dataset: { name: "rows" }, is_chat: true, count: 1, question: null } };
+  const files = { "adapter_config.json": new Uint8Array([1]), "adapter_model.safetensors": new Uint8Array([2]) };
+  const learn = async () => {
+    page.full.delete("tabtune-adapters");
+    await adapters.begun(order, {});
+    page.full.add("tabtune-adapters");
+    await adapters.learnt(order, 3, files);
+    await adapters.refresh();
+  };
+  const downloads = [];
+  const { createObjectURL } = URL;
+  URL.createObjectURL = (blob) => downloads.push(blob);
+
+  await learn();
+  assert.match(page.element("unsaved").textContent, /^Only in this tab: .*There is no room\.$/);
+  assert.ok(!page.element("download").attributes.has("data-blocked"), "it can be downloaded without an engine");
+  assert.ok(page.is_asking);
+  globalThis.confirm = () => false;
+  assert.equal(adapters.mayGo(), false);
+  page.element("download").click();
+  await settled();
+  assert.equal(downloads.length, 1);
+  assert.ok(!page.is_asking && page.element("unsaved").hidden);
+  page.element("download").click();
+  await settled();
+  assert.equal(downloads.length, 2, "once more, as long as nothing took its place");
+  assert.ok(adapters.mayGo(), "what was downloaded is safe");
+  await adapters.refresh();
+  assert.ok(page.element("download").attributes.has("data-blocked"));
+
+  await learn();
+  globalThis.confirm = () => true;
+  buttonIn(page.element("learnt-list"), "Delete").click();
+  await settled();
+  assert.deepEqual(forgotten, ["a"]);
+  assert.ok(!page.is_asking && page.element("unsaved").hidden, "what was deleted is not missed");
+  URL.createObjectURL = createObjectURL;
+});
+
+test("the settings are those of the model that was chosen last", async () => {
+  const page = playPage();
+  const { SettingsForm } = await studio("settings.ts");
+  const answers = [];
+  globalThis.fetch = () => new Promise((resolve) => answers.push(() => resolve(Response.json({ lora: { r: 4 }, train: { max_steps: 60 } }))));
+  const settings = new SettingsForm(() => undefined);
+  const rank = page.element("settings").querySelector('[name="r"]');
+  await settings.fill(false);
+  assert.equal(rank.valueAsNumber, 16);
+
+  void settings.fill(true);
+  let is_filled = false;
+  const read = settings.read().then((config) => {
+    is_filled = true;
+    return config;
+  });
+  await settled();
+  assert.equal(is_filled, false, "what is read waits for the settings of the model");
+  answers.shift()();
+  assert.equal((await read).lora.r, 4);
+
+  const first = settings.fill(true);
+  await settings.fill(false);
+  answers.shift()();
+  await Promise.all([first, settings.filled]);
+  assert.equal(rank.valueAsNumber, 16, "an answer that comes late changes nothing");
+});
+
+test("nothing begins with rows while they are being looked at", async () => {
+  const page = playPage();
+  const looks = [];
+  globalThis.played = {
+    Dataset: {
+      inspect: () => new Promise((resolve) => looks.push(resolve)),
+      open: async () => ({ info: async () => ({ rows: 0, pending_rows: null }) }),
+    },
+  };
+  const { OwnRows } = await studio("own.ts");
+  let told;
+  const own = new OwnRows(() => (told = own.missing));
+  const pick = (name) => {
+    page.element("rows").files = [new File(["a"], name)];
+    page.element("rows").dispatchEvent(new Event("change"));
+  };
+  pick("a.csv");
+  assert.equal(told, "The file is being looked at.");
+  await assert.rejects(own.read(new AbortController().signal), { message: "The file is being looked at." });
+  pick("b.csv");
+  const found = { file: "b.csv", format: "csv", mapping: { shape: "text", columns: { text: "a" } }, rows: [], bad_rows: [], columns: ["a"], notices: [] };
+  looks[0](found);
+  await settled();
+  assert.equal(own.missing, "The file is being looked at.", "the newest look counts");
+  looks[1](found);
+  await settled();
+  assert.equal(told, undefined);
+  assert.equal(own.missing, undefined);
 });

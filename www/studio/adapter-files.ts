@@ -1,12 +1,10 @@
 import { unzipSync, zipSync } from "fflate";
 import type { AdapterFiles } from "tabtune";
+import { MissingInput } from "./missing.js";
 import { namedBy, type ModelName } from "./model-name.js";
 
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
-
-/** Why some files are no adapter. */
-export class NoAdapter extends Error {}
 
 /** An adapter that a person brought. */
 export interface Brought {
@@ -16,23 +14,32 @@ export interface Brought {
   base: ModelName | undefined;
 }
 
+/** Files of an adapter that lie side by side. */
+interface Folder {
+  name: string;
+  /** Where it is, for people. */
+  place: string;
+  files: Partial<AdapterFiles>;
+}
+
 /** Reads an adapter out of a zip archive, or out of its two files. */
 export async function broughtAdapter(picked: File[]): Promise<Brought> {
-  const found = new Map<string, Uint8Array<ArrayBuffer>>();
-  let name = "adapter";
+  const loose: Folder = { name: "adapter", place: "the files beside it", files: {} };
+  const folders = [loose];
   for (const file of picked) {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    if (isZip(bytes)) {
-      name = file.name.replace(/\.zip$/i, "");
-      for (const [path, content] of Object.entries(unzipped(file.name, bytes))) found.set(lastPart(path), content);
-    } else found.set(file.name, bytes);
+    if (isZip(bytes)) folders.push(...foldersIn(file.name, bytes));
+    else if (isOfAdapter(file.name)) loose.files[file.name] = bytes;
   }
-  const config = found.get(CONFIG);
-  const weights = found.get(WEIGHTS);
-  if (!config || !weights) {
-    throw new NoAdapter(`That is no adapter: choose a zip file with ${CONFIG} and ${WEIGHTS} in it, or these two files together.`);
+  const [found, ...more] = folders.filter(isWhole);
+  if (!found) {
+    throw new MissingInput(`That is no adapter: choose a zip file with ${CONFIG} and ${WEIGHTS} in it, or these two files together.`);
   }
-  return { name, files: { [CONFIG]: config, [WEIGHTS]: weights }, base: namedBy(baseIn(config)) };
+  if (more.length > 0) {
+    const places = [found, ...more].map(({ place }) => place).join(", ");
+    throw new MissingInput(`There is more than one adapter: ${places}. Unpack them, and choose the two files of one.`);
+  }
+  return { name: found.name, files: found.files, base: namedBy(baseIn(found.files[CONFIG])) };
 }
 
 /** The adapter's files as one archive, stored as they are. */
@@ -47,26 +54,47 @@ export function fileNameOf(name: string): string {
 }
 
 function isZip(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x50 && bytes[1] === 0x4b;
+  return bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4; // PK
+}
+
+function isOfAdapter(name: string): name is keyof AdapterFiles {
+  return name === CONFIG || name === WEIGHTS;
+}
+
+function isWhole(folder: Folder): folder is Folder & { files: AdapterFiles } {
+  return folder.files[CONFIG] !== undefined && folder.files[WEIGHTS] !== undefined;
+}
+
+/** The folders of an archive that have files of an adapter. */
+function foldersIn(archive: string, bytes: Uint8Array<ArrayBuffer>): Folder[] {
+  const folders = new Map<string, Folder>();
+  for (const [path, content] of Object.entries(unzipped(archive, bytes))) {
+    const [file, above] = split(path);
+    const folder = folders.get(above) ?? { name: archive.replace(/\.zip$/i, ""), place: above || archive, files: {} };
+    folders.set(above, folder);
+    if (isOfAdapter(file)) folder.files[file] = content;
+  }
+  return [...folders.values()];
 }
 
 function unzipped(name: string, bytes: Uint8Array<ArrayBuffer>): Record<string, Uint8Array<ArrayBuffer>> {
   try {
-    const filter = ({ name: path }: { name: string }) => [CONFIG, WEIGHTS].includes(lastPart(path));
-    return unzipSync(bytes, { filter }) as Record<string, Uint8Array<ArrayBuffer>>;
+    return unzipSync(bytes, { filter: ({ name: path }) => isOfAdapter(split(path)[0]) }) as Record<string, Uint8Array<ArrayBuffer>>;
   } catch {
-    throw new NoAdapter(`${name} is damaged: it cannot be unpacked.`);
+    throw new MissingInput(`${name} is damaged: it cannot be unpacked.`);
   }
 }
 
-function lastPart(path: string): string {
-  return path.split("/").at(-1)!;
+/** The file's own name, and the folder that it is in. Some programs write backslashes. */
+function split(path: string): [string, string] {
+  const parts = path.split(/[\\/]/);
+  return [parts.pop()!, parts.join("/")];
 }
 
 function baseIn(config: Uint8Array): unknown {
   try {
     return (JSON.parse(new TextDecoder().decode(config)) as { base_model_name_or_path?: unknown } | null)?.base_model_name_or_path;
   } catch {
-    throw new NoAdapter(`${CONFIG} is damaged: it is no JSON.`);
+    throw new MissingInput(`${CONFIG} is damaged: it is no JSON.`);
   }
 }

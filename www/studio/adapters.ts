@@ -25,8 +25,8 @@ export interface Page {
   /** The work whose progress the training card shows. */
   task: Task;
   job(): Job;
-  /** How the model of that name is loaded, or the one that is chosen now. */
-  loading(name: ModelName | undefined): Loading;
+  /** How the model of that name is loaded, or the one that is chosen now, once its settings are there. */
+  loading(name: ModelName | undefined): Promise<Loading>;
   /** Goes on with a run. */
   goOn(order: () => Promise<Order>): void;
   /** Asks what stands in the field. */
@@ -47,7 +47,7 @@ export class Adapters implements Follower {
     open: (learnt) => this.#openKept(learnt),
     goOn: (learnt) => this.#page.goOn(() => this.#order(learnt)),
     download: (learnt) => this.#work(async () => downloadAdapter(learnt.name, await this.#store.files(learnt.id))),
-    rename: (learnt, name) => this.#work(() => this.#store.put({ ...learnt, name })),
+    rename: (learnt, name) => this.#work(() => this.#store.rename(learnt.id, name)),
     delete: (learnt) => this.#work(() => this.#delete(learnt)),
   });
 
@@ -71,9 +71,10 @@ export class Adapters implements Follower {
 
   async refresh(): Promise<void> {
     const open = this.#page.job().adapter;
-    block("download", open === undefined);
+    const has_some = (this.#unsaved.held ?? open) !== undefined;
+    block("download", !has_some);
     this.#page.busy.update();
-    write("download-hint", open ? HINTS.some : HINTS.none);
+    write("download-hint", has_some ? HINTS.some : HINTS.none);
     // A run that is over and kept needs its checkpoints no more.
     if (this.#over !== undefined) await Trainer.forget(this.#over).catch(() => undefined);
     this.#over = undefined;
@@ -101,9 +102,11 @@ export class Adapters implements Follower {
 
   async begun(order: Order, plan: Plan): Promise<void> {
     this.#page.begun(plan);
-    if (await this.#find(order.id)) return;
-    // Where there is no room, that is told once there is something to lose.
-    await this.#store.put(learntOf(order)).catch(() => undefined);
+    try {
+      if (!(await this.#store.get(order.id))) await this.#store.put(learntOf(order));
+    } catch {
+      // Where there is no room, that is told once there is something to lose.
+    }
   }
 
   event(event: RunEvent): void {
@@ -111,18 +114,15 @@ export class Adapters implements Follower {
   }
 
   async learnt(order: Order, steps: number, files: AdapterFiles): Promise<void> {
-    const learnt = { ...((await this.#find(order.id)) ?? learntOf(order)), steps, date: Date.now() };
+    const { id, name } = order;
     try {
-      await this.#store.keep(learnt, files);
+      const learnt = (await this.#store.get(id)) ?? learntOf(order);
+      await this.#store.keep({ ...learnt, steps, date: Date.now() }, files);
       this.#unsaved.clear();
     } catch (thrown) {
-      return this.#unsaved.tell(messageOf(thrown));
+      return this.#unsaved.tell(messageOf(thrown), { id, name, files });
     }
-    if (steps === order.config.train.max_steps) this.#over = order.id;
-  }
-
-  async #find(id: string): Promise<Learnt | undefined> {
-    return (await this.#store.all()).find((learnt) => learnt.id === id);
+    if (steps === order.config.train.max_steps) this.#over = id;
   }
 
   #work(work: () => Promise<void>): void {
@@ -131,24 +131,27 @@ export class Adapters implements Follower {
 
   async #download(): Promise<void> {
     const job = this.#page.job();
-    const { id } = job.adapter!;
-    const learnt = await this.#find(id);
-    const files = learnt?.has_files ? await this.#store.files(id) : await job.save();
-    downloadAdapter(learnt?.name ?? job.adapter!.name, files);
-    this.#unsaved.clear();
+    const { held } = this.#unsaved;
+    const { id, name } = held ?? job.adapter!;
+    const learnt = await this.#store.get(id).catch(() => undefined);
+    // What is kept may be of an earlier part of the run than what is held.
+    const files = held?.files ?? (learnt?.has_files ? await this.#store.files(id) : await job.save());
+    downloadAdapter(learnt?.name ?? name, files);
+    this.#unsaved.downloaded();
   }
 
   async #delete({ id }: Learnt): Promise<void> {
     await this.#page.job().letGo(id);
     await Trainer.forget(id);
     await this.#store.delete(id);
+    if (this.#unsaved.held?.id === id) this.#unsaved.clear();
   }
 
   #openKept(learnt: Learnt): void {
     this.#open(async () => ({
       learnt,
       files: await this.#store.files(learnt.id),
-      loading: { ...this.#page.loading(learnt.model), config: learnt.config },
+      loading: { ...(await this.#page.loading(learnt.model)), config: learnt.config },
     }));
   }
 
@@ -156,7 +159,7 @@ export class Adapters implements Follower {
     this.#open(async () => {
       const { name, files, base } = await broughtAdapter(picked);
       // A folder's name says nothing of where its files are now: the model that is chosen is taken.
-      const loading = this.#page.loading(base?.kind === "folder" ? undefined : base);
+      const loading = await this.#page.loading(base?.kind === "folder" ? undefined : base);
       const date = Date.now();
       const id = `${name} ${new Date(date).toISOString()}`;
       const { config, model } = loading;
@@ -188,7 +191,7 @@ export class Adapters implements Follower {
       count,
       question,
     };
-    return { ...this.#page.loading(model), id, name, config, rows: opened };
+    return { ...(await this.#page.loading(model)), id, name, config, rows: opened };
   }
 }
 

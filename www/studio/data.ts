@@ -1,11 +1,13 @@
 import { Dataset, VERSION } from "tabtune";
 import { Choice } from "./choice.js";
-import { showError, MissingInput } from "./errors.js";
+import { showError } from "./errors.js";
 import { KeptRows, type Work } from "./kept.js";
+import { MissingInput } from "./missing.js";
 import { OwnRows } from "./own.js";
 import { watchHeldout } from "./pick.js";
 import { isChat, questionOf, type Question } from "./question.js";
 import { remembered } from "./remembered.js";
+import { served } from "./served.js";
 import { stored } from "./stored.js";
 
 /** What the rows that come with the page are kept as. */
@@ -99,8 +101,7 @@ async function fetched(address: string, name: string, signal: AbortSignal): Prom
   const key = `${BUNDLED_VERSION}:${name}`;
   await navigator.locks.request(key, { signal }, async () => {
     if (stored.get(key) === VERSION && (await dataset.info()).rows > 0) return;
-    const response = await fetch(address, { signal });
-    if (!response.ok) throw new Error(`${address}: the server answered ${response.status}`);
+    const response = await served(address, signal);
     await dataset.import(await response.blob(), { file_name: address.split("/").at(-1)!, signal });
     stored.set(key, VERSION);
   });

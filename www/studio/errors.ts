@@ -1,9 +1,7 @@
 import { TabtuneError, type ErrorCode } from "tabtune";
 import { element, reveal, show, write } from "./dom.js";
+import { MissingInput } from "./missing.js";
 import { hintOf, NO_NETWORK } from "./words.js";
-
-/** A choice that is missing, said in words for the person. */
-export class MissingInput extends Error {}
 
 /** Whether something ended because it was asked to, be it by the package or by the browser. */
 export function isCancelled(thrown: unknown): boolean {
@@ -15,9 +13,13 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
+/** What the browser says of its storage, and of files that were changed or taken away. */
+const OF_BROWSER: Partial<Record<string, ErrorCode>> = { QuotaExceededError: "quota-exceeded", NotFoundError: "io", NotReadableError: "io" };
+
 /** The code of anything thrown. What the page itself asked for and did not get is a TypeError of the browser. */
-function codeOf(thrown: unknown): ErrorCode {
+export function codeOf(thrown: unknown): ErrorCode {
   if (thrown instanceof TabtuneError) return thrown.code;
+  if (thrown instanceof DOMException) return OF_BROWSER[thrown.name] ?? "internal";
   return thrown instanceof TypeError && NO_NETWORK.test(thrown.message) ? "io" : "internal";
 }
 

@@ -1,8 +1,8 @@
 import { Dataset, type DatasetInfo } from "tabtune";
 import { deleteButton } from "./buttons.js";
 import { element, make, show } from "./dom.js";
-import { MissingInput } from "./errors.js";
 import { bytes, count } from "./format.js";
+import { MissingInput } from "./missing.js";
 import { remembered } from "./remembered.js";
 
 /** What the list asks of the page. */

@@ -54,12 +54,12 @@ export class LearntList {
     show("learnt", this.#entries.length > 0);
   }
 
-  /** Removes runs that ended before their first step. One that another tab has just begun is left to it. */
+  /** Removes runs that ended before their first step. What another tab has begun, or has just kept, is left to it. */
   async tidy(): Promise<void> {
     for (const learnt of await this.#store.all()) {
       if (learnt.has_files || (await Trainer.checkpoints(learnt.id)).some(({ step }) => step > 0)) continue;
       const is_gone = await Trainer.forget(learnt.id).then(() => true, () => false);
-      if (is_gone) await this.#store.delete(learnt.id);
+      if (is_gone && !(await this.#store.get(learnt.id))?.has_files) await this.#store.delete(learnt.id);
     }
   }
 

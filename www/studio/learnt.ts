@@ -1,5 +1,6 @@
-import { createStore, del, get, set, values } from "idb-keyval";
+import { createStore, del, get, promisifyRequest, set, values } from "idb-keyval";
 import type { AdapterFiles } from "tabtune";
+import { MissingInput } from "./missing.js";
 import type { ModelName } from "./model-name.js";
 import type { Question } from "./question.js";
 import type { Config } from "./settings.js";
@@ -25,7 +26,6 @@ export interface Learnt {
   date: number;
 }
 
-
 /** What was learnt on this page, kept in the browser apart from the rows. */
 export class LearntStore {
   /** The large files lie apart, so that a list does not read them. */
@@ -38,8 +38,21 @@ export class LearntStore {
     return all.filter(({ version }) => version === 1).sort((a, b) => b.date - a.date);
   }
 
+  /** As it is now: another tab may have changed or deleted it. */
+  get(id: string): Promise<Learnt | undefined> {
+    return get<Learnt>(id, this.#records);
+  }
+
   put(learnt: Learnt): Promise<void> {
     return set(learnt.id, learnt, this.#records);
+  }
+
+  /** Changes the name alone, and nothing where it was deleted. */
+  async rename(id: string, name: string): Promise<void> {
+    await this.#records("readwrite", async (records) => {
+      const learnt = await promisifyRequest<Learnt | undefined>(records.get(id));
+      if (learnt) await promisifyRequest(records.put({ ...learnt, name }, id));
+    });
   }
 
   /** Keeps the files, and then what says that they are there. */
@@ -50,7 +63,7 @@ export class LearntStore {
 
   async files(id: string): Promise<AdapterFiles> {
     const files = await get<AdapterFiles>(id, this.#adapters);
-    if (!files) throw new Error("The browser has cleared the files of this adapter.");
+    if (!files) throw new MissingInput("The files of this adapter are gone from this browser: it cleared them, or another tab deleted them.");
     return files;
   }
 

@@ -59,11 +59,12 @@ const adapters = new Adapters({
   asking,
   task: training,
   job: () => job,
-  loading: (name) => ({
-    model: name ? model.readAgain(name) : model.read(),
-    config: settings.peek() ?? settings.standard,
-    policy: rest.read(),
-  }),
+  loading: async (name) => {
+    const chosen = name ? model.readAgain(name) : model.read();
+    // Another kind of model has other settings, which may still be on their way.
+    await settings.filled;
+    return { model: chosen, config: settings.peek() ?? settings.standard, policy: rest.read() };
+  },
   goOn: (order) => void train(order, true),
   ask,
   begun: (plan) => estimate.show(plan),
@@ -101,6 +102,16 @@ function tellChoice(): void {
 
 async function offerWhatIsKept(): Promise<void> {
   await Promise.all([adapters.refresh(), cached.refresh()]).catch(showError);
+}
+
+/** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
+async function settingsNow(): Promise<Config | undefined> {
+  try {
+    return await settings.read();
+  } catch (thrown) {
+    showError(thrown);
+    return undefined;
+  }
 }
 
 function deleteRows(dataset: string, work: () => Promise<void>): void {
@@ -143,7 +154,7 @@ async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: bo
 }
 
 async function ask(): Promise<void> {
-  const config = job.adapter ? undefined : settings.read();
+  const config = job.adapter ? undefined : await settingsNow();
   if (!config && !job.adapter) return;
   await busy.run(async (signal) => {
     if (config) {
@@ -154,16 +165,16 @@ async function ask(): Promise<void> {
   }, answering);
 }
 
-element("setup").addEventListener("submit", (event) => {
+element("setup").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const config = settings.read();
-  if (config) void train((signal) => ordered(config, signal), false);
+  const config = await settingsNow();
+  if (config) await train((signal) => ordered(config, signal), false);
 });
 
-element("look").addEventListener("click", () => {
-  const config = settings.read();
-  if (!config || !adapters.mayGo()) return;
-  void busy.run(async (signal) => {
+element("look").addEventListener("click", async () => {
+  const config = await settingsNow();
+  if (!config) return;
+  await busy.run(async (signal) => {
     await job.look(await ordered(config, signal), signal);
     longest = look.longest;
     say("Ready.");
@@ -189,6 +200,8 @@ for (const [id, resume] of [["import", false], ["resume", true]] as const) {
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 clearErrorOnChange("setup", "own");
 
+settings.ownRows(!data.bundled);
+const filled = settings.fill(model.bundled).catch(showError);
 const problem = await webgpuProblem();
 if (problem) {
   has_gpu = false;
@@ -197,7 +210,7 @@ if (problem) {
   say("Not possible in this browser.");
   show("no-webgpu", true);
 }
-settings.ownRows(!data.bundled);
-await settings.fill(model.bundled).then(tellChoice, showError);
+await filled;
+tellChoice();
 await adapters.begin().catch(showError);
 await offerWhatIsKept();

@@ -1,8 +1,8 @@
 import type { FolderSource, HubOptions } from "tabtune";
 import { Choice } from "./choice.js";
 import { element, write } from "./dom.js";
-import { MissingInput } from "./errors.js";
 import { watchFolder, type Directory } from "./folder.js";
+import { MissingInput } from "./missing.js";
 import { hubIdIn, type ModelName } from "./model-name.js";
 
 /** The model that was chosen. */

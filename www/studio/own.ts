@@ -1,10 +1,11 @@
 import { Dataset, type ImportOptions, type Inspection } from "tabtune";
 import { showBadRows } from "./bad-rows.js";
 import { element, reveal, show, write } from "./dom.js";
-import { clearError, MissingInput, showError } from "./errors.js";
+import { clearError, showError } from "./errors.js";
 import { count } from "./format.js";
 import { importRows, showReport } from "./importing.js";
 import { columnsRead, Mapping } from "./mapping.js";
+import { MissingInput } from "./missing.js";
 import { watchData, type Picked } from "./pick.js";
 import { Reading } from "./reading.js";
 import { remembered } from "./remembered.js";
@@ -33,14 +34,15 @@ const SHAPES: Record<NonNullable<Inspection["mapping"]>["shape"], string> = {
 /** How many cards are shown at first, and at most. */
 const CARDS = { few: 3, all: 20 };
 
+const LOOKING = "The file is being looked at.";
 const UNREADABLE = "This file cannot be read. Choose another one.";
 const WHICH_LETTERS = "Say whether the letters of the rows are right.";
 const WHICH_COLUMNS = "Say which column is the question and which is the answer.";
 
 /** Rows of one's own: what they are, how they are to be read, and bringing them into the browser. */
 export class OwnRows {
-  readonly #reading = new Reading(() => void this.#readAgain().catch(showError));
-  readonly #mapping = new Mapping(() => void this.#lookAgain().catch(showError));
+  readonly #reading = new Reading(() => void this.#looking(() => this.#readAgain()));
+  readonly #mapping = new Mapping(() => void this.#looking(() => this.#lookAgain()));
   readonly #name = element<HTMLInputElement>("keep-as");
   readonly #on_change: () => void;
   #picked: Picked | undefined;
@@ -53,11 +55,13 @@ export class OwnRows {
   #pending: number | null = null;
   /** Counts what was asked, so that a late answer does not replace a newer one. */
   #asked = 0;
+  /** The look that is under way. */
+  #look_now: (() => Promise<void>) | undefined;
 
   /** `on_change` is told when the rows, or how they are read, are others. */
   constructor(on_change: () => void) {
     this.#on_change = on_change;
-    watchData((picked) => void this.#take(picked).catch(showError));
+    watchData((picked) => void this.#looking(() => this.#take(picked)));
     this.#name.addEventListener("change", () => void this.#changed().catch(showError));
     for (const choice of document.querySelectorAll("#own [data-choice]")) {
       choice.addEventListener("change", () => void this.#changed().catch(showError));
@@ -67,6 +71,10 @@ export class OwnRows {
 
   /** What the person has to say before the rows can be used. */
   get missing(): string | undefined {
+    return this.#look_now ? LOOKING : this.#unsaid;
+  }
+
+  get #unsaid(): string | undefined {
     const found = this.#inspection;
     if (!found) return undefined;
     const is_known = this.#options !== undefined && found.mapping !== null;
@@ -102,6 +110,16 @@ export class OwnRows {
     }
   }
 
+  /** Until what was picked was looked at, nothing can begin with it. One look takes the place of another. */
+  async #looking(look: () => Promise<void>): Promise<void> {
+    this.#look_now = look;
+    this.#on_change();
+    await look().catch(showError);
+    if (this.#look_now !== look) return;
+    this.#look_now = undefined;
+    this.#on_change();
+  }
+
   async #take(picked: Picked): Promise<void> {
     this.#picked = picked;
     this.#name.value = picked.name;
@@ -110,7 +128,7 @@ export class OwnRows {
     this.#hide();
     await this.#look();
     reveal("own", "nearest");
-    if (this.missing === WHICH_COLUMNS) this.#mapping.focus();
+    if (this.#unsaid === WHICH_COLUMNS) this.#mapping.focus();
   }
 
   /** Looks at what was picked, whose columns may be others than before. */

@@ -56,16 +56,16 @@ export class LiveRun {
     this.#saved_step = plan.resumed?.step ?? 0;
     this.#progress.plan(plan);
     await this.#follower.begun(this.#order, plan);
-    if (plan.eval_rows > 0 && !plan.resumed) await this.#evaluate("Measuring the held-out rows before the first step…");
-    const last = await this.#steps(options, signal);
+    if (plan.eval_rows > 0 && !plan.resumed) await this.#evaluate("Measuring the held-out rows before the first step…", signal);
+    const last = trainer.ended ? undefined : await this.#steps(options, signal);
     const step = last?.step ?? plan.resumed?.step ?? 0;
     write("remaining", "–");
+    if (!trainer.ended && !signal.aborted && plan.eval_rows > 0 && last && !("eval_loss" in last)) {
+      await this.#evaluate("Measuring the held-out rows after the last step…", signal);
+    }
     if (trainer.ended || step === 0) {
       say(trainer.ended ? `The engine did not answer, so it was ended. ${savedWords(this.#saved_step ?? 0)}` : NOTHING);
       return false;
-    }
-    if (!signal.aborted && plan.eval_rows > 0 && last && !("eval_loss" in last)) {
-      await this.#evaluate("Measuring the held-out rows after the last step…");
     }
     this.#progress.percent((100 * step) / plan.total_steps);
     const files = await trainer.save();
@@ -115,9 +115,14 @@ export class LiveRun {
     return last;
   }
 
-  async #evaluate(words: string): Promise<void> {
+  /** Being stopped ends the measuring alone: what was learnt is still saved. */
+  async #evaluate(words: string, signal: AbortSignal): Promise<void> {
     this.#progress.working(words);
-    this.#progress.heldout(await this.#trainer.evaluate());
+    try {
+      this.#progress.heldout(await this.#trainer.evaluate({ signal }));
+    } catch (thrown) {
+      if (!isCancelled(thrown)) throw thrown;
+    }
   }
 
   /** Shows a run that another tab has. Should that have ended just now, what it left is taken up here. */

@@ -1,5 +1,6 @@
 import type { LoraConfig, QuantizationConfig, TrainConfig } from "tabtune";
 import { element } from "./dom.js";
+import { served } from "./served.js";
 
 export interface Config {
   quantization: QuantizationConfig;
@@ -34,6 +35,7 @@ const TRAIN_FIELDS = ["max_steps", "learning_rate", "per_device_train_batch_size
 export class SettingsForm {
   readonly #details = element<HTMLDetailsElement>("settings");
   #base: Config = FOR_A_FOLDER;
+  #filled: Promise<void> = Promise.resolve();
   #has_own_rows = false;
   /** Whether the person said which share is held out. */
   #share_is_said = false;
@@ -44,9 +46,19 @@ export class SettingsForm {
     this.#field("held_out_percent").addEventListener("input", () => (this.#share_is_said = true));
   }
 
-  /** Fills the fields for the bundled model or one of one's own. */
-  async fill(bundled: boolean): Promise<void> {
-    this.#base = bundled ? await bundledConfig() : FOR_A_FOLDER;
+  /** Fills the fields for the bundled model or one of one's own: the one that was asked for last. */
+  fill(bundled: boolean): Promise<void> {
+    const filling: Promise<void> = configFor(bundled).then((config) => (this.#filled === filling ? this.#fillFor(config) : this.#filled));
+    return (this.#filled = filling);
+  }
+
+  /** Resolves once the fields are those for the chosen model. */
+  get filled(): Promise<void> {
+    return this.#filled;
+  }
+
+  #fillFor(config: Config): void {
+    this.#base = config;
     const { train, lora, quantization } = this.#base;
     for (const name of TRAIN_FIELDS) this.#field(name).valueAsNumber = train[name] ?? FOR_A_FOLDER.train[name]!;
     this.#field("r").valueAsNumber = lora.r ?? 8;
@@ -63,7 +75,8 @@ export class SettingsForm {
   }
 
   /** The settings as they stand, or undefined where a field is wrong; the browser then points at it. */
-  read(): Config | undefined {
+  async read(): Promise<Config | undefined> {
+    await this.#filled;
     const form = element<HTMLFormElement>("setup");
     if (!form.checkValidity()) {
       // The browser points at no field that is folded away.
@@ -115,9 +128,9 @@ export class SettingsForm {
   }
 }
 
-async function bundledConfig(): Promise<Config> {
-  const response = await fetch("data/faq.config.json");
-  if (!response.ok) throw new Error(`data/faq.config.json: the server answered ${response.status}`);
+async function configFor(bundled: boolean): Promise<Config> {
+  if (!bundled) return FOR_A_FOLDER;
+  const response = await served("data/faq.config.json");
   const { quantization = {}, lora = {}, train = {} } = (await response.json()) as Partial<Config>;
   return { quantization, lora, train };
 }

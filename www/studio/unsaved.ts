@@ -1,31 +1,55 @@
+import type { AdapterFiles } from "tabtune";
 import { show, write } from "./dom.js";
 
 const warn = (event: BeforeUnloadEvent) => event.preventDefault();
 
-/** What was learnt and is nowhere but in this tab: said loudly, and asked about before it is lost. */
+/** What was learnt, and could not be kept. */
+export interface Held {
+  id: string;
+  name: string;
+  files: AdapterFiles;
+}
+
+/** What was learnt and is nowhere but in this tab: held here, said loudly, and asked about before it is lost. */
 export class Unsaved {
-  #is_there = false;
+  #held: Held | undefined;
+  #is_downloaded = false;
+
+  /** What is held, until other work takes its place; the engine that learnt it may have ended since. */
+  get held(): Held | undefined {
+    return this.#held;
+  }
 
   /** It could not be kept, for that reason. */
-  tell(reason: string): void {
-    this.#is_there = true;
+  tell(reason: string, held: Held): void {
+    this.#held = held;
+    this.#warn(true);
     write("unsaved", `Only in this tab: download it before you close the tab. The browser could not keep it: ${reason}`);
-    show("unsaved", true);
-    addEventListener("beforeunload", warn);
   }
 
-  /** It was downloaded, or is kept after all. */
+  /** It is in a file of the person's. */
+  downloaded(): void {
+    this.#warn(false);
+  }
+
+  /** It is kept after all, or was given up. */
   clear(): void {
-    this.#is_there = false;
-    show("unsaved", false);
-    removeEventListener("beforeunload", warn);
+    this.#held = undefined;
+    this.#warn(false);
   }
 
-  /** Whether work may begin that takes its place. */
+  /** Whether work may begin that takes its place, which gives it up. */
   mayGo(): boolean {
-    if (!this.#is_there) return true;
-    const is_given_up = confirm("What was learnt last is only in this tab and will be lost. Go on without downloading it?");
-    if (is_given_up) this.clear();
-    return is_given_up;
+    const is_safe = this.#held === undefined || this.#is_downloaded;
+    if (!is_safe && !confirm("What was learnt last is only in this tab and will be lost. Go on without downloading it?")) return false;
+    this.clear();
+    return true;
+  }
+
+  #warn(is_loud: boolean): void {
+    this.#is_downloaded = !is_loud;
+    show("unsaved", is_loud);
+    if (is_loud) addEventListener("beforeunload", warn);
+    else removeEventListener("beforeunload", warn);
   }
 }
