@@ -270,6 +270,29 @@ test("a start that its caller stops is made again for the others", async () => {
   await trainer.dispose();
 });
 
+test("an engine is not taken for whole when its caller stopped while the run was prepared in it", async () => {
+  const trainer = await Trainer.load(model);
+  await trainer.prepare(rows);
+  workers[0].close();
+  await sleep(5);
+  const { prepare } = answers;
+  answers.prepare = async (args, worker) => {
+    await sleep(20);
+    if (worker.cancelled.length > 0) throw Object.assign(new Error("stopped"), { code: "cancelled" });
+    return prepare(args);
+  };
+  const controller = new AbortController();
+  const stopped = assert.rejects(trainer.lengths(rows, { signal: controller.signal }), { code: "cancelled" });
+  const saved = trainer.save();
+  while (!workers[1]?.calls.includes("prepare")) await sleep(1);
+  controller.abort();
+  await stopped;
+  await saved;
+  assert.ok(engine.run);
+  assert.deepEqual(workers.map(({ is_over }) => is_over), [true, true, false]);
+  await trainer.dispose();
+});
+
 test("a preparation and a question start one engine together", async () => {
   for (const order of [0, 1]) {
     workers.length = 0;

@@ -448,12 +448,18 @@ export class Trainer {
   /** Loads the model in a new engine, and its adapters and the run from its last checkpoint, if there is one. */
   async #revive(signal: AbortSignal | undefined): Promise<void> {
     await this.#reload(signal);
-    if (this.#prepared) {
-      this.plan = await this.#client.call("prepare", this.#prepared, { signal });
-      this.#told.ready.length = 0;
-      this.#told.owes_evaluation = takenUp(this.plan).owes_evaluation;
+    try {
+      if (this.#prepared) {
+        this.plan = await this.#client.call("prepare", this.#prepared, { signal });
+        this.#told.ready.length = 0;
+        this.#told.owes_evaluation = takenUp(this.plan).owes_evaluation;
+      }
+      await this.#adapters.activate(this.#client);
+    } catch (thrown) {
+      // An engine without the run must not be taken for one with it.
+      this.#client.terminate(gone());
+      throw thrown;
     }
-    await this.#adapters.activate(this.#client);
   }
 
   /** Loads the model and adapters again in a new engine. */
