@@ -54,7 +54,7 @@ beforeEach(() => {
       return list();
     },
     save: () => ({ "adapter_config.json": new Uint8Array(2) }),
-    preview: () => [],
+    preview: ({ train }) => [structuredClone(train)],
     save_checkpoint: () => ({ logs: [], checkpoint: saved(engine.run.step) }),
     generate: () => ({ text: "yes", tokens: 1, stop: "eos" }),
     close: () => ({ buffers: 0 }),
@@ -218,6 +218,24 @@ test("a run that ended unsaved is not taken up as a fresh adapter", async () => 
   }
 });
 
+test("a question to an unsaved run whose engine died is refused, and the run makes its steps again", async () => {
+  const trainer = await Trainer.load(model);
+  answers.train_step = () => {
+    if (engine.run.step < STEPS) return { ...stepped(), checkpoint: null };
+  };
+  const steps = [];
+  for await (const { step } of trainer.train(rows, { run_name: null })) {
+    steps.push(step);
+    if (step !== 2) continue;
+    workers[0].close();
+    await sleep(5);
+    await assert.rejects(async () => await trainer.generate("a"), { code: "bad-state", message: /no checkpoint of it was saved/ });
+    assert.ok(trainer.plan);
+  }
+  assert.deepEqual(steps, [1, 2, 3, 4]);
+  await trainer.dispose();
+});
+
 test("a run that was not saved may be trained anew", async () => {
   const trainer = await Trainer.load(model);
   const steps = [];
@@ -249,6 +267,29 @@ test("a start that its caller stops is made again for the others", async () => {
   await others;
   assert.equal(workers.length, 3);
   assert.equal(workers.filter((worker) => !worker.is_over).length, 1);
+  await trainer.dispose();
+});
+
+test("an engine is not taken for whole when its caller stopped while the run was prepared in it", async () => {
+  const trainer = await Trainer.load(model);
+  await trainer.prepare(rows);
+  workers[0].close();
+  await sleep(5);
+  const { prepare } = answers;
+  answers.prepare = async (args, worker) => {
+    await sleep(20);
+    if (worker.cancelled.length > 0) throw Object.assign(new Error("stopped"), { code: "cancelled" });
+    return prepare(args);
+  };
+  const controller = new AbortController();
+  const stopped = assert.rejects(trainer.lengths(rows, { signal: controller.signal }), { code: "cancelled" });
+  const saved = trainer.save();
+  while (!workers[1]?.calls.includes("prepare")) await sleep(1);
+  controller.abort();
+  await stopped;
+  await saved;
+  assert.ok(engine.run);
+  assert.deepEqual(workers.map(({ is_over }) => is_over), [true, true, false]);
   await trainer.dispose();
 });
 
@@ -335,7 +376,8 @@ test("null and undefined are no options", async () => {
   const { signal } = new AbortController();
   const foreign = { aborted: false, addEventListener: signal.addEventListener.bind(signal), removeEventListener() {} };
   await trainer.prepare(rows, { signal: foreign });
-  await trainer.preview(rows, { signal, max_length: 8, run_name: null });
+  const [seen] = await trainer.preview(rows, { signal, on_event() {}, max_length: 8, run_name: null });
+  assert.deepEqual(seen, { max_length: 8 }, "what belongs to the page is not sent");
   await assert.rejects(trainer.prepare(rows, { signal: {} }), { code: "bad-option", message: /signal must be an AbortSignal/ });
   assert.equal((await trainer.train(undefined, { max_steps: undefined })).length, STEPS);
   await assert.rejects(async () => await trainer.train(undefined, { seed: undefined, max_steps: 3 }), { code: "bad-option", message: /^max_steps: / });

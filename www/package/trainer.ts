@@ -149,9 +149,9 @@ export class Trainer {
    * tokenizer_config.json. With `load_in_4bit` the weights are quantised as they stream in. Downloads are
    * cached; one that broke off goes on where it was.
    */
-  static async load(model: FolderSource, given: LoadOptions = {}): Promise<Trainer> {
-    checkOptions("Trainer.load", given, LOAD);
-    const options = present(given);
+  static async load(model: FolderSource, options: LoadOptions = {}): Promise<Trainer> {
+    checkOptions("Trainer.load", options, LOAD);
+    options = present(options);
     const { signal, policy, init_adapter, eval_dataset } = options;
     if (eval_dataset !== undefined) checkDataset("eval_dataset", eval_dataset);
     const report = reporter(options.progress_callback);
@@ -176,10 +176,10 @@ export class Trainer {
    */
   static async estimate(
     model: FolderSource,
-    given: HubOptions & Pick<LoadOptions, "quantization" | "lora" | "train" | "signal"> = {},
+    options: HubOptions & Pick<LoadOptions, "quantization" | "lora" | "train" | "signal"> = {},
   ): Promise<Footprint> {
-    checkOptions("Trainer.estimate", given, ESTIMATE);
-    const options = present(given);
+    checkOptions("Trainer.estimate", options, ESTIMATE);
+    options = present(options);
     const { signal, quantization, lora, train } = options;
     const args = {
       folder: folderOf(model, options),
@@ -448,12 +448,18 @@ export class Trainer {
   /** Loads the model in a new engine, and its adapters and the run from its last checkpoint, if there is one. */
   async #revive(signal: AbortSignal | undefined): Promise<void> {
     await this.#reload(signal);
-    if (this.#prepared) {
-      this.plan = await this.#client.call("prepare", this.#prepared, { signal });
-      this.#told.ready.length = 0;
-      this.#told.owes_evaluation = takenUp(this.plan).owes_evaluation;
+    try {
+      if (this.#prepared) {
+        this.plan = await this.#client.call("prepare", this.#prepared, { signal });
+        this.#told.ready.length = 0;
+        this.#told.owes_evaluation = takenUp(this.plan).owes_evaluation;
+      }
+      await this.#adapters.activate(this.#client);
+    } catch (thrown) {
+      // An engine without the run must not be taken for one with it.
+      this.#client.terminate(gone());
+      throw thrown;
     }
-    await this.#adapters.activate(this.#client);
   }
 
   /** Loads the model and adapters again in a new engine. */
