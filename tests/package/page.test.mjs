@@ -246,7 +246,7 @@ test("errors are shown as what they are", async () => {
   assert.equal(shown(new Error("a bug"))[1], "internal");
 });
 
-test("what could not be kept is held until it is downloaded or given up", async () => {
+test("what could not be kept is held until it is downloaded or given up", async (t) => {
   const page = playPage();
   const forgotten = [];
   globalThis.played = {
@@ -267,8 +267,10 @@ test("what could not be kept is held until it is downloaded or given up", async 
     await adapters.refresh();
   };
   const downloads = [];
-  const { createObjectURL } = URL;
-  URL.createObjectURL = (blob) => downloads.push(blob);
+  t.mock.method(URL, "createObjectURL", (blob) => `blob:${downloads.push(blob)}`);
+  // The address of a download is given back after a minute, which nobody waits for here.
+  const { setTimeout } = globalThis;
+  t.mock.method(globalThis, "setTimeout", (work, millis) => (millis < 1000 ? setTimeout(work, millis) : undefined));
 
   await learn();
   assert.match(page.element("unsaved").textContent, /^Only in this tab: .*There is no room\.$/);
@@ -293,7 +295,6 @@ test("what could not be kept is held until it is downloaded or given up", async 
   await settled();
   assert.deepEqual(forgotten, ["a"]);
   assert.ok(!page.is_asking && page.element("unsaved").hidden, "what was deleted is not missed");
-  URL.createObjectURL = createObjectURL;
 });
 
 test("the settings are those of the model that was chosen last", async () => {
