@@ -227,7 +227,9 @@ test("what another tab has kept, renamed or deleted stays so", async () => {
   await store.rename("kept", "a better name");
   const { name, has_files, steps } = await store.get("kept");
   assert.deepEqual({ name, has_files, steps }, { name: "a better name", has_files: true, steps: 60 });
-  assert.equal(await store.files("kept"), "files");
+  await store.keep({ ...begun("kept"), steps: 61 }, "newer files");
+  assert.equal((await store.get("kept")).name, "a better name", "a run that ends keeps the name that it was given meanwhile");
+  assert.equal(await store.files("kept"), "newer files");
   await store.rename("nothing", "something");
   assert.equal(await store.get("nothing"), undefined, "what was deleted does not come back with a name");
   await assert.rejects(store.files("nothing"), (thrown) => thrown instanceof MissingInput && /gone from this browser/.test(thrown.message));
