@@ -83,9 +83,11 @@ function playedStorage(full) {
     const rows = databases.get(name);
     let is_refused = false;
     return {
-      transaction: answer(() => {
-        if (is_refused) throw new DOMException("There is no room.", "QuotaExceededError");
-      }),
+      get transaction() {
+        return answer(() => {
+          if (is_refused) throw new DOMException("There is no room.", "QuotaExceededError");
+        });
+      },
       get: (key) => answer(() => structuredClone(rows.get(key))),
       getAll: () => answer(() => structuredClone([...rows.values()])),
       delete: (key) => answer(() => void rows.delete(key)),

@@ -49,16 +49,13 @@ export class LearntStore {
 
   /** Changes the name alone, and nothing where it was deleted. */
   async rename(id: string, name: string): Promise<void> {
-    await this.#records("readwrite", async (records) => {
-      const learnt = await promisifyRequest<Learnt | undefined>(records.get(id));
-      if (learnt) await promisifyRequest(records.put({ ...learnt, name }, id));
-    });
+    await this.#change(id, (stored) => stored && { ...stored, name });
   }
 
-  /** Keeps the files, and then what says that they are there. */
+  /** Keeps the files, and then what says that they are there. A name that was given meanwhile stays. */
   async keep(learnt: Learnt, files: AdapterFiles): Promise<void> {
     await set(learnt.id, files, this.#adapters);
-    await this.put({ ...learnt, has_files: true });
+    await this.#change(learnt.id, (stored) => ({ ...learnt, name: stored?.name ?? learnt.name, has_files: true }));
   }
 
   async files(id: string): Promise<AdapterFiles> {
@@ -70,5 +67,14 @@ export class LearntStore {
   async delete(id: string): Promise<void> {
     await del(id, this.#records);
     await del(id, this.#adapters);
+  }
+
+  /** Changes what is stored, while no other tab can; nothing where there is nothing to store. */
+  async #change(id: string, change: (stored: Learnt | undefined) => Learnt | undefined): Promise<void> {
+    await this.#records("readwrite", async (records) => {
+      const changed = change(await promisifyRequest<Learnt | undefined>(records.get(id)));
+      if (changed) records.put(changed, id);
+      await promisifyRequest(records.transaction);
+    });
   }
 }

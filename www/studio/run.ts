@@ -70,7 +70,7 @@ export class LiveRun {
     this.#progress.percent((100 * step) / plan.total_steps);
     const files = await trainer.save();
     await this.#follower.learnt(this.#order, step, files);
-    say(signal.aborted ? `Stopped after ${count(step, "step")}.` : `Done: ${count(step, "step")}.`);
+    say(signal.aborted && step < plan.total_steps ? `Stopped after ${count(step, "step")}.` : `Done: ${count(step, "step")}.`);
     return true;
   }
 

@@ -32,5 +32,5 @@ export function hintOf(code: ErrorCode, message: string, is_online: boolean): st
 /** What is left of a run that broke off. */
 export function savedWords(step: number): string {
   if (step === 0) return "Nothing of this run was saved yet.";
-  return `What it had learnt until step ${step.toLocaleString("en")} is saved: go on with it under “What was learnt”.`;
+  return `What it had learnt until step ${step.toLocaleString("en")} is saved. You find it under “What was learnt”.`;
 }
