@@ -66,8 +66,8 @@ const UNSUPPORTED = {
 const BAD_ROWS = {
   "bad JSON on line 3": [[CHAT, CHAT, '{"messages": [', CHAT], /line 3\b/],
   "a row without a role": [[CHAT, { messages: [{ content: "Hi" }] }], /line 2\b.*role/],
-  "a row of no known shape": [[CHAT, { question: "Hi", reply: "Hello" }], /line 2\b/],
-  "a content that is no text": [[{ messages: [{ role: "user", content: 5 }] }], /line 1\b/],
+  "a row of no known shape": [[CHAT, { vraag: "Hi", antwoord: "Hello" }], /line 2\b/],
+  "a content that is no text": [[{ messages: [{ role: "user", content: [{ type: "image" }] }] }], /line 1\b.*image/],
   "an empty file": [[], /empty|no rows?/i],
 };
 
@@ -140,11 +140,11 @@ test("bad inputs are refused", async (t) => {
     await t.test(name, async () => assertRefused(await lab.run({ rows: serveRows(rows), config }), "bad-data", message));
   }
 
-  await t.test("rows whose labels are all masked", async () => {
+  await t.test("rows that are cut before all labels", async () => {
     const question = { role: "user", content: "Why? ".repeat(200) };
     const hopeless = { messages: [question, { role: "assistant", content: "Because." }] };
     const chats = { ...config, train: { ...config.train, assistant_only_loss: true } };
-    assertRefused(await lab.run({ rows: serveRows([hopeless, hopeless]), config: chats }), "bad-data", /label/);
+    assertRefused(await lab.run({ rows: serveRows([hopeless, hopeless]), config: chats }), "bad-data", /max_length cuts every row/);
     const { plan } = valueOf(await lab.run({ rows: serveRows([CHAT, hopeless, CHAT]), config: chats }));
     assert.deepEqual([plan.dataset.rows, plan.dataset.kept, plan.dataset.dropped], [3, 2, 1]);
   });
