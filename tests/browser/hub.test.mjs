@@ -121,8 +121,8 @@ test("what is a hub id and what an address", async () => {
   const hub = (id) => ({ kind: "hub", id, hub: "https://huggingface.co", revision: "main", token: undefined, cache: true });
   const url = (path) => ({ kind: "url", base: new URL(path, site.origin).href, cache: true });
   assert.deepEqual(folders, [
-    hub("owner/name"), hub("owner/Name-1.5_b"), url("/owner/name/"), url("/owner/name/"), hub("owner/name"), url("/name/"),
-    url("https://host/a/"), url("/a/b/"),
+    hub("owner/name"), hub("owner/Name-1.5_b"), url("/owner/name/"), url("/owner/name/"),
+    { ...url("/owner/name/"), id: "owner/name" }, url("/name/"), url("https://host/a/"), url("/a/b/"),
   ]);
 });
 
