@@ -6,8 +6,16 @@
  */
 export type Stream<Piece, Result, Whole> = AsyncGenerator<Piece, Result, undefined> & PromiseLike<Whole>;
 
-/** A stream of what a generator gives. */
-export class GeneratorStream<Piece, Result, Whole> implements Stream<Piece, Result, Whole> {
+/** A stream of what a generator gives; `whole` makes of all pieces and the result what awaiting it gives. */
+export function streamOf<Piece, Result, Whole>(
+  pieces: AsyncGenerator<Piece, Result, undefined>,
+  whole: (pieces: Piece[], result: Result) => Whole,
+): Stream<Piece, Result, Whole> {
+  return new GeneratorStream(pieces, whole);
+}
+
+// No declaration of it is published: its methods have names that older libraries of TypeScript do not know.
+class GeneratorStream<Piece, Result, Whole> implements Stream<Piece, Result, Whole> {
   readonly #pieces: AsyncGenerator<Piece, Result, undefined>;
   readonly #whole: (pieces: Piece[], result: Result) => Whole;
   /** What awaiting it gives, however often. */

@@ -9,7 +9,7 @@ import { policyOf } from "./policy.js";
 import type { Calls } from "./protocol.js";
 import { Run, type RunHost, takenUp, type Told, toldOf, watched } from "./run.js";
 import { aborted, reporter, retrying, started, unmetered } from "./start.js";
-import { GeneratorStream, type Stream } from "./stream.js";
+import { streamOf, type Stream } from "./stream.js";
 import type {
   AdapterFiles,
   AdapterInfo,
@@ -276,7 +276,7 @@ export class Trainer {
    * seconds, and the next call goes on from the last checkpoint in another one.
    */
   train(dataset?: Dataset, options: RunOptions = {}): Stream<StepLog | EvalLog, void, (StepLog | EvalLog)[]> {
-    return new GeneratorStream(this.#train(dataset, options), (logs) => logs);
+    return streamOf(this.#train(dataset, options), (logs) => logs);
   }
 
   async *#train(dataset: Dataset | undefined, options: RunOptions): AsyncGenerator<StepLog | EvalLog, void, undefined> {
@@ -501,7 +501,7 @@ export class Trainer {
     prompt: Prompt,
     options: GenerateOptions & { signal?: AbortSignal } = {},
   ): Stream<string, GenerateResult, GenerateResult> {
-    return new GeneratorStream(this.#generate(prompt, options), (_pieces, result) => result);
+    return streamOf(this.#generate(prompt, options), (_pieces, result) => result);
   }
 
   async *#generate(
