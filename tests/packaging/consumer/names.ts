@@ -17,6 +17,7 @@ import {
   type DatasetInfo,
   type DatasetReport,
   type DataSource,
+  type Encoding,
   type ErrorCode,
   type EvalLog,
   type FolderSource,
@@ -24,6 +25,7 @@ import {
   type GenerateOptions,
   type GenerateResult,
   type HubOptions,
+  type IgnoredFile,
   type ImportOptions,
   type ImportReport,
   type ImportRequest,
@@ -127,3 +129,7 @@ export async function look(trainer: Trainer, dataset: Dataset): Promise<number> 
   const saved: SavedCheckpoint[] = await Trainer.checkpoints("rows");
   return seen.length + lengths.longest + events.length + saved.length + (last?.bytes ?? 0);
 }
+
+/** How a file is read that is in no Unicode encoding, and what of a folder is not read. */
+export const old_encoding: Encoding = "windows-1252";
+export const leftOut = ({ ignored_files }: ImportReport): IgnoredFile[] => ignored_files;
