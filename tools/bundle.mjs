@@ -4,7 +4,8 @@
 // The page's half and the worker's are one file each, with everything from npm inside: the import map
 // of a page does not reach into its workers, so a bare import there would break pages without a bundler.
 // The files are not minified and have no source maps. They are meant to be read in a debugger as they
-// are, while a map would more than double them for the TypeScript that it has to carry along.
+// are, while a map would more than double them for the TypeScript that it has to carry along. What their comments
+// say stands in the declarations, where editors show it.
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -34,7 +35,7 @@ async function bundle(name, imports) {
       throw new Error(message);
     },
   });
-  const { output } = await build.generate({ format: "es", codeSplitting: false, minify: false });
+  const { output } = await build.generate({ format: "es", codeSplitting: false, minify: false, comments: { jsdoc: false } });
   await build.close();
   const [{ code, moduleIds, imports: left, dynamicImports }] = output;
   // What is imported lazily is inside as well, and listed as an import of the file itself.

@@ -1,5 +1,5 @@
 import { importRows, inspect, library } from "./datasets.js";
-import { detailsOf, failure } from "./errors.js";
+import { detailsOf, failure, TabtuneError } from "./errors.js";
 import { openFolder } from "./files.js";
 import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
 import type { DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
@@ -120,7 +120,11 @@ export class Engine {
       const problem = await webgpuProblem();
       if (problem) throw failure("webgpu-unavailable", problem);
       await init();
-      this.#opened = await Session.create(this.#device);
+      this.#opened = await Session.create(this.#device).catch((thrown: unknown) => {
+        const { code, message, context } = detailsOf(thrown);
+        // There was a GPU a moment ago: it crashed in between, and may come back.
+        throw new TabtuneError({ code: code === "webgpu-unavailable" ? "device-lost" : code, message, context });
+      });
       return this.#opened.adapter();
     },
 
