@@ -6,6 +6,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/setup.sh
 source "$root/tools/setup.sh"
+# shellcheck source=tools/test.sh
+source "$root/tools/test.sh"
 
 usage() {
   cat <<'USAGE'
@@ -19,7 +21,8 @@ usage: ./build.sh COMMAND [OPTIONS]
               --config FILE.json       quantization, lora, train, init_adapter
               --out DIR                where the adapter and log.jsonl go (default out)
   serve     build the page and serve it: ./build.sh serve [PORT]
-  test      run every test: Rust, kernels, browser, packed package
+  test      run every test, or those of the parts that are named:
+              ./build.sh test [rust|kernels|package|browser|docs ...]
   bench     measure: ./build.sh bench [kernels|ratios|step|generate|all] (default all)
               --engine browser|native  where the engine runs (default native)
               --shape SHAPE            tiny, small, smollm2-135m (default), smollm2-360m, qwen2.5-0.5b,
@@ -104,7 +107,7 @@ train() {
       ;;
     native)
       need_native_adapter
-      cargo run --release --manifest-path "$root/Cargo.toml" --example train -- ${args[@]+"${args[@]}"}
+      cargo run --release --manifest-path "$root/Cargo.toml" -p tabtune-train -- ${args[@]+"${args[@]}"}
       ;;
     *)
       echo "error[bad-option]: --engine must be browser or native, not \"$engine\"" >&2
@@ -159,35 +162,6 @@ bench() {
   esac
 }
 
-test_all() {
-  cd "$root"
-  need_wasm_target
-  need_native_adapter
-  need_chromium
-  need_node_modules
-  heading "format and lints"
-  cargo fmt --all --check
-  cargo clippy --all-targets -- -D warnings
-  cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
-  heading "Rust"
-  # A test runs a kernel a few times, so optimising it takes Mesa longer than it saves. Its cache does not tell
-  # the two apart, and the races of the bench are run by what is optimised.
-  local hasty=(env GALLIVM_PERF=nopt MESA_SHADER_CACHE_DIR="$root/target/mesa-hasty")
-  if cargo nextest --version >/dev/null 2>&1; then
-    "${hasty[@]}" cargo nextest run -E 'package(tabtune)'
-    cargo nextest run -E 'package(tabtune-bench)'
-    cargo test --doc
-  else
-    "${hasty[@]}" cargo test -p tabtune
-    cargo test -p tabtune-bench
-  fi
-  heading "package and page"
-  build_page
-  heading "package, browser and packaging"
-  node --test --test-concurrency=1 --test-reporter=./tools/lib/reporter.mjs \
-    tests/package/*.test.mjs tests/browser/*.test.mjs tests/packaging/*.test.mjs tests/docs/*.test.mjs
-}
-
 pack() {
   build_package
   mkdir -p "$root/out"
@@ -202,7 +176,7 @@ case $command in
     build_page
     exec node "$root/tools/serve.mjs" "$@"
     ;;
-  test) test_all ;;
+  test) run_tests "$@" ;;
   bench) bench "$@" ;;
   package) pack ;;
   build) build_page ;;

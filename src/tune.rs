@@ -177,10 +177,10 @@ impl Checks<'_> {
     }
 }
 
-/// Every tile that the adapter runs, with every weight format and direction, and whether it agrees.
-pub async fn check_all(gpu: &Gpu) -> Result<Vec<(Tile, WeightFormat, Direction, bool)>> {
+/// Every one of `tiles` that the adapter runs, with every weight format and direction, and whether it agrees.
+pub async fn check_all(gpu: &Gpu, tiles: &[Tile]) -> Result<Vec<(Tile, WeightFormat, Direction, bool)>> {
     let mut found = Vec::new();
-    for tile in Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())) {
+    for &tile in tiles.iter().filter(|tile| tile.runs_on(gpu.summary())) {
         for format in WeightFormat::ALL.into_iter().filter(|&format| tile.suits(format)) {
             for direction in Direction::ALL {
                 found.push((tile, format, direction, agrees(gpu, tile, format, direction).await?));

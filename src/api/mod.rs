@@ -17,6 +17,7 @@ use wasm_bindgen::prelude::*;
 use crate::data::idb_kv::IdbKv;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Adapter, Gpu};
+use crate::kernels::linear::Tile;
 use crate::session::{self, Loading, PrepareOptions, Saving};
 use crate::train::StepLog;
 use crate::train::options::RunConfig;
@@ -58,7 +59,7 @@ pub fn check_options(options: JsValue) -> std::result::Result<JsValue, JsValue> 
 pub async fn check_tiles() -> std::result::Result<JsValue, JsValue> {
     let check = async {
         let gpu = Gpu::open(&Adapter::request().await?).await?;
-        to_js(&crate::tune::check_all(&gpu).await?)
+        to_js(&crate::tune::check_all(&gpu, &Tile::ALL).await?)
     };
     check.await.map_err(thrown)
 }

@@ -1,6 +1,6 @@
 //! The whole job on one GPU: load a model, import rows, train, evaluate, generate, save.
 //!
-//! Both faces of the engine, `api` in a browser and `examples/train` natively, are thin over this.
+//! Both faces of the engine, `api` in a browser and `train/` natively, are thin over this.
 
 mod adapters;
 mod answer;

@@ -102,6 +102,18 @@ test("bad inputs are refused", async (t) => {
     return "/own.jsonl";
   };
 
+  /** What tokenising rows found, as a plan tells it too. */
+  const reportOf = (rows, { train }) =>
+    lab.page.evaluate(async ({ rows, train }) => {
+      const { tabtune, importFrom } = globalThis.runner;
+      const dataset = await importFrom("rows", rows);
+      const trainer = await tabtune.Trainer.load("/bundled/");
+      await trainer.lengths(dataset, train);
+      await trainer.dispose();
+      const { token_sets: [report] } = await dataset.info();
+      return report;
+    }, { rows, train });
+
   for (const [name, build] of Object.entries(BAD_MODELS)) {
     await t.test(name, async () => {
       const [files, code, message] = build();
@@ -145,15 +157,15 @@ test("bad inputs are refused", async (t) => {
     const hopeless = { messages: [question, { role: "assistant", content: "Because." }] };
     const chats = { ...config, train: { ...config.train, assistant_only_loss: true } };
     assertRefused(await lab.run({ rows: serveRows([hopeless, hopeless]), config: chats }), "bad-data", /max_length cuts every row/);
-    const { plan } = valueOf(await lab.run({ rows: serveRows([CHAT, hopeless, CHAT]), config: chats }));
-    assert.deepEqual([plan.dataset.rows, plan.dataset.kept, plan.dataset.dropped], [3, 2, 1]);
+    const report = await reportOf(serveRows([CHAT, hopeless, CHAT]), chats);
+    assert.deepEqual([report.rows, report.kept, report.dropped], [3, 2, 1]);
   });
 
   await t.test("rows longer than max_length are cut and counted", async () => {
     const texts = { ...config, train: { ...config.train, assistant_only_loss: false } };
     const rows = serveRows([{ text: "Short." }, { text: "Long. ".repeat(200) }, { text: "Long. ".repeat(300) }]);
-    const { plan } = valueOf(await lab.run({ rows, config: texts }));
-    assert.deepEqual([plan.dataset.kept, plan.dataset.truncated, plan.dataset.longest], [3, 2, 64]);
+    const report = await reportOf(rows, texts);
+    assert.deepEqual([report.kept, report.truncated, report.longest], [3, 2, 64]);
   });
 
   for (const [name, [changes, message]] of Object.entries(BAD_OPTIONS)) {

@@ -6,8 +6,9 @@ import { bundledConfig, bytesOf, fewRows, openLab, valueOf } from "./support.mjs
 
 /** Runs in the page: asks a trainer that has trained a little, in several ways. */
 async function interview(config) {
-  const { tabtune, importFrom, answer, outcome } = globalThis.runner;
-  const trainer = await tabtune.Trainer.load("/bundled/", config);
+  const { tabtune, importFrom, answer, outcome, toBase64 } = globalThis.runner;
+  const eval_dataset = await importFrom("heldout", "/heldout.jsonl");
+  const trainer = await tabtune.Trainer.load("/bundled/", { ...config, eval_dataset });
   const question = "What is tabtune?";
   const short = { max_new_tokens: 24 };
   const untouched = await answer(trainer, question, short);
@@ -37,8 +38,11 @@ async function interview(config) {
   for await (const _ of trainer.generate([{ role: "user", content: question }], { max_new_tokens: 400 })) break;
   const after = await answer(trainer, question, short);
   const wrong = await outcome(() => answer(trainer, question, { temperature: -1 }));
+  const { eval_loss } = await trainer.evaluate();
+  const files = {};
+  for (const [name, bytes] of Object.entries(await trainer.save())) files[name] = await toBase64(bytes);
   await trainer.dispose();
-  return { answers, pieces, result: last.value, cancelled, after, wrong };
+  return { answers, pieces, result: last.value, cancelled, after, wrong, eval_loss, files };
 }
 
 test("generation", async (t) => {
@@ -46,9 +50,10 @@ test("generation", async (t) => {
   // So few that a short run learns them.
   lab.mounts["/rows.jsonl"] = fewRows(paths.data);
   const config = bundledConfig({ max_steps: 12 });
+  let trained_loss;
 
   await t.test("answers with the adapter on and off, streamed and repeatable", async () => {
-    const { answers, pieces, result, cancelled, after, wrong } = await lab.page.evaluate(interview, config);
+    const { answers, pieces, result, cancelled, after, wrong, eval_loss, files } = await lab.page.evaluate(interview, config);
     assert.ok(answers.base.length > 0);
     assert.equal(answers.untouched, answers.base, "training leaves the base model as it was");
     assert.notEqual(answers.tuned, answers.base);
@@ -62,11 +67,11 @@ test("generation", async (t) => {
     assert.equal(after, answers.tuned, "a generation that was left does not disturb the next");
     assert.equal(wrong.error?.code, "bad-option");
     assert.match(wrong.error.message, /temperature/);
+    trained_loss = eval_loss;
+    for (const [name, base64] of Object.entries(files)) lab.mounts[`/saved/${name}`] = bytesOf(base64);
   });
 
   await t.test("an adapter that was saved can be started from", async () => {
-    const first = valueOf(await lab.run({ config, heldout: "/heldout.jsonl", evaluate: true }));
-    for (const [name, base64] of Object.entries(first.files)) lab.mounts[`/saved/${name}`] = bytesOf(base64);
     const second = valueOf(
       await lab.run({
         config: { ...config, train: { ...config.train, max_steps: 1 } },
@@ -75,7 +80,7 @@ test("generation", async (t) => {
         evaluate: true,
       }),
     );
-    assert.equal(second.evals[0].eval_loss, first.evals.at(-1).eval_loss);
+    assert.equal(second.evals[0].eval_loss, trained_loss);
   });
 
   await t.test("an adapter that was saved answers without a run, and others are switched to", async () => {

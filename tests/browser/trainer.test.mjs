@@ -26,6 +26,8 @@ async function twoSteps({ config, own_device, features = [] }) {
 test("a trainer", async (t) => {
   const { page } = await openLab(t);
   const config = bundledConfig({ max_steps: 2, max_length: 64 });
+  /** The losses on a device of the page's own. */
+  let plain_losses;
 
   await t.test("leaves nothing on the GPU, and a second one can follow", async () => {
     const first = valueOf(await page.evaluate(twoSteps, { config }));
@@ -36,8 +38,8 @@ test("a trainer", async (t) => {
     const own = valueOf(await page.evaluate(twoSteps, { config, own_device: true, features: ["subgroups"] }));
     assert.deepEqual(own.losses, first.losses, "on a device of the page's own the numbers are the same");
     assert.deepEqual([own.left.buffer_bytes, own.lost], [0, false], "and the device stays");
-    const plain = valueOf(await page.evaluate(twoSteps, { config, own_device: true }));
-    for (const [step, loss] of plain.losses.entries()) {
+    plain_losses = valueOf(await page.evaluate(twoSteps, { config, own_device: true })).losses;
+    for (const [step, loss] of plain_losses.entries()) {
       assert.ok(Math.abs(loss / first.losses[step] - 1) < 1e-5, `${loss} without subgroups, ${first.losses[step]} with them`);
     }
   });
@@ -87,8 +89,7 @@ test("a trainer", async (t) => {
     }, config));
     assert.deepEqual(found.refused.map(({ code }) => code), ["out-of-memory", "out-of-memory", "out-of-memory"]);
     assert.match(found.refused[0].message, /MB with max_length 32/);
-    const plain = valueOf(await page.evaluate(twoSteps, { config, own_device: true }));
-    assert.deepEqual(found.losses, plain.losses, "what was refused has left nothing behind");
+    assert.deepEqual(found.losses, plain_losses, "what was refused has left nothing behind");
   });
 
   await t.test("tells its memory before anything is allocated, as the plan then has it", async () => {
@@ -98,10 +99,10 @@ test("a trainer", async (t) => {
       const train = { max_length: 24, per_device_train_batch_size: 2, assistant_only_loss: false };
       const options = { quantization, lora, train };
       const estimate = await tabtune.Trainer.estimate("/bundled/", options);
-      const trainer = await tabtune.Trainer.load("/bundled/", options);
-      const plan = await trainer.prepare(await importFrom("rows", "/rows.jsonl"), { run_name: null });
-      const counters = await trainer.counters();
-      await trainer.dispose();
+      globalThis.dataset = await importFrom("rows", "/rows.jsonl");
+      globalThis.trainer = await tabtune.Trainer.load("/bundled/", options);
+      const plan = await globalThis.trainer.prepare(globalThis.dataset, { run_name: null });
+      const counters = await globalThis.trainer.counters();
       return { estimate, plan: { ...plan, counted: counters.buffer_bytes } };
     }, config);
     assert.equal(estimate.peak_gpu_bytes, plan.counted);
@@ -109,43 +110,37 @@ test("a trainer", async (t) => {
   });
 
   await t.test("shows rows as the model sees them, and how long they are", async () => {
-    const { seen, lengths, kept, report, token_sets } = await page.evaluate(async (config) => {
-      const { tabtune, importFrom } = globalThis.runner;
-      const dataset = await importFrom("rows", "/rows.jsonl");
-      const trainer = await tabtune.Trainer.load("/bundled/", config);
+    const { seen, lengths, report, token_sets } = await page.evaluate(async () => {
+      const { trainer, dataset } = globalThis;
       const options = { assistant_only_loss: true, max_length: 48 };
       const seen = await trainer.preview(dataset, { ...options, count: 2 });
       const lengths = await trainer.lengths(dataset, { ...options, bins: 10 });
       const { dataset: report } = await trainer.prepare(dataset, { ...options, run_name: null });
-      await trainer.dispose();
       const { token_sets } = await dataset.info();
-      return { seen, lengths, kept: report.kept, report, token_sets };
-    }, config);
+      return { seen, lengths, report, token_sets };
+    });
     assert.deepEqual(seen.map(({ origin }) => origin), ["rows.jsonl line 1", "rows.jsonl line 2"]);
     for (const { tokens } of seen) {
       assert.ok(tokens.length <= 48 && tokens.some(({ special }) => special));
       assert.ok(tokens.some(({ labelled }) => labelled) && tokens.some(({ labelled }) => !labelled));
     }
     assert.ok(token_sets.some((found) => JSON.stringify(found) === JSON.stringify(report)), "what was found is kept with the dataset");
-    assert.equal(lengths.rows.reduce((sum, count) => sum + count), kept);
+    assert.equal(lengths.rows.reduce((sum, count) => sum + count), report.kept);
     assert.ok(lengths.rows.length <= 10 && lengths.cut_rows > 0 && lengths.longest > 48);
   });
 
   await t.test("holds out a share of the rows, and packs short ones", async () => {
-    const { logs, rows, packed, single } = await page.evaluate(async (config) => {
-      const { tabtune, importFrom } = globalThis.runner;
-      const dataset = await importFrom("rows", "/rows.jsonl");
-      const trainer = await tabtune.Trainer.load("/bundled/", config);
-      const logs = [];
-      await trainer.prepare(dataset, { test_size: 0.1, max_steps: 1, run_name: null });
-      for await (const log of trainer.train()) logs.push(log);
+    const { logs, rows, packed, single } = await page.evaluate(async (train) => {
+      const { trainer, dataset } = globalThis;
+      const options = { ...train, assistant_only_loss: true, run_name: null };
+      const logs = await trainer.train(dataset, { ...options, test_size: 0.1, max_steps: 1 });
       const { rows } = await trainer.evaluate();
-      const steps = { num_train_epochs: 1, max_steps: -1, run_name: null };
+      const steps = { ...options, num_train_epochs: 1, max_steps: -1 };
       const { total_steps: single } = await trainer.prepare(dataset, steps);
       const { total_steps: packed } = await trainer.prepare(dataset, { ...steps, packing: true, max_length: 512 });
       await trainer.dispose();
       return { logs, rows, packed, single };
-    }, config);
+    }, config.train);
     assert.ok(logs[0].loss > 0 && logs[0].data_millis >= 0 && rows > 0);
     assert.ok(packed * 3 < single, `${packed} packed and ${single} single steps`);
   });

@@ -14,12 +14,12 @@
 //! Cases of the engine `browser` are run by tests/browser/cases.test.mjs.
 
 mod command_line;
-#[path = "../../examples/train/job.rs"]
+#[path = "../../train/src/job.rs"]
 mod job;
-#[path = "../../examples/train/options.rs"]
+#[path = "../../train/src/options.rs"]
 mod options;
 mod outcome;
-#[path = "../../examples/train/question.rs"]
+#[path = "../../train/src/question.rs"]
 mod question;
 mod setting;
 

@@ -1,4 +1,4 @@
-// The command line of `./build.sh train` and the config file it names. examples/train/options.rs says the same of
+// The command line of `./build.sh train` and the config file it names. train/src/options.rs says the same of
 // the native engine.
 import { readdirSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-// What the model is asked before and after a run; examples/train/question.rs has the same for the native engine.
+// What the model is asked before and after a run; train/src/question.rs has the same for the native engine.
 
 /** Characters of a text that the model is given to go on from, and that are shown of a question. */
 const SHOWN_CHARS = 200;

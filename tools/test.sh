@@ -1,0 +1,136 @@
+# The parts of `./build.sh test`; sourced by it.
+
+# Each part with the seconds that it may take on two idle cores, from a fresh clone: what a part needs that another
+# one made before it (the compiled tests, the package) counts where it is made first.
+TEST_PARTS=(rust kernels package browser docs)
+declare -A TEST_SECONDS=([rust]=900 [kernels]=240 [package]=240 [browser]=700 [docs]=200)
+
+# Whether nextest is there, which runs the tests of all files side by side.
+has_nextest() {
+  cargo nextest --version >/dev/null 2>&1
+}
+
+# Compiles with the lints on, so that no crate is compiled once for them and once more for the tests. The settings are
+# those of `cargo clippy -- -D warnings`.
+linted() {
+  RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS="-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__" "$@"
+}
+
+# A test runs a kernel a few times, so optimising it takes Mesa longer than it saves. Its cache does not tell the two
+# apart, and the races of the bench are run by what is optimised.
+hastily() {
+  env GALLIVM_PERF=nopt MESA_SHADER_CACHE_DIR="$root/target/mesa-hasty" "$@"
+}
+
+# Runs the engine's tests natively: rust_tests kernels, or rust_tests rust for all others.
+rust_tests() {
+  need_native_adapter
+  local filter='package(tabtune) and not binary(kernels)' all=(--lib --test '*') binary
+  [[ $1 == kernels ]] && filter='package(tabtune) and binary(kernels)' all=(--test kernels)
+  if has_nextest; then
+    linted hastily cargo nextest run -E "$filter"
+    return
+  fi
+  if [[ $1 == rust ]]; then
+    all=(--lib)
+    for binary in tests/*.rs tests/*/main.rs; do
+      binary=${binary%/main.rs}
+      binary=$(basename "${binary%.rs}")
+      [[ $binary == kernels ]] || all+=(--test "$binary")
+    done
+  fi
+  linted hastily cargo test -p tabtune "${all[@]}"
+}
+
+test_rust() {
+  heading "format and lints"
+  cargo fmt --all --check
+  need_linker
+  # What the tests run is compiled with the lints here; of the module for browsers only the engine itself is.
+  if has_nextest; then linted cargo nextest run --no-run; else linted cargo test --no-run; fi
+  need_wasm_target
+  linted cargo rustc -p tabtune --lib --crate-type rlib --profile release-wasm --target wasm32-unknown-unknown
+  need_native_adapter
+  # Shaders are compiled by one core at a time, so the other one builds what later parts need.
+  if [[ " ${parts[*]} " =~ \ (package|browser|docs)\  ]]; then begin_page; fi
+  heading "Rust"
+  rust_tests rust
+  linted cargo test --doc
+  linted cargo test -p tabtune-bench
+}
+
+test_kernels() {
+  heading "kernels"
+  rust_tests kernels
+}
+
+# Builds the page while something else runs that leaves a core to it.
+begin_page() {
+  page_log="$root/target/page.log"
+  (
+    need_chromium
+    build_page
+  ) >"$page_log" 2>&1 &
+  page_builder=$!
+}
+
+# Builds the page once for all parts that need it, or waits until it is built.
+need_page() {
+  [[ -n ${page_is_built-} ]] && return
+  heading "package and page"
+  if [[ -n ${page_builder-} ]]; then
+    local failed=
+    wait "$page_builder" || failed=yes
+    cat "$page_log"
+    [[ -z $failed ]] || exit 1
+  else
+    need_chromium
+    build_page
+  fi
+  page_is_built=yes
+}
+
+# Runs the files of a part, two at a time: one waits for its GPU process while the other computes.
+node_tests() {
+  node --test --test-concurrency=2 --test-reporter=./tools/lib/reporter.mjs "$@"
+}
+
+test_package() {
+  need_page
+  heading "package and packaging"
+  node_tests tests/package/*.test.mjs tests/packaging/*.test.mjs
+}
+
+test_browser() {
+  need_page
+  heading "browser"
+  node_tests tests/browser/*.test.mjs
+}
+
+test_docs() {
+  need_page
+  heading "guides"
+  node_tests tests/docs/*.test.mjs
+}
+
+# Runs the parts that are named, or all, and tells what each took.
+run_tests() {
+  local part began took summary=
+  local parts=("$@")
+  ((${#parts[@]} > 0)) || parts=("${TEST_PARTS[@]}")
+  for part in "${parts[@]}"; do
+    if [[ -z ${TEST_SECONDS[$part]-} ]]; then
+      echo "error[bad-option]: no part of the tests is called \"$part\"; there are ${TEST_PARTS[*]}" >&2
+      exit 2
+    fi
+  done
+  cd "$root"
+  for part in "${parts[@]}"; do
+    began=$SECONDS
+    "test_$part"
+    took=$((SECONDS - began))
+    summary+=$(printf '%-9s %5d s of %5d s%s' "$part" "$took" "${TEST_SECONDS[$part]}" "$( ((took <= TEST_SECONDS[$part])) || echo ", over its budget")")$'\n'
+  done
+  heading "seconds of each part, and its budget on two idle cores"
+  printf '%s' "$summary"
+}
