@@ -19,7 +19,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               --config FILE.json       quantization, lora, train, init_adapter
               --out DIR                where the adapter and log.jsonl go (default out)
   serve     build the page and serve it: ./build.sh serve [PORT]
-  test      run every test: Rust, kernels, browser, packed package
+  test      run every test: Rust, kernels, Chromium, Firefox, packed package
   bench     measure: ./build.sh bench [kernels|ratios|step|generate|all] (default all)
               --engine browser|native  where the engine runs (default native)
               --shape SHAPE            tiny, small, smollm2-135m (default), smollm2-360m, qwen2.5-0.5b,
@@ -164,6 +164,7 @@ test_all() {
   need_wasm_target
   need_native_adapter
   need_chromium
+  need_firefox
   need_node_modules
   heading "format and lints"
   cargo fmt --all --check
@@ -185,7 +186,8 @@ test_all() {
   build_page
   heading "package, browser and packaging"
   node --test --test-concurrency=1 --test-reporter=./tools/lib/reporter.mjs \
-    tests/package/*.test.mjs tests/browser/*.test.mjs tests/packaging/*.test.mjs tests/docs/*.test.mjs
+    tests/package/*.test.mjs tests/browser/*.test.mjs tests/packaging/*.test.mjs tests/docs/*.test.mjs \
+    tests/firefox/*.test.mjs
 }
 
 pack() {

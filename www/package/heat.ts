@@ -9,8 +9,8 @@ const LASTING_MILLIS = 120_000;
  * Tells from the time of steps whether a machine is hot.
  *
  * A processor that is too hot is slow until it may rest. One that other programs use is slow as well, and no
- * interface of a browser tells the two apart: a loop that is timed in the page slows down in both, and timers come
- * late in neither. What differs is how long it lasts. Others want the machine for seconds or a minute, and the first
+ * interface of a browser tells the two apart: a loop that is timed in the page slows down in both, and timers need not
+ * come late in either. What differs is how long it lasts. Others want the machine for seconds or a minute, and the first
  * stretch at the usual speed shows that it was never hot; heat does not go while the work goes on. So a slow-down
  * counts once it has lasted for two minutes without a break, however suddenly it came. A device that has to protect
  * itself does so long before. What is as slow after a rest was no heat, and becomes the new measure.
