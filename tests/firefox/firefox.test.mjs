@@ -114,19 +114,20 @@ test("in Firefox", async (t) => {
     const idle = () => page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
 
     await page.goto(`${server.origin}/`);
-    await (await page.waitForSelector("#rows")).uploadFile(rows);
+    await page.$eval('input[name="data"][value="file"]', (choice) => choice.click());
+    await (await page.$("#rows")).uploadFile(rows);
     await says("#rows-name", "mine.csv");
     await page.waitForSelector("#own", { visible: true });
     await page.$eval("#settings", (details) => (details.open = true));
-    await set("#max-steps", "3");
-    await set("#per-device-train-batch-size", "1");
+    await set("[name=max_steps]", "3");
+    await set("[name=per_device_train_batch_size]", "1");
     await page.$eval("#start", (button) => button.click());
     await says("#status", "^Done: 3 steps\\.$");
     await idle();
     assert.ok(Number(await text("#loss")) > 0);
     assert.match(await page.$eval("#chart", (chart) => chart.getAttribute("aria-label")), /^Loss by step: [\d.]+ at step 1/);
     assert.ok(await page.$eval("#chart canvas", (canvas) => canvas.offsetWidth > 0));
-    assert.match(await text("#events"), /speed of the steps/);
+    assert.match(await page.$eval("#rest-signals", (signals) => signals.textContent), /looks at: speed of the steps; this browser does not tell: battery/);
     await set("#question", "Where are you?");
     await page.$eval("#ask-begin", (button) => button.click());
     await page.waitForFunction(() => document.querySelector("#ask-begin").disabled);
