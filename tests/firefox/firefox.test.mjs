@@ -133,7 +133,7 @@ test("in Firefox", async (t) => {
     await page.waitForFunction(() => document.querySelector("#ask-begin").disabled);
     await idle();
     for (const answer of ["#answer-base", "#answer-tuned"]) assert.notEqual(await text(answer), "", answer);
-    if (process.env.TABTUNE_SCREENSHOT) await page.screenshot({ path: process.env.TABTUNE_SCREENSHOT, fullPage: true });
+    await says("#estimate-sum", "^A run takes up to [\\d.]+ MB of GPU memory");
 
     await page.reload();
     await says("#learnt-list", "mine.*3 steps");
