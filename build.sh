@@ -22,7 +22,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               --out DIR                where the adapter and log.jsonl go (default out)
   serve     build the page and serve it: ./build.sh serve [PORT]
   test      run every test, or those of the parts that are named:
-              ./build.sh test [rust|kernels|package|browser|docs ...]
+              ./build.sh test [rust|kernels|package|browser|firefox|docs ...]
   bench     measure: ./build.sh bench [kernels|ratios|step|generate|all] (default all)
               --engine browser|native  where the engine runs (default native)
               --shape SHAPE            tiny, small, smollm2-135m (default), smollm2-360m, qwen2.5-0.5b,

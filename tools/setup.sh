@@ -55,6 +55,16 @@ need_chromium() {
   fi
 }
 
+need_firefox() {
+  need_node_modules
+  # Its WebGPU runs on Vulkan.
+  need_native_adapter
+  if ! node "$root/tools/lib/firefox.mjs" >/dev/null 2>&1; then
+    need_packages "Firefox" firefox-esr
+    node "$root/tools/lib/firefox.mjs" >/dev/null
+  fi
+}
+
 # A Vulkan adapter for the native engine: the machine's own, or Mesa's on the CPU.
 need_native_adapter() {
   need_linker

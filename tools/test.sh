@@ -2,8 +2,8 @@
 
 # Each part with the seconds that it may take on two idle cores, from a fresh clone: what a part needs that another
 # one made before it (the compiled tests, the package) counts where it is made first.
-TEST_PARTS=(rust kernels package browser docs)
-declare -A TEST_SECONDS=([rust]=900 [kernels]=240 [package]=240 [browser]=700 [docs]=200)
+TEST_PARTS=(rust kernels package browser firefox docs)
+declare -A TEST_SECONDS=([rust]=900 [kernels]=240 [package]=240 [browser]=700 [firefox]=240 [docs]=200)
 
 # Whether nextest is there, which runs the tests of all files side by side.
 has_nextest() {
@@ -52,7 +52,7 @@ test_rust() {
   linted cargo rustc -p tabtune --lib --crate-type rlib --profile release-wasm --target wasm32-unknown-unknown
   need_native_adapter
   # Shaders are compiled by one core at a time, so the other one builds what later parts need.
-  if [[ " ${parts[*]} " =~ \ (package|browser|docs)\  ]]; then begin_page; fi
+  if [[ " ${parts[*]} " =~ \ (package|browser|firefox|docs)\  ]]; then begin_page; fi
   heading "Rust"
   rust_tests rust
   linted cargo test --doc
@@ -105,6 +105,13 @@ test_browser() {
   need_page
   heading "browser"
   node_tests tests/browser/*.test.mjs
+}
+
+test_firefox() {
+  need_firefox
+  need_page
+  heading "Firefox"
+  node_tests tests/firefox/*.test.mjs
 }
 
 test_docs() {

@@ -268,7 +268,7 @@ impl Gpu {
         const TARGET_SECONDS: f64 = 0.03;
         if seconds > 0.0 && flops > 0 {
             let target = flops as f64 / seconds * TARGET_SECONDS;
-            // Two steps that are seen to end together look infinitely fast, so no single one counts much.
+            // When a step ended is seen late or early, so no single one counts much.
             let now = self.flops_per_submit() as f64;
             self.0.flops_per_submit.set(target.clamp(now / 2.0, now * 1.5).clamp(1e7, 1e12) as u64);
         }

@@ -4,6 +4,7 @@ mod batch;
 pub mod checkpoint;
 mod log;
 pub mod options;
+mod pace;
 mod planning;
 mod recording;
 pub mod runs;

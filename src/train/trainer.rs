@@ -8,6 +8,7 @@ use super::batch::FlatBatch;
 use super::checkpoint::Progress;
 use super::log::{EvalLog, StepLog};
 use super::options::{TrainOptions, every_steps};
+use super::pace::{Pace, Seen};
 use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan};
 use super::recording::{Inputs, Programs, REPORT_BYTES, REPORT_STATS};
 use super::schedule::Schedule;
@@ -22,9 +23,6 @@ use crate::gpu::{Gpu, MemoryPlan, Readback, ReadbackRing, Store, Tensor, Workspa
 use crate::kernels::{adamw, grad_norm};
 use crate::model::tiles::Tiles;
 use crate::model::{Lora, LoraFactor, Model, Segment};
-
-/// Steps that speed and remaining time are averaged over.
-const RECENT_STEPS: usize = 10;
 
 /// What a trainer is made from.
 pub struct TrainerSetup<'a> {
@@ -67,8 +65,7 @@ pub struct Trainer {
     pending: VecDeque<Pending>,
     next_rows: Option<Fetched>,
     finished_at: Option<Instant>,
-    /// Seconds and tokens of the last steps.
-    recent: VecDeque<(f64, u64)>,
+    pace: Pace,
     /// What the last evaluation took.
     eval_seconds: Option<f64>,
 }
@@ -131,7 +128,7 @@ impl Trainer {
             pending: VecDeque::new(),
             next_rows: None,
             finished_at: None,
-            recent: VecDeque::new(),
+            pace: Pace::default(),
             eval_seconds: None,
             options,
         })
@@ -248,7 +245,7 @@ impl Trainer {
         self.skipped_in_a_row = 0;
         self.next_rows = None;
         self.finished_at = None;
-        self.recent.clear();
+        self.pace.clear();
         Ok(())
     }
 
@@ -363,8 +360,10 @@ impl Trainer {
         let Pending { readback, mut log, tokens, labelled, flops, submitted_at } = pending;
         let (report, finished): (Vec<f32>, _) = self.ring.finish_timed(readback).await?;
         let began = self.finished_at.map_or(submitted_at, |before| before.max(submitted_at));
-        let seconds = finished.duration_since(began).as_secs_f64().max(1e-6);
+        let since = finished.duration_since(began).as_secs_f64();
         self.finished_at = Some(finished);
+        self.pace.saw(Seen { seconds: since, tokens, flops });
+        let (seconds, flops) = self.pace.step(self.in_flight);
         gpu.learn_speed(flops, seconds);
 
         let stats = &report[REPORT_STATS..];
@@ -375,13 +374,8 @@ impl Trainer {
         self.progress.skipped_steps += u32::from(log.skipped);
         log.skipped_steps = self.progress.skipped_steps;
         log.step_millis = seconds * 1000.0;
-        self.recent.push_back((seconds, tokens));
-        if self.recent.len() > RECENT_STEPS {
-            self.recent.pop_front();
-        }
-        let recent = self.recent.iter().fold((0.0, 0), |sum, step| (sum.0 + step.0, sum.1 + step.1));
-        log.tokens_per_second = recent.1 as f64 / recent.0;
-        log.remaining_seconds = f64::from(log.total_steps - log.step) * recent.0 / self.recent.len() as f64
+        log.tokens_per_second = self.pace.tokens_per_second();
+        log.remaining_seconds = f64::from(log.total_steps - log.step) * self.pace.seconds_per_step()
             + self.seconds_of_evaluations(log.step, log.tokens_per_second);
         Ok(log)
     }

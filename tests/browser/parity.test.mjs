@@ -1,56 +1,9 @@
 // Small random models against PyTorch, PEFT and bitsandbytes, in the browser.
-import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { test } from "node:test";
-import { paths } from "../../tools/lib/paths.mjs";
-import { openLab, valueOf } from "./support.mjs";
-
-const LOSS_TOLERANCE = 1e-4;
-const GRAD_NORM_TOLERANCE = 1e-3;
-
-function assertClose(actual, expected, tolerance, what) {
-  const off = Math.abs(actual - expected) / Math.abs(expected);
-  assert.ok(off <= tolerance, `${what}: ${actual} is ${off.toExponential(2)} off ${expected}, more than ${tolerance}`);
-  return off;
-}
+import { checkParity } from "./parity.mjs";
+import { openLab } from "./support.mjs";
 
 test("small models train as PyTorch trains them", async (t) => {
   const lab = await openLab(t);
-  const names = readdirSync(paths.fixtures, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  assert.ok(names.length >= 5, `only ${names.length} fixtures`);
-  for (const { name } of names) {
-    await t.test(name, async (t) => {
-      const read = (file) => JSON.parse(readFileSync(join(paths.fixtures, name, file), "utf8"));
-      const expected = read("expected.json");
-      const rows = `/fixtures/${name}/data.jsonl`;
-      const { plan, steps, evals } = valueOf(
-        await lab.run({
-          model: `/fixtures/${name}/model/`,
-          rows,
-          heldout: rows,
-          config: read("config.json"),
-          init_adapter: `/fixtures/${name}/adapter/`,
-          evaluate: true,
-        }),
-      );
-      for (const count of ["rows", "kept", "truncated", "tokens", "labelled_tokens"]) {
-        assert.equal(plan.dataset[count], expected[count], count);
-      }
-      assert.equal(steps.length, expected.steps.length);
-      let worst_loss = 0;
-      let worst_norm = 0;
-      expected.steps.forEach(({ step, loss, grad_norm, learning_rate, num_tokens }, place) => {
-        const log = steps[place];
-        worst_loss = Math.max(worst_loss, assertClose(log.loss, loss, LOSS_TOLERANCE, `loss of step ${step}`));
-        worst_norm = Math.max(worst_norm, assertClose(log.grad_norm, grad_norm, GRAD_NORM_TOLERANCE, `grad_norm of step ${step}`));
-        if (learning_rate > 0) assertClose(log.learning_rate, learning_rate, 1e-6, `learning_rate of step ${step}`);
-        else assert.ok(Math.abs(log.learning_rate) < 1e-12, `learning_rate of step ${step}`);
-        assert.equal(log.num_tokens, num_tokens, `num_tokens of step ${step}`);
-      });
-      assertClose(evals[0].eval_loss, expected.eval_loss_before, LOSS_TOLERANCE, "eval_loss before");
-      assertClose(evals.at(-1).eval_loss, expected.eval_loss_after, LOSS_TOLERANCE, "eval_loss after");
-      t.diagnostic(`worst loss ${worst_loss.toExponential(1)}, worst grad_norm ${worst_norm.toExponential(1)} off`);
-    });
-  }
+  await checkParity(t, lab.run);
 });

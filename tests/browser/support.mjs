@@ -19,9 +19,9 @@ export function fewRows(file) {
   return jsonl(readFileSync(file, "utf8").split("\n").slice(0, 4));
 }
 
-/** Opens the runner page in a fresh Chromium; closed when the test file is through. */
-export async function openLab(t, { gpu, args } = {}) {
-  const mounts = {
+/** What the tests' server has: the page, the package, the runner page, and models and rows. */
+export function mountsOf() {
+  return {
     "/": paths.dist,
     "/tabtune/": paths.package,
     "/runner/": paths.runner,
@@ -30,6 +30,11 @@ export async function openLab(t, { gpu, args } = {}) {
     "/heldout.jsonl": fewRows(paths.heldout),
     "/fixtures/": paths.fixtures,
   };
+}
+
+/** Opens the runner page in a fresh Chromium; closed when the test file is through. */
+export async function openLab(t, { gpu, args } = {}) {
+  const mounts = mountsOf();
   const server = await serve(mounts);
   const browser = await launch({ gpu, args });
   t.after(async () => {
@@ -49,7 +54,7 @@ export async function openLab(t, { gpu, args } = {}) {
  * Runs in the page. Loads `model`, prepares a run on the rows at `rows`, trains to its end, and tells
  * { value: { model, plan, steps, evals, files, counters } } or { error: { code, message } }.
  */
-async function runJob({ model = "/bundled/", rows = "/rows.jsonl", heldout, config, init_adapter, evaluate = false }) {
+export async function runJob({ model = "/bundled/", rows = "/rows.jsonl", heldout, config, init_adapter, evaluate = false }) {
   const { tabtune, importFrom, toBase64, outcome } = globalThis.runner;
   let trainer;
   const result = await outcome(async () => {

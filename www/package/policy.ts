@@ -1,4 +1,5 @@
 import { failure } from "./errors.js";
+import { Heat } from "./heat.js";
 import type { RunPolicy } from "./types.js";
 
 /** What applies where the caller says nothing. */
@@ -71,14 +72,11 @@ export class Guard {
   #battery: BatteryManager | undefined;
   #pressure: RunPolicy["max_pressure"] | undefined;
   #observer: { disconnect(): void } | undefined;
-  /** The times of the last steps, and their sum. */
-  readonly #millis: number[] = [];
-  #sum = 0;
-  #has_rested = false;
-  #best = Infinity;
+  readonly #heat: Heat;
 
   private constructor(policy: RunPolicy) {
     this.#policy = policy;
+    this.#heat = new Heat(policy.max_slowdown);
   }
 
   /** Where an interface is missing or refused, its rule does not apply; {@link signals} tells. */
@@ -105,32 +103,17 @@ export class Guard {
 
   /** Takes note of a step's time. Heat shows in it where no interface tells of heat. */
   stepped(millis: number): void {
-    this.#millis.push(millis);
-    this.#sum += millis;
-    while (this.#millis.length > LEAST_STEPS && this.#sum - this.#millis[0]! >= WINDOW_MILLIS) this.#sum -= this.#millis.shift()!;
-    if (!this.#isKnown()) return;
-    const now = median(this.#millis);
-    // What is as slow after a rest was no heat: something else takes its share, and resting does not help.
-    if (this.#has_rested && now > this.#best * this.#policy.max_slowdown) this.#best = now;
-    this.#has_rested = false;
-    this.#best = Math.min(this.#best, now);
+    this.#heat.stepped(millis);
   }
 
-  /** Heat comes and goes over minutes. What other programs do for some seconds must not count as heat. */
-  #isKnown(): boolean {
-    return this.#millis.length >= LEAST_STEPS && this.#sum >= WINDOW_MILLIS;
-  }
-
-  /** Forgets slow steps once the machine has had its rest. */
+  /** Takes note that the machine has had its rest. */
   rested(): void {
-    this.#millis.length = 0;
-    this.#sum = 0;
-    this.#has_rested = true;
+    this.#heat.rested();
   }
 
   /** Why the run should rest now, if it should. */
   objection(): Objection | undefined {
-    const { require_mains, min_battery, max_pressure, max_slowdown } = this.#policy;
+    const { require_mains, min_battery, max_pressure } = this.#policy;
     const battery = this.#battery;
     if (battery && !battery.charging) {
       const level = `${Math.round(battery.level * 100)} %`;
@@ -142,24 +125,14 @@ export class Guard {
     if (this.#pressure && PRESSURES.indexOf(this.#pressure) >= PRESSURES.indexOf(max_pressure)) {
       return { reason: "pressure", detail: `the system is under ${this.#pressure} pressure` };
     }
-    const now = this.#isKnown() ? median(this.#millis) : 0;
-    if (now > this.#best * max_slowdown) {
-      return { reason: "heat", detail: `steps take ${(now / this.#best).toFixed(1)} times as long as at best` };
-    }
+    const slowdown = this.#heat.slowdown();
+    if (slowdown !== undefined) return { reason: "heat", detail: `steps take ${slowdown.toFixed(1)} times as long as at best` };
     return undefined;
   }
 
   end(): void {
     this.#observer?.disconnect();
   }
-}
-
-/** Speed is judged by the median of as many steps as fill this time, and no fewer than these. */
-const WINDOW_MILLIS = 30_000;
-const LEAST_STEPS = 5;
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]!;
 }
 
 /** Why a download should wait, if the browser tells: the connection is metered, or saves data. */

@@ -116,7 +116,10 @@ export interface RunPolicy {
   allow_metered: boolean;
   /** Rest when the system is under this pressure, or more. Default "serious". */
   max_pressure: "nominal" | "fair" | "serious" | "critical";
-  /** Rest when steps take so many times as long as at the run's best, which is how heat shows. Default 2. */
+  /**
+   * Rest when steps have taken so many times as long as at the run's best for two minutes without a break, which is
+   * how heat shows. A machine that others use is slow for a shorter time. Default 2.
+   */
   max_slowdown: number;
   /** How long a rest lasts before it is looked at again. Default 30. */
   rest_seconds: number;
@@ -442,6 +445,7 @@ export interface StepLog {
   num_tokens: number;
   tokens_per_second: number;
   peak_gpu_bytes: number;
+  /** Of steps that are on their way at the same time, the mean: some browsers tell of two only when both are done. */
   step_millis: number;
   /** What reading the step's rows took, most of it while the GPU worked on the step before. */
   data_millis: number;

@@ -1,0 +1,48 @@
+// Finds and launches Firefox with WebGPU.
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+// Playwright drives a Firefox of its own making only; Puppeteer drives the one that people have.
+import puppeteer from "puppeteer-core";
+
+const PLACES = ["/usr/bin/firefox-esr", "/usr/bin/firefox", "/Applications/Firefox.app/Contents/MacOS/firefox"];
+
+/** Firefox has WebGPU on Linux, but leaves it off, and knows no adapter on the processor as a good one. */
+const WEBGPU = { "dom.webgpu.enabled": true, "gfx.webgpu.ignore-blocklist": true };
+
+/** The path of Firefox: $FIREFOX, or the first that is installed. */
+export function firefoxPath() {
+  const path = process.env.FIREFOX ?? PLACES.find((place) => existsSync(place));
+  if (!path) throw new Error("Firefox was not found: install it, or name its program in the variable FIREFOX");
+  return path;
+}
+
+/**
+ * Launches headless Firefox with a fresh profile on disk, which goes away when it is closed. Its questions
+ * to a person stay unanswered. `prefs` are entries of about:config, `env` of its environment.
+ */
+export async function launch({ prefs = {}, env = {} } = {}) {
+  const profile = await mkdtemp(join(tmpdir(), "tabtune-firefox-"));
+  const browser = await puppeteer.launch({
+    browser: "firefox",
+    executablePath: firefoxPath(),
+    headless: true,
+    userDataDir: profile,
+    extraPrefsFirefox: { ...WEBGPU, ...prefs },
+    env: { ...process.env, XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? profile, ...env },
+    protocolTimeout: 300_000,
+  });
+  return {
+    profile,
+    newPage: () => browser.newPage(),
+    close: async () => {
+      await browser.close();
+      await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+// As a program it prints the path, or fails: build.sh asks whether Firefox has to be installed.
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(firefoxPath());
