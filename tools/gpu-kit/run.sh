@@ -2,7 +2,6 @@
 # Tests and measures tabtune on this machine's GPU, in order of worth, within the minutes given. Needs bash 5,
 # glibc and a Vulkan driver. What each part found is on disk as soon as the part has ended.
 set -u
-set -m # Each part is a process group of its own, which can be ended as a whole.
 
 usage() {
   cat <<'USAGE'
@@ -35,7 +34,8 @@ while (($# > 0)); do
   shift || refuse "an option wants a value; ./run.sh --help lists them"
 done
 [[ $minutes =~ ^([0-9]+)(\.([0-9]))?$ ]] || refuse "MINUTES is \"$minutes\", but must be a number such as 10 or 2.5"
-deadline=$((SECONDS + BASH_REMATCH[1] * 60 + 6 * ${BASH_REMATCH[3]:-0}))
+whole_seconds=$((BASH_REMATCH[1] * 60 + 6 * ${BASH_REMATCH[3]:-0}))
+deadline=$((SECONDS + whole_seconds))
 IFS=, read -ra shapes <<<"$shapes"
 size=()
 [[ -z $tokens ]] || size=(--tokens "$tokens")
@@ -112,21 +112,24 @@ end_child() {
 }
 
 # Runs one part and records how it ended, whatever becomes of it: part NAME LEAST MOST COMMAND...
-# A part with less than LEAST seconds left is skipped; one that takes more than MOST, or than is left, is ended.
+# A part with less than LEAST seconds left is skipped; one that takes more than MOST, than a third of the whole, or
+# than is left, is ended.
 part() {
   part=$1
   local least=$2 most=$3 left=$((deadline - SECONDS)) code=0 status=done
   shift 3
   number=$((number + 1))
   printf -v file '%s/%02d-%s' "$out" "$number" "$part"
-  limit=$((left < most ? left : most))
+  limit=$((most < whole_seconds / 3 ? most : whole_seconds / 3))
+  limit=$((left < limit ? left : limit))
   if ((left < least)); then
     limit=$least
     record skipped 0 0
     return
   fi
   began=$SECONDS
-  (cd "$kit" && exec "$@") >"$file.out" 2>"$file.log" </dev/null &
+  # A group of its own can be ended as a whole.
+  (cd "$kit" && exec setsid "$@") >"$file.out" 2>"$file.log" </dev/null &
   child=$!
   while kill -0 "$child" 2>/dev/null; do
     local taken=$((SECONDS - began))
@@ -165,15 +168,18 @@ stop() {
 }
 trap stop INT TERM HUP
 
-# Runs a test program, and then each test that it said nothing of, because it crashed or hung, by itself.
+# Runs a test program, and then for a minute each test that it said nothing of, because it crashed or hung, by
+# itself.
 tests() {
-  local name=$1 least=$2 most=$3 program="$kit/bin/$1" test
+  local name=$1 least=$2 most=$3 program="$kit/bin/$1" test until
   part "$name" "$least" "$most" "$program" --show-output
   [[ -f $file.out ]] || return 0
-  local whole=$file.out
+  local printed=$file.out
+  until=$((SECONDS + 60))
   while read -r test; do
     test=${test%: test}
-    grep -q "^test $test \.\.\. [oFi]" "$whole" || part "$name.${test//::/.}" 5 30 "$program" --exact "$test" --show-output
+    ((SECONDS < until)) || break
+    grep -q "^test $test \.\.\. [oFi]" "$printed" || part "$name+${test//::/.}" 5 30 "$program" --exact "$test" --show-output
   done < <("$program" --list --format terse 2>/dev/null)
 }
 
@@ -196,7 +202,7 @@ if grep -q '"is_software":true' "$file.out"; then
   echo "note: the adapter computes on the CPU${card:+, though nvidia-smi knows $card: its Vulkan driver was not found}"
 fi
 
-tests kernels 5 180
+tests kernels 2 180
 part tiles 5 90 "$bench" tiles
 tests parity 5 150
 each race 5 45 "$bench" race --shape SHAPE

@@ -6,6 +6,7 @@
 
 mod markdown;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -23,10 +24,13 @@ pub struct Test {
 /// One part of a run.
 pub struct Part {
     pub name: String,
-    /// `part`, `status` (`done`, `failed`, `cut`, `stuck` or `skipped`), `exit`, `seconds`, `limit`.
+    /// `part`, `status` (`done`, `failed`, `cut`, `stuck` or `skipped`), `exit`, `seconds`, `limit`. A part that
+    /// did not come to write them was `killed` with the run.
     pub end: Value,
     pub results: Vec<Value>,
     pub tests: Vec<Test>,
+    /// The tests that a test program set out to run.
+    pub announced: usize,
 }
 
 /// A whole run.
@@ -45,28 +49,29 @@ impl Report {
     /// `io` where the folder cannot be listed.
     pub fn read(folder: &Path) -> Result<Self> {
         let failed = |error| Error::new(Code::Io, format!("{}: {error}", folder.display()));
-        let mut names = Vec::new();
+        let mut stems = BTreeSet::new();
         for entry in fs::read_dir(folder).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-            if name.starts_with(|first: char| first.is_ascii_digit()) && name.ends_with(".json") {
-                names.push(name);
-            }
+            let stem = name.strip_suffix(".json").or(name.strip_suffix(".out"));
+            stems.extend(
+                stem.filter(|stem| stem.starts_with(|first: char| first.is_ascii_digit())).map(str::to_owned),
+            );
         }
-        names.sort();
         let text = |name: &str| fs::read(folder.join(name)).unwrap_or_default();
         let value = |name: &str| serde_json::from_slice(&text(name)).unwrap_or_default();
-        let part = |name: &String| {
-            let end: Value = value(name);
-            let stem = name.strip_suffix(".json").expect("these names end so");
+        let part = |stem: &String| {
+            let name = stem.split_once('-').map_or(stem.as_str(), |(_, name)| name);
+            let end = Some(value(&format!("{stem}.json"))).filter(Value::is_object);
             let printed = String::from_utf8_lossy(&text(&format!("{stem}.out"))).into_owned();
             Part {
-                name: end["part"].as_str().unwrap_or(stem).to_owned(),
-                end,
+                name: name.to_owned(),
+                end: end.unwrap_or_else(|| json!({"part": name, "status": "killed"})),
                 results: printed.lines().filter_map(result).collect(),
                 tests: printed.lines().filter_map(test).collect(),
+                announced: printed.lines().find_map(announced).unwrap_or_default(),
             }
         };
-        let parts = names.iter().map(part).collect();
+        let parts = stems.iter().map(part).collect();
         Ok(Report { kit: value("kit.json"), run: value("run.json"), parts })
     }
 
@@ -80,7 +85,7 @@ impl Report {
             all["tests"] = tests.into();
             all
         };
-        let parts = self.parts.iter().filter(|part| part.end.is_object()).map(part);
+        let parts = self.parts.iter().map(part);
         json!({"kit": self.kit, "run": self.run, "parts": parts.collect::<Vec<_>>()})
     }
 
@@ -115,6 +120,11 @@ pub fn write(folder: &Path) -> Result<()> {
 
 fn result(line: &str) -> Option<Value> {
     serde_json::from_str(line).ok().filter(|value: &Value| value["bench"].is_string())
+}
+
+/// What a test program says first: `running N tests`.
+fn announced(line: &str) -> Option<usize> {
+    line.strip_prefix("running ")?.split(' ').next()?.parse().ok()
 }
 
 /// What a line of a test program says of a test: `test NAME ... VERDICT`.
