@@ -96,8 +96,8 @@ fn a_part_that_hangs_is_ended_and_what_no_time_is_left_for_is_skipped() {
 fn a_crash_takes_no_other_part_with_it_and_a_run_that_is_ended_leaves_what_it_found() {
     let tile = r#"{"bench":"tile","tile":"shared64","format":"f32","direction":"forward","agrees":true}"#;
     let bench = format!("tiles) echo '{tile}' ;; ceilings) echo started; exec sleep 600 ;;");
-    let crash =
-        "[[ $1 == --exact ]] && { echo \"test $2 ... ok\"; exit; }; echo 'test a ... ok'; kill -SEGV $$";
+    let crash = "[[ $1 == --exact ]] && { echo \"test $2 ... ok\"; exit; }\n\
+                 echo 'running 2 tests'; echo 'test a ... ok'; kill -SEGV $$";
     let kit = kit("crashes", &bench, crash);
     let mut run = run(&kit, "5");
     let hanging = kit.0.join("out/07-ceilings.out");

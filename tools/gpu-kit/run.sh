@@ -11,6 +11,8 @@ usage: ./run.sh [MINUTES] [OPTIONS]
   --out DIR        where results go (default results-DATE-TIME beside this script)
   --shapes LIST    the models' sizes, with commas (default smollm2-135m,qwen2.5-0.5b,llama-1b; tiny is quick)
   --tokens M       tokens of a step and rows of the kernels (default 512 and 1024)
+  --only LIST      these parts alone, with commas: kernels, tiles, parity, race, ceilings, step, timings, generate,
+                   torch, dense, kept (default all, in this order)
   --python PROGRAM a Python that has torch (default: python3 or python, where one has)
 USAGE
 }
@@ -21,12 +23,13 @@ refuse() {
 }
 
 kit=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-minutes=10 out='' shapes=smollm2-135m,qwen2.5-0.5b,llama-1b tokens='' python=''
+minutes=10 out='' shapes=smollm2-135m,qwen2.5-0.5b,llama-1b tokens='' only='' python=''
 while (($# > 0)); do
   case $1 in
     --out) out=${2-} && shift ;;
     --shapes) shapes=${2-} && shift ;;
     --tokens) tokens=${2-} && shift ;;
+    --only) only=${2-} && shift ;;
     --python) python=${2-} && shift ;;
     -h | --help) usage && exit 0 ;;
     *) minutes=$1 ;;
@@ -111,10 +114,16 @@ end_child() {
   kill -"$1" -- "-$child" 2>/dev/null
 }
 
+# Whether part $1, such as step-tiny, is among those asked for.
+is_wanted() {
+  [[ -z $only || ,adapter,$only, == *,"${1%%[-+]*}",* ]]
+}
+
 # Runs one part and records how it ended, whatever becomes of it: part NAME LEAST MOST COMMAND...
 # A part with less than LEAST seconds left is skipped; one that takes more than MOST, than a third of the whole, or
 # than is left, is ended.
 part() {
+  is_wanted "$1" || return 0
   part=$1
   local least=$2 most=$3 left=$((deadline - SECONDS)) code=0 status=done
   shift 3
@@ -172,6 +181,7 @@ trap stop INT TERM HUP
 # itself.
 tests() {
   local name=$1 least=$2 most=$3 program="$kit/bin/$1" test until
+  is_wanted "$name" || return 0
   part "$name" "$least" "$most" "$program" --show-output
   [[ -f $file.out ]] || return 0
   local printed=$file.out
@@ -218,7 +228,7 @@ for candidate in $python python3 python; do
     break
   fi
 done
-[[ -n ${torch-} ]] || echo "no Python with torch here: PyTorch's step is left out"
+[[ -n ${torch-} ]] || ! is_wanted torch || echo "no Python with torch here: PyTorch's step is left out"
 
 # What the comparison with PyTorch in f32 asks for, and what recompute costs where it was chosen.
 each dense 10 90 "$bench" step --base f32 --shape SHAPE "${size[@]}"
