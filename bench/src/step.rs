@@ -55,7 +55,6 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     let busy = training.trainer.busy_seconds().await?;
     let profile = Profile::of(training.trainer.profile().await);
     training.gpu.check()?;
-    let per_layer = dispatches_per_layer(shape, base, checkpointing).await?;
     // Stamps show how long the GPU was at work; what a step took beyond that, the GPU waited. The
     // shortest step has the least of other programs' work in it.
     let waited = busy.map(|busy| (times.best - busy).max(0.0));
@@ -79,8 +78,6 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
             "share_of_peak": rounded(flops / times.median / ceilings.flops),
             "dispatches": step.dispatches,
             "submits": step.submits,
-            "dispatches_per_layer_forward": per_layer[0],
-            "dispatches_per_layer_backward": per_layer[1],
             "bytes_moved": step.bytes,
             "planned_gpu_bytes": planned_bytes,
             "peak_gpu_bytes": peak_bytes,
@@ -89,6 +86,18 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
             "gpu_busy_ms": busy.map(|busy| rounded(busy * 1e3)),
             "gpu_waited_ms": waited.map(|waited| rounded(waited * 1e3)),
             "gpu_waited_share": waited.map(|waited| rounded(waited / times.best)),
+        }),
+    );
+    // These come last, because they take two more models, and a run may be cut short.
+    profile.report("step", shape, output);
+    let per_layer = dispatches_per_layer(shape, base, checkpointing).await?;
+    output.result(
+        "layer",
+        json!({
+            "shape": shape.name,
+            "base": base.name(),
+            "dispatches_forward": per_layer[0],
+            "dispatches_backward": per_layer[1],
         }),
     );
     let mut table = Table::new(
@@ -118,7 +127,6 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
         table.row(vec![name.to_owned(), value]);
     }
     output.table(table);
-    profile.report("step", shape, output);
     Ok(())
 }
 
