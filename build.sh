@@ -8,6 +8,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$root/tools/setup.sh"
 # shellcheck source=tools/test.sh
 source "$root/tools/test.sh"
+# shellcheck source=tools/gpu-kit/pack.sh
+source "$root/tools/gpu-kit/pack.sh"
 
 usage() {
   cat <<'USAGE'
@@ -29,8 +31,12 @@ usage: ./build.sh COMMAND [OPTIONS]
                                        llama-1b or llama-3b
               --tokens M               rows of the kernels, or tokens of a step
               --base f32|nf4           how the base is held (default nf4)
+              --checkpointing CHOICE   whether a step computes activations again: true, false, auto (default)
+            ./build.sh bench adapter|ceilings|tiles|race tells what the adapter is, what it can do at most, which
+              tiles agree with the plain twin on it, and which is fastest for each product of a shape
             ./build.sh bench peer tiny|small [--engine …] [--base …] times the step that peers run
             ./build.sh bench data [--rows N] imports, tokenises and re-opens so many rows in the browser
+  gpu-kit   pack out/gpu-kit: programs and scripts that test and measure a bare Linux machine's GPU (run.sh)
   package   pack the npm package into out/
   build     build the package and the page, and stop there
   docs      write docs/api from the package's declarations and comments
@@ -178,6 +184,7 @@ case $command in
     ;;
   test) run_tests "$@" ;;
   bench) bench "$@" ;;
+  gpu-kit) gpu_kit ;;
   package) pack ;;
   build) build_page ;;
   docs)

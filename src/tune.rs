@@ -26,7 +26,7 @@ pub const LOAD_SECONDS: f64 = 2.0;
 /// The numbers of rows that are timed: short steps and prompts, and full steps.
 const ROWS: [u32; 2] = [64, 512];
 /// The columns of W that are timed at most: they fill any GPU, and a head has many times more.
-const MOST_COLS: u32 = 8192;
+pub const MOST_COLS: u32 = 8192;
 /// What |result − twin| may be over ‖x row‖·‖w row‖.
 const TOLERANCE: f64 = 2e-6;
 
@@ -191,7 +191,7 @@ pub async fn check_all(gpu: &Gpu, tiles: &[Tile]) -> Result<Vec<(Tile, WeightFor
 }
 
 /// Whether a tile's product agrees with the plain twin, at awkward numbers of rows and columns.
-async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Direction) -> Result<bool> {
+pub async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Direction) -> Result<bool> {
     const M: usize = 70;
     const N: usize = 136;
     const K: usize = 2 * NF4_BLOCK;

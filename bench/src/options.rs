@@ -2,13 +2,22 @@
 
 use tabtune::bail;
 use tabtune::error::{Code, Error, Result};
+use tabtune::train::options::GradientCheckpointing;
 
 use crate::shapes::{SHAPES, Shape};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// The adapter's limits, every kernel, and how kernels compare.
+    /// What the adapter is and offers.
+    Adapter,
+    /// What the adapter can do at most.
+    Ceilings,
+    /// Whether the products of every tile that the adapter runs agree with the plain twin.
+    Tiles,
+    /// Which tile wins for each product of a model.
+    Race,
+    /// Every kernel against the adapter's limits.
     Kernels,
     /// How kernels compare.
     Ratios,
@@ -16,7 +25,7 @@ pub enum What {
     Step,
     /// Generation, token by token.
     Generate,
-    /// All of these.
+    /// Kernels, ratios, step and generation.
     All,
     /// The training step that peers run.
     Peer,
@@ -46,12 +55,15 @@ pub struct Options {
     pub tokens: Option<usize>,
     /// Where `None`, NF4; for the peers' step both, of which f32 is the result.
     pub base: Option<Base>,
+    /// Whether a step computes activations again; by default where memory asks for it.
+    pub checkpointing: GradientCheckpointing,
 }
 
 impl Options {
     /// Reads the arguments behind the program's name. What is wrong is an error of code `bad-option`.
     pub fn parse(arguments: &[String]) -> Result<Self> {
         let (mut what, mut shape, mut tokens, mut base) = (None, None, None, None);
+        let mut checkpointing = GradientCheckpointing::Auto;
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let Some(option) = argument.strip_prefix("--") else {
@@ -71,9 +83,11 @@ impl Options {
                 "shape" => shape = Some(parse_shape(&value)?),
                 "tokens" => tokens = Some(parse_tokens(&value)?),
                 "base" => base = Some(parse_base(&value)?),
-                _ => {
-                    bail!(BadOption, "--{option} is not an option: known are engine, shape, tokens and base")
-                }
+                "checkpointing" => checkpointing = parse_checkpointing(&value)?,
+                _ => bail!(
+                    BadOption,
+                    "--{option} is not an option: known are engine, shape, tokens, base and checkpointing"
+                ),
             }
         }
         let what = what.unwrap_or(What::All);
@@ -88,19 +102,26 @@ impl Options {
         if what == What::Peer && tokens.is_some() {
             bail!(BadOption, "--tokens does not go with peer, whose work is fixed");
         }
-        Ok(Options { what, shape, tokens, base })
+        Ok(Options { what, shape, tokens, base, checkpointing })
     }
 }
 
 fn parse_what(text: &str) -> Result<What> {
     Ok(match text {
+        "adapter" => What::Adapter,
+        "ceilings" => What::Ceilings,
+        "tiles" => What::Tiles,
+        "race" => What::Race,
         "kernels" => What::Kernels,
         "ratios" => What::Ratios,
         "step" => What::Step,
         "generate" => What::Generate,
         "all" => What::All,
         "peer" => What::Peer,
-        _ => bail!(BadOption, "{text:?} is not kernels, ratios, step, generate, all or peer"),
+        _ => bail!(
+            BadOption,
+            "{text:?} is not adapter, ceilings, tiles, race, kernels, ratios, step, generate, all or peer"
+        ),
     })
 }
 
@@ -126,6 +147,15 @@ fn parse_base(text: &str) -> Result<Base> {
     }
 }
 
+fn parse_checkpointing(text: &str) -> Result<GradientCheckpointing> {
+    match text {
+        "auto" => Ok(GradientCheckpointing::Auto),
+        "true" => Ok(GradientCheckpointing::On),
+        "false" => Ok(GradientCheckpointing::Off),
+        _ => bail!(BadOption, "--checkpointing is {text:?}, but must be true, false or auto"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +171,8 @@ mod tests {
         let step = parse("step --tokens=64 --shape llama-1b --base f32").unwrap();
         assert_eq!((step.what, step.shape.name), (What::Step, "llama-1b"));
         assert_eq!((step.tokens, step.base), (Some(64), Some(Base::F32)));
+        let kept = parse("step --checkpointing false").unwrap();
+        assert_eq!(kept.checkpointing, GradientCheckpointing::Off);
         let peer = parse("peer --base nf4 tiny").unwrap();
         assert_eq!((peer.what, peer.shape.name, peer.base), (What::Peer, "tiny", Some(Base::Nf4)));
     }
@@ -148,12 +180,13 @@ mod tests {
     #[test]
     fn a_wrong_option_is_named() {
         for (line, expected) in [
-            ("kernel", "\"kernel\" is not kernels"),
+            ("kernel", "\"kernel\" is not adapter"),
             ("step more", "\"more\" is one argument too many"),
             ("--shape huge", "--shape is \"huge\""),
             ("--tokens 7", "--tokens is \"7\""),
             ("--tokens", "--tokens wants a value"),
             ("--base f16", "--base is \"f16\""),
+            ("step --checkpointing on", "--checkpointing is \"on\""),
             ("--speed 3", "--speed is not an option"),
             ("peer", "peer wants a shape"),
             ("peer llama-1b", "peer takes the shape tiny or small, not llama-1b"),

@@ -1,11 +1,14 @@
 //! From arguments to results.
 
+use serde_json::json;
 use tabtune::error::Result;
+use tabtune::gpu::Gpu;
+use tabtune::kernels::linear::Tile;
 
 use crate::ceilings::Ceilings;
 use crate::options::{Options, What};
 use crate::output::{Output, Stream};
-use crate::{generate, kernels, open, peer, ratios, step};
+use crate::{generate, kernels, open, peer, race, ratios, step, tiles};
 
 /// Measures what `arguments` ask for and hands every text to `write`.
 ///
@@ -15,25 +18,63 @@ use crate::{generate, kernels, open, peer, ratios, step};
 pub async fn run(arguments: &[String], write: &dyn Fn(Stream, &str)) -> Result<()> {
     let options = Options::parse(arguments)?;
     let tables_to = if options.what == What::Peer { Stream::Notes } else { Stream::Results };
-    let output = Output::new(write, tables_to, open().await?.summary());
-    if options.what == What::Peer {
-        peer::run(&options, &output).await?;
-    } else {
-        let asked = |what| options.what == what || options.what == What::All;
-        let ceilings = Ceilings::measure(&output).await?;
-        if asked(What::Kernels) {
-            kernels::run(&options, &ceilings, &output).await?;
+    let gpu = open().await?;
+    let output = Output::new(write, tables_to, gpu.summary());
+    match options.what {
+        What::Adapter => adapter(&gpu, &output),
+        What::Tiles => tiles::run(&gpu, &output).await?,
+        What::Peer => {
+            drop(gpu);
+            peer::run(&options, &output).await?;
         }
-        if asked(What::Kernels) || asked(What::Ratios) {
-            ratios::run(&options, &output).await?;
-        }
-        if asked(What::Step) {
-            step::run(&options, &ceilings, &output).await?;
-        }
-        if asked(What::Generate) {
-            generate::run(&options, &ceilings, &output).await?;
+        _ => {
+            drop(gpu);
+            against_ceilings(&options, &output).await?;
         }
     }
     output.finish();
     Ok(())
+}
+
+/// What is measured beside the adapter's limits, which are measured first.
+async fn against_ceilings(options: &Options, output: &Output<'_>) -> Result<()> {
+    let asked = |what| options.what == what || options.what == What::All;
+    let ceilings = Ceilings::measure(output).await?;
+    if options.what == What::Race {
+        race::run(options, &ceilings, output).await?;
+    }
+    if asked(What::Kernels) {
+        kernels::run(options, &ceilings, output).await?;
+    }
+    if asked(What::Ratios) {
+        ratios::run(options, output).await?;
+    }
+    if asked(What::Step) {
+        step::run(options, &ceilings, output).await?;
+    }
+    if asked(What::Generate) {
+        generate::run(options, &ceilings, output).await?;
+    }
+    Ok(())
+}
+
+fn adapter(gpu: &Gpu, output: &Output<'_>) {
+    let summary = gpu.summary();
+    output.result(
+        "adapter",
+        json!({
+            "name": summary.name,
+            "backend": summary.backend,
+            "driver": summary.driver,
+            "is_software": summary.is_software,
+            "subgroup_sizes": summary.subgroup_sizes,
+            "has_f16": summary.has_f16,
+            "has_timestamps": summary.has_timestamps,
+            "cooperative_sides": summary.cooperative_sides,
+            "max_buffer_bytes": summary.max_buffer_bytes,
+            "max_storage_binding_bytes": summary.max_storage_binding_bytes,
+            "max_workgroup_storage_bytes": summary.max_workgroup_storage_bytes,
+            "tiles": Tile::ALL.into_iter().filter(|tile| tile.runs_on(summary)).map(Tile::name).collect::<Vec<_>>(),
+        }),
+    );
 }

@@ -1,8 +1,10 @@
 //! The sizes of the models that are measured.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tabtune::error::Result;
 use tabtune::model::ModelConfig;
+
+use crate::step::RANK;
 
 /// The sizes of a Llama decoder with a tied head, and of the step that is measured on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,25 @@ impl Shape {
     pub fn config(&self) -> Result<ModelConfig> {
         ModelConfig::from_json(self.config_json().as_bytes())
     }
+}
+
+/// Every shape with the step that is measured on it, by name, for programs in other languages.
+pub fn all_json() -> Value {
+    let of = |shape: &Shape| {
+        json!({
+            "hidden": shape.hidden,
+            "intermediate": shape.intermediate,
+            "layers": shape.layers,
+            "heads": shape.heads,
+            "kv_heads": shape.kv_heads,
+            "head_dim": shape.head_dim,
+            "vocab": shape.vocab,
+            "batch": shape.batch,
+            "seq": shape.seq,
+            "rank": RANK,
+        })
+    };
+    SHAPES.iter().map(|shape| (shape.name.to_owned(), of(shape))).collect::<Map<_, _>>().into()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::synthetic::{SyntheticFiles, random_ids};
 use crate::timing::Times;
 use crate::training::{Setup, Training};
 
-const RANK: usize = 16;
+pub const RANK: usize = 16;
 const WARM_UP: usize = 2;
 /// Steps that count, and how many of them where each takes longer than [`SLOW_SECONDS`].
 const TIMED: usize = 5;
@@ -40,10 +40,11 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     ));
 
     let loading = Instant::now();
-    let mut training = training(shape, base, GradientCheckpointing::Auto).await?;
+    let mut training = training(shape, base, options.checkpointing).await?;
     let load_seconds = loading.elapsed().as_secs_f64();
     let (times, step) = timed_steps(&mut training).await?;
     let peak_bytes = training.gpu.counters().peak_buffer_bytes();
+    let reserved_bytes = training.gpu.reserved_bytes();
     let checkpointing = training.trainer.footprint().checkpointing;
     // No plan needs less: what outlives the step, and the most that is in use at one dispatch.
     let plan = training.trainer.memory_plan();
@@ -51,14 +52,13 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
 
     let flops = flops_per_token(shape, checkpointing)? * tokens as f64;
     // The adapter's weights are of no use afterwards.
+    let busy = training.trainer.busy_seconds().await?;
     let profile = Profile::of(training.trainer.profile().await);
     training.gpu.check()?;
-    let busy = profile.seconds();
-    let per_layer = dispatches_per_layer(shape, base, checkpointing).await?;
-    let has_timestamps = training.gpu.summary().has_timestamps;
     // Stamps show how long the GPU was at work; what a step took beyond that, the GPU waited. The
     // shortest step has the least of other programs' work in it.
-    let waited = has_timestamps.then(|| rounded((times.best - busy).max(0.0) * 1e3));
+    let waited = busy.map(|busy| (times.best - busy).max(0.0));
+    let planned_bytes = training.trainer.footprint().peak_gpu_bytes;
 
     output.result(
         "step",
@@ -78,14 +78,26 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
             "share_of_peak": rounded(flops / times.median / ceilings.flops),
             "dispatches": step.dispatches,
             "submits": step.submits,
-            "dispatches_per_layer_forward": per_layer[0],
-            "dispatches_per_layer_backward": per_layer[1],
             "bytes_moved": step.bytes,
-            "planned_gpu_bytes": training.planned_bytes,
+            "planned_gpu_bytes": planned_bytes,
             "peak_gpu_bytes": peak_bytes,
+            "reserved_gpu_bytes": reserved_bytes,
             "least_gpu_bytes": least_bytes,
-            "gpu_busy_ms": rounded(busy * 1e3),
-            "gpu_waited_ms": waited,
+            "gpu_busy_ms": busy.map(|busy| rounded(busy * 1e3)),
+            "gpu_waited_ms": waited.map(|waited| rounded(waited * 1e3)),
+            "gpu_waited_share": waited.map(|waited| rounded(waited / times.best)),
+        }),
+    );
+    // These come last, because they take two more models, and a run may be cut short.
+    profile.report("step", shape, output);
+    let per_layer = dispatches_per_layer(shape, base, checkpointing).await?;
+    output.result(
+        "layer",
+        json!({
+            "shape": shape.name,
+            "base": base.name(),
+            "dispatches_forward": per_layer[0],
+            "dispatches_backward": per_layer[1],
         }),
     );
     let mut table = Table::new(
@@ -106,16 +118,20 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
         ("dispatches, submits", format!("{}, {}", step.dispatches, step.submits)),
         ("dispatches per layer forward, backward", format!("{}, {}", per_layer[0], per_layer[1])),
         ("GB moved, every binding once", digits(step.bytes as f64 / 1e9)),
-        ("MB on the GPU, planned", digits(training.planned_bytes as f64 / 1e6)),
+        ("MB on the GPU, planned", digits(planned_bytes as f64 / 1e6)),
         ("MB on the GPU, most at once", digits(peak_bytes as f64 / 1e6)),
+        ("MB that the allocator took", megabytes_or_none(reserved_bytes)),
         ("MB that no plan could do without", digits(least_bytes as f64 / 1e6)),
-        ("ms that the GPU waited", waited.map_or("no timestamps".to_owned(), digits)),
+        ("ms that the GPU waited", waited.map_or("no timestamps".to_owned(), |waited| digits(waited * 1e3))),
     ] {
         table.row(vec![name.to_owned(), value]);
     }
     output.table(table);
-    profile.report("step", shape, output);
     Ok(())
+}
+
+fn megabytes_or_none(bytes: Option<u64>) -> String {
+    bytes.map_or("not told".to_owned(), |bytes| digits(bytes as f64 / 1e6))
 }
 
 async fn training(shape: &Shape, base: Base, checkpointing: GradientCheckpointing) -> Result<Training> {

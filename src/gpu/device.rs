@@ -218,6 +218,11 @@ impl Gpu {
         &self.0.counters
     }
 
+    /// Bytes that wgpu's allocator has taken of the driver, where it tells: what its blocks hold, in use or not.
+    pub fn reserved_bytes(&self) -> Option<u64> {
+        self.0.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
+    }
+
     /// Makes the WGSL `text` known as shader `name`, for measurements of what no kernel does.
     pub fn add_shader(&self, name: &str, text: impl Into<Cow<'static, str>>) {
         self.0.more_shaders.borrow_mut().insert(name.to_owned(), text.into());

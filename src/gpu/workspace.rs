@@ -94,6 +94,8 @@ impl Params {
 
 /// Parameters are bound as this many bytes; no kernel has more.
 const PARAMS_BYTES: u64 = ALIGNMENT;
+/// Operations that are stamped at once: a query set holds two stamps for each.
+const STAMPED: usize = 2048;
 
 impl Workspace {
     /// Makes all that `recordings` need. They hold the same operations on the same tensors; the
@@ -247,10 +249,8 @@ impl Workspace {
         let steps: Vec<&Step> = programs.iter().flat_map(|program| &self.programs[program.0]).collect();
         let mut times = Vec::new();
         if self.gpu.summary().has_timestamps {
-            // A query set holds as many stamps as two for each of these.
-            const STAMPED: usize = 2048;
             for steps in steps.chunks(STAMPED) {
-                match self.stamped(steps, size).await {
+                match self.stamped(steps, size, false).await {
                     Ok(seconds) => times.extend(seconds),
                     Err(_) => return Vec::new(),
                 }
@@ -276,15 +276,31 @@ impl Workspace {
             .collect()
     }
 
-    /// The seconds of each of `steps` by the GPU's own clock; what is no dispatch takes none.
-    async fn stamped(&self, steps: &[&Step], size: usize) -> Result<Vec<f64>> {
+    /// The seconds by the GPU's own clock for which it works on `programs`, in the submits and passes that
+    /// [`Workspace::run`] makes of them: what a step takes beyond that, the GPU waited. `None` without
+    /// timestamps. Copies between passes do not count.
+    pub async fn busy_seconds(&self, programs: &[ProgramId], size: usize) -> Result<Option<f64>> {
+        if !self.gpu.summary().has_timestamps {
+            return Ok(None);
+        }
+        let steps: Vec<&Step> = programs.iter().flat_map(|program| &self.programs[program.0]).collect();
+        let mut seconds = 0.0;
+        for steps in steps.chunks(STAMPED) {
+            seconds += self.stamped(steps, size, true).await?.iter().sum::<f64>();
+        }
+        Ok(Some(seconds))
+    }
+
+    /// The seconds of each pass by the GPU's own clock. Dispatches in a row share a pass where `is_shared`;
+    /// otherwise each of `steps` has one, which takes no time for what is no dispatch.
+    async fn stamped(&self, steps: &[&Step], size: usize, is_shared: bool) -> Result<Vec<f64>> {
         let device = self.gpu.device();
-        let count = 2 * steps.len() as u32;
-        let bytes = 8 * u64::from(count);
+        let most = 2 * steps.len() as u32;
+        let bytes = 8 * u64::from(most);
         let stamps = device.create_query_set(&wgpu::QuerySetDescriptor {
             label: Some("profile"),
             ty: wgpu::QueryType::Timestamp,
-            count,
+            count: most,
         });
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = Buffer::new(&self.gpu, "stamps", bytes, usage);
@@ -293,32 +309,42 @@ impl Workspace {
 
         let budget = self.gpu.flops_per_submit();
         let mut encoder = self.encoder();
-        let mut in_submit = 0;
-        for (index, step) in steps.iter().enumerate() {
+        let (mut in_submit, mut count) = (0, 0);
+        let mut pass = None;
+        for step in steps {
             let flops = step.flops(size);
             if in_submit > 0 && in_submit + flops > budget {
+                pass = None;
                 self.gpu.submit(std::mem::replace(&mut encoder, self.encoder()));
                 in_submit = 0;
             }
             in_submit += flops;
-            let first = 2 * index as u32;
-            let timestamp_writes = wgpu::ComputePassTimestampWrites {
-                query_set: &stamps,
-                beginning_of_pass_write_index: Some(first),
-                end_of_pass_write_index: Some(first + 1),
-            };
-            // What is no dispatch ends this pass, which then is empty but stamped like any other.
-            let descriptor =
-                wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(timestamp_writes) };
-            let pass = encoder.begin_compute_pass(&descriptor).forget_lifetime();
-            self.encode(&mut encoder, &mut Some(pass), step, size);
+            if pass.is_none() {
+                let timestamp_writes = wgpu::ComputePassTimestampWrites {
+                    query_set: &stamps,
+                    beginning_of_pass_write_index: Some(count),
+                    end_of_pass_write_index: Some(count + 1),
+                };
+                count += 2;
+                let descriptor =
+                    wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(timestamp_writes) };
+                pass = Some(encoder.begin_compute_pass(&descriptor).forget_lifetime());
+            }
+            // What is no dispatch ends the pass, which is then stamped like any other.
+            self.encode(&mut encoder, &mut pass, step, size);
+            if !is_shared {
+                pass = None;
+            }
         }
+        drop(pass);
+        // A stamp that was never written must not be waited for.
         encoder.resolve_query_set(&stamps, 0..count, &resolved.raw, 0);
-        encoder.copy_buffer_to_buffer(&resolved.raw, 0, store.buffer(read), 0, bytes);
+        encoder.copy_buffer_to_buffer(&resolved.raw, 0, store.buffer(read), 0, 8 * u64::from(count));
         self.gpu.submit(encoder);
         let ticks: Vec<u64> = ReadbackRing::read(&self.gpu, &store, read).await?;
         let period = f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9;
-        Ok(ticks.as_chunks().0.iter().map(|[from, to]| to.saturating_sub(*from) as f64 * period).collect())
+        let pairs = &ticks.as_chunks().0[..count as usize / 2];
+        Ok(pairs.iter().map(|[from, to]| to.saturating_sub(*from) as f64 * period).collect())
     }
 
     fn encoder(&self) -> wgpu::CommandEncoder {

@@ -19,7 +19,7 @@ use crate::data::encode::Encoded;
 use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
 use crate::error::Result;
-use crate::gpu::{Gpu, MemoryPlan, Readback, ReadbackRing, Store, Tensor, Workspace};
+use crate::gpu::{Gpu, MemoryPlan, ProgramId, Readback, ReadbackRing, Store, Tensor, Workspace};
 use crate::kernels::{adamw, grad_norm};
 use crate::model::tiles::Tiles;
 use crate::model::{Lora, LoraFactor, Model, Segment};
@@ -437,11 +437,21 @@ impl Trainer {
     /// Seconds and floating-point operations of each dispatch of one micro-batch and the optimiser's
     /// step, by shader, on whatever the inputs hold. The adapter is not to be used afterwards.
     pub async fn profile(&self) -> Vec<(&str, f64, u64)> {
+        self.workspace.profile(&self.one_step(), 0).await
+    }
+
+    /// Seconds for which the GPU works on one micro-batch and the optimiser's step, on whatever the inputs hold;
+    /// see [`Workspace::busy_seconds`]. The adapter is not to be used afterwards.
+    pub async fn busy_seconds(&self) -> Result<Option<f64>> {
+        self.workspace.busy_seconds(&self.one_step(), 0).await
+    }
+
+    fn one_step(&self) -> Vec<ProgramId> {
         let Programs { forward, loss, loss_sum, backward, optimize, .. } = &self.programs;
         let mut programs = vec![*forward];
         programs.extend(loss);
         programs.extend([*loss_sum, *backward, *optimize]);
-        self.workspace.profile(&programs, 0).await
+        programs
     }
 
     /// The adapter as it is after all steps so far, by module.
