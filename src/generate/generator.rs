@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::gpu::{Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
-use crate::kernels::kv_append;
+use crate::kernels::{attention, kv_append};
 use crate::model::tiles::Tiles;
 use crate::model::{Decoder, Keys, Lora, Model, Rows, loss};
 
@@ -122,12 +122,14 @@ impl Generator {
                 values.into_iter().chain(std::iter::repeat_n(with, pad)).collect()
             };
             let start = |end: u32| self.window.map_or(0, |window| end.saturating_sub(window));
-            let spans = (first..end).flat_map(|position| [start(position + 1), position + 1]).collect();
+            let spans: Vec<[u32; 2]> =
+                (first..end).map(|position| [start(position + 1), position + 1]).collect();
+            let seen = attention::share_seen(&spans, (chunk * self.capacity) as u64);
             store.write(pass.rows.ids, &padded(ids.to_vec(), 0));
             store.write(pass.rows.positions, &padded((first..end).collect(), kv_append::SKIP));
-            store.write(pass.rows.spans, &padded(padded(spans, 0), 0));
+            store.write(pass.rows.spans, &padded(padded(spans.into_flattened(), 0), 0));
             store.write(self.logits_row, &[ids.len() as u32 - 1]);
-            pass.workspace.run(&[pass.program], recording);
+            pass.workspace.run_seeing(&[pass.program], recording, seen);
         }
         let readback = self.ring.start(store, self.logits);
         let mut logits: Vec<f32> = self.ring.finish(readback).await?;

@@ -19,7 +19,7 @@ use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
 use crate::error::Result;
 use crate::gpu::{Gpu, MemoryPlan, Readback, ReadbackRing, Store, Tensor, Workspace};
-use crate::kernels::{adamw, grad_norm};
+use crate::kernels::{adamw, attention, grad_norm};
 use crate::model::tiles::Tiles;
 use crate::model::{Lora, LoraFactor, Model, Segment};
 
@@ -299,12 +299,12 @@ impl Trainer {
         for (number, batch) in batches.into_iter().enumerate() {
             let seed =
                 self.options.seed as u32 ^ (step * self.options.gradient_accumulation_steps + number as u32);
-            let (size, blocks) = self.write_batch(store, batch, 1.0 / labelled as f32);
+            let (size, blocks, seen) = self.write_batch(store, batch, 1.0 / labelled as f32);
             store.write(self.inputs.dropout_seed, &[seed]);
             let mut programs = vec![self.programs.forward];
             programs.extend(&self.programs.loss[..blocks]);
             programs.extend([self.programs.loss_sum, self.programs.backward]);
-            flops += self.workspace.run(&programs, size);
+            flops += self.workspace.run_seeing(&programs, size, seen);
         }
         flops += self.workspace.run(&[self.programs.optimize], 0);
         let readback = self.ring.start(store, self.inputs.report);
@@ -339,8 +339,9 @@ impl Trainer {
         Ok(())
     }
 
-    /// Writes a micro-batch; returns the index of its size and the loss blocks it needs.
-    fn write_batch(&self, store: &Store, mut batch: FlatBatch, weight: f32) -> (usize, usize) {
+    /// Writes a micro-batch; returns the index of its size, the loss blocks it needs, and the share of the pairs of
+    /// rows and keys that its spans let through.
+    fn write_batch(&self, store: &Store, mut batch: FlatBatch, weight: f32) -> (usize, usize, f64) {
         let size = self.sizes.iter().rposition(|&size| size >= batch.ids.len()).unwrap_or(0);
         let labelled = batch.index.len();
         let plan = self.inputs.loss_plan;
@@ -356,7 +357,7 @@ impl Trainer {
         store.write(loss.index, &batch.index);
         store.write(loss.targets, &batch.targets);
         store.write(loss.weight, &weights);
-        (size, blocks)
+        (size, blocks, attention::share_seen(&batch.spans, attention::pairs(self.sizes[size])))
     }
 
     async fn finish(&mut self, gpu: &Gpu, pending: Pending) -> Result<StepLog> {
@@ -424,11 +425,11 @@ impl Trainer {
             }
             let batch = FlatBatch::new(&held_out.set.get(rows, numbers).await?, self.window);
             tokens += batch.index.len() as u64;
-            let (size, blocks) = self.write_batch(store, batch, 0.0);
+            let (size, blocks, seen) = self.write_batch(store, batch, 0.0);
             let mut programs = vec![self.programs.begin_eval, self.programs.forward];
             programs.extend(&self.programs.loss[..blocks]);
             programs.push(self.programs.loss_sum);
-            self.workspace.run(&programs, eval_sizes + size);
+            self.workspace.run_seeing(&programs, eval_sizes + size, seen);
             let readback = self.eval_ring.start(store, self.inputs.report);
             let report: Vec<f32> = self.eval_ring.finish(readback).await?;
             sum += f64::from(report[0]);

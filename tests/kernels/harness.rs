@@ -50,6 +50,24 @@ impl Harness {
         std::iter::once(Self::new()).chain(lanes.map(cpu)).collect()
     }
 
+    /// The same with kernels cut at so many floating-point operations, as far as they can be.
+    pub fn cut_at(mut self, most_flops: u64) -> Self {
+        self.recorder = self.recorder.cut_at(most_flops);
+        self
+    }
+
+    /// Has the GPU of all harnesses learn that it is slow, so that its submits are as short as they get.
+    pub fn expect_short_submits() {
+        for _ in 0..16 {
+            gpu().learn_speed(1, 1.0);
+        }
+    }
+
+    /// Dispatches of all harnesses so far.
+    pub fn dispatches(&self) -> u64 {
+        self.gpu.counters().dispatches()
+    }
+
     /// A tensor holding `values`.
     pub fn input(&mut self, values: &[f32]) -> Tensor {
         let tensor = self.keep(values.len());
