@@ -289,7 +289,9 @@ impl Trainer {
             adam_epsilon: self.options.adam_epsilon,
             weight_decay: self.options.weight_decay,
         };
-        store.write(self.inputs.hyper, &[adamw::Hyper::at_step(&adam, learning_rate, step + 1)]);
+        let updates = self.progress.next_updates(self.pending.len() as u32);
+        let hyper = updates.map(|update| adamw::Hyper::at_step(&adam, learning_rate, update));
+        store.write(self.inputs.hyper, &hyper);
 
         let tokens: usize = micro_batches.iter().flatten().map(|row| row.ids.len()).sum();
         let batches: Vec<FlatBatch> =
@@ -374,6 +376,7 @@ impl Trainer {
         log.skipped = !log.loss.is_finite() || stats[grad_norm::STATS_FINITE] != 1.0;
         self.skipped_in_a_row = if log.skipped { self.skipped_in_a_row + 1 } else { 0 };
         self.progress.skipped_steps += u32::from(log.skipped);
+        self.progress.not_applied += u32::from(log.skipped);
         log.skipped_steps = self.progress.skipped_steps;
         log.step_millis = seconds * 1000.0;
         self.recent.push_back((seconds, tokens));
