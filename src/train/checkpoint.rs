@@ -110,8 +110,8 @@ impl Progress {
     /// Which updates the next step may be, counted from 1, while `pending` steps before it, one at most, are on their
     /// way: where that is not applied, and where it is.
     pub fn next_updates(&self, pending: u32) -> [u32; 2] {
-        let last = self.step - self.not_applied;
-        [last + 1 - pending, last + 1]
+        let last = self.step.saturating_sub(self.not_applied);
+        [(last + 1).saturating_sub(pending), last + 1]
     }
 }
 
