@@ -123,7 +123,7 @@ fn generation_sees_through_the_same_window_as_training() {
         let load = LoadOptions { load_in_4bit: false, double_quant: false };
         let model = Model::load(&files, config, load, &mut store, &mut |_| {}).await.unwrap();
         let tiles = Tile::for_adapter(gpu.summary()).into();
-        let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, 256).await.unwrap();
+        let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, 256).unwrap();
         let mut sum = 0.0;
         for (position, next) in ids.iter().enumerate().skip(1) {
             let logits =

@@ -41,8 +41,9 @@ struct Pass {
 }
 
 impl Generator {
-    /// Allocates a cache of `capacity` positions and records both passes, with and without `lora`.
-    pub async fn new(
+    /// Allocates a cache of `capacity` positions and records both passes, with and without `lora`, which is work for
+    /// [`Gpu::allocating`].
+    pub fn new(
         gpu: &Gpu,
         store: &mut Store,
         model: &Model,
@@ -83,7 +84,7 @@ impl Generator {
             });
             let program = recorded[0].1;
             let recorders = recorded.map(|(recorder, _)| recorder);
-            passes.push(Pass { workspace: Workspace::new(gpu, store, &recorders).await?, program, rows });
+            passes.push(Pass { workspace: Workspace::new(gpu, store, &recorders)?, program, rows });
         }
         let token = passes.pop().expect("two passes were made");
         let prompt = passes.pop().expect("two passes were made");

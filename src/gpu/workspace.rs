@@ -110,10 +110,9 @@ impl Params {
 const PARAMS_BYTES: u64 = ALIGNMENT;
 
 impl Workspace {
-    /// Makes all that `recordings` need. They hold the same operations on the same tensors; the
-    /// first is the largest and decides the memory.
-    pub async fn new(gpu: &Gpu, store: &Store, recordings: &[Recorder]) -> Result<Self> {
-        let scope = gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    /// Makes all that `recordings` need, which is work for [`Gpu::allocating`]. They hold the same operations on the
+    /// same tensors; the first is the largest and decides the memory.
+    pub fn new(gpu: &Gpu, store: &Store, recordings: &[Recorder]) -> Result<Self> {
         let largest = recordings.first().expect("a workspace has a recording");
         Recorder::expect_alike(recordings)?;
         let plan = MemoryPlan::new(largest);
@@ -130,11 +129,6 @@ impl Workspace {
         let (params, calls) = Params::of(recordings);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let uniform = Buffer::new(gpu, "params", params.size(), usage);
-        // Nothing can be bound to what is not there.
-        if let Some(error) = scope.pop().await {
-            let message = format!("the step needs {} bytes of working memory: {error}", plan.bytes());
-            return Err(Error::new(Code::OutOfMemory, message));
-        }
         gpu.queue().write_buffer(&uniform.raw, 0, &params.bytes);
 
         let place = |tensor: Tensor| match tensor.place {

@@ -90,19 +90,19 @@ struct Pending {
 }
 
 impl Trainer {
-    /// Plans, allocates and records the run.
+    /// Plans, allocates and records the run, which is work for [`Gpu::allocating`].
     ///
     /// # Errors
     ///
     /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context;
     /// `out-of-memory`, naming what did not fit.
-    pub async fn new(gpu: &Gpu, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
+    pub fn new(gpu: &Gpu, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
         let TrainerSetup { model, lora, initial, options, dataset, eval_dataset, tiles } = setup;
         let plan = RunPlan::new(store, model, &lora, tiles, &options, &dataset, eval_dataset.as_ref())?;
         let footprint = plan.footprint(store);
         let RunPlan { batches, inputs, longest, sizes, recorders, programs, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
-        let workspace = Workspace::new(gpu, store, &recorders).await?;
+        let workspace = Workspace::new(gpu, store, &recorders)?;
 
         let (cos, sin) = model.config.rope_table(longest);
         store.write(inputs.rows.cos, &cos);

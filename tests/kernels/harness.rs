@@ -96,8 +96,8 @@ impl Harness {
         let mut recorder = self.recorder.clone();
         let program = recorder.program();
         record(&mut recorder);
-        let workspace = pollster::block_on(Workspace::new(&self.gpu, &self.store, &[recorder]))
-            .expect("the recording can be made");
+        let made = self.gpu.allocating(|| Workspace::new(&self.gpu, &self.store, &[recorder]));
+        let workspace = pollster::block_on(made).expect("the recording can be made");
         workspace.run(&[program], 0);
         self.gpu.check().expect("the adapter accepts the program");
     }
