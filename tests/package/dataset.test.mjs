@@ -86,6 +86,7 @@ test("two tabs tokenise one dataset one after the other, and who waits can give 
   const told = [];
   let finish;
   const first = withTokensOf("mine", signal, () => new Promise((resolve) => (finish = resolve)));
+  await settle();
   const second = withTokensOf("mine", signal, async () => told.push("second"));
   const gives_up = new AbortController();
   const third = withTokensOf("mine", gives_up.signal, async () => told.push("third"));
