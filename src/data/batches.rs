@@ -239,7 +239,8 @@ mod tests {
         }
         let error = made(3, 1_431_655_766).unwrap_err();
         assert_eq!(error.code, Code::BadOption);
-        let expected = "train.gradient_accumulation_steps is 1431655766, and with 3 steps (train.max_steps or";
+        let expected =
+            "train.gradient_accumulation_steps is 1431655766, and with 3 steps (train.max_steps or";
         assert!(error.to_string().starts_with(expected), "{error}");
     }
 

@@ -248,9 +248,8 @@ impl Recorder {
         bindings: &[Binding],
         pieces: &[(P, [u32; 3], u64)],
     ) {
-        let piece = |(params, workgroups, flops): &(P, [u32; 3], u64)| {
-            Piece::new(params, *workgroups, *flops, true)
-        };
+        let piece =
+            |(params, workgroups, flops): &(P, [u32; 3], u64)| Piece::new(params, *workgroups, *flops, true);
         let pieces = pieces.iter().map(piece).collect();
         self.push(Op::Dispatch { shader: shader.into(), bindings: bindings.to_vec(), pieces });
     }

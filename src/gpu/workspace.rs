@@ -359,8 +359,11 @@ impl Workspace {
 
 /// The dispatches of each operation.
 fn calls(recording: &Recorder, params: &mut Params) -> Vec<Vec<Call>> {
-    let mut call = |&Piece { params: ref bytes, workgroups, flops, by_spans }: &Piece| {
-        Call { params_offset: params.place(bytes), workgroups, flops, by_spans }
+    let mut call = |&Piece { params: ref bytes, workgroups, flops, by_spans }: &Piece| Call {
+        params_offset: params.place(bytes),
+        workgroups,
+        flops,
+        by_spans,
     };
     let ops = recording.programs.iter().flat_map(|program| &program.ops);
     ops.map(|op| match op {

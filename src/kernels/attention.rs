@@ -63,14 +63,7 @@ impl Params {
 
     /// The shader and the rows of its workgroups: `by_lanes` where a subgroup of `lanes` works together on 8
     /// rows of a head, and `by_group`, in one of `dims` and on `block` rows, where `lanes` is 0.
-    fn shader(
-        &self,
-        lanes: u32,
-        by_lanes: &str,
-        by_group: &str,
-        dims: &[u32],
-        block: u32,
-    ) -> (String, u32) {
+    fn shader(&self, lanes: u32, by_lanes: &str, by_group: &str, dims: &[u32], block: u32) -> (String, u32) {
         match lanes {
             0 => (self.variant(by_group, dims), block),
             _ => (format!("{}.subgroup{lanes}", self.variant(by_lanes, &FORWARD_DIMS)), 8),
@@ -154,8 +147,7 @@ pub fn decode(
     // On CPU adapters eight rows without barriers, of which one is there, are faster than one with
     // them. More rows than one would read the keys between their spans.
     let lanes = if params.rows == 1 { rec.lanes() } else { 0 };
-    let (shader, block) =
-        params.shader(lanes, "attention_lanes_forward", "attention_decode", &DIMS, 1);
+    let (shader, block) = params.shader(lanes, "attention_lanes_forward", "attention_decode", &DIMS, 1);
     // Few rows are never too much for one dispatch.
     let pieces = params.pieces(u64::MAX, 2, (block, params.q_heads), |_| params.places(kv));
     rec.dispatch_pairs(shader, &[read(q), read(kv), read(spans), write(out), write(lse)], &pieces);

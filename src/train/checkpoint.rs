@@ -117,7 +117,14 @@ impl Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        Progress { step: 0, num_tokens: 0, learning_rate_scale: 1.0, skipped_steps: 0, rewinds: 0, not_applied: 0 }
+        Progress {
+            step: 0,
+            num_tokens: 0,
+            learning_rate_scale: 1.0,
+            skipped_steps: 0,
+            rewinds: 0,
+            not_applied: 0,
+        }
     }
 }
 

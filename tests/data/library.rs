@@ -647,6 +647,13 @@ fn a_set_is_what_its_description_knows_of() {
     block_on(kv.write(vec![Write::Put(key, progress.to_string().into())])).unwrap();
     let again = make(&kv, EncodeOptions::default()).unwrap();
     assert_eq!(again.report.longest, *set.index.lengths.iter().max().unwrap());
+
+    // The last part of the index is of another tab.
+    let (key, _) = block_on(kv.scan(Table::TokenSets, None)).unwrap().remove(0);
+    progress["parts"] = json!(block_on(kv.scan(Table::TokenIndex, None)).unwrap().len() - 1);
+    block_on(kv.write(vec![Write::Put(key, progress.to_string().into())])).unwrap();
+    let fewer = make(&kv, EncodeOptions::default()).unwrap();
+    assert!(fewer.len() < set.len() && set.index.lengths.starts_with(&fewer.index.lengths));
 }
 
 #[test]

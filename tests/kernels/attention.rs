@@ -264,7 +264,10 @@ fn a_pass_that_is_cut_gives_the_same_bits() {
     Harness::expect_short_submits();
     let cut = Harness::all().into_iter().map(|h| pass(h.cut_at(1_000_000)));
     for (variant, ((dispatches, whole), (more, cut))) in whole.into_iter().zip(cut).enumerate() {
-        assert!(dispatches == 3 && more >= 6, "variant {variant} went from {dispatches} to {more} dispatches");
+        assert!(
+            dispatches == 3 && more >= 6,
+            "variant {variant} went from {dispatches} to {more} dispatches"
+        );
         assert!(whole == cut, "variant {variant} gives other bits");
     }
 }
