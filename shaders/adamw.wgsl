@@ -8,8 +8,9 @@
 // in torch.optim.AdamW.
 //
 // param, m, v [n], grad [n] f32, n a multiple of 4; stats [4] f32 from grad_norm_finish: clip at 1,
-// finite at 2; hyper as the host computes it in f64 for each step. Where the gradient is not finite
-// nothing is changed.
+// finite at 2, whether the step before was at 3; hyper as the host computes it in f64 for each step, first for
+// where the step before was not applied, then for where it was. Where the gradient is not finite nothing is
+// changed.
 //
 // An invocation owns four elements.
 struct Params {
@@ -30,7 +31,7 @@ struct Hyper {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> grad: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> stats: array<f32>;
-@group(0) @binding(3) var<storage, read> hyper: Hyper;
+@group(0) @binding(3) var<storage, read> hypers: array<Hyper, 2>;
 @group(0) @binding(4) var<storage, read_write> param: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> m: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> v: array<vec4<f32>>;
@@ -47,6 +48,7 @@ fn main(
     if (index >= params.n / 4u || stats[2] != 1.0) {
         return;
     }
+    let hyper = hypers[select(0u, 1u, stats[3] == 1.0)];
     let g = grad[index] * stats[1];
     let new_m = hyper.beta1 * m[index] + hyper.one_minus_beta1 * g;
     let new_v = hyper.beta2 * v[index] + hyper.one_minus_beta2 * (g * g);

@@ -41,7 +41,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let lane = thread % 16u;
     let group = thread / 16u;
     let kv_head = workgroup.y;
-    let block = workgroup.x * 16u;
+    let block = params.first_row + workgroup.x * 16u;
 
     var end = 0u;
     for (var key = block; key < min(block + 16u, params.rows); key++) {

@@ -42,7 +42,7 @@ fn main(
     let lane = thread % 16u;
     let group = thread / 16u;
     let head = workgroup.y;
-    let block = (workgroups.x - 1u - workgroup.x) * 16u;
+    let block = params.first_row + (workgroups.x - 1u - workgroup.x) * 16u;
 
     var begin = 0xffffffffu;
     var end = 0u;

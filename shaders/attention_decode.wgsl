@@ -24,7 +24,7 @@ var<workgroup> shares: array<vec4<f32>, 64>;
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let lane = thread % 16u;
     let group = thread / 16u;
-    let row = workgroup.x;
+    let row = params.first_row + workgroup.x;
     let head = workgroup.y;
     let span = spans[row];
 

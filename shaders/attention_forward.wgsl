@@ -50,7 +50,7 @@ fn main(
     let group = thread / {{ lanes }}u;
     let head = workgroup.y;
     // The last rows of a segment see the most keys; their workgroups start first.
-    let block = (workgroups.x - 1u - workgroup.x) * {{ 4 * groups }}u;
+    let block = params.first_row + (workgroups.x - 1u - workgroup.x) * {{ 4 * groups }}u;
 
     var begin = 0xffffffffu;
     var end = 0u;

@@ -17,7 +17,7 @@
 @compute @workgroup_size({{ lanes }})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let kv_head = workgroup.y;
-    let block = workgroup.x * 8u;
+    let block = params.first_row + workgroup.x * 8u;
     let heads = params.q_heads;
     let per_group = heads / params.kv_heads;
     let width = params.head_dim / 4u;

@@ -21,7 +21,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let head = workgroup.y;
-    let block = (workgroups.x - 1u - workgroup.x) * 8u;
+    let block = params.first_row + (workgroups.x - 1u - workgroup.x) * 8u;
     let last = params.rows - 1u;
     let heads = params.q_heads;
     let width = params.head_dim / 4u;

@@ -25,7 +25,7 @@ fn main(
 ) {
     let head = workgroup.y;
     // The last rows of a segment see the most keys; their workgroups start first.
-    let block = (workgroups.x - 1u - workgroup.x) * 8u;
+    let block = params.first_row + (workgroups.x - 1u - workgroup.x) * 8u;
     let last = params.rows - 1u;
     var begin = 0xffffffffu;
     var end = 0u;

@@ -1,5 +1,5 @@
 // norm = sqrt(sum_{i < count} partials[i])
-// stats = [norm, clip, finite, 0]
+// stats = [norm, clip, finite, finite before]
 //     clip = min(1, max_grad_norm / (norm + 1e-6)), or 1 where max_grad_norm is 0
 //     finite = 1 where norm and loss are finite, else 0 (clip is then 0)
 //
@@ -38,9 +38,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         if (params.max_grad_norm > 0.0) {
             clip = min(1.0, params.max_grad_norm / (norm + 1.0e-6));
         }
+        let was_finite = select(0.0, 1.0, stats[2] == 1.0);
         stats[0] = norm;
         stats[1] = select(0.0, clip, is_finite);
         stats[2] = select(0.0, 1.0, is_finite);
-        stats[3] = 0.0;
+        stats[3] = was_finite;
     }
 }

@@ -291,7 +291,8 @@ async fn record(
         Direction::Forward => linear::forward(&mut rec, tile, params, x, weight, None, None, out),
         Direction::Backward => linear::backward(&mut rec, tile, params, x, weight, None, None, out),
     }
-    Ok((Workspace::new(gpu, store, &[rec]).await?, program))
+    let workspace = gpu.allocating(|| Workspace::new(gpu, store, &[rec])).await?;
+    Ok((workspace, program))
 }
 
 /// A weight of random values within ±1.

@@ -9,7 +9,7 @@ use tabtune::data::library::ImportOptions;
 use tabtune::error::{Code, Result};
 use tabtune::files::{Directory, Files};
 use tabtune::generate::Generator;
-use tabtune::gpu::{Adapter, Gpu, Store};
+use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Recorder, Store, Workspace, write};
 use tabtune::kernels::linear::Tile;
 use tabtune::model::{LoadOptions, Model, ModelConfig};
 use tabtune::session::{Plan, PrepareOptions, Session};
@@ -123,7 +123,7 @@ fn generation_sees_through_the_same_window_as_training() {
         let load = LoadOptions { load_in_4bit: false, double_quant: false };
         let model = Model::load(&files, config, load, &mut store, &mut |_| {}).await.unwrap();
         let tiles = Tile::for_adapter(gpu.summary()).into();
-        let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, 256).await.unwrap();
+        let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, 256).unwrap();
         let mut sum = 0.0;
         for (position, next) in ids.iter().enumerate().skip(1) {
             let logits =
@@ -333,4 +333,25 @@ impl Files for Rows {
     async fn read(&self, _: &str, start: u64, len: usize) -> Result<Vec<u8>> {
         Ok(self.0[start as usize..start as usize + len].to_vec())
     }
+}
+
+/// An error that nobody caught is told by the read that comes next, whose staging buffer then serves again.
+#[test]
+fn a_read_that_tells_of_an_error_leaves_its_buffer_to_the_next() {
+    pollster::block_on(async {
+        let gpu = Gpu::open(&Adapter::request().await.unwrap()).await.unwrap();
+        let mut store = Store::new(&gpu);
+        let values = store.keep(Class::Other, "values", 4).unwrap();
+        store.write(values, &[1.0f32, 2.0, 3.0, 4.0]);
+        let mut ring = ReadbackRing::new(&gpu, values.size(), 1);
+        let readback = ring.start(&store, values);
+        gpu.add_shader("broken", "this is no WGSL");
+        let mut recorder = Recorder::new();
+        recorder.program();
+        recorder.dispatch("broken", &[0u32; 4], &[write(values)], [1, 1, 1], 1);
+        Workspace::new(&gpu, &store, &[recorder]).expect("what is wrong is told later");
+        assert_eq!(ring.finish::<f32>(readback).await.unwrap_err().code, Code::Internal);
+        let readback = ring.start(&store, values);
+        assert_eq!(ring.finish::<f32>(readback).await.expect("it is told once"), [1.0, 2.0, 3.0, 4.0]);
+    });
 }

@@ -84,6 +84,7 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             kv_heads,
             head_dim,
             scale,
+            first_row,
         }),
         ("cross_entropy_forward_backward", "Params") => {
             layout!(kernels::cross_entropy::Params { rows, vocab, stride, first })

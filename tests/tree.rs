@@ -290,6 +290,20 @@ fn only_gpu_names_wgpu_and_only_the_edges_name_the_browser() {
     assert_none(broken);
 }
 
+/// A device has one stack of error scopes for page and engine, so nothing may be waited for between push and pop.
+#[test]
+fn error_scopes_are_popped_before_anything_is_waited_for() {
+    let users: Vec<Source> =
+        files("src").into_iter().filter(|file| file.text.contains("push_error_scope")).collect();
+    let paths: Vec<&str> = users.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, ["src/gpu/device.rs"], "Gpu::allocating is for all that allocates");
+    let text = &users[0].text;
+    let first = text.find("push_error_scope").expect("it is there");
+    let last = text.rfind(".pop()").expect("a scope is popped");
+    let between = &text[first..last];
+    assert!(!between.contains("await") && !between.contains("\n    }\n"), "{between}");
+}
+
 #[test]
 fn texts_name_no_machine_no_registry_and_no_unfinished_work() {
     // Written in parts, or this file would break its own rule.

@@ -32,7 +32,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     let model = Model::load(&files, shape.config()?, load, &mut store, &mut |_| {}).await?;
     let tiles = tiles(&gpu, &model).await?;
     let capacity = (PROMPT + WARM_UP + TIMED).next_multiple_of(64);
-    let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, capacity).await?;
+    let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, capacity)?;
 
     let ids = random_ids(1, PROMPT + WARM_UP + TIMED, shape.vocab);
     let began = Instant::now();

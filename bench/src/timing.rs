@@ -38,7 +38,8 @@ impl Competitor {
     ) -> Result<Self> {
         let program = recorder.program();
         record(&mut recorder);
-        Ok(Competitor { workspace: Workspace::new(gpu, store, &[recorder]).await?, program })
+        let workspace = gpu.allocating(|| Workspace::new(gpu, store, &[recorder])).await?;
+        Ok(Competitor { workspace, program })
     }
 
     /// Seconds of one run, from `repeats` in a row by the wall clock until the GPU is idle.

@@ -80,7 +80,7 @@ impl Training {
             eval_dataset: Some(Selection::all(set)),
             tiles: &tiles,
         };
-        let trainer = Trainer::new(&gpu, &mut store, setup).await?;
+        let trainer = gpu.allocating(|| Trainer::new(&gpu, &mut store, setup)).await?;
         let planned_bytes = gpu.counters().buffer_bytes();
         Ok(Training { gpu, model, store, trainer, planned_bytes, rows: stored })
     }

@@ -1,4 +1,5 @@
-// What the attention kernels share: sizes, strides and offsets in elements, all multiples of 4.
+// What the attention kernels share: sizes, strides and offsets in elements, all multiples of 4. A dispatch
+// takes the rows from first_row on, as many as it has workgroups for.
 
 struct Params {
     rows: u32,
@@ -12,6 +13,7 @@ struct Params {
     kv_heads: u32,
     head_dim: u32,
     scale: f32,
+    first_row: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

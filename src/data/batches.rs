@@ -96,13 +96,24 @@ pub struct StepRows {
 
 impl BatchPlan {
     /// A plan over `rows`, numbers into `lengths`, which has the tokens of every row of the dataset.
-    /// No rows are an error of code `bad-data`.
+    /// No rows are an error of code `bad-data`, more micro-batches than can be numbered one of `bad-option`.
     pub fn new(rows: &[u32], lengths: &[u32], options: BatchOptions) -> Result<Self> {
         if rows.is_empty() {
             bail!(BadData, "the dataset has no rows to train on");
         }
         let sequences = Sequences::new(rows, lengths, options.packing);
-        Ok(BatchPlan { sequences, options, order: None })
+        let plan = BatchPlan { sequences, options, order: None };
+        let (steps, accumulation) = (plan.total_steps(), options.accumulation);
+        if steps.checked_mul(accumulation).is_none() {
+            bail!(
+                BadOption,
+                "train.gradient_accumulation_steps is {accumulation}, and with {steps} steps (train.max_steps or \
+                 train.num_train_epochs) that is more than {} micro-batches; lower either: an epoch has {}",
+                u32::MAX,
+                plan.micro_batches_per_epoch()
+            );
+        }
+        Ok(plan)
     }
 
     /// The most that a micro-batch can have of something that each row has some of.
@@ -215,6 +226,22 @@ mod tests {
     fn over(rows: u32, options: BatchOptions) -> BatchPlan {
         let lengths: Vec<u32> = (1..=rows).collect();
         BatchPlan::new(&(0..rows).collect::<Vec<_>>(), &lengths, options).unwrap()
+    }
+
+    #[test]
+    fn micro_batches_can_be_numbered() {
+        let made = |max_steps, accumulation| {
+            let options = BatchOptions { max_steps: Some(max_steps), ..plan(10, 2, accumulation) };
+            BatchPlan::new(&(0..10).collect::<Vec<_>>(), &[5; 10], options)
+        };
+        for (max_steps, accumulation) in [(3, 1_431_655_765), (u32::MAX, 1), (1, u32::MAX)] {
+            made(max_steps, accumulation).unwrap();
+        }
+        let error = made(3, 1_431_655_766).unwrap_err();
+        assert_eq!(error.code, Code::BadOption);
+        let expected =
+            "train.gradient_accumulation_steps is 1431655766, and with 3 steps (train.max_steps or";
+        assert!(error.to_string().starts_with(expected), "{error}");
     }
 
     #[test]

@@ -275,7 +275,7 @@ pub async fn tokenize(
             }
         }
         writer.progress.row_blocks += 1;
-        writer.flush().await?;
+        writer.flush_unless_behind().await?;
     }
     on_progress(content.rows, content.rows);
     let report = writer.progress.report.clone();
@@ -437,6 +437,18 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
         if let Some((bytes, rows)) = self.blocks.last_mut() {
             bytes.extend(encoded.to_bytes());
             *rows += 1;
+        }
+    }
+
+    /// [`TokenWriter::flush`], unless another tab has come further with the same rows: an older description must not
+    /// take the place of a newer one. Then this goes on where that is.
+    async fn flush_unless_behind(&mut self) -> Result<()> {
+        match progress(self.kv, &self.id).await? {
+            Some(stored) if stored.row_blocks >= self.progress.row_blocks => {
+                *self = TokenWriter { progress: stored, ..TokenWriter::new(self.kv, &self.id) };
+                Ok(())
+            }
+            _ => self.flush().await,
         }
     }
 

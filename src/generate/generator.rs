@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::gpu::{Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
-use crate::kernels::kv_append;
+use crate::kernels::{attention, kv_append};
 use crate::model::tiles::Tiles;
 use crate::model::{Decoder, Keys, Lora, Model, Rows, loss};
 
@@ -41,8 +41,9 @@ struct Pass {
 }
 
 impl Generator {
-    /// Allocates a cache of `capacity` positions and records both passes, with and without `lora`.
-    pub async fn new(
+    /// Allocates a cache of `capacity` positions and records both passes, with and without `lora`, which is work for
+    /// [`Gpu::allocating`].
+    pub fn new(
         gpu: &Gpu,
         store: &mut Store,
         model: &Model,
@@ -83,7 +84,7 @@ impl Generator {
             });
             let program = recorded[0].1;
             let recorders = recorded.map(|(recorder, _)| recorder);
-            passes.push(Pass { workspace: Workspace::new(gpu, store, &recorders).await?, program, rows });
+            passes.push(Pass { workspace: Workspace::new(gpu, store, &recorders)?, program, rows });
         }
         let token = passes.pop().expect("two passes were made");
         let prompt = passes.pop().expect("two passes were made");
@@ -122,12 +123,14 @@ impl Generator {
                 values.into_iter().chain(std::iter::repeat_n(with, pad)).collect()
             };
             let start = |end: u32| self.window.map_or(0, |window| end.saturating_sub(window));
-            let spans = (first..end).flat_map(|position| [start(position + 1), position + 1]).collect();
+            let spans: Vec<[u32; 2]> =
+                (first..end).map(|position| [start(position + 1), position + 1]).collect();
+            let seen = attention::share_seen(&spans, (chunk * self.capacity) as u64);
             store.write(pass.rows.ids, &padded(ids.to_vec(), 0));
             store.write(pass.rows.positions, &padded((first..end).collect(), kv_append::SKIP));
-            store.write(pass.rows.spans, &padded(padded(spans, 0), 0));
+            store.write(pass.rows.spans, &padded(padded(spans.into_flattened(), 0), 0));
             store.write(self.logits_row, &[ids.len() as u32 - 1]);
-            pass.workspace.run(&[pass.program], recording);
+            pass.workspace.run_seeing(&[pass.program], recording, seen);
         }
         let readback = self.ring.start(store, self.logits);
         let mut logits: Vec<f32> = self.ring.finish(readback).await?;

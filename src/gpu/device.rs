@@ -239,11 +239,14 @@ impl Gpu {
 
     /// Does `work`, which allocates. Where that asks for more than there is, it fails with `out-of-memory`, and
     /// the device is none the worse for it.
-    pub async fn allocating<T>(&self, work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+    ///
+    /// A device has one stack of error scopes, which a page that lends its own shares. So `work` cannot wait: no
+    /// scope of the page can come between those that are pushed and popped here.
+    pub async fn allocating<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         // Whatever is made on a buffer that is not there is invalid, which says nothing new.
         let invalid = self.0.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let missing = self.0.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let made = work().await;
+        let made = work();
         let (missing, invalid) = (missing.pop(), invalid.pop());
         let (missing, invalid) = (missing.await, invalid.await);
         if missing.is_some() {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::device::{Gpu, Pipeline};
 use super::plan::MemoryPlan;
 use super::readback::ReadbackRing;
-use super::recorder::{ALIGNMENT, Op, Place, ProgramId, Recorder, Tensor};
+use super::recorder::{ALIGNMENT, Op, Piece, Place, ProgramId, Recorder, Tensor};
 use super::store::{Buffer, Class, MAX_BINDING, Store, TENSOR_USAGE};
 use crate::error::{Code, Error, Result};
 
@@ -29,8 +29,8 @@ enum Step {
         bind_group: wgpu::BindGroup,
         /// Of all the tensors that are bound, each once.
         bytes: u64,
-        /// One for each size.
-        calls: Vec<Call>,
+        /// Those of each size.
+        calls: Vec<Vec<Call>>,
     },
     Clear {
         buffer: wgpu::Buffer,
@@ -45,11 +45,16 @@ enum Step {
 }
 
 impl Step {
-    fn flops(&self, size: usize) -> u64 {
+    /// The dispatches of a size; none of what is no dispatch.
+    fn calls(&self, size: usize) -> &[Call] {
         match self {
-            Step::Dispatch { calls, .. } => calls[size].flops,
-            Step::Clear { .. } | Step::Copy { .. } => 0,
+            Step::Dispatch { calls, .. } => &calls[size],
+            Step::Clear { .. } | Step::Copy { .. } => &[],
         }
+    }
+
+    fn flops(&self, size: usize) -> u64 {
+        self.calls(size).iter().map(|call| call.flops).sum()
     }
 }
 
@@ -57,7 +62,16 @@ impl Step {
 struct Call {
     params_offset: u32,
     workgroups: [u32; 3],
+    /// See [`super::recorder::Piece`].
     flops: u64,
+    by_spans: bool,
+}
+
+impl Call {
+    /// Floating-point operations where spans let the share `seen` through.
+    fn flops(&self, seen: f64) -> u64 {
+        if self.by_spans { (self.flops as f64 * seen) as u64 } else { self.flops }
+    }
 }
 
 /// Parameters of equal content share one place in the uniform buffer.
@@ -69,7 +83,7 @@ struct Params {
 
 impl Params {
     /// Those of all recordings, and the calls that use them, by recording.
-    fn of(recordings: &[Recorder]) -> (Self, Vec<Vec<Call>>) {
+    fn of(recordings: &[Recorder]) -> (Self, Vec<Vec<Vec<Call>>>) {
         let mut params = Params::default();
         let calls = recordings.iter().map(|recording| calls(recording, &mut params)).collect();
         (params, calls)
@@ -98,11 +112,11 @@ const PARAMS_BYTES: u64 = ALIGNMENT;
 const STAMPED: usize = 2048;
 
 impl Workspace {
-    /// Makes all that `recordings` need. They hold the same operations on the same tensors; the
-    /// first is the largest and decides the memory.
-    pub async fn new(gpu: &Gpu, store: &Store, recordings: &[Recorder]) -> Result<Self> {
-        let scope = gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    /// Makes all that `recordings` need, which is work for [`Gpu::allocating`]. They hold the same operations on the
+    /// same tensors; the first is the largest and decides the memory.
+    pub fn new(gpu: &Gpu, store: &Store, recordings: &[Recorder]) -> Result<Self> {
         let largest = recordings.first().expect("a workspace has a recording");
+        Recorder::expect_alike(recordings)?;
         let plan = MemoryPlan::new(largest);
         if let Some(size) = plan.slots.iter().find(|&&size| size > MAX_BINDING) {
             let message = format!(
@@ -117,11 +131,6 @@ impl Workspace {
         let (params, calls) = Params::of(recordings);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let uniform = Buffer::new(gpu, "params", params.size(), usage);
-        // Nothing can be bound to what is not there.
-        if let Some(error) = scope.pop().await {
-            let message = format!("the step needs {} bytes of working memory: {error}", plan.bytes());
-            return Err(Error::new(Code::OutOfMemory, message));
-        }
         gpu.queue().write_buffer(&uniform.raw, 0, &params.bytes);
 
         let place = |tensor: Tensor| match tensor.place {
@@ -151,7 +160,7 @@ impl Workspace {
                             pipeline,
                             bind_group,
                             bytes: bound_bytes(&op.tensors()),
-                            calls: calls.iter().map(|of_size| of_size[index]).collect(),
+                            calls: calls.iter().map(|of_size| of_size[index].clone()).collect(),
                         }
                     }
                     Op::Clear(tensor) => Step::Clear {
@@ -187,44 +196,66 @@ impl Workspace {
     /// Runs `programs` in order at `size` (an index into the recordings), in as many submits as
     /// keep each well under 100 ms. Returns the floating-point operations of the run.
     pub fn run(&self, programs: &[ProgramId], size: usize) -> u64 {
+        self.run_seeing(programs, size, 1.0)
+    }
+
+    /// [`Workspace::run`] where the spans let the share `seen` of the recorded pairs of rows and keys through.
+    pub fn run_seeing(&self, programs: &[ProgramId], size: usize, seen: f64) -> u64 {
         let budget = self.gpu.flops_per_submit();
         let (mut total, mut in_submit) = (0, 0);
         let mut encoder = self.encoder();
         let mut pass = None;
         for step in programs.iter().flat_map(|program| &self.programs[program.0]) {
-            let flops = step.flops(size);
-            if in_submit > 0 && in_submit + flops > budget {
-                pass = None;
-                self.gpu.submit(std::mem::replace(&mut encoder, self.encoder()));
-                in_submit = 0;
+            let mut calls = step.calls(size);
+            if calls.is_empty() {
+                self.encode(&mut encoder, &mut pass, step, &[]);
             }
-            self.encode(&mut encoder, &mut pass, step, size);
-            in_submit += flops;
-            total += flops;
+            while let Some((first, rest)) = calls.split_first() {
+                let mut call = *first;
+                let mut flops = call.flops(seen);
+                if in_submit > 0 && in_submit + flops > budget {
+                    pass = None;
+                    self.gpu.submit(std::mem::replace(&mut encoder, self.encoder()));
+                    in_submit = 0;
+                }
+                calls = rest;
+                // Pieces that fit this submit are one dispatch, which fills a GPU best.
+                while let Some((next, rest)) = calls.split_first()
+                    && in_submit + flops + next.flops(seen) <= budget
+                {
+                    call.workgroups[0] += next.workgroups[0];
+                    flops += next.flops(seen);
+                    calls = rest;
+                }
+                self.encode(&mut encoder, &mut pass, step, &[call]);
+                in_submit += flops;
+                total += flops;
+            }
         }
         drop(pass);
         self.gpu.submit(encoder);
         total
     }
 
-    /// Encodes one operation. Dispatches in a row share a pass, which stays open in `pass`.
+    /// Encodes one operation, or some `calls` of it. Dispatches in a row share a pass, which stays open in `pass`.
     fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         pass: &mut Option<wgpu::ComputePass<'static>>,
         step: &Step,
-        size: usize,
+        calls: &[Call],
     ) {
         match step {
-            Step::Dispatch { pipeline, bind_group, bytes, calls } => {
-                let Call { params_offset, workgroups: [x, y, z], .. } = calls[size];
+            Step::Dispatch { pipeline, bind_group, bytes, .. } => {
                 let pass = pass.get_or_insert_with(|| {
                     encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
                 });
                 pass.set_pipeline(&pipeline.pipeline);
-                pass.set_bind_group(0, bind_group, &[params_offset]);
-                pass.dispatch_workgroups(x, y, z);
-                self.gpu.counters().dispatched(*bytes);
+                for Call { params_offset, workgroups: [x, y, z], .. } in calls {
+                    pass.set_bind_group(0, bind_group, &[*params_offset]);
+                    pass.dispatch_workgroups(*x, *y, *z);
+                    self.gpu.counters().dispatched(*bytes);
+                }
             }
             Step::Clear { buffer, offset, size } => {
                 *pass = None;
@@ -258,7 +289,7 @@ impl Workspace {
         } else {
             for step in &steps {
                 let mut encoder = self.encoder();
-                self.encode(&mut encoder, &mut None, step, size);
+                self.encode(&mut encoder, &mut None, step, step.calls(size));
                 let began = web_time::Instant::now();
                 self.gpu.submit(encoder);
                 self.gpu.idle().await;
@@ -268,8 +299,8 @@ impl Workspace {
         let timed = steps.into_iter().zip(times);
         timed
             .filter_map(|(step, seconds)| match step {
-                Step::Dispatch { pipeline, calls, .. } => {
-                    Some((pipeline.shader.as_str(), seconds, calls[size].flops))
+                Step::Dispatch { pipeline, .. } => {
+                    Some((pipeline.shader.as_str(), seconds, step.flops(size)))
                 }
                 Step::Clear { .. } | Step::Copy { .. } => None,
             })
@@ -331,7 +362,7 @@ impl Workspace {
                 pass = Some(encoder.begin_compute_pass(&descriptor).forget_lifetime());
             }
             // What is no dispatch ends the pass, which is then stamped like any other.
-            self.encode(&mut encoder, &mut pass, step, size);
+            self.encode(&mut encoder, &mut pass, step, step.calls(size));
             if !is_shared {
                 pass = None;
             }
@@ -352,13 +383,18 @@ impl Workspace {
     }
 }
 
-fn calls(recording: &Recorder, params: &mut Params) -> Vec<Call> {
+/// The dispatches of each operation.
+fn calls(recording: &Recorder, params: &mut Params) -> Vec<Vec<Call>> {
+    let mut call = |&Piece { params: ref bytes, workgroups, flops, by_spans }: &Piece| Call {
+        params_offset: params.place(bytes),
+        workgroups,
+        flops,
+        by_spans,
+    };
     let ops = recording.programs.iter().flat_map(|program| &program.ops);
     ops.map(|op| match op {
-        Op::Dispatch { params: bytes, workgroups, flops, .. } => {
-            Call { params_offset: params.place(bytes), workgroups: *workgroups, flops: *flops }
-        }
-        Op::Clear(_) | Op::Copy { .. } => Call { params_offset: 0, workgroups: [0; 3], flops: 0 },
+        Op::Dispatch { pieces, .. } => pieces.iter().map(&mut call).collect(),
+        Op::Clear(_) | Op::Copy { .. } => Vec::new(),
     })
     .collect()
 }

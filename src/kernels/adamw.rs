@@ -41,7 +41,7 @@ pub struct Options {
 }
 
 impl Hyper {
-    /// The values for `step`, which counts from 1.
+    /// The values for the update that is the `step`th, counted from 1.
     pub fn at_step(options: &Options, learning_rate: f64, step: u32) -> Self {
         let bias1 = 1.0 - options.adam_beta1.powi(step as i32);
         let bias2 = 1.0 - options.adam_beta2.powi(step as i32);
@@ -64,7 +64,8 @@ pub struct Update {
     pub grad: Tensor,
     /// From [`super::grad_norm::finish`].
     pub stats: Tensor,
-    /// One [`Hyper`].
+    /// Two [`Hyper`]: for where the step before this one was not applied, and for where it was. That is known on the
+    /// GPU alone when a step is submitted before the one before it has ended.
     pub hyper: Tensor,
     pub param: Tensor,
     /// First moment.

@@ -37,6 +37,20 @@ pub struct Params {
     pub head_dim: u32,
     /// Multiplies the scores; usually 1 / √head_dim.
     pub scale: f32,
+    /// The first row of this dispatch. Where a pass is cut, [`forward`] and [`backward`] set it; otherwise 0.
+    pub first_row: u32,
+}
+
+/// The pairs of a row and a key that a pass in training has where each row sees all rows up to itself.
+pub fn pairs(rows: usize) -> u64 {
+    let rows = rows as u64;
+    rows * (rows + 1) / 2
+}
+
+/// The share of `pairs` that `spans` let through; see [`crate::gpu::Workspace::run_seeing`].
+pub fn share_seen(spans: &[[u32; 2]], pairs: u64) -> f64 {
+    let seen: u64 = spans.iter().map(|[start, end]| u64::from(end.saturating_sub(*start))).sum();
+    seen as f64 / pairs.max(1) as f64
 }
 
 impl Params {
@@ -47,40 +61,49 @@ impl Params {
         format!("{kernel}.{dim}")
     }
 
-    /// The shader and its workgroups: `by_lanes` where a subgroup of `lanes` works together on 8 rows
-    /// of a head, and `by_group`, in one of `dims` and on `block` rows, where `lanes` is 0.
-    fn shader(
-        &self,
-        lanes: u32,
-        by_lanes: &str,
-        by_group: &str,
-        dims: &[u32],
-        block: u32,
-        heads: u32,
-    ) -> (String, [u32; 3]) {
+    /// The shader and the rows of its workgroups: `by_lanes` where a subgroup of `lanes` works together on 8
+    /// rows of a head, and `by_group`, in one of `dims` and on `block` rows, where `lanes` is 0.
+    fn shader(&self, lanes: u32, by_lanes: &str, by_group: &str, dims: &[u32], block: u32) -> (String, u32) {
         match lanes {
-            0 => (self.variant(by_group, dims), self.workgroups(block, heads)),
-            _ => {
-                let name = format!("{}.subgroup{lanes}", self.variant(by_lanes, &FORWARD_DIMS));
-                (name, self.workgroups(8, heads))
-            }
+            0 => (self.variant(by_group, dims), block),
+            _ => (format!("{}.subgroup{lanes}", self.variant(by_lanes, &FORWARD_DIMS)), 8),
         }
     }
 
-    /// Floating-point operations of `products` matrix products of rows by keys by head_dim, where
-    /// half of the keys are seen. Packed rows see fewer.
-    fn flops(&self, products: u64, keys: u64) -> u64 {
-        products * u64::from(self.rows) * keys * u64::from(self.q_heads * self.head_dim)
+    /// The keys that a row may see where they lie in a cache of `kv` [keys, kv_stride].
+    fn places(&self, kv: Tensor) -> u64 {
+        kv.size() / 4 / u64::from(self.kv_stride)
     }
 
-    /// The keys that there may be: those of the cache where it is a tensor of its own.
-    fn keys(&self, q: Tensor, kv: Tensor) -> u64 {
-        if q == kv { u64::from(self.rows) } else { kv.size() / 4 / u64::from(self.kv_stride) }
-    }
-
-    /// A workgroup for each head and each `block` rows.
-    fn workgroups(&self, block: u32, heads: u32) -> [u32; 3] {
-        [self.rows.div_ceil(block), heads, 1]
+    /// Dispatches of at most `most_flops`, or of one block of rows, which together do `products` matrix products of
+    /// rows by keys by head_dim. A workgroup takes `block` rows of one of `heads`; `pairs_of` says with how many others
+    /// each row makes a pair at most.
+    fn pieces(
+        &self,
+        most_flops: u64,
+        products: u64,
+        (block, heads): (u32, u32),
+        pairs_of: impl Fn(u32) -> u64,
+    ) -> Vec<(Params, [u32; 3], u64)> {
+        let per_pair = 2 * products * u64::from(self.q_heads * self.head_dim);
+        let flops_of = |first: u32| {
+            let rows = first..(first + block).min(self.rows);
+            per_pair * rows.map(&pairs_of).sum::<u64>()
+        };
+        let mut cuts = vec![(0, 0)];
+        for first in (0..self.rows).step_by(block as usize) {
+            match cuts.last_mut() {
+                Some((_, flops)) if *flops == 0 || *flops + flops_of(first) <= most_flops => {
+                    *flops += flops_of(first);
+                }
+                _ => cuts.push((first, flops_of(first))),
+            }
+        }
+        let ends = cuts.iter().skip(1).map(|&(first, _)| first).chain([self.rows]);
+        let piece = |(&(first_row, flops), end): (&(u32, u64), u32)| {
+            (Params { first_row, ..*self }, [(end - first_row).div_ceil(block), heads, 1], flops)
+        };
+        cuts.iter().zip(ends).map(piece).collect()
     }
 }
 
@@ -102,16 +125,12 @@ pub fn forward(
 ) {
     // Narrow heads leave registers for more rows; the shader's `lanes` decides likewise.
     let block = if params.head_dim <= 64 { 32 } else { 16 };
-    let (lanes, heads) = (rec.lanes(), params.q_heads);
-    let (shader, workgroups) =
-        params.shader(lanes, "attention_lanes_forward", "attention_forward", &FORWARD_DIMS, block, heads);
-    rec.dispatch(
-        shader,
-        &params,
-        &[read(q), read(kv), read(spans), write(out), write(lse)],
-        workgroups,
-        params.flops(2, params.keys(q, kv)),
-    );
+    let (shader, block) =
+        params.shader(rec.lanes(), "attention_lanes_forward", "attention_forward", &FORWARD_DIMS, block);
+    let places = params.places(kv);
+    let pairs_of = |row: u32| if q == kv { u64::from(row) + 1 } else { places };
+    let pieces = params.pieces(rec.most_flops(), 2, (block, params.q_heads), pairs_of);
+    rec.dispatch_pairs(shader, &[read(q), read(kv), read(spans), write(out), write(lse)], &pieces);
 }
 
 /// [`forward`] for few rows, such as the one row of each sequence that generation adds: a workgroup
@@ -128,15 +147,10 @@ pub fn decode(
     // On CPU adapters eight rows without barriers, of which one is there, are faster than one with
     // them. More rows than one would read the keys between their spans.
     let lanes = if params.rows == 1 { rec.lanes() } else { 0 };
-    let (shader, workgroups) =
-        params.shader(lanes, "attention_lanes_forward", "attention_decode", &DIMS, 1, params.q_heads);
-    rec.dispatch(
-        shader,
-        &params,
-        &[read(q), read(kv), read(spans), write(out), write(lse)],
-        workgroups,
-        2 * params.flops(2, params.keys(q, kv)),
-    );
+    let (shader, block) = params.shader(lanes, "attention_lanes_forward", "attention_decode", &DIMS, 1);
+    // Few rows are never too much for one dispatch.
+    let pieces = params.pieces(u64::MAX, 2, (block, params.q_heads), |_| params.places(kv));
+    rec.dispatch_pairs(shader, &[read(q), read(kv), read(spans), write(out), write(lse)], &pieces);
 }
 
 /// What [`backward`] reads and writes. Here queries, keys and values are columns of one tensor, in
@@ -167,21 +181,74 @@ pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
     debug_assert_eq!(params.q_stride, params.kv_stride, "queries, keys and values are one tensor");
     let Backward { qkv, out, dout, lse, spans, last, delta, dqkv } = tensors;
     let (by_lanes, by_group) = ("attention_lanes_backward_q", "attention_backward_q");
-    let (shader, workgroups) = params.shader(rec.lanes(), by_lanes, by_group, &DIMS, 16, params.q_heads);
-    rec.dispatch(
+    let (shader, block) = params.shader(rec.lanes(), by_lanes, by_group, &DIMS, 16);
+    let keys_of = |row: u32| u64::from(row) + 1;
+    rec.dispatch_pairs(
         shader,
-        &params,
         &[read(qkv), read(out), read(dout), read(lse), read(spans), write(delta), write(dqkv)],
-        workgroups,
-        params.flops(3, u64::from(params.rows)),
+        &params.pieces(rec.most_flops(), 3, (block, params.q_heads), keys_of),
     );
     let (by_lanes, by_group) = ("attention_lanes_backward_kv", "attention_backward_kv");
-    let (shader, workgroups) = params.shader(rec.lanes(), by_lanes, by_group, &DIMS, 16, params.kv_heads);
-    rec.dispatch(
+    let (shader, block) = params.shader(rec.lanes(), by_lanes, by_group, &DIMS, 16);
+    let rows_of = |key: u32| u64::from(params.rows - key);
+    rec.dispatch_pairs(
         shader,
-        &params,
         &[read(qkv), read(dout), read(lse), read(delta), read(last), write(dqkv)],
-        workgroups,
-        params.flops(4, u64::from(params.rows)),
+        &params.pieces(rec.most_flops(), 4, (block, params.kv_heads), rows_of),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Those of SmolLM2-135M and of Llama-2-7B.
+    fn params(rows: u32, q_heads: u32, kv_heads: u32, head_dim: u32) -> Params {
+        Params { rows, q_heads, kv_heads, head_dim, ..Params::zeroed() }
+    }
+
+    /// The pieces follow one another, cover all workgroups once, and none is too much, unless it is one block.
+    #[track_caller]
+    fn check(params: Params, products: u64, most_flops: u64, pairs_of: impl Fn(u32) -> u64) -> usize {
+        let heads = params.q_heads;
+        let pieces = params.pieces(most_flops, products, (16, heads), &pairs_of);
+        let mut row = 0;
+        for (piece, [blocks, heads, _], flops) in &pieces {
+            assert_eq!((piece.first_row, *heads), (row, params.q_heads));
+            assert!(*flops <= most_flops || *blocks == 1, "{flops} from row {row} of {}", params.rows);
+            assert!(*flops < 20_000_000_000, "{flops} in one dispatch");
+            row += blocks * 16;
+        }
+        assert_eq!(row, params.rows.next_multiple_of(16));
+        let flops: u64 = pieces.iter().map(|piece| piece.2).sum();
+        let width = u64::from(params.q_heads * params.head_dim);
+        assert_eq!(flops, 2 * products * pairs(params.rows as usize) * width);
+        pieces.len()
+    }
+
+    #[test]
+    fn no_dispatch_of_a_long_row_is_more_than_a_weak_gpu_does_in_time() {
+        let most = Recorder::new().most_flops();
+        for [q_heads, kv_heads, head_dim] in [[9, 3, 64], [32, 32, 128]] {
+            for rows in [8, 1000, 16_384, 32_760] {
+                let params = params(rows, q_heads, kv_heads, head_dim);
+                check(params, 2, most, |row| u64::from(row) + 1);
+                check(params, 3, most, |row| u64::from(row) + 1);
+                let count = check(params, 4, most, |key| u64::from(rows - key));
+                let expected = if rows == 8 { 1..=1 } else { rows as usize / 1000..=2048 };
+                assert!(expected.contains(&count), "{rows} rows of {q_heads} heads in {count} pieces");
+            }
+        }
+    }
+
+    #[test]
+    fn what_spans_hide_is_not_counted() {
+        // Eight rows of 1024 tokens see an eighth of what one of 8192 sees, but for the diagonal.
+        let spans: Vec<[u32; 2]> = (0..8192).map(|row| [row / 1024 * 1024, row + 1]).collect();
+        let seen = share_seen(&spans, pairs(8192));
+        assert!((0.125..0.126).contains(&seen), "{seen}");
+        let one: Vec<[u32; 2]> = (0..8192).map(|row| [0, row + 1]).collect();
+        assert_eq!(share_seen(&one, pairs(8192)), 1.0);
+        assert_eq!(share_seen(&[[0, 0], [3, 3]], pairs(2)), 0.0);
+    }
 }

@@ -68,8 +68,10 @@ pub const STATS_NORM: usize = 0;
 pub const STATS_CLIP: usize = 1;
 /// 1 when norm and loss are finite, else 0.
 pub const STATS_FINITE: usize = 2;
+/// What was at [`STATS_FINITE`] before: whether the step before was applied.
+pub const STATS_WAS_FINITE: usize = 3;
 
-/// Writes `stats` [[`STATS`]] from `partials[0..count]` and `loss[0]`.
+/// Writes `stats` [[`STATS`]] from `partials[0..count]`, `loss[0]` and the stats of the step before, which it holds.
 pub fn finish(rec: &mut Recorder, params: FinishParams, partials: Tensor, loss: Tensor, stats: Tensor) {
     rec.dispatch(
         "grad_norm_finish",

@@ -223,6 +223,16 @@ impl Tile {
 /// Marks a stacked layer without LoRA.
 pub const NONE: u32 = u32::MAX;
 
+/// Stacked layers that the kernels tell apart, as queries, keys and values are. What describes them has four places,
+/// because WGSL has vectors of four; the last one is never used.
+pub const MAX_STACKED: usize = 3;
+
+/// Panics where layers are described that the kernels would take for the last one that they know.
+pub(super) fn expect_few_layers(section_end: &[u32; 4]) {
+    let used = section_end.iter().filter(|&&end| end != u32::MAX).count();
+    assert!(used <= MAX_STACKED, "{used} layers are stacked, but the kernels tell {MAX_STACKED} apart");
+}
+
 /// What the linear kernels and their twins compute with. Sizes in elements.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
@@ -246,7 +256,7 @@ pub struct Params {
     pub add_residual: u32,
     /// Multiplies the product, not the panel.
     pub scale: f32,
-    /// The column at which each stacked layer ends; unused ones are u32::MAX.
+    /// The column at which each of at most [`MAX_STACKED`] layers ends; unused ones are u32::MAX.
     pub section_end: [u32; 4],
     /// Where each stacked layer's columns of T begin, or [`NONE`].
     pub t_offset: [u32; 4],
@@ -344,6 +354,7 @@ pub fn forward(
     y: Tensor,
 ) {
     debug_assert_eq!(params.add_residual == 1, residual.is_some());
+    expect_few_layers(&params.section_end);
     let panel = panel.unwrap_or(Panel { t: x, factor: x });
     let weight = for_tile(rec, tile, params, weight);
     let bindings = [
@@ -398,6 +409,7 @@ pub fn backward(
     dx: Tensor,
 ) {
     debug_assert_eq!(params.add_residual == 1, residual.is_some());
+    expect_few_layers(&params.section_end);
     let panel = panel.unwrap_or(Panel { t: dy, factor: dy });
     let weight = for_tile(rec, tile, params, weight);
     rec.dispatch(
@@ -415,4 +427,26 @@ pub fn backward(
         tile.workgroups(params.rows as usize, params.depth as usize),
         params.flops(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_layers_can_be_stacked() {
+        for section_end in [[u32::MAX; 4], [8, u32::MAX, u32::MAX, u32::MAX], [8, 16, 24, u32::MAX]] {
+            expect_few_layers(&section_end);
+        }
+    }
+
+    #[test]
+    #[should_panic = "4 layers are stacked, but the kernels tell 3 apart"]
+    fn a_fourth_layer_is_refused() {
+        let mut rec = Recorder::new();
+        rec.program();
+        let [x, w, y] = [64, 64 * 8, 64].map(|elements| rec.transient(elements));
+        let params = Params { section_end: [16, 32, 48, 64], ..Params::plain(8, 64, 8) };
+        forward(&mut rec, Tile::Shared64, params, x, Weight::f32(w), None, None, y);
+    }
 }

@@ -49,6 +49,7 @@ pub fn t(
     lora_b: Tensor,
     dt: Tensor,
 ) {
+    linear::expect_few_layers(&params.section_end);
     let blocks = params.rank / 8;
     let (shader, workgroups) = match Split::of(tile) {
         Split::Slices => ("lora_grad_slices_t".to_owned(), params.rows.div_ceil(8) * blocks),
@@ -79,6 +80,7 @@ pub fn outer(
     v: Tensor,
     gradient: Tensor,
 ) {
+    linear::expect_few_layers(&params.section_end);
     let name = match along {
         Along::U => "u",
         Along::V => "v",

@@ -111,6 +111,7 @@ impl Decoder<'_> {
             kv_heads: config.num_key_value_heads as u32,
             head_dim: config.head_dim as u32,
             scale: 1.0 / (config.head_dim as f32).sqrt(),
+            first_row: 0,
         }
     }
 

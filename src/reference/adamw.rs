@@ -3,14 +3,14 @@
 use num_traits::Float;
 
 use crate::kernels::adamw::{Hyper, Params};
-use crate::kernels::grad_norm::{STATS, STATS_CLIP, STATS_FINITE};
+use crate::kernels::grad_norm::{STATS, STATS_CLIP, STATS_FINITE, STATS_WAS_FINITE};
 
 /// Updates `param`, `m` and `v`, all [n], from `grad` [n].
 pub fn update<F: Float>(
     params: &Params,
     grad: &[F],
     stats: &[F; STATS],
-    hyper: &Hyper,
+    hyper: &[Hyper; 2],
     param: &mut [F],
     m: &mut [F],
     v: &mut [F],
@@ -18,6 +18,7 @@ pub fn update<F: Float>(
     if stats[STATS_FINITE] != F::one() {
         return;
     }
+    let hyper = &hyper[usize::from(stats[STATS_WAS_FINITE] == F::one())];
     let float = |x: f32| F::from(x).expect("a float");
     for i in 0..params.n as usize {
         let g = grad[i] * stats[STATS_CLIP];
@@ -53,7 +54,7 @@ mod tests {
             let grad = [0.3, -2.0 * f64::from(step), -1e-9, 0.0];
             let norm = grad.iter().map(|g| g * g).sum::<f64>().sqrt();
             let stats = [norm, 1.0 / (norm + 1e-6), 1.0, 0.0];
-            let hyper = Hyper::at_step(&OPTIONS, learning_rate, step);
+            let hyper = [Hyper::at_step(&OPTIONS, learning_rate, step); 2];
             update(&params, &grad, &stats, &hyper, &mut param, &mut m, &mut v);
         }
         // The hyperparameters are f32, half an epsilon of which is 6e-8.
@@ -65,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_gradient_that_is_not_finite_changes_nothing() {
-        let hyper = Hyper::at_step(&OPTIONS, 0.01, 1);
+        let hyper = [Hyper::at_step(&OPTIONS, 0.01, 1); 2];
         let (mut param, mut m, mut v) = ([1.0f64; 4], [2.0; 4], [3.0; 4]);
         let stats = [f64::NAN, 0.0, 0.0, 0.0];
         update(&Params { n: 4 }, &[f64::NAN; 4], &stats, &hyper, &mut param, &mut m, &mut v);

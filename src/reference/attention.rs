@@ -115,6 +115,7 @@ mod tests {
         kv_heads: 2,
         head_dim: 4,
         scale: 0.5,
+        first_row: 0,
     };
     /// A segment of three, a segment of three with a window of two, a dead row.
     const SPANS: [[u32; 2]; 7] = [[0, 1], [0, 2], [0, 3], [3, 4], [3, 5], [4, 6], [0, 0]];

@@ -389,7 +389,7 @@ impl<R: Kv> Session<R> {
         let initial = initial_weights(&config, start, &modules, train.seed)?;
         let (model, store) = (&loaded.model, &mut loaded.store);
         let asked = config.clone();
-        let made = self.gpu.allocating(async || {
+        let made = self.gpu.allocating(|| {
             let setup = TrainerSetup {
                 model,
                 lora: Lora::new(model, config, store)?,
@@ -399,7 +399,7 @@ impl<R: Kv> Session<R> {
                 eval_dataset,
                 tiles,
             };
-            Trainer::new(&self.gpu, store, setup).await
+            Trainer::new(&self.gpu, store, setup)
         });
         let made = made.await;
         drop(initial);

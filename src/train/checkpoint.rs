@@ -100,11 +100,31 @@ pub struct Progress {
     pub skipped_steps: u32,
     /// How often the run went back to a checkpoint because of such steps.
     pub rewinds: u32,
+    /// Of the `step` steps those that were not applied, which AdamW does not count; `skipped_steps` has those that
+    /// the run went back over too. Runs that did not note it count all of their steps on.
+    #[serde(default)]
+    pub not_applied: u32,
+}
+
+impl Progress {
+    /// Which updates the next step may be, counted from 1, while `pending` steps before it, one at most, are on their
+    /// way: where that is not applied, and where it is.
+    pub fn next_updates(&self, pending: u32) -> [u32; 2] {
+        let last = self.step.saturating_sub(self.not_applied);
+        [(last + 1).saturating_sub(pending), last + 1]
+    }
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Progress { step: 0, num_tokens: 0, learning_rate_scale: 1.0, skipped_steps: 0, rewinds: 0 }
+        Progress {
+            step: 0,
+            num_tokens: 0,
+            learning_rate_scale: 1.0,
+            skipped_steps: 0,
+            rewinds: 0,
+            not_applied: 0,
+        }
     }
 }
 
@@ -174,5 +194,28 @@ impl Checkpoint {
             tensors.push(values.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect());
         }
         Ok(Checkpoint { header, tensors })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_are_counted_without_the_steps_that_were_not_applied() {
+        let started = Progress::default();
+        assert_eq!(started.next_updates(0), [1, 1]);
+        let running = Progress { step: 5, not_applied: 2, ..Progress::default() };
+        assert_eq!(running.next_updates(0), [4, 4]);
+        // The fifth step is on its way: if it is not applied, the sixth is the third update.
+        assert_eq!(running.next_updates(1), [3, 4]);
+    }
+
+    /// What was saved before the count was kept goes on as it was trained.
+    #[test]
+    fn progress_without_the_count_has_all_steps_applied() {
+        let saved = r#"{"step":7,"num_tokens":9,"learning_rate_scale":0.5,"skipped_steps":3,"rewinds":1}"#;
+        let progress: Progress = serde_json::from_str(saved).unwrap();
+        assert_eq!((progress.not_applied, progress.next_updates(0)), (0, [8, 8]));
     }
 }

@@ -16,7 +16,8 @@ use crate::model::{Lora, LossPlan, Model};
 const KEEP_ACTIVATIONS_BYTES: u64 = 512 << 20;
 /// Sizes that a micro-batch is rounded up to, so that short ones cost less.
 const SIZES: usize = 16;
-/// Steps whose results are on their way while the next one is prepared.
+/// Steps whose results are on their way while the next one is prepared. AdamW's update is chosen from two, so there
+/// may be one before the step that is submitted.
 pub(super) const IN_FLIGHT: usize = 2;
 /// Micro-batches of an evaluation whose results are on their way.
 pub(super) const EVALS_IN_FLIGHT: usize = 1;

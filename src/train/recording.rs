@@ -74,7 +74,7 @@ impl Inputs {
             loss_plan,
             loss_sum: report.slice(0, 16),
             dropout_seed: keep("dropout seed", 1)?,
-            hyper: keep("adamw", 8)?,
+            hyper: keep("adamw", 16)?,
             report,
             partials: keep("squares", partials)?,
         })

@@ -20,7 +20,7 @@ use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
 use crate::error::Result;
 use crate::gpu::{Gpu, MemoryPlan, ProgramId, Readback, ReadbackRing, Store, Tensor, Workspace};
-use crate::kernels::{adamw, grad_norm};
+use crate::kernels::{adamw, attention, grad_norm};
 use crate::model::tiles::Tiles;
 use crate::model::{Lora, LoraFactor, Model, Segment};
 
@@ -87,19 +87,19 @@ struct Pending {
 }
 
 impl Trainer {
-    /// Plans, allocates and records the run.
+    /// Plans, allocates and records the run, which is work for [`Gpu::allocating`].
     ///
     /// # Errors
     ///
     /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context;
     /// `out-of-memory`, naming what did not fit.
-    pub async fn new(gpu: &Gpu, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
+    pub fn new(gpu: &Gpu, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
         let TrainerSetup { model, lora, initial, options, dataset, eval_dataset, tiles } = setup;
         let plan = RunPlan::new(store, model, &lora, tiles, &options, &dataset, eval_dataset.as_ref())?;
         let footprint = plan.footprint(store);
         let RunPlan { batches, inputs, longest, sizes, recorders, programs, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
-        let workspace = Workspace::new(gpu, store, &recorders).await?;
+        let workspace = Workspace::new(gpu, store, &recorders)?;
 
         let (cos, sin) = model.config.rope_table(longest);
         store.write(inputs.rows.cos, &cos);
@@ -286,7 +286,9 @@ impl Trainer {
             adam_epsilon: self.options.adam_epsilon,
             weight_decay: self.options.weight_decay,
         };
-        store.write(self.inputs.hyper, &[adamw::Hyper::at_step(&adam, learning_rate, step + 1)]);
+        let updates = self.progress.next_updates(self.pending.len() as u32);
+        let hyper = updates.map(|update| adamw::Hyper::at_step(&adam, learning_rate, update));
+        store.write(self.inputs.hyper, &hyper);
 
         let tokens: usize = micro_batches.iter().flatten().map(|row| row.ids.len()).sum();
         let batches: Vec<FlatBatch> =
@@ -296,12 +298,12 @@ impl Trainer {
         for (number, batch) in batches.into_iter().enumerate() {
             let seed =
                 self.options.seed as u32 ^ (step * self.options.gradient_accumulation_steps + number as u32);
-            let (size, blocks) = self.write_batch(store, batch, 1.0 / labelled as f32);
+            let (size, blocks, seen) = self.write_batch(store, batch, 1.0 / labelled as f32);
             store.write(self.inputs.dropout_seed, &[seed]);
             let mut programs = vec![self.programs.forward];
             programs.extend(&self.programs.loss[..blocks]);
             programs.extend([self.programs.loss_sum, self.programs.backward]);
-            flops += self.workspace.run(&programs, size);
+            flops += self.workspace.run_seeing(&programs, size, seen);
         }
         flops += self.workspace.run(&[self.programs.optimize], 0);
         let readback = self.ring.start(store, self.inputs.report);
@@ -336,8 +338,9 @@ impl Trainer {
         Ok(())
     }
 
-    /// Writes a micro-batch; returns the index of its size and the loss blocks it needs.
-    fn write_batch(&self, store: &Store, mut batch: FlatBatch, weight: f32) -> (usize, usize) {
+    /// Writes a micro-batch; returns the index of its size, the loss blocks it needs, and the share of the pairs of
+    /// rows and keys that its spans let through.
+    fn write_batch(&self, store: &Store, mut batch: FlatBatch, weight: f32) -> (usize, usize, f64) {
         let size = self.sizes.iter().rposition(|&size| size >= batch.ids.len()).unwrap_or(0);
         let labelled = batch.index.len();
         let plan = self.inputs.loss_plan;
@@ -353,7 +356,7 @@ impl Trainer {
         store.write(loss.index, &batch.index);
         store.write(loss.targets, &batch.targets);
         store.write(loss.weight, &weights);
-        (size, blocks)
+        (size, blocks, attention::share_seen(&batch.spans, attention::pairs(self.sizes[size])))
     }
 
     async fn finish(&mut self, gpu: &Gpu, pending: Pending) -> Result<StepLog> {
@@ -372,6 +375,7 @@ impl Trainer {
         log.skipped = !log.loss.is_finite() || stats[grad_norm::STATS_FINITE] != 1.0;
         self.skipped_in_a_row = if log.skipped { self.skipped_in_a_row + 1 } else { 0 };
         self.progress.skipped_steps += u32::from(log.skipped);
+        self.progress.not_applied += u32::from(log.skipped);
         log.skipped_steps = self.progress.skipped_steps;
         log.step_millis = seconds * 1000.0;
         log.tokens_per_second = self.pace.tokens_per_second();
@@ -418,11 +422,11 @@ impl Trainer {
             }
             let batch = FlatBatch::new(&held_out.set.get(rows, numbers).await?, self.window);
             tokens += batch.index.len() as u64;
-            let (size, blocks) = self.write_batch(store, batch, 0.0);
+            let (size, blocks, seen) = self.write_batch(store, batch, 0.0);
             let mut programs = vec![self.programs.begin_eval, self.programs.forward];
             programs.extend(&self.programs.loss[..blocks]);
             programs.push(self.programs.loss_sum);
-            self.workspace.run(&programs, eval_sizes + size);
+            self.workspace.run_seeing(&programs, eval_sizes + size, seen);
             let readback = self.eval_ring.start(store, self.inputs.report);
             let report: Vec<f32> = self.eval_ring.finish(readback).await?;
             sum += f64::from(report[0]);

@@ -616,6 +616,25 @@ fn what_earlier_builds_stored_opens() {
     assert_eq!((report.skipped, report.bad_rows.len()), (0, 0));
 }
 
+/// One tab begins, another one is through before the first has written its first block.
+#[test]
+fn a_tab_that_is_behind_takes_nothing_back() {
+    let kv = Rc::new(MemoryKv::default());
+    import(&kv, large(), json!({})).unwrap();
+    let tokenizer = tokenizer("chatml");
+    let encoder = Encoder::new(&tokenizer, EncodeOptions::default());
+    let content = block_on(Description::rows(&kv, "mine")).unwrap();
+    assert!(content.blocks() > 1);
+    let mut others = None;
+    let report = block_on(tokens::tokenize(&kv, &content, &encoder, &mut |_, _| {
+        others.get_or_insert_with(|| make(&kv, EncodeOptions::default()).unwrap());
+        let stored = block_on(tokens::reports(&kv, &content)).unwrap();
+        assert_eq!(stored[0].rows, 3000, "what the other tab has written is lost");
+        true
+    }));
+    assert_eq!(Some(report.unwrap()), others.map(|set| set.report));
+}
+
 /// Two tabs may tokenise one set: the description that was written last need not know all parts.
 #[test]
 fn a_set_is_what_its_description_knows_of() {
@@ -628,6 +647,13 @@ fn a_set_is_what_its_description_knows_of() {
     block_on(kv.write(vec![Write::Put(key, progress.to_string().into())])).unwrap();
     let again = make(&kv, EncodeOptions::default()).unwrap();
     assert_eq!(again.report.longest, *set.index.lengths.iter().max().unwrap());
+
+    // The last part of the index is of another tab.
+    let (key, _) = block_on(kv.scan(Table::TokenSets, None)).unwrap().remove(0);
+    progress["parts"] = json!(block_on(kv.scan(Table::TokenIndex, None)).unwrap().len() - 1);
+    block_on(kv.write(vec![Write::Put(key, progress.to_string().into())])).unwrap();
+    let fewer = make(&kv, EncodeOptions::default()).unwrap();
+    assert!(fewer.len() < set.len() && set.index.lengths.starts_with(&fewer.index.lengths));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::harness::{Harness, assert_close_scaled, to_f32, to_f64};
 const OPTIONS: Options =
     Options { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.1 };
 
-fn hyper_input(h: &mut Harness, hyper: &Hyper) -> Tensor {
-    h.input(bytemuck::cast_slice(std::slice::from_ref(hyper)))
+fn hyper_input(h: &mut Harness, hyper: &[Hyper; 2]) -> Tensor {
+    h.input(bytemuck::cast_slice(hyper))
 }
 
 #[test]
@@ -28,8 +28,9 @@ fn ten_steps_are_those_of_the_twin() {
             let mut grad = h.random(100 + u64::from(step), n, -1e-2, 1e-2);
             grad[0] = 0.0;
             grad[1] *= 1e-6;
-            let stats = [2.0, 0.5, 1.0, 0.0];
-            let hyper = Hyper::at_step(&OPTIONS, 2e-3 / f64::from(step), step);
+            // Now the step before was applied, now it was not, which decides between two updates.
+            let stats = [2.0, 0.5, 1.0, f32::from(u8::from(step % 3 == 0))];
+            let hyper = [step, step + 5].map(|step| Hyper::at_step(&OPTIONS, 2e-3 / f64::from(step), step));
             let tensors = Update {
                 grad: h.input(&longer(&grad)),
                 stats: h.input(&stats),
@@ -62,7 +63,7 @@ fn ten_steps_are_those_of_the_twin() {
 fn a_gradient_that_is_not_finite_changes_nothing() {
     let mut h = Harness::new();
     let [start, m, v] = [1, 2, 3].map(|seed| h.random(seed, 64, 0.1, 1.0));
-    let hyper = Hyper::at_step(&OPTIONS, 1e-3, 1);
+    let hyper = [Hyper::at_step(&OPTIONS, 1e-3, 1); 2];
     let tensors = Update {
         grad: h.input(&[f32::NAN; 64]),
         stats: h.input(&[f32::NAN, 0.0, 0.0, 0.0]),

@@ -42,6 +42,7 @@ fn stacked(rows: usize, [q_heads, kv_heads, head_dim]: [u32; 3]) -> Params {
         kv_heads,
         head_dim,
         scale: 1.0 / (head_dim as f32).sqrt(),
+        first_row: 0,
     }
 }
 
@@ -234,5 +235,39 @@ fn continues_a_prompt_in_a_cache() {
                 TOLERANCE,
             );
         }
+    }
+}
+
+/// A long row is cut into several dispatches where one would keep a GPU for too long.
+#[test]
+fn a_pass_that_is_cut_gives_the_same_bits() {
+    let rows = 270;
+    let params = stacked(rows, [6, 2, 12]);
+    let (width, out_width) = (rows * params.kv_stride as usize, rows * params.out_stride as usize);
+    let (spans, last) = packed(&[200, 61], ALL, 9);
+    let mut pass = |mut h: Harness| {
+        let qkv = h.random(1, width, -2.0, 2.0);
+        let dout = h.random(2, out_width, -1.0, 1.0);
+        let (qkv, dout) = (h.input(&qkv), h.input(&dout));
+        let (spans, last) = (h.input_u32(spans.as_flattened()), h.input_u32(&last));
+        let (out, dqkv) = (h.output(out_width), h.output(width));
+        let (lse, delta) = (h.output(rows * 6), h.output(rows * 6));
+        let before = h.dispatches();
+        h.run(|rec| {
+            attention::forward(rec, params, qkv, qkv, spans, out, lse);
+            attention::backward(rec, params, Backward { qkv, out, dout, lse, spans, last, delta, dqkv });
+        });
+        let written = [out, lse, delta, dqkv].map(|tensor| h.read_u32(tensor));
+        (h.dispatches() - before, written)
+    };
+    let whole: Vec<_> = Harness::all().into_iter().map(&mut pass).collect();
+    Harness::expect_short_submits();
+    let cut = Harness::all().into_iter().map(|h| pass(h.cut_at(1_000_000)));
+    for (variant, ((dispatches, whole), (more, cut))) in whole.into_iter().zip(cut).enumerate() {
+        assert!(
+            dispatches == 3 && more >= 6,
+            "variant {variant} went from {dispatches} to {more} dispatches"
+        );
+        assert!(whole == cut, "variant {variant} gives other bits");
     }
 }

@@ -51,7 +51,7 @@ fn stats(h: &mut Harness, buffers: &[Vec<f32>], loss: f32, max_grad_norm: f32) -
         assert_close_scaled("partials", &got_partials, &want_partials, &want_partials, TOLERANCE);
     }
     let got = h.read(stats).try_into().expect("four numbers");
-    (got, reference::grad_norm::finish(&params, &want, f64::from(loss)))
+    (got, reference::grad_norm::finish(&params, &want, f64::from(loss), &[0.0; 4]))
 }
 
 #[test]
@@ -110,4 +110,19 @@ fn the_same_gradient_has_the_same_norm_to_the_bit() {
     let (once, _) = stats(&mut h, &grad, 1.0, 1.0);
     let (twice, _) = stats(&mut h, &grad, 1.0, 1.0);
     assert_eq!(once.map(f32::to_bits), twice.map(f32::to_bits));
+}
+
+#[test]
+fn stats_say_whether_the_step_before_was_applied() {
+    let mut h = Harness::new();
+    let stats = h.input(&[0.0; 4]);
+    let partials = h.input(&[4.0]);
+    let params = FinishParams { count: 1, max_grad_norm: 0.0 };
+    let mut want = [0.0; 4];
+    for loss in [1.0, f32::NAN, f32::NAN, 1.0, 1.0] {
+        let loss_in = h.input(&[loss]);
+        h.run(|rec| grad_norm::finish(rec, params, partials, loss_in, stats));
+        want = reference::grad_norm::finish(&params, &[4.0], f64::from(loss), &want);
+        assert_eq!(h.read(stats), to_f32(&want), "after a loss of {loss}");
+    }
 }

@@ -50,6 +50,24 @@ impl Harness {
         std::iter::once(Self::new()).chain(lanes.map(cpu)).collect()
     }
 
+    /// The same with kernels cut at so many floating-point operations, as far as they can be.
+    pub fn cut_at(mut self, most_flops: u64) -> Self {
+        self.recorder = self.recorder.cut_at(most_flops);
+        self
+    }
+
+    /// Has the GPU of all harnesses learn that it is slow, so that its submits are as short as they get.
+    pub fn expect_short_submits() {
+        for _ in 0..16 {
+            gpu().learn_speed(1, 1.0);
+        }
+    }
+
+    /// Dispatches of all harnesses so far.
+    pub fn dispatches(&self) -> u64 {
+        self.gpu.counters().dispatches()
+    }
+
     /// A tensor holding `values`.
     pub fn input(&mut self, values: &[f32]) -> Tensor {
         let tensor = self.keep(values.len());
@@ -78,8 +96,8 @@ impl Harness {
         let mut recorder = self.recorder.clone();
         let program = recorder.program();
         record(&mut recorder);
-        let workspace = pollster::block_on(Workspace::new(&self.gpu, &self.store, &[recorder]))
-            .expect("the recording can be made");
+        let made = self.gpu.allocating(|| Workspace::new(&self.gpu, &self.store, &[recorder]));
+        let workspace = pollster::block_on(made).expect("the recording can be made");
         workspace.run(&[program], 0);
         self.gpu.check().expect("the adapter accepts the program");
     }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Dataset } from "../../www/package/build/dataset.js";
+import { withTokensOf } from "../../www/package/build/locks.js";
 
 /** Answers every call at once; an import ends when `finish` is called with its name. */
 const imports = new Map();
@@ -77,4 +78,23 @@ test("an import fails at once, or waits, while another one changes the dataset",
   finish();
   assert.equal((await waiting).rows, 1);
   await assert.rejects(dataset.import([], { if_busy: "queue" }), { code: "bad-option", message: /if_busy/ });
+});
+
+test("two tabs tokenise one dataset one after the other, and who waits can give up", async () => {
+  onPage({ locks: fakeLocks() });
+  const { signal } = new AbortController();
+  const told = [];
+  let finish;
+  const first = withTokensOf("mine", signal, () => new Promise((resolve) => (finish = resolve)));
+  await settle();
+  const second = withTokensOf("mine", signal, async () => told.push("second"));
+  const gives_up = new AbortController();
+  const third = withTokensOf("mine", gives_up.signal, async () => told.push("third"));
+  await withTokensOf("another", signal, async () => told.push("another"));
+  gives_up.abort();
+  await assert.rejects(third, { name: "TabtuneError", code: "cancelled" });
+  assert.deepEqual(told, ["another"]);
+  finish();
+  await Promise.all([first, second]);
+  assert.deepEqual(told, ["another", "second"]);
 });

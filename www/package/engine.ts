@@ -1,6 +1,7 @@
 import { importRows, inspect, library } from "./datasets.js";
 import { detailsOf, failure, TabtuneError } from "./errors.js";
 import { openFolder } from "./files.js";
+import { withTokensOf } from "./locks.js";
 import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
 import type { DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
 import init, { check_options, Session } from "./wasm/tabtune.js";
@@ -111,7 +112,8 @@ export class Engine {
       });
       return !signal.aborted;
     };
-    return (await this.#session.tokenize(name, train, on_progress)) as DatasetReport;
+    const tokenize = () => this.#session.tokenize(name, train, on_progress) as Promise<DatasetReport>;
+    return withTokensOf(name, signal, tokenize);
   }
 
   readonly #handlers: { [C in CallName]: Handler<C> } = {

@@ -129,7 +129,7 @@ fn optimizer(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
     let hyper = arena.empty(8)?;
     let options =
         adamw::Options { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.0 };
-    arena.store.write(hyper, &[adamw::Hyper::at_step(&options, 1e-4, 1)]);
+    arena.store.write(hyper, &[adamw::Hyper::at_step(&options, 1e-4, 1); 2]);
     arena.store.write(stats, &[1.0f32; grad_norm::STATS]);
     let case = |kernel, flops: usize, values: usize, record| Case {
         kernel,

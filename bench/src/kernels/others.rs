@@ -26,6 +26,7 @@ fn attention_params(sizes: &Sizes<'_>) -> attention::Params {
         kv_heads: sizes.shape.kv_heads as u32,
         head_dim: sizes.shape.head_dim as u32,
         scale: 1.0 / (sizes.shape.head_dim as f32).sqrt(),
+        first_row: 0,
     }
 }
 
