@@ -84,7 +84,7 @@ fn to_bytes(records: &[(Key, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     Table::Datasets,
     Table::Rows,
     Table::TokenSets,
@@ -92,6 +92,7 @@ const TABLES: [Table; 8] = [
     Table::TokenIndex,
     Table::Runs,
     Table::Checkpoints,
+    Table::RunLogs,
     Table::Notes,
 ];
 

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use web_time::Instant;
 
 use super::batch::FlatBatch;
-use super::checkpoint::Progress;
 use super::log::{EvalLog, StepLog};
 use super::options::{TrainOptions, every_steps};
 use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan};
 use super::recording::{Inputs, Programs, REPORT_BYTES, REPORT_STATS};
+use super::saved::Progress;
 use super::schedule::Schedule;
+use super::state::StoreState;
 use crate::adapter::LoraWeights;
 use crate::bail;
 use crate::data::batches::BatchPlan;
@@ -220,36 +221,18 @@ impl Trainer {
         self.skipped_in_a_row
     }
 
-    /// Parameters and moments as they are after all steps so far: for each segment of the adapter its
-    /// parameters, first and second moments, flat.
-    pub async fn tensors(&self, gpu: &Gpu, store: &Store) -> Result<Vec<Vec<f32>>> {
-        let mut tensors = Vec::new();
-        for segment in &self.lora.segments {
-            for tensor in [segment.param, segment.m, segment.v] {
-                tensors.push(ReadbackRing::read(gpu, store, tensor).await?);
-            }
-        }
-        Ok(tensors)
+    /// Parameters and moments as they are after all steps so far.
+    pub fn state<'a>(&self, gpu: &'a Gpu, store: &'a Store) -> StoreState<'a> {
+        StoreState::new(gpu, store, &self.lora)
     }
 
-    /// Takes the run to where `progress` and `tensors` were. The run must be drained. Tensors of other
-    /// sizes are an error of code `bad-state`.
-    pub fn restore(&mut self, store: &Store, progress: Progress, tensors: &[Vec<f32>]) -> Result<()> {
-        let places: Vec<Tensor> =
-            self.lora.segments.iter().flat_map(|segment| [segment.param, segment.m, segment.v]).collect();
-        let fits = |(place, values): (&Tensor, &Vec<f32>)| place.size == (4 * values.len() as u64).max(16);
-        if places.len() != tensors.len() || !places.iter().zip(tensors).all(fits) {
-            bail!(BadState, "the checkpoint is of an adapter of another size");
-        }
-        for (place, values) in places.iter().zip(tensors) {
-            store.write(*place, values);
-        }
+    /// Goes on from `progress`, whose values were written into [`Trainer::state`]. The run must be drained.
+    pub fn go_on_from(&mut self, progress: Progress) {
         self.progress = progress;
         self.skipped_in_a_row = 0;
         self.next_rows = None;
         self.finished_at = None;
         self.recent.clear();
-        Ok(())
     }
 
     /// Whether the next step waits until step `done` has ended.
