@@ -115,7 +115,7 @@ async fn finish(session: &mut Session<Rc<Limited>>) -> Result<Outcome> {
     while let Some(log) = session.train_step().await? {
         losses.push(bits(&log));
     }
-    Ok((losses, session.save(None).await?["adapter_model.safetensors"].clone()))
+    Ok((losses, session.save(None).await?["adapter_model.safetensors"].to_vec()))
 }
 
 fn bits(log: &RunLog) -> (u32, u64) {

@@ -1,7 +1,7 @@
 //! What earlier builds saved opens in this one: `tests/fixtures/saved` has a folder for each form of it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use pollster::block_on;
@@ -65,7 +65,7 @@ async fn finish(session: &mut Native) -> Value {
     let gpu = session.adapter();
     json!({
         "losses": losses,
-        "weights": format!("{:032x}", xxh3_128(weights)),
+        "weights": format!("{:032x}", xxh3_128(&weights.to_vec())),
         "gpu": [gpu.name, gpu.driver],
     })
 }
@@ -139,7 +139,10 @@ fn a_run_that_an_earlier_build_saved_goes_on() {
                 .collect();
             assert_eq!(steps, [(1, true), (1, true), (2, true)], "{folder:?}");
             for (name, bytes) in session.save(None).await.unwrap() {
-                assert!(fs::read(folder.join("adapter").join(&name)).unwrap() == bytes, "{folder:?}: {name}");
+                assert!(
+                    fs::read(folder.join("adapter").join(&name)).unwrap() == bytes.to_vec(),
+                    "{folder:?}: {name}"
+                );
             }
             // What follows has the same bits where the same GPU computes it.
             let json = fs::read(folder.join("finished.json")).unwrap();
@@ -153,6 +156,41 @@ fn a_run_that_an_earlier_build_saved_goes_on() {
     });
 }
 
+/// Gives the default tile of a run's last checkpoint a name that no tile has.
+async fn forget_tile(kv: &MemoryKv) {
+    let (key, record) =
+        kv.scan(Table::Checkpoints, None).await.unwrap().into_iter().rfind(is_header).unwrap();
+    let text = String::from_utf8(record).expect("a header is text");
+    let (form, rest) = text.split_once('\n').expect("a form and a header");
+    let mut header: Value = serde_json::from_str(&rest[32..]).expect("a header is JSON");
+    header["tiles"]["default"] = json!("woven");
+    let json = header.to_string();
+    let record = format!("{form}\n{:032x}{json}", xxh3_128(json.as_bytes()));
+    kv.write(vec![Write::Put(key, record.into_bytes())]).await.unwrap();
+}
+
+fn is_header((key, _): &(Key, Vec<u8>)) -> bool {
+    key.number == 0
+}
+
+#[test]
+fn a_tile_that_this_build_has_not_is_replaced_and_the_plan_says_so() {
+    block_on(async {
+        let kv = stored(&fs::read(Path::new(FOLDER).join("1/records.kv")).unwrap()).await;
+        let mut session = opened(&kv).await;
+        prepare(&mut session, true).await;
+        // In the form of this build.
+        session.save_checkpoint().await.expect("a checkpoint");
+        let codes = |plan: Plan| plan.notices.into_iter().map(|notice| notice.code).collect::<Vec<_>>();
+        assert!(!codes(prepare(&mut session, true).await).contains(&"tiles-replaced".to_owned()));
+        forget_tile(&kv).await;
+        let plan = prepare(&mut session, true).await;
+        assert_eq!(plan.resumed.as_ref().map(|resumed| resumed.step), Some(2));
+        assert_eq!(codes(plan), ["tiles-replaced"]);
+        assert!(session.train_step().await.unwrap().is_some());
+    });
+}
+
 #[test]
 fn an_adapter_that_an_earlier_build_saved_loads_and_is_saved_as_it_was() {
     block_on(async {
@@ -163,7 +201,7 @@ fn an_adapter_that_an_earlier_build_saved_loads_and_is_saved_as_it_was() {
             let adapter = session.load_adapter("kept", &Directory(files.clone())).await.unwrap();
             assert_eq!((adapter.r, adapter.lora_alpha), (2, 8.0));
             for (name, bytes) in session.save(Some("kept")).await.unwrap() {
-                assert!(fs::read(files.join(&name)).unwrap() == bytes, "{folder:?}: {name}");
+                assert!(fs::read(files.join(&name)).unwrap() == bytes.to_vec(), "{folder:?}: {name}");
             }
         }
     });
@@ -187,7 +225,7 @@ fn make_what_this_build_saves() {
         }
         fs::create_dir_all(folder.join("adapter")).unwrap();
         for (name, bytes) in session.save(None).await.expect("the adapter") {
-            fs::write(folder.join("adapter").join(name), bytes).unwrap();
+            fs::write(folder.join("adapter").join(name), bytes.to_vec()).unwrap();
         }
         let mut records = Vec::new();
         for table in TABLES {

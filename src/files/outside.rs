@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+#[cfg(target_arch = "wasm32")]
+use crate::error::{Code, Error, Result};
+
 /// What is copied out or in at once.
 const PIECE_BYTES: usize = 4 << 20;
 
@@ -53,7 +56,9 @@ impl Outside {
 
     /// All bytes, a piece at a time.
     pub fn pieces(&self) -> impl Iterator<Item = Vec<u8>> {
-        (0..self.len()).step_by(PIECE_BYTES).map(|first| self.read(first..self.len().min(first + PIECE_BYTES)))
+        (0..self.len())
+            .step_by(PIECE_BYTES)
+            .map(|first| self.read(first..self.len().min(first + PIECE_BYTES)))
     }
 
     /// All bytes on the heap, where they are known to be few.
@@ -61,16 +66,27 @@ impl Outside {
         self.read(0..self.len())
     }
 
-    /// All bytes as JavaScript has them.
+    /// All bytes as JavaScript has them. Code `out-of-memory` where the browser has no array of that size.
     #[cfg(target_arch = "wasm32")]
-    pub fn to_js(&self) -> js_sys::Uint8Array {
-        let all = js_sys::Uint8Array::new_with_length(self.len() as u32);
+    pub fn to_js(&self) -> Result<js_sys::Uint8Array> {
+        use wasm_bindgen::{JsCast, JsValue};
+        let bytes = self.len();
+        let length = js_sys::Array::of1(&JsValue::from(bytes as f64));
+        let made = js_sys::Reflect::get(&js_sys::global(), &"Uint8Array".into())
+            .and_then(|kind| js_sys::Reflect::construct(&kind.unchecked_into(), &length));
+        let Ok(all) = made.map(JsCast::unchecked_into::<js_sys::Uint8Array>) else {
+            let message = format!(
+                "the browser has no room for {bytes} bytes in one piece; close other tabs and save again, or train with a \
+                 lower lora.r"
+            );
+            return Err(Error::new(Code::OutOfMemory, message));
+        };
         let mut at = 0;
         for piece in &self.pieces {
             all.set(piece, at);
             at += piece.length();
         }
-        all
+        Ok(all)
     }
 }
 

@@ -393,16 +393,15 @@ impl<R: Kv> Session<R> {
     ) -> Result<Trainer> {
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.free_run();
-        let modules = lora_modules(&loaded.model.config);
         let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        let initial = initial_weights(&config, start, &modules, train.seed)?;
+        let mut initial = initial_weights(config.r, start, train.seed);
         let (model, store) = (&loaded.model, &mut loaded.store);
         let asked = config.clone();
         let made = self.gpu.allocating(async || {
             let setup = TrainerSetup {
                 model,
                 lora: Lora::new(model, config, store)?,
-                initial: &initial,
+                initial: &mut *initial,
                 options: train.clone(),
                 dataset,
                 eval_dataset,

@@ -1,6 +1,6 @@
 //! The run: its step is recorded once for every size a micro-batch may have, then replayed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use web_time::Instant;
 
@@ -12,17 +12,17 @@ use super::recording::{Inputs, Programs, REPORT_BYTES, REPORT_STATS};
 use super::saved::Progress;
 use super::schedule::Schedule;
 use super::state::StoreState;
-use crate::adapter::LoraWeights;
+use crate::adapter::{FirstRows, LoraWeights, Side, row_pieces};
 use crate::bail;
 use crate::data::batches::BatchPlan;
 use crate::data::encode::Encoded;
 use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
 use crate::error::Result;
-use crate::gpu::{Gpu, MemoryPlan, Readback, ReadbackRing, Store, Tensor, Workspace};
+use crate::gpu::{Gpu, MemoryPlan, Readback, ReadbackRing, Store, Workspace};
 use crate::kernels::{adamw, grad_norm};
 use crate::model::tiles::Tiles;
-use crate::model::{Lora, LoraFactor, Model, Segment};
+use crate::model::{FactorReader, Lora, LoraFactor, Model};
 
 /// Steps that speed and remaining time are averaged over.
 const RECENT_STEPS: usize = 10;
@@ -31,8 +31,8 @@ const RECENT_STEPS: usize = 10;
 pub struct TrainerSetup<'a> {
     pub model: &'a Model,
     pub lora: Lora,
-    /// The adapter to start from, by the path of each module that `lora` adapts.
-    pub initial: &'a BTreeMap<String, LoraWeights>,
+    /// The adapter to start from.
+    pub initial: &'a mut FirstRows<'a>,
     pub options: TrainOptions,
     pub dataset: Selection,
     /// Rows to evaluate on, at least one.
@@ -108,7 +108,7 @@ impl Trainer {
         let (cos, sin) = model.config.rope_table(longest);
         store.write(inputs.rows.cos, &cos);
         store.write(inputs.rows.sin, &sin);
-        lora.write(store, |path| &initial[path]);
+        lora.write(store, initial);
         gpu.check()?;
 
         Ok(Trainer {
@@ -433,29 +433,24 @@ impl Trainer {
         self.workspace.profile(&programs, 0).await
     }
 
-    /// The adapter as it is after all steps so far, by module.
-    pub async fn weights(&self, gpu: &Gpu, store: &Store) -> Result<Vec<(String, LoraWeights)>> {
-        self.read_segments(gpu, store, |segment| segment.param).await
+    /// Reads the adapter as it is after all steps so far.
+    pub fn weights<'a>(&'a self, gpu: &Gpu, store: &'a Store) -> FactorReader<'a> {
+        FactorReader::new(&self.lora, gpu, store, |segment| segment.param)
     }
 
     /// The gradient of the last step before clipping, by module; see [`Trainer::set_pipelined`].
     pub async fn gradients(&self, gpu: &Gpu, store: &Store) -> Result<Vec<(String, LoraWeights)>> {
-        self.read_segments(gpu, store, |segment| segment.grad).await
-    }
-
-    async fn read_segments(
-        &self,
-        gpu: &Gpu,
-        store: &Store,
-        part: fn(&Segment) -> Tensor,
-    ) -> Result<Vec<(String, LoraWeights)>> {
+        let mut reader = FactorReader::new(&self.lora, gpu, store, |segment| segment.grad);
         let mut read = Vec::new();
-        for (index, segment) in self.lora.segments.iter().enumerate() {
-            let values: Vec<f32> = ReadbackRing::read(gpu, store, part(segment)).await?;
-            let of_segment = |factor: &&LoraFactor| factor.segment == index;
-            for factor in self.lora.factors().iter().filter(of_segment) {
-                read.push((factor.module.path.clone(), self.lora.take(factor, &values)));
+        for LoraFactor { module, .. } in self.lora.factors() {
+            let mut pair = LoraWeights { a: Vec::new(), b: Vec::new() };
+            for (side, to) in [(Side::A, &mut pair.a), (Side::B, &mut pair.b)] {
+                let [rows, cols] = module.shape(side, self.lora.config.r);
+                for piece in row_pieces(rows, cols) {
+                    to.extend(reader.rows(module, side, piece).await?);
+                }
             }
+            read.push((module.path.clone(), pair));
         }
         Ok(read)
     }
