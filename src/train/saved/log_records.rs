@@ -32,11 +32,6 @@ impl LogRecords {
         Ok((LogRecords { kept: log.len() }, log))
     }
 
-    /// Takes back to the first `lines` lines.
-    pub fn truncate(&mut self, lines: usize) {
-        self.kept = self.kept.min(lines);
-    }
-
     /// The changes after which the store has all of `log`: those records that are not full yet are written anew.
     pub(super) fn changes(self, run: &str, log: &[Line]) -> Vec<Write> {
         let first = self.kept / LINES;
