@@ -1,8 +1,8 @@
 //! A run's log: records of so many lines each, which are written once they are full and then left alone.
 
-use super::super::log::Line;
 use crate::data::kv::{Key, Kv, Table, Write};
 use crate::error::Result;
+use crate::train::log::Line;
 
 /// Lines of a record, about 50 KB.
 const LINES: usize = 128;
