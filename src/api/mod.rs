@@ -335,8 +335,9 @@ impl Session {
         self.with(async |engine| {
             let files = Object::new();
             for (name, bytes) in engine.save(name.as_deref()).await? {
+                let bytes = bytes.to_js()?;
                 // Setting a property of a plain object does not fail.
-                let _ = Reflect::set(&files, &JsValue::from_str(&name), &bytes.to_js()?);
+                let _ = Reflect::set(&files, &JsValue::from_str(&name), &bytes);
             }
             Ok(files.into())
         })

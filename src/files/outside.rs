@@ -73,7 +73,7 @@ impl Outside {
         let bytes = self.len();
         let length = js_sys::Array::of1(&JsValue::from(bytes as f64));
         let made = js_sys::Reflect::get(&js_sys::global(), &"Uint8Array".into())
-            .and_then(|kind| js_sys::Reflect::construct(&kind.unchecked_into(), &length));
+            .and_then(|kind| js_sys::Reflect::construct(kind.unchecked_ref::<js_sys::Function>(), &length));
         let Ok(all) = made.map(JsCast::unchecked_into::<js_sys::Uint8Array>) else {
             let message = format!(
                 "the browser has no room for {bytes} bytes in one piece; close other tabs and save again, or train with a \
