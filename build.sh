@@ -36,6 +36,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               tiles agree with the plain twin on it, and which is fastest for each product of a shape
             ./build.sh bench peer tiny|small [--engine …] [--base …] times the step that peers run
             ./build.sh bench data [--rows N] imports, tokenises and re-opens so many rows in the browser
+            ./build.sh bench memory [--rank N] saves and resumes a large adapter there, and tells the heap
   gpu-kit   pack out/gpu-kit: programs and scripts that test and measure a bare Linux machine's GPU (run.sh)
   package   pack the npm package into out/
   build     build the package and the page, and stop there
@@ -145,10 +146,10 @@ bench() {
     esac
     shift || true
   done
-  if [[ ${args[0]-} == data ]]; then
+  if [[ ${args[0]-} == data || ${args[0]-} == memory ]]; then
     need_chromium >&2
     build_package >&2
-    node "$root/tools/bench-data.mjs" "${args[@]:1}"
+    node "$root/tools/bench-${args[0]}.mjs" "${args[@]:1}"
     return
   fi
   case $engine in

@@ -1,5 +1,7 @@
 //! Random access to the files of a model, wherever they lie.
 
+mod outside;
+
 use std::cell::RefCell;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -7,6 +9,8 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::error::Result;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::error::{Code, Error};
+
+pub use outside::Outside;
 
 /// A folder of files that can be read in pieces: a directory on disk, the `File`s a person picked
 /// in a browser, or a server that answers range requests. Nothing is read as a whole unless asked.
@@ -26,24 +30,25 @@ pub trait Files {
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>>;
 }
 
-/// Files that add up what is read of them, in the order of the reads.
-pub struct Fingerprinted<'a, F> {
+/// Files that add up what is read of them, in the order of the reads. The first form of saved runs knows its model by
+/// this, so the order in which a model is read may not change.
+pub struct AsRead<'a, F> {
     files: &'a F,
     sum: RefCell<Xxh3>,
 }
 
-impl<'a, F> Fingerprinted<'a, F> {
+impl<'a, F> AsRead<'a, F> {
     pub fn new(files: &'a F) -> Self {
-        Fingerprinted { files, sum: RefCell::new(Xxh3::new()) }
+        AsRead { files, sum: RefCell::new(Xxh3::new()) }
     }
 
     /// Depends on all bytes that were read so far.
-    pub fn fingerprint(&self) -> String {
-        format!("{:032x}", self.sum.borrow().digest128())
+    pub fn sum(&self) -> u128 {
+        self.sum.borrow().digest128()
     }
 }
 
-impl<F: Files> Files for Fingerprinted<'_, F> {
+impl<F: Files> Files for AsRead<'_, F> {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         self.files.size(name).await
     }

@@ -10,7 +10,7 @@ use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
 use tabtune::error::{Code, Result};
-use tabtune::files::{Directory, Files};
+use tabtune::files::{Directory, Files, Outside};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 
 type Native = Session<Rc<MemoryKv>>;
@@ -124,7 +124,7 @@ async fn loss(session: &mut Native) -> f64 {
 }
 
 /// An adapter as it was saved.
-struct Saved(BTreeMap<String, Vec<u8>>);
+struct Saved(BTreeMap<String, Outside>);
 
 impl Files for Saved {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
@@ -132,7 +132,7 @@ impl Files for Saved {
     }
 
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
-        Ok(self.0[name][start as usize..start as usize + len].to_vec())
+        Ok(self.0[name].read(start as usize..start as usize + len))
     }
 }
 
@@ -146,7 +146,7 @@ fn what_was_trained_answers_without_a_run() {
         let trained = answer(&mut session, json!({"adapter": true})).await.unwrap();
         assert_ne!(trained, base);
         let saved = session.save(None).await.unwrap();
-        let config: Value = serde_json::from_slice(&saved[CONFIG]).unwrap();
+        let config: Value = serde_json::from_slice(&saved[CONFIG].to_vec()).unwrap();
         let base_model = config["base_model_name_or_path"].as_str().expect("the base is named");
         assert!(std::path::Path::new(base_model).join("config.json").is_absolute());
         assert!(base_model.ends_with("smollm2_f16_tied/model"), "{base_model}");

@@ -244,7 +244,7 @@ fn a_saved_adapter_goes_on_where_it_was() {
                 std::env::temp_dir().join(format!("tabtune-parity-{}-{}", std::process::id(), case.name));
             std::fs::create_dir_all(&folder).expect("a folder");
             for (name, bytes) in session.save(None).await.expect("the adapter is saved") {
-                std::fs::write(folder.join(name), bytes).expect("a file");
+                std::fs::write(folder.join(name), bytes.to_vec()).expect("a file");
             }
             let options = PrepareOptions {
                 train: case.config["train"].clone(),

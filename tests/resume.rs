@@ -13,8 +13,9 @@ use tabtune::error::{Code, Error, Result};
 use tabtune::files::Directory;
 use tabtune::kernels::linear::Tile;
 use tabtune::session::{PrepareOptions, RunLog, Session};
-use tabtune::train::checkpoint::{Checkpoint, Header, Identity, Progress};
-use tabtune::train::runs::{self, RunRecord};
+use tabtune::train::saved::{
+    self, Header, Identity, LogRecords, PIECE_BYTES, Progress, RunRecord, State, TensorShape,
+};
 use tabtune::train::{EvalLog, Line};
 
 const STEPS: u32 = 6;
@@ -114,7 +115,7 @@ async fn finish(session: &mut Session<Rc<Limited>>) -> Result<Outcome> {
     while let Some(log) = session.train_step().await? {
         losses.push(bits(&log));
     }
-    Ok((losses, session.save(None).await?["adapter_model.safetensors"].clone()))
+    Ok((losses, session.save(None).await?["adapter_model.safetensors"].to_vec()))
 }
 
 fn bits(log: &RunLog) -> (u32, u64) {
@@ -158,17 +159,21 @@ fn a_kill_in_the_midst_of_saving_leaves_the_checkpoint_before() {
         let kv = Limited::new(Code::Io);
         import(&kv).await;
         let mut session = opened(&kv).await;
-        prepare(&mut session, train_options()).await.unwrap();
+        let mut train = train_options();
+        train["max_steps"] = json!(STEPS + 1);
+        prepare(&mut session, train).await.unwrap();
         session.train_step().await.unwrap();
-        for writes in 0..3 {
+        // What a kill left behind goes, parameters and two moments come, and then all that names them.
+        for writes in 0..5 {
             kv.writes_left.set(writes);
             let log = session.train_step().await.unwrap().unwrap();
             let saving = log.checkpoint.expect("a checkpoint was due");
             let error = saving.error.expect("it could not be saved");
             assert_eq!(error.code, "io");
             kv.writes_left.set(usize::MAX);
-            let (found, damaged) = runs::latest(&kv, "mine").await.unwrap().expect("the one before");
-            assert_eq!((found.header.progress.step, damaged), (1, vec![]));
+            let found = saved::latest(&kv, "mine").await.unwrap().expect("the one before");
+            assert_eq!((found.header.progress.step, found.damaged), (1, vec![]));
+            assert_eq!(found.log.len(), 1);
         }
         let log = session.train_step().await.unwrap().unwrap();
         assert!(log.checkpoint.unwrap().error.is_none(), "the next one is saved again");
@@ -234,15 +239,17 @@ fn only_the_last_checkpoints_are_kept_and_damaged_ones_are_passed_over() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         kv.write(vec![Write::Put(key, bytes)]).await.unwrap();
-        let (found, damaged) = runs::latest(&kv, "mine").await.unwrap().unwrap();
-        assert_eq!((found.header.progress.step, damaged), (4, vec![5]));
+        let found = saved::latest(&kv, "mine").await.unwrap().unwrap();
+        assert_eq!((found.header.progress.step, found.damaged), (4, vec![5]));
+        assert_eq!(found.log.len(), 4, "lines of later steps do not count");
         for (key, _) in kv.scan(Table::Checkpoints, None).await.unwrap() {
             kv.write(vec![Write::RemoveFrom(key)]).await.unwrap();
         }
-        let error = runs::latest(&kv, "mine").await.unwrap_err();
+        let error = saved::latest(&kv, "mine").await.map(drop).unwrap_err();
         assert!(error.message.contains("damaged or gone"), "{error}");
-        runs::delete(&kv, "mine").await.unwrap();
-        assert!(runs::latest(&kv, "mine").await.unwrap().is_none());
+        saved::delete(&kv, "mine").await.unwrap();
+        assert!(saved::latest(&kv, "mine").await.unwrap().is_none());
+        assert!(kv.scan(Table::RunLogs, None).await.unwrap().is_empty());
     });
 }
 
@@ -404,14 +411,14 @@ fn a_checkpoint_on_request_has_all_steps_and_their_logs() {
         prepare(&mut session, train.clone()).await.unwrap();
         let first = session.train_step().await.unwrap().unwrap();
         let (logs, saving) = session.save_checkpoint().await.unwrap();
-        let saved = saving.unwrap().step;
-        assert_eq!(logs.iter().map(|log| log.step).collect::<Vec<_>>(), (2..=saved).collect::<Vec<_>>());
-        let (found, _) = runs::latest(&kv, "mine").await.unwrap().unwrap();
-        assert_eq!(found.header.log.len(), saved as usize);
-        assert_eq!(found.header.log[0], Line::Step(first.log));
+        let done = saving.unwrap().step;
+        assert_eq!(logs.iter().map(|log| log.step).collect::<Vec<_>>(), (2..=done).collect::<Vec<_>>());
+        let found = saved::latest(&kv, "mine").await.unwrap().unwrap();
+        assert_eq!(found.log.len(), done as usize);
+        assert_eq!(found.log[0], Line::Step(first.log));
         drop(session);
         let mut session = opened(&kv).await;
-        assert_eq!(prepare(&mut session, train).await.unwrap(), Some(saved));
+        assert_eq!(prepare(&mut session, train).await.unwrap(), Some(done));
     });
 }
 
@@ -435,7 +442,7 @@ fn a_run_whose_numbers_go_wrong_goes_back_with_half_the_learning_rate_or_stops()
         assert_eq!(logs.iter().filter(|log| log.rewound_to.is_some()).count(), 3);
         let skipped = logs.last().unwrap().skipped_steps;
         assert!(skipped >= 9, "{skipped} skipped steps");
-        let (kept, _) = runs::latest(&kv, "mine").await.unwrap().unwrap();
+        let kept = saved::latest(&kv, "mine").await.unwrap().unwrap();
         let Progress { rewinds, learning_rate_scale, .. } = kept.header.progress;
         assert_eq!((rewinds, learning_rate_scale), (3, 0.125), "a tab that is closed now changes nothing");
 
@@ -448,7 +455,7 @@ fn a_run_whose_numbers_go_wrong_goes_back_with_half_the_learning_rate_or_stops()
         train["save_steps"] = json!(1);
 
         train["on_not_finite"] = json!("stop");
-        runs::delete(&kv, "mine").await.unwrap();
+        saved::delete(&kv, "mine").await.unwrap();
         prepare(&mut session, train).await.unwrap();
         let (logs, error) = until_it_fails(&mut session).await;
         assert!(logs.iter().all(|log| log.rewound_to.is_none()));
@@ -456,28 +463,194 @@ fn a_run_whose_numbers_go_wrong_goes_back_with_half_the_learning_rate_or_stops()
     });
 }
 
-fn sample(values: &[f32], loss: f64) -> Checkpoint {
-    let header = Header {
-        identity: Identity {
-            model: "m".into(),
-            dataset: "d".into(),
-            eval_dataset: None,
-            init_adapter: Some(String::new()),
-            options: Map::from_iter([("train".to_owned(), json!({"seed": 1}))]),
-        },
-        progress: Progress { step: 7, ..Default::default() },
-        log: vec![Line::Eval(EvalLog { step: 7, eval_loss: loss, tokens: 90, rows: 3 })],
-        ..Default::default()
+/// Values in memory.
+struct Values(Vec<Vec<u8>>);
+
+impl Values {
+    fn new(tensors: &[&[f32]]) -> Self {
+        Values(
+            tensors
+                .iter()
+                .map(|values| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+                .collect(),
+        )
+    }
+
+    fn empty_like(other: &Values) -> Self {
+        Values(other.0.iter().map(|bytes| vec![0xff; bytes.len()]).collect())
+    }
+}
+
+impl State for Values {
+    fn tensors(&self) -> Vec<TensorShape> {
+        let shape = |bytes: &Vec<u8>| TensorShape { name: "t".into(), values: bytes.len() as u64 / 4 };
+        self.0.iter().map(shape).collect()
+    }
+
+    async fn read(&mut self, tensor: usize, first: u64, count: usize) -> Result<Vec<u8>> {
+        Ok(self.0[tensor][4 * first as usize..][..4 * count].to_vec())
+    }
+
+    fn write(&mut self, tensor: usize, first: u64, values: &[u8]) {
+        self.0[tensor][4 * first as usize..][..values.len()].copy_from_slice(values);
+    }
+}
+
+fn line(step: u32, eval_loss: f64) -> Line {
+    Line::Eval(EvalLog { step, eval_loss, tokens: 90, rows: 3 })
+}
+
+/// Saves a run "mine" of two tensors, one of them empty, in an empty store, and returns that.
+async fn sample(state: &mut Values, loss: f64) -> MemoryKv {
+    let identity = Identity {
+        model: "m".into(),
+        options: Map::from_iter([("train".to_owned(), json!({"seed": 1}))]),
+        ..Identity::default()
     };
-    Checkpoint { header, tensors: vec![values.to_vec(), Vec::new(), vec![1.0]] }
+    let header = Header::new(identity, Progress { step: 7, ..Default::default() }, Tile::Shared64.into());
+    let kv = MemoryKv::default();
+    let record = RunRecord::load(&kv, "mine").await.unwrap();
+    let (log, mut kept) = ([line(7, loss)], LogRecords::default());
+    saved::save(&kv, "mine", record, (header, state), (&log, &mut kept), 1).await.unwrap().unwrap();
+    kv
+}
+
+/// All records of a run's checkpoints, its log and its record.
+async fn records(kv: &MemoryKv) -> Vec<(Key, Vec<u8>)> {
+    let mut all = Vec::new();
+    for table in [Table::Checkpoints, Table::RunLogs, Table::Runs] {
+        all.extend(kv.scan(table, None).await.unwrap());
+    }
+    all
 }
 
 #[test]
 fn losses_that_are_no_numbers_come_back_as_such() {
-    for loss in [f64::NAN, f64::INFINITY] {
-        let bytes = sample(&[], loss).to_bytes();
-        let [Line::Eval(line)] = &Checkpoint::from_bytes(&bytes).unwrap().header.log[..] else { panic!() };
-        assert!(line.eval_loss.is_nan());
+    block_on(async {
+        for loss in [f64::NAN, f64::INFINITY] {
+            let kv = sample(&mut Values::new(&[&[]]), loss).await;
+            let log = saved::latest(&kv, "mine").await.unwrap().unwrap().log;
+            let [Line::Eval(line)] = &log[..] else { panic!() };
+            assert!(line.eval_loss.is_nan());
+        }
+    });
+}
+
+#[test]
+fn no_record_of_a_run_is_larger_than_a_piece() {
+    block_on(async {
+        // Two pieces and a bit more, and one that fills its piece.
+        let values = |count: usize| (0..count).map(|i| i as f32).collect::<Vec<f32>>();
+        let (one, other) = (values(2 * PIECE_BYTES / 4 + 3), values(PIECE_BYTES / 4));
+        let mut state = Values::new(&[&one, &other]);
+        let kv = sample(&mut state, 1.0).await;
+        let lengths: Vec<usize> = records(&kv).await.iter().map(|(_, bytes)| bytes.len()).collect();
+        assert_eq!(lengths[1..5], [PIECE_BYTES, PIECE_BYTES, 12, PIECE_BYTES]);
+        assert!(lengths.iter().all(|&length| length <= PIECE_BYTES), "{lengths:?}");
+        let found = saved::latest(&kv, "mine").await.unwrap().unwrap();
+        let mut restored = Values::empty_like(&state);
+        saved::restore(&kv, "mine", &found, &mut restored).await.unwrap();
+        assert!(restored.0 == state.0);
+        let error = saved::restore(&kv, "mine", &found, &mut Values::new(&[&one])).await.unwrap_err();
+        assert!(error.message.contains("another size"), "{error}");
+    });
+}
+
+#[test]
+fn the_log_is_not_written_again_with_each_checkpoint() {
+    block_on(async {
+        let kv = MemoryKv::default();
+        let mut kept = LogRecords::default();
+        let mut log = Vec::new();
+        let save = async |step: u32, log: &[Line], kept: &mut LogRecords| {
+            let record = RunRecord::load(&kv, "mine").await.unwrap();
+            let progress = Progress { step, ..Default::default() };
+            let header = Header::new(Identity::default(), progress, Tile::Shared64.into());
+            let mut state = Values::new(&[&[1.0]]);
+            saved::save(&kv, "mine", record, (header, &mut state), (log, kept), 2).await.unwrap().unwrap();
+        };
+        for step in 1..=300 {
+            log.push(line(step, f64::from(step)));
+            if step % 50 == 0 {
+                save(step, &log, &mut kept).await;
+            }
+        }
+        let before = kv.scan(Table::RunLogs, Some("mine")).await.unwrap();
+        assert!(before.len() >= 3, "{} records", before.len());
+        // What was written once and is full is not touched: it would be found changed.
+        let full = before[0].0.clone();
+        kv.write(vec![Write::Put(full.clone(), b"touched".to_vec())]).await.unwrap();
+        log.push(line(301, 301.0));
+        save(301, &log, &mut kept).await;
+        assert_eq!(kv.get_one(full.clone()).await.unwrap().unwrap(), b"touched");
+        kv.write(vec![Write::Put(full, before[0].1.clone())]).await.unwrap();
+        let found = saved::latest(&kv, "mine").await.unwrap().unwrap();
+        assert_eq!(found.log, log);
+
+        // A run that went back to step 300 has other lines from there on, whatever the store holds behind them.
+        let (checkpoint, _) = kv.scan(Table::Checkpoints, Some("mine/6")).await.unwrap()[0].clone();
+        kv.write(vec![Write::RemoveFrom(checkpoint)]).await.unwrap();
+        let mut found = saved::latest(&kv, "mine").await.unwrap().unwrap();
+        assert_eq!((found.header.progress.step, found.log.len(), &found.damaged), (300, 300, &vec![301]));
+        found.log.push(line(301, -1.0));
+        found.log.push(line(302, -2.0));
+        save(302, &found.log, &mut found.kept).await;
+        assert_eq!(saved::latest(&kv, "mine").await.unwrap().unwrap().log, found.log);
+    });
+}
+
+#[test]
+fn a_run_of_a_later_version_is_neither_resumed_nor_replaced() {
+    block_on(async {
+        let version_after = |text: &str| text.replace("\"version\":2", "\"version\":3");
+        let kv = sample(&mut Values::new(&[&[1.0]]), 1.0).await;
+        for (key, bytes) in kv.scan(Table::Runs, None).await.unwrap() {
+            let json = version_after(str::from_utf8(&bytes).unwrap());
+            kv.write(vec![Write::Put(key.clone(), json.into_bytes())]).await.unwrap();
+            let record = RunRecord::load(&kv, "mine").await.unwrap();
+            for error in [
+                saved::latest(&kv, "mine").await.map(drop).unwrap_err(),
+                saved::latest_identity(&kv, "mine").await.map(drop).unwrap_err(),
+                record.expect_known("mine").unwrap_err(),
+            ] {
+                assert_eq!(error.code, Code::BadState);
+                assert!(error.message.contains("later version of tabtune"), "{error}");
+            }
+            // Even one that looks different.
+            kv.write(vec![Write::Put(key, b"{\"version\": 3, \"checkpoints\": []}".to_vec())]).await.unwrap();
+            assert!(RunRecord::load(&kv, "mine").await.unwrap().expect_known("mine").is_err());
+        }
+
+        // A checkpoint says its own form.
+        let kv = sample(&mut Values::new(&[&[1.0]]), 1.0).await;
+        let (key, bytes) = kv.scan(Table::Checkpoints, None).await.unwrap()[0].clone();
+        let mut later = b"tabtune checkpoint 3\n".to_vec();
+        later.extend(&bytes[later.len()..]);
+        kv.write(vec![Write::Put(key, later)]).await.unwrap();
+        let error = saved::latest(&kv, "mine").await.map(drop).unwrap_err();
+        assert!(error.message.contains("later version of tabtune, in form 3"), "{error}");
+    });
+}
+
+#[test]
+fn what_later_builds_say_beside_is_ignored_and_a_tile_that_is_gone_is_replaced() {
+    let header = |tiles: Value| -> Header {
+        serde_json::from_value(json!({
+            "identity": {"version": 2, "model": "m", "dataset": "d", "weather": "fine"},
+            "progress": {"step": 7, "tides": 3}, "tiles": tiles, "lines": 4, "tensors": [], "pieces": [], "hue": 1,
+        }))
+        .unwrap()
+    };
+    let found = header(json!({"default": "shared64", "choices": []}));
+    assert_eq!((found.progress.step, found.progress.learning_rate_scale), (7, 1.0));
+    assert_eq!(found.tiles, Some(Tile::Shared64.into()));
+    let gone = json!({"direction": "forward", "rows": 8, "tile": "woven", "shape": {"cols": 8, "depth": 8, "format": "f32"}});
+    for tiles in [
+        json!({"default": "woven", "choices": []}),
+        json!({"default": "shared64", "choices": [gone]}),
+        json!(null),
+    ] {
+        assert_eq!(header(tiles).tiles, None);
     }
 }
 
@@ -489,16 +662,34 @@ proptest! {
         flip: prop::sample::Index,
     ) {
         let values: Vec<f32> = values.into_iter().map(|value| f32::from(value) / 8.0).collect();
-        let checkpoint = sample(&values, loss);
-        let bytes = checkpoint.to_bytes();
-        prop_assert_eq!(&Checkpoint::from_bytes(&bytes).unwrap(), &checkpoint);
-        for length in 0..bytes.len() {
-            prop_assert_eq!(Checkpoint::from_bytes(&bytes[..length]).unwrap_err().code, Code::BadState, "{} bytes", length);
-        }
-        let mut flipped = bytes.clone();
-        flipped[flip.index(bytes.len())] ^= 0x10;
-        prop_assert!(Checkpoint::from_bytes(&flipped).is_err());
-        let longer = [bytes.as_slice(), &[0]].concat();
-        prop_assert!(Checkpoint::from_bytes(&longer).is_err());
+        let mut state = Values::new(&[&values, &[], &[1.0]]);
+        block_on(async {
+            let kv = sample(&mut state, loss).await;
+            let found = saved::latest(&kv, "mine").await.unwrap().unwrap();
+            let mut restored = Values::empty_like(&state);
+            saved::restore(&kv, "mine", &found, &mut restored).await.unwrap();
+            prop_assert_eq!(&restored.0, &state.0);
+            prop_assert_eq!(&found.log, &[line(7, loss)]);
+            for (key, bytes) in kv.scan(Table::Checkpoints, None).await.unwrap() {
+                let mut others: Vec<Vec<u8>> =
+                    (0..bytes.len()).map(|length| bytes[..length].to_vec()).collect();
+                let mut flipped = bytes.clone();
+                flipped[flip.index(bytes.len())] ^= 0x40;
+                others.extend([flipped, [bytes.as_slice(), &[0]].concat()]);
+                for other in others {
+                    kv.write(vec![Write::Put(key.clone(), other)]).await.unwrap();
+                    prop_assert_eq!(
+                        saved::latest(&kv, "mine").await.map(drop).unwrap_err().code,
+                        Code::BadState
+                    );
+                }
+                kv.write(vec![Write::Put(key.clone(), bytes)]).await.unwrap();
+                prop_assert!(saved::latest(&kv, "mine").await.unwrap().is_some());
+                let without = sample(&mut state, loss).await;
+                without.write(vec![Write::RemoveFrom(key)]).await.unwrap();
+                prop_assert!(saved::latest(&without, "mine").await.is_err());
+            }
+            Ok(())
+        })?;
     }
 }

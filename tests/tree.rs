@@ -42,7 +42,7 @@ const BROWSER_NAMES: &[&str] = &[
     "wasm_bindgen_futures",
     "web_sys",
 ];
-const BROWSER_PLACES: &[&str] = &["src/api/", "src/data/idb_kv.rs", "src/gpu/"];
+const BROWSER_PLACES: &[&str] = &["src/api/", "src/data/idb_kv.rs", "src/files/outside.rs", "src/gpu/"];
 
 /// A file by its path from the root, with `/` between its parts.
 struct Source {

@@ -1,6 +1,7 @@
 //! The training step that peers run, timed as they time it.
 
 use serde_json::{Value, json};
+use tabtune::adapter::LoraModule;
 use tabtune::bail;
 use tabtune::error::Result;
 use tabtune::gpu::Gpu;
@@ -57,9 +58,9 @@ pub async fn steps(gpu: Gpu, work: &Work, base: Base) -> Result<PeerRun> {
         max_grad_norm: 0.0,
         ..TrainOptions::default()
     };
-    let mut initial = |module: &tabtune::adapter::LoraModule| {
+    let mut initial = |module: &LoraModule, side, rows| {
         let start = work.lora.iter().find(|(path, _)| *path == module.path);
-        start.expect("the work adapts every linear layer").1.clone()
+        start.expect("the work adapts every linear layer").1.rows(module, side, rows)
     };
     let setup = Setup {
         files: &work.files,

@@ -1,7 +1,7 @@
 //! A whole training step: how long it takes, how much of the adapter it uses, and where its time goes.
 
 use serde_json::json;
-use tabtune::adapter::{LoraRng, init_lora};
+use tabtune::adapter::LoraRng;
 use tabtune::bail;
 use tabtune::error::Result;
 use tabtune::gpu::Counters;
@@ -142,7 +142,7 @@ async fn training(shape: &Shape, base: Base, checkpointing: GradientCheckpointin
         rank: RANK,
         alpha: RANK as f64,
         rows: (0..shape.batch as u64).map(|row| random_ids(row + 1, shape.seq + 1, shape.vocab)).collect(),
-        initial: &mut |module| init_lora(module, RANK, &mut rng),
+        initial: &mut |module, side, rows| rng.first_rows(module, RANK, side, rows),
         options: TrainOptions {
             // One more is always on its way.
             max_steps: Some((WARM_UP + TIMED + 1) as u32),

@@ -1,9 +1,8 @@
 //! A training run on weights and rows that are made up.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tabtune::adapter::{LoraConfig, LoraModule, LoraWeights, TargetModules};
+use tabtune::adapter::{FirstRows, LoraConfig, TargetModules};
 use tabtune::data::encode::Encoded;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::tokens::{Selection, TokenSet};
@@ -28,7 +27,7 @@ pub struct Setup<'a, F> {
     /// Each holds token ids that all count as labels. All rows go into every step.
     pub rows: Vec<Vec<u32>>,
     /// The adapter's start.
-    pub initial: &'a mut dyn FnMut(&LoraModule) -> LoraWeights,
+    pub initial: &'a mut FirstRows<'a>,
     pub options: TrainOptions,
 }
 
@@ -66,15 +65,10 @@ impl Training {
             ..LoraConfig::default()
         };
         let lora = Lora::new(&model, lora_config, &mut store)?;
-        let initial = lora
-            .factors()
-            .iter()
-            .map(|factor| (factor.module.path.clone(), initial(&factor.module)))
-            .collect::<BTreeMap<String, LoraWeights>>();
         let setup = TrainerSetup {
             model: &model,
             lora,
-            initial: &initial,
+            initial,
             options: TrainOptions { per_device_train_batch_size: encoded.len() as u32, ..options },
             dataset: Selection::all(set.clone()),
             eval_dataset: Some(Selection::all(set)),

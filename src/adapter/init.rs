@@ -3,7 +3,9 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use super::{LoraModule, LoraWeights};
+use std::ops::Range;
+
+use super::{LoraModule, Side};
 
 /// The stream of random numbers that adapters start from: the same for a seed on every platform.
 pub struct LoraRng(ChaCha8Rng);
@@ -17,12 +19,18 @@ impl LoraRng {
     fn uniform(&mut self) -> f32 {
         (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32
     }
-}
 
-/// PEFT's default start: A uniform in ±1/√in (`kaiming_uniform_` with a = √5), B zero, so that the
-/// adapted model starts as the base model. Modules draw from `rng` one after the other.
-pub fn init_lora(module: &LoraModule, r: usize, rng: &mut LoraRng) -> LoraWeights {
-    let bound = 1.0 / (module.in_features as f32).sqrt();
-    let a = (0..r * module.in_features).map(|_| (2.0 * rng.uniform() - 1.0) * bound).collect();
-    LoraWeights { a, b: vec![0.0; module.out_features * r] }
+    /// PEFT's default start: A uniform in ±1/√in (`kaiming_uniform_` with a = √5), B zero, so that the adapted model
+    /// starts as the base model. Modules draw one after the other, and rows of A in their order.
+    pub fn first_rows(&mut self, module: &LoraModule, r: usize, side: Side, rows: Range<usize>) -> Vec<f32> {
+        let [_, cols] = module.shape(side, r);
+        let count = rows.len() * cols;
+        match side {
+            Side::A => {
+                let bound = 1.0 / (module.in_features as f32).sqrt();
+                (0..count).map(|_| (2.0 * self.uniform() - 1.0) * bound).collect()
+            }
+            Side::B => vec![0.0; count],
+        }
+    }
 }

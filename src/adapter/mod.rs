@@ -6,8 +6,10 @@ mod init;
 mod peft;
 
 pub use config::{LoraConfig, TargetModules};
-pub use init::{LoraRng, init_lora};
-pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, PeftAdapter, load_peft, save_peft};
+pub use init::LoraRng;
+pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, PeftAdapter, load_peft, save_peft};
+
+use std::ops::Range;
 
 /// A linear layer of the base model that LoRA may adapt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,4 +27,49 @@ pub struct LoraWeights {
     pub a: Vec<f32>,
     /// `lora_B`, `[out_features, r]` row-major.
     pub b: Vec<f32>,
+}
+
+/// The most bytes of values that are on the host at once while an adapter is read or written.
+pub const PIECE_BYTES: usize = 4 << 20;
+
+/// One of the two matrices of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    A,
+    B,
+}
+
+impl Side {
+    pub const BOTH: [Side; 2] = [Side::A, Side::B];
+}
+
+impl LoraModule {
+    /// Rows and columns of a matrix of rank `r`.
+    pub fn shape(&self, side: Side, r: usize) -> [usize; 2] {
+        match side {
+            Side::A => [r, self.in_features],
+            Side::B => [self.out_features, r],
+        }
+    }
+}
+
+/// Gives rows of a module's matrix, row-major.
+pub type FirstRows<'a> = dyn FnMut(&LoraModule, Side, Range<usize>) -> Vec<f32> + 'a;
+
+/// The rows of a matrix that pass the host together: [`PIECE_BYTES`] of them at most, and one at least. Columns are
+/// counted as the GPU has them, in blocks of 8.
+pub fn row_pieces(rows: usize, cols: usize) -> impl Iterator<Item = Range<usize>> {
+    let per_piece = (PIECE_BYTES / (4 * cols.next_multiple_of(8))).max(1);
+    (0..rows).step_by(per_piece).map(move |first| first..rows.min(first + per_piece))
+}
+
+impl LoraWeights {
+    /// Rows of one of the matrices.
+    pub fn rows(&self, module: &LoraModule, side: Side, rows: Range<usize>) -> Vec<f32> {
+        let (values, cols) = match side {
+            Side::A => (&self.a, module.in_features),
+            Side::B => (&self.b, self.b.len() / module.out_features),
+        };
+        values[rows.start * cols..rows.end * cols].to_vec()
+    }
 }

@@ -2,17 +2,17 @@
 //! `adapter_model.safetensors`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use ::safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::config::WITHOUT_EFFECT;
-use super::{LoraConfig, LoraModule, LoraWeights, TargetModules};
+use super::{LoraConfig, LoraModule, Side, TargetModules, row_pieces};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
-use crate::files::Files;
-use crate::format::{Dtype, TensorInfo, read_header, read_rows, read_small};
+use crate::files::{Files, Outside};
+use crate::format::{TensorInfo, read_header, read_rows, read_small};
 
 pub const ADAPTER_CONFIG: &str = "adapter_config.json";
 pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
@@ -25,6 +25,13 @@ const OF_BASE: [&str; 2] = ["model.embed_tokens.weight", "lm_head.weight"];
 /// What PEFT puts before a module's path in the base model.
 const PREFIX: &str = "base_model.model.";
 
+/// The two matrices of a module, f32, little-endian.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Factor {
+    pub a: Outside,
+    pub b: Outside,
+}
+
 /// An adapter as read from its folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeftAdapter {
@@ -32,7 +39,7 @@ pub struct PeftAdapter {
     pub base_model_name_or_path: Option<String>,
     /// By the path of the module, e.g. `model.layers.0.self_attn.q_proj`: one for each module that
     /// the config names, and no other.
-    pub weights: BTreeMap<String, LoraWeights>,
+    pub weights: BTreeMap<String, Factor>,
     /// Embedding and head of the base, which PEFT saves too where it suspects that the vocabulary grew, each
     /// with its name in the base. They have not been read.
     pub of_base: Vec<(&'static str, TensorInfo)>,
@@ -42,52 +49,81 @@ impl PeftAdapter {
     /// Depends on the values alone.
     pub fn fingerprint(&self) -> String {
         let mut hash = Xxh3::new();
-        for (path, LoraWeights { a, b }) in &self.weights {
+        for (path, Factor { a, b }) in &self.weights {
             hash.update(path.as_bytes());
-            hash.update(bytemuck::cast_slice(a));
-            hash.update(bytemuck::cast_slice(b));
+            for piece in a.pieces().chain(b.pieces()) {
+                hash.update(&piece);
+            }
         }
         format!("{:032x}", hash.digest128())
     }
+
+    /// Rows of one of the matrices of a module that the config names.
+    pub fn rows(&self, module: &LoraModule, side: Side, rows: Range<usize>) -> Vec<f32> {
+        let Factor { a, b } = &self.weights[&module.path];
+        let [_, cols] = module.shape(side, self.config.r);
+        let bytes = if side == Side::A { a } else { b }.read(4 * rows.start * cols..4 * rows.end * cols);
+        bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+    }
 }
 
-/// The two files of an adapter by name; weights are F32. `weights` gives each module's path with its
-/// matrices.
+/// The two files of an adapter by name; weights are F32. `rows` gives rows of each of `modules`.
 ///
 /// # Errors
 ///
-/// Code `internal` when a matrix does not fit the rank.
-pub fn save_peft(
+/// `not-finite`, naming the module; `internal` when the rows are no matrix of the rank; what `rows` fails with.
+pub async fn save_peft(
     config: &LoraConfig,
     base_model_name_or_path: Option<&str>,
-    weights: impl IntoIterator<Item = (String, LoraWeights)>,
-) -> Result<BTreeMap<String, Vec<u8>>> {
-    let r = config.r;
-    let mut tensors = Vec::new();
-    for (path, LoraWeights { a, b }) in weights {
-        if a.is_empty() || b.is_empty() || a.len() % r != 0 || b.len() % r != 0 {
-            bail!(Internal, "{path}: {} and {} values are no matrices of rank {r}", a.len(), b.len());
+    modules: &[&LoraModule],
+    mut rows: impl AsyncFnMut(&LoraModule, Side, Range<usize>) -> Result<Vec<f32>>,
+) -> Result<BTreeMap<String, Outside>> {
+    // As the crate `safetensors` lays them out: by name.
+    let both = modules.iter().flat_map(|&module| Side::BOTH.map(|side| (module, side)));
+    let tensors: BTreeMap<String, (&LoraModule, Side)> =
+        both.map(|(module, side)| (tensor_name(&module.path, side), (module, side))).collect();
+    let mut file = Outside::default();
+    file.push(&header(config.r, &tensors));
+    for (module, side) in tensors.into_values() {
+        let [count, cols] = module.shape(side, config.r);
+        for piece in row_pieces(count, cols) {
+            let wanted = piece.len() * cols;
+            let values = rows(module, side, piece).await?;
+            if values.len() != wanted {
+                bail!(Internal, "{}: {} values came for {wanted}", module.path, values.len());
+            }
+            if !values.iter().all(|value| value.is_finite()) {
+                bail!(NotFinite, "the adapter's weights of {} are not finite", module.path);
+            }
+            file.push(&values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>());
         }
-        let bytes = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
-        tensors.push((tensor_name(&path, 'A'), vec![r, a.len() / r], bytes(a)));
-        tensors.push((tensor_name(&path, 'B'), vec![b.len() / r, r], bytes(b)));
     }
-    let internal = |error: ::safetensors::SafeTensorError| Error::new(Code::Internal, error);
-    let mut views = Vec::with_capacity(tensors.len());
-    for (name, shape, bytes) in &tensors {
-        views.push((name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(internal)?));
-    }
-    // transformers and PEFT look for this entry.
-    let metadata = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
-    let file = ::safetensors::serialize(views, Some(metadata)).map_err(internal)?;
-
     let json = serde_json::to_vec_pretty(&config_json(config, base_model_name_or_path))
         .map_err(|error| Error::new(Code::Internal, error))?;
-    Ok([(ADAPTER_CONFIG.to_owned(), json), (ADAPTER_WEIGHTS.to_owned(), file)].into())
+    let mut config = Outside::default();
+    config.push(&json);
+    Ok([(ADAPTER_CONFIG.to_owned(), config), (ADAPTER_WEIGHTS.to_owned(), file)].into())
 }
 
-fn tensor_name(path: &str, matrix: char) -> String {
-    format!("{PREFIX}{path}.lora_{matrix}.weight")
+/// The length of the header and the header of a safetensors file. The crate's writer wants the whole file in memory.
+fn header(r: usize, tensors: &BTreeMap<String, (&LoraModule, Side)>) -> Vec<u8> {
+    let mut entries = Map::new();
+    // transformers and PEFT look for this entry.
+    entries.insert("__metadata__".to_owned(), json!({"format": "pt"}));
+    let mut end = 0;
+    for (name, (module, side)) in tensors {
+        let shape = module.shape(*side, r);
+        let start = end;
+        end += 4 * shape.iter().product::<usize>() as u64;
+        entries.insert(name.clone(), json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]}));
+    }
+    let mut json = Value::Object(entries).to_string().into_bytes();
+    json.resize(json.len().next_multiple_of(8), b' ');
+    [&(json.len() as u64).to_le_bytes()[..], &json].concat()
+}
+
+fn tensor_name(path: &str, side: Side) -> String {
+    format!("{PREFIX}{path}.lora_{side:?}.weight")
 }
 
 fn config_json(config: &LoraConfig, base_model_name_or_path: Option<&str>) -> Value {
@@ -166,16 +202,17 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
         .collect();
     let mut weights = BTreeMap::new();
     for module in targets {
-        let shapes = [('A', [config.r, module.in_features]), ('B', [module.out_features, config.r])];
-        let [a, b] = shapes.map(|(matrix, shape)| {
-            let name = tensor_name(&module.path, matrix);
-            take(&mut tensors, &name, shape)
-        });
-        let mut pair = LoraWeights { a: Vec::new(), b: Vec::new() };
-        for (tensor, values) in [(a?, &mut pair.a), (b?, &mut pair.b)] {
-            read_rows(files, &tensor, 0, tensor.rows(), values).await?;
+        let mut factor = Factor::default();
+        for (side, to) in [(Side::A, &mut factor.a), (Side::B, &mut factor.b)] {
+            let shape = module.shape(side, config.r);
+            let tensor = take(&mut tensors, &tensor_name(&module.path, side), shape)?;
+            let mut values = Vec::new();
+            for rows in row_pieces(shape[0], shape[1]) {
+                read_rows(files, &tensor, rows.start, rows.len(), &mut values).await?;
+                to.push(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+            }
         }
-        weights.insert(module.path.clone(), pair);
+        weights.insert(module.path.clone(), factor);
     }
     let of_base = OF_BASE.iter().filter_map(|&name| {
         let tensor = tensors.remove(&format!("{PREFIX}{name}"))?;

@@ -14,7 +14,7 @@ use crate::data::inspect::{Head, Inspection};
 use crate::data::library::{self, Description, ImportOptions};
 use crate::data::tokens::{self, DatasetReport};
 use crate::error::{Code, Error, Result};
-use crate::train::runs::{self, RunRecord};
+use crate::train::saved::{self, RunRecord};
 
 type Thrown<T> = std::result::Result<T, JsValue>;
 
@@ -126,7 +126,7 @@ impl Library {
 
     /// Removes a run's checkpoints.
     pub async fn delete_run(&self, run: String) -> Thrown<()> {
-        runs::delete(&self.kv, &run).await.map_err(thrown)
+        saved::delete(&self.kv, &run).await.map_err(thrown)
     }
 
     /// What the first bytes of a file seem to hold.

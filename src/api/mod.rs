@@ -10,7 +10,7 @@ mod library;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Function, Object, Reflect, Uint8Array};
+use js_sys::{Function, Object, Reflect};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
@@ -336,7 +336,7 @@ impl Session {
         self.with(async |engine| {
             let files = Object::new();
             for (name, bytes) in engine.save(name.as_deref()).await? {
-                let bytes = Uint8Array::from(bytes.as_slice());
+                let bytes = bytes.to_js()?;
                 // Setting a property of a plain object does not fail.
                 let _ = Reflect::set(&files, &JsValue::from_str(&name), &bytes);
             }

@@ -20,8 +20,10 @@ pub enum Table {
     TokenIndex,
     /// Which checkpoints a run has, by its name.
     Runs,
-    /// Pieces of checkpoints.
+    /// Headers and pieces of checkpoints.
     Checkpoints,
+    /// The lines of a run's log, by its name.
+    RunLogs,
     /// Short texts, such as what was measured on this machine.
     Notes,
 }
@@ -36,6 +38,7 @@ impl Table {
             Table::TokenIndex => "token_index",
             Table::Runs => "runs",
             Table::Checkpoints => "checkpoints",
+            Table::RunLogs => "run_logs",
             Table::Notes => "notes",
         }
     }

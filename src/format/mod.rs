@@ -6,12 +6,14 @@ mod dynamic_map;
 mod nf4;
 mod read;
 mod safetensors;
+mod sums;
 
 pub use checkpoint::Checkpoint;
 pub use dynamic_map::{NESTED_BLOCK, NestedAbsmax, dequantize_absmax, double_quantize, dynamic_map};
 pub use nf4::{NF4_BLOCK, NF4_CODES, NF4_THRESHOLDS, Nf4Quantizer, Nf4Tensor};
 pub use read::{read_rows, read_rows_raw};
 pub use safetensors::{Dtype, TensorInfo, read_header};
+pub use sums::TensorSums;
 
 use crate::bail;
 use crate::error::Result;

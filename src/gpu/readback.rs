@@ -42,20 +42,26 @@ impl ReadbackRing {
     /// Starts reading `tensor` as it is after all work submitted so far. The read that used this
     /// place of the ring `depth` calls ago must have been awaited.
     pub fn start(&mut self, store: &Store, tensor: Tensor) -> Readback {
-        assert!(tensor.size <= self.bytes, "a read of {} passes the ring's {}", tensor.size, self.bytes);
+        self.start_part(store, tensor, 0, tensor.size)
+    }
+
+    /// As [`ReadbackRing::start`], for `bytes` bytes of `tensor` from `offset` on, both multiples of 4.
+    pub fn start_part(&mut self, store: &Store, tensor: Tensor, offset: u64, bytes: u64) -> Readback {
+        assert!(bytes <= self.bytes, "a read of {bytes} passes the ring's {}", self.bytes);
+        assert!(offset + bytes <= tensor.size, "a read stays within its tensor");
         let buffer = self.staging[self.next].raw.clone();
         self.next = (self.next + 1) % self.staging.len();
 
         let mut encoder =
             self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(store.buffer(tensor), tensor.offset, &buffer, 0, tensor.size);
+        encoder.copy_buffer_to_buffer(store.buffer(tensor), tensor.offset + offset, &buffer, 0, bytes);
         let submission = self.gpu.submit(encoder);
         let (sender, mapped) = oneshot::channel();
-        buffer.map_async(wgpu::MapMode::Read, 0..tensor.size, move |result| {
+        buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
             // The receiver is gone only where the run was given up, and then nobody asks.
             let _ = sender.send((result, Instant::now()));
         });
-        Readback { buffer, bytes: tensor.size, submission, mapped }
+        Readback { buffer, bytes, submission, mapped }
     }
 
     /// Waits for `readback` and returns its values.

@@ -10,8 +10,8 @@ use super::tiles::{Product, Shape};
 use crate::error::{Context, Result};
 use crate::files::Files;
 use crate::format::{
-    Checkpoint, Dtype, NF4_BLOCK, Nf4Quantizer, Nf4Tensor, TensorInfo, double_quantize, read_rows,
-    read_rows_raw, read_small,
+    Checkpoint, Dtype, NF4_BLOCK, Nf4Quantizer, Nf4Tensor, TensorInfo, TensorSums, double_quantize,
+    read_rows, read_rows_raw, read_small,
 };
 use crate::gpu::{Class, Store, Tensor};
 use crate::kernels::linear::{Weight, WeightFormat};
@@ -34,6 +34,8 @@ pub struct Model {
     pub norm: Tensor,
     /// Bytes of the quantised layers, or of the layers as they are.
     pub linear_bytes: u64,
+    /// Of name, dtype, shape and bytes of every tensor, whatever the order of reading; 0 where none was read.
+    pub sum: u128,
 }
 
 #[derive(Clone, Debug)]
@@ -107,11 +109,15 @@ impl Model {
         let mut checkpoint = Checkpoint::open(files).await?;
         names::settle(files, &mut checkpoint, &mut config, store.is_planned()).await?;
         let mut total = 0;
+        let mut tensors = Vec::new();
         for (name, shape) in config.checkpoint_tensors() {
-            total += checkpoint.require(&name, &shape)?.len;
+            let tensor = checkpoint.require(&name, &shape)?;
+            total += tensor.len;
+            tensors.push((name, tensor.clone()));
         }
         let sizes = Sizes::new(&config);
-        let mut loader = Loader { files, checkpoint, options, store, on_progress, loaded: 0, total };
+        let files = TensorSums::new(files, tensors);
+        let mut loader = Loader { files: &files, checkpoint, options, store, on_progress, loaded: 0, total };
         let embedding = loader.rows(EMBEDDING, &[config.vocab_size, config.hidden_size]).await?;
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         let mut linear_bytes = 0;
@@ -139,7 +145,8 @@ impl Model {
         } else {
             loader.rows(HEAD, &[config.vocab_size, config.hidden_size]).await?
         };
-        Ok(Model { config, sizes, layers, embedding, head, norm, linear_bytes })
+        let sum = if store.is_planned() { 0 } else { files.sum().await? };
+        Ok(Model { config, sizes, layers, embedding, head, norm, linear_bytes, sum })
     }
 
     /// The distinct products of its layers and its head, for the tuner.

@@ -3,7 +3,7 @@
 use super::config::ModelConfig;
 use super::layout::{Sizes, pad8};
 use super::load::{Model, Stacked};
-use crate::adapter::{LoraConfig, LoraModule, LoraWeights};
+use crate::adapter::{LoraConfig, LoraModule, Side};
 use crate::error::Result;
 use crate::gpu::{ALIGNMENT, Class, MAX_BINDING, Store, Tensor};
 use crate::kernels::linear::NONE;
@@ -159,38 +159,11 @@ impl Lora {
         &self.factors
     }
 
-    /// Writes the factors of every module, which `weights` gives by the module's path.
-    pub fn write<'a>(&self, store: &Store, weights: impl Fn(&str) -> &'a LoraWeights) {
-        for (index, segment) in self.segments.iter().enumerate() {
-            let mut values = vec![0.0f32; segment.len];
-            for factor in self.factors.iter().filter(|factor| factor.segment == index) {
-                self.put(factor, weights(&factor.module.path), &mut values);
-            }
-            store.write(segment.param, &values);
-        }
-    }
-
-    /// Puts a module's factors into the host's copy of its segment.
-    fn put(&self, factor: &LoraFactor, weights: &LoraWeights, segment: &mut [f32]) {
-        let LoraModule { in_features, out_features, .. } = factor.module;
-        let r = self.config.r;
-        for (row, values) in weights.a.chunks(in_features).enumerate() {
-            segment[factor.a_first + row * factor.a_stride..][..in_features].copy_from_slice(values);
-        }
-        for row in 0..out_features {
-            segment[factor.b_first + row * self.rank..][..r].copy_from_slice(&weights.b[row * r..][..r]);
-        }
-    }
-
-    /// A module's factors from the host's copy of its segment.
-    pub fn take(&self, factor: &LoraFactor, segment: &[f32]) -> LoraWeights {
-        let LoraModule { in_features, out_features, .. } = factor.module;
-        let r = self.config.r;
-        let a_row = |row: usize| &segment[factor.a_first + row * factor.a_stride..][..in_features];
-        let b_row = |row: usize| &segment[factor.b_first + row * self.rank..][..r];
-        LoraWeights {
-            a: (0..r).flat_map(a_row).copied().collect(),
-            b: (0..out_features).flat_map(b_row).copied().collect(),
+    /// Where the first row of a factor's matrix lies in its segment, and from row to row, in values.
+    pub(super) fn place(&self, factor: &LoraFactor, side: Side) -> (usize, usize) {
+        match side {
+            Side::A => (factor.a_first, factor.a_stride),
+            Side::B => (factor.b_first, self.rank),
         }
     }
 

@@ -1,9 +1,8 @@
 //! Adapters by name: the run's own, and those that were loaded from PEFT's folders.
 //!
-//! What was loaded stays on the host and comes to the GPU while it answers, beside the generator that it is
+//! What was loaded stays on the host, beside the WebAssembly heap, and comes to the GPU while it answers, beside the generator that it is
 //! recorded in: one at a time, without gradients and moments.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -11,13 +10,13 @@ use serde_json::Value;
 
 use super::{Loaded, Session, no_model};
 use crate::adapter::{
-    ADAPTER_WEIGHTS, LoraConfig, LoraModule, LoraRng, LoraWeights, PeftAdapter, TargetModules, init_lora,
-    load_peft, save_peft,
+    ADAPTER_WEIGHTS, FirstRows, LoraConfig, LoraModule, LoraRng, PeftAdapter, TargetModules, load_peft,
+    save_peft,
 };
 use crate::bail;
 use crate::data::kv::Kv;
 use crate::error::{Code, Context, Error, Result};
-use crate::files::Files;
+use crate::files::{Files, Outside};
 use crate::gpu::{Gpu, Store};
 use crate::model::{Lora, Model, are_rows, lora_modules};
 
@@ -70,7 +69,7 @@ impl Adapters {
     pub fn place(&self, name: &str, model: &Model, store: &mut Store) -> Result<Lora> {
         let Some(adapter) = self.loaded.get(name) else { return Err(unknown(name)) };
         let lora = Lora::frozen(model, adapter.config.clone(), store)?;
-        lora.write(store, |path| &adapter.weights[path]);
+        lora.write(store, &mut |module, side, rows| adapter.rows(module, side, rows));
         Ok(lora)
     }
 }
@@ -192,26 +191,26 @@ impl<R: Kv> Session<R> {
     /// # Errors
     ///
     /// `bad-state` where there is no adapter; `bad-option` for a name that none has; `not-finite`.
-    pub async fn save(&mut self, name: Option<&str>) -> Result<BTreeMap<String, Vec<u8>>> {
+    pub async fn save(&mut self, name: Option<&str>) -> Result<BTreeMap<String, Outside>> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let chosen = name.or(loaded.adapters.active.as_deref()).unwrap_or(DEFAULT_ADAPTER);
-        let (config, weights, its_base) = match (&self.run, loaded.adapters.loaded.get(chosen)) {
+        match (&self.run, loaded.adapters.loaded.get(chosen)) {
             (Some(run), _) if chosen == DEFAULT_ADAPTER => {
-                let weights = run.trainer.weights(&self.gpu, &loaded.store).await?;
-                (&run.trainer.lora().config, weights, None)
+                let lora = run.trainer.lora();
+                let modules: Vec<&LoraModule> = lora.factors().iter().map(|factor| &factor.module).collect();
+                let mut weights = run.trainer.weights(&self.gpu, &loaded.store);
+                let rows = async |module: &LoraModule, side, rows| weights.rows(module, side, rows).await;
+                save_peft(&lora.config, loaded.base.as_deref(), &modules, rows).await
             }
             (_, Some(adapter)) => {
-                let weights = adapter.weights.clone().into_iter().collect();
-                (&adapter.config, weights, adapter.base_model_name_or_path.as_deref())
+                let base = loaded.base.as_deref().or(adapter.base_model_name_or_path.as_deref());
+                let modules = lora_modules(&loaded.model.config);
+                let rows = async |module: &LoraModule, side, rows| Ok(adapter.rows(module, side, rows));
+                save_peft(&adapter.config, base, &adapter.config.resolve(&modules)?, rows).await
             }
-            _ if name.is_some() => return Err(unknown(chosen)),
+            _ if name.is_some() => Err(unknown(chosen)),
             _ => bail!(BadState, "there is no adapter to save: prepare a run or load one"),
-        };
-        let is_finite = |pair: &LoraWeights| pair.a.iter().chain(&pair.b).all(|value| value.is_finite());
-        if let Some((path, _)) = weights.iter().find(|(_, pair)| !is_finite(pair)) {
-            bail!(NotFinite, "the adapter's weights of {path} are not finite");
         }
-        save_peft(config, loaded.base.as_deref().or(its_base), weights)
     }
 }
 
@@ -266,20 +265,13 @@ pub(super) fn config_of_run(
     Ok(config)
 }
 
-/// The values that a run's adapter starts from, by module: those that were loaded, or PEFT's default start.
-pub(super) fn initial_weights<'a>(
-    config: &LoraConfig,
-    start: Option<&'a PeftAdapter>,
-    modules: &[LoraModule],
-    seed: u64,
-) -> Result<Cow<'a, BTreeMap<String, LoraWeights>>> {
-    if let Some(adapter) = start {
-        return Ok(Cow::Borrowed(&adapter.weights));
+/// The values that a run's adapter starts from: those that were loaded, or PEFT's default start.
+pub(super) fn initial_weights<'a>(r: usize, start: Option<&'a PeftAdapter>, seed: u64) -> Box<FirstRows<'a>> {
+    match start {
+        Some(adapter) => Box::new(|module, side, rows| adapter.rows(module, side, rows)),
+        None => {
+            let mut rng = LoraRng::new(seed);
+            Box::new(move |module, side, rows| rng.first_rows(module, r, side, rows))
+        }
     }
-    let mut rng = LoraRng::new(seed);
-    let drawn = config.resolve(modules)?.into_iter().map(|module| {
-        let weights = init_lora(module, config.r, &mut rng);
-        (module.path.clone(), weights)
-    });
-    Ok(Cow::Owned(drawn.collect()))
 }

@@ -23,16 +23,16 @@ use crate::data::notice::Notice;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::tokens::{self, DatasetReport, Selection, TokenSet};
 use crate::error::{Code, Context, Error, Result};
-use crate::files::{Files, Fingerprinted};
+use crate::files::{AsRead, Files};
 use crate::format::read_small;
 use crate::generate::Generator;
 use crate::gpu::{Adapter, AdapterSummary, Class, Counters, Gpu, Store};
 use crate::kernels::linear::Tile;
 use crate::model::tiles::Tiles;
 use crate::model::{LoadProgress, Lora, Model, lora_modules};
-use crate::train::checkpoint::{Checkpoint, Identity};
 use crate::train::options::{QuantizationOptions, TrainOptions};
-use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup, runs};
+use crate::train::saved::{self, Found, Identity, RunRecord};
+use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup};
 use crate::tune;
 
 pub use adapters::{AdapterList, DEFAULT_ADAPTER, LoadedAdapter};
@@ -126,6 +126,8 @@ struct Loaded {
     generator: Option<Generator>,
     /// Of the model's config and weights.
     fingerprint: String,
+    /// The same as the first form of saved runs has it.
+    fingerprint_as_read: String,
     quantization: QuantizationOptions,
     /// What exported adapters call the model: a hub's id, an address or a path.
     base: Option<String>,
@@ -173,8 +175,9 @@ impl<R: Kv> Session<R> {
     ) -> Result<ModelInfo> {
         self.unload();
         let quantization = QuantizationOptions::from_json(quantization)?;
-        let weights = Fingerprinted::new(files);
+        let weights = AsRead::new(files);
         let config = Model::config(&weights).await?;
+        let of_config = weights.sum();
         let said_to_be_tied = config.tie_word_embeddings;
         let tokenizer = Tokenizer::load(files).await?.for_vocab(config.vocab_size);
         let mut stop_ids = config.eos_token_ids.clone();
@@ -209,7 +212,8 @@ impl<R: Kv> Session<R> {
             notices,
         };
         let marks = [store.mark(); 2];
-        let fingerprint = weights.fingerprint();
+        let fingerprint = format!("{:032x}", model.sum.wrapping_add(of_config));
+        let fingerprint_as_read = format!("{:032x}", weights.sum());
         let candidates = self.candidates(&quantization);
         self.loaded = Some(Loaded {
             model,
@@ -218,6 +222,7 @@ impl<R: Kv> Session<R> {
             stop_ids,
             generator: None,
             fingerprint,
+            fingerprint_as_read,
             quantization,
             base: files.place(),
             adapters: Adapters::default(),
@@ -306,6 +311,7 @@ impl<R: Kv> Session<R> {
         let plain = |options: serde_json::Result<Value>| options.expect("options are plain data");
         let identity = Identity {
             model: loaded.fingerprint.clone(),
+            model_as_read: loaded.fingerprint_as_read.clone(),
             dataset: dataset.set.fingerprint().to_owned(),
             eval_dataset: eval_dataset.as_ref().map(|selection| selection.set.fingerprint().to_owned()),
             init_adapter: Some(start.map_or_else(String::new, PeftAdapter::fingerprint)),
@@ -314,16 +320,18 @@ impl<R: Kv> Session<R> {
                 ("lora".to_owned(), plain(serde_json::to_value(&config))),
                 ("quantization".to_owned(), plain(serde_json::to_value(&loaded.quantization))),
             ]),
+            ..Identity::default()
         };
         let checkpoint = self.checkpoint_of(&options, &identity).await?;
         // The tuner's choice belongs to the run, unless that began on another kind of adapter.
-        let tiles = match &checkpoint {
-            Some((checkpoint, _)) if checkpoint.header.tiles.suit(self.gpu.summary()) => {
-                checkpoint.header.tiles.clone()
-            }
-            _ => self.tiles.clone(),
-        };
-        let notices = train.notices.clone();
+        let began_with = checkpoint.as_ref().and_then(|found| found.header.tiles.clone());
+        let kept = began_with.filter(|tiles| tiles.suit(self.gpu.summary()));
+        let mut notices = train.notices.clone();
+        if checkpoint.is_some() && kept.is_none() {
+            let message = "the run began on another kind of GPU, or with products computed in a way that this version                            of tabtune no longer has: it goes on with those chosen here, and its last bits are no                            longer those that it would have had";
+            notices.push(Notice::new("tiles-replaced", message));
+        }
+        let tiles = kept.unwrap_or_else(|| self.tiles.clone());
         let rows = [dataset.rows.len(), eval_dataset.as_ref().map_or(0, |selection| selection.rows.len())];
 
         self.run = None;
@@ -334,9 +342,9 @@ impl<R: Kv> Session<R> {
         let chance = f64::from(loaded.model.config.vocab_size as u32).ln();
         let mut run = Run::new(trainer, options.run_name, identity, tiles, chance);
         let mut resumed = None;
-        if let Some((checkpoint, damaged)) = checkpoint {
-            let step = checkpoint.header.progress.step;
-            run.restore(&loaded.store, checkpoint)?;
+        if let Some(mut found) = checkpoint {
+            let (step, damaged) = (found.header.progress.step, std::mem::take(&mut found.damaged));
+            run.restore(&self.gpu, &loaded.store, &self.rows, found).await?;
             resumed = Some(Resumed { step, log: run.log().to_vec(), damaged });
         }
         loaded.adapters.active = Some(DEFAULT_ADAPTER.to_owned());
@@ -351,17 +359,18 @@ impl<R: Kv> Session<R> {
         &self,
         options: &PrepareOptions<'_>,
         identity: &Identity,
-    ) -> Result<Option<(Checkpoint, Vec<u32>)>> {
+    ) -> Result<Option<Found>> {
         let Some(name) = options.run_name else { return Ok(None) };
+        RunRecord::load(&self.rows, name).await?.expect_known(name)?;
         if options.resume_from_checkpoint {
-            let latest = runs::latest(&self.rows, name).await?;
-            if let Some((checkpoint, _)) = &latest {
-                checkpoint.header.identity.expect(identity)?;
+            let latest = saved::latest(&self.rows, name).await?;
+            if let Some(found) = &latest {
+                found.header.identity.expect(identity)?;
             }
             return Ok(latest);
         }
         if !options.overwrite
-            && let Some((step, kept)) = runs::latest_identity(&self.rows, name).await?
+            && let Some((step, kept)) = saved::latest_identity(&self.rows, name).await?
             && let Some((_, difference)) = kept.difference(identity)
         {
             bail!(
@@ -384,16 +393,15 @@ impl<R: Kv> Session<R> {
     ) -> Result<Trainer> {
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.free_run();
-        let modules = lora_modules(&loaded.model.config);
         let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        let initial = initial_weights(&config, start, &modules, train.seed)?;
+        let mut initial = initial_weights(config.r, start, train.seed);
         let (model, store) = (&loaded.model, &mut loaded.store);
         let asked = config.clone();
         let made = self.gpu.allocating(|| {
             let setup = TrainerSetup {
                 model,
                 lora: Lora::new(model, config, store)?,
-                initial: &initial,
+                initial: &mut *initial,
                 options: train.clone(),
                 dataset,
                 eval_dataset,

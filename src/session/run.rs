@@ -5,15 +5,13 @@ use std::ops::Deref;
 use serde::Serialize;
 use web_time::Instant;
 
-use crate::bail;
 use crate::data::kv::Kv;
 use crate::data::notice::Notice;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Gpu, Store};
 use crate::model::tiles::Tiles;
-use crate::train::checkpoint::{Checkpoint, Header, Identity};
 use crate::train::options::OnNotFinite;
-use crate::train::runs::{self, RunRecord};
+use crate::train::saved::{self, Found, Header, Identity, LogRecords, RunRecord};
 use crate::train::{EvalLog, Line, StepLog, Trainer};
 
 /// Skipped steps in a row after which a run goes back or stops.
@@ -88,6 +86,8 @@ pub struct Run {
     /// The loss of a model that knows nothing: the logarithm of the vocabulary's size.
     chance: f64,
     log: Vec<Line>,
+    /// Which lines of the log are in the store.
+    kept: LogRecords,
     saved_at: Instant,
     /// Checkpoints of this run in the store, as far as is known.
     saved: usize,
@@ -97,16 +97,19 @@ impl Run {
     /// `chance` is the loss of a model that knows nothing.
     pub fn new(trainer: Trainer, name: Option<&str>, identity: Identity, tiles: Tiles, chance: f64) -> Self {
         let name = name.map(str::to_owned);
-        Run { trainer, name, identity, tiles, chance, log: Vec::new(), saved_at: Instant::now(), saved: 0 }
+        let (log, kept) = (Vec::new(), LogRecords::default());
+        Run { trainer, name, identity, tiles, chance, log, kept, saved_at: Instant::now(), saved: 0 }
     }
 
-    /// Takes the run to where `checkpoint` was saved.
-    pub fn restore(&mut self, store: &Store, checkpoint: Checkpoint) -> Result<()> {
-        let Checkpoint { header, tensors } = checkpoint;
-        header.identity.expect(&self.identity)?;
+    /// Takes the run, which has a name, to where the checkpoint `found` was saved.
+    pub async fn restore(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv, found: Found) -> Result<()> {
+        let name = self.name.as_deref().unwrap_or_default();
+        found.header.identity.expect(&self.identity)?;
+        saved::restore(kv, name, &found, &mut self.trainer.state(gpu, store)).await?;
+        let Found { header, log, kept, .. } = found;
         self.identity.init_adapter = header.identity.init_adapter;
-        self.trainer.restore(store, header.progress, &tensors)?;
-        self.log = header.log;
+        self.trainer.go_on_from(header.progress);
+        (self.log, self.kept) = (log, kept);
         // As many as were kept stay kept.
         self.saved = self.trainer.options().save_total_limit as usize;
         Ok(())
@@ -200,23 +203,22 @@ impl Run {
     async fn save(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv) -> Result<Option<Saving>> {
         let Some(name) = &self.name else { return Ok(None) };
         let began = Instant::now();
-        let tensors = self.trainer.tensors(gpu, store).await?;
-        if tensors.iter().flatten().any(|value| !value.is_finite()) {
-            bail!(NotFinite, "the adapter is not finite after step {}", self.trainer.progress().step);
-        }
-        let header = Header {
-            identity: self.identity.clone(),
-            progress: self.trainer.progress().clone(),
-            tiles: self.tiles.clone(),
-            log: self.log.clone(),
-        };
+        let (identity, progress) = (self.identity.clone(), self.trainer.progress().clone());
+        let header = Header::new(identity, progress, self.tiles.clone());
         let step = header.progress.step;
         let record = RunRecord::load(kv, name).await;
         let cleared = self.saved > 0 && record.as_ref().is_ok_and(|record| record.saved.is_empty());
+        if cleared {
+            self.kept = LogRecords::default();
+        }
         // The first checkpoint of a run that begins anew takes the place of those of the one before.
         let keep = (self.trainer.options().save_total_limit as usize).min(self.saved + 1);
         let saved = match record {
-            Ok(record) => runs::save(kv, name, record, &Checkpoint { header, tensors }, keep).await,
+            Ok(record) => {
+                let mut state = self.trainer.state(gpu, store);
+                let log = (self.log.as_slice(), &mut self.kept);
+                saved::save(kv, name, record, (header, &mut state), log, keep).await?
+            }
             Err(error) => Err(error),
         };
         self.saved_at = Instant::now();
@@ -255,8 +257,8 @@ impl Run {
             return Err(stopped("; without a run_name there is no checkpoint"));
         };
         // What lies under the name before this run has saved anything is of the run before it.
-        let latest = if self.saved > 0 { runs::latest(kv, name).await? } else { None };
-        let Some((mut checkpoint, _)) = latest else {
+        let latest = if self.saved > 0 { saved::latest(kv, name).await? } else { None };
+        let Some(mut found) = latest else {
             return Err(stopped("; there is no checkpoint to go back to"));
         };
         self.trainer.drain(gpu).await?;
@@ -264,11 +266,11 @@ impl Run {
         if before.rewinds == REWINDS {
             return Err(stopped("; the run went back three times already"));
         }
-        checkpoint.header.progress.learning_rate_scale = before.learning_rate_scale / 2.0;
-        checkpoint.header.progress.skipped_steps = before.skipped_steps;
-        checkpoint.header.progress.rewinds = before.rewinds + 1;
-        let step = checkpoint.header.progress.step;
-        self.restore(store, checkpoint)?;
+        found.header.progress.learning_rate_scale = before.learning_rate_scale / 2.0;
+        found.header.progress.skipped_steps = before.skipped_steps;
+        found.header.progress.rewinds = before.rewinds + 1;
+        let step = found.header.progress.step;
+        self.restore(gpu, store, kv, found).await?;
         Ok(step)
     }
 }

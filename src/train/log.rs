@@ -1,17 +1,34 @@
 //! The lines of a run's log.
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-/// A line of the log, as it is kept in checkpoints.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A line of the log, as it is saved. Of lines of other builds, fields that are missing have their default, and
+/// those that are unknown are ignored.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Line {
     Step(StepLog),
     Eval(EvalLog),
 }
 
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let line = Value::deserialize(deserializer)?;
+        let is_eval = line.get("eval_loss").is_some();
+        let read = if is_eval {
+            serde_json::from_value(line).map(Line::Eval)
+        } else {
+            serde_json::from_value(line).map(Line::Step)
+        };
+        read.map_err(D::Error::custom)
+    }
+}
+
 /// An optimiser step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StepLog {
     /// Counted from one.
     pub step: u32,
@@ -43,7 +60,8 @@ pub struct StepLog {
 }
 
 /// Loss on held-out rows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EvalLog {
     /// Optimiser steps done.
     pub step: u32,
@@ -57,4 +75,26 @@ pub struct EvalLog {
 /// JSON knows neither NaN nor infinity: both are written as null, and read as NaN.
 fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lines_of_other_builds_are_read() {
+        let read = |line: Value| serde_json::from_value::<Line>(line).unwrap();
+        let known = StepLog { step: 3, loss: 2.5, ..StepLog::default() };
+        assert_eq!(read(json!({"step": 3, "loss": 2.5, "metrics": {"margin": 1}})), Line::Step(known));
+        let known = EvalLog { step: 3, eval_loss: 2.0, ..EvalLog::default() };
+        assert_eq!(read(json!({"step": 3, "eval_loss": 2.0, "entropy": 1.5})), Line::Eval(known));
+        let [Line::Step(step), Line::Eval(eval)] =
+            [json!({"step": 1, "loss": null}), json!({"eval_loss": null})].map(read)
+        else {
+            panic!("a step and an evaluation")
+        };
+        assert!(step.loss.is_nan() && eval.eval_loss.is_nan());
+    }
 }

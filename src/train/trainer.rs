@@ -1,35 +1,36 @@
 //! The run: its step is recorded once for every size a micro-batch may have, then replayed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use web_time::Instant;
 
 use super::batch::FlatBatch;
-use super::checkpoint::Progress;
 use super::log::{EvalLog, StepLog};
 use super::options::{TrainOptions, every_steps};
 use super::pace::{Pace, Seen};
 use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan};
 use super::recording::{Inputs, Programs, REPORT_BYTES, REPORT_STATS};
+use super::saved::Progress;
 use super::schedule::Schedule;
-use crate::adapter::LoraWeights;
+use super::state::StoreState;
+use crate::adapter::{FirstRows, LoraWeights, Side, row_pieces};
 use crate::bail;
 use crate::data::batches::BatchPlan;
 use crate::data::encode::Encoded;
 use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
 use crate::error::Result;
-use crate::gpu::{Gpu, MemoryPlan, ProgramId, Readback, ReadbackRing, Store, Tensor, Workspace};
+use crate::gpu::{Gpu, MemoryPlan, ProgramId, Readback, ReadbackRing, Store, Workspace};
 use crate::kernels::{adamw, attention, grad_norm};
 use crate::model::tiles::Tiles;
-use crate::model::{Lora, LoraFactor, Model, Segment};
+use crate::model::{FactorReader, Lora, LoraFactor, Model};
 
 /// What a trainer is made from.
 pub struct TrainerSetup<'a> {
     pub model: &'a Model,
     pub lora: Lora,
-    /// The adapter to start from, by the path of each module that `lora` adapts.
-    pub initial: &'a BTreeMap<String, LoraWeights>,
+    /// The adapter to start from.
+    pub initial: &'a mut FirstRows<'a>,
     pub options: TrainOptions,
     pub dataset: Selection,
     /// Rows to evaluate on, at least one.
@@ -104,7 +105,7 @@ impl Trainer {
         let (cos, sin) = model.config.rope_table(longest);
         store.write(inputs.rows.cos, &cos);
         store.write(inputs.rows.sin, &sin);
-        lora.write(store, |path| &initial[path]);
+        lora.write(store, initial);
         gpu.check()?;
 
         Ok(Trainer {
@@ -217,36 +218,18 @@ impl Trainer {
         self.skipped_in_a_row
     }
 
-    /// Parameters and moments as they are after all steps so far: for each segment of the adapter its
-    /// parameters, first and second moments, flat.
-    pub async fn tensors(&self, gpu: &Gpu, store: &Store) -> Result<Vec<Vec<f32>>> {
-        let mut tensors = Vec::new();
-        for segment in &self.lora.segments {
-            for tensor in [segment.param, segment.m, segment.v] {
-                tensors.push(ReadbackRing::read(gpu, store, tensor).await?);
-            }
-        }
-        Ok(tensors)
+    /// Parameters and moments as they are after all steps so far.
+    pub fn state<'a>(&self, gpu: &'a Gpu, store: &'a Store) -> StoreState<'a> {
+        StoreState::new(gpu, store, &self.lora)
     }
 
-    /// Takes the run to where `progress` and `tensors` were. The run must be drained. Tensors of other
-    /// sizes are an error of code `bad-state`.
-    pub fn restore(&mut self, store: &Store, progress: Progress, tensors: &[Vec<f32>]) -> Result<()> {
-        let places: Vec<Tensor> =
-            self.lora.segments.iter().flat_map(|segment| [segment.param, segment.m, segment.v]).collect();
-        let fits = |(place, values): (&Tensor, &Vec<f32>)| place.size == (4 * values.len() as u64).max(16);
-        if places.len() != tensors.len() || !places.iter().zip(tensors).all(fits) {
-            bail!(BadState, "the checkpoint is of an adapter of another size");
-        }
-        for (place, values) in places.iter().zip(tensors) {
-            store.write(*place, values);
-        }
+    /// Goes on from `progress`, whose values were written into [`Trainer::state`]. The run must be drained.
+    pub fn go_on_from(&mut self, progress: Progress) {
         self.progress = progress;
         self.skipped_in_a_row = 0;
         self.next_rows = None;
         self.finished_at = None;
         self.pace.clear();
-        Ok(())
     }
 
     /// Whether the next step waits until step `done` has ended.
@@ -458,29 +441,24 @@ impl Trainer {
         programs
     }
 
-    /// The adapter as it is after all steps so far, by module.
-    pub async fn weights(&self, gpu: &Gpu, store: &Store) -> Result<Vec<(String, LoraWeights)>> {
-        self.read_segments(gpu, store, |segment| segment.param).await
+    /// Reads the adapter as it is after all steps so far.
+    pub fn weights<'a>(&'a self, gpu: &Gpu, store: &'a Store) -> FactorReader<'a> {
+        FactorReader::new(&self.lora, gpu, store, |segment| segment.param)
     }
 
     /// The gradient of the last step before clipping, by module; see [`Trainer::set_pipelined`].
     pub async fn gradients(&self, gpu: &Gpu, store: &Store) -> Result<Vec<(String, LoraWeights)>> {
-        self.read_segments(gpu, store, |segment| segment.grad).await
-    }
-
-    async fn read_segments(
-        &self,
-        gpu: &Gpu,
-        store: &Store,
-        part: fn(&Segment) -> Tensor,
-    ) -> Result<Vec<(String, LoraWeights)>> {
+        let mut reader = FactorReader::new(&self.lora, gpu, store, |segment| segment.grad);
         let mut read = Vec::new();
-        for (index, segment) in self.lora.segments.iter().enumerate() {
-            let values: Vec<f32> = ReadbackRing::read(gpu, store, part(segment)).await?;
-            let of_segment = |factor: &&LoraFactor| factor.segment == index;
-            for factor in self.lora.factors().iter().filter(of_segment) {
-                read.push((factor.module.path.clone(), self.lora.take(factor, &values)));
+        for LoraFactor { module, .. } in self.lora.factors() {
+            let mut pair = LoraWeights { a: Vec::new(), b: Vec::new() };
+            for (side, to) in [(Side::A, &mut pair.a), (Side::B, &mut pair.b)] {
+                let [rows, cols] = module.shape(side, self.lora.config.r);
+                for piece in row_pieces(rows, cols) {
+                    to.extend(reader.rows(module, side, piece).await?);
+                }
             }
+            read.push((module.path.clone(), pair));
         }
         Ok(read)
     }

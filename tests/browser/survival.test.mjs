@@ -66,6 +66,46 @@ async function labWithRows(t) {
   return { ...lab, open };
 }
 
+/** Runs in the page: puts records of an earlier build into the database, and goes on with the run that is among them. */
+async function goOnFromBefore() {
+  const { tabtune, toBase64 } = globalThis.runner;
+  const bytesAt = async (name) => new Uint8Array(await (await fetch(`/saved/${name}`)).arrayBuffer());
+  const file = await bytesAt("records.kv");
+  const view = new DataView(file.buffer);
+  const opening = indexedDB.open("tabtune");
+  await new Promise((resolve) => (opening.onsuccess = resolve));
+  const written = opening.result.transaction("records", "readwrite");
+  for (let at = 0; at < file.length; ) {
+    const part = () => {
+      const length = view.getUint32(at, true);
+      at += 4 + length;
+      return file.slice(at - length, at);
+    };
+    const [, table, number, name] = /^([^/]*)\/(\d+)\/(.*)$/.exec(new TextDecoder().decode(part()));
+    written.objectStore("records").put(part(), [table, name, Number(number)]);
+  }
+  await new Promise((resolve) => (written.oncomplete = resolve));
+  opening.result.close();
+
+  const rows = await tabtune.Dataset.open("rows");
+  const trainer = await tabtune.Trainer.load("/model/", {
+    quantization: { load_in_4bit: true, bnb_4bit_use_double_quant: true },
+    lora: { r: 2, lora_dropout: 0.1, target_modules: ["q_proj", "v_proj"] },
+    train: {
+      max_length: 40, per_device_train_batch_size: 2, max_steps: 4, learning_rate: 1e-3, lr_scheduler_type: "cosine",
+      warmup_steps: 1, save_steps: 2, seed: 5,
+    },
+    eval_dataset: rows,
+  });
+  const plan = await trainer.prepare(rows, { run_name: "kept", resume_from_checkpoint: true });
+  const weights = "adapter_model.safetensors";
+  const adapter = await toBase64((await trainer.save())[weights]);
+  const steps = [];
+  for await (const log of trainer.train()) if ("loss" in log) steps.push(log.step);
+  await trainer.dispose();
+  return { plan, adapter, before: await toBase64(await bytesAt(`adapter/${weights}`)), steps };
+}
+
 /** A seed that a failed test can be run with again, and numbers from 0 to 1 that follow from it. */
 function seeded(t) {
   const seed = Number(process.env.TABTUNE_SEED ?? Date.now() % 1_000_000);
@@ -127,7 +167,7 @@ test("a run that is killed at random moments", async (t) => {
 });
 
 test("a run in a tab", async (t) => {
-  const { browser, page, open } = await labWithRows(t);
+  const { browser, page, mounts, open } = await labWithRows(t);
 
   await t.test("goes on by itself when the GPU is lost, and stops after too many times", async () => {
     const whole = valueOf(await page.evaluate(trainToTheEnd, { run_name: "whole", steps: 40 }));
@@ -202,6 +242,16 @@ test("a run in a tab", async (t) => {
     assert.deepEqual(seen, owner.steps.slice(-seen.length), "what is watched is what happens");
     assert.equal(valueOf(waited).hash, owner.hash, "the one that waited finds the run at its end");
     assert.deepEqual(valueOf(waited).steps, []);
+  });
+
+  // Last, for it puts other rows under the dataset's name.
+  await t.test("goes on from what an earlier build left in the database", async () => {
+    mounts["/saved/"] = join(paths.root, "tests/fixtures/saved/1");
+    const { plan, adapter, before, steps } = await (await open()).evaluate(goOnFromBefore);
+    assert.deepEqual([plan.resumed.step, plan.resumed.log.map(({ step }) => step), plan.resumed.damaged], [2, [1, 1, 2], []]);
+    assert.equal(adapter, before, "the adapter is what was saved");
+    assert.deepEqual(plan.notices.map(({ code }) => code), ["tiles-replaced"], "it began on another GPU");
+    assert.deepEqual(steps, [3, 4]);
   });
 });
 

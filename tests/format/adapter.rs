@@ -4,10 +4,11 @@ use pollster::block_on;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tabtune::adapter::{
-    ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraConfig, LoraModule, LoraRng, LoraWeights, PeftAdapter,
-    TargetModules, init_lora, load_peft, save_peft,
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, LoraConfig, LoraModule, LoraRng, LoraWeights, PIECE_BYTES,
+    PeftAdapter, Side, TargetModules, load_peft, row_pieces, save_peft,
 };
 use tabtune::error::{Code, Result};
+use tabtune::files::Outside;
 use tabtune::format::{Checkpoint, read_rows};
 use tabtune::model::ModelConfig;
 
@@ -44,15 +45,35 @@ fn small_config() -> LoraConfig {
 fn small_weights() -> BTreeMap<String, LoraWeights> {
     let mut rng = LoraRng::new(5);
     let pair = |module: &LoraModule| {
-        let mut weights = init_lora(module, 2, &mut rng);
-        weights.b = (0..weights.b.len()).map(|i| i as f32 - 3.5).collect();
-        (module.path.clone(), weights)
+        let a = rng.first_rows(module, 2, Side::A, 0..2);
+        let b = (0..module.out_features * 2).map(|i| i as f32 - 3.5).collect();
+        (module.path.clone(), LoraWeights { a, b })
     };
     small_model().iter().map(pair).collect()
 }
 
+/// The files of an adapter whose matrices are whole on the host.
+fn saved(
+    config: &LoraConfig,
+    base: Option<&str>,
+    weights: &BTreeMap<String, LoraWeights>,
+) -> Result<MemoryFiles> {
+    let modules = small_model();
+    let modules: Vec<&LoraModule> = modules.iter().collect();
+    let rows = async |module: &LoraModule, side, rows| Ok(weights[&module.path].rows(module, side, rows));
+    block_on(save_peft(config, base, &modules, rows)).map(in_memory)
+}
+
+fn in_memory(files: BTreeMap<String, Outside>) -> MemoryFiles {
+    MemoryFiles(files.into_iter().map(|(name, bytes)| (name, bytes.to_vec())).collect())
+}
+
+fn values(outside: &Outside) -> Vec<f32> {
+    outside.to_vec().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
 fn small_adapter() -> MemoryFiles {
-    MemoryFiles(save_peft(&small_config(), Some("base"), small_weights()).unwrap())
+    saved(&small_config(), Some("base"), &small_weights()).unwrap()
 }
 
 fn load(files: &MemoryFiles) -> Result<PeftAdapter> {
@@ -113,17 +134,22 @@ fn targets_match_whole_path_components() {
 #[test]
 fn first_values_are_seeded_uniform_and_zero() {
     let module = LoraModule { path: "m".into(), in_features: 100, out_features: 30 };
-    let weights = init_lora(&module, 16, &mut LoraRng::new(1));
-    assert_eq!((weights.a.len(), weights.b), (1600, vec![0.0; 480]));
-    assert!(weights.a.iter().all(|a| a.abs() <= 0.1));
-    let mean = weights.a.iter().sum::<f32>() / 1600.0;
-    let variance = weights.a.iter().map(|a| a * a).sum::<f32>() / 1600.0;
+    let mut rng = LoraRng::new(1);
+    let a = rng.first_rows(&module, 16, Side::A, 0..16);
+    assert_eq!((a.len(), rng.first_rows(&module, 16, Side::B, 0..30)), (1600, vec![0.0; 480]));
+    assert!(a.iter().all(|a| a.abs() <= 0.1));
+    let mean = a.iter().sum::<f32>() / 1600.0;
+    let variance = a.iter().map(|a| a * a).sum::<f32>() / 1600.0;
     // The standard errors are 0.0014 and 0.000075.
     assert!(mean.abs() < 0.006 && (variance - 0.01 / 3.0).abs() < 3e-4, "{mean} {variance}");
-    assert_eq!(weights.a, init_lora(&module, 16, &mut LoraRng::new(1)).a);
-    assert_ne!(weights.a, init_lora(&module, 16, &mut LoraRng::new(2)).a);
+    // Whatever pieces they are drawn in.
+    let mut rng = LoraRng::new(1);
+    let pieces = [0..5, 5..6, 6..16].map(|rows| rng.first_rows(&module, 16, Side::A, rows));
+    assert_eq!(a, pieces.concat());
+    assert_ne!(a, LoraRng::new(2).first_rows(&module, 16, Side::A, 0..16));
     // The stream must never change: saved seeds stand for it.
-    let first = init_lora(&LoraModule { in_features: 1, ..module }, 3, &mut LoraRng::new(0)).a;
+    let narrow = LoraModule { in_features: 1, ..module };
+    let first = LoraRng::new(0).first_rows(&narrow, 3, Side::A, 0..3);
     assert_eq!(first, [0.30939424, 0.41815078, 0.45973969]);
 }
 
@@ -132,7 +158,10 @@ fn what_is_saved_is_loaded() {
     let adapter = load(&small_adapter()).unwrap();
     assert_eq!(adapter.config, small_config());
     assert_eq!(adapter.base_model_name_or_path.as_deref(), Some("base"));
-    assert_eq!(adapter.weights, small_weights());
+    let pair = |factor: &Factor| LoraWeights { a: values(&factor.a), b: values(&factor.b) };
+    let found: BTreeMap<String, LoraWeights> =
+        adapter.weights.iter().map(|(path, factor)| (path.clone(), pair(factor))).collect();
+    assert_eq!(found, small_weights());
 }
 
 #[test]
@@ -156,8 +185,8 @@ fn saved_files_have_the_names_of_peft() {
     let b = tensors.tensor("base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight").unwrap();
     assert_eq!((a.shape(), b.shape(), tensors.len()), (&[2, 8][..], &[12, 2][..], 8));
     let everywhere = LoraConfig { target_modules: TargetModules::AllLinear, ..small_config() };
-    let files = save_peft(&everywhere, None, small_weights()).unwrap();
-    let config: Value = serde_json::from_slice(&files[ADAPTER_CONFIG]).unwrap();
+    let files = saved(&everywhere, None, &small_weights()).unwrap();
+    let config: Value = serde_json::from_slice(&files.0[ADAPTER_CONFIG]).unwrap();
     assert_eq!(config["target_modules"].as_array().unwrap().len(), 7);
 }
 
@@ -179,12 +208,50 @@ fn fixture_adapters_are_loaded_and_saved_again() {
                 let name = format!("base_model.model.{path}.lora_{matrix}.weight");
                 let tensor = &checkpoint.tensors[&name];
                 block_on(read_rows(&renamed, tensor, 0, tensor.rows(), &mut values)).unwrap();
-                assert_eq!(&values, want, "{model}: {name}");
+                assert_eq!(values, self::values(want), "{model}: {name}");
             }
         }
-        let saved = MemoryFiles(save_peft(&adapter.config, Some("model"), adapter.weights.clone()).unwrap());
+        let modules = adapter.config.resolve(&linears).unwrap();
+        let rows = async |module: &LoraModule, side, rows| Ok(adapter.rows(module, side, rows));
+        let saved = in_memory(block_on(save_peft(&adapter.config, Some("model"), &modules, rows)).unwrap());
         assert_eq!(block_on(load_peft(&saved, &linears)).unwrap(), adapter, "{model}");
     }
+}
+
+/// As the crate `safetensors` writes them, to the byte.
+#[test]
+fn weights_lie_as_the_reference_lays_them_out() {
+    let file = &small_adapter().0[ADAPTER_WEIGHTS];
+    let tensors = ::safetensors::SafeTensors::deserialize(file).unwrap();
+    let metadata = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
+    assert_eq!(*file, ::safetensors::serialize(tensors.iter(), Some(metadata)).unwrap());
+}
+
+#[test]
+fn an_adapter_passes_the_host_in_pieces() {
+    // Rank 256 on the widest layer of a model of seven billion parameters.
+    let module = LoraModule { path: "m".into(), in_features: 11008, out_features: 11008 };
+    for side in Side::BOTH {
+        let [rows, cols] = module.shape(side, 256);
+        let pieces: Vec<_> = row_pieces(rows, cols).collect();
+        assert_eq!((pieces[0].start, pieces.last().unwrap().end), (0, rows));
+        assert!(pieces.windows(2).all(|pair| pair[0].end == pair[1].start));
+        assert!(pieces.iter().all(|piece| 4 * piece.len() * cols <= PIECE_BYTES), "{pieces:?}");
+    }
+    // Few columns lie far apart on the GPU.
+    assert!(row_pieces(1 << 20, 1).all(|piece| 4 * 8 * piece.len() <= PIECE_BYTES));
+}
+
+#[test]
+fn weights_that_are_not_finite_are_not_saved() {
+    let mut weights = small_weights();
+    weights.get_mut("model.layers.1.mlp.up_proj").unwrap().b[3] = f32::NAN;
+    let refused = saved(&small_config(), None, &weights);
+    assert_refused(refused, Code::NotFinite, &["model.layers.1.mlp.up_proj"]);
+    let rows = async |_: &LoraModule, _, _| Ok(vec![0.0; 3]);
+    let modules = small_model();
+    let short = block_on(save_peft(&small_config(), None, &[&modules[0]], rows));
+    assert_refused(short, Code::Internal, &["3 values"]);
 }
 
 #[test]

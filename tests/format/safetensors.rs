@@ -1,8 +1,10 @@
 use half::{bf16, f16};
 use pollster::block_on;
 use proptest::prelude::*;
+use serde_json::{Value, json};
 use tabtune::error::Code;
-use tabtune::format::{Checkpoint, Dtype, TensorInfo, read_header, read_rows, read_rows_raw};
+use tabtune::files::Files;
+use tabtune::format::{Checkpoint, Dtype, TensorInfo, TensorSums, read_header, read_rows, read_rows_raw};
 
 use crate::files::{MemoryFiles, assert_refused, safetensors_file};
 
@@ -205,5 +207,48 @@ proptest! {
         if let Err(error) = open(&bytes) {
             prop_assert_eq!(error.code, Code::BadModel);
         }
+    }
+}
+
+#[test]
+fn a_model_is_known_by_its_tensors_however_they_are_read() {
+    let entry = |dtype: &str, shape: &[usize], start: usize, end: usize| json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]});
+    let data: Vec<u8> = (0..24).map(|i| i % 5).collect();
+    let ab = json!({"a": entry("F32", &[2, 2], 0, 16), "b": entry("F16", &[4], 16, 24)});
+    let ba = json!({"b": entry("F16", &[4], 0, 8), "a": entry("F32", &[2, 2], 8, 24)});
+    let swapped = [&data[16..], &data[..16]].concat();
+    // Reads what `order` says, from each tensor's start, and sums up.
+    let sum = |header: &Value, data: &[u8], order: &[(&str, u64, usize)]| {
+        let file = safetensors_file(&header.to_string(), data);
+        let files = MemoryFiles::of(&[(FILE, &file)]);
+        let tensors = block_on(Checkpoint::open(&files)).unwrap().tensors;
+        let sums = TensorSums::new(&files, tensors.clone().into_iter().collect());
+        for &(name, start, len) in order {
+            let tensor = &tensors[name];
+            block_on(sums.read(&tensor.file, tensor.start + start, len)).unwrap();
+        }
+        block_on(sums.sum()).unwrap()
+    };
+    let known = sum(&ab, &data, &[("a", 0, 16), ("b", 0, 8)]);
+    for order in [
+        &[][..],
+        &[("b", 0, 8), ("a", 0, 16)],
+        &[("a", 0, 24)],
+        &[("a", 0, 4), ("b", 0, 3), ("a", 4, 12), ("b", 3, 5)],
+        // Twice, overlapping, and not in order.
+        &[("a", 0, 16), ("a", 0, 16), ("b", 4, 4), ("b", 0, 6)],
+    ] {
+        assert_eq!(sum(&ab, &data, order), known, "{order:?}");
+    }
+    for order in [&[][..], &[("b", 0, 24)], &[("a", 0, 16), ("b", 0, 8)]] {
+        assert_eq!(sum(&ba, &swapped, order), known, "{order:?}");
+    }
+    let mut other = data.clone();
+    other[23] ^= 1;
+    let renamed = json!({"c": ab["a"], "b": ab["b"]});
+    let reshaped = json!({"a": entry("F32", &[4], 0, 16), "b": ab["b"]});
+    let retyped = json!({"a": ab["a"], "b": entry("BF16", &[4], 16, 24)});
+    for (header, data) in [(&ab, &other), (&renamed, &data), (&reshaped, &data), (&retyped, &data)] {
+        assert_ne!(sum(header, data, &[]), known, "{header}");
     }
 }

@@ -1,5 +1,6 @@
 // The page's logic that needs no browser.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { zipSync } from "fflate";
@@ -145,6 +146,39 @@ test("runs of an earlier version come into the list, and what is damaged hurts n
   assert.equal(put.length, 1);
   const { id, name, rows, has_files, steps } = put[0];
   assert.deepEqual({ id, name, rows, has_files, steps }, { id: "shop.csv", name: "shop.csv", rows: { dataset: "shop.csv", heldout: null, is_chat: true, count: null }, has_files: false, steps: 0 });
+});
+
+test("what an earlier page kept in the browser is read", async () => {
+  const saved = join(paths.root, "tests/fixtures/saved");
+  const { localStorage: kept, ...databases } = JSON.parse(readFileSync(join(saved, "page.json"), "utf8"));
+  playPage();
+  for (const [name, records] of Object.entries(databases)) {
+    const opening = indexedDB.open(name.split("/")[0]);
+    await new Promise((resolve) => (opening.onsuccess = resolve));
+    const store = opening.result.transaction(name.split("/")[1], "readwrite").objectStore(name.split("/")[1]);
+    for (const [key, record] of Object.entries(records)) {
+      const ofFiles = (names) => Object.fromEntries(names.map((file) => [file, new Uint8Array(readFileSync(join(saved, "1/adapter", file)))]));
+      store.put(Array.isArray(record) ? ofFiles(record) : record, key);
+    }
+  }
+  const texts = Object.fromEntries(Object.entries(kept).map(([name, value]) => [name, JSON.stringify(value)]));
+  globalThis.localStorage = Object.assign(Object.create({
+    getItem: (name) => texts[name] ?? null,
+    removeItem: (name) => delete globalThis.localStorage[name],
+  }), texts);
+
+  const { LearntStore, takeOverEarlier, remembered } = await studio("learnt.ts", "earlier.ts", "remembered.ts");
+  const store = new LearntStore();
+  await takeOverEarlier(store);
+  assert.deepEqual(remembered.get("notes.csv"), kept["tabtune:import:notes.csv"]);
+  assert.deepEqual(Object.keys(globalThis.localStorage), ["tabtune:import:notes.csv"]);
+  delete globalThis.localStorage;
+  const [learnt, earlier] = await store.all();
+  assert.deepEqual(learnt, databases["tabtune-learnt/records"]["kept-1"]);
+  assert.deepEqual([earlier.id, earlier.rows.dataset, earlier.config.train.max_steps], ["from before the list", "from before the list", 40]);
+  const files = await store.files("kept-1");
+  assert.deepEqual(Object.keys(files), databases["tabtune-adapters/files"]["kept-1"]);
+  assert.equal(files["adapter_model.safetensors"].length, readFileSync(join(saved, "1/adapter/adapter_model.safetensors")).length);
 });
 
 /** A run of the page whose trainer takes three steps, and whose `evaluate` is the test's. */

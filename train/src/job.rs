@@ -236,7 +236,7 @@ impl Job {
     async fn save(&mut self) -> Result<()> {
         for (name, bytes) in self.session.save(None).await? {
             let path = self.options.out.join(name);
-            fs::write(&path, bytes).map_err(io(&path))?;
+            fs::write(&path, bytes.to_vec()).map_err(io(&path))?;
         }
         Ok(())
     }

@@ -1,0 +1,218 @@
+//! The checkpoints of runs by name, in the store.
+//!
+//! The pieces of a checkpoint are written first. The run's record, which names them, comes last, in one transaction
+//! with the header, the new lines of the log, and the removal of what the record no longer names. Whatever moment
+//! a tab is killed at, the record names whole checkpoints.
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{self, Opened, Place, Written};
+use super::{Header, Identity, LogRecords, State, VERSION, first_version, later};
+use crate::bail;
+use crate::data::kv::{Key, Kv, Table, Write};
+use crate::error::{Code, Context, Error, Result};
+use crate::train::log::Line;
+
+/// A run by name: its checkpoints, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The form in which the last checkpoint was saved.
+    #[serde(default = "first_version")]
+    version: u32,
+    pub saved: Vec<Saved>,
+    next: u32,
+}
+
+/// A checkpoint as the record names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Names its records; never used twice in a run.
+    id: u32,
+    pub step: u32,
+    pub bytes: u64,
+}
+
+impl Saved {
+    fn place<'a>(&self, run: &'a str) -> Place<'a> {
+        let first = Key::new(Table::Checkpoints, &format!("{run}/{}", self.id), 0);
+        Place { run, first, bytes: self.bytes }
+    }
+}
+
+impl RunRecord {
+    /// The record of a run; one without checkpoints where there is none, or none that can be read.
+    pub async fn load(kv: &impl Kv, run: &str) -> Result<Self> {
+        let json = kv.get_one(Key::new(Table::Runs, run, 0)).await?;
+        let empty = RunRecord { version: VERSION, saved: Vec::new(), next: 0 };
+        let Some(json) = json else { return Ok(empty) };
+        Ok(serde_json::from_slice(&json).unwrap_or_else(|_| {
+            #[derive(Deserialize)]
+            struct Version {
+                version: u32,
+            }
+            // One of a later form may look different, and must not be taken for none.
+            let version = serde_json::from_slice(&json).map_or(VERSION, |Version { version }| version);
+            RunRecord { version, ..empty }
+        }))
+    }
+
+    /// Fails with code `bad-state` where a later build saved the run.
+    pub fn expect_known(&self, run: &str) -> Result<()> {
+        if self.version > VERSION {
+            return Err(later(run, self.version));
+        }
+        Ok(())
+    }
+}
+
+/// Saves a checkpoint in a run's `record`, and keeps the last `keep` of the run, at least this one. `log` is all of
+/// the run's, of which `kept` says what is in the store.
+///
+/// # Errors
+///
+/// What reading `state` fails with, and `not-finite`. What the store refuses is told inside, e.g. with
+/// `quota-exceeded` and the bytes that the checkpoint takes. What was saved before is there still.
+pub async fn save(
+    kv: &impl Kv,
+    run: &str,
+    mut record: RunRecord,
+    (mut header, state): (Header, &mut impl State),
+    (log, kept): (&[Line], &mut LogRecords),
+    keep: usize,
+) -> Result<Result<Saved>> {
+    if let Err(error) = record.expect_known(run) {
+        return Ok(Err(error));
+    }
+    header.lines = log.len();
+    let mut saved = Saved { id: record.next, step: header.progress.step, bytes: 0 };
+    let first = saved.place(run).first;
+    let written = async {
+        // Whatever a kill left behind under this name.
+        if let Err(error) = kv.write(vec![Write::RemoveFrom(first.clone())]).await {
+            return Ok(Err(error));
+        }
+        let top = match checkpoint::write(kv, &saved.place(run), &mut header, state).await? {
+            Written::Whole(top, bytes) => {
+                saved.bytes = bytes;
+                top
+            }
+            Written::Refused(error) => return Ok(Err(error)),
+        };
+        let mut changes = vec![Write::Put(first.clone(), top)];
+        changes.extend(kept.changes(run, log));
+        record.next += 1;
+        record.version = VERSION;
+        record.saved.push(saved.clone());
+        let gone = record.saved.len().saturating_sub(keep.max(1));
+        changes.extend(record.saved.drain(..gone).map(|old| Write::RemoveFrom(old.place(run).first)));
+        let json = serde_json::to_vec(&record).expect("a record is plain data");
+        changes.push(Write::Put(Key::new(Table::Runs, run, 0), json));
+        Ok(kv.write(changes).await)
+    };
+    let written: Result<Result<()>> = written.await;
+    if matches!(written, Ok(Ok(()))) {
+        kept.keep(log.len());
+        return Ok(Ok(saved));
+    }
+    // The cause is what the caller must hear, not that tidying up failed as well.
+    let _ = kv.write(vec![Write::RemoveFrom(first)]).await;
+    let values: u64 = header.tensors.iter().map(|tensor| tensor.values).sum();
+    let values = if values > 0 { values } else { state.tensors().iter().map(|tensor| tensor.values).sum() };
+    let refused = written?.map(|()| saved);
+    Ok(refused.context(format_args!("saving a checkpoint of {} bytes", 4 * values)))
+}
+
+/// The last whole checkpoint of a run.
+pub struct Found {
+    saved: Saved,
+    pub header: Header,
+    pub log: Vec<Line>,
+    /// Which lines of the log are in records of their own.
+    pub kept: LogRecords,
+    /// The steps of later checkpoints that are damaged or gone.
+    pub damaged: Vec<u32>,
+}
+
+/// The last whole checkpoint of a run. Its values are read, but not held. `None` where the run has saved none.
+///
+/// # Errors
+///
+/// `bad-state` where none that it has saved is whole, or where a later build saved it.
+pub async fn latest(kv: &impl Kv, run: &str) -> Result<Option<Found>> {
+    let record = RunRecord::load(kv, run).await?;
+    record.expect_known(run)?;
+    let mut damaged = Vec::new();
+    for saved in record.saved.iter().rev() {
+        let place = saved.place(run);
+        let mut opened = checkpoint::open(kv, &place).await?;
+        if let Some(opened) = &mut opened
+            && opened.read(kv, &place, &mut |_, _, _| {}).await?
+        {
+            let header = opened.header().clone();
+            let (kept, log) = match opened {
+                Opened::First(opened) => (LogRecords::default(), std::mem::take(&mut opened.log)),
+                Opened::Now(_) => LogRecords::load(kv, run, header.lines).await?,
+            };
+            return Ok(Some(Found { saved: saved.clone(), header, log, kept, damaged }));
+        }
+        damaged.push(saved.step);
+    }
+    if damaged.is_empty() {
+        return Ok(None);
+    }
+    Err(Error::new(
+        Code::BadState,
+        format!(
+            "all {} checkpoints of run {run:?} are damaged or gone from the browser's storage",
+            damaged.len()
+        ),
+    ))
+}
+
+/// Writes the values of a checkpoint that was found into `state`.
+///
+/// # Errors
+///
+/// `bad-state`: for tensors of other sizes, and then nothing was written; and where the checkpoint has been
+/// damaged since it was found.
+pub async fn restore(kv: &impl Kv, run: &str, found: &Found, state: &mut impl State) -> Result<()> {
+    let sizes =
+        |tensors: &[super::TensorShape]| -> Vec<u64> { tensors.iter().map(|tensor| tensor.values).collect() };
+    if sizes(&found.header.tensors) != sizes(&state.tensors()) {
+        bail!(BadState, "the checkpoint is of an adapter of another size");
+    }
+    let place = found.saved.place(run);
+    if let Some(mut opened) = checkpoint::open(kv, &place).await?
+        && opened.read(kv, &place, &mut |tensor, first, values| state.write(tensor, first, values)).await?
+    {
+        return Ok(());
+    }
+    bail!(BadState, "the checkpoint of run {run:?} at step {} was just damaged", found.saved.step)
+}
+
+/// What the run was made from whose checkpoints lie under a name, and the step of the last one; `None` where
+/// there are none that can be read. No values are read for it.
+///
+/// # Errors
+///
+/// `bad-state` where a later build saved it.
+pub async fn latest_identity(kv: &impl Kv, run: &str) -> Result<Option<(u32, Identity)>> {
+    let record = RunRecord::load(kv, run).await?;
+    record.expect_known(run)?;
+    for saved in record.saved.iter().rev() {
+        if let Some(opened) = checkpoint::open(kv, &saved.place(run)).await? {
+            return Ok(Some((saved.step, opened.header().identity.clone())));
+        }
+    }
+    Ok(None)
+}
+
+/// Removes a run's checkpoints, its log and its record.
+pub async fn delete(kv: &impl Kv, run: &str) -> Result<()> {
+    let record = RunRecord::load(kv, run).await?;
+    let mut changes: Vec<Write> =
+        record.saved.iter().map(|saved| Write::RemoveFrom(saved.place(run).first)).collect();
+    changes.push(Write::RemoveFrom(Key::new(Table::RunLogs, run, 0)));
+    changes.push(Write::RemoveFrom(Key::new(Table::Runs, run, 0)));
+    kv.write(changes).await
+}
