@@ -28,7 +28,7 @@ rust_tests() {
   local filter='package(tabtune) and not binary(kernels)' all=(--lib --test '*') binary
   [[ $1 == kernels ]] && filter='package(tabtune) and binary(kernels)' all=(--test kernels)
   if has_nextest; then
-    linted hastily cargo nextest run -E "$filter"
+    linted hastily cargo nextest run --no-fail-fast -E "$filter"
     return
   fi
   if [[ $1 == rust ]]; then
