@@ -25,21 +25,20 @@ hastily() {
 # Runs the engine's tests natively: rust_tests kernels, or rust_tests rust for all others.
 rust_tests() {
   need_native_adapter
-  local filter='package(tabtune) and not binary(kernels)' all=(--lib --test '*') binary
-  [[ $1 == kernels ]] && filter='package(tabtune) and binary(kernels)' all=(--test kernels)
+  local filter="package(tabtune) and binary(kernels)" wanted=(--test kernels) file name
+  [[ $1 == kernels ]] || filter="package(tabtune) and not binary(kernels)"
   if has_nextest; then
     linted hastily cargo nextest run --no-fail-fast -E "$filter"
     return
   fi
-  if [[ $1 == rust ]]; then
-    all=(--lib)
-    for binary in tests/*.rs tests/*/main.rs; do
-      binary=${binary%/main.rs}
-      binary=$(basename "${binary%.rs}")
-      [[ $binary == kernels ]] || all+=(--test "$binary")
+  if [[ $1 != kernels ]]; then
+    wanted=(--lib)
+    for file in tests/*.rs tests/*/main.rs; do
+      name=$(basename "${file%/main.rs}" .rs)
+      [[ $name == kernels ]] || wanted+=(--test "$name")
     done
   fi
-  linted hastily cargo test -p tabtune "${all[@]}"
+  linted hastily cargo test -p tabtune "${wanted[@]}"
 }
 
 test_rust() {
@@ -56,7 +55,7 @@ test_rust() {
   heading "Rust"
   rust_tests rust
   linted cargo test --doc
-  linted cargo test -p tabtune-bench
+  if has_nextest; then linted cargo nextest run -E 'package(tabtune-bench)'; else linted cargo test -p tabtune-bench; fi
 }
 
 test_kernels() {
