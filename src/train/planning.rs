@@ -117,7 +117,7 @@ impl RunPlan {
         let loss_plan = LossPlan::new(extent.targets, model.sizes.vocab);
         let inputs = Inputs::new(store, model, lora, tokens, loss_plan, longest)?;
         let mut sizes: Vec<usize> =
-            (1..=SIZES).rev().map(|i| (tokens * i / SIZES).next_multiple_of(8)).collect();
+            (1..=SIZES).rev().map(|i| (tokens * i / SIZES).max(1).next_multiple_of(8)).collect();
         sizes.dedup();
         let record = |checkpointing: bool, tokens: usize, dropout: f64| {
             let recording = Recording { model, lora, tiles, inputs: &inputs, options };
