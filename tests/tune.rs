@@ -57,7 +57,7 @@ const AMPLE_SECONDS: f64 = 300.0;
 #[test]
 fn every_variant_agrees_with_the_twin() {
     with_gpu(async |gpu| {
-        // Mesa's CPU adapter takes seconds to compile a tile, and tests/kernels has them all.
+        // Mesa's CPU adapter takes seconds to compile a tile; tests/kernels has the others, and the browser tests all.
         let own = [Tile::for_adapter(gpu.summary())];
         let tiles = if gpu.summary().is_software { &own[..] } else { &Tile::ALL };
         let found = tune::check_all(&gpu, tiles).await.expect("the check runs");

@@ -2,6 +2,7 @@
 import { createWriteStream, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { launch } from "./lib/chromium.mjs";
 import { paths } from "./lib/paths.mjs";
 import { serve } from "./lib/server.mjs";
@@ -152,7 +153,7 @@ async function measure(rank, report) {
   }
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) {
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const asked = process.argv.indexOf("--rank");
   const fits = await measure(asked < 0 ? 128 : Number(process.argv[asked + 1]), (kind, values) => console.log(JSON.stringify({ kind, ...values })));
   if (!fits) {

@@ -71,7 +71,7 @@ need_native_adapter() {
   [[ $(uname -s) == Linux ]] || return 0
   local folder
   for folder in /usr/share/vulkan/icd.d /etc/vulkan/icd.d; do
-    if compgen -G "$folder/*.json" >/dev/null && PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -q libvulkan.so.1; then return 0; fi
+    if compgen -G "$folder/*.json" >/dev/null && PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep libvulkan.so.1 >/dev/null; then return 0; fi
   done
   need_packages "a Vulkan driver" mesa-vulkan-drivers libvulkan1
 }

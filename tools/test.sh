@@ -25,8 +25,8 @@ hastily() {
 # Runs the engine's tests natively: rust_tests kernels, or rust_tests rust for all others.
 rust_tests() {
   need_native_adapter
-  local filter="package(tabtune) and binary(kernels)" wanted=(--test kernels) file name
-  [[ $1 == kernels ]] || filter="package(tabtune) and not binary(kernels)"
+  local filter='package(tabtune) and binary(kernels)' wanted=(--test kernels) file name
+  [[ $1 == kernels ]] || filter='(package(tabtune) and not binary(kernels)) or package(tabtune-train)'
   if has_nextest; then
     linted hastily cargo nextest run --no-fail-fast -E "$filter"
     return
@@ -39,22 +39,25 @@ rust_tests() {
     done
   fi
   linted hastily cargo test -p tabtune "${wanted[@]}"
+  [[ $1 == kernels ]] || linted cargo test -p tabtune-train
 }
 
 test_rust() {
   heading "format and lints"
   cargo fmt --all --check
   need_linker
-  # What the tests run is compiled with the lints here; of the module for browsers only the engine itself is.
+  # What the tests run is compiled with the lints here.
   if has_nextest; then linted cargo nextest run --no-run; else linted cargo test --no-run; fi
   need_wasm_target
-  linted cargo rustc -p tabtune --lib --crate-type rlib --profile release-wasm --target wasm32-unknown-unknown
+  cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
   need_native_adapter
   # Shaders are compiled by one core at a time, so the other one builds what later parts need.
   if [[ " ${parts[*]} " =~ \ (package|browser|firefox|docs)\  ]]; then begin_page; fi
   heading "Rust"
   rust_tests rust
   linted cargo test --doc
+  # The bench holds kernels to one another's speed, so nothing else may run.
+  [[ -z ${page_builder-} ]] || wait "$page_builder" || true
   if has_nextest; then linted cargo nextest run -E 'package(tabtune-bench)'; else linted cargo test -p tabtune-bench; fi
 }
 
@@ -71,6 +74,8 @@ begin_page() {
     build_page
   ) >"$page_log" 2>&1 &
   page_builder=$!
+  # A run that ends early leaves nothing behind that goes on.
+  trap 'kill -- "$page_builder" 2>/dev/null || true' EXIT
 }
 
 # Builds the page once for all parts that need it, or waits until it is built.
@@ -107,8 +112,8 @@ test_browser() {
 }
 
 test_firefox() {
-  need_firefox
   need_page
+  need_firefox
   heading "Firefox"
   node_tests tests/firefox/*.test.mjs
 }

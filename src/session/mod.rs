@@ -300,7 +300,8 @@ impl<R: Kv> Session<R> {
     /// the loaded one of that name, where there is one, whose config then must agree with `lora`; it is the
     /// active one afterwards.
     ///
-    /// Whatever is wrong with options, rows or checkpoints is told before the run before this one is freed.
+    /// Whatever is wrong with options, rows or checkpoints is told before the run before this one is freed, unless the
+    /// storage fails while a checkpoint is read for the second time.
     pub async fn prepare(&mut self, options: PrepareOptions<'_>) -> Result<Plan> {
         let train = TrainOptions::from_json(&options.train)?;
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
@@ -328,7 +329,9 @@ impl<R: Kv> Session<R> {
         let kept = began_with.filter(|tiles| tiles.suit(self.gpu.summary()));
         let mut notices = train.notices.clone();
         if checkpoint.is_some() && kept.is_none() {
-            let message = "the run began on another kind of GPU, or with products computed in a way that this version                            of tabtune no longer has: it goes on with those chosen here, and its last bits are no                            longer those that it would have had";
+            let message = "the run began on another kind of GPU, or with products computed in a way that this version of \
+                 tabtune no longer has: it goes on with those chosen here, and its last bits are no longer those that it \
+                 would have had";
             notices.push(Notice::new("tiles-replaced", message));
         }
         let tiles = kept.unwrap_or_else(|| self.tiles.clone());
@@ -344,7 +347,10 @@ impl<R: Kv> Session<R> {
         let mut resumed = None;
         if let Some(mut found) = checkpoint {
             let (step, damaged) = (found.header.progress.step, std::mem::take(&mut found.damaged));
-            run.restore(&self.gpu, &loaded.store, &self.rows, found).await?;
+            if let Err(error) = run.restore(&self.gpu, &loaded.store, &self.rows, found).await {
+                loaded.free_run();
+                return Err(error);
+            }
             resumed = Some(Resumed { step, log: run.log().to_vec(), damaged });
         }
         loaded.adapters.active = Some(DEFAULT_ADAPTER.to_owned());
@@ -460,7 +466,12 @@ impl<R: Kv> Session<R> {
     /// One optimiser step, with a checkpoint after it if one is due; `None` after the last one.
     pub async fn train_step(&mut self) -> Result<Option<RunLog>> {
         let (gpu, rows, store, run) = self.running()?;
-        run.step(gpu, store, rows).await
+        let stepped = run.step(gpu, store, rows).await;
+        if run.is_torn() {
+            self.run = None;
+            self.loaded.as_mut().ok_or_else(no_model)?.free_run();
+        }
+        stepped
     }
 
     /// Saves a checkpoint of all steps so far. The logs of steps that were still on their way come with it.

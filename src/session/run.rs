@@ -91,6 +91,8 @@ pub struct Run {
     saved_at: Instant,
     /// Checkpoints of this run in the store, as far as is known.
     saved: usize,
+    /// Whether the adapter is in part that of a checkpoint whose reading failed.
+    is_torn: bool,
 }
 
 impl Run {
@@ -98,14 +100,27 @@ impl Run {
     pub fn new(trainer: Trainer, name: Option<&str>, identity: Identity, tiles: Tiles, chance: f64) -> Self {
         let name = name.map(str::to_owned);
         let (log, kept) = (Vec::new(), LogRecords::default());
-        Run { trainer, name, identity, tiles, chance, log, kept, saved_at: Instant::now(), saved: 0 }
+        Run {
+            trainer,
+            name,
+            identity,
+            tiles,
+            chance,
+            log,
+            kept,
+            saved_at: Instant::now(),
+            saved: 0,
+            is_torn: false,
+        }
     }
 
     /// Takes the run, which has a name, to where the checkpoint `found` was saved.
     pub async fn restore(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv, found: Found) -> Result<()> {
         let name = self.name.as_deref().unwrap_or_default();
         found.header.identity.expect(&self.identity)?;
+        self.is_torn = true;
         saved::restore(kv, name, &found, &mut self.trainer.state(gpu, store)).await?;
+        self.is_torn = false;
         let Found { header, log, kept, .. } = found;
         self.identity.init_adapter = header.identity.init_adapter;
         self.trainer.go_on_from(header.progress);
@@ -113,6 +128,12 @@ impl Run {
         // As many as were kept stay kept.
         self.saved = self.trainer.options().save_total_limit as usize;
         Ok(())
+    }
+
+    /// Whether the storage failed while the run went back to a checkpoint: what it has learnt is then neither what it
+    /// had nor what was saved.
+    pub fn is_torn(&self) -> bool {
+        self.is_torn
     }
 
     /// The lines of the log so far.

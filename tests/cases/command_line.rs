@@ -8,7 +8,7 @@ use tabtune::error::Code;
 
 use crate::options::{Evaluated, Options};
 use crate::question::Question;
-use crate::setting::empty_folder;
+use crate::setting::{bundled, empty_folder};
 
 struct Folder(PathBuf);
 
@@ -27,7 +27,7 @@ impl Drop for Folder {
 }
 
 fn parse(args: &[&str]) -> tabtune::error::Result<Options> {
-    Options::parse(args.iter().map(|arg| (*arg).to_owned()))
+    Options::parse(args.iter().map(|arg| (*arg).to_owned()), &bundled())
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn run(case: &Case, gpu: &Gpu) -> Outcome {
     let setting = Setting::new(&case.folder, &case.run);
     let mut lines = Vec::new();
     let job = |lines: &mut Vec<String>| -> Result<()> {
-        let options = Options::parse(setting.args.iter().cloned())?;
+        let options = Options::parse(setting.args.iter().cloned(), &setting::bundled())?;
         pollster::block_on(job::run(options, gpu.clone(), &mut |line| lines.push(line)))
     };
     let ended = job(&mut lines);

@@ -99,3 +99,8 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 fn text_of(path: &Path) -> String {
     path.to_str().expect("paths are UTF-8").to_owned()
 }
+
+/// The model and the rows that come with the project.
+pub fn bundled() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("www")
+}

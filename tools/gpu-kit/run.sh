@@ -37,8 +37,13 @@ while (($# > 0)); do
   shift || refuse "an option wants a value; ./run.sh --help lists them"
 done
 [[ $minutes =~ ^([0-9]+)(\.([0-9]))?$ ]] || refuse "MINUTES is \"$minutes\", but must be a number such as 10 or 2.5"
-whole_seconds=$((BASH_REMATCH[1] * 60 + 6 * ${BASH_REMATCH[3]:-0}))
+minutes=$((10#${BASH_REMATCH[1]}))${BASH_REMATCH[2]}
+whole_seconds=$((10#${BASH_REMATCH[1]} * 60 + 6 * ${BASH_REMATCH[3]:-0}))
 deadline=$((SECONDS + whole_seconds))
+# Parts run in the kit's folder, so a path is made absolute; a link in an environment of Python's stays one.
+pythons=(python3 python)
+[[ -z $python ]] || pythons=("$python")
+[[ $python != */* || $python == /* ]] || pythons=("$PWD/$python")
 IFS=, read -ra shapes <<<"$shapes"
 size=()
 [[ -z $tokens ]] || size=(--tokens "$tokens")
@@ -52,7 +57,7 @@ machine=$(uname -m)
 [[ $machine == x86_64 ]] || refuse "this kit's programs are for x86_64, and this machine is $machine"
 needed=$(cat "$kit/glibc")
 found=$(getconf GNU_LIBC_VERSION 2>/dev/null || echo none)
-at_least "${found#glibc }" "$needed" || refuse "this kit needs glibc $needed or later (Debian 12, Ubuntu 22.04), and here is ${found/none/none, perhaps another C library}"
+[[ $found == glibc* ]] && at_least "${found#glibc }" "$needed" || refuse "this kit needs glibc $needed or later (Debian 12, Ubuntu 22.04), and here is ${found/none/none, perhaps another C library}"
 
 out=${out:-$kit/results-$(date -u +%Y%m%d-%H%M%S)}
 mkdir -p "$out/scratch" || refuse "$out cannot be made"
@@ -77,7 +82,7 @@ if ! has_library 'libvulkan\.so\.1 '; then
 fi
 # Containers have NVIDIA's driver in places of their own, or its library without the file that names it.
 if [[ -z ${VK_DRIVER_FILES-}${VK_ICD_FILENAMES-} ]] &&
-  ! compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null && ! compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null; then
+  ! compgen -G '/usr/share/vulkan/icd.d/*nvidia*.json' >/dev/null && ! compgen -G '/etc/vulkan/icd.d/*nvidia*.json' >/dev/null; then
   for file in /usr/local/nvidia/share/vulkan/icd.d/*.json /usr/local/share/vulkan/icd.d/*.json; do
     [[ -f $file ]] && VK_DRIVER_FILES=$file && break
   done
@@ -96,11 +101,11 @@ quoted() {
 }
 
 processor=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)
-card=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -n 1)
+card=$(timeout 20 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -n 1)
 printf '{"date":"%s","minutes":%s,"machine":%s,"nvidia_smi":%s}\n' "$(date -u '+%Y-%m-%d %H:%M UTC')" "$minutes" \
   "$(quoted "$(nproc) × ${processor:-unknown processor}, Linux $(uname -r)")" "$(quoted "$card")" >"$out/run.json"
 
-number=0 child='' file='' part='' limit=0 began=0 stopped=''
+number=0 child='' file='' part='' limit=0 began=0
 
 # Writes how a part ended, and the tables anew: record STATUS EXIT SECONDS
 record() {
@@ -165,7 +170,6 @@ part() {
 
 # Who ends the run has what was found until then.
 stop() {
-  stopped=yes
   trap - INT TERM HUP
   if [[ -n $child ]]; then
     end_child KILL
@@ -221,7 +225,7 @@ each step 10 120 "$bench" step --shape SHAPE "${size[@]}"
 each timings 10 90 "$bench" kernels --shape SHAPE "${size[@]}"
 each generate 10 60 "$bench" generate --shape SHAPE
 
-for candidate in $python python3 python; do
+for candidate in "${pythons[@]}"; do
   if "$candidate" -c 'import importlib.util as i, sys; sys.exit(i.find_spec("torch") is None)' 2>/dev/null; then
     each torch 15 120 "$candidate" "$kit/lora_step.py" "$kit/shapes.json" SHAPE "${size[@]}"
     torch=yes

@@ -4,12 +4,16 @@ mod job;
 mod options;
 mod question;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use tabtune::error::Result;
 use tabtune::gpu::{Adapter, Gpu};
 
 use options::Options;
+
+/// The model and the rows that come with the project.
+const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../www");
 
 fn main() -> ExitCode {
     match pollster::block_on(run()) {
@@ -23,7 +27,18 @@ fn main() -> ExitCode {
 
 async fn run() -> Result<()> {
     // Every option is checked before anything is opened or read.
-    let options = Options::parse(std::env::args().skip(1))?;
+    let options = Options::parse(std::env::args().skip(1), Path::new(BUNDLED))?;
     let gpu = Gpu::open(&Adapter::request().await?).await?;
     job::run(options, gpu, &mut |line| println!("{line}")).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_bundled() {
+        let options = Options::parse(std::iter::empty(), Path::new(BUNDLED)).unwrap();
+        assert!(options.model.join("model.safetensors").is_file() && options.data.is_file());
+    }
 }

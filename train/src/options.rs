@@ -39,15 +39,14 @@ struct Given {
 }
 
 impl Options {
-    /// Reads the command line; bundled model, data and config stand in for what it leaves out.
+    /// Reads the command line; model, data and config of the folder `bundled` stand in for what it leaves out.
     ///
     /// # Errors
     ///
     /// `bad-option` for an option that is unknown or wrong, be it of the config; `io` for a path where there is
     /// nothing, or something else than is needed.
-    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self> {
+    pub fn parse(arguments: impl Iterator<Item = String>, bundled: &Path) -> Result<Self> {
         let given = Given::parse(arguments)?;
-        let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
         let own_rows = given.data.is_some();
         let config_file = given.config.or_else(|| (!own_rows).then(|| bundled.join("data/faq.config.json")));
         let config = match &config_file {

@@ -124,8 +124,9 @@ export class Engine {
       await init();
       this.#opened = await Session.create(this.#device).catch((thrown: unknown) => {
         const { code, message, context } = detailsOf(thrown);
-        // There was a GPU a moment ago: it crashed in between, and may come back.
-        throw new TabtuneError({ code: code === "webgpu-unavailable" ? "device-lost" : code, message, context });
+        // There was a GPU a moment ago: it crashed in between, and may come back. One that refuses a device stays so.
+        const is_gone = code === "webgpu-unavailable" && message.includes("no GPU adapter");
+        throw new TabtuneError({ code: is_gone ? "device-lost" : code, message, context });
       });
       return this.#opened.adapter();
     },

@@ -92,7 +92,8 @@ impl<'a> Bytes<'a> {
         if length as u64 > self.left() {
             return Ok(None);
         }
-        let mut taken = Vec::with_capacity(length);
+        // A damaged length asks for no memory before there are bytes to fill it.
+        let mut taken = Vec::with_capacity(length.min(PIECE_BYTES));
         while taken.len() < length {
             if self.used == self.record.len() {
                 let Some(record) = kv.get_one(self.place.record(self.next_record)).await? else {

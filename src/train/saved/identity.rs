@@ -149,7 +149,10 @@ fn noted(table: &[(&str, &str, &str)], part: &str, option: &str) -> Option<Value
 /// Whether two values are the same to those who read them: 1 and 1.0 are.
 fn mean_the_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        // Large whole numbers, such as seeds, are more than an f64 tells apart.
+        (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {
+            one.as_f64() == other.as_f64()
+        }
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| mean_the_same(one, other))
         }

@@ -176,9 +176,12 @@ pub async fn latest(kv: &impl Kv, run: &str) -> Result<Option<Found>> {
 /// `bad-state`: for tensors of other sizes, and then nothing was written; and where the checkpoint has been
 /// damaged since it was found.
 pub async fn restore(kv: &impl Kv, run: &str, found: &Found, state: &mut impl State) -> Result<()> {
-    let sizes =
-        |tensors: &[super::TensorShape]| -> Vec<u64> { tensors.iter().map(|tensor| tensor.values).collect() };
-    if sizes(&found.header.tensors) != sizes(&state.tensors()) {
+    let (saved, wanted) = (&found.header.tensors, state.tensors());
+    // The first form has no names.
+    let is_it = |(saved, wanted): (&super::TensorShape, &super::TensorShape)| {
+        saved.values == wanted.values && (saved.name.is_empty() || saved.name == wanted.name)
+    };
+    if saved.len() != wanted.len() || !saved.iter().zip(&wanted).all(is_it) {
         bail!(BadState, "the checkpoint is of an adapter of another size");
     }
     let place = found.saved.place(run);
