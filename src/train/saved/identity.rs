@@ -178,6 +178,12 @@ mod tests {
     };
 
     #[test]
+    fn numbers_are_the_same_by_what_they_mean() {
+        assert!(mean_the_same(&json!(1), &json!(1.0)));
+        assert!(!mean_the_same(&json!(1u64 << 53), &json!((1u64 << 53) + 1)), "an f64 holds both as one");
+    }
+
+    #[test]
     fn a_run_from_before_an_option_did_what_runs_did_then() {
         let saved = options(json!({"seed": 42}));
         let now = |new: f64| options(json!({"seed": 42.0, "new": new}));
