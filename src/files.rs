@@ -12,6 +12,10 @@ use crate::error::{Code, Error};
 
 pub use outside::Outside;
 
+/// The most bytes of anything large that are on the host at once on their way between files, the GPU and JavaScript. A
+/// row that is longer passes whole.
+pub const PIECE_BYTES: usize = 4 << 20;
+
 /// A folder of files that can be read in pieces: a directory on disk, the `File`s a person picked
 /// in a browser, or a server that answers range requests. Nothing is read as a whole unless asked.
 ///

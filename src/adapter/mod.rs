@@ -11,6 +11,8 @@ pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, PeftAdapter, load_peft, 
 
 use std::ops::Range;
 
+use crate::files::PIECE_BYTES;
+
 /// A linear layer of the base model that LoRA may adapt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoraModule {
@@ -28,9 +30,6 @@ pub struct LoraWeights {
     /// `lora_B`, `[out_features, r]` row-major.
     pub b: Vec<f32>,
 }
-
-/// The most bytes of values that are on the host at once while an adapter is read or written.
-pub const PIECE_BYTES: usize = 4 << 20;
 
 /// One of the two matrices of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

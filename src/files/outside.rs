@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
+use super::PIECE_BYTES;
 #[cfg(target_arch = "wasm32")]
 use crate::error::{Code, Error, Result};
-
-/// What is copied out or in at once.
-const PIECE_BYTES: usize = 4 << 20;
 
 #[cfg(target_arch = "wasm32")]
 type Piece = js_sys::Uint8Array;

@@ -8,10 +8,7 @@ use half::{bf16, f16};
 use super::safetensors::{Dtype, TensorInfo};
 use crate::bail;
 use crate::error::Result;
-use crate::files::Files;
-
-/// What one read asks of the file, so that bytes and f32 of a large request are never both whole.
-const PIECE_BYTES: usize = 4 << 20;
+use crate::files::{Files, PIECE_BYTES};
 
 /// Replaces `out` with `n_rows` rows from `first_row` on, as stored: little-endian, row-major.
 ///

@@ -6,10 +6,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::TensorInfo;
 use crate::error::Result;
-use crate::files::Files;
-
-/// What is read at once of a tensor that nobody read in order.
-const PIECE_BYTES: u64 = 4 << 20;
+use crate::files::{Files, PIECE_BYTES};
 
 /// Files that hash each of some tensors while it is read.
 pub struct TensorSums<'a, F> {
@@ -58,7 +55,7 @@ impl<'a, F: Files> TensorSums<'a, F> {
         let unread: Vec<(TensorInfo, u64)> = self.tensors.borrow().iter().filter_map(unread).collect();
         for (info, mut done) in unread {
             while done < info.len {
-                let count = PIECE_BYTES.min(info.len - done);
+                let count = (PIECE_BYTES as u64).min(info.len - done);
                 self.read(&info.file, info.start + done, count as usize).await?;
                 done += count;
             }

@@ -5,13 +5,10 @@ use half::{bf16, f16};
 use super::layout::pad8;
 use super::load::Slab;
 use crate::error::Result;
-use crate::files::Files;
+use crate::files::{Files, PIECE_BYTES};
 use crate::format::{TensorInfo, read_rows};
 use crate::gpu::{Gpu, ReadbackRing, Store};
 use crate::kernels::linear::WeightFormat;
-
-/// What is compared at once.
-const PIECE_BYTES: usize = 4 << 20;
 
 /// Whether `slabs` hold exactly the values [rows, width] of `tensor`.
 pub async fn are_rows(

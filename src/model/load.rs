@@ -8,7 +8,7 @@ use super::loss::LossPlan;
 use super::names::{self, EMBEDDING, HEAD};
 use super::tiles::{Product, Shape};
 use crate::error::{Context, Result};
-use crate::files::Files;
+use crate::files::{Files, PIECE_BYTES};
 use crate::format::{
     Checkpoint, Dtype, NF4_BLOCK, Nf4Quantizer, Nf4Tensor, TensorInfo, TensorSums, double_quantize,
     read_rows, read_rows_raw, read_small,
@@ -18,9 +18,6 @@ use crate::kernels::linear::{Weight, WeightFormat};
 
 /// `config.json` is small; what is larger is something else.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
-/// What is read and converted at once.
-const PIECE_BYTES: usize = 4 << 20;
-
 /// A model whose weights lie in a [`Store`].
 #[derive(Clone, Debug)]
 pub struct Model {

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::lora::{Lora, LoraFactor, Segment};
-use crate::adapter::{FirstRows, LoraModule, PIECE_BYTES, Side, row_pieces};
+use crate::adapter::{FirstRows, LoraModule, Side, row_pieces};
 use crate::bail;
 use crate::error::Result;
+use crate::files::PIECE_BYTES;
 use crate::gpu::{Gpu, ReadbackRing, Store, Tensor};
 
 impl Lora {

@@ -2,15 +2,12 @@
 
 use super::config::ModelConfig;
 use crate::error::Result;
-use crate::files::Files;
+use crate::files::{Files, PIECE_BYTES};
 use crate::format::{Checkpoint, TensorInfo, read_rows};
 
 pub const EMBEDDING: &str = "model.embed_tokens.weight";
 pub const HEAD: &str = "lm_head.weight";
 const PREFIX: &str = "model.";
-
-/// What is read of both tensors at once.
-const PIECE_BYTES: usize = 4 << 20;
 
 /// Brings the names and `config.tie_word_embeddings` to what the files hold, as transformers 5 does while
 /// loading (`tie_weights` and `base_model_prefix` in its `modeling_utils.py`):

@@ -4,11 +4,11 @@ use pollster::block_on;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tabtune::adapter::{
-    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, LoraConfig, LoraModule, LoraRng, LoraWeights, PIECE_BYTES,
-    PeftAdapter, Side, TargetModules, load_peft, row_pieces, save_peft,
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, LoraConfig, LoraModule, LoraRng, LoraWeights, PeftAdapter, Side,
+    TargetModules, load_peft, row_pieces, save_peft,
 };
 use tabtune::error::{Code, Result};
-use tabtune::files::Outside;
+use tabtune::files::{Outside, PIECE_BYTES};
 use tabtune::format::{Checkpoint, read_rows};
 use tabtune::model::ModelConfig;
 
