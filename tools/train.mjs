@@ -17,7 +17,7 @@ const NO_ANSWER = ["bad-data", "bad-model", "unsupported-model"];
 
 /** Runs in the page: the job from the model to the adapter's files. */
 async function job({ config, data, heldout, evaluated, sample_rows, no_answer }) {
-  const { tabtune, fill, questionOf, toBase64, answer, outcome } = globalThis.runner;
+  const { tabtune, fill, questionOf, filesOf, answer, outcome } = globalThis.runner;
   const { report } = globalThis;
   return outcome(async () => {
     const dataset = await tabtune.Dataset.open("train");
@@ -59,8 +59,7 @@ async function job({ config, data, heldout, evaluated, sample_rows, no_answer })
     if (!("eval_loss" in (last ?? {}))) await evaluate();
     await report("end");
     await ask("after", true);
-    const files = {};
-    for (const [name, bytes] of Object.entries(await trainer.save())) files[name] = await toBase64(bytes);
+    const files = await filesOf(trainer);
     await trainer.dispose();
     return files;
   });

@@ -6,7 +6,7 @@ import { bundledConfig, bytesOf, fewRows, openLab, valueOf } from "./support.mjs
 
 /** Runs in the page: asks a trainer that has trained a little, in several ways. */
 async function interview(config) {
-  const { tabtune, importFrom, answer, outcome, toBase64 } = globalThis.runner;
+  const { tabtune, importFrom, answer, filesOf, outcome } = globalThis.runner;
   const eval_dataset = await importFrom("heldout", "/heldout.jsonl");
   const trainer = await tabtune.Trainer.load("/bundled/", { ...config, eval_dataset });
   const question = "What is tabtune?";
@@ -39,8 +39,7 @@ async function interview(config) {
   const after = await answer(trainer, question, short);
   const wrong = await outcome(() => answer(trainer, question, { temperature: -1 }));
   const { eval_loss } = await trainer.evaluate();
-  const files = {};
-  for (const [name, bytes] of Object.entries(await trainer.save())) files[name] = await toBase64(bytes);
+  const files = await filesOf(trainer);
   await trainer.dispose();
   return { answers, pieces, result: last.value, cancelled, after, wrong, eval_loss, files };
 }

@@ -55,7 +55,7 @@ export async function openLab(t, { gpu, args } = {}) {
  * { value: { model, plan, steps, evals, files, counters } } or { error: { code, message } }.
  */
 export async function runJob({ model = "/bundled/", rows = "/rows.jsonl", heldout, config, init_adapter, evaluate = false }) {
-  const { tabtune, importFrom, toBase64, outcome } = globalThis.runner;
+  const { tabtune, importFrom, filesOf, outcome } = globalThis.runner;
   let trainer;
   const result = await outcome(async () => {
     const dataset = await importFrom("rows", rows);
@@ -72,8 +72,7 @@ export async function runJob({ model = "/bundled/", rows = "/rows.jsonl", heldou
     if (evaluate) evals.push(await trainer.evaluate());
     for await (const log of trainer.train()) ("eval_loss" in log ? evals : steps).push(log);
     if (evaluate) evals.push(await trainer.evaluate());
-    const files = {};
-    for (const [name, bytes] of Object.entries(await trainer.save())) files[name] = await toBase64(bytes);
+    const files = await filesOf(trainer);
     return { model: trainer.model, plan, steps, evals, files, counters: await trainer.counters() };
   });
   await trainer?.dispose();

@@ -46,15 +46,13 @@ test("training the bundled model", async (t) => {
     // Two engines, and one that has trained already.
     const first = valueOf(await lab.run({ config }));
     const [second, third, other] = await lab.page.evaluate(async (config) => {
-      const { tabtune, toBase64 } = globalThis.runner;
+      const { tabtune, filesOf } = globalThis.runner;
       const trainer = await tabtune.Trainer.load("/bundled/", config);
       const dataset = await tabtune.Dataset.open("rows");
       const runs = [];
       for (const seed of [7, 7, 8]) {
         const steps = await trainer.train(dataset, { seed, overwrite: true });
-        const files = {};
-        for (const [name, bytes] of Object.entries(await trainer.save())) files[name] = await toBase64(bytes);
-        runs.push({ steps, files });
+        runs.push({ steps, files: await filesOf(trainer) });
       }
       await trainer.dispose();
       return runs;

@@ -28,6 +28,13 @@ async function toBase64(bytes) {
   return url.slice(url.indexOf(",") + 1);
 }
 
+/** The files of a trainer's adapter by name, as they leave the page. */
+async function filesOf(trainer) {
+  const files = {};
+  for (const [name, bytes] of Object.entries(await trainer.save())) files[name] = await toBase64(bytes);
+  return files;
+}
+
 /** The whole answer to a question, to a chat, or what goes on from a `{ prompt }`. */
 async function answer(trainer, asked, options) {
   let text = "";
@@ -45,4 +52,4 @@ async function outcome(work) {
   }
 }
 
-globalThis.runner = { tabtune, fill, importFrom, questionOf, toBase64, answer, outcome };
+globalThis.runner = { tabtune, fill, importFrom, questionOf, toBase64, filesOf, answer, outcome };
