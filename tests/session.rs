@@ -11,7 +11,7 @@ use tabtune::files::{Directory, Files};
 use tabtune::generate::Generator;
 use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Recorder, Store, Workspace, write};
 use tabtune::kernels::linear::Tile;
-use tabtune::model::{LoadOptions, Model, ModelConfig};
+use tabtune::model::{Architecture, LoadOptions, Model, View};
 use tabtune::session::{Plan, PrepareOptions, Session};
 
 type Native = Session<Rc<MemoryKv>>;
@@ -115,13 +115,11 @@ fn generation_sees_through_the_same_window_as_training() {
         let ids: Vec<u32> = seen[0].tokens.iter().map(|token| token.id).collect();
         let gpu = Gpu::open(&Adapter::request().await.unwrap()).await.unwrap();
         let mut store = Store::new(&gpu);
-        let config = Model::config(&files).await.unwrap();
-        assert!(
-            config.sliding_window.is_some_and(|window| 2 * window < ids.len()),
-            "the row passes the window"
-        );
+        let architecture = Model::architecture(&files).await.unwrap();
+        let [View::Window(window)] = architecture.views[..] else { panic!("one window") };
+        assert!(2 * window < ids.len(), "the row passes the window");
         let load = LoadOptions { load_in_4bit: false, double_quant: false };
-        let model = Model::load(&files, config, load, &mut store, &mut |_| {}).await.unwrap();
+        let model = Model::load(&files, architecture, load, &mut store, &mut |_| {}).await.unwrap();
         let tiles = Tile::for_adapter(gpu.summary()).into();
         let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, 256).unwrap();
         let mut sum = 0.0;
@@ -244,7 +242,7 @@ impl Unread {
         let config = config.to_string().into_bytes();
         let mut tensors = Map::new();
         let mut end = 0;
-        for (name, shape) in ModelConfig::from_json(&config).expect("a config").checkpoint_tensors() {
+        for (name, shape) in Architecture::from_json(&config).expect("a config").checkpoint_tensors() {
             let begin = end;
             end += 2 * shape.iter().product::<usize>() as u64;
             tensors.insert(name, json!({"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}));

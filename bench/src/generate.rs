@@ -29,7 +29,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     let mut store = Store::new(&gpu);
     let files = SyntheticFiles::new(shape, base)?;
     let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
-    let model = Model::load(&files, shape.config()?, load, &mut store, &mut |_| {}).await?;
+    let model = Model::load(&files, shape.architecture()?, load, &mut store, &mut |_| {}).await?;
     let tiles = tiles(&gpu, &model).await?;
     let capacity = (PROMPT + WARM_UP + TIMED).next_multiple_of(64);
     let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, capacity)?;

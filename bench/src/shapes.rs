@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use tabtune::error::Result;
-use tabtune::model::ModelConfig;
+use tabtune::model::Architecture;
 
 use crate::step::RANK;
 
@@ -68,8 +68,8 @@ impl Shape {
     }
 
     /// What the engine makes of it.
-    pub fn config(&self) -> Result<ModelConfig> {
-        ModelConfig::from_json(self.config_json().as_bytes())
+    pub fn architecture(&self) -> Result<Architecture> {
+        Architecture::from_json(self.config_json().as_bytes())
     }
 }
 
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn the_engine_takes_every_shape() {
         for shape in SHAPES {
-            let config = shape.config().unwrap();
-            assert_eq!(config.num_attention_heads * config.head_dim, shape.heads * shape.head_dim);
+            let architecture = shape.architecture().unwrap();
+            assert_eq!(architecture.layers[0].attention.queries().real, shape.heads * shape.head_dim);
         }
     }
 }

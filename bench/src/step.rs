@@ -5,6 +5,7 @@ use tabtune::adapter::LoraRng;
 use tabtune::bail;
 use tabtune::error::Result;
 use tabtune::gpu::Counters;
+use tabtune::model::Architecture;
 use tabtune::train::options::{GradientCheckpointing, TrainOptions};
 use web_time::Instant;
 
@@ -215,16 +216,17 @@ async fn dispatches_per_layer(shape: &Shape, base: Base, checkpointing: bool) ->
     Ok([forward, counts[1][1] - counts[0][1] - forward])
 }
 
+/// The widths of all linear layers, at both ends.
+pub fn ends_of_modules(architecture: &Architecture) -> usize {
+    architecture.modules().map(|(_, module)| module.inputs.real + module.outputs.real).sum()
+}
+
 /// Floating-point operations of a step for each of its tokens, all of which predict a label.
 fn flops_per_token(shape: &Shape, checkpointing: bool) -> Result<f64> {
-    let config = shape.config()?;
-    let linears = || config.linears().into_iter();
+    let architecture = shape.architecture()?;
     let layers = shape.layers as f64;
-    let weights = layers * linears().map(|it| (it.in_features * it.out_features) as f64).sum::<f64>();
-    let lora = layers
-        * 2.0
-        * RANK as f64
-        * linears().map(|it| (it.in_features + it.out_features) as f64).sum::<f64>();
+    let weights = architecture.linear_parameters() as f64;
+    let lora = 2.0 * RANK as f64 * ends_of_modules(&architecture) as f64;
     let attention = 2.0 * (shape.seq * shape.heads * shape.head_dim) as f64 * layers;
     let head = 4.0 * (shape.vocab * shape.hidden) as f64;
     let again = if checkpointing { 2.0 * weights + attention + lora } else { 0.0 };

@@ -58,7 +58,7 @@ impl SyntheticFiles {
         let mut entries = Map::new();
         let mut norms = Vec::new();
         let mut end = 0u64;
-        for (name, of) in shape.config()?.checkpoint_tensors() {
+        for (name, of) in shape.architecture()?.checkpoint_tensors() {
             let start = end;
             end += dtype.bytes * of.iter().product::<usize>() as u64;
             if of.len() == 1 {

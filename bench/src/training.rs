@@ -46,10 +46,10 @@ impl Training {
     /// Loads the model, adapts every linear layer, and records the step.
     pub async fn new<F: Files>(gpu: Gpu, setup: Setup<'_, F>) -> Result<Self> {
         let Setup { files, base, rank, alpha, rows, initial, options } = setup;
-        let config = Model::config(files).await?;
+        let architecture = Model::architecture(files).await?;
         let mut store = Store::new(&gpu);
         let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
-        let model = Model::load(files, config, load, &mut store, &mut |_| {}).await?;
+        let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await?;
 
         let tiles = tiles(&gpu, &model).await?;
 

@@ -8,6 +8,7 @@ use tabtune::adapter::LoraWeights;
 use tabtune::bail;
 use tabtune::error::Result;
 use tabtune::files::Files;
+use tabtune::model::lora_modules;
 
 use crate::shapes::Shape;
 
@@ -34,24 +35,21 @@ impl Work {
     /// Draws the embedding, then for each layer and projection the weight [out, in] and LoRA's A
     /// [rank, in], then the tokens. LoRA's B is zero, and every norm's weight is one.
     pub fn new(shape: &Shape) -> Result<Self> {
-        let config = shape.config()?;
+        let architecture = shape.architecture()?;
         let mut stream = Mulberry32(SEED);
         let mut checkpoint = CheckpointWriter::default();
         checkpoint.add("model.embed_tokens.weight", &[shape.vocab, shape.hidden], || stream.normal());
         let mut lora = Vec::new();
-        for layer in 0..shape.layers {
-            for linear in config.linears() {
-                let path = format!("model.layers.{layer}.{}", linear.path);
-                let (outputs, inputs) = (linear.out_features, linear.in_features);
-                checkpoint.add(&format!("{path}.weight"), &[outputs, inputs], || stream.normal());
-                let a = (0..RANK * inputs).map(|_| stream.normal()).collect();
-                lora.push((path, LoraWeights { a, b: vec![0.0; outputs * RANK] }));
-            }
+        for module in lora_modules(&architecture) {
+            let (outputs, inputs) = (module.out_features, module.in_features);
+            checkpoint.add(&format!("{}.weight", module.path), &[outputs, inputs], || stream.normal());
+            let a = (0..RANK * inputs).map(|_| stream.normal()).collect();
+            lora.push((module.path, LoraWeights { a, b: vec![0.0; outputs * RANK] }));
         }
         let rows = (0..shape.batch)
             .map(|_| (0..shape.seq + 1).map(|_| stream.below(shape.vocab)).collect())
             .collect();
-        for (name, of) in config.checkpoint_tensors().iter().filter(|(_, of)| of.len() == 1) {
+        for (name, of) in architecture.checkpoint_tensors().iter().filter(|(_, of)| of.len() == 1) {
             checkpoint.add(name, of, || 1.0);
         }
         let files = MemoryFiles { config: shape.config_json().into_bytes(), weights: checkpoint.finish() };

@@ -98,7 +98,7 @@ pub async fn save_peft(
             file.push(&values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>());
         }
     }
-    let json = serde_json::to_vec_pretty(&config_json(config, base_model_name_or_path))
+    let json = serde_json::to_vec_pretty(&config_json(config, modules, base_model_name_or_path))
         .map_err(|error| Error::new(Code::Internal, error))?;
     let mut config = Outside::default();
     config.push(&json);
@@ -126,11 +126,18 @@ fn tensor_name(path: &str, side: Side) -> String {
     format!("{PREFIX}{path}.lora_{side:?}.weight")
 }
 
-fn config_json(config: &LoraConfig, base_model_name_or_path: Option<&str>) -> Value {
+fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_path: Option<&str>) -> Value {
     let targets = match &config.target_modules {
         // PEFT takes "all-linear" too, but only where it knows the model's class.
         TargetModules::AllLinear => {
-            json!(["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
+            let mut names: Vec<&str> = Vec::new();
+            for module in modules {
+                let name = module.path.rsplit('.').next().unwrap_or_default();
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            json!(names)
         }
         TargetModules::Names(names) => json!(names),
     };

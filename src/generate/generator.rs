@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::gpu::{Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
 use crate::kernels::{attention, kv_append};
 use crate::model::tiles::Tiles;
-use crate::model::{Decoder, Keys, Lora, Model, Rows, loss};
+use crate::model::{Keys, Lora, Model, Pass, RopeTables, Rows, RowsSeen, View, loss};
 
 /// Prompt tokens that one pass takes.
 const CHUNK: usize = 64;
@@ -22,19 +22,19 @@ pub enum Stop {
 
 /// A decoder recorded for prompts and for single tokens.
 pub struct Generator {
-    prompt: Pass,
-    token: Pass,
+    prompt: Recorded,
+    token: Recorded,
     /// Positions the cache holds.
     capacity: usize,
-    /// A token sees so many positions up to its own, where the model says so.
-    window: Option<u32>,
+    views: Vec<View>,
     vocab: usize,
     logits: Tensor,
     logits_row: Tensor,
     ring: ReadbackRing,
 }
 
-struct Pass {
+/// A pass of the decoder over some tokens.
+struct Recorded {
     workspace: Workspace,
     program: ProgramId,
     rows: Rows,
@@ -51,51 +51,54 @@ impl Generator {
         tiles: &Tiles,
         capacity: usize,
     ) -> Result<Self> {
-        let cache = (0..model.layers.len())
-            .map(|_| store.keep(Class::Other, "kv cache", capacity * 2 * model.sizes.keys))
-            .collect::<Result<Vec<_>>>()?;
-        let table = capacity * model.config.head_dim / 2;
-        let (cos, sin) =
-            (store.keep(Class::Other, "rope cos", table)?, store.keep(Class::Other, "rope sin", table)?);
-        let values = model.config.rope_table(capacity);
-        store.write(cos, &values.0);
-        store.write(sin, &values.1);
-        let logits = store.keep(Class::Other, "logits", model.sizes.vocab)?;
+        let architecture = &model.architecture;
+        let mut cache = Vec::new();
+        for layer in &architecture.layers {
+            cache.push(store.keep(Class::Other, "kv cache", capacity * 2 * layer.attention.keys().padded)?);
+        }
+        let mut ropes = Vec::new();
+        for rope in &architecture.ropes {
+            let table = capacity * rope.rotary_dim / 2;
+            let (cos, sin) =
+                (store.keep(Class::Other, "rope cos", table)?, store.keep(Class::Other, "rope sin", table)?);
+            let values = rope.table(capacity);
+            store.write(cos, &values.0);
+            store.write(sin, &values.1);
+            ropes.push(RopeTables { cos, sin });
+        }
+        let logits = store.keep(Class::Other, "logits", architecture.vocab.padded)?;
         let logits_row = store.keep(Class::Other, "logits row", 1)?;
 
         let mut passes = Vec::new();
         for count in [CHUNK, 1] {
             let mut keep = |elements: usize| store.keep(Class::Other, "generation", elements);
-            let rows = Rows {
-                count,
-                ids: keep(count)?,
-                positions: keep(count)?,
-                spans: keep(2 * count)?,
-                last: logits_row,
-                cos,
-                sin,
-            };
+            let (ids, positions) = (keep(count)?, keep(count)?);
+            let mut views = Vec::new();
+            for _ in &architecture.views {
+                // Only backward reads `last`.
+                views.push(RowsSeen { spans: keep(2 * count)?, last: logits_row });
+            }
+            let rows = Rows { count, ids, positions, views, ropes: ropes.clone() };
             let tiles = tiles.for_rows(count);
             // The second recording has the adapter switched off.
             let scales = [lora.map_or(0.0, |lora| lora.config.scale()), 0.0];
             let recorded = scales.map(|lora_scale| {
-                let decoder = Decoder { model, lora, tiles: &tiles, rows, lora_scale, dropout: None };
-                record(&decoder, &cache, logits_row, logits)
+                let pass = Pass { model, lora, tiles: &tiles, rows: &rows, lora_scale, dropout: None };
+                record(&pass, &cache, logits_row, logits)
             });
             let program = recorded[0].1;
             let recorders = recorded.map(|(recorder, _)| recorder);
-            passes.push(Pass { workspace: Workspace::new(gpu, store, &recorders)?, program, rows });
+            passes.push(Recorded { workspace: Workspace::new(gpu, store, &recorders)?, program, rows });
         }
         let token = passes.pop().expect("two passes were made");
         let prompt = passes.pop().expect("two passes were made");
         let ring = ReadbackRing::new(gpu, logits.size(), 1);
-        let window = model.config.sliding_window.map(|window| window.try_into().unwrap_or(u32::MAX));
         Ok(Generator {
             prompt,
             token,
             capacity,
-            window,
-            vocab: model.config.vocab_size,
+            views: architecture.views.clone(),
+            vocab: architecture.vocab.real,
             logits,
             logits_row,
             ring,
@@ -122,13 +125,14 @@ impl Generator {
             let padded = |values: Vec<u32>, with: u32| -> Vec<u32> {
                 values.into_iter().chain(std::iter::repeat_n(with, pad)).collect()
             };
-            let start = |end: u32| self.window.map_or(0, |window| end.saturating_sub(window));
-            let spans: Vec<[u32; 2]> =
-                (first..end).map(|position| [start(position + 1), position + 1]).collect();
-            let seen = attention::share_seen(&spans, (chunk * self.capacity) as u64);
+            let mut seen = 0.0f64;
+            for (view, rows) in self.views.iter().zip(&pass.rows.views) {
+                let spans: Vec<[u32; 2]> = (first..end).map(|row| [view.start(row + 1), row + 1]).collect();
+                seen = seen.max(attention::share_seen(&spans, (chunk * self.capacity) as u64));
+                store.write(rows.spans, &padded(padded(spans.into_flattened(), 0), 0));
+            }
             store.write(pass.rows.ids, &padded(ids.to_vec(), 0));
             store.write(pass.rows.positions, &padded((first..end).collect(), kv_append::SKIP));
-            store.write(pass.rows.spans, &padded(padded(spans.into_flattened(), 0), 0));
             store.write(self.logits_row, &[ids.len() as u32 - 1]);
             pass.workspace.run_seeing(&[pass.program], recording, seen);
         }
@@ -146,14 +150,14 @@ impl Generator {
 }
 
 /// Records a pass: its tokens' keys and values go to the cache, the logits of one row to `logits`.
-fn record(decoder: &Decoder, cache: &[Tensor], logits_row: Tensor, logits: Tensor) -> (Recorder, ProgramId) {
-    let mut rec = decoder.tiles.default.recorder();
+fn record(pass: &Pass, cache: &[Tensor], logits_row: Tensor, logits: Tensor) -> (Recorder, ProgramId) {
+    let mut rec = pass.tiles.default.recorder();
     let program = rec.program();
-    let mut x = loss::embed(&mut rec, decoder.model, decoder.rows.ids, decoder.rows.count);
+    let mut x = loss::embed(&mut rec, pass.model, pass.rows.ids, pass.rows.count);
     for (layer, &cache) in cache.iter().enumerate() {
-        x = decoder.layer_forward(&mut rec, layer, x, Keys::Cached(cache)).1;
+        x = pass.layer_forward(&mut rec, layer, x, Keys::Cached(cache)).1;
     }
-    let (_, normed, _) = loss::final_norm(&mut rec, decoder.model, x, logits_row, 0, 1);
-    loss::logits(&mut rec, decoder.model, decoder.tiles, normed, 1, logits);
+    let (_, normed, _) = loss::final_norm(&mut rec, pass.model, x, logits_row, 0, 1);
+    loss::logits(&mut rec, pass.model, pass.tiles, normed, 1, logits);
     (rec, program)
 }

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::layout::pad8;
+use super::architecture::pad8;
 use super::load::Slab;
 use crate::error::Result;
 use crate::files::{Files, PIECE_BYTES};

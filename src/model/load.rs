@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use super::config::ModelConfig;
-use super::layout::{GROUPS, Sizes, linear_parameters, pad8, values};
+use super::architecture::{Architecture, ByGroup, Group, Module, Width, pad8};
 use super::loss::LossPlan;
-use super::names::{self, EMBEDDING, HEAD};
+use super::names::{self, EMBEDDING, FINAL_NORM, HEAD, LAYERS};
 use super::tiles::{Product, Shape};
 use crate::error::{Context, Result};
 use crate::files::{Files, PIECE_BYTES};
@@ -21,8 +20,7 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// A model whose weights lie in a [`Store`].
 #[derive(Clone, Debug)]
 pub struct Model {
-    pub config: ModelConfig,
-    pub sizes: Sizes,
+    pub architecture: Architecture,
     pub layers: Vec<LayerWeights>,
     /// The rows of the embedding, in slabs that each fit one binding.
     pub embedding: Vec<Slab>,
@@ -37,19 +35,36 @@ pub struct Model {
 
 #[derive(Clone, Debug)]
 pub struct LayerWeights {
-    pub input_norm: Tensor,
-    pub post_attention_norm: Tensor,
-    /// The stacked products of each of [`GROUPS`]; several where formats forbid stacking.
-    pub groups: [Vec<Stacked>; 4],
+    pub norms: NormWeights,
+    /// The stacked products of each group; several where formats forbid stacking.
+    pub groups: ByGroup<Vec<Stacked>>,
+}
+
+/// The weights of a layer's norms.
+#[derive(Clone, Copy, Debug)]
+pub struct NormWeights {
+    pub before_attention: Tensor,
+    pub before_feed_forward: Tensor,
 }
 
 /// One product over the stacked rows of `modules`, which begin at column `first_col` of the group.
 #[derive(Clone, Debug)]
 pub struct Stacked {
-    /// Indices into [`ModelConfig::linears`].
-    pub modules: Vec<usize>,
+    pub modules: Vec<Module>,
     pub first_col: usize,
     pub weight: Weight,
+}
+
+impl Stacked {
+    /// N of the product, all modules together.
+    pub fn cols(&self) -> usize {
+        self.modules.iter().map(|module| module.outputs.padded).sum()
+    }
+
+    /// K of the product. Stacked modules share their input.
+    pub fn inputs(&self) -> Width {
+        self.modules[0].inputs
+    }
 }
 
 /// Consecutive rows of the embedding or head.
@@ -79,9 +94,9 @@ pub struct LoadOptions {
 
 impl Model {
     /// Reads and checks `config.json` alone, before anything larger is fetched.
-    pub async fn config(files: &impl Files) -> Result<ModelConfig> {
+    pub async fn architecture(files: &impl Files) -> Result<Architecture> {
         match read_small(files, "config.json", MAX_CONFIG_BYTES).await? {
-            Some(json) => ModelConfig::from_json(&json),
+            Some(json) => Architecture::from_json(&json),
             None => {
                 let place = files.place().map_or(String::new(), |place| format!(" in {place}"));
                 crate::bail!(BadModel, "config.json is missing{place}")
@@ -90,77 +105,70 @@ impl Model {
     }
 
     /// Places every weight of the model in `store`. For a store that only counts, no weight is read. The model's
-    /// config may differ from `config` in whether embedding and head are tied: that is as the files have it.
+    /// architecture may differ from `architecture` in whether embedding and head are tied: that is as the files have it.
     ///
     /// # Errors
     ///
     /// Code `bad-model`, naming file and tensor, when the checkpoint does not hold exactly finite
-    /// weights of the shapes that `config` calls for; `out-of-memory` when a tensor does not fit.
+    /// weights of the shapes that `architecture` calls for; `out-of-memory` when a tensor does not fit.
     pub async fn load(
         files: &impl Files,
-        mut config: ModelConfig,
+        mut architecture: Architecture,
         options: LoadOptions,
         store: &mut Store,
         on_progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Model> {
         let mut checkpoint = Checkpoint::open(files).await?;
-        names::settle(files, &mut checkpoint, &mut config, store.is_planned()).await?;
+        names::settle(files, &mut checkpoint, &mut architecture, store.is_planned()).await?;
         let mut total = 0;
         let mut tensors = Vec::new();
-        for (name, shape) in config.checkpoint_tensors() {
+        for (name, shape) in architecture.checkpoint_tensors() {
             let tensor = checkpoint.require(&name, &shape)?;
             total += tensor.len;
             tensors.push((name, tensor.clone()));
         }
-        let sizes = Sizes::new(&config);
         let files = TensorSums::new(files, tensors);
         let mut loader = Loader { files: &files, checkpoint, options, store, on_progress, loaded: 0, total };
-        let embedding = loader.rows(EMBEDDING, &[config.vocab_size, config.hidden_size]).await?;
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        let (hidden, table) = (architecture.hidden, [architecture.vocab.real, architecture.hidden.real]);
+        let embedding = loader.rows(EMBEDDING, &table).await?;
+        let mut layers = Vec::with_capacity(architecture.layers.len());
         let mut linear_bytes = 0;
-        for layer in 0..config.num_hidden_layers {
-            let prefix = format!("model.layers.{layer}");
+        for (number, layer) in architecture.layers.iter().enumerate() {
+            let prefix = format!("{LAYERS}.{number}");
             let before = loader.store.bytes(Class::Weights);
-            let mut groups: [Vec<Stacked>; 4] = Default::default();
-            for (group, members) in groups.iter_mut().zip(GROUPS) {
-                *group = loader.group(&config, &sizes, &prefix, members).await?;
+            let mut groups = ByGroup::<Vec<Stacked>>::default();
+            for group in Group::ALL {
+                groups[group] = loader.group(&prefix, &layer.groups[group]).await?;
             }
             linear_bytes += loader.store.bytes(Class::Weights) - before;
-            layers.push(LayerWeights {
-                input_norm: loader
-                    .norm(&format!("{prefix}.input_layernorm.weight"), config.hidden_size)
-                    .await?,
-                post_attention_norm: loader
-                    .norm(&format!("{prefix}.post_attention_layernorm.weight"), config.hidden_size)
-                    .await?,
-                groups,
-            });
+            let norms = NormWeights {
+                before_attention: loader.norm_of(&prefix, layer.norms.before_attention, hidden).await?,
+                before_feed_forward: loader.norm_of(&prefix, layer.norms.before_feed_forward, hidden).await?,
+            };
+            layers.push(LayerWeights { norms, groups });
         }
-        let norm = loader.norm("model.norm.weight", config.hidden_size).await?;
-        let head = if config.tie_word_embeddings {
-            embedding.clone()
-        } else {
-            loader.rows(HEAD, &[config.vocab_size, config.hidden_size]).await?
-        };
+        let norm = loader.norm(FINAL_NORM, hidden).await?;
+        let head = if architecture.tied { embedding.clone() } else { loader.rows(HEAD, &table).await? };
         let sum = if store.is_planned() { 0 } else { files.sum().await? };
-        Ok(Model { config, sizes, layers, embedding, head, norm, linear_bytes, sum })
+        Ok(Model { architecture, layers, embedding, head, norm, linear_bytes, sum })
     }
 
     /// The distinct products of its layers and its head, for the tuner.
     pub fn products(&self) -> Vec<Product> {
-        let linears = self.sizes.linears();
         let of = |cols: usize, depth: usize, format, most_rows| Product {
             shape: Shape { cols: cols as u32, depth: depth as u32, format },
             most_rows,
         };
-        let layers = self.layers.iter().flat_map(|layer| layer.groups.iter().flatten()).map(|stacked| {
-            let cols = stacked.modules.iter().map(|&module| linears[module].1).sum();
-            of(cols, linears[stacked.modules[0]].0, stacked.weight.format, u32::MAX)
-        });
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(|layer| layer.groups.0.iter().flatten())
+            .map(|stacked| of(stacked.cols(), stacked.inputs().padded, stacked.weight.format, u32::MAX));
         // The head sees a block of labelled rows at a time, however many there are.
-        let block = LossPlan::new(usize::from(u16::MAX), self.sizes.vocab).block as u32;
+        let Architecture { hidden, vocab, .. } = self.architecture;
+        let block = LossPlan::new(usize::from(u16::MAX), vocab.padded).block as u32;
         let head =
-            self.head.iter().map(|slab| of(pad8(slab.n_ids), self.sizes.hidden, slab.weight.format, block));
+            self.head.iter().map(|slab| of(pad8(slab.n_ids), hidden.padded, slab.weight.format, block));
         // Layers come first: one with the shape of the head has more rows.
         let mut distinct: Vec<Product> = Vec::new();
         for product in layers.chain(head) {
@@ -169,16 +177,6 @@ impl Model {
             }
         }
         distinct
-    }
-
-    /// Values of the decoder's linear layers.
-    pub fn linear_parameters(&self) -> u64 {
-        linear_parameters(&self.config)
-    }
-
-    /// Values of all weights, a tied head counted once.
-    pub fn parameters(&self) -> u64 {
-        values(&self.config.checkpoint_tensors())
     }
 }
 
@@ -203,12 +201,17 @@ impl<F: Files> Loader<'_, F> {
         });
     }
 
-    async fn norm(&mut self, name: &str, width: usize) -> Result<Tensor> {
-        let info = self.checkpoint.require(name, &[width])?.clone();
-        let tensor = self.store.keep(Class::Weights, name, pad8(width))?;
+    /// The weight of a layer's norm by its path within the layer.
+    async fn norm_of(&mut self, prefix: &str, path: &str, width: Width) -> Result<Tensor> {
+        self.norm(&format!("{prefix}.{path}.weight"), width).await
+    }
+
+    async fn norm(&mut self, name: &str, width: Width) -> Result<Tensor> {
+        let info = self.checkpoint.require(name, &[width.real])?.clone();
+        let tensor = self.store.keep(Class::Weights, name, width.padded)?;
         if !self.store.is_planned() {
             let mut values = Vec::new();
-            read_rows(self.files, &info, 0, width, &mut values).await?;
+            read_rows(self.files, &info, 0, width.real, &mut values).await?;
             self.store.write(tensor, &values);
         }
         self.placed(&info);
@@ -267,21 +270,14 @@ impl<F: Files> Loader<'_, F> {
         Ok(())
     }
 
-    async fn group(
-        &mut self,
-        config: &ModelConfig,
-        sizes: &Sizes,
-        prefix: &str,
-        members: &[usize],
-    ) -> Result<Vec<Stacked>> {
-        let linears = config.linears();
+    /// The products of modules that share their input: one where their formats let them be stacked.
+    async fn group(&mut self, prefix: &str, modules: &[Module]) -> Result<Vec<Stacked>> {
         let mut infos = Vec::new();
-        for &module in members {
-            let linear = linears[module];
-            let name = format!("{prefix}.{}.weight", linear.path);
-            infos.push(self.checkpoint.require(&name, &[linear.out_features, linear.in_features])?.clone());
+        for module in modules {
+            let name = format!("{prefix}.{}.weight", module.path);
+            infos.push(self.checkpoint.require(&name, &module.shape())?.clone());
         }
-        let true_depth = linears[members[0]].in_features;
+        let true_depth = modules[0].inputs.real;
         let formats: Vec<WeightFormat> = infos
             .iter()
             .map(|info| match (self.options.load_in_4bit, true_depth % NF4_BLOCK) {
@@ -291,43 +287,40 @@ impl<F: Files> Loader<'_, F> {
             })
             .collect();
         let stackable = formats.iter().all(|&format| format == formats[0] && format != WeightFormat::Nf4Any);
-        let depth = pad8(true_depth);
-
-        let width = |module: usize| sizes.linears()[module].1;
-        let runs: Vec<&[usize]> = if stackable { vec![members] } else { members.chunks(1).collect() };
+        let runs: Vec<&[Module]> = if stackable { vec![modules] } else { modules.chunks(1).collect() };
+        let mut placed = infos.iter().zip(formats);
         let mut first_col = 0;
-        let mut place = 0;
-        let mut stacked = Vec::new();
+        let mut products = Vec::new();
         for modules in runs {
-            let format = formats[place];
-            let cols: usize = modules.iter().map(|&module| width(module)).sum();
-            let label = format!("{prefix}.{}", linears[modules[0]].path);
-            let values = self.store.keep(Class::Weights, &label, cols * format.row_words(depth))?;
-            let scales = match format {
-                WeightFormat::Nf4 => self.store.keep(Class::Weights, &label, cols * depth / NF4_BLOCK)?,
-                // Padding rows read past the last block; one block of zeros ends the list.
-                WeightFormat::Nf4Any => {
-                    self.store.keep(Class::Weights, &label, (cols * true_depth).div_ceil(NF4_BLOCK) + 1)?
-                }
-                _ => values,
-            };
+            let members: Vec<_> = placed.by_ref().take(modules.len()).collect();
+            let label = format!("{prefix}.{}", modules[0].path);
+            let weight = self.weight_of(&label, modules, members[0].1)?;
             let mut row = 0;
-            for &module in modules {
-                let info = &infos[place];
-                let weight = Weight { format, values, scales };
+            for (module, (info, _)) in modules.iter().zip(members) {
                 self.linear(info, weight, row).await.context(format!("loading {}", info.name))?;
-                self.placed(&info.clone());
-                row += width(module);
-                place += 1;
+                self.placed(info);
+                row += module.outputs.padded;
             }
-            stacked.push(Stacked {
-                modules: modules.to_vec(),
-                first_col,
-                weight: Weight { format, values, scales },
-            });
-            first_col += cols;
+            products.push(Stacked { modules: modules.to_vec(), first_col, weight });
+            first_col += row;
         }
-        Ok(stacked)
+        Ok(products)
+    }
+
+    /// Room for the rows of stacked modules.
+    fn weight_of(&mut self, label: &str, modules: &[Module], format: WeightFormat) -> Result<Weight> {
+        let (cols, inputs) =
+            (modules.iter().map(|module| module.outputs.padded).sum::<usize>(), modules[0].inputs);
+        let values = self.store.keep(Class::Weights, label, cols * format.row_words(inputs.padded))?;
+        let scales = match format {
+            WeightFormat::Nf4 => self.store.keep(Class::Weights, label, cols * inputs.padded / NF4_BLOCK)?,
+            // Padding rows read past the last block; one block of zeros ends the list.
+            WeightFormat::Nf4Any => {
+                self.store.keep(Class::Weights, label, (cols * inputs.real).div_ceil(NF4_BLOCK) + 1)?
+            }
+            _ => values,
+        };
+        Ok(Weight { format, values, scales })
     }
 
     /// Writes one linear weight from row `to_row` of `weight`.

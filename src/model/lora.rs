@@ -1,8 +1,8 @@
 //! The adapter on the GPU: parameters, gradients and moments, each flat, in few buffers.
 
-use super::config::ModelConfig;
-use super::layout::{Sizes, pad8};
+use super::architecture::{Architecture, ByGroup, Group, Module, pad8};
 use super::load::{Model, Stacked};
+use super::names::LAYERS;
 use crate::adapter::{LoraConfig, LoraModule, Side};
 use crate::error::Result;
 use crate::gpu::{ALIGNMENT, Class, MAX_BINDING, Store, Tensor};
@@ -26,8 +26,8 @@ pub struct Segment {
 pub struct Lora {
     pub config: LoraConfig,
     pub segments: Vec<Segment>,
-    /// For each layer, each group of [`super::GROUPS`], each stacked product: its panel if it has one.
-    pub panels: Vec<[Vec<Option<LoraPanel>>; 4]>,
+    /// For each layer, each group, each stacked product: its panel if it has one.
+    pub panels: Vec<ByGroup<Vec<Option<LoraPanel>>>>,
     factors: Vec<LoraFactor>,
     rank: usize,
 }
@@ -59,17 +59,17 @@ pub struct LoraFactor {
     b_first: usize,
 }
 
-/// The modules of `config` that LoRA may adapt, with their paths as PEFT names them.
-pub fn lora_modules(config: &ModelConfig) -> Vec<LoraModule> {
-    (0..config.num_hidden_layers)
-        .flat_map(|layer| {
-            config.linears().into_iter().map(move |linear| LoraModule {
-                path: format!("model.layers.{layer}.{}", linear.path),
-                in_features: linear.in_features,
-                out_features: linear.out_features,
-            })
-        })
-        .collect()
+/// The modules of a model that LoRA may adapt, with their paths as PEFT names them.
+pub fn lora_modules(architecture: &Architecture) -> Vec<LoraModule> {
+    architecture.modules().map(|(layer, module)| lora_module(layer, module)).collect()
+}
+
+fn lora_module(layer: usize, module: &Module) -> LoraModule {
+    LoraModule {
+        path: format!("{LAYERS}.{layer}.{}", module.path),
+        in_features: module.inputs.real,
+        out_features: module.outputs.real,
+    }
 }
 
 impl Lora {
@@ -95,41 +95,34 @@ impl Lora {
         learnt: fn(usize) -> usize,
     ) -> Result<Self> {
         const SEGMENT_VALUES: usize = (MAX_BINDING / 4) as usize;
-        let modules = lora_modules(&model.config);
+        let modules = lora_modules(&model.architecture);
         let targets: Vec<&LoraModule> = config.resolve(&modules)?;
         let rank = pad8(config.r);
         let mut lengths = vec![0];
         let mut factors = Vec::new();
         let mut panels = Vec::new();
         for (layer, weights) in model.layers.iter().enumerate() {
-            let mut of_layer: [Vec<Option<LoraPanel>>; 4] = Default::default();
-            for (group, panels) in weights.groups.iter().zip(&mut of_layer) {
-                for stacked in group {
+            let mut of_layer = ByGroup::<Vec<Option<LoraPanel>>>::default();
+            for group in Group::ALL {
+                for stacked in &weights.groups[group] {
                     let mut segment = lengths.len() - 1;
-                    let place = |module: usize| layer * 7 + module;
-                    let adapted =
-                        |module: usize| targets.iter().any(|target| **target == modules[place(module)]);
+                    let adapted = |module: &Module| {
+                        let module = lora_module(layer, module);
+                        targets.iter().any(|target| **target == module)
+                    };
                     let mut end = lengths[segment];
-                    let mut panel = panel_at(&model.sizes, stacked, rank, segment, &mut end, adapted);
+                    let mut panel = panel_at(stacked, rank, segment, &mut end, adapted);
                     // One that would outgrow what a binding holds begins the next segment.
                     if end > SEGMENT_VALUES && lengths[segment] > 0 {
                         (segment, end) = (segment + 1, 0);
                         lengths.push(0);
-                        panel = panel_at(&model.sizes, stacked, rank, segment, &mut end, adapted);
+                        panel = panel_at(stacked, rank, segment, &mut end, adapted);
                     }
                     lengths[segment] = end;
                     if let Some(panel) = &panel {
-                        factors.extend(panel_factors(&model.sizes, stacked, panel).map(
-                            |(module, a_first, b_first)| LoraFactor {
-                                module: modules[place(module)].clone(),
-                                segment,
-                                a_first,
-                                a_stride: model.sizes.linears()[module].0,
-                                b_first,
-                            },
-                        ));
+                        factors.extend(panel_factors(layer, stacked, panel));
                     }
-                    panels.push(panel);
+                    of_layer[group].push(panel);
                 }
             }
             panels.push(of_layer);
@@ -180,14 +173,12 @@ impl Lora {
 
 /// Places the factors of a stacked product at the end of a segment; `None` where LoRA adapts none.
 fn panel_at(
-    sizes: &Sizes,
     stacked: &Stacked,
     rank: usize,
     segment: usize,
     end: &mut usize,
-    adapted: impl Fn(usize) -> bool,
+    adapted: impl Fn(&Module) -> bool,
 ) -> Option<LoraPanel> {
-    let depth = sizes.linears()[stacked.modules[0]].0;
     let mut panel = LoraPanel {
         segment,
         a_first: *end,
@@ -200,8 +191,8 @@ fn panel_at(
         b_base: [0; 4],
     };
     let mut cols = 0;
-    for (section, &module) in stacked.modules.iter().enumerate() {
-        let width = sizes.linears()[module].1;
+    for (section, module) in stacked.modules.iter().enumerate() {
+        let width = module.outputs.padded;
         cols += width;
         panel.section_end[section] = cols as u32;
         if adapted(module) {
@@ -214,23 +205,26 @@ fn panel_at(
     if panel.modules == 0 {
         return None;
     }
-    panel.a_len = panel.modules * rank * depth;
+    panel.a_len = panel.modules * rank * stacked.inputs().padded;
     panel.b_first = (panel.a_first + panel.a_len).next_multiple_of(STEP);
     *end = (panel.b_first + panel.b_len).next_multiple_of(STEP);
     Some(panel)
 }
 
-/// The adapted modules of a panel with the places of their A and B.
+/// The factors of the adapted modules of a panel.
 fn panel_factors<'a>(
-    sizes: &'a Sizes,
+    layer: usize,
     stacked: &'a Stacked,
     panel: &'a LoraPanel,
-) -> impl Iterator<Item = (usize, usize, usize)> + 'a {
-    let depth = sizes.linears()[stacked.modules[0]].0;
-    stacked.modules.iter().enumerate().filter(|(section, _)| panel.t_offset[*section] != NONE).map(
-        move |(section, &module)| {
-            let a_first = panel.a_first + panel.t_offset[section] as usize * depth;
-            (module, a_first, panel.b_first + panel.b_base[section] as usize)
-        },
-    )
+) -> impl Iterator<Item = LoraFactor> + 'a {
+    let a_stride = stacked.inputs().padded;
+    let sections = stacked.modules.iter().enumerate();
+    let adapted = sections.filter(|(section, _)| panel.t_offset[*section] != NONE);
+    adapted.map(move |(section, module)| LoraFactor {
+        module: lora_module(layer, module),
+        segment: panel.segment,
+        a_first: panel.a_first + panel.t_offset[section] as usize * a_stride,
+        a_stride,
+        b_first: panel.b_first + panel.b_base[section] as usize,
+    })
 }

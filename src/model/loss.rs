@@ -45,11 +45,11 @@ impl LossPlan {
 
 /// Records the embedding of `ids` [M] into x [M, H].
 pub fn embed(rec: &mut Recorder, model: &Model, ids: Tensor, count: usize) -> Tensor {
-    let x = rec.transient(count * model.sizes.hidden);
+    let x = rec.transient(count * model.architecture.hidden.padded);
     for Slab { first_id, n_ids, weight } in &model.embedding {
         let params = embedding::Params {
             rows: count as u32,
-            stride: model.sizes.hidden as u32,
+            stride: model.architecture.hidden.padded as u32,
             first_id: *first_id as u32,
             n_ids: *n_ids as u32,
         };
@@ -69,9 +69,9 @@ pub fn logits(rec: &mut Recorder, model: &Model, tiles: &Tiles, hidden: Tensor, 
 
 fn slab_params(model: &Model, slab: &Slab, rows: usize) -> linear::Params {
     linear::Params {
-        y_stride: model.sizes.vocab as u32,
+        y_stride: model.architecture.vocab.padded as u32,
         y_offset: slab.first_id as u32,
-        ..linear::Params::plain(rows, super::layout::pad8(slab.n_ids), model.sizes.hidden)
+        ..linear::Params::plain(rows, super::architecture::pad8(slab.n_ids), model.architecture.hidden.padded)
     }
 }
 
@@ -84,7 +84,7 @@ pub fn final_norm(
     first: usize,
     count: usize,
 ) -> (Tensor, Tensor, Tensor) {
-    let width = model.sizes.hidden;
+    let width = model.architecture.hidden.padded;
     let gathered = rec.transient(count * width);
     let params = rows::Params { count: count as u32, stride: width as u32, first: first as u32 };
     rows::gather(rec, params, x, index, gathered);
@@ -97,9 +97,9 @@ pub fn final_norm(
 fn norm_params(model: &Model, count: usize) -> rms_norm::Params {
     rms_norm::Params {
         rows: count as u32,
-        cols: model.config.hidden_size as u32,
-        stride: model.sizes.hidden as u32,
-        eps: model.config.rms_norm_eps,
+        cols: model.architecture.hidden.real as u32,
+        stride: model.architecture.hidden.padded as u32,
+        eps: model.architecture.eps,
     }
 }
 
@@ -115,19 +115,19 @@ pub fn blocks(
     losses: Tensor,
     dx: Tensor,
 ) -> Vec<ProgramId> {
-    let sizes = &model.sizes;
+    let (hidden, vocab) = (model.architecture.hidden.padded, model.architecture.vocab);
     (0..plan.blocks)
         .map(|block| {
             let program = rec.program();
             let first = block * plan.block;
             let (gathered, normed, rstd) = final_norm(rec, model, x, inputs.index, first, plan.block);
-            let logits_tensor = rec.transient(plan.block * sizes.vocab);
+            let logits_tensor = rec.transient(plan.block * vocab.padded);
             logits(rec, model, tiles, normed, plan.block, logits_tensor);
 
             let params = cross_entropy::Params {
                 rows: plan.block as u32,
-                vocab: model.config.vocab_size as u32,
-                stride: sizes.vocab as u32,
+                vocab: vocab.real as u32,
+                stride: vocab.padded as u32,
                 first: first as u32,
             };
             cross_entropy::forward_backward(
@@ -141,7 +141,7 @@ pub fn blocks(
 
             let mut dnormed = None;
             for slab in &model.head {
-                let out = rec.transient(plan.block * sizes.hidden);
+                let out = rec.transient(plan.block * hidden);
                 let params = linear::Params {
                     add_residual: u32::from(dnormed.is_some()),
                     ..slab_params(model, slab, plan.block)
@@ -150,7 +150,7 @@ pub fn blocks(
                 linear::backward(rec, tile, params, logits_tensor, slab.weight, None, dnormed, out);
                 dnormed = Some(out);
             }
-            let dgathered = rec.transient(plan.block * sizes.hidden);
+            let dgathered = rec.transient(plan.block * hidden);
             let tensors = rms_norm::Backward {
                 dout: dnormed.expect("a head has a slab"),
                 inp: gathered,
@@ -161,7 +161,7 @@ pub fn blocks(
             };
             rms_norm::backward(rec, norm_params(model, plan.block), tensors);
             let params =
-                rows::Params { count: plan.block as u32, stride: sizes.hidden as u32, first: first as u32 };
+                rows::Params { count: plan.block as u32, stride: hidden as u32, first: first as u32 };
             rows::scatter(rec, params, dgathered, inputs.index, dx);
             program
         })

@@ -1,20 +1,21 @@
-//! The decoder: its configuration, its weights on the GPU, its forward and backward passes.
+//! The decoder: its architecture, its weights on the GPU, its forward and backward passes.
 
+mod architecture;
 mod compare;
-mod config;
-mod decoder;
-mod layout;
+mod layer;
 mod load;
 mod lora;
 mod lora_rows;
 pub mod loss;
 mod names;
+mod product;
 pub mod tiles;
 
+pub use architecture::{
+    Architecture, Attention, ByGroup, Group, Layer, Module, Rope, RopeScaling, View, Width,
+};
 pub use compare::are_rows;
-pub use config::{Linear, ModelConfig, RopeScaling};
-pub use decoder::{Backward, Decoder, Keys, LayerActivations, Rows};
-pub use layout::{GROUPS, Sizes};
+pub use layer::{Backward, Keys, LayerActivations, Pass, RopeTables, Rows, RowsSeen};
 pub use load::{LoadOptions, LoadProgress, Model, Slab, Stacked, padded_codes};
 pub use lora::{Lora, LoraFactor, Segment, lora_modules};
 pub use lora_rows::FactorReader;

@@ -1,15 +1,18 @@
 //! Which tensor of a checkpoint is which, where files depart from what `config.json` says.
 
-use super::config::ModelConfig;
+use super::architecture::Architecture;
 use crate::error::Result;
 use crate::files::{Files, PIECE_BYTES};
 use crate::format::{Checkpoint, TensorInfo, read_rows};
 
 pub const EMBEDDING: &str = "model.embed_tokens.weight";
 pub const HEAD: &str = "lm_head.weight";
+pub const FINAL_NORM: &str = "model.norm.weight";
+/// What comes before the number of a layer.
+pub const LAYERS: &str = "model.layers";
 const PREFIX: &str = "model.";
 
-/// Brings the names and `config.tie_word_embeddings` to what the files hold, as transformers 5 does while
+/// Brings the names and `architecture.tied` to what the files hold, as transformers 5 does while
 /// loading (`tie_weights` and `base_model_prefix` in its `modeling_utils.py`):
 ///
 /// - a model that was saved without its head lacks the prefix of its tensors, which is added;
@@ -20,7 +23,7 @@ const PREFIX: &str = "model.";
 pub async fn settle(
     files: &impl Files,
     checkpoint: &mut Checkpoint,
-    config: &mut ModelConfig,
+    architecture: &mut Architecture,
     is_planned: bool,
 ) -> Result<()> {
     let tensors = &mut checkpoint.tensors;
@@ -31,12 +34,12 @@ pub async fn settle(
         });
         *tensors = whole.collect();
     }
-    if !config.tie_word_embeddings {
+    if !architecture.tied {
         return Ok(());
     }
     match (tensors.get(EMBEDDING), tensors.get(HEAD)) {
         (Some(embedding), Some(head)) => {
-            config.tie_word_embeddings = !is_planned && are_equal(files, embedding, head).await?;
+            architecture.tied = !is_planned && are_equal(files, embedding, head).await?;
         }
         (None, Some(head)) => {
             let head = head.clone();

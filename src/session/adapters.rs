@@ -18,7 +18,7 @@ use crate::data::kv::Kv;
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{Files, Outside};
 use crate::gpu::{Gpu, Store};
-use crate::model::{Lora, Model, are_rows, lora_modules};
+use crate::model::{Architecture, Lora, Model, are_rows, lora_modules};
 
 /// PEFT's name of an adapter that was given none: the one that runs start from and train.
 pub const DEFAULT_ADAPTER: &str = "default";
@@ -102,7 +102,7 @@ impl<R: Kv> Session<R> {
         if name.is_empty() {
             bail!(BadOption, "an adapter needs a name");
         }
-        let modules = lora_modules(&loaded.model.config);
+        let modules = lora_modules(&loaded.model.architecture);
         let adapter = async {
             let adapter = load_peft(files, &modules).await?;
             leave_out_base(&self.gpu, loaded, files, &adapter).await?;
@@ -204,7 +204,7 @@ impl<R: Kv> Session<R> {
             }
             (_, Some(adapter)) => {
                 let base = loaded.base.as_deref().or(adapter.base_model_name_or_path.as_deref());
-                let modules = lora_modules(&loaded.model.config);
+                let modules = lora_modules(&loaded.model.architecture);
                 let rows = async |module: &LoraModule, side, rows| Ok(adapter.rows(module, side, rows));
                 save_peft(&adapter.config, base, &adapter.config.resolve(&modules)?, rows).await
             }
@@ -223,8 +223,8 @@ fn unknown(name: &str) -> Error {
 async fn leave_out_base(gpu: &Gpu, loaded: &Loaded, files: &impl Files, adapter: &PeftAdapter) -> Result<()> {
     for (name, tensor) in &adapter.of_base {
         let slabs = if name.starts_with("lm_head") { &loaded.model.head } else { &loaded.model.embedding };
-        let config = &loaded.model.config;
-        let fits = tensor.shape == [config.vocab_size, config.hidden_size];
+        let Architecture { vocab, hidden, .. } = &loaded.model.architecture;
+        let fits = tensor.shape == [vocab.real, hidden.real];
         if !fits || !are_rows(gpu, &loaded.store, slabs, files, tensor).await? {
             bail!(
                 BadAdapter,

@@ -42,7 +42,7 @@ impl<R: Kv> Session<R> {
         }
         let adapter = options.adapter.unwrap_or(active.is_some());
         let prompt = prompt_ids(&loaded.tokenizer, prompt)?;
-        let context = loaded.model.config.max_position_embeddings;
+        let context = loaded.model.architecture.context;
         if prompt.is_empty() || prompt.len() >= context {
             bail!(BadData, "the prompt has {} tokens; the model takes 1 to {}", prompt.len(), context - 1);
         }

@@ -26,11 +26,11 @@ impl<R: Kv> Session<R> {
         lora: &Value,
         train: &Value,
     ) -> Result<Footprint> {
-        let config = Model::config(files).await?;
+        let architecture = Model::architecture(files).await?;
         let quantization = QuantizationOptions::from_json(quantization)?;
         let mut store = Store::planned();
         let options = quantization.load_options();
-        let model = Model::load(files, config, options, &mut store, &mut |_| {}).await?;
+        let model = Model::load(files, architecture, options, &mut store, &mut |_| {}).await?;
         let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
         let train = TrainOptions::from_json(train)?;
         let tiles = self.tiles_for(&model.products(), &quantization).await?;
@@ -47,7 +47,7 @@ fn footprint(
     store: &mut Store,
 ) -> Result<Footprint> {
     let lora = Lora::new(model, lora, store)?;
-    let context = model.config.max_position_embeddings as u32;
+    let context = model.architecture.context as u32;
     let length = train.max_length.map_or(context, |length| length.min(context));
     let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
     let plan = RunPlan::new(store, model, &lora, tiles, train, &rows, None)?;
@@ -67,7 +67,7 @@ pub(super) fn with_lighter_runs(
         let planned = footprint(&loaded.model, lora.clone(), train, tiles, &mut Store::planned());
         planned.map(|planned| (planned.peak_gpu_bytes + weights).div_ceil(1_000_000))
     };
-    let context = loaded.model.config.max_position_embeddings as u32;
+    let context = loaded.model.architecture.context as u32;
     let length = train.max_length.unwrap_or(context).min(context);
     let (rows, r) = (train.per_device_train_batch_size, lora.r);
     let mut lighter = Vec::new();

@@ -176,38 +176,38 @@ impl<R: Kv> Session<R> {
         self.unload();
         let quantization = QuantizationOptions::from_json(quantization)?;
         let weights = AsRead::new(files);
-        let config = Model::config(&weights).await?;
+        let architecture = Model::architecture(&weights).await?;
         let of_config = weights.sum();
-        let said_to_be_tied = config.tie_word_embeddings;
-        let tokenizer = Tokenizer::load(files).await?.for_vocab(config.vocab_size);
-        let mut stop_ids = config.eos_token_ids.clone();
+        let said_to_be_tied = architecture.tied;
+        let tokenizer = Tokenizer::load(files).await?.for_vocab(architecture.vocab.real);
+        let mut stop_ids = architecture.eos_token_ids.clone();
         stop_ids.extend(tokenizer.eos_token_id());
         stop_ids.extend(generation_eos(files).await?);
 
         let mut store = Store::new(&self.gpu);
         let options = quantization.load_options();
         let mut placed = |progress| on_progress(Loading::Weights(progress));
-        let model = Model::load(&weights, config, options, &mut store, &mut placed).await?;
+        let model = Model::load(&weights, architecture, options, &mut store, &mut placed).await?;
         self.gpu.check()?;
 
         let mut notices = quantization.notices.clone();
-        if said_to_be_tied && !model.config.tie_word_embeddings {
+        if said_to_be_tied && !model.architecture.tied {
             let message = "config.json ties embedding and head, but the files have a lm_head.weight with other \
                            values, which is used";
             notices.push(Notice::new("head-not-tied", message));
         }
-        let quantized = if quantization.load_in_4bit { model.linear_parameters() } else { 0 };
+        let quantized = if quantization.load_in_4bit { model.architecture.linear_parameters() } else { 0 };
         let bits = 8.0 * model.linear_bytes as f64;
         let info = ModelInfo {
-            model_type: model.config.model_type.clone(),
-            parameters: model.parameters(),
+            model_type: model.architecture.model_type.clone(),
+            parameters: model.architecture.parameters(),
             quantized_parameters: quantized,
             weight_bytes: store.bytes(Class::Weights),
             bits_per_quantized_parameter: if quantized == 0 { 0.0 } else { bits / quantized as f64 },
-            vocab_size: model.config.vocab_size,
-            hidden_size: model.config.hidden_size,
-            num_hidden_layers: model.config.num_hidden_layers,
-            context: model.config.max_position_embeddings,
+            vocab_size: model.architecture.vocab.real,
+            hidden_size: model.architecture.hidden.real,
+            num_hidden_layers: model.architecture.layers.len(),
+            context: model.architecture.context,
             has_chat_template: tokenizer.chat_template().is_ok(),
             notices,
         };
@@ -293,7 +293,7 @@ impl<R: Kv> Session<R> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         TrainOptions::from_json(train)?;
         let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        config_of_run(lora, start, &lora_modules(&loaded.model.config)).map(drop)
+        config_of_run(lora, start, &lora_modules(&loaded.model.architecture)).map(drop)
     }
 
     /// Plans and records a run of the loaded model on an imported dataset. Its adapter, "default", starts from
@@ -306,7 +306,7 @@ impl<R: Kv> Session<R> {
         let train = TrainOptions::from_json(&options.train)?;
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        let config = config_of_run(&options.lora, start, &lora_modules(&loaded.model.config))?;
+        let config = config_of_run(&options.lora, start, &lora_modules(&loaded.model.architecture))?;
         let (dataset, eval_dataset) = self.selections(&options, &train).await?;
         RunPlan::check(&loaded.model, &train, &dataset, eval_dataset.as_ref())?;
         let plain = |options: serde_json::Result<Value>| options.expect("options are plain data");
@@ -342,7 +342,7 @@ impl<R: Kv> Session<R> {
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.marks[1] = loaded.store.mark();
         let (total_steps, footprint) = (trainer.total_steps(), *trainer.footprint());
-        let chance = f64::from(loaded.model.config.vocab_size as u32).ln();
+        let chance = f64::from(loaded.model.architecture.vocab.real as u32).ln();
         let mut run = Run::new(trainer, options.run_name, identity, tiles, chance);
         let mut resumed = None;
         if let Some(mut found) = checkpoint {

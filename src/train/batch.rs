@@ -3,41 +3,64 @@
 //! The last token of a row predicts nothing and is seen by none, so it is only ever a target.
 
 use crate::data::encode::Encoded;
+use crate::model::View;
 
 /// The tokens of a micro-batch but the last of each row, flat, and those among them with a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlatBatch {
     pub ids: Vec<u32>,
     pub positions: Vec<u32>,
-    /// First key and end of keys that each token sees.
-    pub spans: Vec<[u32; 2]>,
-    /// End of the tokens that see each token.
-    pub last: Vec<u32>,
+    /// By view of the model.
+    pub seen: Vec<Seen>,
     /// Tokens that predict a labelled token.
     pub index: Vec<u32>,
     /// What they should predict.
     pub targets: Vec<u32>,
 }
 
-impl FlatBatch {
-    /// Rows do not see one another. With a sliding window a token sees itself and the
+/// Which tokens see which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// First key and end of keys that each token sees.
+    pub spans: Vec<[u32; 2]>,
+    /// End of the tokens that see each token.
+    pub last: Vec<u32>,
+}
+
+impl Seen {
+    /// Adds a row of `count` tokens, which sees itself alone. In a window a token sees itself and the
     /// `window − 1` tokens before it.
-    pub fn new(rows: &[Encoded], window: Option<usize>) -> Self {
-        let mut batch = FlatBatch::default();
+    fn push_row(&mut self, view: View, count: u32) {
+        let first = self.last.len() as u32;
+        let end = first + count;
+        for place in first..end {
+            self.spans.push([first + view.start(place + 1 - first), place + 1]);
+            self.last.push(match view {
+                View::All => end,
+                View::Window(window) => {
+                    end.min(place.saturating_add(u32::try_from(window).unwrap_or(u32::MAX)))
+                }
+            });
+        }
+    }
+}
+
+impl FlatBatch {
+    /// Rows do not see one another. `views` are those of the model.
+    pub fn new(rows: &[Encoded], views: &[View]) -> Self {
+        let mut batch = FlatBatch { seen: vec![Seen::default(); views.len()], ..FlatBatch::default() };
         for row in rows {
             let first = batch.ids.len();
             let count = row.ids.len().saturating_sub(1);
-            let end = first + count;
+            for (seen, view) in batch.seen.iter_mut().zip(views) {
+                seen.push_row(*view, count as u32);
+            }
             for position in 0..count {
-                let place = first + position;
-                let start = window.map_or(first, |window| first.max((place + 1).saturating_sub(window)));
                 batch.ids.push(row.ids[position]);
                 batch.positions.push(position as u32);
-                batch.spans.push([start as u32, place as u32 + 1]);
-                batch.last.push(window.map_or(end, |window| end.min(place.saturating_add(window))) as u32);
                 // The label of a token is what the token before it should predict.
                 if row.labelled[position + 1] {
-                    batch.index.push(place as u32);
+                    batch.index.push((first + position) as u32);
                     batch.targets.push(row.ids[position + 1]);
                 }
             }
@@ -49,8 +72,10 @@ impl FlatBatch {
     pub fn pad(&mut self, tokens: usize, labelled: usize) {
         self.ids.resize(tokens, 0);
         self.positions.resize(tokens, 0);
-        self.spans.resize(tokens, [0, 0]);
-        self.last.resize(tokens, 0);
+        for Seen { spans, last } in &mut self.seen {
+            spans.resize(tokens, [0, 0]);
+            last.resize(tokens, 0);
+        }
         self.index.resize(labelled, u32::MAX);
         self.targets.resize(labelled, u32::MAX);
     }
@@ -67,20 +92,24 @@ mod tests {
     #[test]
     fn rows_keep_to_themselves_and_labels_move_one_back() {
         let rows = [row(&[5, 6, 7], &[true, false, true]), row(&[8, 9], &[false, true])];
-        let mut batch = FlatBatch::new(&rows, None);
+        let mut batch = FlatBatch::new(&rows, &[View::All]);
         batch.pad(8, 4);
         assert_eq!(batch.ids, [5, 6, 8, 0, 0, 0, 0, 0]);
         assert_eq!(batch.positions, [0, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(batch.spans[..3], [[0, 1], [0, 2], [2, 3]]);
-        assert_eq!(batch.last, [2, 2, 3, 0, 0, 0, 0, 0]);
+        assert_eq!(batch.seen[0].spans[..3], [[0, 1], [0, 2], [2, 3]]);
+        assert_eq!(batch.seen[0].last, [2, 2, 3, 0, 0, 0, 0, 0]);
         assert_eq!(batch.index, [1, 2, u32::MAX, u32::MAX]);
         assert_eq!(batch.targets, [7, 9, u32::MAX, u32::MAX]);
     }
 
     #[test]
     fn a_window_hides_what_lies_further_back() {
-        let batch = FlatBatch::new(&[row(&[1, 2, 3, 4, 5], &[true; 5])], Some(2));
-        assert_eq!(batch.spans, [[0, 1], [0, 2], [1, 3], [2, 4]]);
-        assert_eq!(batch.last, [2, 3, 4, 4]);
+        let rows = [row(&[6], &[true; 1]), row(&[1, 2, 3, 4, 5], &[true; 5]), row(&[6, 7], &[true; 2])];
+        let batch = FlatBatch::new(&rows, &[View::Window(2), View::All]);
+        let [near, all] = &batch.seen[..] else { panic!("two views") };
+        assert_eq!(near.spans, [[0, 1], [0, 2], [1, 3], [2, 4], [4, 5]]);
+        assert_eq!(near.last, [2, 3, 4, 4, 5]);
+        assert_eq!(all.spans, [[0, 1], [0, 2], [0, 3], [0, 4], [4, 5]]);
+        assert_eq!(all.last, [4, 4, 4, 4, 5]);
     }
 }

@@ -70,11 +70,11 @@ fn measured(
 ) -> Result<(usize, BatchPlan)> {
     let chosen = [Some(dataset), eval_dataset].into_iter().flatten();
     let longest = chosen.map(|chosen| chosen.set.report.longest as usize).max().unwrap_or(0);
-    if longest > model.config.max_position_embeddings {
+    if longest > model.architecture.context {
         bail!(
             BadOption,
             "train.max_length: the longest row has {longest} tokens, but the model takes {}",
-            model.config.max_position_embeddings
+            model.architecture.context
         );
     }
     let batches = BatchPlan::new(&dataset.rows, &dataset.set.index.lengths, options.batch_options())?;
@@ -114,7 +114,7 @@ impl RunPlan {
         let (longest, batches) = measured(model, options, dataset, eval_dataset)?;
         let extent = Extent::of(&batches, dataset, eval_dataset, options);
         let tokens = extent.tokens.next_multiple_of(8);
-        let loss_plan = LossPlan::new(extent.targets, model.sizes.vocab);
+        let loss_plan = LossPlan::new(extent.targets, model.architecture.vocab.padded);
         let inputs = Inputs::new(store, model, lora, tokens, loss_plan, longest)?;
         let mut sizes: Vec<usize> =
             (1..=SIZES).rev().map(|i| (tokens * i / SIZES).max(1).next_multiple_of(8)).collect();

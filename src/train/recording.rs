@@ -6,7 +6,9 @@ use crate::gpu::{Class, ProgramId, Recorder, Store, Tensor};
 use crate::kernels::linear::Tile;
 use crate::kernels::{adamw, grad_norm};
 use crate::model::tiles::Tiles;
-use crate::model::{Backward, Decoder, Keys, Lora, LossInputs, LossPlan, Model, Rows, loss};
+use crate::model::{
+    Backward, Keys, Lora, LossInputs, LossPlan, Model, Pass, RopeTables, Rows, RowsSeen, loss,
+};
 
 /// Tokens of a micro-batch from which on a CPU adapter decodes each weight once.
 const DECODE_ONCE_TOKENS: usize = 32;
@@ -50,22 +52,28 @@ impl Inputs {
         longest: usize,
     ) -> Result<Self> {
         let mut keep = |label: &str, elements: usize| store.keep(Class::Other, label, elements);
-        let table = longest * model.config.head_dim / 2;
+        let mut views = Vec::new();
+        for _ in &model.architecture.views {
+            views.push(RowsSeen { spans: keep("spans", 2 * tokens)?, last: keep("last", tokens)? });
+        }
+        let mut ropes = Vec::new();
+        for rope in &model.architecture.ropes {
+            let table = longest * rope.rotary_dim / 2;
+            ropes.push(RopeTables { cos: keep("rope cos", table)?, sin: keep("rope sin", table)? });
+        }
         let rows = Rows {
             count: tokens,
             ids: keep("ids", tokens)?,
             positions: keep("positions", tokens)?,
-            spans: keep("spans", 2 * tokens)?,
-            last: keep("last", tokens)?,
-            cos: keep("rope cos", table)?,
-            sin: keep("rope sin", table)?,
+            views,
+            ropes,
         };
         let report = keep("report", REPORT_VALUES)?;
         let loss = LossInputs {
             index: keep("label index", loss_plan.rows())?,
             targets: keep("targets", loss_plan.rows())?,
             weight: keep("row weight", loss_plan.rows())?,
-            zeros: keep("zeros", loss_plan.block * model.sizes.hidden)?,
+            zeros: keep("zeros", loss_plan.block * model.architecture.hidden.padded)?,
         };
         let partials = lora.segments.iter().map(|segment| grad_norm::partial_count(segment.len)).sum();
         Ok(Inputs {
@@ -108,11 +116,12 @@ impl Recording<'_> {
         rec.clear(inputs.loss_sum);
 
         let has_dropout = lora.config.lora_dropout > 0.0;
-        let decoder = Decoder {
+        let rows = Rows { count: tokens, ..inputs.rows.clone() };
+        let pass = Pass {
             model,
             lora: Some(lora),
             tiles: &tiles,
-            rows: Rows { count: tokens, ..inputs.rows },
+            rows: &rows,
             lora_scale: lora.config.scale(),
             dropout: has_dropout.then_some((dropout, inputs.dropout_seed)),
         };
@@ -122,11 +131,11 @@ impl Recording<'_> {
         let mut kept = Vec::new();
         for layer in 0..model.layers.len() {
             layer_inputs.push(x);
-            let (acts, y) = decoder.layer_forward(&mut rec, layer, x, Keys::OfPass);
+            let (acts, y) = pass.layer_forward(&mut rec, layer, x, Keys::OfPass);
             kept.push(acts);
             x = y;
         }
-        let dx = rec.transient(tokens * model.sizes.hidden);
+        let dx = rec.transient(tokens * model.architecture.hidden.padded);
         rec.clear(dx);
         let losses = rec.transient(inputs.loss_plan.rows());
         rec.clear(losses);
@@ -141,12 +150,12 @@ impl Recording<'_> {
         let mut dy = dx;
         for layer in (0..model.layers.len()).rev() {
             let acts = if checkpointing {
-                decoder.layer_activations(&mut rec, layer, layer_inputs[layer], Keys::OfPass)
+                pass.layer_activations(&mut rec, layer, layer_inputs[layer], Keys::OfPass)
             } else {
                 kept[layer].clone()
             };
             let below = Backward { dy, wants_dx: layer > 0 };
-            dy = decoder.layer_backward(&mut rec, layer, &acts, below).unwrap_or(dy);
+            dy = pass.layer_backward(&mut rec, layer, &acts, below).unwrap_or(dy);
         }
         let optimize = rec.program();
         self.optimize(&mut rec);

@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::gpu::{Gpu, MemoryPlan, ProgramId, Readback, ReadbackRing, Store, Workspace};
 use crate::kernels::{adamw, attention, grad_norm};
 use crate::model::tiles::Tiles;
-use crate::model::{FactorReader, Lora, LoraFactor, Model};
+use crate::model::{FactorReader, Lora, LoraFactor, Model, View};
 
 /// What a trainer is made from.
 pub struct TrainerSetup<'a> {
@@ -46,7 +46,7 @@ pub struct Trainer {
     schedule: Schedule,
     dataset: Selection,
     eval_dataset: Option<Selection>,
-    window: Option<usize>,
+    views: Vec<View>,
     /// M of each recorded size, largest first.
     sizes: Vec<usize>,
     footprint: Footprint,
@@ -102,9 +102,11 @@ impl Trainer {
         let schedule = Schedule::new(&options, batches.total_steps());
         let workspace = Workspace::new(gpu, store, &recorders)?;
 
-        let (cos, sin) = model.config.rope_table(longest);
-        store.write(inputs.rows.cos, &cos);
-        store.write(inputs.rows.sin, &sin);
+        for (rope, tables) in model.architecture.ropes.iter().zip(&inputs.rows.ropes) {
+            let (cos, sin) = rope.table(longest);
+            store.write(tables.cos, &cos);
+            store.write(tables.sin, &sin);
+        }
         lora.write(store, initial);
         gpu.check()?;
 
@@ -114,7 +116,7 @@ impl Trainer {
             schedule,
             dataset,
             eval_dataset,
-            window: model.config.sliding_window,
+            views: model.architecture.views.clone(),
             sizes,
             footprint,
             programs,
@@ -275,7 +277,7 @@ impl Trainer {
 
         let tokens: usize = micro_batches.iter().flatten().map(|row| row.ids.len()).sum();
         let batches: Vec<FlatBatch> =
-            micro_batches.iter().map(|rows| FlatBatch::new(rows, self.window)).collect();
+            micro_batches.iter().map(|rows| FlatBatch::new(rows, &self.views)).collect();
         let labelled: usize = batches.iter().map(|batch| batch.index.len()).sum();
         let mut flops = self.workspace.run(&[self.programs.begin], 0);
         for (number, batch) in batches.into_iter().enumerate() {
@@ -334,12 +336,17 @@ impl Trainer {
         let Inputs { rows, loss, .. } = &self.inputs;
         store.write(rows.ids, &batch.ids);
         store.write(rows.positions, &batch.positions);
-        store.write(rows.spans, &batch.spans);
-        store.write(rows.last, &batch.last);
+        for (place, seen) in rows.views.iter().zip(&batch.seen) {
+            store.write(place.spans, &seen.spans);
+            store.write(place.last, &seen.last);
+        }
         store.write(loss.index, &batch.index);
         store.write(loss.targets, &batch.targets);
         store.write(loss.weight, &weights);
-        (size, blocks, attention::share_seen(&batch.spans, attention::pairs(self.sizes[size])))
+        // Submits are cut as if every layer had the widest view.
+        let pairs = attention::pairs(self.sizes[size]);
+        let shares = batch.seen.iter().map(|seen| attention::share_seen(&seen.spans, pairs));
+        (size, blocks, shares.fold(0.0, f64::max))
     }
 
     async fn finish(&mut self, gpu: &Gpu, pending: Pending) -> Result<StepLog> {
@@ -403,7 +410,7 @@ impl Trainer {
             if !go_on() {
                 bail!(Cancelled, "the evaluation was stopped");
             }
-            let batch = FlatBatch::new(&held_out.set.get(rows, numbers).await?, self.window);
+            let batch = FlatBatch::new(&held_out.set.get(rows, numbers).await?, &self.views);
             tokens += batch.index.len() as u64;
             let (size, blocks, seen) = self.write_batch(store, batch, 0.0);
             let mut programs = vec![self.programs.begin_eval, self.programs.forward];

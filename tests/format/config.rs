@@ -2,7 +2,7 @@ use pollster::block_on;
 use serde_json::{Value, json};
 use tabtune::error::{Code, Result};
 use tabtune::format::Checkpoint;
-use tabtune::model::{ModelConfig, RopeScaling};
+use tabtune::model::{Architecture, Attention, Rope, RopeScaling, View};
 
 use crate::files::{MemoryFiles, assert_refused};
 
@@ -16,11 +16,11 @@ const MODELS: [&str; 7] = [
     "untied_f32_dense",
 ];
 
-fn parse(json: &Value) -> Result<ModelConfig> {
-    ModelConfig::from_json(json.to_string().as_bytes())
+fn parse(json: &Value) -> Result<Architecture> {
+    Architecture::from_json(json.to_string().as_bytes())
 }
 
-fn with(changes: Value) -> Result<ModelConfig> {
+fn with(changes: Value) -> Result<Architecture> {
     let mut json = json!({
         "model_type": "llama", "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2,
         "num_attention_heads": 4, "vocab_size": 100, "rms_norm_eps": 1e-5
@@ -31,21 +31,32 @@ fn with(changes: Value) -> Result<ModelConfig> {
     parse(&json)
 }
 
+/// Of a model whose layers are all alike.
+fn attention(model: &Architecture) -> Attention {
+    assert!(model.layers.iter().all(|layer| layer == &model.layers[0]));
+    model.layers[0].attention
+}
+
+fn rope(model: &Architecture) -> &Rope {
+    let [rope] = &model.ropes[..] else { panic!("{} ropes", model.ropes.len()) };
+    rope
+}
+
 #[test]
 fn defaults_are_those_of_transformers() {
     let llama = with(json!({})).unwrap();
-    assert_eq!((llama.num_key_value_heads, llama.head_dim, llama.max_position_embeddings), (4, 12, 2048));
-    assert_eq!((llama.rope_theta, llama.rope_scaling), (10_000.0, RopeScaling::Default));
-    assert_eq!((llama.tie_word_embeddings, llama.sliding_window, llama.dtype.clone()), (false, None, None));
+    assert_eq!((attention(&llama).kv_heads, attention(&llama).head_dim, llama.context), (4, 12, 2048));
+    assert_eq!((rope(&llama).theta, rope(&llama).scaling), (10_000.0, RopeScaling::Default));
+    assert_eq!((llama.tied, llama.views.clone(), llama.dtype.clone()), (false, vec![View::All], None));
     assert_eq!((llama.bos_token_id, llama.eos_token_ids.clone()), (Some(1), vec![2]));
 
     let mistral = json!({"model_type": "mistral", "num_attention_heads": 8, "head_dim": 8});
     let mistral = with(mistral).unwrap();
-    assert_eq!((mistral.num_key_value_heads, mistral.sliding_window), (8, Some(4096)));
+    assert_eq!((attention(&mistral).kv_heads, mistral.views.clone()), (8, vec![View::Window(4096)]));
     let nulls = json!({"model_type": "mistral", "sliding_window": null, "num_key_value_heads": null,
         "eos_token_id": [5, 6], "bos_token_id": null, "torch_dtype": "float16"});
     let nulls = with(nulls).unwrap();
-    assert_eq!((nulls.num_key_value_heads, nulls.sliding_window), (4, None));
+    assert_eq!((attention(&nulls).kv_heads, nulls.views.clone()), (4, vec![View::All]));
     assert_eq!((nulls.bos_token_id, nulls.eos_token_ids), (None, vec![5, 6]));
     assert_eq!(nulls.dtype.as_deref(), Some("float16"));
 }
@@ -59,10 +70,10 @@ fn both_spellings_of_rope_are_read() {
     parameters["rope_theta"] = json!(5e5);
     let new = with(json!({"rope_parameters": parameters})).unwrap();
     assert_eq!(old, new);
-    assert_eq!(old.rope_theta, 5e5);
+    assert_eq!(rope(&old).theta, 5e5);
     let linear = with(json!({"rope_scaling": {"type": "linear", "factor": 2}})).unwrap();
-    assert_eq!(linear.rope_scaling, RopeScaling::Linear { factor: 2.0 });
-    assert_eq!(with(json!({"rope_scaling": null})).unwrap().rope_scaling, RopeScaling::Default);
+    assert_eq!(rope(&linear).scaling, RopeScaling::Linear { factor: 2.0 });
+    assert_eq!(rope(&with(json!({"rope_scaling": null})).unwrap()).scaling, RopeScaling::Default);
 }
 
 #[test]
@@ -113,8 +124,8 @@ fn broken_configs_are_refused_by_field() {
     for (changes, name) in cases {
         assert_refused(with(changes), Code::BadModel, &["config.json", name]);
     }
-    assert_refused(ModelConfig::from_json(b"{"), Code::BadModel, &["config.json"]);
-    assert_refused(ModelConfig::from_json(b"[]"), Code::BadModel, &["config.json"]);
+    assert_refused(Architecture::from_json(b"{"), Code::BadModel, &["config.json"]);
+    assert_refused(Architecture::from_json(b"[]"), Code::BadModel, &["config.json"]);
 }
 
 /// Frequencies as transformers 5.23 computes them in f32; its power function may be off by a unit in
@@ -134,7 +145,7 @@ fn frequencies_equal_those_of_transformers() {
     let linear_bits: [u32; 6] = [0x3e800000, 0x3d5c9d35, 0x3c3e1e95, 0x3b23d70a, 0x3a0d3169, 0x38f35a5c];
     for (changes, expected) in [(llama3, &llama3_bits[..]), (linear, &linear_bits[..])] {
         let config = with(changes).unwrap();
-        let frequencies = config.inv_freq();
+        let frequencies = rope(&config).inv_freq();
         assert_eq!(frequencies.len(), expected.len());
         for (i, (got, &want)) in frequencies.iter().zip(expected).enumerate() {
             let off = got.to_bits().abs_diff(want);
@@ -147,8 +158,8 @@ fn frequencies_equal_those_of_transformers() {
 #[test]
 fn rope_table_turns_by_position() {
     let config = with(json!({})).unwrap();
-    let (cos, sin) = config.rope_table(9);
-    let frequencies = config.inv_freq();
+    let (cos, sin) = rope(&config).table(9);
+    let frequencies = rope(&config).inv_freq();
     assert_eq!((cos.len(), sin.len()), (54, 54));
     for (i, (cos, sin)) in cos.iter().zip(&sin).enumerate() {
         let angle = f64::from((i / 6) as f32 * frequencies[i % 6]);
@@ -160,7 +171,7 @@ fn rope_table_turns_by_position() {
 fn fixture_models_hold_the_tensors_of_their_configs() {
     for model in MODELS {
         let files = MemoryFiles::fixture(&format!("models/{model}/model"));
-        let config = ModelConfig::from_json(&files.0["config.json"]).unwrap();
+        let config = Architecture::from_json(&files.0["config.json"]).unwrap();
         let checkpoint = block_on(Checkpoint::open(&files)).unwrap();
         let expected = config.checkpoint_tensors();
         for (name, shape) in &expected {

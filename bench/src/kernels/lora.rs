@@ -7,6 +7,7 @@ use tabtune::kernels::{adamw, dropout, grad_norm};
 
 use super::{Bench, Case, Sizes};
 use crate::arena::Arena;
+use crate::step::ends_of_modules;
 
 const RANK: usize = 16;
 
@@ -119,9 +120,7 @@ fn products(
 /// The global norm and AdamW over an adapter of all linear layers, cut where one binding ends.
 fn optimizer(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
     const MOST: usize = 30 << 20;
-    let of_layer: usize =
-        sizes.shape.config()?.linears().iter().map(|it| it.in_features + it.out_features).sum();
-    let n = (sizes.shape.layers * RANK * of_layer).min(MOST);
+    let n = (RANK * ends_of_modules(&sizes.shape.architecture()?)).min(MOST);
     let (grad, param) = (arena.values(n)?, arena.values(n)?);
     let (m, v) = (arena.empty(n)?, arena.empty(n)?);
     let count = grad_norm::partial_count(n);

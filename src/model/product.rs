@@ -1,0 +1,256 @@
+//! Records the products of a group of modules with their LoRA panels: Y = X·Wᵀ + s·dropout(X)·AᵀBᵀ.
+
+use super::architecture::{Group, Width};
+use super::layer::Pass;
+use super::load::Stacked;
+use super::lora::{Lora, LoraPanel};
+use super::tiles::{Direction, Shape};
+use crate::gpu::{Recorder, Tensor};
+use crate::kernels::dropout;
+use crate::kernels::linear::{self, Panel};
+use crate::kernels::lora_grad::{self, Along};
+
+/// T = s·dropout(X)·Aᵀ of each product that has a panel.
+pub(super) type Ts = Vec<Option<Tensor>>;
+
+/// What comes back to a group from above it, and where its own gradient goes.
+#[derive(Clone, Copy)]
+pub(super) struct Upstream {
+    /// Gradient of the group's output [M, y_stride].
+    pub(super) dy: Tensor,
+    /// What the group read [M, K].
+    pub(super) x: Tensor,
+    /// Receives the gradient of x, where it is wanted.
+    pub(super) dx: Option<Tensor>,
+}
+
+/// A group's products: one for all its modules, or several where formats forbid stacking.
+pub(super) struct GroupProducts<'a> {
+    products: Vec<Product<'a>>,
+    /// LoRA's dropout on the group's input: stacked modules share one mask, since they share one product with A.
+    dropout: Option<(u32, f64, Tensor)>,
+}
+
+/// One product over stacked modules.
+struct Product<'a> {
+    pass: &'a Pass<'a>,
+    stacked: &'a Stacked,
+    adapter: Option<Adapter<'a>>,
+    params: linear::Params,
+}
+
+/// The panel of a product and the adapter that holds its factors.
+#[derive(Clone, Copy)]
+struct Adapter<'a> {
+    panel: &'a LoraPanel,
+    lora: &'a Lora,
+}
+
+impl Adapter<'_> {
+    fn a(&self) -> Tensor {
+        Lora::a(self.panel, self.lora.segments[self.panel.segment].param)
+    }
+
+    fn b(&self) -> Tensor {
+        Lora::b(self.panel, self.lora.segments[self.panel.segment].param)
+    }
+
+    fn a_gradient(&self) -> Tensor {
+        Lora::a(self.panel, self.lora.segments[self.panel.segment].grad)
+    }
+
+    fn b_gradient(&self) -> Tensor {
+        Lora::b(self.panel, self.lora.segments[self.panel.segment].grad)
+    }
+}
+
+impl<'a> GroupProducts<'a> {
+    pub(super) fn new(pass: &'a Pass<'a>, layer: usize, group: Group) -> Self {
+        let stacks = &pass.model.layers[layer].groups[group];
+        let y_stride = stacks.iter().map(Stacked::cols).sum::<usize>() as u32;
+        let products: Vec<Product> = stacks
+            .iter()
+            .enumerate()
+            .map(|(index, stacked)| {
+                let panel = |lora: &'a Lora| lora.panels[layer][group][index].as_ref();
+                let adapter = pass.lora.and_then(|lora| Some(Adapter { panel: panel(lora)?, lora }));
+                Product { pass, stacked, adapter, params: params(pass, stacked, adapter, y_stride) }
+            })
+            .collect();
+        let is_adapted = products.iter().any(|product| product.adapter.is_some());
+        let stream = (layer * Group::ALL.len() + group as usize) as u32;
+        let dropout = pass.dropout.filter(|_| is_adapted);
+        GroupProducts { products, dropout: dropout.map(|(probability, seed)| (stream, probability, seed)) }
+    }
+
+    /// Records T of each product.
+    pub(super) fn t(&self, rec: &mut Recorder, x: Tensor) -> Ts {
+        let dropped = self.dropped(rec, x);
+        self.products.iter().map(|product| product.t(rec, dropped)).collect()
+    }
+
+    /// Records the output of all products into `y`, with `residual` added.
+    pub(super) fn forward(
+        &self,
+        rec: &mut Recorder,
+        x: Tensor,
+        t: &[Option<Tensor>],
+        residual: Option<Tensor>,
+        y: Tensor,
+    ) {
+        for (product, &t) in self.products.iter().zip(t) {
+            product.forward(rec, x, t, residual, y);
+        }
+    }
+
+    /// Records dX where it is wanted, and adds the gradients of the LoRA factors to the adapter's.
+    pub(super) fn backward(&self, rec: &mut Recorder, t: &[Option<Tensor>], upstream: Upstream) {
+        let Upstream { dy, x, dx } = upstream;
+        let dropped = self.dropped(rec, x);
+        let mut so_far = None;
+        for (index, (product, &t)) in self.products.iter().zip(t).enumerate() {
+            let dt = t.map(|t| product.factor_gradients(rec, dy, dropped, t));
+            let Some(dx) = dx else { continue };
+            // Products that could not be stacked add up: each writes into a tensor of its own, and the last one
+            // into dx.
+            let is_last = index + 1 == self.products.len();
+            let out = if is_last { dx } else { rec.transient((dx.size() / 4) as usize) };
+            match self.dropout.zip(dt) {
+                None => product.input_gradient(rec, dy, dt, so_far, out),
+                Some((_, dt)) => {
+                    product.input_gradient(rec, dy, None, so_far, out);
+                    self.masked_gradient(rec, product, dt, out);
+                }
+            }
+            so_far = Some(out);
+        }
+    }
+
+    /// X with LoRA's dropout, or X itself where there is none.
+    fn dropped(&self, rec: &mut Recorder, x: Tensor) -> Tensor {
+        let Some((params, seed)) = self.dropout_params(x) else { return x };
+        let dropped = rec.transient((x.size() / 4) as usize);
+        dropout::forward(rec, params, seed, x, dropped);
+        dropped
+    }
+
+    fn dropout_params(&self, x: Tensor) -> Option<(dropout::Params, Tensor)> {
+        let (stream, probability, seed) = self.dropout?;
+        Some((dropout::Params::new((x.size() / 4) as u32, stream, probability), seed))
+    }
+
+    /// Adds dT·A to dx, with dropout's mask on it.
+    fn masked_gradient(&self, rec: &mut Recorder, product: &Product, dt: Tensor, dx: Tensor) {
+        let through_a = rec.transient((dx.size() / 4) as usize);
+        product.through_a(rec, dt, through_a);
+        let (params, seed) = self.dropout_params(dx).expect("a mask has its dropout");
+        dropout::backward_add(rec, params, seed, through_a, dx);
+    }
+}
+
+/// Params of a product with its panel, on rows of `y_stride` values.
+fn params(pass: &Pass, stacked: &Stacked, adapter: Option<Adapter>, y_stride: u32) -> linear::Params {
+    let Width { real, padded } = stacked.inputs();
+    let plain = linear::Params {
+        true_depth: real as u32,
+        y_stride,
+        y_offset: stacked.first_col as u32,
+        ..linear::Params::plain(pass.rows.count, stacked.cols(), padded)
+    };
+    let Some(Adapter { panel, lora }) = adapter else { return plain };
+    linear::Params {
+        rank: lora.rank() as u32,
+        t_stride: (panel.modules * lora.rank()) as u32,
+        section_end: panel.section_end,
+        t_offset: panel.t_offset,
+        b_base: panel.b_base,
+        ..plain
+    }
+}
+
+impl Product<'_> {
+    fn t(&self, rec: &mut Recorder, dropped: Tensor) -> Option<Tensor> {
+        let adapter = self.adapter?;
+        let cols = self.params.t_stride as usize;
+        let t = self.pass.activation(rec, cols);
+        let params = linear::Params {
+            scale: self.pass.lora_scale,
+            ..linear::Params::plain(self.pass.rows.count, cols, self.params.depth as usize)
+        };
+        linear::narrow(rec, self.pass.tiles.default, params, dropped, adapter.a(), t);
+        Some(t)
+    }
+
+    fn forward(&self, rec: &mut Recorder, x: Tensor, t: Option<Tensor>, residual: Option<Tensor>, y: Tensor) {
+        let params = linear::Params { add_residual: u32::from(residual.is_some()), ..self.params };
+        let panel = self.adapter.zip(t).map(|(adapter, t)| Panel { t, factor: adapter.b() });
+        let weight = self.stacked.weight;
+        let tile = self.pass.tiles.tile(Direction::Forward, Shape::new(&params, weight.format));
+        linear::forward(rec, tile, params, x, weight, panel, residual, y);
+    }
+
+    /// Records the gradients of A and B and returns dT = s·dY·B.
+    fn factor_gradients(&self, rec: &mut Recorder, dy: Tensor, dropped: Tensor, t: Tensor) -> Tensor {
+        let adapter = self.adapter.expect("what has a T has a panel");
+        let (params, tile) = (self.params, self.pass.tiles.default);
+        let of_b = lora_grad::Params {
+            rows: params.rows,
+            u_stride: params.y_stride,
+            u_offset: params.y_offset,
+            v_stride: params.t_stride,
+            height: params.cols,
+            width: params.rank,
+            pad: [0; 2],
+            section_end: params.section_end,
+            v_offset: params.t_offset,
+            g_base: params.b_base,
+        };
+        lora_grad::outer(rec, tile, Along::U, of_b, dy, t, adapter.b_gradient());
+
+        let dt = self.pass.activation(rec, params.t_stride as usize);
+        let scaled = linear::Params { scale: self.pass.lora_scale, ..params };
+        lora_grad::t(rec, tile, scaled, self.stacked.modules.len(), dy, adapter.b(), dt);
+        let of_a = lora_grad::Params {
+            u_stride: params.t_stride,
+            u_offset: 0,
+            v_stride: params.depth,
+            height: params.t_stride,
+            width: params.depth,
+            section_end: [u32::MAX; 4],
+            v_offset: [0; 4],
+            g_base: [0; 4],
+            ..of_b
+        };
+        lora_grad::outer(rec, tile, Along::V, of_a, dt, dropped, adapter.a_gradient());
+        dt
+    }
+
+    /// Records dX = dY·W + dT·A + residual.
+    fn input_gradient(
+        &self,
+        rec: &mut Recorder,
+        dy: Tensor,
+        dt: Option<Tensor>,
+        residual: Option<Tensor>,
+        dx: Tensor,
+    ) {
+        let panel = self.adapter.zip(dt).map(|(adapter, dt)| Panel { t: dt, factor: adapter.a() });
+        let params = linear::Params {
+            rank: panel.map_or(0, |_| self.params.t_stride),
+            add_residual: u32::from(residual.is_some()),
+            ..self.params
+        };
+        let weight = self.stacked.weight;
+        let tile = self.pass.tiles.tile(Direction::Backward, Shape::new(&params, weight.format));
+        linear::backward(rec, tile, params, dy, weight, panel, residual, dx);
+    }
+
+    /// Records dT·A by itself.
+    fn through_a(&self, rec: &mut Recorder, dt: Tensor, out: Tensor) {
+        let adapter = self.adapter.expect("what has a dT has a panel");
+        let (rank, depth) = (self.params.t_stride as usize, self.params.depth as usize);
+        let params = linear::Params::plain(self.pass.rows.count, rank, depth);
+        let a = linear::Weight::f32(adapter.a());
+        linear::backward(rec, self.pass.tiles.default, params, dt, a, None, None, out);
+    }
+}
