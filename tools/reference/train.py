@@ -30,7 +30,7 @@ def load_base(model_dir, quantization):
     if quantization.get("load_in_4bit", False):
         double_quant = quantization.get("bnb_4bit_use_double_quant", False)
         with torch.no_grad():
-            for module in model.model.layers.modules():
+            for module in model.get_decoder().layers.modules():
                 if isinstance(module, torch.nn.Linear):
                     module.weight.copy_(nf4.round_trip(module.weight, double_quant))
     return model
@@ -43,16 +43,19 @@ def load_model(model_dir, adapter_dir, quantization):
     return model
 
 
-def write_adapter(case_dir, model_dir, lora, b_std):
+def write_adapter(case_dir, model_dir, lora, b_std, exclude=None):
     """A PEFT adapter with PEFT's own A and a normal B of the given spread, large enough to matter."""
     torch.manual_seed(7)
     base = load_base(model_dir, {})
-    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", exclude_modules=exclude, **lora))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=b_std)
-    model.peft_config["default"].base_model_name_or_path = "model"
+    settings = model.peft_config["default"]
+    settings.base_model_name_or_path = "model"
+    # PEFT keeps a set, whose order is another in every process.
+    settings.target_modules = sorted(settings.target_modules)
     adapter_dir = Path(case_dir) / "adapter"
     model.save_pretrained(adapter_dir)
     (adapter_dir / "README.md").unlink()
@@ -174,14 +177,18 @@ def some_logits(model, entry):
     return [{"position": position, "values": logits[position, :8].tolist()} for position in positions]
 
 
-def write_case(case_dir, model_dir=None, b_std=0.05):
+def write_expected(case_dir, expected):
+    (Path(case_dir) / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+
+
+def write_case(case_dir, model_dir=None, b_std=0.05, exclude=None):
     """Makes the adapter where there is none, and writes expected.json and grads.safetensors beside config.json."""
     torch.set_num_threads(1)
     case_dir = Path(case_dir)
     model_dir = model_dir or case_dir / "model"
     config = read_config(case_dir / "config.json")
     if not (case_dir / "adapter").exists():
-        write_adapter(case_dir, model_dir, config["lora"], b_std)
+        write_adapter(case_dir, model_dir, config["lora"], b_std, exclude)
     tokenizer = load_tokenizer(model_dir)
     rows = read_jsonl(case_dir / "data.jsonl")
     entries = prepare(tokenizer, rows, config["train"])
@@ -201,5 +208,5 @@ def write_case(case_dir, model_dir=None, b_std=0.05):
     names = set(load_file(case_dir / "adapter" / "adapter_model.safetensors"))
     assert names == set(gradients), "the gradients do not bear the adapter's names"
     save_file({name: gradient.contiguous() for name, gradient in gradients.items()}, case_dir / "grads.safetensors")
-    (case_dir / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    write_expected(case_dir, expected)
     return expected
