@@ -159,6 +159,7 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             q_heads,
             kv_heads,
             head_dim,
+            rotary_dim,
             sign,
             table_stride,
         }),

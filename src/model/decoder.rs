@@ -125,6 +125,7 @@ impl Decoder<'_> {
             q_heads: config.num_attention_heads as u32,
             kv_heads: config.num_key_value_heads as u32,
             head_dim: config.head_dim as u32,
+            rotary_dim: config.head_dim as u32,
             sign,
             table_stride: config.head_dim as u32 / 2,
         };

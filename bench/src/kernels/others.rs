@@ -125,6 +125,7 @@ fn norms(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
         q_heads: sizes.shape.heads as u32,
         kv_heads: sizes.shape.kv_heads as u32,
         head_dim: sizes.shape.head_dim as u32,
+        rotary_dim: sizes.shape.head_dim as u32,
         sign: 1.0,
         table_stride: half as u32,
     };
