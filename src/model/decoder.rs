@@ -163,7 +163,8 @@ impl Decoder<'_> {
 
         let normed = self.activation(rec, sizes.hidden);
         let rstd = rec.transient(m);
-        rms_norm::forward(rec, self.norm_params(), x, input_norm, normed, rstd);
+        let norm = rms_norm::Forward { inp: x, weight: input_norm, residual: None, out: normed, rstd };
+        rms_norm::forward(rec, self.norm_params(), norm);
         let qkv = self.activation(rec, sizes.qkv());
         let t_qkv = self.group_forward(rec, layer, QKV, normed, None, qkv);
         self.rotate(rec, qkv, 1.0);
@@ -176,7 +177,14 @@ impl Decoder<'_> {
 
         let middle_normed = self.activation(rec, sizes.hidden);
         let middle_rstd = rec.transient(m);
-        rms_norm::forward(rec, self.norm_params(), middle, post_attention_norm, middle_normed, middle_rstd);
+        let norm = rms_norm::Forward {
+            inp: middle,
+            weight: post_attention_norm,
+            residual: None,
+            out: middle_normed,
+            rstd: middle_rstd,
+        };
+        rms_norm::forward(rec, self.norm_params(), norm);
         let gate_up = self.activation(rec, 2 * sizes.ffn);
         let t_gate_up = self.group_forward(rec, layer, GATE_UP, middle_normed, None, gate_up);
         let act = self.activation(rec, sizes.ffn);
@@ -250,7 +258,7 @@ impl Decoder<'_> {
             inp: acts.middle,
             weight: post_attention_norm,
             rstd: acts.middle_rstd,
-            dresidual: dy,
+            dresidual: Some(dy),
             dinp: dmiddle,
         };
         rms_norm::backward(rec, self.norm_params(), tensors);
@@ -279,7 +287,7 @@ impl Decoder<'_> {
             inp: acts.x,
             weight: input_norm,
             rstd: acts.rstd,
-            dresidual: dmiddle,
+            dresidual: Some(dmiddle),
             dinp: dx,
         };
         rms_norm::backward(rec, self.norm_params(), tensors);

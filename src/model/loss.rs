@@ -24,8 +24,6 @@ pub struct LossInputs {
     pub targets: Tensor,
     /// The weight of a row's loss in the gradient, f32.
     pub weight: Tensor,
-    /// Zeros, [block, H].
-    pub zeros: Tensor,
 }
 
 impl LossPlan {
@@ -90,7 +88,8 @@ pub fn final_norm(
     rows::gather(rec, params, x, index, gathered);
     let normed = rec.transient(count * width);
     let rstd = rec.transient(count);
-    rms_norm::forward(rec, norm_params(model, count), gathered, model.norm, normed, rstd);
+    let norm = rms_norm::Forward { inp: gathered, weight: model.norm, residual: None, out: normed, rstd };
+    rms_norm::forward(rec, norm_params(model, count), norm);
     (gathered, normed, rstd)
 }
 
@@ -156,7 +155,7 @@ pub fn blocks(
                 inp: gathered,
                 weight: model.norm,
                 rstd,
-                dresidual: inputs.zeros,
+                dresidual: None,
                 dinp: dgathered,
             };
             rms_norm::backward(rec, norm_params(model, plan.block), tensors);

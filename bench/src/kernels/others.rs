@@ -109,7 +109,8 @@ fn norms(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
     let (rstd, dout, dresidual) = (arena.values(rows)?, arena.values(n)?, arena.values(n)?);
     let dinp = arena.empty(n)?;
     let params = rms_norm::Params { rows: rows as u32, cols: width as u32, stride: width as u32, eps: 1e-5 };
-    let tensors = rms_norm::Backward { dout, inp, weight, rstd, dresidual, dinp };
+    let norm = rms_norm::Forward { inp, weight, residual: None, out, rstd };
+    let tensors = rms_norm::Backward { dout, inp, weight, rstd, dresidual: Some(dresidual), dinp };
     let size = format!("M{rows} H{width}");
 
     let half = sizes.shape.head_dim / 2;
@@ -131,7 +132,7 @@ fn norms(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
     };
     Ok(vec![
         case(sizes, "rms_norm_forward", size.clone(), 4 * n, 4 * (2 * n), move |rec| {
-            rms_norm::forward(rec, params, inp, weight, out, rstd);
+            rms_norm::forward(rec, params, norm);
         }),
         case(sizes, "rms_norm_backward", size, 8 * n, 4 * (4 * n), move |rec| {
             rms_norm::backward(rec, params, tensors);
