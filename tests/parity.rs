@@ -44,13 +44,22 @@ fn cases() -> Vec<Case> {
     if let Some(folder) = std::env::var_os("TABTUNE_PARITY_CASE") {
         return vec![Case::read(PathBuf::from(folder))];
     }
-    let mut folders: Vec<PathBuf> = std::fs::read_dir("tests/fixtures/models")
+    folders("tests/fixtures/models")
+}
+
+/// A model or more of each family.
+fn families() -> Vec<Case> {
+    folders("tests/fixtures/families")
+}
+
+fn folders(of: &str) -> Vec<Case> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(of)
         .expect("the fixtures are part of the tree")
         .map(|entry| entry.expect("the folder can be listed").path())
         .filter(|path| path.is_dir())
         .collect();
     folders.sort();
-    assert!(folders.len() >= 5, "only {} fixture models", folders.len());
+    assert!(folders.len() >= 5, "only {} fixture models in {of}", folders.len());
     folders.into_iter().map(Case::read).collect()
 }
 
@@ -107,8 +116,9 @@ fn run(session: &mut Session<Rc<MemoryKv>>) -> Vec<(f64, f64)> {
 /// By the adapter's own tile, and by one that rounds NF4 to f16, which the reference does not.
 #[test]
 fn ten_steps_have_the_losses_and_norms_of_pytorch() {
-    let all = cases();
-    for (case, tile) in all.iter().flat_map(|case| [(case, None), (case, Some(Tile::Half64))]) {
+    let (all, families) = (cases(), families());
+    let models = all.iter().flat_map(|case| [(case, None), (case, Some(Tile::Half64))]);
+    for (case, tile) in models.chain(families.iter().map(|case| (case, None))) {
         let steps = case.expected["steps"].as_array().expect("expected.json has steps");
         let mut worst = [0.0f64; 4];
         pollster::block_on(async {

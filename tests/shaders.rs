@@ -86,6 +86,7 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             scale,
             first_row,
         }),
+        ("bias", "Params") => layout!(kernels::bias::Params { rows, stride, offset, cols }),
         ("cross_entropy_forward_backward", "Params") => {
             layout!(kernels::cross_entropy::Params { rows, vocab, stride, first })
         }
@@ -93,13 +94,26 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             layout!(kernels::dropout::Params { n, stream, threshold, scale })
         }
         ("embedding_forward", "Params") => {
-            layout!(kernels::embedding::Params { rows, stride, first_id, n_ids })
+            layout!(kernels::embedding::Params { rows, stride, first_id, n_ids, scale })
+        }
+        ("glu_forward" | "glu_backward", "Params") => {
+            layout!(kernels::glu::Params { rows, cols, width, up, stride })
         }
         ("grad_norm_loss_sum", "Params") => layout!(kernels::grad_norm::LossSumParams { n }),
         ("grad_norm_squares", "Params") => layout!(kernels::grad_norm::SquaresParams { n, first }),
         ("grad_norm_finish", "Params") => {
             layout!(kernels::grad_norm::FinishParams { count, max_grad_norm })
         }
+        ("head_norm_forward" | "head_norm_backward", "Params") => layout!(kernels::head_norm::Params {
+            rows,
+            stride,
+            q_offset,
+            k_offset,
+            q_heads,
+            kv_heads,
+            head_dim,
+            eps,
+        }),
         ("kv_append", "Params") => layout!(kernels::kv_append::Params {
             rows,
             qkv_stride,
@@ -159,14 +173,12 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             q_heads,
             kv_heads,
             head_dim,
+            rotary_dim,
             sign,
             table_stride,
         }),
         ("rows_gather" | "rows_scatter", "Params") => {
             layout!(kernels::rows::Params { count, stride, first })
-        }
-        ("swiglu_forward" | "swiglu_backward", "Params") => {
-            layout!(kernels::swiglu::Params { rows, half })
         }
         _ => return None,
     };

@@ -154,6 +154,13 @@ impl LoraConfig {
         (self.lora_alpha / if self.use_rslora { r.sqrt() } else { r }) as f32
     }
 
+    /// Leaves out the names of modules that are in another part of the model than `linears`.
+    pub(super) fn only_of(&mut self, linears: &[LoraModule]) {
+        if let TargetModules::Names(names) = &mut self.target_modules {
+            names.retain(|name| linears.iter().any(|module| matches(&module.path, name)));
+        }
+    }
+
     /// Those of a model's linear layers (the head left out) that `target_modules` names, in the
     /// model's order.
     ///
@@ -164,17 +171,35 @@ impl LoraConfig {
         let TargetModules::Names(names) = &self.target_modules else {
             return Ok(linears.iter().collect());
         };
-        let matches = |path: &str, name: &str| {
-            path.strip_suffix(name).is_some_and(|head| head.is_empty() || head.ends_with('.'))
-        };
         for name in names {
             if name.is_empty() || !linears.iter().any(|module| matches(&module.path, name)) {
-                bail!(BadOption, "lora.target_modules: {name:?} is no linear layer of the decoder");
+                let there = last_names(linears).join(", ");
+                bail!(
+                    BadOption,
+                    "lora.target_modules: {name:?} is no linear layer of the decoder; take some of {there}, or                      \"{ALL_LINEAR}\""
+                );
             }
         }
         let named = |module: &&LoraModule| names.iter().any(|name| matches(&module.path, name));
         Ok(linears.iter().filter(named).collect())
     }
+}
+
+/// Whether `target_modules` means a module by a name.
+fn matches(path: &str, name: &str) -> bool {
+    path.strip_suffix(name).is_some_and(|head| head.is_empty() || head.ends_with('.'))
+}
+
+/// The last parts of the paths of modules, each once, in the model's order: what PEFT targets them by.
+pub(super) fn last_names<'a>(modules: impl IntoIterator<Item = &'a LoraModule>) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for module in modules {
+        let name = module.path.rsplit('.').next().unwrap_or_default();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 impl<'de> Deserialize<'de> for TargetModules {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::config::WITHOUT_EFFECT;
+use super::config::{WITHOUT_EFFECT, last_names};
 use super::{LoraConfig, LoraModule, Side, TargetModules, row_pieces};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
@@ -21,6 +21,14 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Tensors of the base that PEFT may save beside the adapter.
 const OF_BASE: [&str; 2] = ["model.embed_tokens.weight", "lm_head.weight"];
+
+/// What keeps PEFT from adapting the part of a model that sees pictures, whose modules have the names of the
+/// text's. A string is a regular expression for whole paths.
+const NO_PICTURES: &str = ".*vision_tower.*";
+/// Is in the paths of the modules that see pictures.
+const OF_PICTURES: &str = ".vision_tower.";
+/// Is in the paths of the text's modules of such a model.
+const OF_TEXT: &str = ".language_model.";
 
 /// What PEFT puts before a module's path in the base model.
 const PREFIX: &str = "base_model.model.";
@@ -129,18 +137,10 @@ fn tensor_name(path: &str, side: Side) -> String {
 fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_path: Option<&str>) -> Value {
     let targets = match &config.target_modules {
         // PEFT takes "all-linear" too, but only where it knows the model's class.
-        TargetModules::AllLinear => {
-            let mut names: Vec<&str> = Vec::new();
-            for module in modules {
-                let name = module.path.rsplit('.').next().unwrap_or_default();
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-            }
-            json!(names)
-        }
+        TargetModules::AllLinear => json!(last_names(modules.iter().copied())),
         TargetModules::Names(names) => json!(names),
     };
+    let sees_pictures = modules.iter().any(|module| module.path.contains(OF_TEXT));
     // PEFT declares alpha an integer and writes it as one.
     let alpha = match config.lora_alpha {
         alpha if alpha.fract() == 0.0 && alpha < f64::from(u32::MAX) => json!(alpha as u32),
@@ -157,7 +157,7 @@ fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_
         "lora_alpha": alpha,
         "lora_dropout": config.lora_dropout,
         "target_modules": targets,
-        "exclude_modules": null,
+        "exclude_modules": sees_pictures.then_some(NO_PICTURES),
         "bias": "none",
         "use_rslora": config.use_rslora,
         "use_dora": false,
@@ -199,12 +199,17 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
     };
     let fields: Map<String, Value> = serde_json::from_slice(&json)
         .map_err(|error| Error::new(Code::BadAdapter, format!("{ADAPTER_CONFIG}: {error}")))?;
-    let config = parse_config(&fields).context(ADAPTER_CONFIG)?;
+    let mut config = parse_config(&fields).context(ADAPTER_CONFIG)?;
+    let sees_pictures = linears.iter().any(|module| module.path.contains(OF_TEXT));
+    if sees_pictures {
+        config.only_of(linears);
+    }
     let targets = config.resolve(linears).context(ADAPTER_CONFIG)?;
 
     let mut tensors: BTreeMap<String, TensorInfo> = read_header(files, ADAPTER_WEIGHTS)
         .await?
         .into_iter()
+        .filter(|tensor| !(sees_pictures && tensor.name.contains(OF_PICTURES)))
         .map(|tensor| (tensor.name.clone(), tensor))
         .collect();
     let mut weights = BTreeMap::new();
@@ -277,6 +282,7 @@ fn parse_config(fields: &Map<String, Value>) -> Result<LoraConfig> {
             "init_lora_weights" if value.is_boolean() || value == "gaussian" || value == "orthogonal" => {
                 continue;
             }
+            "exclude_modules" if value == NO_PICTURES => continue,
             ignored if WITHOUT_EFFECT.contains(&ignored) => continue,
             _ => {}
         }

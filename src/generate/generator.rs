@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::gpu::{Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
 use crate::kernels::{attention, kv_append};
 use crate::model::tiles::Tiles;
-use crate::model::{Keys, Lora, Model, Pass, RopeTables, Rows, RowsSeen, View, loss};
+use crate::model::{Keys, Lora, Model, Pass, Rope, RopeTables, Rows, RowsSeen, View, loss};
 
 /// Prompt tokens that one pass takes.
 const CHUNK: usize = 64;
@@ -27,6 +27,9 @@ pub struct Generator {
     /// Positions the cache holds.
     capacity: usize,
     views: Vec<View>,
+    ropes: Vec<(Rope, RopeTables)>,
+    /// What the cache holds keys and values of.
+    ids: Vec<u32>,
     vocab: usize,
     logits: Tensor,
     logits_row: Tensor,
@@ -54,17 +57,14 @@ impl Generator {
         let architecture = &model.architecture;
         let mut cache = Vec::new();
         for layer in &architecture.layers {
-            cache.push(store.keep(Class::Other, "kv cache", capacity * 2 * layer.attention.keys().padded)?);
+            cache.push(store.keep(Class::Other, "kv cache", capacity * 2 * layer.attention.keys().real)?);
         }
-        let mut ropes = Vec::new();
+        let mut tables = Vec::new();
         for rope in &architecture.ropes {
             let table = capacity * rope.rotary_dim / 2;
             let (cos, sin) =
                 (store.keep(Class::Other, "rope cos", table)?, store.keep(Class::Other, "rope sin", table)?);
-            let values = rope.table(capacity);
-            store.write(cos, &values.0);
-            store.write(sin, &values.1);
-            ropes.push(RopeTables { cos, sin });
+            tables.push(RopeTables { cos, sin });
         }
         let logits = store.keep(Class::Other, "logits", architecture.vocab.padded)?;
         let logits_row = store.keep(Class::Other, "logits row", 1)?;
@@ -78,7 +78,7 @@ impl Generator {
                 // Only backward reads `last`.
                 views.push(RowsSeen { spans: keep(2 * count)?, last: logits_row });
             }
-            let rows = Rows { count, ids, positions, views, ropes: ropes.clone() };
+            let rows = Rows { count, ids, positions, views, ropes: tables.clone() };
             let tiles = tiles.for_rows(count);
             // The second recording has the adapter switched off.
             let scales = [lora.map_or(0.0, |lora| lora.config.scale()), 0.0];
@@ -93,11 +93,15 @@ impl Generator {
         let token = passes.pop().expect("two passes were made");
         let prompt = passes.pop().expect("two passes were made");
         let ring = ReadbackRing::new(gpu, logits.size(), 1);
+        let ropes: Vec<_> = architecture.ropes.iter().cloned().zip(tables).collect();
+        write_tables(store, &ropes, capacity, 1);
         Ok(Generator {
             prompt,
             token,
             capacity,
             views: architecture.views.clone(),
+            ropes,
+            ids: Vec::new(),
             vocab: architecture.vocab.real,
             logits,
             logits_row,
@@ -115,6 +119,20 @@ impl Generator {
     /// What the cache holds before `first` is what these tokens see.
     pub async fn run(&mut self, store: &Store, ids: &[u32], first: usize, adapter: bool) -> Result<Vec<f32>> {
         assert!(first + ids.len() <= self.capacity, "the cache holds {} positions", self.capacity);
+        let before = self.ids.len();
+        self.ids.truncate(first);
+        self.ids.extend_from_slice(ids);
+        let longest = self.ids.len();
+        let is_stretched = |(rope, _): &(Rope, RopeTables), longest| rope.is_stretched(longest);
+        let again = self.ropes.iter().any(|rope| is_stretched(rope, before) != is_stretched(rope, longest));
+        // Keys that were turned by other angles are of no use.
+        let (first, ids) = match again {
+            true => {
+                write_tables(store, &self.ropes, self.capacity, longest);
+                (0, self.ids.clone())
+            }
+            false => (first, ids.to_vec()),
+        };
         let recording = usize::from(!adapter);
         let chunk = if ids.len() == 1 { 1 } else { CHUNK };
         for (number, ids) in ids.chunks(chunk).enumerate() {
@@ -146,6 +164,17 @@ impl Generator {
     /// inputs of the last one hold.
     pub async fn profile(&self) -> Vec<(&str, f64, u64)> {
         self.token.workspace.profile(&[self.token.program], 0).await
+    }
+}
+
+/// Writes the angles of all positions, for a text of `longest` tokens.
+fn write_tables(store: &Store, ropes: &[(Rope, RopeTables)], positions: usize, longest: usize) {
+    for (rope, tables) in ropes {
+        // Stretched ones are the same for every length up to the last position.
+        let longest = if rope.is_stretched(longest) { positions } else { longest };
+        let (cos, sin) = rope.table(positions, longest);
+        store.write(tables.cos, &cos);
+        store.write(tables.sin, &sin);
     }
 }
 

@@ -1,8 +1,8 @@
-//! RMSNorm and its gradient, joined with the residual's.
+//! RMSNorm and its gradient, each joined with the residual's where there is one.
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, read, write};
+use crate::gpu::{Binding, Recorder, Tensor, read, write};
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -22,17 +22,24 @@ impl Params {
     }
 }
 
-/// Normalises the rows of `inp` [rows, stride] into `out` [rows, stride], times `weight` [stride], and
-/// keeps the reciprocal roots in `rstd` [rows].
-pub fn forward(rec: &mut Recorder, params: Params, inp: Tensor, weight: Tensor, out: Tensor, rstd: Tensor) {
-    let (shader, workgroups) = rec.team("rms_norm_forward", params.rows as usize, params.stride as usize);
-    rec.dispatch(
-        shader,
-        &params,
-        &[read(inp), read(weight), write(out), write(rstd)],
-        workgroups,
-        8 * params.elements(),
-    );
+/// The tensors of [`forward`]: all [rows, stride] but `weight` [stride] and `rstd` [rows].
+#[derive(Clone, Copy, Debug)]
+pub struct Forward {
+    pub inp: Tensor,
+    pub weight: Tensor,
+    /// Added to what is normed and weighted, as behind Gemma's attention.
+    pub residual: Option<Tensor>,
+    /// A tensor of its own.
+    pub out: Tensor,
+    /// Receives the reciprocal roots.
+    pub rstd: Tensor,
+}
+
+/// Normalises the rows of `inp`, times `weight`, plus the residual.
+pub fn forward(rec: &mut Recorder, params: Params, tensors: Forward) {
+    let Forward { inp, weight, residual, out, rstd } = tensors;
+    let bindings = [read(inp), read(weight), write(out), write(rstd)];
+    dispatch(rec, "rms_norm_forward", params, &bindings, residual, 8 * params.elements());
 }
 
 /// The tensors of [`backward`]: all [rows, stride] but `weight` [stride] and `rstd` [rows].
@@ -45,20 +52,29 @@ pub struct Backward {
     /// What [`forward`] wrote.
     pub rstd: Tensor,
     /// The gradient that the residual stream brings past the norm.
-    pub dresidual: Tensor,
+    pub dresidual: Option<Tensor>,
     /// Receives the gradient of `inp`, with `dresidual` added. A tensor of its own.
     pub dinp: Tensor,
 }
 
-/// Writes the gradient of `inp`. The weight is frozen and gets none.
+/// Writes the gradient of `inp`. The weight is frozen and gets none; that of [`forward`]'s residual is `dout`.
 pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
     let Backward { dout, inp, weight, rstd, dresidual, dinp } = tensors;
-    let (shader, workgroups) = rec.team("rms_norm_backward", params.rows as usize, params.stride as usize);
-    rec.dispatch(
-        shader,
-        &params,
-        &[read(dout), read(inp), read(weight), read(rstd), read(dresidual), write(dinp)],
-        workgroups,
-        16 * params.elements(),
-    );
+    let bindings = [read(dout), read(inp), read(weight), read(rstd), write(dinp)];
+    dispatch(rec, "rms_norm_backward", params, &bindings, dresidual, 16 * params.elements());
+}
+
+/// The residual is the last binding of the variant that has one.
+fn dispatch(
+    rec: &mut Recorder,
+    kernel: &str,
+    params: Params,
+    bindings: &[Binding],
+    residual: Option<Tensor>,
+    flops: u64,
+) {
+    let kernel = format!("{kernel}.{}", if residual.is_some() { "residual" } else { "plain" });
+    let (shader, workgroups) = rec.team(&kernel, params.rows as usize, params.stride as usize);
+    let bindings: Vec<Binding> = bindings.iter().copied().chain(residual.map(read)).collect();
+    rec.dispatch(shader, &params, &bindings, workgroups, flops);
 }

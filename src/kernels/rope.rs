@@ -4,8 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::{Recorder, Tensor, grid, read, write};
 
-/// Sizes, strides and offsets in elements; all but `sign` and the head counts are even, and
-/// `head_dim` is a multiple of 4.
+/// Sizes, strides and offsets in elements.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Params {
@@ -19,24 +18,28 @@ pub struct Params {
     pub q_heads: u32,
     pub kv_heads: u32,
     pub head_dim: u32,
+    /// Values of each head that turn, its first ones; even, at most `head_dim`. The rest stay.
+    pub rotary_dim: u32,
     /// 1 forward, −1 backward.
     pub sign: f32,
-    /// Row stride of both tables, at least `head_dim / 2`.
+    /// Row stride of both tables, at least `rotary_dim / 2`.
     pub table_stride: u32,
 }
 
 /// Turns the query and key heads of `qkv` [rows, stride] by the angles of `positions` (u32 [rows]),
 /// whose cosines and sines are the rows of `cos` and `sin` [positions, table_stride].
 ///
-/// With `sign` −1 it turns gradients back: the rotation is orthogonal.
+/// Value i of a head turns with value i + `rotary_dim` / 2. With `sign` −1 it turns gradients back: the rotation
+/// R is orthogonal. Tables may be scaled by an attention factor f (yarn, longrope): what is applied is then
+/// A = f·R, and with `sign` −1 f·Rᵀ = Aᵀ, which is still A's backward.
 pub fn apply(rec: &mut Recorder, params: Params, qkv: Tensor, positions: Tensor, cos: Tensor, sin: Tensor) {
     let items =
-        params.rows as usize * (params.q_heads + params.kv_heads) as usize * params.head_dim as usize / 4;
+        params.rows as usize * (params.q_heads + params.kv_heads) as usize * params.rotary_dim as usize / 2;
     rec.dispatch(
         "rope",
         &params,
         &[write(qkv), read(positions), read(cos), read(sin)],
         grid(items.div_ceil(128)),
-        items as u64 * 12,
+        items as u64 * 6,
     );
 }

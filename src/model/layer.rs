@@ -1,15 +1,16 @@
 //! Records the decoder layer: forward, and backward down to the LoRA factors.
 //!
 //! The Llama layer (Touvron et al. 2023): x → norm → q, k, v → RoPE → attention → o, added to x;
-//! → norm → gate, up → SwiGLU → down, added again. Weights are frozen; only LoRA learns.
+//! → norm → gate, up → GLU → down, added again. What some families have besides is optional: norms of the heads of
+//! q and k, norms behind o and down, layers without RoPE. Weights are frozen; only LoRA learns.
 
-use super::architecture::{Architecture, Attention, ByGroup, Group, Layer};
+use super::architecture::{Architecture, Attention, ByGroup, GateUpColumns, Group, Layer, QkvColumns};
 use super::load::{LayerWeights, Model};
 use super::lora::Lora;
 use super::product::{GroupProducts, Ts, Upstream};
 use super::tiles::Tiles;
 use crate::gpu::{Recorder, Tensor};
-use crate::kernels::{attention, kv_append, rms_norm, rope, swiglu};
+use crate::kernels::{attention, glu, head_norm, kv_append, rms_norm, rope};
 
 /// The tokens of a pass and where they stand. All have one entry for each of the M rows.
 #[derive(Clone, Debug)]
@@ -61,9 +62,13 @@ pub struct LayerActivations {
     x: Tensor,
     normed: Tensor,
     rstd: Tensor,
+    /// As projected, where the heads are normed.
+    raw_qkv: Option<Tensor>,
+    /// As attention reads it.
     qkv: Tensor,
     attended: Tensor,
     lse: Tensor,
+    after_attention: Option<NormedOutput>,
     middle: Tensor,
     middle_normed: Tensor,
     middle_rstd: Tensor,
@@ -71,6 +76,15 @@ pub struct LayerActivations {
     act: Tensor,
     /// T = X·Aᵀ of each stacked product.
     t: ByGroup<Ts>,
+    after_feed_forward: Option<NormedOutput>,
+}
+
+/// The output of a block with a norm behind it.
+#[derive(Clone, Copy, Debug)]
+struct NormedOutput {
+    /// What the block gave [M, H].
+    inp: Tensor,
+    rstd: Tensor,
 }
 
 /// The gradient that flows down, and where it ends.
@@ -114,13 +128,13 @@ impl Pass<'_> {
         keys: Keys,
     ) -> (LayerActivations, Tensor) {
         let layer = self.layer(number);
-        let acts = layer.activations(rec, x, keys);
-        let y = self.activation(rec, self.model.architecture.hidden.padded);
-        layer.group(Group::Down).forward(rec, acts.act, &acts.t[Group::Down], Some(acts.middle), y);
+        let mut acts = layer.activations(rec, x, keys);
+        let y = layer.output(rec, &mut acts);
         (acts, y)
     }
 
-    /// Records a layer but for its last product: what a backward pass with recompute runs again.
+    /// Records what a backward pass with recompute runs again: a layer but for its last product, unless a norm
+    /// behind that is to be gone back through.
     pub fn layer_activations(
         &self,
         rec: &mut Recorder,
@@ -128,7 +142,12 @@ impl Pass<'_> {
         x: Tensor,
         keys: Keys,
     ) -> LayerActivations {
-        self.layer(number).activations(rec, x, keys)
+        let layer = self.layer(number);
+        let mut acts = layer.activations(rec, x, keys);
+        if layer.weights.norms.after_feed_forward.is_some() {
+            layer.output(rec, &mut acts);
+        }
+        acts
     }
 
     /// Records the backward pass of a layer and returns dx [M, H] where it is wanted.
@@ -155,38 +174,74 @@ impl<'a> LayerPass<'a> {
         let pass = self.pass;
         let (norms, hidden) = (self.weights.norms, pass.model.architecture.hidden.padded);
 
-        let (normed, rstd) = self.norm(rec, x, norms.before_attention);
-        let qkv = pass.activation(rec, self.qkv_width());
-        let t_qkv = self.project(rec, Group::Qkv, normed, None, qkv);
+        let (normed, rstd) = self.norm(rec, x, norms.before_attention, None);
+        let projected = pass.activation(rec, self.layer.qkv().stride);
+        let t_qkv = self.project(rec, Group::Qkv, normed, None, projected);
+        let (raw_qkv, qkv) = match self.weights.head_norm {
+            None => (None, projected),
+            Some(weights) => {
+                let qkv = pass.activation(rec, self.layer.qkv().stride);
+                head_norm::forward(rec, self.head_norm_params(), projected, weights, qkv);
+                (Some(projected), qkv)
+            }
+        };
         self.rotate(rec, qkv, 1.0);
 
         let attended = pass.activation(rec, self.layer.attention.queries().padded);
         let lse = pass.activation(rec, self.layer.attention.q_heads);
         self.attend(rec, qkv, keys, attended, lse);
-        let middle = pass.activation(rec, hidden);
-        let t_output = self.project(rec, Group::Output, attended, Some(x), middle);
+        let (t_output, after_attention, middle) = match norms.after_attention {
+            None => {
+                let middle = pass.activation(rec, hidden);
+                (self.project(rec, Group::Output, attended, Some(x), middle), None, middle)
+            }
+            Some(weight) => {
+                let inp = pass.activation(rec, hidden);
+                let t = self.project(rec, Group::Output, attended, None, inp);
+                let (middle, rstd) = self.norm(rec, inp, weight, Some(x));
+                (t, Some(NormedOutput { inp, rstd }), middle)
+            }
+        };
 
-        let (middle_normed, middle_rstd) = self.norm(rec, middle, norms.before_feed_forward);
-        let gate_up = pass.activation(rec, 2 * self.layer.ffn.padded);
+        let (middle_normed, middle_rstd) = self.norm(rec, middle, norms.before_feed_forward, None);
+        let gate_up = pass.activation(rec, self.layer.gate_up().stride);
         let t_gate_up = self.project(rec, Group::GateUp, middle_normed, None, gate_up);
         let act = pass.activation(rec, self.layer.ffn.padded);
-        swiglu::forward(rec, self.swiglu_params(), gate_up, act);
+        glu::forward(rec, self.layer.act, self.glu_params(), gate_up, act);
         let t_down = self.group(Group::Down).t(rec, act);
 
         LayerActivations {
             x,
             normed,
             rstd,
+            raw_qkv,
             qkv,
             attended,
             lse,
+            after_attention,
             middle,
             middle_normed,
             middle_rstd,
             gate_up,
             act,
             t: ByGroup([t_qkv, t_output, t_gate_up, t_down]),
+            after_feed_forward: None,
         }
+    }
+
+    /// Records the layer's last product, with the norm behind it where there is one, and returns the output.
+    fn output(&self, rec: &mut Recorder, acts: &mut LayerActivations) -> Tensor {
+        let hidden = self.pass.model.architecture.hidden.padded;
+        let (down, y) = (self.group(Group::Down), self.pass.activation(rec, hidden));
+        let t = &acts.t[Group::Down];
+        let Some(weight) = self.weights.norms.after_feed_forward else {
+            down.forward(rec, acts.act, t, Some(acts.middle), y);
+            return y;
+        };
+        down.forward(rec, acts.act, t, None, y);
+        let (normed, rstd) = self.norm(rec, y, weight, Some(acts.middle));
+        acts.after_feed_forward = Some(NormedOutput { inp: y, rstd });
+        normed
     }
 
     fn backward(&self, rec: &mut Recorder, acts: &LayerActivations, backward: Backward) -> Option<Tensor> {
@@ -194,10 +249,11 @@ impl<'a> LayerPass<'a> {
         let (norms, hidden) = (self.weights.norms, pass.model.architecture.hidden.padded);
         let dy = backward.dy;
 
+        let ddown = self.norm_behind_backward(rec, norms.after_feed_forward, acts.after_feed_forward, dy);
         let dact = pass.activation(rec, self.layer.ffn.padded);
-        self.backward_of(rec, Group::Down, acts, Upstream { dy, x: acts.act, dx: Some(dact) });
-        // SwiGLU's gradients take the place of its inputs.
-        swiglu::backward(rec, self.swiglu_params(), dact, acts.gate_up);
+        self.backward_of(rec, Group::Down, acts, Upstream { dy: ddown, x: acts.act, dx: Some(dact) });
+        // The gradients of the GLU take the place of its inputs.
+        glu::backward(rec, self.layer.act, self.glu_params(), dact, acts.gate_up);
         let dnormed = pass.activation(rec, hidden);
         let upstream = Upstream { dy: acts.gate_up, x: acts.middle_normed, dx: Some(dnormed) };
         self.backward_of(rec, Group::GateUp, acts, upstream);
@@ -207,16 +263,20 @@ impl<'a> LayerPass<'a> {
             inp: acts.middle,
             weight: norms.before_feed_forward,
             rstd: acts.middle_rstd,
-            dresidual: dy,
+            dresidual: Some(dy),
             dinp: dmiddle,
         };
         rms_norm::backward(rec, self.norm_params(), tensors);
 
         let dattended = pass.activation(rec, self.layer.attention.queries().padded);
-        let upstream = Upstream { dy: dmiddle, x: acts.attended, dx: Some(dattended) };
+        let doutput = self.norm_behind_backward(rec, norms.after_attention, acts.after_attention, dmiddle);
+        let upstream = Upstream { dy: doutput, x: acts.attended, dx: Some(dattended) };
         self.backward_of(rec, Group::Output, acts, upstream);
         let dqkv = self.attend_backward(rec, acts, dattended);
         self.rotate(rec, dqkv, -1.0);
+        if let Some((weights, raw)) = self.weights.head_norm.zip(acts.raw_qkv) {
+            head_norm::backward(rec, self.head_norm_params(), raw, weights, dqkv);
+        }
 
         let dnormed = backward.wants_dx.then(|| pass.activation(rec, hidden));
         self.backward_of(rec, Group::Qkv, acts, Upstream { dy: dqkv, x: acts.normed, dx: dnormed });
@@ -226,7 +286,7 @@ impl<'a> LayerPass<'a> {
             inp: acts.x,
             weight: norms.before_attention,
             rstd: acts.rstd,
-            dresidual: dmiddle,
+            dresidual: Some(dmiddle),
             dinp: dx,
         };
         rms_norm::backward(rec, self.norm_params(), tensors);
@@ -255,12 +315,34 @@ impl<'a> LayerPass<'a> {
         self.group(group).backward(rec, &acts.t[group], upstream);
     }
 
-    /// The normed rows of x [M, H] and the reciprocal roots.
-    fn norm(&self, rec: &mut Recorder, x: Tensor, weight: Tensor) -> (Tensor, Tensor) {
-        let normed = self.pass.activation(rec, self.pass.model.architecture.hidden.padded);
+    /// The normed rows of `inp` [M, H], with `residual` added, and the reciprocal roots.
+    fn norm(
+        &self,
+        rec: &mut Recorder,
+        inp: Tensor,
+        weight: Tensor,
+        residual: Option<Tensor>,
+    ) -> (Tensor, Tensor) {
+        let out = self.pass.activation(rec, self.pass.model.architecture.hidden.padded);
         let rstd = self.pass.activation(rec, 1);
-        rms_norm::forward(rec, self.norm_params(), x, weight, normed, rstd);
-        (normed, rstd)
+        rms_norm::forward(rec, self.norm_params(), rms_norm::Forward { inp, weight, residual, out, rstd });
+        (out, rstd)
+    }
+
+    /// The gradient of a block's output from that of what was added to the residual stream, which is the same where
+    /// no norm lies between.
+    fn norm_behind_backward(
+        &self,
+        rec: &mut Recorder,
+        weight: Option<Tensor>,
+        output: Option<NormedOutput>,
+        dout: Tensor,
+    ) -> Tensor {
+        let Some((weight, NormedOutput { inp, rstd })) = weight.zip(output) else { return dout };
+        let dinp = self.pass.activation(rec, self.pass.model.architecture.hidden.padded);
+        let tensors = rms_norm::Backward { dout, inp, weight, rstd, dresidual: None, dinp };
+        rms_norm::backward(rec, self.norm_params(), tensors);
+        dinp
     }
 
     fn norm_params(&self) -> rms_norm::Params {
@@ -273,27 +355,42 @@ impl<'a> LayerPass<'a> {
         }
     }
 
-    fn swiglu_params(&self) -> swiglu::Params {
-        swiglu::Params { rows: self.pass.rows.count as u32, half: self.layer.ffn.padded as u32 }
+    fn glu_params(&self) -> glu::Params {
+        let GateUpColumns { width, up, stride } = self.layer.gate_up();
+        glu::Params {
+            rows: self.pass.rows.count as u32,
+            cols: self.layer.ffn.padded as u32,
+            width: width as u32,
+            up: up as u32,
+            stride: stride as u32,
+        }
     }
 
-    /// The row length of queries, keys and values side by side.
-    fn qkv_width(&self) -> usize {
-        self.layer.attention.queries().padded + 2 * self.layer.attention.keys().padded
+    fn head_norm_params(&self) -> head_norm::Params {
+        let attention = self.attention_params();
+        head_norm::Params {
+            rows: attention.rows,
+            stride: attention.q_stride,
+            q_offset: attention.q_offset,
+            k_offset: attention.k_offset,
+            q_heads: attention.q_heads,
+            kv_heads: attention.kv_heads,
+            head_dim: attention.head_dim,
+            eps: self.pass.model.architecture.eps,
+        }
     }
 
     fn attention_params(&self) -> attention::Params {
         let Attention { q_heads, kv_heads, head_dim, scale, .. } = self.layer.attention;
-        let (queries, keys) = (self.layer.attention.queries().padded, self.layer.attention.keys().padded);
-        let stride = self.qkv_width() as u32;
+        let QkvColumns { k, v, stride } = self.layer.qkv();
         attention::Params {
             rows: self.pass.rows.count as u32,
-            q_stride: stride,
+            q_stride: stride as u32,
             q_offset: 0,
-            kv_stride: stride,
-            k_offset: queries as u32,
-            v_offset: (queries + keys) as u32,
-            out_stride: queries as u32,
+            kv_stride: stride as u32,
+            k_offset: k as u32,
+            v_offset: v as u32,
+            out_stride: self.layer.attention.queries().padded as u32,
             q_heads: q_heads as u32,
             kv_heads: kv_heads as u32,
             head_dim: head_dim as u32,
@@ -304,7 +401,8 @@ impl<'a> LayerPass<'a> {
 
     fn rotate(&self, rec: &mut Recorder, qkv: Tensor, sign: f32) {
         let attention = self.attention_params();
-        let rope = self.layer.attention.rope;
+        let Some(rope) = self.layer.attention.rope else { return };
+        let rotary_dim = self.pass.model.architecture.ropes[rope].rotary_dim as u32;
         let params = rope::Params {
             rows: attention.rows,
             stride: attention.q_stride,
@@ -313,8 +411,9 @@ impl<'a> LayerPass<'a> {
             q_heads: attention.q_heads,
             kv_heads: attention.kv_heads,
             head_dim: attention.head_dim,
+            rotary_dim,
             sign,
-            table_stride: self.pass.model.architecture.ropes[rope].rotary_dim as u32 / 2,
+            table_stride: rotary_dim / 2,
         };
         let RopeTables { cos, sin } = self.pass.rows.ropes[rope];
         rope::apply(rec, params, qkv, self.pass.rows.positions, cos, sin);
@@ -326,7 +425,8 @@ impl<'a> LayerPass<'a> {
         let Keys::Cached(cache) = keys else {
             return attention::forward(rec, params, qkv, qkv, spans, out, lse);
         };
-        let kv_width = self.layer.attention.keys().padded as u32;
+        // Keys and values lie at whole vectors in the cache, but without the padding of a row.
+        let kv_width = self.layer.attention.keys().real as u32;
         let append = kv_append::Params {
             rows: params.rows,
             qkv_stride: params.q_stride,
@@ -345,7 +445,7 @@ impl<'a> LayerPass<'a> {
     /// Records the gradients of queries, keys and values, [M, qkv].
     fn attend_backward(&self, rec: &mut Recorder, acts: &LayerActivations, dattended: Tensor) -> Tensor {
         let pass = self.pass;
-        let dqkv = pass.activation(rec, self.qkv_width());
+        let dqkv = pass.activation(rec, self.layer.qkv().stride);
         let RowsSeen { spans, last } = pass.rows.views[self.layer.attention.view];
         let tensors = attention::Backward {
             qkv: acts.qkv,

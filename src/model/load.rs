@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::architecture::{Architecture, ByGroup, Group, Module, Width, pad8};
+use super::architecture::{Architecture, Attention, ByGroup, Group, Module, Norms, Width, pad8};
 use super::loss::LossPlan;
 use super::names::{self, EMBEDDING, FINAL_NORM, HEAD, LAYERS};
 use super::tiles::{Product, Shape};
@@ -13,6 +13,7 @@ use crate::format::{
     read_rows, read_rows_raw, read_small,
 };
 use crate::gpu::{Class, Store, Tensor};
+use crate::kernels::head_norm;
 use crate::kernels::linear::{Weight, WeightFormat};
 
 /// `config.json` is small; what is larger is something else.
@@ -36,6 +37,8 @@ pub struct Model {
 #[derive(Clone, Debug)]
 pub struct LayerWeights {
     pub norms: NormWeights,
+    /// Of each head of queries and of keys, [head_dim].
+    pub head_norm: Option<head_norm::Weights>,
     /// The stacked products of each group; several where formats forbid stacking.
     pub groups: ByGroup<Vec<Stacked>>,
 }
@@ -44,7 +47,9 @@ pub struct LayerWeights {
 #[derive(Clone, Copy, Debug)]
 pub struct NormWeights {
     pub before_attention: Tensor,
+    pub after_attention: Option<Tensor>,
     pub before_feed_forward: Tensor,
+    pub after_feed_forward: Option<Tensor>,
 }
 
 /// One product over the stacked rows of `modules`, which begin at column `first_col` of the group.
@@ -53,6 +58,8 @@ pub struct Stacked {
     pub modules: Vec<Module>,
     pub first_col: usize,
     pub weight: Weight,
+    /// [N], zero where a module has none.
+    pub bias: Option<Tensor>,
 }
 
 impl Stacked {
@@ -128,7 +135,16 @@ impl Model {
             tensors.push((name, tensor.clone()));
         }
         let files = TensorSums::new(files, tensors);
-        let mut loader = Loader { files: &files, checkpoint, options, store, on_progress, loaded: 0, total };
+        let mut loader = Loader {
+            files: &files,
+            checkpoint,
+            options,
+            store,
+            on_progress,
+            loaded: 0,
+            total,
+            norm_offset: if architecture.norms_add_one { 1.0 } else { 0.0 },
+        };
         let (hidden, table) = (architecture.hidden, [architecture.vocab.real, architecture.hidden.real]);
         let embedding = loader.rows(EMBEDDING, &table).await?;
         let mut layers = Vec::with_capacity(architecture.layers.len());
@@ -141,11 +157,14 @@ impl Model {
                 groups[group] = loader.group(&prefix, &layer.groups[group]).await?;
             }
             linear_bytes += loader.store.bytes(Class::Weights) - before;
-            let norms = NormWeights {
-                before_attention: loader.norm_of(&prefix, layer.norms.before_attention, hidden).await?,
-                before_feed_forward: loader.norm_of(&prefix, layer.norms.before_feed_forward, hidden).await?,
-            };
-            layers.push(LayerWeights { norms, groups });
+            for group in Group::ALL {
+                for product in &mut groups[group] {
+                    product.bias = loader.bias(&prefix, &product.modules, layer.scale(group)).await?;
+                }
+            }
+            let norms = loader.norms(&prefix, layer.norms, hidden).await?;
+            let head_norm = loader.head_norm(&prefix, &layer.attention).await?;
+            layers.push(LayerWeights { norms, head_norm, groups });
         }
         let norm = loader.norm(FINAL_NORM, hidden).await?;
         let head = if architecture.tied { embedding.clone() } else { loader.rows(HEAD, &table).await? };
@@ -188,6 +207,8 @@ struct Loader<'a, F> {
     on_progress: &'a mut dyn FnMut(LoadProgress),
     loaded: u64,
     total: u64,
+    /// Added to the weights of norms.
+    norm_offset: f32,
 }
 
 impl<F: Files> Loader<'_, F> {
@@ -201,6 +222,59 @@ impl<F: Files> Loader<'_, F> {
         });
     }
 
+    async fn norms(&mut self, prefix: &str, norms: Norms, width: Width) -> Result<NormWeights> {
+        let before_attention = self.norm_of(prefix, norms.before_attention, width).await?;
+        let before_feed_forward = self.norm_of(prefix, norms.before_feed_forward, width).await?;
+        let mut behind = [None; 2];
+        for (weight, path) in behind.iter_mut().zip([norms.after_attention, norms.after_feed_forward]) {
+            if let Some(path) = path {
+                *weight = Some(self.norm_of(prefix, path, width).await?);
+            }
+        }
+        let [after_attention, after_feed_forward] = behind;
+        Ok(NormWeights { before_attention, after_attention, before_feed_forward, after_feed_forward })
+    }
+
+    async fn head_norm(&mut self, prefix: &str, attention: &Attention) -> Result<Option<head_norm::Weights>> {
+        let Some([q, k]) = attention.head_norm else { return Ok(None) };
+        let width = Width::new(attention.head_dim);
+        Ok(Some(head_norm::Weights {
+            q: self.norm_of(prefix, q, width).await?,
+            k: self.norm_of(prefix, k, width).await?,
+        }))
+    }
+
+    /// The biases of stacked modules one behind another, times `scale`.
+    async fn bias(&mut self, prefix: &str, modules: &[Module], scale: f32) -> Result<Option<Tensor>> {
+        if !modules.iter().any(|module| module.has_bias) {
+            return Ok(None);
+        }
+        let cols = modules.iter().map(|module| module.outputs.padded).sum();
+        let label = format!("{prefix}.{} bias", modules[0].path);
+        let tensor = self.store.keep(Class::Weights, &label, cols)?;
+        let mut biases = vec![0.0; cols];
+        let mut first = 0;
+        for module in modules {
+            let Width { real, padded } = module.outputs;
+            if module.has_bias {
+                let info =
+                    self.checkpoint.require(&format!("{prefix}.{}.bias", module.path), &[real])?.clone();
+                if !self.store.is_planned() {
+                    let mut values = Vec::new();
+                    read_rows(self.files, &info, 0, real, &mut values).await?;
+                    let scaled = values.iter().map(|value| scale * value);
+                    biases.iter_mut().skip(first).zip(scaled).for_each(|(to, value)| *to = value);
+                }
+                self.placed(&info);
+            }
+            first += padded;
+        }
+        if !self.store.is_planned() {
+            self.store.write(tensor, &biases);
+        }
+        Ok(Some(tensor))
+    }
+
     /// The weight of a layer's norm by its path within the layer.
     async fn norm_of(&mut self, prefix: &str, path: &str, width: Width) -> Result<Tensor> {
         self.norm(&format!("{prefix}.{path}.weight"), width).await
@@ -212,6 +286,7 @@ impl<F: Files> Loader<'_, F> {
         if !self.store.is_planned() {
             let mut values = Vec::new();
             read_rows(self.files, &info, 0, width.real, &mut values).await?;
+            values.iter_mut().for_each(|value| *value += self.norm_offset);
             self.store.write(tensor, &values);
         }
         self.placed(&info);
@@ -301,7 +376,7 @@ impl<F: Files> Loader<'_, F> {
                 self.placed(info);
                 row += module.outputs.padded;
             }
-            products.push(Stacked { modules: modules.to_vec(), first_col, weight });
+            products.push(Stacked { modules: modules.to_vec(), first_col, weight, bias: None });
             first_col += row;
         }
         Ok(products)

@@ -2,7 +2,6 @@
 
 use super::architecture::{Architecture, ByGroup, Group, Module, pad8};
 use super::load::{Model, Stacked};
-use super::names::LAYERS;
 use crate::adapter::{LoraConfig, LoraModule, Side};
 use crate::error::Result;
 use crate::gpu::{ALIGNMENT, Class, MAX_BINDING, Store, Tensor};
@@ -61,12 +60,12 @@ pub struct LoraFactor {
 
 /// The modules of a model that LoRA may adapt, with their paths as PEFT names them.
 pub fn lora_modules(architecture: &Architecture) -> Vec<LoraModule> {
-    architecture.modules().map(|(layer, module)| lora_module(layer, module)).collect()
+    architecture.modules().map(|(layer, module)| lora_module(architecture, layer, module)).collect()
 }
 
-fn lora_module(layer: usize, module: &Module) -> LoraModule {
+fn lora_module(architecture: &Architecture, layer: usize, module: &Module) -> LoraModule {
     LoraModule {
-        path: format!("{LAYERS}.{layer}.{}", module.path),
+        path: format!("{}.{layer}.{}", architecture.adapter_path, module.path),
         in_features: module.inputs.real,
         out_features: module.outputs.real,
     }
@@ -107,7 +106,7 @@ impl Lora {
                 for stacked in &weights.groups[group] {
                     let mut segment = lengths.len() - 1;
                     let adapted = |module: &Module| {
-                        let module = lora_module(layer, module);
+                        let module = lora_module(&model.architecture, layer, module);
                         targets.iter().any(|target| **target == module)
                     };
                     let mut end = lengths[segment];
@@ -120,7 +119,7 @@ impl Lora {
                     }
                     lengths[segment] = end;
                     if let Some(panel) = &panel {
-                        factors.extend(panel_factors(layer, stacked, panel));
+                        factors.extend(panel_factors(&model.architecture, layer, stacked, panel));
                     }
                     of_layer[group].push(panel);
                 }
@@ -213,6 +212,7 @@ fn panel_at(
 
 /// The factors of the adapted modules of a panel.
 fn panel_factors<'a>(
+    architecture: &'a Architecture,
     layer: usize,
     stacked: &'a Stacked,
     panel: &'a LoraPanel,
@@ -221,7 +221,7 @@ fn panel_factors<'a>(
     let sections = stacked.modules.iter().enumerate();
     let adapted = sections.filter(|(section, _)| panel.t_offset[*section] != NONE);
     adapted.map(move |(section, module)| LoraFactor {
-        module: lora_module(layer, module),
+        module: lora_module(architecture, layer, module),
         segment: panel.segment,
         a_first: panel.a_first + panel.t_offset[section] as usize * a_stride,
         a_stride,

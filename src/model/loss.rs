@@ -24,8 +24,6 @@ pub struct LossInputs {
     pub targets: Tensor,
     /// The weight of a row's loss in the gradient, f32.
     pub weight: Tensor,
-    /// Zeros, [block, H].
-    pub zeros: Tensor,
 }
 
 impl LossPlan {
@@ -52,6 +50,7 @@ pub fn embed(rec: &mut Recorder, model: &Model, ids: Tensor, count: usize) -> Te
             stride: model.architecture.hidden.padded as u32,
             first_id: *first_id as u32,
             n_ids: *n_ids as u32,
+            scale: model.architecture.embedding_scale,
         };
         embedding::forward(rec, weight.format.name(), params, ids, weight.values, x);
     }
@@ -71,6 +70,7 @@ fn slab_params(model: &Model, slab: &Slab, rows: usize) -> linear::Params {
     linear::Params {
         y_stride: model.architecture.vocab.padded as u32,
         y_offset: slab.first_id as u32,
+        scale: model.architecture.logits_scale,
         ..linear::Params::plain(rows, super::architecture::pad8(slab.n_ids), model.architecture.hidden.padded)
     }
 }
@@ -90,7 +90,8 @@ pub fn final_norm(
     rows::gather(rec, params, x, index, gathered);
     let normed = rec.transient(count * width);
     let rstd = rec.transient(count);
-    rms_norm::forward(rec, norm_params(model, count), gathered, model.norm, normed, rstd);
+    let norm = rms_norm::Forward { inp: gathered, weight: model.norm, residual: None, out: normed, rstd };
+    rms_norm::forward(rec, norm_params(model, count), norm);
     (gathered, normed, rstd)
 }
 
@@ -156,7 +157,7 @@ pub fn blocks(
                 inp: gathered,
                 weight: model.norm,
                 rstd,
-                dresidual: inputs.zeros,
+                dresidual: None,
                 dinp: dgathered,
             };
             rms_norm::backward(rec, norm_params(model, plan.block), tensors);

@@ -12,7 +12,8 @@ mod product;
 pub mod tiles;
 
 pub use architecture::{
-    Architecture, Attention, ByGroup, Group, Layer, Module, Rope, RopeScaling, View, Width,
+    Architecture, Attention, ByGroup, GateUpColumns, Group, Layer, MODEL_TYPES, Module, QkvColumns, Rope,
+    RopeScaling, View, Width,
 };
 pub use compare::are_rows;
 pub use layer::{Backward, Keys, LayerActivations, Pass, RopeTables, Rows, RowsSeen};

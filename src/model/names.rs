@@ -1,5 +1,7 @@
 //! Which tensor of a checkpoint is which, where files depart from what `config.json` says.
 
+use std::collections::BTreeMap;
+
 use super::architecture::Architecture;
 use crate::error::Result;
 use crate::files::{Files, PIECE_BYTES};
@@ -27,6 +29,7 @@ pub async fn settle(
     is_planned: bool,
 ) -> Result<()> {
     let tensors = &mut checkpoint.tensors;
+    keep_text(tensors);
     if !tensors.keys().any(|name| name.starts_with(PREFIX)) {
         let whole = std::mem::take(tensors).into_iter().map(|(name, tensor)| {
             let name = if name == HEAD { name } else { format!("{PREFIX}{name}") };
@@ -48,6 +51,26 @@ pub async fn settle(
         _ => {}
     }
     Ok(())
+}
+
+/// Of a model that sees pictures too, the text part alone, by the names that it has in a model of text. Such files
+/// begin with `language_model.` (transformers 4) or `model.language_model.` (transformers 5).
+fn keep_text(tensors: &mut BTreeMap<String, TensorInfo>) {
+    let text_name = |name: &str| -> Option<String> {
+        if let Some(rest) = name.strip_prefix("model.language_model.") {
+            return Some(format!("{PREFIX}{rest}"));
+        }
+        name.strip_prefix("language_model.").map(str::to_owned)
+    };
+    if !tensors.keys().any(|name| text_name(name).is_some()) {
+        return;
+    }
+    let whole = std::mem::take(tensors).into_iter();
+    let text = whole.filter_map(|(name, tensor)| match text_name(&name) {
+        Some(name) => Some((name, tensor)),
+        None => (name == HEAD).then_some((name, tensor)),
+    });
+    *tensors = text.collect();
 }
 
 async fn are_equal(files: &impl Files, one: &TensorInfo, other: &TensorInfo) -> Result<bool> {

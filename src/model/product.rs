@@ -6,9 +6,9 @@ use super::load::Stacked;
 use super::lora::{Lora, LoraPanel};
 use super::tiles::{Direction, Shape};
 use crate::gpu::{Recorder, Tensor};
-use crate::kernels::dropout;
 use crate::kernels::linear::{self, Panel};
 use crate::kernels::lora_grad::{self, Along};
+use crate::kernels::{bias, dropout};
 
 /// T = s·dropout(X)·Aᵀ of each product that has a panel.
 pub(super) type Ts = Vec<Option<Tensor>>;
@@ -68,13 +68,15 @@ impl<'a> GroupProducts<'a> {
     pub(super) fn new(pass: &'a Pass<'a>, layer: usize, group: Group) -> Self {
         let stacks = &pass.model.layers[layer].groups[group];
         let y_stride = stacks.iter().map(Stacked::cols).sum::<usize>() as u32;
+        let scale = pass.model.architecture.layers[layer].scale(group);
         let products: Vec<Product> = stacks
             .iter()
             .enumerate()
             .map(|(index, stacked)| {
                 let panel = |lora: &'a Lora| lora.panels[layer][group][index].as_ref();
                 let adapter = pass.lora.and_then(|lora| Some(Adapter { panel: panel(lora)?, lora }));
-                Product { pass, stacked, adapter, params: params(pass, stacked, adapter, y_stride) }
+                let params = linear::Params { scale, ..params(pass, stacked, adapter, y_stride) };
+                Product { pass, stacked, adapter, params }
             })
             .collect();
         let is_adapted = products.iter().any(|product| product.adapter.is_some());
@@ -169,12 +171,17 @@ fn params(pass: &Pass, stacked: &Stacked, adapter: Option<Adapter>, y_stride: u3
 }
 
 impl Product<'_> {
+    /// What the panel is multiplied by: the scale of a product multiplies X·Wᵀ alone.
+    fn lora_scale(&self) -> f32 {
+        self.pass.lora_scale * self.params.scale
+    }
+
     fn t(&self, rec: &mut Recorder, dropped: Tensor) -> Option<Tensor> {
         let adapter = self.adapter?;
         let cols = self.params.t_stride as usize;
         let t = self.pass.activation(rec, cols);
         let params = linear::Params {
-            scale: self.pass.lora_scale,
+            scale: self.lora_scale(),
             ..linear::Params::plain(self.pass.rows.count, cols, self.params.depth as usize)
         };
         linear::narrow(rec, self.pass.tiles.default, params, dropped, adapter.a(), t);
@@ -187,6 +194,15 @@ impl Product<'_> {
         let weight = self.stacked.weight;
         let tile = self.pass.tiles.tile(Direction::Forward, Shape::new(&params, weight.format));
         linear::forward(rec, tile, params, x, weight, panel, residual, y);
+        if let Some(bias) = self.stacked.bias {
+            let params = bias::Params {
+                rows: params.rows,
+                stride: params.y_stride,
+                offset: params.y_offset,
+                cols: params.cols,
+            };
+            bias::add(rec, params, bias, y);
+        }
     }
 
     /// Records the gradients of A and B and returns dT = s·dY·B.
@@ -208,7 +224,7 @@ impl Product<'_> {
         lora_grad::outer(rec, tile, Along::U, of_b, dy, t, adapter.b_gradient());
 
         let dt = self.pass.activation(rec, params.t_stride as usize);
-        let scaled = linear::Params { scale: self.pass.lora_scale, ..params };
+        let scaled = linear::Params { scale: self.lora_scale(), ..params };
         lora_grad::t(rec, tile, scaled, self.stacked.modules.len(), dy, adapter.b(), dt);
         let of_a = lora_grad::Params {
             u_stride: params.t_stride,

@@ -4,10 +4,10 @@ use num_traits::Float;
 
 use crate::kernels::rope::Params;
 
-/// Turns the query and key heads of `qkv` in place, as `apply_rotary_pos_emb` of transformers does
-/// with its tables of D columns, whose halves are equal.
+/// Turns the first `rotary_dim` values of the query and key heads of `qkv` in place, as `apply_rotary_pos_emb` of
+/// transformers does with its tables of as many columns, whose halves are equal.
 pub fn apply<F: Float>(params: &Params, qkv: &mut [F], positions: &[u32], cos: &[F], sin: &[F]) {
-    let (dim, table_stride) = (params.head_dim as usize, params.table_stride as usize);
+    let (dim, table_stride) = (params.rotary_dim as usize, params.table_stride as usize);
     let sign = F::from(params.sign).expect("a float");
     let starts: Vec<usize> = (0..params.q_heads)
         .map(|head| params.q_offset + head * params.head_dim)
@@ -41,6 +41,7 @@ mod tests {
         q_heads: 2,
         kv_heads: 1,
         head_dim: 8,
+        rotary_dim: 8,
         sign: 1.0,
         table_stride: 6,
     };
@@ -64,6 +65,7 @@ mod tests {
             q_heads: 1,
             kv_heads: 0,
             head_dim: 4,
+            rotary_dim: 4,
             table_stride: 2,
             ..PARAMS
         };
@@ -74,20 +76,26 @@ mod tests {
         assert!(x.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-15), "{x:?} against {want:?}");
     }
 
+    /// Whole heads, and six of their eight values by tables that are scaled by an attention factor.
     #[test]
-    fn backward_is_the_gradient_and_leaves_other_columns() {
-        let (cos, sin) = tables();
-        let (x, weights) = (wave(120, 0.7), wave(120, 1.3));
-        let mut gradient = weights.clone();
-        apply(&Params { sign: -1.0, ..PARAMS }, &mut gradient, &POSITIONS, &cos, &sin);
-        for column in (0..4).chain(28..40) {
-            assert_eq!(gradient[column], weights[column], "column {column} holds no query or key");
+    fn backward_is_the_gradient_and_leaves_what_does_not_turn() {
+        let whole = (PARAMS, 1.0, vec![]);
+        let part = (Params { rotary_dim: 6, ..PARAMS }, 1.25, vec![10, 11, 18, 19, 26, 27]);
+        for (params, factor, still) in [whole, part] {
+            let (cos, sin) = tables();
+            let [cos, sin] = [cos, sin].map(|table| table.iter().map(|x| factor * x).collect::<Vec<f64>>());
+            let (x, weights) = (wave(120, 0.7), wave(120, 1.3));
+            let mut gradient = weights.clone();
+            apply(&Params { sign: -1.0, ..params }, &mut gradient, &POSITIONS, &cos, &sin);
+            for column in (0..4).chain(still).chain(28..40) {
+                assert_eq!(gradient[column], weights[column], "column {column} does not turn");
+            }
+            let loss = |x: &[f64]| {
+                let mut y = x.to_vec();
+                apply(&params, &mut y, &POSITIONS, &cos, &sin);
+                y.iter().zip(&weights).map(|(y, w)| y * w).sum()
+            };
+            check_gradient(loss, &x, &gradient, 1e-7);
         }
-        let loss = |x: &[f64]| {
-            let mut y = x.to_vec();
-            apply(&PARAMS, &mut y, &POSITIONS, &cos, &sin);
-            y.iter().zip(&weights).map(|(y, w)| y * w).sum()
-        };
-        check_gradient(loss, &x, &gradient, 1e-7);
     }
 }

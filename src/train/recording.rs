@@ -73,7 +73,6 @@ impl Inputs {
             index: keep("label index", loss_plan.rows())?,
             targets: keep("targets", loss_plan.rows())?,
             weight: keep("row weight", loss_plan.rows())?,
-            zeros: keep("zeros", loss_plan.block * model.architecture.hidden.padded)?,
         };
         let partials = lora.segments.iter().map(|segment| grad_norm::partial_count(segment.len)).sum();
         Ok(Inputs {

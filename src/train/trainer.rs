@@ -103,7 +103,7 @@ impl Trainer {
         let workspace = Workspace::new(gpu, store, &recorders)?;
 
         for (rope, tables) in model.architecture.ropes.iter().zip(&inputs.rows.ropes) {
-            let (cos, sin) = rope.table(longest);
+            let (cos, sin) = rope.table(longest, longest);
             store.write(tables.cos, &cos);
             store.write(tables.sin, &sin);
         }

@@ -46,7 +46,7 @@ fn rope(model: &Architecture) -> &Rope {
 fn defaults_are_those_of_transformers() {
     let llama = with(json!({})).unwrap();
     assert_eq!((attention(&llama).kv_heads, attention(&llama).head_dim, llama.context), (4, 12, 2048));
-    assert_eq!((rope(&llama).theta, rope(&llama).scaling), (10_000.0, RopeScaling::Default));
+    assert_eq!((rope(&llama).theta, &rope(&llama).scaling), (10_000.0, &RopeScaling::Default));
     assert_eq!((llama.tied, llama.views.clone(), llama.dtype.clone()), (false, vec![View::All], None));
     assert_eq!((llama.bos_token_id, llama.eos_token_ids.clone()), (Some(1), vec![2]));
 
@@ -81,11 +81,9 @@ fn unsupported_configs_are_refused_by_name() {
     let cases = [
         (json!({"model_type": "gpt2"}), "gpt2"),
         (json!({"hidden_act": "gelu"}), "hidden_act"),
-        (json!({"attention_bias": true}), "attention_bias"),
-        (json!({"mlp_bias": true}), "mlp_bias"),
         (json!({"quantization_config": {"load_in_4bit": true}}), "quantization_config"),
-        (json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "yarn"),
-        (json!({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}), "rope_parameters.rope_type"),
+        (json!({"rope_scaling": {"rope_type": "longrope", "factor": 2.0}}), "longrope"),
+        (json!({"rope_parameters": {"rope_type": "proportional"}}), "rope_parameters.rope_type"),
         (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor"),
         (json!({"head_dim": 6}), "head_dim"),
         (json!({"head_dim": 260}), "head_dim"),
@@ -98,6 +96,87 @@ fn unsupported_configs_are_refused_by_name() {
     for (changes, name) in cases {
         assert_refused(with(changes), Code::UnsupportedModel, &["config.json", name]);
     }
+}
+
+/// A config of another family with the sizes of [`with`].
+fn family(model_type: &str, changes: Value) -> Result<Architecture> {
+    let mut json = json!({"model_type": model_type, "num_key_value_heads": 4});
+    json.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    with(json)
+}
+
+/// The classes' defaults in transformers 5.23.
+#[test]
+fn absent_fields_mean_what_the_familys_class_says() {
+    let sizes = json!({"num_attention_heads": 32, "hidden_size": 1024});
+    let of = |model_type, changes: Value| {
+        let mut all = sizes.clone();
+        all["model_type"] = json!(model_type);
+        all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        with(all).unwrap()
+    };
+    let facts = |model: &Architecture| {
+        let attention = attention(model);
+        (attention.kv_heads, attention.head_dim, model.context, rope(model).theta, model.tied)
+    };
+    assert_eq!(facts(&of("qwen2", json!({}))), (32, 32, 32_768, 10_000.0, false));
+    assert_eq!(facts(&of("qwen3", json!({}))), (32, 128, 32_768, 10_000.0, false));
+    assert_eq!(facts(&of("phi3", json!({}))), (32, 32, 4096, 10_000.0, false));
+    assert_eq!(facts(&of("granite", json!({}))), (32, 32, 2048, 10_000.0, false));
+    assert_eq!(attention(&of("granite", json!({}))).scale, 1.0);
+    let smollm = of("smollm3", json!({"no_rope_layers": [1, 1]}));
+    assert_eq!(facts(&smollm), (4, 32, 32_768, 2_000_000.0, true));
+
+    let gemma = json!({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}});
+    let gemma = parse(&gemma).unwrap();
+    assert_eq!((gemma.hidden.real, gemma.vocab.real, gemma.layers.len()), (2304, 262_208, 26));
+    assert_eq!((gemma.context, gemma.tied, gemma.layers[0].ffn.real), (131_072, true, 9216));
+    let first = gemma.layers[0].attention;
+    assert_eq!((first.q_heads, first.kv_heads, first.head_dim, first.scale), (8, 4, 256, 1.0 / 16.0));
+    let ropes: Vec<f32> = gemma.ropes.iter().map(|rope| rope.theta).collect();
+    assert_eq!((ropes, gemma.views.clone()), (vec![1e6, 1e4], vec![View::All, View::Window(4096)]));
+    let is_local: Vec<bool> = gemma.layers.iter().map(|layer| layer.attention.view == 1).collect();
+    assert!(is_local.iter().enumerate().all(|(number, &is_local)| is_local == ((number + 1) % 6 != 0)));
+    assert_eq!(parse(&json!({"model_type": "gemma3"})).unwrap_err().code, Code::BadModel);
+}
+
+#[test]
+fn windows_are_those_of_the_layers_that_have_them() {
+    let views = |changes: Value| -> Vec<View> {
+        let model = family("qwen2", changes).unwrap();
+        model.layers.iter().map(|layer| model.views[layer.attention.view]).collect()
+    };
+    let (all, near) = (View::All, View::Window(8));
+    assert_eq!(views(json!({"sliding_window": 8, "use_sliding_window": false})), [all, all]);
+    let on = json!({"sliding_window": 8, "use_sliding_window": true});
+    let with_on = |name: &str, value: Value| {
+        let mut changes = on.clone();
+        changes[name] = value;
+        views(changes)
+    };
+    assert_eq!(views(on.clone()), [all, all], "the first 28 layers have none by default");
+    assert_eq!(with_on("max_window_layers", json!(1)), [all, near]);
+    assert_eq!(with_on("layer_types", json!(["sliding_attention", "full_attention"])), [near, all]);
+    let short = json!({"layer_types": ["full_attention"]});
+    assert_refused(family("qwen2", short), Code::BadModel, &["config.json", "layer_types"]);
+    let no_rope = json!({"no_rope_layers": [1]});
+    assert_refused(family("smollm3", no_rope), Code::BadModel, &["config.json", "no_rope_layers"]);
+}
+
+#[test]
+fn what_a_family_has_beyond_this_engine_is_refused_by_name() {
+    for (model_type, changes, name) in [
+        ("gemma3_text", json!({"final_logit_softcapping": 30.0}), "final_logit_softcapping"),
+        ("gemma3_text", json!({"use_bidirectional_attention": true}), "use_bidirectional_attention"),
+        ("gemma3_text", json!({"hidden_activation": "gelu"}), "hidden_activation"),
+        ("phi3", json!({"rope_scaling": {"type": "yarn", "factor": 2.0}}), "rope_scaling.rope_type"),
+        ("qwen3", json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor"),
+        ("qwen3_moe", json!({}), "gemma3, gemma3_text, granite, llama, mistral, phi3, qwen2, qwen3, smollm3"),
+    ] {
+        assert_refused(family(model_type, changes), Code::UnsupportedModel, &["config.json", name]);
+    }
+    let factors = json!({"rope_scaling": {"type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}});
+    assert_refused(family("phi3", factors), Code::BadModel, &["rope_scaling.short_factor", "6 pairs"]);
 }
 
 #[test]
@@ -145,7 +224,7 @@ fn frequencies_equal_those_of_transformers() {
     let linear_bits: [u32; 6] = [0x3e800000, 0x3d5c9d35, 0x3c3e1e95, 0x3b23d70a, 0x3a0d3169, 0x38f35a5c];
     for (changes, expected) in [(llama3, &llama3_bits[..]), (linear, &linear_bits[..])] {
         let config = with(changes).unwrap();
-        let frequencies = rope(&config).inv_freq();
+        let frequencies = rope(&config).inv_freq(1);
         assert_eq!(frequencies.len(), expected.len());
         for (i, (got, &want)) in frequencies.iter().zip(expected).enumerate() {
             let off = got.to_bits().abs_diff(want);
@@ -158,8 +237,8 @@ fn frequencies_equal_those_of_transformers() {
 #[test]
 fn rope_table_turns_by_position() {
     let config = with(json!({})).unwrap();
-    let (cos, sin) = rope(&config).table(9);
-    let frequencies = rope(&config).inv_freq();
+    let (cos, sin) = rope(&config).table(9, 9);
+    let frequencies = rope(&config).inv_freq(1);
     assert_eq!((cos.len(), sin.len()), (54, 54));
     for (i, (cos, sin)) in cos.iter().zip(&sin).enumerate() {
         let angle = f64::from((i / 6) as f32 * frequencies[i % 6]);

@@ -2,14 +2,16 @@
 
 mod adamw;
 mod attention;
+mod bias;
 mod cross_entropy;
 mod dropout;
 mod embedding;
+mod glu;
 mod grad_norm;
 mod harness;
+mod head_norm;
 mod kv_append;
 mod linear;
 mod rms_norm;
 mod rope;
 mod rows;
-mod swiglu;

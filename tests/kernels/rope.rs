@@ -7,16 +7,19 @@ use crate::harness::{Harness, assert_close};
 
 const POSITIONS: usize = 300;
 
-/// Rows, query heads, key heads, head_dim.
-const SIZES: [[u32; 4]; 8] = [
-    [1, 1, 1, 4],
-    [3, 6, 2, 12],
-    [7, 1, 0, 64],
-    [16, 3, 3, 80],
-    [17, 9, 3, 64],
-    [130, 2, 1, 128],
-    [5, 4, 1, 256],
-    [97, 6, 2, 32],
+/// Rows, query heads, key heads, head_dim, rotary_dim.
+const SIZES: [[u32; 5]; 11] = [
+    [1, 1, 1, 4, 4],
+    [3, 6, 2, 12, 12],
+    [7, 1, 0, 64, 64],
+    [16, 3, 3, 80, 80],
+    [17, 9, 3, 64, 64],
+    [130, 2, 1, 128, 128],
+    [5, 4, 1, 256, 256],
+    [97, 6, 2, 32, 32],
+    [33, 3, 1, 128, 96],
+    [7, 2, 2, 8, 6],
+    [5, 1, 1, 16, 2],
 ];
 
 /// Features outside the query and key heads: before them, between them and behind them.
@@ -25,10 +28,10 @@ const GAP: u32 = 4;
 #[test]
 fn turns_queries_and_keys_and_turns_them_back() {
     let mut h = Harness::new();
-    for [rows, q_heads, kv_heads, head_dim] in SIZES {
+    for [rows, q_heads, kv_heads, head_dim, rotary_dim] in SIZES {
         let k_offset = 2 * GAP + q_heads * head_dim;
         let stride = (k_offset + kv_heads * head_dim + GAP).next_multiple_of(8);
-        let table_stride = head_dim / 2 + 2;
+        let table_stride = rotary_dim / 2 + 1;
         let params = Params {
             rows,
             stride,
@@ -37,6 +40,7 @@ fn turns_queries_and_keys_and_turns_them_back() {
             q_heads,
             kv_heads,
             head_dim,
+            rotary_dim,
             sign: 1.0,
             table_stride,
         };

@@ -11,6 +11,7 @@ pub(super) const FILE: &str = "config.json";
 const MAX_SIZE: usize = 1 << 20;
 
 /// The fields of a JSON object; `null` counts as absent, a wrong type is an error that names the field.
+#[derive(Clone, Copy)]
 pub(super) struct Fields<'a> {
     pub(super) fields: &'a Map<String, Value>,
     pub(super) prefix: &'static str,
@@ -26,7 +27,7 @@ impl<'a> Fields<'a> {
         self.fields.get(name).filter(|value| !value.is_null())
     }
 
-    fn typed<T>(
+    pub(super) fn typed<T>(
         &self,
         name: &str,
         wanted: &str,
@@ -40,7 +41,11 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn required<T>(&self, name: &str, value: Option<T>) -> Result<T> {
-        value.ok_or_else(|| Error::new(Code::BadModel, format!("{FILE}: {}{name} is missing", self.prefix)))
+        value.ok_or_else(|| self.missing(name))
+    }
+
+    pub(super) fn missing(&self, name: &str) -> Error {
+        Error::new(Code::BadModel, format!("{FILE}: {}{name} is missing", self.prefix))
     }
 
     pub(super) fn string(&self, name: &str) -> Result<Option<String>> {
@@ -66,6 +71,15 @@ impl<'a> Fields<'a> {
         self.typed(name, "a positive number", positive)
     }
 
+    /// A number that is not negative; `default` where the field is absent or 0, which transformers takes alike.
+    pub(super) fn float_or(&self, name: &str, default: f32) -> Result<f32> {
+        let number = |value: &Value| {
+            value.as_f64().map(|number| number as f32).filter(|number| number.is_finite() && *number >= 0.0)
+        };
+        let found = self.typed(name, "a number that is not negative", number)?;
+        Ok(found.filter(|number| *number != 0.0).unwrap_or(default))
+    }
+
     pub(super) fn positive_or(&self, name: &str, default: usize) -> Result<usize> {
         match self.integer(name)? {
             None => Ok(default),
@@ -82,9 +96,22 @@ impl<'a> Fields<'a> {
         Ok(size)
     }
 
-    pub(super) fn size(&self, name: &str) -> Result<usize> {
-        self.required(name, self.integer(name)?)?;
-        self.size_or(name, 0)
+    /// A size that must be there unless the family has a default.
+    pub(super) fn size(&self, name: &str, default: Option<usize>) -> Result<usize> {
+        if default.is_none() {
+            self.required(name, self.integer(name)?)?;
+        }
+        self.size_or(name, default.unwrap_or(0))
+    }
+
+    /// The elements of a list, or none where the field is absent.
+    pub(super) fn list<T>(
+        &self,
+        name: &str,
+        wanted: &str,
+        element: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<Vec<T>>> {
+        self.typed(name, wanted, |value| value.as_array()?.iter().map(&element).collect())
     }
 
     /// One id or a list of ids; `default` where the field is absent, none where it is `null`.

@@ -4,8 +4,13 @@
 
 mod decoder;
 mod fields;
+mod gemma;
+mod granite;
 mod llama;
+mod phi;
+mod qwen;
 mod rope;
+mod smollm;
 
 use std::ops::{Index, IndexMut};
 
@@ -16,6 +21,7 @@ pub use self::rope::{Rope, RopeScaling};
 use super::names::{EMBEDDING, FINAL_NORM, HEAD, LAYERS};
 use crate::bail;
 use crate::error::{Code, Error, Result};
+use crate::kernels::glu::Act;
 
 /// What `config.json` says of a model that this engine can run. Defaults are those of the family's class in
 /// transformers.
@@ -29,6 +35,12 @@ pub struct Architecture {
     pub context: usize,
     /// Of all norms: `rms_norm_eps`.
     pub eps: f32,
+    /// Whether a norm multiplies by 1 + w rather than by w, which loading sees to.
+    pub norms_add_one: bool,
+    /// Multiplies the rows of the embedding.
+    pub embedding_scale: f32,
+    /// Multiplies the logits.
+    pub logits_scale: f32,
     /// Whether the head is the embedding: `tie_word_embeddings`.
     pub tied: bool,
     /// What [`Attention::rope`] points at.
@@ -36,6 +48,8 @@ pub struct Architecture {
     /// What [`Attention::view`] points at.
     pub views: Vec<View>,
     pub layers: Vec<Layer>,
+    /// What comes before the number of a layer in the paths of PEFT.
+    pub adapter_path: &'static str,
     pub bos_token_id: Option<u32>,
     /// Any of these ends a turn; may be empty.
     pub eos_token_ids: Vec<u32>,
@@ -87,14 +101,80 @@ pub struct Layer {
     pub attention: Attention,
     /// `intermediate_size`.
     pub ffn: Width,
+    pub act: Act,
     pub groups: ByGroup<Vec<Module>>,
+    /// Multiplies what attention and feed-forward add to the residual stream.
+    pub residual_scale: f32,
+}
+
+impl Layer {
+    /// Where queries, keys and values lie in the row of an activation, and its length.
+    pub fn qkv(&self) -> QkvColumns {
+        let (queries, keys) = (self.attention.queries(), self.attention.keys());
+        match &self.groups[Group::Qkv][..] {
+            [fused] => {
+                QkvColumns { k: queries.real, v: queries.real + keys.real, stride: fused.outputs.padded }
+            }
+            _ => QkvColumns {
+                k: queries.padded,
+                v: queries.padded + keys.padded,
+                stride: queries.padded + 2 * keys.padded,
+            },
+        }
+    }
+
+    /// Where up lies behind gate in the row of an activation, and its length.
+    pub fn gate_up(&self) -> GateUpColumns {
+        match &self.groups[Group::GateUp][..] {
+            [fused] => {
+                GateUpColumns { width: self.ffn.real, up: self.ffn.real, stride: fused.outputs.padded }
+            }
+            _ => GateUpColumns { width: self.ffn.padded, up: self.ffn.padded, stride: 2 * self.ffn.padded },
+        }
+    }
+
+    /// What a group's output is multiplied by.
+    pub fn scale(&self, group: Group) -> f32 {
+        match group {
+            Group::Qkv | Group::GateUp => 1.0,
+            Group::Output | Group::Down => self.residual_scale,
+        }
+    }
+}
+
+/// Queries begin at column 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QkvColumns {
+    pub k: usize,
+    pub v: usize,
+    pub stride: usize,
+}
+
+/// Gate begins at column 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateUpColumns {
+    /// Columns of each of them.
+    pub width: usize,
+    pub up: usize,
+    pub stride: usize,
 }
 
 /// The norms of a layer by their paths within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Norms {
     pub before_attention: &'static str,
+    /// Of what attention gives, before that is added to the residual stream.
+    pub after_attention: Option<&'static str>,
     pub before_feed_forward: &'static str,
+    pub after_feed_forward: Option<&'static str>,
+}
+
+impl Norms {
+    fn paths(&self) -> impl Iterator<Item = &'static str> {
+        let Norms { before_attention, after_attention, before_feed_forward, after_feed_forward } = *self;
+        let behind = after_attention.into_iter().chain(after_feed_forward);
+        [before_attention, before_feed_forward].into_iter().chain(behind)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,8 +184,10 @@ pub struct Attention {
     pub head_dim: usize,
     /// Multiplies the scores.
     pub scale: f32,
-    /// Index into [`Architecture::ropes`].
-    pub rope: usize,
+    /// The norms of each head of queries and of keys by their paths within the layer.
+    pub head_norm: Option<[&'static str; 2]>,
+    /// Index into [`Architecture::ropes`]; `None` where positions take no part.
+    pub rope: Option<usize>,
     /// Index into [`Architecture::views`].
     pub view: usize,
 }
@@ -128,6 +210,7 @@ pub struct Module {
     pub path: &'static str,
     pub inputs: Width,
     pub outputs: Width,
+    pub has_bias: bool,
 }
 
 impl Module {
@@ -175,6 +258,10 @@ impl<T> IndexMut<Group> for ByGroup<T> {
     }
 }
 
+/// The families that work, as `model_type` names them.
+pub const MODEL_TYPES: [&str; 9] =
+    ["gemma3", "gemma3_text", "granite", "llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3"];
+
 impl Architecture {
     /// Reads the bytes of `config.json`.
     ///
@@ -189,9 +276,20 @@ impl Architecture {
         let fields = Fields { fields: &fields, prefix: "" };
         let model_type = fields.required("model_type", fields.string("model_type")?)?;
         let read = match model_type.as_str() {
+            "gemma3" => gemma::gemma3,
+            "gemma3_text" => gemma::gemma3_text,
+            "granite" => granite::granite,
             "llama" => llama::llama,
             "mistral" => llama::mistral,
-            other => bail!(UnsupportedModel, "{FILE}: model_type {other:?} is not llama or mistral"),
+            "phi3" => phi::phi3,
+            "qwen2" => qwen::qwen2,
+            "qwen3" => qwen::qwen3,
+            "smollm3" => smollm::smollm3,
+            other => bail!(
+                UnsupportedModel,
+                "{FILE}: model_type {other:?} is not supported; what works is {}",
+                MODEL_TYPES.join(", ")
+            ),
         };
         refuse_unsupported(&fields)?;
         read(&fields)
@@ -210,11 +308,17 @@ impl Architecture {
         let mut tensors = vec![(EMBEDDING.to_owned(), vec![vocab, hidden])];
         for (number, layer) in self.layers.iter().enumerate() {
             let prefix = format!("{LAYERS}.{number}");
-            for norm in [layer.norms.before_attention, layer.norms.before_feed_forward] {
+            for norm in layer.norms.paths() {
                 tensors.push((format!("{prefix}.{norm}.weight"), vec![hidden]));
+            }
+            for norm in layer.attention.head_norm.iter().flatten() {
+                tensors.push((format!("{prefix}.{norm}.weight"), vec![layer.attention.head_dim]));
             }
             for module in layer.groups.0.iter().flatten() {
                 tensors.push((format!("{prefix}.{}.weight", module.path), module.shape().to_vec()));
+                if module.has_bias {
+                    tensors.push((format!("{prefix}.{}.bias", module.path), vec![module.outputs.real]));
+                }
             }
         }
         tensors.push((FINAL_NORM.to_owned(), vec![hidden]));
@@ -238,26 +342,11 @@ impl Architecture {
 
 /// What no family does yet.
 fn refuse_unsupported(fields: &Fields) -> Result<()> {
-    if let Some(act) = fields.string("hidden_act")?
-        && act != "silu"
-    {
-        bail!(UnsupportedModel, "{FILE}: hidden_act {act:?} is not supported, only \"silu\" is");
-    }
     if fields.get("quantization_config").is_some() {
         bail!(
             UnsupportedModel,
             "{FILE}: quantization_config is there, but weights must not be quantised yet"
         );
-    }
-    Ok(())
-}
-
-/// Refuses the first of the fields that is true.
-fn refuse_true(fields: &Fields, names: &[&str]) -> Result<()> {
-    for name in names {
-        if fields.boolean(name)? == Some(true) {
-            bail!(UnsupportedModel, "{FILE}: {name} true is not supported");
-        }
     }
     Ok(())
 }

@@ -1,0 +1,30 @@
+//! Phi-3 and Phi-4-mini (`Phi3Config`): fused projections, heads that turn in part.
+
+use super::decoder::{Defaults, LLAMA, fused, read_decoder};
+use super::fields::Fields;
+use super::rope::RopeScaling;
+use super::{Architecture, View};
+use crate::error::Result;
+
+pub(super) fn phi3(fields: &Fields) -> Result<Architecture> {
+    let defaults = Defaults {
+        context: 4096,
+        eps: 1e-5,
+        rope_kinds: &["default", "longrope", "su"],
+        is_partial: true,
+        ..LLAMA
+    };
+    let mut architecture = read_decoder(fields, &defaults)?;
+    let context = fields.positive_or("original_max_position_embeddings", 4096)?;
+    if let RopeScaling::LongRope { original_max_position_embeddings, .. } = &mut architecture.ropes[0].scaling
+    {
+        *original_max_position_embeddings = context;
+    }
+    if fields.integer("sliding_window")?.is_some() {
+        architecture.views = vec![View::Window(fields.positive_or("sliding_window", 0)?)];
+    }
+    for layer in &mut architecture.layers {
+        layer.groups = fused(layer);
+    }
+    Ok(architecture)
+}
