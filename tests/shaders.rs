@@ -86,6 +86,7 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             scale,
             first_row,
         }),
+        ("bias", "Params") => layout!(kernels::bias::Params { rows, stride, offset, cols }),
         ("cross_entropy_forward_backward", "Params") => {
             layout!(kernels::cross_entropy::Params { rows, vocab, stride, first })
         }

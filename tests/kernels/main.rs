@@ -2,6 +2,7 @@
 
 mod adamw;
 mod attention;
+mod bias;
 mod cross_entropy;
 mod dropout;
 mod embedding;
