@@ -102,6 +102,16 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             layout!(kernels::grad_norm::FinishParams { count, max_grad_norm })
         }
         ("kv_append", "Params") => layout!(kernels::kv_append::Params {
+        ("head_norm_forward" | "head_norm_backward", "Params") => layout!(kernels::head_norm::Params {
+            rows,
+            stride,
+            q_offset,
+            k_offset,
+            q_heads,
+            kv_heads,
+            head_dim,
+            eps,
+        }),
             rows,
             qkv_stride,
             k_offset,

@@ -11,6 +11,7 @@ pub mod embedding;
 pub mod finite_difference;
 pub mod grad_norm;
 pub mod kv_append;
+pub mod head_norm;
 pub mod linear;
 pub mod lora_grad;
 pub mod rms_norm;

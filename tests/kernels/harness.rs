@@ -50,6 +50,12 @@ impl Harness {
         std::iter::once(Self::new()).chain(lanes.map(cpu)).collect()
     }
 
+    /// Those of [`Harness::all`] that run different variants of a kernel for teams: workgroups together on GPUs, each
+    /// invocation alone on CPU adapters.
+    pub fn teams() -> [Self; 2] {
+        [Self::new(), Harness { recorder: Recorder::for_cpu(0), ..Self::new() }]
+    }
+
     /// The same with kernels cut at so many floating-point operations, as far as they can be.
     pub fn cut_at(mut self, most_flops: u64) -> Self {
         self.recorder = self.recorder.cut_at(most_flops);

@@ -9,6 +9,7 @@ mod embedding;
 mod grad_norm;
 mod harness;
 mod kv_append;
+mod head_norm;
 mod linear;
 mod rms_norm;
 mod rope;

@@ -27,7 +27,7 @@ fn padded(h: &Harness, params: &Params, seed: u64, rows: u32, low: f32, high: f3
 
 #[test]
 fn forward_is_its_twin() {
-    for mut h in Harness::all() {
+    for mut h in Harness::teams() {
         for size in SIZES {
             let params = params(size);
             let [inp, beside] = [1, 8].map(|seed| padded(&h, &params, seed, params.rows, -3.0, 3.0));
@@ -56,7 +56,7 @@ fn forward_is_its_twin() {
 
 #[test]
 fn forward_of_huge_tiny_and_zero_rows() {
-    for mut h in Harness::all() {
+    for mut h in Harness::teams() {
         let params = params([3, 96]);
         let mut inp = padded(&h, &params, 3, 3, 0.5, 1.0);
         inp[..96].iter_mut().for_each(|x| *x *= 1e15);
@@ -76,7 +76,7 @@ fn forward_of_huge_tiny_and_zero_rows() {
 
 #[test]
 fn backward_is_its_twin() {
-    for mut h in Harness::all() {
+    for mut h in Harness::teams() {
         for size in SIZES {
             let params = params(size);
             let [inp, dout, dresidual] =
@@ -117,7 +117,7 @@ fn backward_is_its_twin() {
 
 #[test]
 fn rows_past_the_end_are_left_alone() {
-    for mut h in Harness::all() {
+    for mut h in Harness::teams() {
         let params = params([2, 24]);
         let inp = h.input(&vec![f32::NAN; 5 * 24]);
         let live = h.input(&[1.0; 2 * 24]);

@@ -1,0 +1,68 @@
+//! RMSNorm over each head of the queries and keys, and its gradient.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Recorder, Tensor, read, write};
+
+/// Sizes, strides and offsets in elements, all multiples of 4 but `rows` and the head counts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Params {
+    pub rows: u32,
+    /// Row stride of `qkv`.
+    pub stride: u32,
+    /// Column of the first query head; the heads follow one another.
+    pub q_offset: u32,
+    /// Column of the first key head, behind the query heads.
+    pub k_offset: u32,
+    pub q_heads: u32,
+    pub kv_heads: u32,
+    pub head_dim: u32,
+    /// `rms_norm_eps`.
+    pub eps: f32,
+}
+
+impl Params {
+    /// The shader and its workgroups. Its teams own four heads each.
+    fn team(&self, rec: &Recorder, kernel: &str) -> (String, [u32; 3]) {
+        let heads = self.rows as usize * (self.q_heads + self.kv_heads) as usize;
+        rec.team(kernel, heads.div_ceil(4), self.head_dim as usize)
+    }
+
+    fn elements(&self) -> u64 {
+        u64::from(self.rows) * u64::from(self.stride)
+    }
+}
+
+/// The frozen weights, [head_dim] each.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights {
+    pub q: Tensor,
+    pub k: Tensor,
+}
+
+/// Normalises the query and key heads of `qkv` [rows, stride] into `out` [rows, stride], times their
+/// weights, and copies all other columns.
+pub fn forward(rec: &mut Recorder, params: Params, qkv: Tensor, weights: Weights, out: Tensor) {
+    let (shader, workgroups) = params.team(rec, "head_norm_forward");
+    rec.dispatch(
+        shader,
+        &params,
+        &[read(qkv), read(weights.q), read(weights.k), write(out)],
+        workgroups,
+        8 * params.elements(),
+    );
+}
+
+/// Replaces the gradient `dqkv` [rows, stride] of what [`forward`] wrote by that of the `qkv` that it
+/// read. The weights are frozen and get none.
+pub fn backward(rec: &mut Recorder, params: Params, qkv: Tensor, weights: Weights, dqkv: Tensor) {
+    let (shader, workgroups) = params.team(rec, "head_norm_backward");
+    rec.dispatch(
+        shader,
+        &params,
+        &[read(qkv), read(weights.q), read(weights.k), write(dqkv)],
+        workgroups,
+        16 * params.elements(),
+    );
+}
