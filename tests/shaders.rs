@@ -96,6 +96,7 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
         ("embedding_forward", "Params") => {
             layout!(kernels::embedding::Params { rows, stride, first_id, n_ids })
         }
+        ("glu_forward" | "glu_backward", "Params") => layout!(kernels::glu::Params { rows, half }),
         ("grad_norm_loss_sum", "Params") => layout!(kernels::grad_norm::LossSumParams { n }),
         ("grad_norm_squares", "Params") => layout!(kernels::grad_norm::SquaresParams { n, first }),
         ("grad_norm_finish", "Params") => {
@@ -176,9 +177,6 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
         }),
         ("rows_gather" | "rows_scatter", "Params") => {
             layout!(kernels::rows::Params { count, stride, first })
-        }
-        ("swiglu_forward" | "swiglu_backward", "Params") => {
-            layout!(kernels::swiglu::Params { rows, half })
         }
         _ => return None,
     };

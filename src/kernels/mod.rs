@@ -9,15 +9,15 @@ pub mod bias;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
+pub mod glu;
 pub mod grad_norm;
-pub mod kv_append;
 pub mod head_norm;
+pub mod kv_append;
 pub mod linear;
 pub mod lora_grad;
 pub mod rms_norm;
 pub mod rope;
 pub mod rows;
-pub mod swiglu;
 
 use std::borrow::Cow;
 

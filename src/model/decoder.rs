@@ -7,9 +7,10 @@ use super::load::{LayerWeights, Model, Stacked};
 use super::lora::{Lora, LoraPanel};
 use super::tiles::{Direction, Shape, Tiles};
 use crate::gpu::{Recorder, Tensor};
+use crate::kernels::glu::{self, Act};
 use crate::kernels::linear::{self, Panel};
 use crate::kernels::lora_grad::Along;
-use crate::kernels::{attention, dropout, lora_grad, rms_norm, rope, swiglu};
+use crate::kernels::{attention, dropout, lora_grad, rms_norm, rope};
 
 /// The tokens of a pass and where they stand. All have one entry for each of the M rows.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +189,8 @@ impl Decoder<'_> {
         let gate_up = self.activation(rec, 2 * sizes.ffn);
         let t_gate_up = self.group_forward(rec, layer, GATE_UP, middle_normed, None, gate_up);
         let act = self.activation(rec, sizes.ffn);
-        swiglu::forward(rec, swiglu::Params { rows: m as u32, half: sizes.ffn as u32 }, gate_up, act);
+        let glu = glu::Params { rows: m as u32, half: sizes.ffn as u32 };
+        glu::forward(rec, Act::Silu, glu, gate_up, act);
         let t_down = self.panels_t(rec, layer, DOWN, act);
 
         LayerActivations {
@@ -248,7 +250,8 @@ impl Decoder<'_> {
         let dact = self.activation(rec, sizes.ffn);
         self.group_backward(rec, layer, DOWN, dy, acts.act, &acts.t[DOWN], Some(dact));
         // SwiGLU's gradients take the place of its inputs.
-        swiglu::backward(rec, swiglu::Params { rows: m as u32, half: sizes.ffn as u32 }, dact, acts.gate_up);
+        let glu = glu::Params { rows: m as u32, half: sizes.ffn as u32 };
+        glu::backward(rec, Act::Silu, glu, dact, acts.gate_up);
         let dnormed = self.activation(rec, sizes.hidden);
         let t = &acts.t[GATE_UP];
         self.group_backward(rec, layer, GATE_UP, acts.gate_up, acts.middle_normed, t, Some(dnormed));

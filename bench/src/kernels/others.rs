@@ -1,7 +1,8 @@
-//! What lies between the products of a layer: norms, RoPE, attention, SwiGLU, the cache.
+//! What lies between the products of a layer: norms, RoPE, attention, biases, the gated unit, the cache.
 
 use tabtune::error::Result;
-use tabtune::kernels::{attention, kv_append, rms_norm, rope, swiglu};
+use tabtune::kernels::glu::{self, Act};
+use tabtune::kernels::{attention, bias, head_norm, kv_append, rms_norm, rope};
 
 use super::{Bench, Case, Sizes, case};
 use crate::arena::Arena;
@@ -10,7 +11,8 @@ pub async fn run(sizes: &Sizes<'_>, bench: &mut Bench<'_, '_>) -> Result<()> {
     bench.race(|arena| attentions(sizes, arena)).await?;
     bench.race(|arena| decoding(sizes, arena)).await?;
     bench.race(|arena| norms(sizes, arena)).await?;
-    bench.race(|arena| swiglus(sizes, arena)).await
+    bench.race(|arena| of_heads(sizes, arena)).await?;
+    bench.race(|arena| gated_units(sizes, arena)).await
 }
 
 fn attention_params(sizes: &Sizes<'_>) -> attention::Params {
@@ -148,20 +150,58 @@ fn norms(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
     ])
 }
 
-fn swiglus(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
-    let (rows, half) = (sizes.rows, sizes.shape.intermediate);
-    let n = rows * half;
-    let (gate_up, act) = (arena.values(2 * n)?, arena.empty(n)?);
-    // Backward works in place, so it would run off to infinity on the values that forward reads.
-    let (dact, replaced) = (arena.empty(n)?, arena.values(2 * n)?);
-    let params = swiglu::Params { rows: rows as u32, half: half as u32 };
-    let size = format!("M{rows} F{half}");
+/// The norms of query and key heads, and the biases of their product.
+fn of_heads(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
+    let (rows, stride) = (sizes.rows, sizes.qkv());
+    let (n, normed) = (rows * stride, rows * (sizes.queries() + sizes.keys()));
+    let (qkv, out) = (arena.values(n)?, arena.empty(n)?);
+    // What works in place would run off to infinity on values that others read.
+    let (dqkv, y) = (arena.values(n)?, arena.values(n)?);
+    let weights =
+        head_norm::Weights { q: arena.values(sizes.shape.head_dim)?, k: arena.values(sizes.shape.head_dim)? };
+    let values = arena.values(stride)?;
+    let params = head_norm::Params {
+        rows: rows as u32,
+        stride: stride as u32,
+        q_offset: 0,
+        k_offset: sizes.queries() as u32,
+        q_heads: sizes.shape.heads as u32,
+        kv_heads: sizes.shape.kv_heads as u32,
+        head_dim: sizes.shape.head_dim as u32,
+        eps: 1e-6,
+    };
+    let added = bias::Params { rows: rows as u32, stride: stride as u32, offset: 0, cols: stride as u32 };
+    let size = format!("M{rows} heads {}/{} of {}", params.q_heads, params.kv_heads, params.head_dim);
     Ok(vec![
-        case(sizes, "swiglu_forward", size.clone(), 8 * n, 4 * (3 * n), move |rec| {
-            swiglu::forward(rec, params, gate_up, act);
+        case(sizes, "head_norm_forward", size.clone(), 4 * normed, 4 * (2 * n), move |rec| {
+            head_norm::forward(rec, params, qkv, weights, out);
         }),
-        case(sizes, "swiglu_backward", size, 12 * n, 4 * (5 * n), move |rec| {
-            swiglu::backward(rec, params, dact, replaced);
+        case(sizes, "head_norm_backward", size, 8 * normed, 4 * (3 * normed), move |rec| {
+            head_norm::backward(rec, params, qkv, weights, dqkv);
+        }),
+        case(sizes, "bias", format!("M{rows} N{stride}"), n, 4 * (2 * n), move |rec| {
+            bias::add(rec, added, values, y);
         }),
     ])
+}
+
+/// SwiGLU and GEGLU.
+fn gated_units(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
+    let (rows, half) = (sizes.rows, sizes.shape.intermediate);
+    let n = rows * half;
+    let (gate_up, out) = (arena.values(2 * n)?, arena.empty(n)?);
+    // Backward works in place, so it would run off to infinity on the values that forward reads.
+    let (dout, replaced) = (arena.empty(n)?, arena.values(2 * n)?);
+    let params = glu::Params { rows: rows as u32, half: half as u32 };
+    let size = format!("M{rows} F{half}");
+    let of = |act: Act| {
+        let forward = case(sizes, "glu_forward", size.clone(), 8 * n, 4 * (3 * n), move |rec| {
+            glu::forward(rec, act, params, gate_up, out);
+        });
+        let backward = case(sizes, "glu_backward", size.clone(), 12 * n, 4 * (5 * n), move |rec| {
+            glu::backward(rec, act, params, dout, replaced);
+        });
+        [forward, backward].map(|case| Case { variant: act.name().to_owned(), ..case })
+    };
+    Ok(Act::ALL.into_iter().flat_map(of).collect())
 }

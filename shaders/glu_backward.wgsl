@@ -1,10 +1,12 @@
-// dgate[m, f] = dact[m, f] * up[m, f] * s * (1 + gate[m, f] * (1 - s))        s = sigmoid(gate[m, f])
-// dup[m, f] = dact[m, f] * gate[m, f] * s
+//! variant act: silu gelu_tanh
+// dgate[m, f] = dout[m, f] * up[m, f] * slope(gate[m, f])
+// dup[m, f] = dout[m, f] * act(gate[m, f])
 //
-// The gradient of swiglu_forward (arXiv:2002.05202, equation 6), written over its input.
+// The gradient of glu_forward (arXiv:2002.05202, equation 6), written over its input. With act(x) = x * s(z(x)),
+// where s is the logistic function, slope(x) = s(z) * (1 + x * z'(x) * (1 - s(z))).
 //
 // gate_up [rows, 2 * half]: gate in the columns from 0, up in the columns from `half`, replaced by
-// their gradients; dact [rows, half]; all f32. Lanes past F are zero and stay so.
+// their gradients; dout [rows, half]; all f32. Lanes past F are zero and stay so.
 //
 // An invocation owns four elements of gate and the same four of up, so nobody reads what it writes.
 struct Params {
@@ -13,11 +15,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dact: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> dout: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> gate_up: array<vec4<f32>>;
 
 {% include "shared/element.wgsl" %}
-{% include "shared/sigmoid.wgsl" %}
+{% include "shared/act.wgsl" %}
 
 @compute @workgroup_size(256)
 fn main(
@@ -33,8 +35,8 @@ fn main(
     let at = index / quads * quads + index;
     let gate = gate_up[at];
     let up = gate_up[at + quads];
-    let sigmoid = sigmoids(gate);
-    let silu_slope = sigmoid.of_x * (1.0 + gate * sigmoid.of_minus_x);
-    gate_up[at] = dact[index] * up * silu_slope;
-    gate_up[at + quads] = dact[index] * gate * sigmoid.of_x;
+    let sigmoid = sigmoids(logit(gate));
+    let slope = sigmoid.of_x * (1.0 + logit_growth(gate) * sigmoid.of_minus_x);
+    gate_up[at] = dout[index] * up * slope;
+    gate_up[at + quads] = dout[index] * gate * sigmoid.of_x;
 }
