@@ -1,12 +1,12 @@
 //! variant weight: bf16 f16 f32
-// out[m, c] = table[ids[m] - first_id, c]        for rows with first_id <= ids[m] < first_id + n_ids
+// out[m, c] = scale * table[ids[m] - first_id, c]        for rows with first_id <= ids[m] < first_id + n_ids
 //
 // The table may be larger than one binding, so it comes in slabs of rows; a dispatch for each slab
 // writes the rows whose id lies in it and leaves the others alone.
 //
 // ids [rows] u32; table [n_ids, stride] f32, or two f16 or bf16 in a u32, the first in the low half;
 // out [rows, stride] f32. The table's lanes past the model's width are zero. Values are written as
-// bits, so decoding is exact.
+// bits, so decoding is exact; a scale of one leaves them as they are, where a product may flush the smallest.
 //
 // An invocation owns four elements of out.
 struct Params {
@@ -14,6 +14,7 @@ struct Params {
     stride: u32,
     first_id: u32,
     n_ids: u32,
+    scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -47,9 +48,13 @@ fn main(
     if (id < params.n_ids) {
         let stored = table[id * quads + index % quads];
 {% if weight == "f32" %}
-        out[index] = stored;
+        var bits = stored;
 {% else %}
-        out[index] = bitcast<vec4<u32>>(widen(halves(stored)));
+        var bits = bitcast<vec4<u32>>(widen(halves(stored)));
 {% endif %}
+        if (params.scale != 1.0) {
+            bits = bitcast<vec4<u32>>(params.scale * bitcast<vec4<f32>>(bits));
+        }
+        out[index] = bits;
     }
 }

@@ -94,7 +94,7 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             layout!(kernels::dropout::Params { n, stream, threshold, scale })
         }
         ("embedding_forward", "Params") => {
-            layout!(kernels::embedding::Params { rows, stride, first_id, n_ids })
+            layout!(kernels::embedding::Params { rows, stride, first_id, n_ids, scale })
         }
         ("glu_forward" | "glu_backward", "Params") => layout!(kernels::glu::Params { rows, half }),
         ("grad_norm_loss_sum", "Params") => layout!(kernels::grad_norm::LossSumParams { n }),
@@ -102,7 +102,6 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
         ("grad_norm_finish", "Params") => {
             layout!(kernels::grad_norm::FinishParams { count, max_grad_norm })
         }
-        ("kv_append", "Params") => layout!(kernels::kv_append::Params {
         ("head_norm_forward" | "head_norm_backward", "Params") => layout!(kernels::head_norm::Params {
             rows,
             stride,
@@ -113,6 +112,7 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
             head_dim,
             eps,
         }),
+        ("kv_append", "Params") => layout!(kernels::kv_append::Params {
             rows,
             qkv_stride,
             k_offset,

@@ -14,10 +14,12 @@ pub struct Params {
     pub first_id: u32,
     /// Rows in the slab.
     pub n_ids: u32,
+    /// Multiplies the rows.
+    pub scale: f32,
 }
 
 /// Writes the rows of `out` [rows, stride] whose id, in `ids` (u32 [rows]), lies in the slab `table`
-/// [n_ids, stride], and leaves the other rows as they are.
+/// [n_ids, stride], times the scale, and leaves the other rows as they are.
 ///
 /// `weight` names the table's format, "f32", "f16" or "bf16"; the 16-bit ones are two to a u32, the
 /// first in the low half, with zeros past the model's width.

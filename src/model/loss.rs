@@ -50,6 +50,7 @@ pub fn embed(rec: &mut Recorder, model: &Model, ids: Tensor, count: usize) -> Te
             stride: model.sizes.hidden as u32,
             first_id: *first_id as u32,
             n_ids: *n_ids as u32,
+            scale: 1.0,
         };
         embedding::forward(rec, weight.format.name(), params, ids, weight.values, x);
     }

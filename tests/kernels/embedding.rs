@@ -35,7 +35,10 @@ fn table(weight: &str, values: &[f32]) -> (Vec<u32>, Vec<f32>) {
 #[test]
 fn two_slabs_give_every_row() {
     let mut h = Harness::new();
-    for weight in ["f32", "f16", "bf16"] {
+    // The last scale is Gemma's for a width of 640: the root in BF16.
+    for (weight, scale) in
+        [("f32", 1.0), ("f16", 1.0), ("bf16", 1.0), ("f16", 12.0), ("bf16", 25.25), ("f32", 25.25)]
+    {
         for [rows, width, vocab] in SIZES {
             let stride = width.next_multiple_of(8);
             let mut values = h.random(1, (vocab * stride) as usize, -0.1, 0.1);
@@ -45,7 +48,7 @@ fn two_slabs_give_every_row() {
             let mut want = vec![f32::from_bits(u32::MAX); ((rows + 1) * stride) as usize];
             let cut = vocab / 3;
             for slab in [0..cut, cut..vocab] {
-                let params = Params { rows, stride, first_id: slab.start, n_ids: slab.len() as u32 };
+                let params = Params { rows, stride, first_id: slab.start, n_ids: slab.len() as u32, scale };
                 let part = &values[(slab.start * stride) as usize..(slab.end * stride) as usize];
                 let (words, decoded) = table(weight, part);
                 let table_in = h.input_u32(&words);
@@ -53,7 +56,7 @@ fn two_slabs_give_every_row() {
                 reference::embedding::forward(&params, &ids, &decoded, &mut want);
             }
             let want: Vec<u32> = want.iter().map(|x| x.to_bits()).collect();
-            assert_eq!(h.read_u32(out), want, "{weight}, {rows} of {vocab} x {width}");
+            assert_eq!(h.read_u32(out), want, "{weight} times {scale}, {rows} of {vocab} x {width}");
         }
     }
 }
@@ -61,7 +64,7 @@ fn two_slabs_give_every_row() {
 #[test]
 fn ids_outside_the_slab_write_nothing() {
     let mut h = Harness::new();
-    let params = Params { rows: 4, stride: 8, first_id: 10, n_ids: 2 };
+    let params = Params { rows: 4, stride: 8, first_id: 10, n_ids: 2, scale: 1.0 };
     let (ids, table) = (h.input_u32(&[9, 11, 12, u32::MAX]), h.input(&[2.5; 16]));
     let out = h.output(32);
     h.run(|rec| embedding::forward(rec, "f32", params, ids, table, out));
@@ -80,7 +83,7 @@ fn sixteen_bit_formats_decode_exactly() {
         let mut h = Harness::new();
         let finite: Vec<u16> = (0..=u16::MAX).filter(|&bits| value(bits).is_finite()).collect();
         let rows = finite.len() as u32 / 8;
-        let params = Params { rows, stride: 8, first_id: 0, n_ids: rows };
+        let params = Params { rows, stride: 8, first_id: 0, n_ids: rows, scale: 1.0 };
         let ids: Vec<u32> = (0..rows).collect();
         let (ids, table, out) = (h.input_u32(&ids), h.input_u32(&packed(&finite)), h.output(finite.len()));
         h.run(|rec| embedding::forward(rec, format, params, ids, table, out));

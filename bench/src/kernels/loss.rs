@@ -59,8 +59,13 @@ fn embeddings(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
     let n_ids = sizes.shape.vocab.min(TABLE_BYTES / (2 * stride));
     let table = arena.weight(WeightFormat::F16, n_ids, stride)?.values;
     let (ids, out) = (arena.ids(all, n_ids)?, arena.empty(all * stride)?);
-    let params =
-        embedding::Params { rows: all as u32, stride: stride as u32, first_id: 0, n_ids: n_ids as u32 };
+    let params = embedding::Params {
+        rows: all as u32,
+        stride: stride as u32,
+        first_id: 0,
+        n_ids: n_ids as u32,
+        scale: 1.0,
+    };
     let size = format!("M{all} H{stride} V{n_ids}");
     Ok(vec![case(sizes, "embedding f16", size, 0, 6 * all * stride, move |rec| {
         embedding::forward(rec, "f16", params, ids, table, out);
