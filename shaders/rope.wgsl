@@ -14,8 +14,8 @@
 //                                by the bounds checks of WebGPU
 // cosines, sines  [P, table_stride], the first R/2 columns of which are used
 //
-// One invocation turns a feature with its partner. Everything is f32; the tables come from the host, where f64
-// made them.
+// One invocation turns two neighbouring features with their partners, or one where R/2 is odd and it has the last:
+// finding the place takes longer than turning. Everything is f32; the tables come from the host, where f64 made them.
 
 struct Params {
     rows: u32,
@@ -36,13 +36,23 @@ struct Params {
 @group(0) @binding(3) var<storage, read> cosines: array<f32>;
 @group(0) @binding(4) var<storage, read> sines: array<f32>;
 
+fn turn(low: u32, high: u32, entry: u32) {
+    let c = cosines[entry];
+    let s = params.sign * sines[entry];
+    let a = qkv[low];
+    let b = qkv[high];
+    qkv[low] = a * c - b * s;
+    qkv[high] = b * c + a * s;
+}
+
 @compute @workgroup_size(128)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let pairs = params.rotary_dim / 2u;
+    let half = params.rotary_dim / 2u;
+    let pairs = (half + 1u) / 2u;
     let per_row = (params.q_heads + params.kv_heads) * pairs;
     let index = (workgroup.x + workgroup.y * workgroups.x) * 128u + thread;
     let row = index / per_row;
@@ -50,19 +60,15 @@ fn main(
         return;
     }
     let head = (index % per_row) / pairs;
-    let pair = index % pairs;
+    let feature = index % pairs * 2u;
 
     let query = params.q_offset + head * params.head_dim;
     let key = params.k_offset + (head - params.q_heads) * params.head_dim;
     let column = select(key, query, head < params.q_heads);
-    let low = row * params.stride + column + pair;
-    let high = low + pairs;
-    let entry = positions[row] * params.table_stride + pair;
-    let c = cosines[entry];
-    let s = params.sign * sines[entry];
-
-    let a = qkv[low];
-    let b = qkv[high];
-    qkv[low] = a * c - b * s;
-    qkv[high] = b * c + a * s;
+    let low = row * params.stride + column + feature;
+    let entry = positions[row] * params.table_stride + feature;
+    turn(low, low + half, entry);
+    if (feature + 1u < half) {
+        turn(low + 1u, low + half + 1u, entry + 1u);
+    }
 }

@@ -33,13 +33,13 @@ pub struct Params {
 /// R is orthogonal. Tables may be scaled by an attention factor f (yarn, longrope): what is applied is then
 /// A = f·R, and with `sign` −1 f·Rᵀ = Aᵀ, which is still A's backward.
 pub fn apply(rec: &mut Recorder, params: Params, qkv: Tensor, positions: Tensor, cos: Tensor, sin: Tensor) {
-    let items =
-        params.rows as usize * (params.q_heads + params.kv_heads) as usize * params.rotary_dim as usize / 2;
+    let pairs = (params.rotary_dim as usize / 2).div_ceil(2);
+    let items = params.rows as usize * (params.q_heads + params.kv_heads) as usize * pairs;
     rec.dispatch(
         "rope",
         &params,
         &[write(qkv), read(positions), read(cos), read(sin)],
         grid(items.div_ceil(128)),
-        items as u64 * 6,
+        items as u64 * 12,
     );
 }
