@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::gpu::{Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
 use crate::kernels::{attention, kv_append};
 use crate::model::tiles::Tiles;
-use crate::model::{Decoder, Keys, Lora, Model, Rows, loss};
+use crate::model::{Decoder, Keys, Lora, Model, Rows, embedding, head};
 
 /// Prompt tokens that one pass takes.
 const CHUNK: usize = 64;
@@ -149,11 +149,11 @@ impl Generator {
 fn record(decoder: &Decoder, cache: &[Tensor], logits_row: Tensor, logits: Tensor) -> (Recorder, ProgramId) {
     let mut rec = decoder.tiles.default.recorder();
     let program = rec.program();
-    let mut x = loss::embed(&mut rec, decoder.model, decoder.rows.ids, decoder.rows.count);
+    let mut x = embedding::embed(&mut rec, decoder.model, decoder.rows.ids, decoder.rows.count);
     for (layer, &cache) in cache.iter().enumerate() {
         x = decoder.layer_forward(&mut rec, layer, x, Keys::Cached(cache)).1;
     }
-    let (_, normed, _) = loss::final_norm(&mut rec, decoder.model, x, logits_row, 0, 1);
-    loss::logits(&mut rec, decoder.model, decoder.tiles, normed, 1, logits);
+    let normed = head::final_norm(&mut rec, decoder.model, x, logits_row, 0, 1).normed;
+    head::logits(&mut rec, decoder.model, decoder.tiles, normed, 1, logits);
     (rec, program)
 }

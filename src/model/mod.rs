@@ -3,11 +3,13 @@
 mod compare;
 mod config;
 mod decoder;
+pub mod embedding;
+pub mod head;
 mod layout;
 mod load;
 mod lora;
 mod lora_rows;
-pub mod loss;
+mod loss;
 mod names;
 pub mod tiles;
 
@@ -18,4 +20,4 @@ pub use layout::{GROUPS, Sizes};
 pub use load::{LoadOptions, LoadProgress, Model, Slab, Stacked, padded_codes};
 pub use lora::{Lora, LoraFactor, Segment, lora_modules};
 pub use lora_rows::FactorReader;
-pub use loss::{LossInputs, LossPlan};
+pub use loss::{Loss, LossInputs, LossPlan};

@@ -3,6 +3,7 @@
 mod adamw;
 mod attention;
 mod cross_entropy;
+mod cross_entropy_chunks;
 mod dropout;
 mod embedding;
 mod grad_norm;
