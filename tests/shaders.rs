@@ -90,6 +90,12 @@ fn host_layout(shader: &str, name: &str) -> Option<Layout> {
         ("cross_entropy_forward_backward", "Params") => {
             layout!(kernels::cross_entropy::Params { rows, vocab, stride, first })
         }
+        ("cross_entropy_chunk", "Params") => {
+            layout!(kernels::cross_entropy::ChunkParams { rows, vocab, stride, first, first_id, width })
+        }
+        ("cross_entropy_finish", "Params") => {
+            layout!(kernels::cross_entropy::FinishParams { rows, vocab, width, first })
+        }
         ("dropout_forward" | "dropout_backward_add", "Params") => {
             layout!(kernels::dropout::Params { n, stream, threshold, scale })
         }

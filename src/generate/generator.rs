@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::gpu::{Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
 use crate::kernels::{attention, kv_append};
 use crate::model::tiles::Tiles;
-use crate::model::{Keys, Lora, Model, Pass, Rope, RopeTables, Rows, RowsSeen, View, loss};
+use crate::model::{Keys, Lora, Model, Pass, Rope, RopeTables, Rows, RowsSeen, View, embedding, head};
 
 /// Prompt tokens that one pass takes.
 const CHUNK: usize = 64;
@@ -182,11 +182,11 @@ fn write_tables(store: &Store, ropes: &[(Rope, RopeTables)], positions: usize, l
 fn record(pass: &Pass, cache: &[Tensor], logits_row: Tensor, logits: Tensor) -> (Recorder, ProgramId) {
     let mut rec = pass.tiles.default.recorder();
     let program = rec.program();
-    let mut x = loss::embed(&mut rec, pass.model, pass.rows.ids, pass.rows.count);
+    let mut x = embedding::embed(&mut rec, pass.model, pass.rows.ids, pass.rows.count);
     for (layer, &cache) in cache.iter().enumerate() {
         x = pass.layer_forward(&mut rec, layer, x, Keys::Cached(cache)).1;
     }
-    let (_, normed, _) = loss::final_norm(&mut rec, pass.model, x, logits_row, 0, 1);
-    loss::logits(&mut rec, pass.model, pass.tiles, normed, 1, logits);
+    let normed = head::final_norm(&mut rec, pass.model, x, logits_row, 0, 1).normed;
+    head::logits(&mut rec, pass.model, pass.tiles, normed, 1, logits);
     (rec, program)
 }

@@ -1,8 +1,9 @@
-//! Cross-entropy of a block of labelled rows, and its gradient over the logits.
+//! Cross-entropy of a block of labelled rows: with its gradient over the logits of the whole vocabulary, or chunk by
+//! chunk with the gradient of the rows that the logits are a product of.
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, read, write};
+use crate::gpu::{Recorder, Tensor, grid, read, write};
 
 /// The target of a row that fills up a block and counts for nothing.
 pub const DEAD: u32 = u32::MAX;
@@ -42,5 +43,100 @@ pub fn forward_backward(
         &[read(targets), read(row_weight), write(logits), write(row_loss)],
         workgroups,
         40 * u64::from(params.rows) * u64::from(params.stride),
+    );
+}
+
+/// Words of what is known of a row after some chunks: the bits of the maximum, of the sum of exponentials and of the
+/// target's logit, and 1 once a logit was not finite.
+pub const SUMMARY_WORDS: usize = 4;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct ChunkParams {
+    pub rows: u32,
+    /// Columns of the chunk.
+    pub vocab: u32,
+    /// At least `vocab`, a multiple of 4; lanes past `vocab` are ignored and set to zero.
+    pub stride: u32,
+    /// Where the block begins in `targets`.
+    pub first: u32,
+    /// The id of the chunk's first column; 0 in the first chunk, before which nothing is known.
+    pub first_id: u32,
+    /// H, a multiple of 4.
+    pub width: u32,
+}
+
+/// What a block of rows has met of the vocabulary: the tensors that go from chunk to chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk {
+    /// The logits [rows, stride] of the chunk, which become exponentials less their row's maximum so far.
+    pub logits: Tensor,
+    /// Summaries [rows, [`SUMMARY_WORDS`]] before the chunk and after it, in different buffers.
+    pub before: Tensor,
+    pub after: Tensor,
+    /// Σ exp(logit − maximum)·W[v] over the columns v before the chunk, [rows, width], which is brought to the new
+    /// maximum.
+    pub sums: Tensor,
+}
+
+/// A chunk of the vocabulary on the way to softmax(logits)·W, as a block of keys is in FlashAttention (Dao et al.
+/// 2022, arXiv:2205.14135) where keys and values are both W.
+///
+/// Adding logits·W of the chunk to `sums` is left to [`super::linear::backward`]. Rows with target [`DEAD`] or with a
+/// logit that is not finite get zeros for logits.
+pub fn chunk(rec: &mut Recorder, params: ChunkParams, targets: Tensor, of: Chunk) {
+    let (shader, workgroups) = rec.team("cross_entropy_chunk", params.rows as usize, params.vocab as usize);
+    rec.dispatch(
+        shader,
+        &params,
+        &[read(targets), read(of.before), write(of.logits), write(of.sums), write(of.after)],
+        workgroups,
+        40 * u64::from(params.rows) * u64::from(params.stride),
+    );
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct FinishParams {
+    pub rows: u32,
+    /// V.
+    pub vocab: u32,
+    /// H, a multiple of 4.
+    pub width: u32,
+    /// Where the block begins in `targets`, `row_weight` and `row_loss`.
+    pub first: u32,
+}
+
+/// What [`finish`] makes losses and gradients of.
+#[derive(Clone, Copy, Debug)]
+pub struct Finish {
+    /// The weight of each row's loss in the gradient, f32.
+    pub row_weight: Tensor,
+    /// Summaries [rows, [`SUMMARY_WORDS`]] after the last chunk.
+    pub summaries: Tensor,
+    /// Σ exp(logit − maximum)·W[v] over all columns v, [rows, width].
+    pub sums: Tensor,
+    /// W[target] of each row, [rows, width], which becomes the gradient of the row that was multiplied by Wᵀ.
+    pub rows: Tensor,
+    pub row_loss: Tensor,
+}
+
+/// The loss and the gradient of each row after the last [`chunk`], both as [`forward_backward`] defines them:
+/// `rows` become (softmax(logits) − onehot(target))·W · `row_weight[first + i]`.
+pub fn finish(rec: &mut Recorder, params: FinishParams, targets: Tensor, of: Finish) {
+    let elements = params.rows as usize * params.width as usize;
+    rec.dispatch(
+        "cross_entropy_finish",
+        &params,
+        &[
+            read(targets),
+            read(of.row_weight),
+            read(of.summaries),
+            read(of.sums),
+            write(of.rows),
+            write(of.row_loss),
+        ],
+        grid(elements.div_ceil(4 * 256)),
+        8 * elements as u64,
     );
 }

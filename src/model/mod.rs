@@ -2,11 +2,13 @@
 
 mod architecture;
 mod compare;
+pub mod embedding;
+pub mod head;
 mod layer;
 mod load;
 mod lora;
 mod lora_rows;
-pub mod loss;
+mod loss;
 mod names;
 mod product;
 pub mod tiles;
@@ -20,4 +22,4 @@ pub use layer::{Backward, Keys, LayerActivations, Pass, RopeTables, Rows, RowsSe
 pub use load::{LoadOptions, LoadProgress, Model, Slab, Stacked, padded_codes};
 pub use lora::{Lora, LoraFactor, Segment, lora_modules};
 pub use lora_rows::FactorReader;
-pub use loss::{LossInputs, LossPlan};
+pub use loss::{Loss, LossInputs, LossPlan};

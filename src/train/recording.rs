@@ -7,7 +7,7 @@ use crate::kernels::linear::Tile;
 use crate::kernels::{adamw, grad_norm};
 use crate::model::tiles::Tiles;
 use crate::model::{
-    Backward, Keys, Lora, LossInputs, LossPlan, Model, Pass, RopeTables, Rows, RowsSeen, loss,
+    Backward, Keys, Lora, Loss, LossInputs, LossPlan, Model, Pass, RopeTables, Rows, RowsSeen, embedding,
 };
 
 /// Tokens of a micro-batch from which on a CPU adapter decodes each weight once.
@@ -125,7 +125,7 @@ impl Recording<'_> {
             dropout: has_dropout.then_some((dropout, inputs.dropout_seed)),
         };
         let forward = rec.program();
-        let mut x = loss::embed(&mut rec, model, inputs.rows.ids, tokens);
+        let mut x = embedding::embed(&mut rec, model, inputs.rows.ids, tokens);
         let mut layer_inputs = Vec::new();
         let mut kept = Vec::new();
         for layer in 0..model.layers.len() {
@@ -140,7 +140,9 @@ impl Recording<'_> {
         rec.clear(losses);
         // A decoded copy of the head would be as large as many layers.
         let head_tiles = self.tiles.for_rows(inputs.loss_plan.block);
-        let loss = loss::blocks(&mut rec, model, &head_tiles, inputs.loss_plan, inputs.loss, x, losses, dx);
+        let plan = inputs.loss_plan;
+        let loss = Loss { model, tiles: &head_tiles, plan, inputs: inputs.loss, losses };
+        let loss = loss.blocks(&mut rec, x, dx);
         let loss_sum = rec.program();
         let params = grad_norm::LossSumParams { n: inputs.loss_plan.rows() as u32 };
         grad_norm::loss_sum(&mut rec, params, losses, inputs.loss_sum);

@@ -4,6 +4,7 @@ mod adamw;
 mod attention;
 mod bias;
 mod cross_entropy;
+mod cross_entropy_chunks;
 mod dropout;
 mod embedding;
 mod glu;

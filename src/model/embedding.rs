@@ -1,0 +1,35 @@
+//! Records the embedding of tokens.
+
+use super::load::{Model, Slab};
+use crate::gpu::{Recorder, Tensor};
+use crate::kernels::embedding;
+
+/// Records the embedding of `ids` [M] into x [M, H].
+pub fn embed(rec: &mut Recorder, model: &Model, ids: Tensor, count: usize) -> Tensor {
+    rows(rec, model, &model.embedding, model.architecture.embedding_scale, ids, count)
+}
+
+/// Records the rows of `slabs` that `ids` [count] name times `scale`, [count, H]. A row whose id is none of theirs holds
+/// anything.
+pub(super) fn rows(
+    rec: &mut Recorder,
+    model: &Model,
+    slabs: &[Slab],
+    scale: f32,
+    ids: Tensor,
+    count: usize,
+) -> Tensor {
+    let stride = model.architecture.hidden.padded;
+    let x = rec.transient(count * stride);
+    for Slab { first_id, n_ids, weight } in slabs {
+        let params = embedding::Params {
+            rows: count as u32,
+            stride: stride as u32,
+            first_id: *first_id as u32,
+            n_ids: *n_ids as u32,
+            scale,
+        };
+        embedding::forward(rec, weight.format.name(), params, ids, weight.values, x);
+    }
+    x
+}
