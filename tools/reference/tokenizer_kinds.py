@@ -68,7 +68,7 @@ def _sentencepiece(specials, added, *, bos, ordinary=()):
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     # Whole words are cut before the training, so that no merge crosses a blank.
     tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", behavior="merged_with_next")
-    trainer = trainers.BpeTrainer(vocab_size=560, special_tokens=names, limit_alphabet=80, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=560, special_tokens=names, show_progress=False)
     tokenizer.train_from_iterator(TEXT, trainer)
     tokenizer.pre_tokenizer = None
     # The trainer marks the bytes special; in the real files they are ordinary entries of the vocabulary.
@@ -188,7 +188,7 @@ KINDS = {
 }
 
 
-def write_kind(name, directory):
+def write_kind(name, directory, template=None):
     """Writes tokenizer.json, tokenizer_config.json and of config.json what AutoTokenizer reads."""
     make, model_type = KINDS[name]
     tokenizer, config = make()
@@ -196,5 +196,7 @@ def write_kind(name, directory):
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **config}
+    if template:
+        config["chat_template"] = template
     (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
     (directory / "config.json").write_text(json.dumps({"model_type": model_type}) + "\n")
