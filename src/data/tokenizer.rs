@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokenizers::Encoding;
 use tokenizers::processors::template::TemplateProcessing;
 use xxhash_rust::xxh3::Xxh3;
@@ -17,6 +17,7 @@ const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+const MODEL_CONFIG: &str = "config.json";
 
 /// The largest files that are read. The largest tokenizer.json of a public model is some 35 MB.
 const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
@@ -38,10 +39,16 @@ impl Tokenizer {
     /// `tokenizer_config.json` and the template may be missing: what needs them says so later. Older folders
     /// keep the special tokens in `special_tokens_map.json`.
     pub async fn load<F: Files>(files: &F) -> Result<Self> {
-        let Some(tokenizer) = read_whole(files, TOKENIZER, MAX_TOKENIZER_BYTES).await? else {
+        let Some(mut tokenizer) = read_whole(files, TOKENIZER, MAX_TOKENIZER_BYTES).await? else {
             bail!(BadModel, "{TOKENIZER} is missing")
         };
         let mut config = read_json(files, CONFIG).await?;
+        let class = config["tokenizer_class"].as_str().unwrap_or_default();
+        if class.trim_end_matches("Fast") == "LlamaTokenizer"
+            && read_json(files, MODEL_CONFIG).await?["model_type"] == "llama"
+        {
+            tokenizer = as_llama_tokenizer(tokenizer, &config)?;
+        }
         // As in transformers, that file counts for configs of before `added_tokens_decoder`.
         if config["added_tokens_decoder"].is_null()
             && let Value::Object(tokens) = read_json(files, SPECIAL_TOKENS).await?
@@ -228,8 +235,41 @@ impl StreamDecoder<'_> {
     fn pending(&self) -> Result<String> {
         let before = self.tokenizer.decode(&self.ids[..self.given], true)?;
         let all = self.tokenizer.decode(&self.ids, true)?;
-        Ok(all.get(before.len()..).unwrap_or_default().to_string())
+        match all.strip_prefix(&before) {
+            Some(new) => Ok(new.to_owned()),
+            // A byte that fits no character spoils those of its context with it.
+            None => self.tokenizer.decode(&self.ids[self.given..], true),
+        }
     }
+}
+
+/// `tokenizer.json` with the parts that transformers 5's `LlamaTokenizer` puts in the place of the file's: the mark
+/// of a blank stands before the first word of a text alone, unless the config says `legacy`, where older files have
+/// it behind every special token too. Byte-level files of this class, such as Llama 3's, stay as they are.
+fn as_llama_tokenizer(tokenizer: Vec<u8>, config: &Value) -> Result<Vec<u8>> {
+    let mut file: Value = serde_json::from_slice(&tokenizer).map_err(|cause| bad_model(TOKENIZER, cause))?;
+    let is_byte_level = [&file["pre_tokenizer"], &file["decoder"], &file["post_processor"]]
+        .iter()
+        .any(|part| part.to_string().contains("\"ByteLevel\""));
+    let Some(parts) = file.as_object_mut().filter(|_| !is_byte_level) else { return Ok(tokenizer) };
+    let has_prefix = config["add_prefix_space"].as_bool().unwrap_or(true);
+    let scheme = match config["legacy"].as_bool() {
+        _ if !has_prefix => "never",
+        Some(true) => "always",
+        _ => "first",
+    };
+    let mut decoders = vec![
+        json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
+        json!({"type": "ByteFallback"}),
+        json!({"type": "Fuse"}),
+    ];
+    decoders.extend(has_prefix.then(|| json!({"type": "Strip", "content": " ", "start": 1, "stop": 0})));
+    parts.insert("normalizer".into(), Value::Null);
+    let metaspace =
+        json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false});
+    parts.insert("pre_tokenizer".into(), metaspace);
+    parts.insert("decoder".into(), json!({"type": "Sequence", "decoders": decoders}));
+    Ok(file.to_string().into_bytes())
 }
 
 /// The variables that end in `_token`, each a string or an object with `content`. An empty one is none.

@@ -1,6 +1,7 @@
 //! The way of a row: tokenizer, template, loss mask; and of a dataset: import, storage, tokens.
 
 mod files;
+mod kinds;
 mod library;
 
 use std::cell::RefCell;

@@ -6,6 +6,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from rows import IGNORED, load_tokenizer, prepare
+from templates_families import FAMILIES, with_markers, without_markers
+from tokenizer_kinds import write_kind
 from tokenizers_small import DRESSES, MARKED, write_tokenizer
 
 CHATS = [
@@ -63,6 +65,24 @@ TURNS = [
     chat("Count", "", "Again", "1 \uFDD0 \U000F0000 2"),
 ]
 
+CALL = {"id": "abcdefghi", "type": "function", "function": {"name": "get", "arguments": {"of": "Lyon", "n": [1, 2]}}}
+
+# What the families' templates look at: words of the system about thoughts, tools, a system message with a question
+# that ends the chat.
+OF_FAMILIES = [
+    chat("2+2?", "4", "3+3?", "6"),
+    chat("2+2?", "4", system="Be brief. /no_think"),
+    chat("2+2?", " <think>\nEasy.\n</think>\n\n4\n", "Sure?", "Yes 🙂", system="Alone. /system_override"),
+    {
+        "messages": [
+            {"role": "user", "content": "Warm?"},
+            {"role": "assistant", "content": "", "tool_calls": [CALL]},
+            {"role": "tool", "content": '{"t": 20}', "tool_call_id": "abcdefghi"},
+            {"role": "assistant", "content": "Yes."},
+        ]
+    },
+]
+
 TEXTS = [
     {"text": "The quick brown fox jumps over the lazy dog."},
     {"text": "Naïve café — 日本語 🎉👩‍👩‍👧 e\u0301"},
@@ -107,10 +127,23 @@ def ending(rows, key, end):
     return rows + [last]
 
 
+def split(row, last):
+    """A chat as a prompt and its `last` messages as the completion."""
+    return {"prompt": row["messages"][:-last], "completion": row["messages"][-last:]}
+
+
 def cases():
     for dress in MARKED:
         yield f"{dress}: turns, all tokens", dress, {}, TURNS
         yield f"{dress}: turns, assistant only", dress, {"assistant_only_loss": True}, CHATS[:2] + TURNS
+    for family in FAMILIES:
+        # Gemma's has no place for tools.
+        rows = OF_FAMILIES[:3] if family == "gemma3" else OF_FAMILIES
+        yield f"{family}: chat, all tokens", family, {}, rows
+        yield f"{family}: chat, assistant only", family, {"assistant_only_loss": True}, rows
+        # Mistral's drops the system's words once an answer follows, and there TRL learns of the question too.
+        pairs = OF_FAMILIES[:1] if family == "mistral3" else OF_FAMILIES[:2]
+        yield f"{family}: chat prompt and completion", family, {}, [split(row, 1) for row in pairs]
     for dress in BASIC:
         eos = load_tokenizer_cached(dress).eos_token
         yield f"{dress}: text", dress, {}, ending(TEXTS, "text", eos)
@@ -137,7 +170,8 @@ def load_tokenizer_cached(dress):
 
 def expectation(name, dress, train, rows):
     tokenizer = TOKENIZERS[dress]
-    entries = prepare(tokenizer, rows, train, MARKED.get(dress))
+    marked = with_markers(dress) if dress in FAMILIES else MARKED.get(dress)
+    entries = prepare(tokenizer, rows, train, marked)
     kept = [entry["row"] for entry in entries]
     case = {
         "name": name,
@@ -170,6 +204,9 @@ def main(out):
         plain = Tokenizer.from_file(str(out / dress / "tokenizer.json"))
         for row in TEXTS:
             assert plain.encode(row["text"]).ids == TOKENIZERS[dress](row["text"])["input_ids"], dress
+    for family, (kind, _) in FAMILIES.items():
+        write_kind(kind, out / family, without_markers(family))
+        TOKENIZERS[family] = load_tokenizer(out / family)
     lines = [json.dumps(expectation(*case), ensure_ascii=False) for case in cases()]
     (out / "cases.json").write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 

@@ -1,0 +1,101 @@
+//! The tokenizers of the families of models against Hugging Face's, on texts that are awkward to cut.
+
+use pollster::block_on;
+use serde_json::Value;
+use tabtune::data::tokenizer::Tokenizer;
+
+use crate::{Folder, fixtures};
+
+/// The texts, and each kind's name, tokenizer and what transformers 5.23 makes of the texts with it.
+fn kinds() -> (Vec<String>, Vec<(String, Tokenizer, Value)>) {
+    let folder = fixtures().join("kinds");
+    let mut read: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    let texts = serde_json::from_value(read["texts"].take()).unwrap();
+    let load = |(name, expected): (&String, &Value)| {
+        let tokenizer = block_on(Tokenizer::load(&Folder(folder.join(name)))).unwrap();
+        (name.clone(), tokenizer, expected.clone())
+    };
+    (texts, read["kinds"].as_object().unwrap().iter().map(load).collect())
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+#[test]
+fn each_kind_of_tokenizer_gives_the_ids_that_transformers_gives() {
+    let (texts, kinds) = kinds();
+    let mut wrong = Vec::new();
+    for (name, tokenizer, expected) in &kinds {
+        let before = ids(&expected["before"]);
+        for (text, expected) in texts.iter().zip(expected["ids"].as_array().unwrap()) {
+            let (plain, expected) = (tokenizer.encode(text, false).unwrap(), ids(expected));
+            if plain != expected {
+                wrong.push(format!("{name} {text:?}\n  is {plain:?}\n  not {expected:?}"));
+            }
+            let whole = tokenizer.encode(text, true).unwrap();
+            assert_eq!(whole, [before.as_slice(), &plain].concat(), "{name} {text:?}: what is put in front");
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn each_kind_of_tokenizer_gives_the_text_that_transformers_gives() {
+    let (texts, kinds) = kinds();
+    for (name, tokenizer, expected) in &kinds {
+        for (index, text) in texts.iter().enumerate() {
+            let decoded = tokenizer.decode(&ids(&expected["ids"][index]), false).unwrap();
+            assert_eq!(decoded, expected["decoded"][index].as_str().unwrap_or(text), "{name} {text:?}");
+        }
+        for row in expected["decodes"].as_array().unwrap() {
+            let text = tokenizer.decode(&ids(&row["ids"]), true).unwrap();
+            assert_eq!(text, row["text"].as_str().unwrap(), "{name} {}", row["ids"]);
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_tokens_gives_the_text_of_them_all() {
+    let (texts, kinds) = kinds();
+    for (name, tokenizer, expected) in &kinds {
+        for (text, row) in texts.iter().zip(expected["ids"].as_array().unwrap()) {
+            let row = ids(row);
+            let mut stream = tokenizer.stream_decoder();
+            let mut streamed: String = row.iter().map(|id| stream.push(*id).unwrap()).collect();
+            streamed += &stream.finish().unwrap();
+            assert_eq!(streamed, tokenizer.decode(&row, true).unwrap(), "{name} {text:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_loses_nothing_behind_a_byte_that_fits_no_character() {
+    let (_, kinds) = kinds();
+    let (_, llama, _) = kinds.iter().find(|(name, ..)| name == "llama2").unwrap();
+    let id = |token: &str| llama.token_to_id(token).unwrap();
+    let mut stream = llama.stream_decoder();
+    let row = [id("<0xC3>"), id("<0xA9>"), id("<0xC3>"), id("a"), id("b")];
+    let streamed: String = row.iter().map(|id| stream.push(*id).unwrap()).collect();
+    assert_eq!(streamed, "é\u{FFFD}ab");
+}
+
+/// Gemma 3's tokenizer has one id more than its embedding has rows, of a token that stands for a picture.
+#[test]
+fn a_tokenizer_may_have_more_ids_than_the_model_while_no_row_uses_them() {
+    let (texts, kinds) = kinds();
+    let (_, gemma, expected) = kinds.into_iter().find(|(name, ..)| name == "gemma").unwrap();
+    let last = gemma.token_to_id("<table>").unwrap();
+    let gemma = gemma.for_vocab(last as usize);
+    for (text, expected) in texts.iter().zip(expected["ids"].as_array().unwrap()) {
+        let expected = ids(expected);
+        match gemma.encode(text, false) {
+            Ok(plain) => assert_eq!(plain, expected),
+            Err(error) => {
+                assert!(expected.contains(&last), "{text:?}");
+                assert!(error.to_string().contains(&format!("\"<table>\" of id {last}")), "{error}");
+            }
+        }
+    }
+}
