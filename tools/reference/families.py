@@ -209,8 +209,7 @@ VISION = {
 GEMMA = {
     # As Gemma 3 1B: layers 0, 1 and 3 are local, layer 2 sees everything. Rows are longer than the window.
     "gemma3text_bf16_tied": {
-        "seed": 121,
-        "tied_spread": 0.3,
+        "seed": 221,
         "tokenizer": "zephyr",
         "model": {
             "architectures": ["Gemma3ForCausalLM"],
@@ -291,7 +290,6 @@ GEMMA = {
     # The multimodal model as the hub has it, with a vision tower to leave out.
     "gemma3_bf16_vision": {
         "seed": 323,
-        "tied_spread": 0.3,
         "tokenizer": "zephyr",
         "names": [
             ("model.language_model.", "language_model.model."),
@@ -331,8 +329,7 @@ GEMMA = {
     },
     # The same class with the names and the config of transformers 5; only the text part's weights are there.
     "gemma3_f16_language_model": {
-        "seed": 124,
-        "tied_spread": 0.3,
+        "seed": 224,
         "tokenizer": "zephyr",
         "shards": 2,
         "without": ("model.vision_tower.", "model.multi_modal_projector."),
@@ -516,7 +513,6 @@ PHI = {
 GRANITE = {
     "granite_bf16_tied": {
         "seed": 141,
-        "tied_spread": 0.3,
         "tokenizer": "chatml",
         "model": {
             "architectures": ["GraniteForCausalLM"],
@@ -560,7 +556,7 @@ GRANITE = {
             "architectures": ["GraniteForCausalLM"],
             "attention_bias": True,
             "attention_dropout": 0.0,
-            "attention_multiplier": 0.0625,
+            "attention_multiplier": 0.75,
             "bos_token_id": 0,
             "dtype": "float16",
             "embedding_multiplier": 3,

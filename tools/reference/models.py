@@ -24,27 +24,39 @@ from train import write_case, write_expected
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def random_weights(config, generator, tied_spread=1.5):
+def embedding_scale(config):
+    """What the family multiplies its embedding by."""
+    if config.model_type == "gemma3_text":
+        return config.hidden_size**0.5
+    return getattr(config, "embedding_multiplier", 1.0)
+
+
+def random_weights(config, generator):
     """Weights that keep activations near one, with norms spread around one, so that every part shows in a gradient.
 
-    Where a family scales its embedding, a smaller `tied_spread` keeps a tied model from saying one token for ever.
+    Where a family scales its embedding, the embedding is smaller by that, and with a tied head the last norm larger.
     """
     settings = {key: value for key, value in config.items() if key not in ("architectures", "torch_dtype", "dtype")}
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings))
+    tied = model.config.tie_word_embeddings
+    scale = embedding_scale(model.config.get_text_config())
     # Gemma's norms multiply by one more than their weight.
-    norm = 0.0 if config["model_type"].startswith("gemma") else 1.0
+    shift = 1.0 if config["model_type"].startswith("gemma") else 0.0
     weights = {}
     for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
         if name.endswith(".bias"):
-            values = 0.4 * torch.randn(parameter.shape, generator=generator)
+            values = 0.4 * noise
+        elif name.endswith(("model.norm.weight", "language_model.norm.weight")) and tied:
+            values = scale - shift + 0.25 * noise
         elif parameter.dim() == 1:
-            values = norm + 0.25 * torch.randn(parameter.shape, generator=generator)
-        elif name == "model.embed_tokens.weight" and not model.config.tie_word_embeddings:
-            values = torch.randn(parameter.shape, generator=generator)
-        elif name.endswith("embed_tokens.weight"):
-            values = tied_spread * torch.randn(parameter.shape, generator=generator) / parameter.shape[1] ** 0.5
+            values = 1.0 - shift + 0.25 * noise
+        elif name == "model.embed_tokens.weight" and not tied:
+            values = noise / scale
         else:
-            values = 1.5 * torch.randn(parameter.shape, generator=generator) / parameter.shape[1] ** 0.5
+            values = 1.5 * noise / parameter.shape[1] ** 0.5
+            if name.endswith("embed_tokens.weight"):
+                values = values / scale
         weights[name] = values
     return weights
 
@@ -80,7 +92,7 @@ def write_model(directory, case):
     generator = torch.Generator().manual_seed(case["seed"])
     weights = {
         name: values.to(dtype).contiguous()
-        for name, values in random_weights(config, generator, case.get("tied_spread", 1.5)).items()
+        for name, values in random_weights(config, generator).items()
         if not name.startswith(case.get("without", ()))
     }
     save_weights(directory, {named(name, case.get("names", ())): weights[name] for name in weights}, case.get("shards", 1))
