@@ -58,10 +58,10 @@ fn main() {
     fs::write(path, table).expect("OUT_DIR is writable");
 }
 
-/// The text of each file in `shaders/` and `shaders/shared/`, by its path within `shaders/`.
+/// The text of each file in `shaders/` and in the folders of what they share, by its path within `shaders/`.
 fn sources() -> BTreeMap<String, String> {
     let mut sources = BTreeMap::new();
-    for folder in ["", "shared/"] {
+    for folder in ["", "shared/", "shared/linear/"] {
         for entry in fs::read_dir(Path::new("shaders").join(folder)).expect("shaders/ can be listed") {
             let path = entry.expect("shaders/ can be listed").path();
             if path.extension().is_some_and(|extension| extension == "wgsl") {

@@ -166,8 +166,8 @@ fn every_shader_has_its_host_file() {
             broken.push(format!("{} has no shader", kernel.path));
         }
     }
-    for shared in named_files("shaders/shared", "wgsl") {
-        let include = format!("\"shared/{}.wgsl\"", shared.stem());
+    for shared in files("shaders/shared") {
+        let include = format!("\"{}\"", shared.path.strip_prefix("shaders/").expect("it is in there"));
         if !files("shaders").iter().any(|shader| shader.text.contains(&include)) {
             broken.push(format!("{} is included by no shader", shared.path));
         }
