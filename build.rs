@@ -61,7 +61,7 @@ fn main() {
 /// The text of each file in `shaders/` and in the folders of what they share, by its path within `shaders/`.
 fn sources() -> BTreeMap<String, String> {
     let mut sources = BTreeMap::new();
-    for folder in ["", "shared/", "shared/linear/"] {
+    for folder in ["", "shared/", "shared/linear/", "shared/attention/"] {
         for entry in fs::read_dir(Path::new("shaders").join(folder)).expect("shaders/ can be listed") {
             let path = entry.expect("shaders/ can be listed").path();
             if path.extension().is_some_and(|extension| extension == "wgsl") {
