@@ -13,6 +13,7 @@
 // changed.
 //
 // An invocation owns four elements.
+{% from "shared/each_element.wgsl" import each_element %}
 struct Params {
     n: u32,
 }
@@ -36,16 +37,8 @@ struct Hyper {
 @group(0) @binding(5) var<storage, read_write> m: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> v: array<vec4<f32>>;
 
-{% include "shared/element.wgsl" %}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = element(group, groups, lane);
-    if (index >= params.n / 4u || stats[2] != 1.0) {
+{% call each_element("params.n / 4u") %}
+    if (stats[2] != 1.0) {
         return;
     }
     let hyper = hypers[select(0u, 1u, stats[3] == 1.0)];
@@ -56,4 +49,4 @@ fn main(
     param[index] = param[index] * hyper.decay - hyper.step_size * (new_m / denominator);
     m[index] = new_m;
     v[index] = new_v;
-}
+{% endcall %}
