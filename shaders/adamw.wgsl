@@ -14,22 +14,8 @@
 //
 // An invocation owns four elements.
 {% from "shared/each_element.wgsl" import each_element %}
-struct Params {
-    n: u32,
-}
-
-struct Hyper {
-    decay: f32,
-    step_size: f32,
-    beta1: f32,
-    one_minus_beta1: f32,
-    beta2: f32,
-    one_minus_beta2: f32,
-    root_bias2: f32,
-    eps: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{{ params("adamw::Params") }}
+{{ host_struct("adamw::Hyper") }}
 @group(0) @binding(1) var<storage, read> grad: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> stats: array<f32>;
 @group(0) @binding(3) var<storage, read> hypers: array<Hyper, 2>;

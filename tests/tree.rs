@@ -175,6 +175,21 @@ fn every_shader_has_its_host_file() {
     assert_none(broken);
 }
 
+/// Kernels whose shaders declare Params themselves, which tests/shaders.rs then compares with the host's.
+const DECLARE_PARAMS: &[&str] = &["cross_entropy", "embedding", "rms_norm", "rope", "swiglu"];
+
+#[test]
+fn structs_of_the_hosts_are_declared_once() {
+    let kernels = named_files("src/kernels", "rs");
+    let declares = |shader: &&Source| shader.code().any(|(_, line)| line.contains("var<uniform>"));
+    let is_left_out = |shader: &Source| {
+        family(&kernels, shader.stem()).is_some_and(|kernel| DECLARE_PARAMS.contains(&kernel.stem()))
+    };
+    let shaders = files("shaders");
+    let declaring = shaders.iter().filter(declares).filter(|shader| !is_left_out(shader));
+    assert_none(declaring.map(|shader| format!("{} binds Params without params()", shader.path)).collect());
+}
+
 #[test]
 fn every_kernel_has_its_twin_and_its_tests() {
     let tests = named_files("tests/kernels", "rs");

@@ -1,12 +1,5 @@
 // What both directions of dropout share.
-struct Params {
-    n: u32,
-    stream: u32,
-    threshold: u32,
-    scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{{ params("dropout::Params") }}
 @group(0) @binding(1) var<storage, read> seed: array<u32>;
 
 // Which of the four elements at `quad` are kept, from a counter-based generator: pcg4d of Jarzynski
