@@ -109,7 +109,7 @@ fn wgsl_struct(item: &str) -> Result<(String, String), String> {
     let declared = item.split_once("pub struct ").and_then(|(_, rest)| rest.split_once(" {\n"));
     let (name, fields) = declared.ok_or("#[repr(C)] is for structs with fields")?;
     let mut text = format!("struct {name} {{\n");
-    let mut offset = 0;
+    let (mut offset, mut widest) = (0, 1);
     for line in fields.lines().map(str::trim).take_while(|&line| line != "}") {
         if line.starts_with("///") {
             continue;
@@ -120,7 +120,11 @@ fn wgsl_struct(item: &str) -> Result<(String, String), String> {
             return Err(format!("`{line}` of {name} must begin at a multiple of {} bytes", 4 * words));
         }
         offset += words;
+        widest = widest.max(words);
         writeln!(text, "    {}: {ty},", field.expect("it has a type").0).expect("a String takes all");
+    }
+    if offset % widest != 0 {
+        return Err(format!("{name} must be a multiple of {} bytes, as WGSL makes it", 4 * widest));
     }
     text.push_str("}\n");
     Ok((name.to_owned(), text))
