@@ -8,6 +8,10 @@
 //! becomes a text of its own under the name `linear_forward.nf4`, with `weight` set while it is rendered.
 //! A line `//! without half64: f32 bf16` leaves out the combinations of the first with any of the others,
 //! and `//! native: cooperative8` those with any of these when it is built for browsers.
+//!
+//! A struct that a kernel's host file shares with its shaders is declared there alone: `host_struct("adamw::Hyper")`
+//! in a template is the `#[repr(C)]` struct of that name in `src/kernels/adamw.rs`, and `params("adamw::Params")`
+//! is one with its binding. No struct is declared twice.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,13 +20,15 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo::rerun-if-changed=shaders");
+    println!("cargo::rerun-if-changed=src/kernels");
     println!("cargo::rerun-if-changed=build.rs");
 
-    let sources = sources();
+    let sources = files(Path::new("shaders"), "wgsl");
     let mut templates = minijinja::Environment::new();
     templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     let syntax = minijinja::syntax::SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     templates.set_syntax(syntax.expect("the default delimiters are valid"));
+    add_host_structs(&mut templates);
 
     let for_browsers = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32");
     let mut rendered = BTreeMap::new();
@@ -58,22 +64,81 @@ fn main() {
     fs::write(path, table).expect("OUT_DIR is writable");
 }
 
-/// The text of each file in `shaders/` and `shaders/shared/`, by its path within `shaders/`.
-fn sources() -> BTreeMap<String, String> {
-    let mut sources = BTreeMap::new();
-    for folder in ["", "shared/"] {
-        for entry in fs::read_dir(Path::new("shaders").join(folder)).expect("shaders/ can be listed") {
-            let path = entry.expect("shaders/ can be listed").path();
-            if path.extension().is_some_and(|extension| extension == "wgsl") {
-                let name = path.file_name().expect("a file has a name").to_string_lossy();
-                sources.insert(
-                    format!("{folder}{name}"),
-                    fs::read_to_string(&path).expect("a listed shader can be read"),
-                );
-            }
+/// The text of each file in `folder` and below that ends in `.extension`, by its path within `folder`.
+fn files(folder: &Path, extension: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("a folder of sources can be listed") {
+        let path = entry.expect("a folder of sources can be listed").path();
+        let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        if path.is_dir() {
+            let inner = files(&path, extension).into_iter();
+            found.extend(inner.map(|(inner, text)| (format!("{name}/{inner}"), text)));
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.insert(name, fs::read_to_string(&path).expect("a listed source can be read"));
         }
     }
-    sources
+    found
+}
+
+/// Gives templates `host_struct` and `params`.
+fn add_host_structs(templates: &mut minijinja::Environment) {
+    let mut structs = BTreeMap::new();
+    for (file, source) in files(Path::new("src/kernels"), "rs") {
+        let module = file.split(['/', '.']).next().expect("a split has a part");
+        for item in source.split("#[repr(C)]\n").skip(1) {
+            let (name, text) = wgsl_struct(item).unwrap_or_else(|line| panic!("src/kernels/{file}: {line}"));
+            structs.insert(format!("{module}::{name}"), (name, text));
+        }
+    }
+    let find = move |path: &str| {
+        let missing = || format!("src/kernels has no struct {path} that is #[repr(C)]");
+        let found = structs.get(path).cloned();
+        found.ok_or_else(|| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, missing()))
+    };
+    let also_find = find.clone();
+    templates.add_function("host_struct", move |path: &str| find(path).map(|(_, text)| text));
+    templates.add_function("params", move |path: &str| {
+        let (name, text) = also_find(path)?;
+        Ok::<_, minijinja::Error>(format!("{text}\n@group(0) @binding(0) var<uniform> params: {name};\n"))
+    });
+}
+
+/// Name and WGSL of the Rust struct that `item` begins with, or what is wrong with it. rustfmt gives each field a
+/// line of its own, so that lines are all there is to read.
+fn wgsl_struct(item: &str) -> Result<(String, String), String> {
+    let declared = item.split_once("pub struct ").and_then(|(_, rest)| rest.split_once(" {\n"));
+    let (name, fields) = declared.ok_or("#[repr(C)] is for structs with fields")?;
+    let mut text = format!("struct {name} {{\n");
+    let (mut offset, mut widest) = (0, 1);
+    for line in fields.lines().map(str::trim).take_while(|&line| line != "}") {
+        if line.starts_with("///") {
+            continue;
+        }
+        let field = line.strip_prefix("pub ").and_then(|line| line.strip_suffix(',')?.split_once(": "));
+        let (ty, words) = field.and_then(|(_, ty)| wgsl_type(ty)).ok_or(format!("WGSL has no `{line}`"))?;
+        if offset % words != 0 {
+            return Err(format!("`{line}` of {name} must begin at a multiple of {} bytes", 4 * words));
+        }
+        offset += words;
+        widest = widest.max(words);
+        writeln!(text, "    {}: {ty},", field.expect("it has a type").0).expect("a String takes all");
+    }
+    if offset % widest != 0 {
+        return Err(format!("{name} must be a multiple of {} bytes, as WGSL makes it", 4 * widest));
+    }
+    text.push_str("}\n");
+    Ok((name.to_owned(), text))
+}
+
+/// The WGSL of a Rust type with the words of four bytes that it takes, at a multiple of which it has to begin.
+fn wgsl_type(ty: &str) -> Option<(String, usize)> {
+    let is_scalar = |ty: &str| matches!(ty, "u32" | "i32" | "f32");
+    if is_scalar(ty) {
+        return Some((ty.to_owned(), 1));
+    }
+    let (scalar, count) = ty.strip_prefix('[')?.strip_suffix(']')?.split_once("; ")?;
+    let words = count.parse().ok().filter(|words| [2, 4].contains(words))?;
+    is_scalar(scalar).then(|| (format!("vec{count}<{scalar}>"), words))
 }
 
 /// The lines such as `//! variant key: a b c`, in order of their keys.

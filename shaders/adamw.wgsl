@@ -13,22 +13,9 @@
 // changed.
 //
 // An invocation owns four elements.
-struct Params {
-    n: u32,
-}
-
-struct Hyper {
-    decay: f32,
-    step_size: f32,
-    beta1: f32,
-    one_minus_beta1: f32,
-    beta2: f32,
-    one_minus_beta2: f32,
-    root_bias2: f32,
-    eps: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{% from "shared/each_element.wgsl" import each_element %}
+{{ params("adamw::Params") }}
+{{ host_struct("adamw::Hyper") }}
 @group(0) @binding(1) var<storage, read> grad: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> stats: array<f32>;
 @group(0) @binding(3) var<storage, read> hypers: array<Hyper, 2>;
@@ -36,16 +23,8 @@ struct Hyper {
 @group(0) @binding(5) var<storage, read_write> m: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> v: array<vec4<f32>>;
 
-{% include "shared/element.wgsl" %}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = element(group, groups, lane);
-    if (index >= params.n / 4u || stats[2] != 1.0) {
+{% call each_element("params.n / 4u") %}
+    if (stats[2] != 1.0) {
         return;
     }
     let hyper = hypers[select(0u, 1u, stats[3] == 1.0)];
@@ -56,4 +35,4 @@ fn main(
     param[index] = param[index] * hyper.decay - hyper.step_size * (new_m / denominator);
     m[index] = new_m;
     v[index] = new_v;
-}
+{% endcall %}

@@ -23,14 +23,8 @@
 // workgroups.
 
 {% set columns = dim | int // 64 %}
-{% include "shared/attention_params.wgsl" %}
-
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> dout: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> lse: array<f32>;
-@group(0) @binding(4) var<storage, read> delta: array<f32>;
-@group(0) @binding(5) var<storage, read> last: array<u32>;
-@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<f32>>;
+{% from "shared/attention/pads.wgsl" import clear, pads_of_keys_and_values %}
+{% include "shared/attention/backward_kv.wgsl" %}
 
 // [64 queries][4 groups], keys in the components.
 var<workgroup> weights: array<vec4<f32>, 256>;
@@ -120,11 +114,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
 
-    let k_end = params.k_offset / 4u + params.kv_heads * width;
-    let v_end = params.v_offset / 4u + params.kv_heads * width;
-    let owns_pad = kv_head == params.kv_heads - 1u;
-    let k_pad = select(0u, params.v_offset / 4u - k_end, owns_pad);
-    let v_pad = select(0u, step - v_end, owns_pad);
+    {{ pads_of_keys_and_values() }}
     {% for i in range(4) %}
     if (first + {{ i }}u < params.rows) {
         {% for c in range(columns) %}
@@ -133,12 +123,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             dqkv[v{{ i }} + lane + {{ 16 * c }}u] = b{{ c }}_{{ i }};
         }
         {% endfor %}
-        for (var column = lane; column < k_pad; column += 16u) {
-            dqkv[key{{ i }} * step + k_end + column] = vec4<f32>();
-        }
-        for (var column = lane; column < v_pad; column += 16u) {
-            dqkv[key{{ i }} * step + v_end + column] = vec4<f32>();
-        }
+        {{ clear("dqkv", "key%d * step + k_end" | format(i), "k_pad", 16) }}
+        {{ clear("dqkv", "key%d * step + v_end" | format(i), "v_pad", 16) }}
     }
     {% endfor %}
 }

@@ -18,15 +18,8 @@
 // attention_forward with 16 lanes, since a second product fills the registers. Accumulation is f32.
 
 {% set columns = dim | int // 64 %}
-{% include "shared/attention_params.wgsl" %}
-
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> out: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> dout: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> lse: array<f32>;
-@group(0) @binding(5) var<storage, read> spans: array<vec2<u32>>;
-@group(0) @binding(6) var<storage, read_write> delta: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dqkv: array<vec4<f32>>;
+{% from "shared/attention/pads.wgsl" import clear %}
+{% include "shared/attention/backward_q.wgsl" %}
 
 // [64 keys][4 groups]: the gradients of the scores, queries in the components.
 var<workgroup> slopes: array<vec4<f32>, 256>;
@@ -44,21 +37,10 @@ fn main(
     let head = workgroup.y;
     let block = params.first_row + (workgroups.x - 1u - workgroup.x) * 16u;
 
-    var begin = 0xffffffffu;
-    var end = 0u;
-    for (var row = block; row < min(block + 16u, params.rows); row++) {
-        let span = spans[row];
-        if (span.x < span.y) {
-            begin = min(begin, span.x);
-            end = max(end, span.y);
-        }
-    }
+    {% set height = 16 %}
+    {% include "shared/attention/span_of_block.wgsl" %}
 
-    let width = params.head_dim / 4u;
-    let kv_head = head / (params.q_heads / params.kv_heads);
-    let step = params.kv_stride / 4u;
-    let keys = params.k_offset / 4u + kv_head * width;
-    let values = params.v_offset / 4u + kv_head * width;
+    {% include "shared/attention/keys.wgsl" %}
     let first = block + 4u * group;
     let last = params.rows - 1u;
     {% for i in range(4) %}
@@ -144,9 +126,7 @@ fn main(
             dqkv[q{{ i }} + lane + {{ 16 * c }}u] = params.scale * a{{ c }}_{{ i }};
         }
         {% endfor %}
-        for (var column = lane; column < pad; column += 16u) {
-            dqkv[row{{ i }} * step + heads_end + column] = vec4<f32>();
-        }
+        {{ clear("dqkv", "row%d * step + heads_end" | format(i), "pad", 16) }}
         if (lane == 0u) {
             delta[row{{ i }} * heads + head] = product[{{ i }}];
         }

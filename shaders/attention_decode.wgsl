@@ -8,13 +8,7 @@
 // Accumulation is f32.
 
 {% set columns = dim | int // 64 %}
-{% include "shared/attention_params.wgsl" %}
-
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> kv: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> spans: array<vec2<u32>>;
-@group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> lse: array<f32>;
+{% include "shared/attention/forward.wgsl" %}
 
 var<workgroup> scores: array<f32, 64>;
 // [4 groups][16 lanes]
@@ -28,11 +22,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let head = workgroup.y;
     let span = spans[row];
 
-    let width = params.head_dim / 4u;
-    let kv_head = head / (params.q_heads / params.kv_heads);
-    let kv_step = params.kv_stride / 4u;
-    let keys = params.k_offset / 4u + kv_head * width;
-    let values = params.v_offset / 4u + kv_head * width;
+    {% include "shared/attention/keys.wgsl" %}
     let query = (row * params.q_stride + params.q_offset) / 4u + head * width;
     {% for c in range(columns) %}
     let column{{ c }} = min(lane + {{ 16 * c }}u, width - 1u);
@@ -42,7 +32,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var peak = HIDDEN;
     var total = 0.0;
     for (var tile = span.x; tile < span.y; tile += 64u) {
-        let key = min(tile + thread, span.y - 1u) * kv_step + keys;
+        let key = min(tile + thread, span.y - 1u) * step + keys;
         var score = 0.0;
         for (var d = 0u; d < width; d++) {
             score += dot(q[query + d], kv[key + d]);
@@ -61,7 +51,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         {% endfor %}
         for (var n = group; n < min(64u, span.y - tile); n += 4u) {
             let p = exp(scores[n] - top);
-            let value = (tile + n) * kv_step + values;
+            let value = (tile + n) * step + values;
             total += p;
             {% for c in range(columns) %}
             o{{ c }} += p * kv[value + column{{ c }}];

@@ -27,13 +27,8 @@
 {% set lanes = 8 if dim | int <= 64 else 16 %}
 {% set groups = 64 // lanes %}
 {% set columns = dim | int // (4 * lanes) %}
-{% include "shared/attention_params.wgsl" %}
-
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> kv: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> spans: array<vec2<u32>>;
-@group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> lse: array<f32>;
+{% from "shared/attention/pads.wgsl" import clear %}
+{% include "shared/attention/forward.wgsl" %}
 
 // [64 keys][groups], queries in the components.
 var<workgroup> weights: array<vec4<f32>, {{ 64 * groups }}>;
@@ -52,21 +47,10 @@ fn main(
     // The last rows of a segment see the most keys; their workgroups start first.
     let block = params.first_row + (workgroups.x - 1u - workgroup.x) * {{ 4 * groups }}u;
 
-    var begin = 0xffffffffu;
-    var end = 0u;
-    for (var row = block; row < min(block + {{ 4 * groups }}u, params.rows); row++) {
-        let span = spans[row];
-        if (span.x < span.y) {
-            begin = min(begin, span.x);
-            end = max(end, span.y);
-        }
-    }
+    {% set height = 4 * groups %}
+    {% include "shared/attention/span_of_block.wgsl" %}
 
-    let width = params.head_dim / 4u;
-    let kv_head = head / (params.q_heads / params.kv_heads);
-    let kv_step = params.kv_stride / 4u;
-    let keys = params.k_offset / 4u + kv_head * width;
-    let values = params.v_offset / 4u + kv_head * width;
+    {% include "shared/attention/keys.wgsl" %}
     let first = block + 4u * group;
     let last = params.rows - 1u;
     {% for i in range(4) %}
@@ -87,7 +71,7 @@ fn main(
     for (var tile = begin; tile < end; tile += 64u) {
         {% for j in range(groups) %}
         let key{{ j }} = tile + lane + {{ lanes * j }}u;
-        let k{{ j }} = min(key{{ j }}, end - 1u) * kv_step + keys;
+        let k{{ j }} = min(key{{ j }}, end - 1u) * step + keys;
         var s{{ j }} = vec4<f32>();
         {% endfor %}
         for (var d = 0u; d < width; d++) {
@@ -131,7 +115,7 @@ fn main(
 
         for (var n = 0u; n < min(64u, end - tile); n++) {
             let p = weights[n * {{ groups }}u + group];
-            let value = (tile + n) * kv_step + values;
+            let value = (tile + n) * step + values;
             {% for c in range(columns) %}
             let v{{ c }} = kv[value + column{{ c }}];
             {% for i in range(4) %}
@@ -160,9 +144,7 @@ fn main(
             out[row + lane + {{ lanes * c }}u] = o{{ c }}_{{ i }} / divisor[{{ i }}];
         }
         {% endfor %}
-        for (var column = lane; column < pad; column += {{ lanes }}u) {
-            out[row + width + column] = vec4<f32>();
-        }
+        {{ clear("out", "row + width", "pad", lanes) }}
         if (lane == 0u) {
             lse[(first + {{ i }}u) * params.q_heads + head] = log_sum[{{ i }}];
         }

@@ -5,14 +5,8 @@
 // every invocation has 4 query rows of a tile for the weights, and vec4 columns of both gradients.
 {% set lanes = 4 if tile == "subgroup4" else 8 %}
 {% set columns = dim | int // (4 * lanes) %}
-{% include "shared/attention_params.wgsl" %}
-
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> dout: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> lse: array<f32>;
-@group(0) @binding(4) var<storage, read> delta: array<f32>;
-@group(0) @binding(5) var<storage, read> last: array<u32>;
-@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<f32>>;
+{% from "shared/attention/pads.wgsl" import clear, pads_of_keys_and_values %}
+{% include "shared/attention/backward_kv.wgsl" %}
 
 @compute @workgroup_size({{ lanes }})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -115,11 +109,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
 
-    let k_end = params.k_offset / 4u + params.kv_heads * width;
-    let v_end = params.v_offset / 4u + params.kv_heads * width;
-    let owns_pad = kv_head == params.kv_heads - 1u;
-    let k_pad = select(0u, params.v_offset / 4u - k_end, owns_pad);
-    let v_pad = select(0u, step - v_end, owns_pad);
+    {{ pads_of_keys_and_values() }}
     {% for i in range(8) %}
     if block + {{ i }}u < params.rows {
         let row = key{{ i }} * step;
@@ -129,12 +119,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             dqkv[row + values + column{{ c }}] = dv{{ c }}_{{ i }};
         }
         {% endfor %}
-        for (var column = lane; column < k_pad; column += {{ lanes }}u) {
-            dqkv[row + k_end + column] = vec4<f32>();
-        }
-        for (var column = lane; column < v_pad; column += {{ lanes }}u) {
-            dqkv[row + v_end + column] = vec4<f32>();
-        }
+        {{ clear("dqkv", "row + k_end", "k_pad", lanes) }}
+        {{ clear("dqkv", "row + v_end", "v_pad", lanes) }}
     }
     {% endfor %}
 }

@@ -4,15 +4,8 @@
 // invocations lie as in attention_lanes_forward.
 {% set lanes = 4 if tile == "subgroup4" else 8 %}
 {% set columns = dim | int // (4 * lanes) %}
-{% include "shared/attention_params.wgsl" %}
-
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> out: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> dout: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> lse: array<f32>;
-@group(0) @binding(5) var<storage, read> spans: array<vec2<u32>>;
-@group(0) @binding(6) var<storage, read_write> delta: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dqkv: array<vec4<f32>>;
+{% from "shared/attention/pads.wgsl" import clear %}
+{% include "shared/attention/backward_q.wgsl" %}
 
 @compute @workgroup_size({{ lanes }})
 fn main(
@@ -22,22 +15,10 @@ fn main(
 ) {
     let head = workgroup.y;
     let block = params.first_row + (workgroups.x - 1u - workgroup.x) * 8u;
-    let last = params.rows - 1u;
     let heads = params.q_heads;
-    let width = params.head_dim / 4u;
-    let kv_head = head / (heads / params.kv_heads);
-    let step = params.kv_stride / 4u;
-    let keys = params.k_offset / 4u + kv_head * width;
-    let values = params.v_offset / 4u + kv_head * width;
-    var begin = 0xffffffffu;
-    var end = 0u;
+    {% include "shared/attention/keys.wgsl" %}
+    {% include "shared/attention/spans_of_eight.wgsl" %}
     {% for i in range(8) %}
-    let row{{ i }} = min(block + {{ i }}u, last);
-    let span{{ i }} = select(vec2<u32>(), spans[row{{ i }}], block + {{ i }}u <= last);
-    if span{{ i }}.x < span{{ i }}.y {
-        begin = min(begin, span{{ i }}.x);
-        end = max(end, span{{ i }}.y);
-    }
     var share{{ i }} = 0.0;
     {% endfor %}
     {% for c in range(columns) %}
@@ -55,8 +36,6 @@ fn main(
     {% endfor %}
     {% endfor %}
     {% for part, r in [("a", 0), ("b", 4)] %}
-    let starts_{{ part }} = vec4<u32>(span{{ r }}.x, span{{ r + 1 }}.x, span{{ r + 2 }}.x, span{{ r + 3 }}.x);
-    let stops_{{ part }} = vec4<u32>(span{{ r }}.y, span{{ r + 1 }}.y, span{{ r + 2 }}.y, span{{ r + 3 }}.y);
     let product_{{ part }} = subgroupAdd(vec4<f32>(share{{ r }}, share{{ r + 1 }}, share{{ r + 2 }}, share{{ r + 3 }}));
     let log_sum_{{ part }} = vec4<f32>(
         {% for i in range(4) %}
@@ -138,9 +117,7 @@ fn main(
             dqkv[row + params.q_offset / 4u + head * width + column{{ c }}] = params.scale * a{{ c }}_{{ r + i }};
         }
         {% endfor %}
-        for (var column = lane; column < pad; column += {{ lanes }}u) {
-            dqkv[row + heads_end + column] = vec4<f32>();
-        }
+        {{ clear("dqkv", "row + heads_end", "pad", lanes) }}
         if lane == 0u {
             delta[row{{ r + i }} * heads + head] = product_{{ part }}[{{ i }}];
         }

@@ -9,13 +9,8 @@
 // components of `a` are rows 0 to 3, those of `b` rows 4 to 7.
 {% set lanes = 4 if tile == "subgroup4" else 8 %}
 {% set columns = dim | int // (4 * lanes) %}
-{% include "shared/attention_params.wgsl" %}
-
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> kv: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> spans: array<vec2<u32>>;
-@group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> lse: array<f32>;
+{% from "shared/attention/pads.wgsl" import clear %}
+{% include "shared/attention/forward.wgsl" %}
 
 @compute @workgroup_size({{ lanes }})
 fn main(
@@ -26,26 +21,8 @@ fn main(
     let head = workgroup.y;
     // The last rows of a segment see the most keys; their workgroups start first.
     let block = params.first_row + (workgroups.x - 1u - workgroup.x) * 8u;
-    let last = params.rows - 1u;
-    var begin = 0xffffffffu;
-    var end = 0u;
-    {% for i in range(8) %}
-    let span{{ i }} = select(vec2<u32>(), spans[min(block + {{ i }}u, last)], block + {{ i }}u <= last);
-    if span{{ i }}.x < span{{ i }}.y {
-        begin = min(begin, span{{ i }}.x);
-        end = max(end, span{{ i }}.y);
-    }
-    {% endfor %}
-    let starts_a = vec4<u32>(span0.x, span1.x, span2.x, span3.x);
-    let starts_b = vec4<u32>(span4.x, span5.x, span6.x, span7.x);
-    let stops_a = vec4<u32>(span0.y, span1.y, span2.y, span3.y);
-    let stops_b = vec4<u32>(span4.y, span5.y, span6.y, span7.y);
-
-    let width = params.head_dim / 4u;
-    let kv_head = head / (params.q_heads / params.kv_heads);
-    let kv_step = params.kv_stride / 4u;
-    let keys = params.k_offset / 4u + kv_head * width;
-    let values = params.v_offset / 4u + kv_head * width;
+    {% include "shared/attention/spans_of_eight.wgsl" %}
+    {% include "shared/attention/keys.wgsl" %}
     {% for i in range(8 // lanes) %}
     let q{{ i }} = (min(block + {{ i * lanes }}u + lane, last) * params.q_stride + params.q_offset) / 4u + head * width;
     {% endfor %}
@@ -63,7 +40,7 @@ fn main(
     for (var tile = begin; tile < end; tile += {{ 4 * lanes }}u) {
         {% for j in range(4) %}
         let key{{ j }} = tile + {{ lanes * j }}u + lane;
-        let k{{ j }} = min(key{{ j }}, end - 1u) * kv_step + keys;
+        let k{{ j }} = min(key{{ j }}, end - 1u) * step + keys;
         var s{{ j }}a = vec4<f32>();
         var s{{ j }}b = vec4<f32>();
         {% endfor %}
@@ -108,7 +85,7 @@ fn main(
             {
                 let a = subgroupShuffle(p{{ j }}a, n);
                 let b = subgroupShuffle(p{{ j }}b, n);
-                let value = min(tile + {{ lanes * j }}u + n, end - 1u) * kv_step + values;
+                let value = min(tile + {{ lanes * j }}u + n, end - 1u) * step + values;
                 {% for c in range(columns) %}
                 let v{{ c }} = kv[value + column{{ c }}];
                 {% for i in range(4) %}
@@ -136,9 +113,7 @@ fn main(
             out[row + lane + {{ lanes * c }}u] = o{{ c }}_{{ r }} / divisor_{{ part }}[{{ i }}];
         }
         {% endfor %}
-        for (var column = lane; column < pad; column += {{ lanes }}u) {
-            out[row + width + column] = vec4<f32>();
-        }
+        {{ clear("out", "row + width", "pad", lanes) }}
         if lane == 0u {
             lse[(block + {{ r }}u) * params.q_heads + head] = log_sum_{{ part }}[{{ i }}];
         }

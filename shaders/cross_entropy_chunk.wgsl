@@ -14,16 +14,8 @@
 // are dead or broken get zeros for logits, whatever they held.
 //
 // A team (group: a workgroup of 256; alone: one invocation, for CPU adapters) owns one row.
-struct Params {
-    rows: u32,
-    vocab: u32,
-    stride: u32,
-    first: u32,
-    first_id: u32,
-    width: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{% from "shared/each_row.wgsl" import each_row %}
+{{ params("cross_entropy::ChunkParams") }}
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read> before: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> logits: array<vec4<u32>>;
@@ -34,25 +26,7 @@ const DEAD = 0xffffffffu;
 
 {% include "shared/logits_summary.wgsl" %}
 
-@compute @workgroup_size({{ 256 if team == "group" else 8 }})
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    {% if team == "group" %}
-    let row = group.x + group.y * groups.x;
-    let lane = invocation;
-    // Uniform: the whole workgroup leaves.
-    {% else %}
-    let row = (group.x + group.y * groups.x) * 8u + invocation;
-    let lane = 0u;
-    {% endif %}
-    if (row >= params.rows) {
-        return;
-    }
-    let quads = params.stride / 4u;
-    let start = row * quads;
+{% call each_row(256) %}
     let label = targets[params.first + row];
     let is_first = params.first_id == 0u;
 
@@ -93,4 +67,4 @@ fn main(
             after[4u * row + 2u] = known.z;
         }
     }
-}
+{% endcall %}

@@ -10,14 +10,8 @@
 // NaN never occurs.
 //
 // An invocation owns four elements of rows_out.
-struct Params {
-    rows: u32,
-    vocab: u32,
-    width: u32,
-    first: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{% from "shared/each_element.wgsl" import each_element %}
+{{ params("cross_entropy::FinishParams") }}
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read> row_weight: array<f32>;
 @group(0) @binding(3) var<storage, read> summaries: array<vec4<u32>>;
@@ -28,19 +22,8 @@ struct Params {
 const DEAD = 0xffffffffu;
 const NAN_BITS = 0x7fc00000u;
 
-{% include "shared/element.wgsl" %}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = element(group, groups, lane);
+{% call each_element("params.rows * (params.width / 4u)") %}
     let quads = params.width / 4u;
-    if (index >= params.rows * quads) {
-        return;
-    }
     let row = index / quads;
     let label = targets[params.first + row];
     let summary = summaries[row];
@@ -56,4 +39,4 @@ fn main(
         let loss_bits = select(bitcast<u32>(loss), NAN_BITS, is_broken);
         row_loss[params.first + row] = select(loss_bits, 0u, is_dead);
     }
-}
+{% endcall %}

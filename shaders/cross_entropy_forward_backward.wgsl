@@ -14,14 +14,8 @@
 //
 // A row with a logit that is not finite has its loss and gradient written as NaN bits. A target
 // outside the vocabulary is treated the same way.
-struct Params {
-    rows: u32,
-    vocab: u32,
-    stride: u32,
-    first: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{% from "shared/each_row.wgsl" import each_row %}
+{{ params("cross_entropy::Params") }}
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read> row_weight: array<f32>;
 @group(0) @binding(3) var<storage, read_write> logits: array<vec4<u32>>;
@@ -31,25 +25,7 @@ const DEAD = 0xffffffffu;
 
 {% include "shared/logits_summary.wgsl" %}
 
-@compute @workgroup_size({{ 256 if team == "group" else 8 }})
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    {% if team == "group" %}
-    let row = group.x + group.y * groups.x;
-    let lane = invocation;
-    // Uniform: the whole workgroup leaves.
-    {% else %}
-    let row = (group.x + group.y * groups.x) * 8u + invocation;
-    let lane = 0u;
-    {% endif %}
-    if (row >= params.rows) {
-        return;
-    }
-    let quads = params.stride / 4u;
-    let start = row * quads;
+{% call each_row(256) %}
     let label = targets[params.first + row];
 
     let row_summary = summary_of(start, lane);
@@ -75,4 +51,4 @@ fn main(
     if (lane == 0u && (is_dead || is_broken)) {
         row_loss[params.first + row] = select(NAN_BITS, 0u, is_dead);
     }
-}
+{% endcall %}

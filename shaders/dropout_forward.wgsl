@@ -5,31 +5,12 @@
 // is one place in the model, a seed one micro-batch. scale = 1 / (1 - p), threshold = p * 2^32.
 //
 // An invocation owns four elements.
-struct Params {
-    n: u32,
-    stream: u32,
-    threshold: u32,
-    scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> seed: array<u32>;
+{% from "shared/each_element.wgsl" import each_element %}
+{% include "shared/dropout.wgsl" %}
 @group(0) @binding(2) var<storage, read> inp: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
-{% include "shared/element.wgsl" %}
-{% include "shared/dropout_mask.wgsl" %}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = element(group, groups, lane);
-    if (index >= params.n / 4u) {
-        return;
-    }
+{% call each_element("params.n / 4u") %}
     let is_kept = kept(index, params.stream, seed[0], params.threshold);
     out[index] = select(vec4<f32>(0.0), inp[index] * params.scale, is_kept);
-}
+{% endcall %}

@@ -9,15 +9,8 @@
 // bits, so decoding is exact; a scale of one leaves them as they are, where a product may flush the smallest.
 //
 // An invocation owns four elements of out.
-struct Params {
-    rows: u32,
-    stride: u32,
-    first_id: u32,
-    n_ids: u32,
-    scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{% from "shared/each_element.wgsl" import each_element %}
+{{ params("embedding::Params") }}
 @group(0) @binding(1) var<storage, read> ids: array<u32>;
 {% if weight == "f32" %}
 @group(0) @binding(2) var<storage, read> table: array<vec4<u32>>;
@@ -26,22 +19,12 @@ struct Params {
 {% endif %}
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<u32>>;
 
-{% include "shared/element.wgsl" %}
 {% if weight != "f32" %}
 {% include "shared/widen.wgsl" %}
 {% endif %}
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = element(group, groups, lane);
+{% call each_element("params.rows * (params.stride / 4u)") %}
     let quads = params.stride / 4u;
-    if (index >= params.rows * quads) {
-        return;
-    }
     let row = index / quads;
     // An id below first_id wraps to a number past every slab.
     let id = ids[row] - params.first_id;
@@ -57,4 +40,4 @@ fn main(
         }
         out[index] = bits;
     }
-}
+{% endcall %}

@@ -10,19 +10,11 @@
 // their gradients; dout [rows, cols]; all f32. Lanes past F are zero and stay so.
 //
 // An invocation owns four elements of gate and the same four of up, so nobody reads what it writes.
-struct Params {
-    rows: u32,
-    cols: u32,
-    width: u32,
-    up: u32,
-    stride: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{% from "shared/each_element.wgsl" import each_element %}
+{{ params("glu::Params") }}
 @group(0) @binding(1) var<storage, read> dout: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> gate_up: array<{{ "vec4<f32>" if lies == "aligned" else "f32" }}>;
 
-{% include "shared/element.wgsl" %}
 {% include "shared/act.wgsl" %}
 
 {% include "shared/glu_four.wgsl" %}
@@ -38,17 +30,8 @@ fn put_four(at: u32, count: u32, values: vec4<f32>) {
 {% endif %}
 }
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = element(group, groups, lane);
+{% call each_element("params.rows * (params.cols / 4u)") %}
     let quads = params.cols / 4u;
-    if (index >= params.rows * quads) {
-        return;
-    }
     let column = 4u * (index % quads);
     if (column >= params.width) {
         return;
@@ -60,4 +43,4 @@ fn main(
     let slope = sigmoid.of_x * (1.0 + logit_growth(gate) * sigmoid.of_minus_x);
     put_four(at, params.width - column, dout[index] * up * slope);
     put_four(at + params.up, params.width - column, dout[index] * gate * sigmoid.of_x);
-}
+{% endcall %}

@@ -9,37 +9,20 @@
 //
 // An invocation owns four elements of out. Where up begins at a column that 4 does not divide, gate_up is read value
 // by value.
-struct Params {
-    rows: u32,
-    cols: u32,
-    width: u32,
-    up: u32,
-    stride: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{% from "shared/each_element.wgsl" import each_element %}
+{{ params("glu::Params") }}
 @group(0) @binding(1) var<storage, read> gate_up: array<{{ "vec4<f32>" if lies == "aligned" else "f32" }}>;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 
-{% include "shared/element.wgsl" %}
 {% include "shared/act.wgsl" %}
 
 {% include "shared/glu_four.wgsl" %}
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = element(group, groups, lane);
+{% call each_element("params.rows * (params.cols / 4u)") %}
     let quads = params.cols / 4u;
-    if (index >= params.rows * quads) {
-        return;
-    }
     let column = 4u * (index % quads);
     let at = index / quads * params.stride + column;
     let gate = four(at);
     let takes_part = vec4(column) + vec4(0u, 1u, 2u, 3u) < vec4(params.width);
     out[index] = select(vec4(0.0), gate * sigmoids(logit(gate)).of_x * four(at + params.up), takes_part);
-}
+{% endcall %}

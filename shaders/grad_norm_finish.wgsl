@@ -9,12 +9,7 @@
 //
 // One workgroup of 64, fixed order. WGSL lets a compiler assume that NaN and infinities never occur,
 // so whether the sum is finite is read from its bits.
-struct Params {
-    count: u32,
-    max_grad_norm: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{{ params("grad_norm::FinishParams") }}
 @group(0) @binding(1) var<storage, read> partials: array<f32>;
 @group(0) @binding(2) var<storage, read_write> loss: array<f32>;
 @group(0) @binding(3) var<storage, read_write> stats: array<f32>;

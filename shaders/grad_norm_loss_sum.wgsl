@@ -2,11 +2,7 @@
 //
 // row_loss f32; accumulator [1] f32, cleared at the start of a step. One workgroup of 64 does it all,
 // so the order is fixed and micro-batches add up one after another.
-struct Params {
-    n: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{{ params("grad_norm::LossSumParams") }}
 @group(0) @binding(1) var<storage, read> row_loss: array<f32>;
 @group(0) @binding(2) var<storage, read_write> accumulator: array<f32>;
 

@@ -6,12 +6,7 @@
 //
 // A workgroup of 64 owns a block: 32 vec4 an invocation, then a fixed-order f32 sum. A square
 // overflows to infinity where |grad| passes 1.8e19, and the norm is then reported as not finite.
-struct Params {
-    n: u32,
-    first: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{{ params("grad_norm::SquaresParams") }}
 @group(0) @binding(1) var<storage, read> grad: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
 

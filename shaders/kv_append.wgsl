@@ -10,16 +10,7 @@
 // One invocation copies one vec4; widths, strides and offsets are multiples of 4. Positions differ
 // from one another, so that no two invocations write the same place.
 
-struct Params {
-    rows: u32,
-    qkv_stride: u32,
-    k_offset: u32,
-    v_offset: u32,
-    kv_width: u32,
-    cache_stride: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{{ params("kv_append::Params") }}
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> positions: array<u32>;
 @group(0) @binding(3) var<storage, read_write> cache: array<vec4<f32>>;

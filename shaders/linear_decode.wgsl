@@ -4,7 +4,7 @@
 // An invocation decodes eight consecutive values. The scratch that holds them is used again by the
 // next layer, so that a float copy exists of one matrix at a time and no longer than its product.
 // It pays where a product decodes each weight often: on CPU adapters, whose tiles are narrow.
-{% include "shared/linear_params.wgsl" %}
+{% include "shared/linear/params.wgsl" %}
 {% set decode = "tree" %}
 {% include "shared/weight.wgsl" %}
 

@@ -6,14 +6,10 @@
 // of K, 64 values at a time, which it loads together with its neighbours and gets by broadcast.
 {% set lanes = 4 if tile == "subgroup4" else 8 %}
 {% set decode = "lanes" if lanes == 8 else "pairs" %}
-{% include "shared/linear_params.wgsl" %}
+{% include "shared/linear/params.wgsl" %}
 {% include "shared/weight.wgsl" %}
-
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> t: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> lora_b: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
+{% set input, t, factor, output = "x", "t", "lora_b", "y" %}
+{% include "shared/linear/bindings.wgsl" %}
 
 @compute @workgroup_size({{ lanes }})
 fn main(

@@ -5,7 +5,7 @@
 // workgroup is one subgroup. Its invocations own 4 rows × 8 columns each, every one other rows of the
 // same columns, and share the columns' weights by broadcast: so all of them work where N is 8.
 {% set lanes = 4 if tile == "subgroup4" else 8 %}
-{% include "shared/linear_params.wgsl" %}
+{% include "shared/linear/params.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;

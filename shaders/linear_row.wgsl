@@ -8,15 +8,11 @@
 // tree of selects takes some twenty operations.
 {% set decode = "memory" %}
 {% set results = 4 %}
-{% include "shared/linear_params.wgsl" %}
+{% include "shared/linear/params.wgsl" %}
 {% include "shared/weight.wgsl" %}
 {% include "shared/slices.wgsl" %}
-
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> t: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> lora_b: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
+{% set input, t, factor, output = "x", "t", "lora_b", "y" %}
+{% include "shared/linear/bindings.wgsl" %}
 
 @compute @workgroup_size(64)
 fn main(

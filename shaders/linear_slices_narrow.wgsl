@@ -5,7 +5,7 @@
 // Here a workgroup owns 8 × 8 results; each of its four blocks of 4 × 4 is summed by 16 invocations,
 // which take every 16th quad of K and so read neighbours. All arithmetic is f32.
 {% set results = 16 %}
-{% include "shared/linear_params.wgsl" %}
+{% include "shared/linear/params.wgsl" %}
 {% include "shared/slices.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

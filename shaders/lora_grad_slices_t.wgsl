@@ -3,7 +3,7 @@
 // A workgroup owns 8 rows × 8 columns of one layer's dT; each of its four blocks of 4 × 4 is summed by 16
 // invocations, which take every 16th quad of the layer's N_s. All arithmetic is f32.
 {% set results = 16 %}
-{% include "shared/linear_params.wgsl" %}
+{% include "shared/linear/params.wgsl" %}
 {% include "shared/slices.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;

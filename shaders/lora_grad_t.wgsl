@@ -8,7 +8,7 @@
 {% set lanes = 4 if tile == "subgroup4" else 8 if tile == "subgroup8" else 0 %}
 {% set rows = 4 if lanes else 8 %}
 {% set size = lanes if lanes else 16 %}
-{% include "shared/linear_params.wgsl" %}
+{% include "shared/linear/params.wgsl" %}
 
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> lora_b: array<vec4<f32>>;

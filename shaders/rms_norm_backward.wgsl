@@ -12,14 +12,8 @@
 //
 // group: a workgroup of 64 owns one row; alone: an invocation does, which CPU adapters do
 // best; the f32 sum is in a fixed order.
-struct Params {
-    rows: u32,
-    cols: u32,
-    stride: u32,
-    eps: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{% from "shared/each_row.wgsl" import each_row %}
+{{ params("rms_norm::Params") }}
 @group(0) @binding(1) var<storage, read> dout: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> inp: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> weight: array<vec4<f32>>;
@@ -34,25 +28,7 @@ struct Params {
 {% endif %}
 {% set step = "64u" if team == "group" else "1u" %}
 
-@compute @workgroup_size({{ 64 if team == "group" else 8 }})
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    {% if team == "group" %}
-    let row = group.x + group.y * groups.x;
-    let lane = invocation;
-    // Uniform: the whole workgroup leaves.
-    {% else %}
-    let row = (group.x + group.y * groups.x) * 8u + invocation;
-    let lane = 0u;
-    {% endif %}
-    if (row >= params.rows) {
-        return;
-    }
-    let quads = params.stride / 4u;
-    let start = row * quads;
+{% call each_row(64) %}
     let scale = rstd[row];
 
     var products = vec4<f32>(0.0);
@@ -72,4 +48,4 @@ fn main(
         let normalised = inp[start + quad] * scale;
         dinp[start + quad] = scale * (g - normalised * mean){{ " + dresidual[start + quad]" if residual == "residual" }};
     }
-}
+{% endcall %}

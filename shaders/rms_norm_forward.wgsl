@@ -12,14 +12,8 @@
 //
 // group: a workgroup of 64 owns one row; alone: an invocation does, which CPU adapters do best. Sums of squares
 // are f32: four strided chains an invocation, then a fixed-order sum. They overflow only where |inp| passes 1e18.
-struct Params {
-    rows: u32,
-    cols: u32,
-    stride: u32,
-    eps: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{% from "shared/each_row.wgsl" import each_row %}
+{{ params("rms_norm::Params") }}
 @group(0) @binding(1) var<storage, read> inp: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
@@ -33,26 +27,7 @@ struct Params {
 {% endif %}
 {% set step = "64u" if team == "group" else "1u" %}
 
-@compute @workgroup_size({{ 64 if team == "group" else 8 }})
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    {% if team == "group" %}
-    let row = group.x + group.y * groups.x;
-    let lane = invocation;
-    // Uniform: the whole workgroup leaves.
-    {% else %}
-    let row = (group.x + group.y * groups.x) * 8u + invocation;
-    let lane = 0u;
-    {% endif %}
-    if (row >= params.rows) {
-        return;
-    }
-    let quads = params.stride / 4u;
-    let start = row * quads;
-
+{% call each_row(64) %}
     var squares = vec4<f32>(0.0);
     for (var quad = lane; quad < quads; quad += {{ step }}) {
         let x = inp[start + quad];
@@ -72,4 +47,4 @@ fn main(
     if (lane == 0u) {
         rstd[row] = scale;
     }
-}
+{% endcall %}

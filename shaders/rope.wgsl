@@ -17,20 +17,7 @@
 // One invocation turns two neighbouring features with their partners, or one where R/2 is odd and it has the last:
 // finding the place takes longer than turning. Everything is f32; the tables come from the host, where f64 made them.
 
-struct Params {
-    rows: u32,
-    stride: u32,
-    q_offset: u32,
-    k_offset: u32,
-    q_heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
-    rotary_dim: u32,
-    sign: f32,
-    table_stride: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{{ params("rope::Params") }}
 @group(0) @binding(1) var<storage, read_write> qkv: array<f32>;
 @group(0) @binding(2) var<storage, read> positions: array<u32>;
 @group(0) @binding(3) var<storage, read> cosines: array<f32>;

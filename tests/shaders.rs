@@ -1,12 +1,8 @@
-//! Every kernel and variant as a browser takes it: valid WGSL under WebGPU's default limits, with
-//! structs that lie in memory as the host's do. Needs no GPU.
+//! Every kernel and variant as a browser takes it: valid WGSL under WebGPU's default limits, bound
+//! as the recorder binds. Needs no GPU.
 
-use std::any::type_name_of_val;
-use std::mem::{offset_of, size_of};
-
-use bytemuck::Zeroable;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use naga::{AddressSpace, Handle, Module, ResourceBinding, ScalarKind, Type, TypeInner};
+use naga::{AddressSpace, Module, ResourceBinding, TypeInner};
 use tabtune::kernels::{self, SHADERS};
 
 /// WebGPU's default limits (section 3.6.2 of its specification), which every adapter grants.
@@ -17,180 +13,6 @@ const MAX_NATIVE_WORKGROUP_BYTES: u32 = 32 * 1024;
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_SIZE: [u32; 3] = [256, 256, 64];
 
-/// Name, type by Rust's name for it, and offset in bytes.
-type Member = (String, String, u32);
-
-/// A struct as it lies in memory, but for members whose names begin with `pad`.
-#[derive(Debug, PartialEq)]
-struct Layout {
-    members: Vec<Member>,
-    /// Rounded up to a multiple of 16, as uniform buffers are.
-    size: u32,
-}
-
-impl Layout {
-    fn new(members: impl Iterator<Item = Member>, size: u32) -> Self {
-        let members = members.filter(|(name, ..)| !name.starts_with("pad")).collect();
-        Layout { members, size: size.next_multiple_of(16) }
-    }
-}
-
-/// The layout of a host struct. The pattern has no `..`, so a field left out does not compile.
-macro_rules! layout {
-    ($path:ty { $($field:ident),* $(,)? }) => {{
-        type Host = $path;
-        let Host { $($field),* } = Host::zeroed();
-        let members = [$((
-            stringify!($field).to_owned(),
-            type_name_of_val(&$field).to_owned(),
-            offset_of!(Host, $field) as u32,
-        )),*];
-        Layout::new(members.into_iter(), size_of::<Host>() as u32)
-    }};
-}
-
-/// The host's layout of the struct that `shader`, a name without variants, calls `name`.
-fn host_layout(shader: &str, name: &str) -> Option<Layout> {
-    let layout = match (shader, name) {
-        ("adamw", "Params") => layout!(kernels::adamw::Params { n }),
-        ("adamw", "Hyper") => layout!(kernels::adamw::Hyper {
-            decay,
-            step_size,
-            beta1,
-            one_minus_beta1,
-            beta2,
-            one_minus_beta2,
-            root_bias2,
-            eps,
-        }),
-        (
-            "attention_forward"
-            | "attention_decode"
-            | "attention_backward_q"
-            | "attention_backward_kv"
-            | "attention_lanes_forward"
-            | "attention_lanes_backward_q"
-            | "attention_lanes_backward_kv",
-            "Params",
-        ) => layout!(kernels::attention::Params {
-            rows,
-            q_stride,
-            q_offset,
-            kv_stride,
-            k_offset,
-            v_offset,
-            out_stride,
-            q_heads,
-            kv_heads,
-            head_dim,
-            scale,
-            first_row,
-        }),
-        ("bias", "Params") => layout!(kernels::bias::Params { rows, stride, offset, cols }),
-        ("cross_entropy_forward_backward", "Params") => {
-            layout!(kernels::cross_entropy::Params { rows, vocab, stride, first })
-        }
-        ("cross_entropy_chunk", "Params") => {
-            layout!(kernels::cross_entropy::ChunkParams { rows, vocab, stride, first, first_id, width })
-        }
-        ("cross_entropy_finish", "Params") => {
-            layout!(kernels::cross_entropy::FinishParams { rows, vocab, width, first })
-        }
-        ("dropout_forward" | "dropout_backward_add", "Params") => {
-            layout!(kernels::dropout::Params { n, stream, threshold, scale })
-        }
-        ("embedding_forward", "Params") => {
-            layout!(kernels::embedding::Params { rows, stride, first_id, n_ids, scale })
-        }
-        ("glu_forward" | "glu_backward", "Params") => {
-            layout!(kernels::glu::Params { rows, cols, width, up, stride })
-        }
-        ("grad_norm_loss_sum", "Params") => layout!(kernels::grad_norm::LossSumParams { n }),
-        ("grad_norm_squares", "Params") => layout!(kernels::grad_norm::SquaresParams { n, first }),
-        ("grad_norm_finish", "Params") => {
-            layout!(kernels::grad_norm::FinishParams { count, max_grad_norm })
-        }
-        ("head_norm_forward" | "head_norm_backward", "Params") => layout!(kernels::head_norm::Params {
-            rows,
-            stride,
-            q_offset,
-            k_offset,
-            q_heads,
-            kv_heads,
-            head_dim,
-            eps,
-        }),
-        ("kv_append", "Params") => layout!(kernels::kv_append::Params {
-            rows,
-            qkv_stride,
-            k_offset,
-            v_offset,
-            kv_width,
-            cache_stride,
-        }),
-        (
-            "linear_forward"
-            | "linear_backward"
-            | "linear_row"
-            | "linear_lanes_row"
-            | "linear_narrow"
-            | "linear_slices_narrow"
-            | "lora_grad_t"
-            | "lora_grad_slices_t"
-            | "linear_decode",
-            "Params",
-        ) => layout!(kernels::linear::Params {
-            rows,
-            cols,
-            depth,
-            true_depth,
-            x_stride,
-            x_offset,
-            y_stride,
-            y_offset,
-            rank,
-            t_stride,
-            add_residual,
-            scale,
-            section_end,
-            t_offset,
-            b_base,
-        }),
-        ("lora_grad_outer" | "lora_grad_slices_outer", "Params") => layout!(kernels::lora_grad::Params {
-            rows,
-            u_stride,
-            u_offset,
-            v_stride,
-            height,
-            width,
-            pad,
-            section_end,
-            v_offset,
-            g_base,
-        }),
-        ("rms_norm_forward" | "rms_norm_backward", "Params") => {
-            layout!(kernels::rms_norm::Params { rows, cols, stride, eps })
-        }
-        ("rope", "Params") => layout!(kernels::rope::Params {
-            rows,
-            stride,
-            q_offset,
-            k_offset,
-            q_heads,
-            kv_heads,
-            head_dim,
-            rotary_dim,
-            sign,
-            table_stride,
-        }),
-        ("rows_gather" | "rows_scatter", "Params") => {
-            layout!(kernels::rows::Params { count, stride, first })
-        }
-        _ => return None,
-    };
-    Some(layout)
-}
-
 /// Every shader by name, parsed.
 fn modules() -> impl Iterator<Item = (&'static str, Module)> {
     assert!(!SHADERS.is_empty(), "there are no shaders");
@@ -199,23 +21,6 @@ fn modules() -> impl Iterator<Item = (&'static str, Module)> {
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(text)));
         (name, module)
     })
-}
-
-/// The Rust name of a type that host structs may have: f32, u32, i32, or four of one.
-fn host_type(module: &Module, ty: Handle<Type>) -> Option<String> {
-    let scalar_name = |scalar: naga::Scalar| match (scalar.kind, scalar.width) {
-        (ScalarKind::Float, 4) => Some("f32"),
-        (ScalarKind::Uint, 4) => Some("u32"),
-        (ScalarKind::Sint, 4) => Some("i32"),
-        _ => None,
-    };
-    match module.types[ty].inner {
-        TypeInner::Scalar(scalar) => scalar_name(scalar).map(str::to_owned),
-        TypeInner::Vector { size, scalar } => {
-            scalar_name(scalar).map(|scalar| format!("[{scalar}; {}]", size as u32))
-        }
-        _ => None,
-    }
 }
 
 /// What a shader's variants want that not every adapter has.
@@ -314,32 +119,5 @@ fn bindings_are_params_and_then_storage_buffers_in_a_row() {
                 _ => assert!(matches!(space, AddressSpace::Storage { .. }), "{name}: binding {index}"),
             }
         }
-    }
-}
-
-#[test]
-fn structs_lie_in_memory_as_the_hosts_do() {
-    for (name, module) in modules() {
-        let shader = name.split('.').next().expect("a split has a first part");
-        let mut has_params = false;
-        for (_, var) in module.global_variables.iter().filter(|(_, var)| var.binding.is_some()) {
-            let mut ty = &module.types[var.ty];
-            while let TypeInner::Array { base, .. } = ty.inner {
-                ty = &module.types[base];
-            }
-            let TypeInner::Struct { members, span } = &ty.inner else { continue };
-            let struct_name = ty.name.as_deref().expect("WGSL names its structs");
-            has_params |= struct_name == "Params" && var.space == AddressSpace::Uniform;
-            let members = members.iter().map(|member| {
-                let member_name = member.name.clone().expect("WGSL names its members");
-                let ty = host_type(&module, member.ty)
-                    .unwrap_or_else(|| panic!("{name}: {struct_name}.{member_name} has a type with no twin"));
-                (member_name, ty, member.offset)
-            });
-            let host = host_layout(shader, struct_name)
-                .unwrap_or_else(|| panic!("{name}: host_layout has no entry for {struct_name}"));
-            assert_eq!(Layout::new(members, *span), host, "{name}: {struct_name}, WGSL left, host right");
-        }
-        assert!(has_params, "{name} has no Params at binding 0");
     }
 }

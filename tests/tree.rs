@@ -166,13 +166,22 @@ fn every_shader_has_its_host_file() {
             broken.push(format!("{} has no shader", kernel.path));
         }
     }
-    for shared in named_files("shaders/shared", "wgsl") {
-        let include = format!("\"shared/{}.wgsl\"", shared.stem());
+    for shared in files("shaders/shared") {
+        let include = format!("\"{}\"", shared.path.strip_prefix("shaders/").expect("it is in there"));
         if !files("shaders").iter().any(|shader| shader.text.contains(&include)) {
             broken.push(format!("{} is included by no shader", shared.path));
         }
     }
     assert_none(broken);
+}
+
+/// build.rs writes them from the host's.
+#[test]
+fn no_shader_declares_params() {
+    let declares = |shader: &&Source| shader.code().any(|(_, line)| line.contains("var<uniform>"));
+    let shaders = files("shaders");
+    let declaring = shaders.iter().filter(declares);
+    assert_none(declaring.map(|shader| format!("{} binds Params without params()", shader.path)).collect());
 }
 
 #[test]

@@ -3,18 +3,7 @@
 //
 // group: 16 invocations own a head, so a workgroup of 64 four of them; alone: an invocation owns one, which
 // CPU adapters do best. A workgroup of 32 is eight times as many heads, as `Recorder::team` counts them.
-struct Params {
-    rows: u32,
-    stride: u32,
-    q_offset: u32,
-    k_offset: u32,
-    q_heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
-    eps: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+{{ params("head_norm::Params") }}
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> q_weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> k_weight: array<vec4<f32>>;

@@ -43,7 +43,7 @@ impl WeightFormat {
     }
 }
 
-/// How a product is tiled; all give the same result within rounding. `shaders/shared/tile.wgsl` says
+/// How a product is tiled; all give the same result within rounding. `shaders/shared/linear/sizes.wgsl` says
 /// more of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

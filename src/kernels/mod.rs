@@ -2,6 +2,8 @@
 //!
 //! A kernel is four things under one name: the WGSL in `shaders/`, the file here, the plain twin in
 //! [`crate::reference`] and the test in `tests/kernels/`. Files here record; they know no device.
+//!
+//! A struct here that is `#[repr(C)]` is one that shaders take: `build.rs` writes its WGSL.
 
 pub mod adamw;
 pub mod attention;

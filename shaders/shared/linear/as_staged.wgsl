@@ -1,4 +1,4 @@
-// How weights lie in workgroup memory: `is_half` says whether as f16.
+// How the tiles lay weights into workgroup memory: `is_half` says whether as f16.
 {% if is_half %}
 alias Staged = vec4<f16>;
 

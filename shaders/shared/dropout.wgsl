@@ -1,3 +1,7 @@
+// What both directions of dropout share.
+{{ params("dropout::Params") }}
+@group(0) @binding(1) var<storage, read> seed: array<u32>;
+
 // Which of the four elements at `quad` are kept, from a counter-based generator: pcg4d of Jarzynski
 // and Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020, listing "pcg4d". An element is
 // dropped where its 32 bits lie below the threshold, probability * 2^32.

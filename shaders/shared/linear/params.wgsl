@@ -1,0 +1,4 @@
+{{ params("linear::Params") }}
+
+// Marks a stacked layer without LoRA.
+const NONE = 0xffffffffu;
