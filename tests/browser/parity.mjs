@@ -14,24 +14,37 @@ function assertClose(actual, expected, tolerance, what) {
   return off;
 }
 
+/** One model of each family: natively all are tried. */
+const FAMILIES = [
+  "gemma3text_bf16_tied",
+  "granite_bf16_tied",
+  "llama_f16_biases",
+  "phi3_bf16_longrope",
+  "qwen2_bf16_tied",
+  "qwen3_bf16_tied",
+  "smollm3_bf16_tied",
+];
+
 /** Trains each of the models through `run`, which runs a job in a page, as a test of its own. */
 export async function checkParity(t, run) {
-  const names = readdirSync(paths.fixtures, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  assert.ok(names.length >= 5, `only ${names.length} fixtures`);
-  for (const { name } of names) await t.test(name, (t) => checkModel(t, run, name));
+  const models = readdirSync(paths.fixtures, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  assert.ok(models.length >= 5, `only ${models.length} fixtures`);
+  for (const { name } of models) await t.test(name, (t) => checkModel(t, run, paths.fixtures, `/fixtures/${name}`));
+  for (const name of FAMILIES) await t.test(name, (t) => checkModel(t, run, paths.families, `/families/${name}`));
 }
 
-async function checkModel(t, run, name) {
-  const read = (file) => JSON.parse(readFileSync(join(paths.fixtures, name, file), "utf8"));
+/** `path` is that of the model's folder on the page; its last part is its name in `folder`. */
+async function checkModel(t, run, folder, path) {
+  const read = (file) => JSON.parse(readFileSync(join(folder, path.split("/").at(-1), file), "utf8"));
   const expected = read("expected.json");
-  const rows = `/fixtures/${name}/data.jsonl`;
+  const rows = `${path}/data.jsonl`;
   const { plan, steps, evals } = valueOf(
     await run({
-      model: `/fixtures/${name}/model/`,
+      model: `${path}/model/`,
       rows,
       heldout: rows,
       config: read("config.json"),
-      init_adapter: `/fixtures/${name}/adapter/`,
+      init_adapter: `${path}/adapter/`,
       evaluate: true,
     }),
   );

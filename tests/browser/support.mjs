@@ -29,6 +29,7 @@ export function mountsOf() {
     "/rows.jsonl": paths.data,
     "/heldout.jsonl": fewRows(paths.heldout),
     "/fixtures/": paths.fixtures,
+    "/families/": paths.families,
   };
 }
 

@@ -17,7 +17,7 @@ gpu_kit() {
     # Test programs carry a hash in their names.
     strip -o "$kit/bin/${name%-????????????????}" "$program"
   done
-  cp -R tests/fixtures/models "$kit/tests/fixtures/"
+  cp -R tests/fixtures/models tests/fixtures/families "$kit/tests/fixtures/"
   cp tools/gpu-kit/run.sh tools/gpu-kit/lora_step.py LICENSE "$kit/"
   "$kit/bin/tabtune-bench" shapes >"$kit/shapes.json"
   # A machine may have a driver and no loader. The loader's licence is Apache 2.0, with a file under MIT's.

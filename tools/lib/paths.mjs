@@ -15,6 +15,8 @@ export const paths = {
   heldout: at("www/data/faq.heldout.jsonl"),
   config: at("www/data/faq.config.json"),
   fixtures: at("tests/fixtures/models"),
+  /** Small models of other families than Llama. */
+  families: at("tests/fixtures/families"),
   /** The benchmarks as built for browsers. */
   bench: at("target/bench-wasm"),
 };

@@ -2,6 +2,8 @@
 //!
 //! `tools/reference` makes the fixtures; its README says how and what they cover.
 
+mod families;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -45,11 +47,6 @@ fn cases() -> Vec<Case> {
         return vec![Case::read(PathBuf::from(folder))];
     }
     folders("tests/fixtures/models")
-}
-
-/// A model or more of each family.
-fn families() -> Vec<Case> {
-    folders("tests/fixtures/families")
 }
 
 fn folders(of: &str) -> Vec<Case> {
@@ -116,45 +113,48 @@ fn run(session: &mut Session<Rc<MemoryKv>>) -> Vec<(f64, f64)> {
 /// By the adapter's own tile, and by one that rounds NF4 to f16, which the reference does not.
 #[test]
 fn ten_steps_have_the_losses_and_norms_of_pytorch() {
-    let (all, families) = (cases(), families());
-    let models = all.iter().flat_map(|case| [(case, None), (case, Some(Tile::Half64))]);
-    for (case, tile) in models.chain(families.iter().map(|case| (case, None))) {
-        let steps = case.expected["steps"].as_array().expect("expected.json has steps");
-        let mut worst = [0.0f64; 4];
-        pollster::block_on(async {
-            let mut session = prepared_with(case, &[], tile).await;
-            let before = session.evaluate().await.expect("an evaluation").eval_loss;
-            worst[2] = relative(before, case.expected["eval_loss_before"].as_f64().expect("a number"));
-            for step in steps {
-                let log = session.train_step().await.expect("a step").expect("the run has this step");
-                let want = |name: &str| step[name].as_f64().unwrap_or_else(|| panic!("no {name}"));
-                assert_eq!(f64::from(log.step), want("step"), "{}", case.name);
-                assert_eq!(log.num_tokens as f64, want("num_tokens"), "{} step {}", case.name, log.step);
-                assert!(
-                    relative(log.learning_rate, want("learning_rate")) < 1e-9
-                        || log.learning_rate == want("learning_rate")
-                );
-                worst[0] = worst[0].max(relative(log.loss, want("loss")));
-                worst[1] = worst[1].max(relative(log.grad_norm, want("grad_norm")));
-            }
-            let after = session.evaluate().await.expect("an evaluation").eval_loss;
-            worst[3] = relative(after, case.expected["eval_loss_after"].as_f64().expect("a number"));
-        });
-        println!(
-            "{:22} {tile:?} loss {:.1e} grad_norm {:.1e} eval {:.1e} {:.1e}",
-            case.name, worst[0], worst[1], worst[2], worst[3]
-        );
-        let [loss, grad_norm] = if tile.is_some() { [1e-3, 5e-3] } else { [1e-4, 1e-3] };
-        assert!(worst[0] <= loss, "{}: loss off by {:e}", case.name, worst[0]);
-        assert!(worst[1] <= grad_norm, "{}: grad_norm off by {:e}", case.name, worst[1]);
-        assert!(
-            worst[2] <= 1e-4 && worst[3] <= 1e-3,
-            "{}: eval_loss off by {:e} and {:e}",
-            case.name,
-            worst[2],
-            worst[3]
-        );
+    for case in cases() {
+        assert_steps(&case, None, [1e-4, 1e-3]);
+        assert_steps(&case, Some(Tile::Half64), [1e-3, 5e-3]);
     }
+}
+
+/// Holds the steps of a case to the reference; losses and gradient norms may be off by a share of `bounds`.
+fn assert_steps(case: &Case, tile: Option<Tile>, bounds: [f64; 2]) {
+    let steps = case.expected["steps"].as_array().expect("expected.json has steps");
+    let mut worst = [0.0f64; 4];
+    pollster::block_on(async {
+        let mut session = prepared_with(case, &[], tile).await;
+        let before = session.evaluate().await.expect("an evaluation").eval_loss;
+        worst[2] = relative(before, case.expected["eval_loss_before"].as_f64().expect("a number"));
+        for step in steps {
+            let log = session.train_step().await.expect("a step").expect("the run has this step");
+            let want = |name: &str| step[name].as_f64().unwrap_or_else(|| panic!("no {name}"));
+            assert_eq!(f64::from(log.step), want("step"), "{}", case.name);
+            assert_eq!(log.num_tokens as f64, want("num_tokens"), "{} step {}", case.name, log.step);
+            assert!(
+                relative(log.learning_rate, want("learning_rate")) < 1e-9
+                    || log.learning_rate == want("learning_rate")
+            );
+            worst[0] = worst[0].max(relative(log.loss, want("loss")));
+            worst[1] = worst[1].max(relative(log.grad_norm, want("grad_norm")));
+        }
+        let after = session.evaluate().await.expect("an evaluation").eval_loss;
+        worst[3] = relative(after, case.expected["eval_loss_after"].as_f64().expect("a number"));
+    });
+    println!(
+        "{:25} {tile:?} loss {:.1e} grad_norm {:.1e} eval {:.1e} {:.1e}",
+        case.name, worst[0], worst[1], worst[2], worst[3]
+    );
+    assert!(worst[0] <= bounds[0], "{}: loss off by {:e}", case.name, worst[0]);
+    assert!(worst[1] <= bounds[1], "{}: grad_norm off by {:e}", case.name, worst[1]);
+    assert!(
+        worst[2] <= 1e-4 && worst[3] <= 1e-3,
+        "{}: eval_loss off by {:e} and {:e}",
+        case.name,
+        worst[2],
+        worst[3]
+    );
 }
 
 #[test]
@@ -164,31 +164,36 @@ fn every_gradient_of_step_one_is_that_of_pytorch() {
         let ways = tiles.into_iter().chain([None]).map(|tile| (false, tile));
         for (checkpointing, tile) in ways.chain([(true, None)]) {
             let bound = if tile == Some(Tile::Half64) { 5e-3 } else { 5e-4 };
-            let got = pollster::block_on(async {
-                let changes = [("gradient_checkpointing", checkpointing.into())];
-                let mut session = prepared_with(&case, &changes, tile).await;
-                session.trainer().expect("a run").set_pipelined(false);
-                session.train_step().await.expect("a step").expect("a first step");
-                session.gradients().await.expect("gradients")
-            });
-            let mut want = pollster::block_on(tensors(&case.folder, "grads.safetensors"));
-            let mut worst = 0.0f64;
-            for (path, weights) in got {
-                for (factor, values) in [("A", weights.a), ("B", weights.b)] {
-                    let name = format!("base_model.model.{path}.lora_{factor}.weight");
-                    let want = want.remove(&name).unwrap_or_else(|| panic!("{}: no {name}", case.name));
-                    assert_eq!(values.len(), want.len(), "{}: {name}", case.name);
-                    let sum = |f: &dyn Fn(usize) -> f64| (0..want.len()).map(f).sum::<f64>().sqrt();
-                    let error = sum(&|i| f64::from(values[i] - want[i]).powi(2));
-                    let norm = sum(&|i| f64::from(want[i]).powi(2));
-                    assert!(error <= bound * norm, "{}: {name} is {:e} off", case.name, error / norm);
-                    worst = worst.max(error / norm);
-                }
-            }
-            assert!(want.is_empty(), "{}: gradients missing: {:?}", case.name, want.keys());
-            println!("{:22} checkpointing {checkpointing} {tile:?}: gradients {worst:.1e}", case.name);
+            assert_gradients(&case, checkpointing, tile, bound);
         }
     }
+}
+
+/// Holds every gradient of a case's first step to the reference; each may be off by a share of `bound` of its norm.
+fn assert_gradients(case: &Case, checkpointing: bool, tile: Option<Tile>, bound: f64) {
+    let got = pollster::block_on(async {
+        let changes = [("gradient_checkpointing", checkpointing.into())];
+        let mut session = prepared_with(case, &changes, tile).await;
+        session.trainer().expect("a run").set_pipelined(false);
+        session.train_step().await.expect("a step").expect("a first step");
+        session.gradients().await.expect("gradients")
+    });
+    let mut want = pollster::block_on(tensors(&case.folder, "grads.safetensors"));
+    let mut worst = 0.0f64;
+    for (path, weights) in got {
+        for (factor, values) in [("A", weights.a), ("B", weights.b)] {
+            let name = format!("base_model.model.{path}.lora_{factor}.weight");
+            let want = want.remove(&name).unwrap_or_else(|| panic!("{}: no {name}", case.name));
+            assert_eq!(values.len(), want.len(), "{}: {name}", case.name);
+            let sum = |f: &dyn Fn(usize) -> f64| (0..want.len()).map(f).sum::<f64>().sqrt();
+            let error = sum(&|i| f64::from(values[i] - want[i]).powi(2));
+            let norm = sum(&|i| f64::from(want[i]).powi(2));
+            assert!(error <= bound * norm, "{}: {name} is {:e} off", case.name, error / norm);
+            worst = worst.max(error / norm);
+        }
+    }
+    assert!(want.is_empty(), "{}: gradients missing: {:?}", case.name, want.keys());
+    println!("{:25} checkpointing {checkpointing} {tile:?}: gradients {worst:.1e}", case.name);
 }
 
 async fn tensors(folder: &Path, file: &str) -> BTreeMap<String, Vec<f32>> {

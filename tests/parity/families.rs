@@ -1,0 +1,85 @@
+//! Models of each family: what Llama's fixtures do not have, against PyTorch and PEFT.
+
+use tabtune::files::Directory;
+use tabtune::generate::Generator;
+use tabtune::gpu::{Adapter, Gpu, Store};
+use tabtune::kernels::linear::Tile;
+use tabtune::model::{MODEL_TYPES, Model};
+use tabtune::train::options::QuantizationOptions;
+
+use super::{Case, assert_gradients, assert_steps, folders, json};
+
+fn families() -> Vec<Case> {
+    folders("tests/fixtures/families")
+}
+
+#[test]
+fn every_family_has_two_models() {
+    let all = folders("tests/fixtures/families").into_iter().chain(folders("tests/fixtures/models"));
+    let types: Vec<String> = all
+        .map(|case| {
+            json(&case.folder.join("model/config.json"))["model_type"].as_str().expect("a type").to_owned()
+        })
+        .collect();
+    for model_type in MODEL_TYPES {
+        let count = types.iter().filter(|found| *found == model_type).count();
+        // Mistral is Llama with a window.
+        let enough = if model_type == "mistral" { 1 } else { 2 };
+        assert!(count >= enough, "{model_type} has {count} fixture models");
+    }
+}
+
+#[test]
+fn ten_steps_have_the_losses_and_norms_of_pytorch() {
+    for case in families() {
+        assert_steps(&case, None, [1e-4, 1e-3]);
+    }
+}
+
+/// On all tiles for CPU adapters, one of them with activations computed again.
+#[test]
+fn every_gradient_of_step_one_is_that_of_pytorch() {
+    for case in families() {
+        for (tile, checkpointing) in
+            [(Tile::Direct, false), (Tile::Decoded, false), (Tile::Subgroup4, true), (Tile::Subgroup8, false)]
+        {
+            assert_gradients(&case, checkpointing, Some(tile), 5e-4);
+        }
+    }
+}
+
+/// The model without an adapter goes on from a prompt, a token at a time through its cache, as transformers does.
+#[test]
+fn greedy_answers_are_those_of_transformers() {
+    for case in families() {
+        pollster::block_on(async {
+            let gpu = Gpu::open(&Adapter::request().await.expect("the tests need a GPU adapter"))
+                .await
+                .expect("a GPU");
+            let (mut store, files) = (Store::new(&gpu), Directory(case.folder.join("model")));
+            let architecture = Model::architecture(&files).await.expect("a config");
+            let options = QuantizationOptions::from_json(&case.config["quantization"]).expect("options");
+            let load = options.load_options();
+            let model = Model::load(&files, architecture, load, &mut store, &mut |_| {}).await;
+            let model = model.expect("the model loads");
+            let tiles = Tile::for_adapter(gpu.summary()).into();
+
+            let greedy = &case.expected["greedy"];
+            let ids =
+                |name: &str| -> Vec<u32> { serde_json::from_value(greedy[name].clone()).expect("token ids") };
+            let (mut input, want) = (ids("prompt_ids"), ids("tokens"));
+            let capacity = input.len() + want.len();
+            let mut generator =
+                Generator::new(&gpu, &mut store, &model, None, &tiles, capacity).expect("a generator");
+            let (mut position, mut got) = (0, Vec::new());
+            while got.len() < want.len() {
+                let logits = generator.run(&store, &input, position, false).await.expect("logits");
+                position += input.len();
+                let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+                got.push(best.expect("a vocabulary") as u32);
+                input = vec![got[got.len() - 1]];
+            }
+            assert_eq!(got, want, "{}", case.name);
+        });
+    }
+}
