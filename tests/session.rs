@@ -138,6 +138,12 @@ fn generation_sees_through_the_same_window_as_training() {
 fn packed_rows_have_the_loss_of_single_ones() {
     pollster::block_on(async {
         let mut session = loaded().await;
+        let all = std::fs::read_to_string("www/data/faq.jsonl").expect("the bundled rows");
+        let few = all.split_inclusive('\n').take(24).collect::<String>();
+        let (kv, options) = (session.rows.clone(), ImportOptions::default());
+        import_file(kv, "rows", &Rows(few.into_bytes()), "few.jsonl", options, &mut |_, _| {})
+            .await
+            .expect("rows");
         let mut results = Vec::new();
         for (packing, batch) in [(false, 8), (true, 3)] {
             let train = json!({

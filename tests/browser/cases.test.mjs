@@ -1,5 +1,5 @@
-// Inputs that are common elsewhere, in a page: the cases of tests/cases that a page has to run. Each has an origin of
-// its own, so that none finds what another has stored.
+// Inputs that are common elsewhere, in a page: the cases of tests/cases that a page has to run. None finds what another
+// has stored.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
@@ -9,6 +9,7 @@ import { launch } from "../../tools/lib/chromium.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 import { serve } from "../../tools/lib/server.mjs";
 import { buildSafetensors } from "./safetensors.mjs";
+import { keepEngines, KEPT } from "./support.mjs";
 
 const CASES = join(paths.root, "tests/cases");
 /** A name that Chromium takes for another machine. */
@@ -45,14 +46,18 @@ const SETTINGS = {
   // A question of the browser's that nobody answers.
   "firefox-waits-for-permission": (page) => page.evaluate(() => (navigator.storage.persist = () => new Promise(() => {}))),
   "generate-with-init-adapter": () => Object.assign(mounts, loudAdapter()),
-  "hub-page-address": (page) => page.route("https://huggingface.co/**", playedHub),
+  "hub-page-address": async (page) => {
+    // A shared worker's requests could not be answered from here.
+    await page.evaluate(() => (globalThis.has_own_workers = true));
+    await page.route("https://huggingface.co/**", playedHub);
+  },
   "row-refused-by-template": () => {
     const template = join(CASES, "row-refused-by-template/chat_template.jinja");
     Object.assign(mounts, { "/model/": paths.model, "/model/chat_template.jinja": template });
   },
 };
 
-const mounts = { "/tabtune/": paths.package, "/runner/": paths.runner, "/models/": join(paths.root, "www/models") };
+const mounts = { "/tabtune/": paths.package, "/runner/": paths.runner, "/models/": join(paths.root, "www/models"), "/kept/": KEPT };
 let server, browser;
 
 before(async () => {
@@ -68,13 +73,17 @@ after(async () => {
 test("cases in a page", async (t) => {
   assert.deepEqual(names, Object.keys(RIGHT));
   const page = await browser.newPage();
-  const port = new URL(server.origin).port;
+  const { origin } = server;
+  const { port } = new URL(origin);
+  await keepEngines(page.context(), origin);
+  const devtools = await page.context().newCDPSession(page);
   for (const name of names) {
     const { title, run } = caseOf(name);
     await t.test(`${name}: ${title}`, async () => {
       mounts["/case/"] = join(CASES, name);
-      const host = name === "insecure-origin" ? ELSEWHERE : `${name}.localhost`;
-      await page.goto(`http://${host}:${port}/runner/`);
+      await page.goto("about:blank");
+      await devtools.send("Storage.clearDataForOrigin", { origin, storageTypes: "indexeddb,local_storage,cache_storage,file_systems" });
+      await page.goto(name === "insecure-origin" ? `http://${ELSEWHERE}:${port}/runner/` : `${origin}/runner/`);
       await page.waitForFunction(() => "runner" in globalThis);
       await SETTINGS[name]?.(page);
       const body = readFileSync(join(CASES, name, run.page), "utf8");

@@ -4,6 +4,6 @@ import { checkParity } from "./parity.mjs";
 import { openLab } from "./support.mjs";
 
 test("small models train as PyTorch trains them", async (t) => {
-  const lab = await openLab(t);
+  const lab = await openLab(t, { keeps: true });
   await checkParity(t, lab.run);
 });

@@ -76,7 +76,7 @@ function playPressure() {
 }
 
 test("a run rests under the pressure of its own processor only if the person chose so", async (t) => {
-  const { page, server, mounts } = await openLab(t);
+  const { page, server, mounts } = await openLab(t, { keeps: true });
   mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
   await page.addInitScript(playPressure);
   const start = async () => {
@@ -100,7 +100,7 @@ test("a run rests under the pressure of its own processor only if the person cho
 });
 
 test("the page", async (t) => {
-  const { page, server, requests, mounts } = await openLab(t);
+  const { page, server, requests, mounts } = await openLab(t, { keeps: true });
   mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
@@ -110,8 +110,9 @@ test("the page", async (t) => {
   page.on("dialog", (dialog) => dialog.accept(answers.next));
   const folder = mkdtempSync(join(tmpdir(), "tabtune-rows-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const open = async () => {
+  const open = async ({ has_own_workers = false } = {}) => {
     await page.goto(`${server.origin}/`);
+    await page.evaluate((own) => (globalThis.has_own_workers = own), has_own_workers);
     await page.getByText("Settings", { exact: true }).click();
     await page.getByText("When to rest", { exact: true }).click();
     // Where the processor plays the GPU it is under pressure.
@@ -145,7 +146,8 @@ test("the page", async (t) => {
   const learnt = (name) => page.locator("#learnt-list li").filter({ has: page.getByText(name, { exact: true }) });
 
   await t.test("trains the bundled model, answers before and after, and gives the adapter", async () => {
-    await open();
+    // What another worker requests is not seen here.
+    await open({ has_own_workers: true });
     await setSteps(8);
     await page.evaluate(() => {
       globalThis.longest_pause = 0;
@@ -285,7 +287,7 @@ test("the page", async (t) => {
   });
 
   await t.test("says loudly what is only in this tab, ends an engine that hangs, and goes on from what was saved", async () => {
-    await open();
+    await open({ has_own_workers: true });
     await page.evaluate(() => {
       const { put } = IDBObjectStore.prototype;
       IDBObjectStore.prototype.put = function (...args) {
@@ -480,7 +482,7 @@ test("the page", async (t) => {
 
   await t.test("takes a model from the hub", async () => {
     const asked = await playHub(page, server.origin);
-    await open();
+    await open({ has_own_workers: true });
     await choose("Model", "Hub");
     await button("Look at the rows").click();
     await page.getByText("Write the model's name as the hub shows it").waitFor();

@@ -1,8 +1,13 @@
 // What the browser tests share: a served tree, a page with the runner, and jobs to run in it.
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { launch } from "../../tools/lib/chromium.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 import { serve } from "../../tools/lib/server.mjs";
+
+/** What keeps the engines of pages, to be served at `/kept/`. */
+export const KEPT = fileURLToPath(new URL("kept", import.meta.url));
 
 /**
  * The bundled settings, but for runs that last seconds where the processor plays the GPU: one row a
@@ -19,6 +24,15 @@ export function fewRows(file) {
   return jsonl(readFileSync(file, "utf8").split("\n").slice(0, 4));
 }
 
+/** Has the engines of all pages to come at that origin run in one shared worker, which lasts as long as the browser. */
+export async function keepEngines(context, origin) {
+  await context.addInitScript({ path: join(KEPT, "page.js") });
+  // Pages come and go, and a shared worker goes with the last of them.
+  const keeper = await context.newPage();
+  await keeper.goto(`${origin}/runner/`);
+  await keeper.evaluate(() => (globalThis.kept = new SharedWorker("/kept/engines.js", { type: "module" })));
+}
+
 /** What the tests' server has: the page, the package, the runner page, and models and rows. */
 export function mountsOf() {
   return {
@@ -33,9 +47,12 @@ export function mountsOf() {
   };
 }
 
-/** Opens the runner page in a fresh Chromium; closed when the test file is through. */
-export async function openLab(t, { gpu, args } = {}) {
-  const mounts = mountsOf();
+/**
+ * Opens the runner page in a fresh Chromium; closed when the test file is through. With `keeps`, a shader is compiled
+ * once for all trainers of all pages, whose engines are those of one shared worker: see `kept/`.
+ */
+export async function openLab(t, { gpu, args, keeps = false } = {}) {
+  const mounts = { ...mountsOf(), "/kept/": KEPT };
   const server = await serve(mounts);
   const browser = await launch({ gpu, args });
   t.after(async () => {
@@ -43,6 +60,7 @@ export async function openLab(t, { gpu, args } = {}) {
     await server.close();
   });
   const page = await browser.newPage();
+  if (keeps) await keepEngines(page.context(), server.origin);
   const requests = [];
   page.on("request", (request) => requests.push(request.url()));
   page.setDefaultTimeout(120_000);

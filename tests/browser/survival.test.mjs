@@ -14,14 +14,14 @@ const LONGEST_LIFE_MILLIS = 3000;
 const ARGS = ["--disable-gpu-process-crash-limit", "--disable-domain-blocking-for-3d-apis"];
 
 /** Runs in the page: takes the run up where it is and trains it to its end. */
-async function trainToTheEnd({ run_name, steps, options = {} }) {
+async function trainToTheEnd({ run_name, steps, quantization, options = {} }) {
   const { tabtune, outcome } = globalThis.runner;
   globalThis.steps = [];
   globalThis.events = [];
   return outcome(async () => {
     const dataset = await tabtune.Dataset.open("rows");
     const trainer = await tabtune.Trainer.load("/model/", {
-      quantization: { load_in_4bit: true },
+      ...(quantization && { quantization }),
       lora: { r: 8, lora_dropout: 0.1 },
       train: { max_steps: steps, learning_rate: 1e-3, per_device_train_batch_size: 2, shuffle_dataset: true, seed: 3 },
     });
@@ -51,8 +51,8 @@ async function trainToTheEnd({ run_name, steps, options = {} }) {
   });
 }
 
-async function labWithRows(t) {
-  const lab = await openLab(t, { args: ARGS });
+async function labWithRows(t, { keeps } = {}) {
+  const lab = await openLab(t, { args: ARGS, keeps });
   lab.mounts["/model/"] = join(paths.fixtures, "smollm2_f16_tied/model");
   lab.mounts["/few.jsonl"] = join(paths.fixtures, "smollm2_f16_tied/data.jsonl");
   await lab.page.evaluate(() => globalThis.runner.importFrom("rows", "/few.jsonl"));
@@ -167,9 +167,10 @@ test("a run that is killed at random moments", async (t) => {
 });
 
 test("a run in a tab", async (t) => {
-  const { browser, page, mounts, open } = await labWithRows(t);
+  const { browser, page, mounts, open } = await labWithRows(t, { keeps: true });
 
   await t.test("goes on by itself when the GPU is lost, and stops after too many times", async () => {
+    await page.evaluate(() => (globalThis.has_own_workers = true));
     const whole = valueOf(await page.evaluate(trainToTheEnd, { run_name: "whole", steps: 40 }));
     const run = page.evaluate(trainToTheEnd, { run_name: "lost", steps: 40 });
     await page.waitForFunction(() => globalThis.steps.length > 5);
@@ -187,6 +188,7 @@ test("a run in a tab", async (t) => {
     assert.equal(error.code, "device-lost");
     assert.match(error.message, /^the GPU was lost 4 times in a row \([^\n]+\); what was saved can be resumed$/);
     assert.ok((await page.evaluate(() => globalThis.runner.tabtune.Trainer.checkpoints("doomed"))).length > 0);
+    await page.evaluate(() => (globalThis.has_own_workers = false));
   });
 
   await t.test("is paused, resumed and cancelled within a step", async () => {
@@ -282,13 +284,14 @@ test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", asy
   const { random } = seeded(t);
   const page = await lab.open();
   const steps = SOAK_STEPS;
-  const whole = valueOf(await page.evaluate(trainToTheEnd, { run_name: "calm", steps }));
+  const quantization = { load_in_4bit: true };
+  const whole = valueOf(await page.evaluate(trainToTheEnd, { run_name: "calm", steps, quantization }));
 
   const happened = { pause: 0, hide: 0, reload: 0, gpu: 0 };
   const seen = new Map();
   const memory = [];
   const gap = Math.max(3, steps / MISHAPS);
-  const job = { run_name: "soak", steps, options: { save_steps: Math.ceil(gap / 3) } };
+  const job = { run_name: "soak", steps, quantization, options: { save_steps: Math.ceil(gap / 3) } };
   let run = page.evaluate(trainToTheEnd, job);
   let kinds = [];
   for (let ended; !ended; ) {

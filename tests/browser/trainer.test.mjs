@@ -4,11 +4,23 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bundledConfig, openLab, valueOf } from "./support.mjs";
 
-/** Runs in the page: two steps on the bundled rows, on a device of the page's own if asked. */
-async function twoSteps({ config, own_device, features = [] }) {
+/** Runs in the page: a device of the page's own, which keeps what is compiled on it. */
+async function openDevice(features) {
+  const device = await (await navigator.gpu.requestAdapter()).requestDevice({ requiredFeatures: features });
+  const pipelines = [];
+  device.createComputePipeline = (descriptor) => {
+    const pipeline = GPUDevice.prototype.createComputePipeline.call(device, descriptor);
+    pipelines.push(pipeline);
+    return pipeline;
+  };
+  return device;
+}
+
+/** Runs in the page: two steps on the bundled rows, on the page's own device of that name if asked. */
+async function twoSteps({ config, own_device }) {
   const { tabtune, importFrom, outcome } = globalThis.runner;
   return outcome(async () => {
-    const device = own_device && (await (await navigator.gpu.requestAdapter()).requestDevice({ requiredFeatures: features }));
+    const device = own_device && globalThis.devices[own_device];
     let lost = false;
     device?.lost.then(() => (lost = true));
     const dataset = await importFrom("rows", "/rows.jsonl");
@@ -24,7 +36,10 @@ async function twoSteps({ config, own_device, features = [] }) {
 }
 
 test("a trainer", async (t) => {
-  const { page } = await openLab(t);
+  const { page } = await openLab(t, { keeps: true });
+  await page.evaluate(`(async (open) => {
+    globalThis.devices = { plain: await open([]), subgroups: await open(["subgroups"]) };
+  })(${openDevice})`);
   const config = bundledConfig({ max_steps: 2, max_length: 64 });
   /** The losses on a device of the page's own. */
   let plain_losses;
@@ -35,10 +50,10 @@ test("a trainer", async (t) => {
     const second = valueOf(await page.evaluate(twoSteps, { config }));
     assert.deepEqual(second.losses, first.losses);
 
-    const own = valueOf(await page.evaluate(twoSteps, { config, own_device: true, features: ["subgroups"] }));
+    const own = valueOf(await page.evaluate(twoSteps, { config, own_device: "subgroups" }));
     assert.deepEqual(own.losses, first.losses, "on a device of the page's own the numbers are the same");
     assert.deepEqual([own.left.buffer_bytes, own.lost], [0, false], "and the device stays");
-    plain_losses = valueOf(await page.evaluate(twoSteps, { config, own_device: true })).losses;
+    plain_losses = valueOf(await page.evaluate(twoSteps, { config, own_device: "plain" })).losses;
     for (const [step, loss] of plain_losses.entries()) {
       assert.ok(Math.abs(loss / first.losses[step] - 1) < 1e-5, `${loss} without subgroups, ${first.losses[step]} with them`);
     }
@@ -47,7 +62,7 @@ test("a trainer", async (t) => {
   await t.test("survives a GPU whose memory runs out while a run or an answer is made ready", async () => {
     const found = valueOf(await page.evaluate(async (config) => {
       const { tabtune, importFrom, outcome } = globalThis.runner;
-      const device = await (await navigator.gpu.requestAdapter()).requestDevice();
+      const device = globalThis.devices.plain;
       // A buffer for which there is no memory is invalid, and the scope around it says why.
       const { createBuffer, pushErrorScope, popErrorScope } = GPUDevice.prototype;
       let missing;

@@ -23,8 +23,12 @@ const CHANGED = [
   {
     from: /load_in_4bit: true/g,
     to: "load_in_4bit: false",
-    only: ["README.md", "www/package/README.md"],
-    why: "kernels for 4 bits take the processor twice as long to compile; the guides have the same lines",
+    only: [
+      "README.md",
+      "www/package/README.md",
+      ...["csp-and-headers", "script-tag", "sizes-and-browsers", "vite", "webpack", "what-happens-when"].map((name) => `docs/guides/${name}.md`),
+    ],
+    why: "kernels for 4 bits take the processor twice as long to compile; the guides to a first run and to models have the same lines",
   },
 ];
 

@@ -29,6 +29,8 @@ async function load({ r = 8 }) {
   if ((await dataset.info()).rows === 0) await dataset.import(rows);
   globalThis.dataset = dataset;
   globalThis.trainer = await tabtune.Trainer.load("/bundled/", { lora: { r, target_modules: "all-linear" } });
+  // Shaders are compiled here, so that none of what is waited for takes that long.
+  await globalThis.trainer.prepare(dataset, { max_steps: 1, per_device_train_batch_size: 1, run_name: null });
 }
 
 /** Runs in the page: begins a run. What it tells is added to `told`: types, reasons and at last a code. */
@@ -54,7 +56,7 @@ function begin({ rows = "rows", ...options }) {
 }
 
 test("what the guide tells happens", async (t) => {
-  const lab = await openLab(t);
+  const lab = await openLab(t, { keeps: true });
   await lab.page.context().addInitScript(playSignals);
   await lab.page.close();
   const open = async (origin = lab.server.origin) => {

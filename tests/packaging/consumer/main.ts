@@ -6,7 +6,6 @@ async function run(): Promise<StepLog[]> {
   await dataset.import(new Blob([rows]), { file_name: "numbers.jsonl" });
 
   const trainer = await Trainer.load("/model/", {
-    quantization: { load_in_4bit: true, bnb_4bit_quant_type: "nf4" },
     lora: { r: 4, lora_alpha: 8, target_modules: "all-linear" },
   });
   const logs: StepLog[] = [];
