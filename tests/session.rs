@@ -231,6 +231,32 @@ fn a_run_that_does_not_fit_says_what_would() {
     });
 }
 
+/// Chunks of a vocabulary, unlike the whole of it, take no more for being many.
+#[test]
+fn a_large_vocabulary_takes_no_more_beside_its_weights_than_a_small_one() {
+    pollster::block_on(async {
+        let session = opened().await;
+        for (hidden, checkpointing) in [(640, true), (640, false), (2304, true)] {
+            let train = json!({
+                "max_length": 512, "per_device_train_batch_size": 1, "gradient_checkpointing": checkpointing,
+            });
+            let mut bytes = Vec::new();
+            for vocab in [49_152, 151_936, 262_144] {
+                let files = Unread::new(&json!({
+                    "model_type": "llama", "hidden_size": hidden, "intermediate_size": 2048,
+                    "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 256,
+                    "vocab_size": vocab, "rms_norm_eps": 1e-6, "max_position_embeddings": 4096,
+                    "tie_word_embeddings": true,
+                }));
+                let plan = session.estimate(&files, &quantization(), &json!({"r": 8}), &train).await;
+                let parts = plan.expect("a plan").gpu_bytes;
+                bytes.push(parts.activations + parts.other);
+            }
+            assert!(bytes[1..].iter().all(|&large| large <= bytes[0]), "H {hidden}: {bytes:?}");
+        }
+    });
+}
+
 /// A model's config and the header of its weights, whose bytes are never read.
 struct Unread {
     config: Vec<u8>,
@@ -245,6 +271,10 @@ impl Unread {
             "num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 32000, "rms_norm_eps": 1e-5,
             "max_position_embeddings": 4096, "tie_word_embeddings": false,
         });
+        Unread::new(&config)
+    }
+
+    fn new(config: &Value) -> Self {
         let config = config.to_string().into_bytes();
         let mut tensors = Map::new();
         let mut end = 0;

@@ -14,7 +14,10 @@ use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
 use tabtune::files::Directory;
 use tabtune::format::{read_header, read_rows};
-use tabtune::kernels::linear::Tile;
+use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Store, Workspace};
+use tabtune::kernels::cross_entropy::DEAD;
+use tabtune::kernels::linear::{Tile, Weight};
+use tabtune::model::{LoadOptions, Loss, LossInputs, LossPlan, Model, Slab};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 
 struct Case {
@@ -275,4 +278,83 @@ fn a_saved_adapter_goes_on_where_it_was() {
             assert_eq!(again, after, "{}", case.name);
         });
     }
+}
+
+/// Labelled rows and rows of [`loss_of`].
+const LABELLED: usize = 150;
+const ROWS: usize = 160;
+
+/// The losses of labelled rows and the gradient of all rows, on made-up hidden rows.
+async fn loss_of(gpu: &Gpu, store: &mut Store, model: &Model, plan: LossPlan) -> (Vec<f32>, Vec<f32>) {
+    let mut keep = |elements: usize| store.keep(Class::Other, "loss", elements).expect("a small tensor");
+    let (width, stride) = (model.config.hidden_size, model.sizes.hidden);
+    let [x, dx] = [ROWS, ROWS].map(|rows| keep(rows * stride));
+    let [index, targets, weight, losses] = [0; 4].map(|_| keep(plan.rows()));
+    let inputs = LossInputs { index, targets, weight, zeros: keep(plan.block * stride) };
+    let row =
+        |i: usize| (0..stride).map(move |c| if c < width { ((i * 31 + c * 17) as f32).sin() } else { 0.0 });
+    store.write(x, &(0..ROWS).flat_map(row).collect::<Vec<f32>>());
+    let labelled = |value: &dyn Fn(usize) -> usize| -> Vec<u32> {
+        (0..plan.rows()).map(|i| if i < LABELLED { value(i) as u32 } else { DEAD }).collect()
+    };
+    store.write(index, &labelled(&|i| i * 7 % ROWS));
+    store.write(targets, &labelled(&|i| i * 11 % model.config.vocab_size));
+    store.write(weight, &(0..plan.rows()).map(|i| 0.5 + (i % 5) as f32).collect::<Vec<f32>>());
+
+    let tiles = Tile::for_adapter(gpu.summary()).into();
+    let mut rec = Tile::for_adapter(gpu.summary()).recorder();
+    let mut programs = vec![rec.program()];
+    rec.clear(losses);
+    rec.clear(dx);
+    programs.extend(Loss { model, tiles: &tiles, plan, inputs, losses }.blocks(&mut rec, x, dx));
+    let made = gpu.allocating(|| Workspace::new(gpu, store, &[rec])).await.expect("a workspace");
+    made.run(&programs, 0);
+    let losses: Vec<f32> = ReadbackRing::read(gpu, store, losses).await.expect("losses");
+    let dx = ReadbackRing::read(gpu, store, dx).await.expect("a gradient");
+    (losses[..LABELLED].to_vec(), dx)
+}
+
+/// Blocks that meet the vocabulary in chunks, of a head in one slab and in two, give what those give that see it whole.
+#[test]
+fn a_loss_in_chunks_is_that_of_the_whole_vocabulary() {
+    pollster::block_on(async {
+        let gpu = Gpu::open(&Adapter::request().await.unwrap()).await.unwrap();
+        for name in ["tied_f32_odd_sizes", "smollm2_f16_tied", "llama2_bf16_dense"] {
+            let files = Directory(PathBuf::from(format!("tests/fixtures/models/{name}/model")));
+            let mut store = Store::new(&gpu);
+            let load = LoadOptions { load_in_4bit: false, double_quant: false };
+            let config = Model::config(&files).await.unwrap();
+            let mut model = Model::load(&files, config, load, &mut store, &mut |_| {}).await.unwrap();
+            let plan = LossPlan::new(LABELLED, model.sizes.vocab);
+            assert!(!plan.cuts(model.sizes.vocab));
+            let whole = loss_of(&gpu, &mut store, &model, plan).await;
+
+            let Slab { n_ids, weight: Weight { format, values, .. }, .. } = model.head[0];
+            let at = 208;
+            let offset = (at * 4 * format.row_words(model.sizes.hidden)) as u64;
+            let part = |first_id, n_ids, values| Slab {
+                first_id,
+                n_ids,
+                weight: Weight { format, values, scales: values },
+            };
+            let rest = values.slice(offset, values.size() - offset);
+            let two = vec![part(0, at, values.slice(0, offset)), part(at, n_ids - at, rest)];
+            for head in [model.head.clone(), two] {
+                model.head = head;
+                for chunk in [400, 48] {
+                    let plan = LossPlan { block: 64, blocks: 3, chunk: chunk.min(n_ids - 1) / 16 * 16 };
+                    let cut = loss_of(&gpu, &mut store, &model, plan).await;
+                    let worst = whole.0.iter().zip(&cut.0).map(|(&a, &b)| relative(b.into(), a.into()));
+                    assert!(worst.fold(0.0, f64::max) < 1e-5, "{name} in {chunk}: {whole:?} and {cut:?}");
+                    let squares = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+                        values.map(|value| f64::from(value) * f64::from(value)).sum()
+                    };
+                    let off = squares(&mut whole.1.iter().zip(&cut.1).map(|(a, b)| a - b));
+                    let off = (off / squares(&mut whole.1.iter().copied())).sqrt();
+                    println!("{name} in chunks of {chunk}: gradient off by {off:.1e}");
+                    assert!(off < 1e-5, "{name} in {chunk}: the gradient is off by {off:e}");
+                }
+            }
+        }
+    });
 }
