@@ -1,5 +1,6 @@
 //! variant dim: 32 64 128 256
 //! variant tile: subgroup4 subgroup8
+//! native: subgroup8
 // What attention_backward_kv does, with the same tensors, for adapters that compute on the CPU. A
 // workgroup is one subgroup and owns 8 keys of one key/value head, the components of `a` and `b`;
 // every invocation has 4 query rows of a tile for the weights, and vec4 columns of both gradients.

@@ -1,5 +1,6 @@
 //! variant dim: 32 64 128 256
 //! variant tile: subgroup4 subgroup8
+//! native: subgroup8
 // What attention_backward_q does, with the same tensors, for adapters that compute on the CPU. The
 // invocations lie as in attention_lanes_forward.
 {% set lanes = 4 if tile == "subgroup4" else 8 %}

@@ -1,5 +1,6 @@
 //! variant dim: 32 64 128 256
 //! variant tile: subgroup4 subgroup8
+//! native: subgroup8
 // What attention_forward does, with the same tensors, for adapters that compute on the CPU: no
 // workgroup memory and no barriers, each of which suspends every invocation there.
 //

@@ -4,7 +4,7 @@
 //! without half128: f32 bf16
 //! without cooperative8: f32 bf16
 //! without cooperative16: f32 bf16
-//! native: cooperative8 cooperative16
+//! native: subgroup8 cooperative8 cooperative16
 // dX = scale · dY·W + dT·A + residual: the gradient of a frozen linear layer's input, with its LoRA panel.
 //
 // dY [M, N] rows of y_stride from y_offset; W [N, K] in its stored format (shared/weight.wgsl),

@@ -4,7 +4,7 @@
 //! without half128: f32 bf16
 //! without cooperative8: f32 bf16
 //! without cooperative16: f32 bf16
-//! native: cooperative8 cooperative16
+//! native: subgroup8 cooperative8 cooperative16
 // Y = scale · X·Wᵀ + T·Bᵀ + residual: a frozen linear layer with its LoRA panel.
 //
 // X [M, K] rows of x_stride from x_offset; W [N, K] in its stored format (shared/weight.wgsl);

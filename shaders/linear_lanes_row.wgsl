@@ -1,5 +1,6 @@
 //! variant tile: subgroup4 subgroup8
 //! variant weight: nf4 nf4_any f32 f16 bf16
+//! native: subgroup8
 // What linear_row does, with the same tensors, for adapters that compute on the CPU: no barrier.
 //
 // A workgroup is one subgroup and owns one row of X. An invocation has 4 columns and walks along all

@@ -1,4 +1,5 @@
 //! variant tile: subgroup4 subgroup8
+//! native: subgroup8
 // Y = scale · X·Wᵀ for few columns, such as T = X·Aᵀ: what linear_forward does, for an f32 W.
 //
 // X [M, K] rows of x_stride from x_offset; W [N, K]; Y [M, N] rows of y_stride from y_offset. A

@@ -1,5 +1,6 @@
 //! variant along: u v
 //! variant tile: direct subgroup4 subgroup8
+//! native: subgroup8
 // G += Uᵀ·V, the gradient of LoRA's A (U = dT, V = X) or B (U = dY, V = T).
 //
 // U [M, u_stride] from u_offset, its columns a; V [M, v_stride], its columns b from the v_offset of

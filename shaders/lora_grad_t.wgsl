@@ -1,4 +1,5 @@
 //! variant tile: direct subgroup4 subgroup8
+//! native: subgroup8
 // dT = scale · dY·B, for each of the layers stacked in one linear: the gradient of T = X·Aᵀ.
 //
 // dY [M, y_stride]; B [N_s, R] of each stacked layer at its base; dT [M, t_stride], the columns of a

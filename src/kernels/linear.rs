@@ -134,9 +134,15 @@ impl Tile {
         match (adapter.is_software, adapter.subgroup_sizes) {
             (false, _) => Tile::Shared64,
             (true, [4, 4]) => Tile::Subgroup4,
-            (true, [8, 8]) => Tile::Subgroup8,
+            (true, [8, 8]) if Tile::Subgroup8.has_shaders() => Tile::Subgroup8,
             (true, _) => Tile::Direct,
         }
+    }
+
+    /// Whether the build has the tile. That of lavapipe stays out of browsers, whose own CPU adapter is SwiftShader: that
+    /// makes 45 kB less to download.
+    const fn has_shaders(self) -> bool {
+        !matches!(self, Tile::Subgroup8) || cfg!(not(target_arch = "wasm32"))
     }
 
     /// Whether the tile gives right results on an adapter: a workgroup of 4 or 8 must lie within one
@@ -145,7 +151,8 @@ impl Tile {
         let (side, subgroup) = self.cooperative();
         let has_matrices = side == 0
             || adapter.cooperative_sides.contains(&side) && adapter.subgroup_sizes == [subgroup, subgroup];
-        adapter.subgroup_sizes[0] >= self.lanes() && (adapter.has_f16 || !self.is_half()) && has_matrices
+        let has_f16 = adapter.has_f16 || !self.is_half();
+        self.has_shaders() && adapter.subgroup_sizes[0] >= self.lanes() && has_f16 && has_matrices
     }
 
     /// Whether the tile is worth trying on an adapter. GPUs and CPU adapters can run each other's tiles, but
