@@ -34,6 +34,8 @@ usage: ./build.sh COMMAND [OPTIONS]
               --checkpointing CHOICE   whether a step computes activations again: true, false, auto (default)
             ./build.sh bench adapter|ceilings|tiles|race tells what the adapter is, what it can do at most, which
               tiles agree with the plain twin on it, and which is fastest for each product of a shape
+            ./build.sh bench loss [--tokens M] tells what the loss of so many labelled tokens takes at vocabularies of
+              three sizes, in chunks and against the whole vocabulary at once
             ./build.sh bench peer tiny|small [--engine …] [--base …] times the step that peers run
             ./build.sh bench data [--rows N] imports, tokenises and re-opens so many rows in the browser
             ./build.sh bench memory [--rank N] saves and resumes a large adapter there, and tells the heap

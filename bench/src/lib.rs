@@ -9,6 +9,7 @@ pub mod arena;
 pub mod ceilings;
 pub mod generate;
 pub mod kernels;
+pub mod loss;
 pub mod naive;
 pub mod options;
 pub mod output;

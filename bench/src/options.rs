@@ -19,6 +19,8 @@ pub enum What {
     Race,
     /// Every kernel against the adapter's limits.
     Kernels,
+    /// The loss at vocabularies of three sizes.
+    Loss,
     /// How kernels compare.
     Ratios,
     /// A whole training step.
@@ -113,6 +115,7 @@ fn parse_what(text: &str) -> Result<What> {
         "tiles" => What::Tiles,
         "race" => What::Race,
         "kernels" => What::Kernels,
+        "loss" => What::Loss,
         "ratios" => What::Ratios,
         "step" => What::Step,
         "generate" => What::Generate,
@@ -120,7 +123,7 @@ fn parse_what(text: &str) -> Result<What> {
         "peer" => What::Peer,
         _ => bail!(
             BadOption,
-            "{text:?} is not adapter, ceilings, tiles, race, kernels, ratios, step, generate, all or peer"
+            "{text:?} is not adapter, ceilings, tiles, race, kernels, loss, ratios, step, generate, all or peer"
         ),
     })
 }

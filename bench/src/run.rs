@@ -8,7 +8,7 @@ use tabtune::kernels::linear::Tile;
 use crate::ceilings::Ceilings;
 use crate::options::{Options, What};
 use crate::output::{Output, Stream};
-use crate::{generate, kernels, open, peer, race, ratios, step, tiles};
+use crate::{generate, kernels, loss, open, peer, race, ratios, step, tiles};
 
 /// Measures what `arguments` ask for and hands every text to `write`.
 ///
@@ -23,6 +23,10 @@ pub async fn run(arguments: &[String], write: &dyn Fn(Stream, &str)) -> Result<(
     match options.what {
         What::Adapter => adapter(&gpu, &output),
         What::Tiles => tiles::run(&gpu, &output).await?,
+        What::Loss => {
+            drop(gpu);
+            loss::run(&options, &output).await?;
+        }
         What::Peer => {
             drop(gpu);
             peer::run(&options, &output).await?;

@@ -287,10 +287,10 @@ const ROWS: usize = 160;
 /// The losses of labelled rows and the gradient of all rows, on made-up hidden rows.
 async fn loss_of(gpu: &Gpu, store: &mut Store, model: &Model, plan: LossPlan) -> (Vec<f32>, Vec<f32>) {
     let mut keep = |elements: usize| store.keep(Class::Other, "loss", elements).expect("a small tensor");
-    let (width, stride) = (model.config.hidden_size, model.sizes.hidden);
+    let (width, stride) = (model.architecture.hidden.real, model.architecture.hidden.padded);
     let [x, dx] = [ROWS, ROWS].map(|rows| keep(rows * stride));
     let [index, targets, weight, losses] = [0; 4].map(|_| keep(plan.rows()));
-    let inputs = LossInputs { index, targets, weight, zeros: keep(plan.block * stride) };
+    let inputs = LossInputs { index, targets, weight };
     let row =
         |i: usize| (0..stride).map(move |c| if c < width { ((i * 31 + c * 17) as f32).sin() } else { 0.0 });
     store.write(x, &(0..ROWS).flat_map(row).collect::<Vec<f32>>());
@@ -298,7 +298,7 @@ async fn loss_of(gpu: &Gpu, store: &mut Store, model: &Model, plan: LossPlan) ->
         (0..plan.rows()).map(|i| if i < LABELLED { value(i) as u32 } else { DEAD }).collect()
     };
     store.write(index, &labelled(&|i| i * 7 % ROWS));
-    store.write(targets, &labelled(&|i| i * 11 % model.config.vocab_size));
+    store.write(targets, &labelled(&|i| i * 11 % model.architecture.vocab.real));
     store.write(weight, &(0..plan.rows()).map(|i| 0.5 + (i % 5) as f32).collect::<Vec<f32>>());
 
     let tiles = Tile::for_adapter(gpu.summary()).into();
@@ -319,19 +319,21 @@ async fn loss_of(gpu: &Gpu, store: &mut Store, model: &Model, plan: LossPlan) ->
 fn a_loss_in_chunks_is_that_of_the_whole_vocabulary() {
     pollster::block_on(async {
         let gpu = Gpu::open(&Adapter::request().await.unwrap()).await.unwrap();
-        for name in ["tied_f32_odd_sizes", "smollm2_f16_tied", "llama2_bf16_dense"] {
-            let files = Directory(PathBuf::from(format!("tests/fixtures/models/{name}/model")));
+        let fixtures = ["models/tied_f32_odd_sizes", "models/smollm2_f16_tied", "models/llama2_bf16_dense"];
+        // The last one scales its logits.
+        for name in fixtures.into_iter().chain(["families/granite_bf16_tied"]) {
+            let files = Directory(PathBuf::from(format!("tests/fixtures/{name}/model")));
             let mut store = Store::new(&gpu);
             let load = LoadOptions { load_in_4bit: false, double_quant: false };
-            let config = Model::config(&files).await.unwrap();
-            let mut model = Model::load(&files, config, load, &mut store, &mut |_| {}).await.unwrap();
-            let plan = LossPlan::new(LABELLED, model.sizes.vocab);
-            assert!(!plan.cuts(model.sizes.vocab));
+            let architecture = Model::architecture(&files).await.unwrap();
+            let mut model = Model::load(&files, architecture, load, &mut store, &mut |_| {}).await.unwrap();
+            let plan = LossPlan::new(LABELLED, model.architecture.vocab.padded);
+            assert!(!plan.cuts(model.architecture.vocab.padded));
             let whole = loss_of(&gpu, &mut store, &model, plan).await;
 
             let Slab { n_ids, weight: Weight { format, values, .. }, .. } = model.head[0];
             let at = 208;
-            let offset = (at * 4 * format.row_words(model.sizes.hidden)) as u64;
+            let offset = (at * 4 * format.row_words(model.architecture.hidden.padded)) as u64;
             let part = |first_id, n_ids, values| Slab {
                 first_id,
                 n_ids,
