@@ -90,7 +90,7 @@ function item(model: Listed, device_gb: number | undefined): { entry: HTMLElemen
   const lines = facts(model).map((line) => make("span", "hint", line));
   const words = make("span", "", make("b", "", model.name), ...lines);
   if (mayNotFit(model, device_gb)) {
-    words.append(make("span", "hint warned", `May not fit: this device has ${device_gb} GB of memory.`));
+    words.append(make("span", "hint warned", `May not fit the ${device_gb} GB of this device.`));
   }
   return { entry: make("li", "", make("label", "", button, words)), button };
 }
