@@ -3,16 +3,20 @@
 use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
+use tabtune::adapter::LoraConfig;
 use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
+use tabtune::data::tokens::{Selection, TokenSet};
 use tabtune::error::{Code, Result};
 use tabtune::files::{Directory, Files};
 use tabtune::generate::Generator;
 use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Recorder, Store, Workspace, write};
 use tabtune::kernels::linear::Tile;
-use tabtune::model::{Architecture, LoadOptions, Model, View};
+use tabtune::model::{Architecture, LoadOptions, Lora, Model, View};
 use tabtune::session::{Plan, PrepareOptions, Session};
+use tabtune::train::RunPlan;
+use tabtune::train::options::{QuantizationOptions, TrainOptions};
 
 type Native = Session<Rc<MemoryKv>>;
 
@@ -96,6 +100,53 @@ fn a_model_of_seven_billion_parameters_is_planned_with_adapters_of_any_rank() {
             before = adapter;
         }
     });
+}
+
+#[test]
+fn the_figures_of_the_listed_models_are_what_is_planned() {
+    let read = |path: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")
+    };
+    let settings = read("www/studio/own-model.config.json");
+    let configs = read("tests/fixtures/listed/configs.json");
+    let listed = read("www/studio/models.json");
+    let mut wrong = Vec::new();
+    for model in listed.as_array().expect("a list") {
+        let id = model["id"].as_str().expect("an id");
+        let known = &configs[id];
+        let files = Unread::new(&known["config"], known["holds_tied_head"] == true);
+        let (parameters, run_gpu_bytes) = planned(&files, &settings);
+        let figure = |name: &str| model[name].as_u64().unwrap_or_else(|| panic!("{id}: {name}"));
+        assert_eq!(figure("parameters"), parameters, "{id}");
+        // A tokenizer takes up to 40 MB, and figures are rounded to 10 MB.
+        let downloaded = files.bytes - 5_000_000..files.bytes + 45_000_000;
+        assert!(downloaded.contains(&figure("download_bytes")), "{id}: weights of {} bytes", files.bytes);
+        if figure("run_gpu_bytes").abs_diff(run_gpu_bytes) * 20 > run_gpu_bytes {
+            wrong.push(format!("{id}: {run_gpu_bytes}"));
+        }
+    }
+    assert!(wrong.is_empty(), "run_gpu_bytes in www/studio/models.json are to be\n{}", wrong.join("\n"));
+}
+
+/// The parameters of a model and the bytes that a run with `settings` takes, without a GPU.
+fn planned(files: &Unread, settings: &Value) -> (u64, u64) {
+    pollster::block_on(async {
+        let architecture = Model::architecture(files).await.expect("a config");
+        let parameters = architecture.parameters();
+        let quantization = QuantizationOptions::from_json(&settings["quantization"]).expect("options");
+        let mut store = Store::planned();
+        let load = quantization.load_options();
+        let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await.expect("weights");
+        let lora = LoraConfig::from_json(&settings["lora"]).expect("options");
+        let lora = Lora::new(&model, lora, &mut store).expect("an adapter");
+        let train = TrainOptions::from_json(&settings["train"]).expect("options");
+        let length = train.max_length.expect("a length");
+        let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
+        // What GPUs take where nothing was timed.
+        let tiles = Tile::Shared64.into();
+        let plan = RunPlan::new(&mut store, &model, &lora, &tiles, &train, &rows, None).expect("a plan");
+        (parameters, plan.footprint(&store).peak_gpu_bytes)
+    })
 }
 
 #[test]
@@ -242,12 +293,15 @@ fn a_large_vocabulary_takes_no_more_beside_its_weights_than_a_small_one() {
             });
             let mut bytes = Vec::new();
             for vocab in [49_152, 151_936, 262_144] {
-                let files = Unread::new(&json!({
-                    "model_type": "llama", "hidden_size": hidden, "intermediate_size": 2048,
-                    "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 256,
-                    "vocab_size": vocab, "rms_norm_eps": 1e-6, "max_position_embeddings": 4096,
-                    "tie_word_embeddings": true,
-                }));
+                let files = Unread::new(
+                    &json!({
+                        "model_type": "llama", "hidden_size": hidden, "intermediate_size": 2048,
+                        "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 256,
+                        "vocab_size": vocab, "rms_norm_eps": 1e-6, "max_position_embeddings": 4096,
+                        "tie_word_embeddings": true,
+                    }),
+                    false,
+                );
                 let plan = session.estimate(&files, &quantization(), &json!({"r": 8}), &train).await;
                 let parts = plan.expect("a plan").gpu_bytes;
                 bytes.push(parts.activations + parts.other);
@@ -271,17 +325,23 @@ impl Unread {
             "num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 32000, "rms_norm_eps": 1e-5,
             "max_position_embeddings": 4096, "tie_word_embeddings": false,
         });
-        Unread::new(&config)
+        Unread::new(&config, false)
     }
 
-    fn new(config: &Value) -> Self {
+    /// With `holds_tied_head` the files hold the head although it is the embedding.
+    fn new(config: &Value, holds_tied_head: bool) -> Self {
         let config = config.to_string().into_bytes();
+        let mut shapes = Architecture::from_json(&config).expect("a config").checkpoint_tensors();
+        if holds_tied_head {
+            let table = shapes[0].1.clone();
+            shapes.push(("lm_head.weight".to_owned(), table));
+        }
         let mut tensors = Map::new();
         let mut end = 0;
-        for (name, shape) in Architecture::from_json(&config).expect("a config").checkpoint_tensors() {
+        for (name, shape) in shapes {
             let begin = end;
             end += 2 * shape.iter().product::<usize>() as u64;
-            tensors.insert(name, json!({"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}));
+            tensors.insert(name, json!({"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}));
         }
         let json = Value::from(tensors).to_string();
         let header = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();

@@ -23,6 +23,7 @@ const zipped = (files) => Buffer.from(zipSync(files));
 
 /** A model's name on the hub, whose files are the bundled model's here. */
 const HUB_ID = "somebody/small-llama";
+const LISTED_ID = "Qwen/Qwen3-0.6B";
 
 /** A file of more rows than can be imported in a moment. */
 async function manyRows(path) {
@@ -55,7 +56,7 @@ async function playHub(page, origin) {
     if (path.endsWith(`/tree/${sha}`)) {
       return route.fulfill({ headers, json: files.map(({ path, bytes }) => ({ type: "file", path, size: bytes.length, oid: path })) });
     }
-    const file = files.find((file) => path === `/${HUB_ID}/resolve/${sha}/${file.path}`);
+    const file = files.find((file) => path.endsWith(`/resolve/${sha}/${file.path}`));
     return route.fulfill(file ? { headers, body: file.bytes } : { headers, status: 404 });
   });
   return asked;
@@ -485,8 +486,11 @@ test("the page", async (t) => {
     await open({ has_own_workers: true });
     await choose("Model", "Hub");
     await button("Look at the rows").click();
-    await page.getByText("Write the model's name as the hub shows it").waitFor();
+    await page.getByText("Choose a model from the list, or write its name").waitFor();
+    await page.getByRole("radio", { name: /^Qwen3 0\.6B/ }).check();
+    assert.equal(await page.getByLabel("Model on Hugging Face").inputValue(), LISTED_ID);
     await page.getByLabel("Model on Hugging Face").fill(HUB_ID);
+    assert.equal(await page.locator("#listed :checked").count(), 0, "a model that is not listed");
     await page.getByLabel("Model on Hugging Face").press("Enter");
     await page.getByText(/^A run takes up to [\d.]+ [MG]B of GPU memory with the longest rows\.$/).waitFor();
     assert.ok(await button("Stop").isHidden(), "Enter begins no run");
@@ -495,7 +499,7 @@ test("the page", async (t) => {
     await button("Look at the rows").click();
     await page.locator("#look-about").filter({ hasText: "Bundled FAQ · " }).waitFor();
     assert.ok(asked.some((path) => path.endsWith("/model.safetensors")));
-    assert.ok(asked.every((path) => path.includes(HUB_ID)), "nothing else is asked of the hub");
+    assert.ok(asked.every((path) => path.includes(HUB_ID) || path.includes(LISTED_ID)), "nothing else is asked of the hub");
     await page.getByText("Downloaded models").click();
     await button(`Delete ${HUB_ID}`).click();
     await page.locator("#cached-models").waitFor({ state: "hidden" });
@@ -515,7 +519,8 @@ test("the page", async (t) => {
     assert.match(policy, /default-src 'self';/);
     assert.match(policy, /connect-src 'self' https:\/\/huggingface\.co https:\/\/\*\.huggingface\.co https:\/\/\*\.hf\.co;/);
     assert.ok(!/unsafe-inline|unsafe-eval/.test(policy.replace("'wasm-unsafe-eval'", "")));
-    const own = [server.origin, "blob:", `https://huggingface.co/api/models/${HUB_ID}/`, `https://huggingface.co/${HUB_ID}/`];
+    const hub = [HUB_ID, LISTED_ID].flatMap((id) => [`https://huggingface.co/api/models/${id}/`, `https://huggingface.co/${id}/`]);
+    const own = [server.origin, "blob:", ...hub];
     assert.ok(requests.every((url) => own.some((start) => url.startsWith(start))), requests.join("\n"));
     const before = complaints.length;
     const refused = await page.evaluate(() => fetch("https://example.com/").then(() => false, () => true));

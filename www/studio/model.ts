@@ -2,6 +2,7 @@ import type { FolderSource, HubOptions } from "tabtune";
 import { Choice } from "./choice.js";
 import { element, write } from "./dom.js";
 import { watchFolder, type Directory } from "./folder.js";
+import { ModelList } from "./listed.js";
 import { MissingInput } from "./missing.js";
 import { hubIdIn, type ModelName } from "./model-name.js";
 
@@ -18,6 +19,7 @@ export class ModelForm {
   readonly #choice: Choice;
   readonly #id = element<HTMLInputElement>("hub-id");
   readonly #token = element<HTMLInputElement>("hub-token");
+  readonly #list: ModelList;
   #folder: { source: Directory; name: string } | undefined;
 
   /** `on_kind` is told when another kind of model is chosen, `on_change` when the model is another one. */
@@ -28,6 +30,7 @@ export class ModelForm {
       write("folder-name", name);
       on_change();
     });
+    this.#list = new ModelList(this.#id, on_change);
     for (const field of [this.#id, this.#token]) {
       field.addEventListener("change", on_change);
       // In the middle of the form Enter asks for the model's size, and not for a download and a run.
@@ -62,7 +65,10 @@ export class ModelForm {
   /** The model that was chosen by that name before. */
   readAgain({ kind, name }: ModelName): Model {
     this.#choice.value = kind;
-    if (kind === "hub") this.#id.value = name;
+    if (kind === "hub") {
+      this.#id.value = name;
+      this.#list.follow();
+    }
     if (kind === "folder" && !this.#folder) throw new MissingInput(`Choose the model's folder “${name}” once more, and then go on.`);
     return this.read();
   }
@@ -71,6 +77,6 @@ export class ModelForm {
     const chosen = this.chosen;
     if (chosen) return chosen;
     if (this.#choice.value === "folder") throw new MissingInput("Choose the folder of a model first.");
-    throw new MissingInput("Write the model's name as the hub shows it, like HuggingFaceTB/SmolLM2-135M-Instruct.");
+    throw new MissingInput("Choose a model from the list, or write its name as the hub shows it, like HuggingFaceTB/SmolLM2-135M-Instruct.");
   }
 }

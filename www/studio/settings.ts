@@ -1,5 +1,6 @@
 import type { LoraConfig, QuantizationConfig, TrainConfig } from "tabtune";
 import { element } from "./dom.js";
+import ownModelConfig from "./own-model.config.json";
 import { served } from "./served.js";
 
 export interface Config {
@@ -9,22 +10,7 @@ export interface Config {
 }
 
 /** For a model of one's own: what usually works with LoRA, small enough for a laptop. */
-const FOR_A_FOLDER: Config = {
-  quantization: { load_in_4bit: true, bnb_4bit_quant_type: "nf4", bnb_4bit_use_double_quant: true },
-  lora: { r: 16, lora_alpha: 32, target_modules: "all-linear" },
-  train: {
-    learning_rate: 2e-4,
-    max_steps: 100,
-    per_device_train_batch_size: 1,
-    max_length: 256,
-    warmup_steps: 5,
-    lr_scheduler_type: "cosine",
-    seed: 42,
-    shuffle_dataset: true,
-    gradient_checkpointing: "auto",
-    assistant_only_loss: true,
-  },
-};
+const FOR_A_FOLDER = ownModelConfig as Config;
 
 /** What is held out of a person's own rows unless they say otherwise, where there are so many rows. */
 const HELD_OUT = { percent: 10, min_rows: 20 };
