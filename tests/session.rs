@@ -11,9 +11,11 @@ use tabtune::data::tokens::{Selection, TokenSet};
 use tabtune::error::{Code, Result};
 use tabtune::files::{Directory, Files};
 use tabtune::generate::Generator;
-use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Recorder, Store, Workspace, write};
+use tabtune::gpu::{
+    Adapter, Class, Gpu, LARGEST_BINDING, MAX_BINDING, ReadbackRing, Recorder, Store, Workspace, write,
+};
 use tabtune::kernels::linear::Tile;
-use tabtune::model::{Architecture, LoadOptions, Lora, Model, View};
+use tabtune::model::{Architecture, Group, LoadOptions, Lora, Model, View};
 use tabtune::session::{Plan, PrepareOptions, Session};
 use tabtune::train::RunPlan;
 use tabtune::train::options::{QuantizationOptions, TrainOptions};
@@ -102,6 +104,66 @@ fn a_model_of_seven_billion_parameters_is_planned_with_adapters_of_any_rank() {
     });
 }
 
+/// Dense models of 3 to 14 billion parameters, whose largest weights pass a binding of WebGPU's default limits.
+#[test]
+fn weights_that_pass_a_binding_are_cut_and_the_adapter_lies_as_if_they_were_not() {
+    let llama = json!({
+        "model_type": "llama", "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 2,
+        "num_attention_heads": 24, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 128256,
+        "rms_norm_eps": 1e-5, "max_position_embeddings": 4096, "tie_word_embeddings": true,
+    });
+    let qwen = json!({
+        "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 2,
+        "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064, "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 4096, "tie_word_embeddings": false,
+    });
+    let phi = json!({
+        "model_type": "phi3", "hidden_size": 5120, "intermediate_size": 17920, "num_hidden_layers": 2,
+        "num_attention_heads": 40, "num_key_value_heads": 10, "vocab_size": 100352, "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 4096, "tie_word_embeddings": false,
+    });
+    // Products of a layer's qkv, output, gate_up and down.
+    for (name, config, dtype, products) in [
+        ("Llama-3.2-3B", &llama, "F16", [1, 1, 1, 1]),
+        ("Llama-3.2-3B in f32", &llama, "F32", [1, 1, 2, 1]),
+        ("Qwen2.5-7B", &qwen, "BF16", [1, 1, 4, 2]),
+        ("Phi-4", &phi, "BF16", [1, 1, 3, 2]),
+    ] {
+        let files = Unread::new(config, dtype);
+        let planned = |max_binding: u64| {
+            pollster::block_on(async {
+                let mut store = Store::planned(max_binding);
+                let load = LoadOptions { load_in_4bit: false, double_quant: false };
+                let architecture = Model::architecture(&files).await.expect("a config");
+                let model = Model::load(&files, architecture, load, &mut store, &mut |_| {}).await;
+                let model = model.unwrap_or_else(|error| panic!("{name}: {error}"));
+                let config = json!({"r": 16, "target_modules": "all-linear"});
+                let config = LoraConfig::from_json(&config).expect("a config");
+                let lora = Lora::new(&model, config, &mut store).expect("an adapter");
+                (model, lora)
+            })
+        };
+        let (cut, lora) = planned(MAX_BINDING);
+        let (whole, lora_of_whole) = planned(LARGEST_BINDING);
+        for (layer, layer_of_whole) in cut.layers.iter().zip(&whole.layers) {
+            for (group, count) in Group::ALL.into_iter().zip(products) {
+                let [of_cut, of_whole] = [layer, layer_of_whole].map(|layer| &layer.groups[group]);
+                assert_eq!((of_cut.len(), of_whole.len()), (count, 1), "{name}, {group:?}");
+                let mut next = 0;
+                for product in of_cut {
+                    assert_eq!(product.first_col, next, "{name}, {group:?}");
+                    next += product.cols();
+                }
+                assert_eq!(next, of_whole[0].cols(), "{name}, {group:?}");
+            }
+        }
+        assert_eq!(cut.linear_bytes, whole.linear_bytes, "{name}");
+        let lengths = |lora: &Lora| lora.segments.iter().map(|segment| segment.len).collect::<Vec<_>>();
+        assert_eq!(lengths(&lora), lengths(&lora_of_whole), "{name}");
+        assert_eq!(format!("{:?}", lora.factors()), format!("{:?}", lora_of_whole.factors()), "{name}");
+    }
+}
+
 #[test]
 fn the_figures_of_the_listed_models_are_what_is_planned() {
     let read = |path: &str| -> Value {
@@ -114,7 +176,8 @@ fn the_figures_of_the_listed_models_are_what_is_planned() {
     for model in listed.as_array().expect("a list") {
         let id = model["id"].as_str().expect("an id");
         let known = &configs[id];
-        let files = Unread::new(&known["config"], known["holds_tied_head"] == true);
+        let made = if known["holds_tied_head"] == true { Unread::with_tied_head } else { Unread::new };
+        let files = made(&known["config"], "BF16");
         let (parameters, run_gpu_bytes) = planned(&files, &settings);
         let figure = |name: &str| model[name].as_u64().unwrap_or_else(|| panic!("{id}: {name}"));
         assert_eq!(figure("parameters"), parameters, "{id}");
@@ -134,7 +197,7 @@ fn planned(files: &Unread, settings: &Value) -> (u64, u64) {
         let architecture = Model::architecture(files).await.expect("a config");
         let parameters = architecture.parameters();
         let quantization = QuantizationOptions::from_json(&settings["quantization"]).expect("options");
-        let mut store = Store::planned();
+        let mut store = Store::planned(MAX_BINDING);
         let load = quantization.load_options();
         let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await.expect("weights");
         let lora = LoraConfig::from_json(&settings["lora"]).expect("options");
@@ -300,7 +363,7 @@ fn a_large_vocabulary_takes_no_more_beside_its_weights_than_a_small_one() {
                         "vocab_size": vocab, "rms_norm_eps": 1e-6, "max_position_embeddings": 4096,
                         "tie_word_embeddings": true,
                     }),
-                    false,
+                    "F16",
                 );
                 let plan = session.estimate(&files, &quantization(), &json!({"r": 8}), &train).await;
                 let parts = plan.expect("a plan").gpu_bytes;
@@ -325,23 +388,32 @@ impl Unread {
             "num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 32000, "rms_norm_eps": 1e-5,
             "max_position_embeddings": 4096, "tie_word_embeddings": false,
         });
-        Unread::new(&config, false)
+        Unread::new(&config, "F16")
     }
 
-    /// With `holds_tied_head` the files hold the head although it is the embedding.
-    fn new(config: &Value, holds_tied_head: bool) -> Self {
+    /// A model whose weights have a dtype.
+    fn new(config: &Value, dtype: &str) -> Self {
         let config = config.to_string().into_bytes();
-        let mut shapes = Architecture::from_json(&config).expect("a config").checkpoint_tensors();
-        if holds_tied_head {
-            let table = shapes[0].1.clone();
-            shapes.push(("lm_head.weight".to_owned(), table));
-        }
+        let tensors = Architecture::from_json(&config).expect("a config").checkpoint_tensors();
+        Unread::of(config, tensors, dtype)
+    }
+
+    /// The same with files that hold the head although it is the embedding.
+    fn with_tied_head(config: &Value, dtype: &str) -> Self {
+        let config = config.to_string().into_bytes();
+        let mut tensors = Architecture::from_json(&config).expect("a config").checkpoint_tensors();
+        tensors.push(("lm_head.weight".to_owned(), tensors[0].1.clone()));
+        Unread::of(config, tensors, dtype)
+    }
+
+    fn of(config: Vec<u8>, shapes: Vec<(String, Vec<usize>)>, dtype: &str) -> Self {
+        let width: u64 = if dtype == "F32" { 4 } else { 2 };
         let mut tensors = Map::new();
         let mut end = 0;
         for (name, shape) in shapes {
             let begin = end;
-            end += 2 * shape.iter().product::<usize>() as u64;
-            tensors.insert(name, json!({"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}));
+            end += width * shape.iter().product::<usize>() as u64;
+            tensors.insert(name, json!({"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}));
         }
         let json = Value::from(tensors).to_string();
         let header = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();

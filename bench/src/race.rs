@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tabtune::error::Result;
-use tabtune::gpu::Store;
+use tabtune::gpu::{MAX_BINDING, Store};
 use tabtune::kernels::linear::Tile;
 use tabtune::model::{LoadOptions, Model};
 use tabtune::tune::{self, Tuning};
@@ -25,7 +25,9 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     let gpu = open().await?;
     let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
     let files = SyntheticFiles::new(shape, base)?;
-    let model = Model::load(&files, shape.architecture()?, load, &mut Store::planned(), &mut |_| {}).await?;
+    let model =
+        Model::load(&files, shape.architecture()?, load, &mut Store::planned(MAX_BINDING), &mut |_| {})
+            .await?;
     let candidates = tune::candidates(gpu.summary(), true);
     let mut tuning = Tuning::new(gpu.summary());
     let (began, mut is_complete) = (Instant::now(), true);

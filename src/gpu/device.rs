@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use super::counters::Counters;
+use super::store::LARGEST_BINDING;
 use crate::bail;
 use crate::error::{Code, Error, Result};
 use crate::kernels;
@@ -64,7 +65,7 @@ impl Adapter {
         let mut descriptor = wgpu::DeviceDescriptor {
             label: Some("tabtune"),
             required_features: self.0.features() & WELCOME_FEATURES,
-            required_limits: wgpu::Limits::default(),
+            required_limits: self.required_limits(),
             ..Default::default()
         };
         if !self.cooperative_sides().is_empty() {
@@ -75,6 +76,17 @@ impl Adapter {
             descriptor.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         descriptor
+    }
+
+    /// WebGPU's default limits, with bindings as large as the adapter has them: what is smaller is cut more often.
+    fn required_limits(&self) -> wgpu::Limits {
+        let (default, has) = (wgpu::Limits::default(), self.0.limits());
+        let binding = has.max_storage_buffer_binding_size.min(has.max_buffer_size).min(LARGEST_BINDING);
+        wgpu::Limits {
+            max_storage_buffer_binding_size: binding.max(default.max_storage_buffer_binding_size),
+            max_buffer_size: binding.max(default.max_buffer_size),
+            ..default
+        }
     }
 
     /// See [`AdapterSummary::cooperative_sides`].
@@ -137,7 +149,7 @@ pub(super) struct Pipeline {
 }
 
 impl Gpu {
-    /// Opens a device with WebGPU's default limits, which every model here fits into.
+    /// Opens a device with WebGPU's default limits, and larger bindings where the adapter has them.
     pub async fn open(adapter: &Adapter) -> Result<Self> {
         let descriptor = adapter.device_descriptor();
         #[cfg(not(target_arch = "wasm32"))]
@@ -212,6 +224,12 @@ impl Gpu {
 
     pub fn summary(&self) -> &AdapterSummary {
         &self.0.summary
+    }
+
+    /// The most bytes of one binding.
+    pub fn max_binding(&self) -> u64 {
+        let limits = self.0.device.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(LARGEST_BINDING)
     }
 
     pub fn counters(&self) -> &Counters {

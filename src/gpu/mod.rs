@@ -15,5 +15,5 @@ pub use device::{Adapter, AdapterSummary, Gpu};
 pub use plan::MemoryPlan;
 pub use readback::{Readback, ReadbackRing};
 pub use recorder::{ALIGNMENT, Binding, ProgramId, Recorder, Tensor, grid, read, write};
-pub use store::{Class, MAX_BINDING, Store};
+pub use store::{Class, LARGEST_BINDING, MAX_BINDING, Store};
 pub use workspace::Workspace;

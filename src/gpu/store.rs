@@ -16,10 +16,13 @@ pub enum Class {
 /// Holds every kept tensor, each in a buffer of its own.
 ///
 /// Without a device it only counts: the same code that allocates then answers "will it fit?".
-#[derive(Default)]
 pub struct Store {
     gpu: Option<Gpu>,
     tensors: Vec<Kept>,
+    /// Bytes that one tensor may have.
+    max_binding: u64,
+    /// See [`Store::max_weight`].
+    max_weight: u64,
 }
 
 struct Kept {
@@ -58,6 +61,10 @@ impl Drop for Buffer {
 /// The bytes that WebGPU's default limits let one binding have.
 pub const MAX_BINDING: u64 = 128 << 20;
 
+/// The bytes that one binding has at most, whatever the device lets it have. The values of an NF4 weight of so many
+/// bytes can still be counted in 32 bits, as shaders and browsers count them.
+pub const LARGEST_BINDING: u64 = 1 << 30;
+
 /// What every buffer of tensors may be used for.
 pub(super) const TENSOR_USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
@@ -65,12 +72,27 @@ pub(super) const TENSOR_USAGE: wgpu::BufferUsages =
 impl Store {
     /// A store whose tensors live on `gpu`.
     pub fn new(gpu: &Gpu) -> Self {
-        Store { gpu: Some(gpu.clone()), tensors: Vec::new() }
+        Store { gpu: Some(gpu.clone()), ..Store::planned(gpu.max_binding()) }
     }
 
-    /// A store that counts bytes and holds none.
-    pub fn planned() -> Self {
-        Store::default()
+    /// A store that counts bytes and holds none, for a device whose bindings have at most `max_binding` bytes.
+    pub fn planned(max_binding: u64) -> Self {
+        Store { gpu: None, tensors: Vec::new(), max_binding, max_weight: max_binding }
+    }
+
+    /// The same store, for weights that are cut above `bytes`.
+    pub fn with_max_weight(self, bytes: u64) -> Self {
+        Store { max_weight: bytes.min(self.max_binding), ..self }
+    }
+
+    /// The most bytes of a tensor.
+    pub fn max_binding(&self) -> u64 {
+        self.max_binding
+    }
+
+    /// The bytes above which the weight of a linear layer is cut: those of a binding, unless asked otherwise.
+    pub fn max_weight(&self) -> u64 {
+        self.max_weight
     }
 
     /// Whether it only counts, so that nothing has to be read for it.
@@ -80,11 +102,11 @@ impl Store {
 
     /// A tensor of `elements` 4-byte values, zero at first.
     ///
-    /// A tensor over the default limit of one binding is `out-of-memory`, naming it and its size.
+    /// A tensor over the limit of one binding is `out-of-memory`, naming it and its size.
     pub fn keep(&mut self, class: Class, label: &str, elements: usize) -> Result<Tensor> {
         let size = (elements as u64 * 4).max(16);
-        if size > MAX_BINDING {
-            let message = format!("{label} takes {size} bytes, and one buffer holds {MAX_BINDING}");
+        if size > self.max_binding {
+            let message = format!("{label} takes {size} bytes, and one buffer holds {}", self.max_binding);
             return Err(Error::new(Code::OutOfMemory, message));
         }
         let buffer = self.gpu.as_ref().map(|gpu| Buffer::new(gpu, label, size, TENSOR_USAGE));

@@ -7,7 +7,7 @@ use super::device::{Gpu, Pipeline};
 use super::plan::MemoryPlan;
 use super::readback::ReadbackRing;
 use super::recorder::{ALIGNMENT, Op, Piece, Place, ProgramId, Recorder, Tensor};
-use super::store::{Buffer, Class, MAX_BINDING, Store, TENSOR_USAGE};
+use super::store::{Buffer, Class, Store, TENSOR_USAGE};
 use crate::error::{Code, Error, Result};
 
 /// Programs ready to run on one device.
@@ -118,10 +118,11 @@ impl Workspace {
         let largest = recordings.first().expect("a workspace has a recording");
         Recorder::expect_alike(recordings)?;
         let plan = MemoryPlan::new(largest);
-        if let Some(size) = plan.slots.iter().find(|&&size| size > MAX_BINDING) {
+        if let Some(size) = plan.slots.iter().find(|&&size| size > store.max_binding()) {
             let message = format!(
-                "a working tensor of the step takes {size} bytes, and one buffer holds {MAX_BINDING}: \
-                 lower max_length or per_device_train_batch_size"
+                "a working tensor of the step takes {size} bytes, and one buffer holds {}: \
+                 lower max_length or per_device_train_batch_size",
+                store.max_binding()
             );
             return Err(Error::new(Code::OutOfMemory, message));
         }

@@ -1,5 +1,7 @@
 //! Streams a checkpoint onto the GPU, quantising on the way. No whole float model ever exists.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::architecture::{Architecture, Attention, ByGroup, Group, Module, Norms, Width, pad8};
@@ -52,10 +54,13 @@ pub struct NormWeights {
     pub after_feed_forward: Option<Tensor>,
 }
 
-/// One product over the stacked rows of `modules`, which begin at column `first_col` of the group.
+/// One product over rows of stacked modules: all of them, unless they are too large for one binding.
 #[derive(Clone, Debug)]
 pub struct Stacked {
     pub modules: Vec<Module>,
+    /// Rows of the stack, padding among them. Where they are not all, they are rows of one module.
+    pub rows: Range<usize>,
+    /// The column of the group at which the product begins.
     pub first_col: usize,
     pub weight: Weight,
     /// [N], zero where a module has none.
@@ -63,14 +68,51 @@ pub struct Stacked {
 }
 
 impl Stacked {
-    /// N of the product, all modules together.
+    /// N of the product.
     pub fn cols(&self) -> usize {
-        self.modules.iter().map(|module| module.outputs.padded).sum()
+        self.rows.len()
+    }
+
+    /// What the product has of its modules, in their order.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        let mut end = 0;
+        let parts = self.modules.iter().enumerate().map(move |(section, module)| {
+            let begin = end;
+            end += module.outputs.padded;
+            let first = self.rows.start.max(begin);
+            let rows = first.saturating_sub(begin)..self.rows.end.min(end).saturating_sub(begin);
+            Part { section, module: *module, rows, at: first.saturating_sub(self.rows.start) }
+        });
+        parts.filter(|part| !part.rows.is_empty())
     }
 
     /// K of the product. Stacked modules share their input.
     pub fn inputs(&self) -> Width {
         self.modules[0].inputs
+    }
+}
+
+/// Rows of a module that a product has.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The module's number in its stack.
+    pub section: usize,
+    pub module: Module,
+    /// Of the module, padding among them.
+    pub rows: Range<usize>,
+    /// The row of the product at which they begin.
+    pub at: usize,
+}
+
+impl Part {
+    /// Its rows without padding.
+    fn real_rows(&self) -> Range<usize> {
+        self.rows.start..self.rows.end.min(self.module.outputs.real)
+    }
+
+    /// Whether it is the last of its module.
+    fn is_last(&self) -> bool {
+        self.rows.end == self.module.outputs.padded
     }
 }
 
@@ -159,7 +201,7 @@ impl Model {
             linear_bytes += loader.store.bytes(Class::Weights) - before;
             for group in Group::ALL {
                 for product in &mut groups[group] {
-                    product.bias = loader.bias(&prefix, &product.modules, layer.scale(group)).await?;
+                    product.bias = loader.bias(&prefix, product, layer.scale(group)).await?;
                 }
             }
             let norms = loader.norms(&prefix, layer.norms, hidden).await?;
@@ -244,30 +286,26 @@ impl<F: Files> Loader<'_, F> {
         }))
     }
 
-    /// The biases of stacked modules one behind another, times `scale`.
-    async fn bias(&mut self, prefix: &str, modules: &[Module], scale: f32) -> Result<Option<Tensor>> {
-        if !modules.iter().any(|module| module.has_bias) {
+    /// The biases of a product's rows, times `scale`.
+    async fn bias(&mut self, prefix: &str, product: &Stacked, scale: f32) -> Result<Option<Tensor>> {
+        if !product.parts().any(|part| part.module.has_bias) {
             return Ok(None);
         }
-        let cols = modules.iter().map(|module| module.outputs.padded).sum();
-        let label = format!("{prefix}.{} bias", modules[0].path);
-        let tensor = self.store.keep(Class::Weights, &label, cols)?;
-        let mut biases = vec![0.0; cols];
-        let mut first = 0;
-        for module in modules {
-            let Width { real, padded } = module.outputs;
-            if module.has_bias {
-                let info =
-                    self.checkpoint.require(&format!("{prefix}.{}.bias", module.path), &[real])?.clone();
-                if !self.store.is_planned() {
-                    let mut values = Vec::new();
-                    read_rows(self.files, &info, 0, real, &mut values).await?;
-                    let scaled = values.iter().map(|value| scale * value);
-                    biases.iter_mut().skip(first).zip(scaled).for_each(|(to, value)| *to = value);
-                }
+        let label = format!("{prefix}.{} bias", product.modules[0].path);
+        let tensor = self.store.keep(Class::Weights, &label, product.cols())?;
+        let mut biases = vec![0.0; product.cols()];
+        for part in product.parts().filter(|part| part.module.has_bias) {
+            let Module { path, outputs, .. } = part.module;
+            let info = self.checkpoint.require(&format!("{prefix}.{path}.bias"), &[outputs.real])?.clone();
+            if !self.store.is_planned() {
+                let (rows, mut values) = (part.real_rows(), Vec::new());
+                read_rows(self.files, &info, rows.start, rows.len(), &mut values).await?;
+                let scaled = values.iter().map(|value| scale * value);
+                biases.iter_mut().skip(part.at).zip(scaled).for_each(|(to, value)| *to = value);
+            }
+            if part.is_last() {
                 self.placed(&info);
             }
-            first += padded;
         }
         if !self.store.is_planned() {
             self.store.write(tensor, &biases);
@@ -306,46 +344,46 @@ impl<F: Files> Loader<'_, F> {
             let n_ids = per_slab.min(rows - first_id);
             // The head's product wants whole blocks of 8 rows; those past the end are zero.
             let values = self.store.keep(Class::Weights, name, words * pad8(n_ids))?;
-            self.dense_rows(&info, first_id, n_ids, format, values, 0).await?;
-            slabs.push(Slab { first_id, n_ids, weight: Weight { format, values, scales: values } });
+            let weight = Weight { format, values, scales: values };
+            self.dense_rows(&info, first_id..first_id + n_ids, weight, 0).await?;
+            slabs.push(Slab { first_id, n_ids, weight });
         }
         self.placed(&info);
         Ok(slabs)
     }
 
-    /// Writes rows of a tensor as they are, each padded to whole words, from row `to_row` of `values`.
+    /// Writes `rows` of a tensor as they are, each padded to whole words, from row `to_row` of `weight`.
     async fn dense_rows(
         &self,
         info: &TensorInfo,
-        first_row: usize,
-        n_rows: usize,
-        format: WeightFormat,
-        values: Tensor,
+        rows: Range<usize>,
+        weight: Weight,
         to_row: usize,
     ) -> Result<()> {
         if self.store.is_planned() {
             return Ok(());
         }
-        let row_bytes = format.row_words(pad8(info.row_elements())) * 4;
+        let row_bytes = weight.format.row_words(pad8(info.row_elements())) * 4;
         let true_bytes = info.row_elements() * info.dtype.bitsize() / 8;
         let per_piece = info.rows_in(PIECE_BYTES);
         let mut raw = Vec::new();
-        for row in (0..n_rows).step_by(per_piece) {
-            let rows = per_piece.min(n_rows - row);
-            read_rows_raw(self.files, info, first_row + row, rows, &mut raw).await?;
+        for row in rows.clone().step_by(per_piece) {
+            let count = per_piece.min(rows.end - row);
+            read_rows_raw(self.files, info, row, count, &mut raw).await?;
             if true_bytes != row_bytes {
-                let mut padded = vec![0u8; rows * row_bytes];
+                let mut padded = vec![0u8; count * row_bytes];
                 for (to, from) in padded.chunks_mut(row_bytes).zip(raw.chunks(true_bytes)) {
                     to[..true_bytes].copy_from_slice(from);
                 }
                 raw = padded;
             }
-            self.store.write_at(values, ((to_row + row) * row_bytes) as u64, &raw);
+            self.store.write_at(weight.values, ((to_row + row - rows.start) * row_bytes) as u64, &raw);
         }
         Ok(())
     }
 
-    /// The products of modules that share their input: one where their formats let them be stacked.
+    /// The products of modules that share their input: one where their formats let them be stacked and a binding
+    /// holds them all.
     async fn group(&mut self, prefix: &str, modules: &[Module]) -> Result<Vec<Stacked>> {
         let mut infos = Vec::new();
         for module in modules {
@@ -368,24 +406,30 @@ impl<F: Files> Loader<'_, F> {
         let mut products = Vec::new();
         for modules in runs {
             let members: Vec<_> = placed.by_ref().take(modules.len()).collect();
-            let label = format!("{prefix}.{}", modules[0].path);
-            let weight = self.weight_of(&label, modules, members[0].1)?;
-            let mut row = 0;
-            for (module, (info, _)) in modules.iter().zip(members) {
-                self.linear(info, weight, row).await.context(format!("loading {}", info.name))?;
-                self.placed(info);
-                row += module.outputs.padded;
+            let format = members[0].1;
+            let begun = products.len();
+            let row_bytes = 4 * format.row_words(modules[0].inputs.padded) as u64;
+            for rows in cut(modules, self.store.max_weight() / row_bytes) {
+                let label = format!("{prefix}.{}", modules[0].path);
+                let weight = self.weight_of(&label, rows.len(), modules[0].inputs, format)?;
+                let next_col = first_col + rows.len();
+                products.push(Stacked { modules: modules.to_vec(), rows, first_col, weight, bias: None });
+                first_col = next_col;
             }
-            products.push(Stacked { modules: modules.to_vec(), first_col, weight, bias: None });
-            first_col += row;
+            for (section, (info, _)) in members.into_iter().enumerate() {
+                let parts = products[begun..].iter().flat_map(|product| {
+                    let of_module = product.parts().filter(move |part| part.section == section);
+                    of_module.map(|part| (part, product.weight))
+                });
+                self.linear(info, parts.collect()).await.context(format!("loading {}", info.name))?;
+                self.placed(info);
+            }
         }
         Ok(products)
     }
 
-    /// Room for the rows of stacked modules.
-    fn weight_of(&mut self, label: &str, modules: &[Module], format: WeightFormat) -> Result<Weight> {
-        let (cols, inputs) =
-            (modules.iter().map(|module| module.outputs.padded).sum::<usize>(), modules[0].inputs);
+    /// Room for the weight of a product.
+    fn weight_of(&mut self, label: &str, cols: usize, inputs: Width, format: WeightFormat) -> Result<Weight> {
         let values = self.store.keep(Class::Weights, label, cols * format.row_words(inputs.padded))?;
         let scales = match format {
             WeightFormat::Nf4 => self.store.keep(Class::Weights, label, cols * inputs.padded / NF4_BLOCK)?,
@@ -398,11 +442,14 @@ impl<F: Files> Loader<'_, F> {
         Ok(Weight { format, values, scales })
     }
 
-    /// Writes one linear weight from row `to_row` of `weight`.
-    async fn linear(&self, info: &TensorInfo, weight: Weight, to_row: usize) -> Result<()> {
-        let (rows, true_depth) = (info.rows(), info.row_elements());
-        if !matches!(weight.format, WeightFormat::Nf4 | WeightFormat::Nf4Any) {
-            return self.dense_rows(info, 0, rows, weight.format, weight.values, to_row).await;
+    /// Writes one linear weight into those of the products that have `parts` of it.
+    async fn linear(&self, info: &TensorInfo, parts: Vec<(Part, Weight)>) -> Result<()> {
+        let (rows, true_depth, format) = (info.rows(), info.row_elements(), parts[0].1.format);
+        if !matches!(format, WeightFormat::Nf4 | WeightFormat::Nf4Any) {
+            for (part, weight) in parts {
+                self.dense_rows(info, part.real_rows(), weight, part.at).await?;
+            }
+            return Ok(());
         }
         if self.store.is_planned() {
             return Ok(());
@@ -418,16 +465,49 @@ impl<F: Files> Loader<'_, F> {
         if self.options.double_quant {
             double_quantize(&mut quantized.absmax);
         }
-        let depth = pad8(true_depth);
-        if weight.format == WeightFormat::Nf4 {
-            self.store.write_at(weight.values, (to_row * depth / 2) as u64, &quantized.codes);
-            self.store.write_at(weight.scales, (to_row * depth / NF4_BLOCK * 4) as u64, &quantized.absmax);
-        } else {
-            self.store.write(weight.values, &padded_codes(&quantized, true_depth));
-            self.store.write(weight.scales, &quantized.absmax);
+        if format == WeightFormat::Nf4Any {
+            quantized.codes = padded_codes(&quantized, true_depth);
+        }
+        let row_bytes = pad8(true_depth) / 2;
+        for (Part { rows, at, .. }, weight) in parts {
+            let end = quantized.codes.len().min(rows.end * row_bytes);
+            let codes = &quantized.codes[rows.start * row_bytes..end];
+            self.store.write_at(weight.values, (at * row_bytes) as u64, codes);
+            // A part begins with a block.
+            let block = |row: usize| row * true_depth / NF4_BLOCK;
+            let end = quantized.absmax.len().min((rows.end * true_depth).div_ceil(NF4_BLOCK));
+            self.store.write_at(
+                weight.scales,
+                4 * block(at) as u64,
+                &quantized.absmax[block(rows.start)..end],
+            );
         }
         Ok(())
     }
+}
+
+/// Rows between places at which a module may be cut: so many begin with a block of NF4, whatever their length.
+const CUT_ROWS: usize = NF4_BLOCK;
+
+/// The rows of stacked modules in products of at most `most` rows: in one, or else a module each or a part of one. A
+/// module is cut at multiples of [`CUT_ROWS`] alone, however few `most` are.
+fn cut(modules: &[Module], most: u64) -> Vec<Range<usize>> {
+    let total: usize = modules.iter().map(|module| module.outputs.padded).sum();
+    if total as u64 <= most {
+        return vec![0..total];
+    }
+    let most = (most as usize / CUT_ROWS * CUT_ROWS).max(CUT_ROWS);
+    let mut pieces = Vec::new();
+    let mut begin = 0;
+    for module in modules {
+        let end = begin + module.outputs.padded;
+        // In equal parts, so that the products take the same tile.
+        let count = module.outputs.padded.div_ceil(most);
+        let each = module.outputs.padded.div_ceil(count).next_multiple_of(CUT_ROWS);
+        pieces.extend((begin..end).step_by(each).map(|first| first..end.min(first + each)));
+        begin = end;
+    }
+    pieces
 }
 
 fn dense_format(dtype: Dtype) -> WeightFormat {

@@ -48,6 +48,13 @@ pub struct LoraPanel {
     pub b_base: [u32; 4],
 }
 
+impl LoraPanel {
+    /// Layers that the kernels tell apart, adapted or not.
+    pub fn sections(&self) -> usize {
+        self.section_end.iter().filter(|&&end| end != u32::MAX).count()
+    }
+}
+
 /// Where one module's factors lie, and their true shape.
 #[derive(Clone, Debug)]
 pub struct LoraFactor {
@@ -103,7 +110,13 @@ impl Lora {
         for (layer, weights) in model.layers.iter().enumerate() {
             let mut of_layer = ByGroup::<Vec<Option<LoraPanel>>>::default();
             for group in Group::ALL {
+                let mut whole = None;
                 for stacked in &weights.groups[group] {
+                    // What is cut is laid out with its first part, as if it were not.
+                    if stacked.rows.start > 0 {
+                        of_layer[group].push(whole.as_ref().and_then(|it| part_of(it, stacked, rank)));
+                        continue;
+                    }
                     let mut segment = lengths.len() - 1;
                     let adapted = |module: &Module| {
                         let module = lora_module(&model.architecture, layer, module);
@@ -121,7 +134,8 @@ impl Lora {
                     if let Some(panel) = &panel {
                         factors.extend(panel_factors(&model.architecture, layer, stacked, panel));
                     }
-                    of_layer[group].push(panel);
+                    of_layer[group].push(panel.as_ref().and_then(|panel| part_of(panel, stacked, rank)));
+                    whole = panel;
                 }
             }
             panels.push(of_layer);
@@ -208,6 +222,30 @@ fn panel_at(
     panel.b_first = (panel.a_first + panel.a_len).next_multiple_of(STEP);
     *end = (panel.b_first + panel.b_len).next_multiple_of(STEP);
     Some(panel)
+}
+
+/// What a product has of the `panel` of all its modules; `None` where LoRA adapts none of what it has.
+fn part_of(panel: &LoraPanel, stacked: &Stacked, rank: usize) -> Option<LoraPanel> {
+    let total: usize = stacked.modules.iter().map(|module| module.outputs.padded).sum();
+    if stacked.cols() == total {
+        return Some(panel.clone());
+    }
+    let part = stacked.parts().next().expect("a product has rows");
+    let t_offset = panel.t_offset[part.section];
+    if t_offset == NONE {
+        return None;
+    }
+    let a_len = rank * stacked.inputs().padded;
+    let b_base = panel.b_base[part.section] + (part.rows.start * rank) as u32;
+    Some(LoraPanel {
+        a_first: panel.a_first + t_offset as usize / rank * a_len,
+        a_len,
+        modules: 1,
+        section_end: [stacked.cols() as u32, u32::MAX, u32::MAX, u32::MAX],
+        t_offset: [0, NONE, NONE, NONE],
+        b_base: [b_base, 0, 0, 0],
+        ..panel.clone()
+    })
 }
 
 /// The factors of the adapted modules of a panel.

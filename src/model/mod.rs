@@ -19,7 +19,7 @@ pub use architecture::{
 };
 pub use compare::are_rows;
 pub use layer::{Backward, Keys, LayerActivations, Pass, RopeTables, Rows, RowsSeen};
-pub use load::{LoadOptions, LoadProgress, Model, Slab, Stacked, padded_codes};
+pub use load::{LoadOptions, LoadProgress, Model, Part, Slab, Stacked, padded_codes};
 pub use lora::{Lora, LoraFactor, Segment, lora_modules};
 pub use lora_rows::FactorReader;
 pub use loss::{Loss, LossInputs, LossPlan};

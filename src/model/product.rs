@@ -24,7 +24,7 @@ pub(super) struct Upstream {
     pub(super) dx: Option<Tensor>,
 }
 
-/// A group's products: one for all its modules, or several where formats forbid stacking.
+/// A group's products: one for all its modules, or several where formats or their size forbid stacking.
 pub(super) struct GroupProducts<'a> {
     products: Vec<Product<'a>>,
     /// LoRA's dropout on the group's input: stacked modules share one mask, since they share one product with A.
@@ -88,7 +88,13 @@ impl<'a> GroupProducts<'a> {
     /// Records T of each product.
     pub(super) fn t(&self, rec: &mut Recorder, x: Tensor) -> Ts {
         let dropped = self.dropped(rec, x);
-        self.products.iter().map(|product| product.t(rec, dropped)).collect()
+        let mut ts = Ts::new();
+        for (index, product) in self.products.iter().enumerate() {
+            // Parts of one module have one A.
+            let is_same = index > 0 && self.products[index - 1].a_place() == product.a_place();
+            ts.push(if is_same { ts[index - 1] } else { product.t(rec, dropped) });
+        }
+        ts
     }
 
     /// Records the output of all products into `y`, with `residual` added.
@@ -176,6 +182,11 @@ impl Product<'_> {
         self.pass.lora_scale * self.params.scale
     }
 
+    /// Where its A lies, if it has one: segment and place.
+    fn a_place(&self) -> Option<(usize, usize)> {
+        self.adapter.map(|Adapter { panel, .. }| (panel.segment, panel.a_first))
+    }
+
     fn t(&self, rec: &mut Recorder, dropped: Tensor) -> Option<Tensor> {
         let adapter = self.adapter?;
         let cols = self.params.t_stride as usize;
@@ -225,7 +236,7 @@ impl Product<'_> {
 
         let dt = self.pass.activation(rec, params.t_stride as usize);
         let scaled = linear::Params { scale: self.lora_scale(), ..params };
-        lora_grad::t(rec, tile, scaled, self.stacked.modules.len(), dy, adapter.b(), dt);
+        lora_grad::t(rec, tile, scaled, adapter.panel.sections(), dy, adapter.b(), dt);
         let of_a = lora_grad::Params {
             u_stride: params.t_stride,
             u_offset: 0,

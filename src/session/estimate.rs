@@ -28,7 +28,7 @@ impl<R: Kv> Session<R> {
     ) -> Result<Footprint> {
         let architecture = Model::architecture(files).await?;
         let quantization = QuantizationOptions::from_json(quantization)?;
-        let mut store = Store::planned();
+        let mut store = Store::planned(self.gpu.max_binding()).with_max_weight(self.max_weight);
         let options = quantization.load_options();
         let model = Model::load(files, architecture, options, &mut store, &mut |_| {}).await?;
         let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
@@ -64,7 +64,8 @@ pub(super) fn with_lighter_runs(
 ) -> Error {
     let weights = loaded.store.bytes(Class::Weights);
     let megabytes = |lora: &LoraConfig, train: &TrainOptions| {
-        let planned = footprint(&loaded.model, lora.clone(), train, tiles, &mut Store::planned());
+        let mut store = Store::planned(loaded.store.max_binding());
+        let planned = footprint(&loaded.model, lora.clone(), train, tiles, &mut store);
         planned.map(|planned| (planned.peak_gpu_bytes + weights).div_ceil(1_000_000))
     };
     let context = loaded.model.architecture.context as u32;

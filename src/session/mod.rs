@@ -109,6 +109,8 @@ pub struct PrepareOptions<'a> {
 /// One GPU with at most one model and one run on it. Rows of datasets lie in `R`.
 pub struct Session<R> {
     gpu: Gpu,
+    /// See [`Store::max_weight`].
+    max_weight: u64,
     tiles: Tiles,
     /// Whether tiles are those of [`Session::set_tile`], so that none are tuned.
     is_fixed: bool,
@@ -145,7 +147,13 @@ impl<R: Kv> Session<R> {
     /// A session on a GPU that is open.
     pub fn on(gpu: Gpu, rows: R) -> Self {
         let tiles = Tile::for_adapter(gpu.summary()).into();
-        Session { gpu, tiles, is_fixed: false, rows, loaded: None, run: None }
+        let max_weight = gpu.max_binding();
+        Session { gpu, max_weight, tiles, is_fixed: false, rows, loaded: None, run: None }
+    }
+
+    /// Cuts the weights of models that are loaded from now on above `bytes`, as a device with smaller bindings would.
+    pub fn set_max_weight(&mut self, bytes: u64) {
+        self.max_weight = bytes;
     }
 
     /// Frees the model and the run.
@@ -184,7 +192,7 @@ impl<R: Kv> Session<R> {
         stop_ids.extend(tokenizer.eos_token_id());
         stop_ids.extend(generation_eos(files).await?);
 
-        let mut store = Store::new(&self.gpu);
+        let mut store = Store::new(&self.gpu).with_max_weight(self.max_weight);
         let options = quantization.load_options();
         let mut placed = |progress| on_progress(Loading::Weights(progress));
         let model = Model::load(&weights, architecture, options, &mut store, &mut placed).await?;

@@ -2,6 +2,7 @@
 //!
 //! `tools/reference` makes the fixtures; its README says how and what they cover.
 
+mod cut;
 mod families;
 
 use std::collections::BTreeMap;
@@ -75,6 +76,12 @@ async fn prepared_with(case: &Case, changes: &[(&str, Value)], tile: Option<Tile
     if let Some(tile) = tile {
         session.set_tile(tile);
     }
+    prepare(&mut session, case, changes).await;
+    session
+}
+
+/// Loads the case's model and prepares its run.
+async fn prepare(session: &mut Session<Rc<MemoryKv>>, case: &Case, changes: &[(&str, Value)]) {
     let mut train = case.config["train"].clone();
     for (option, value) in changes {
         train[*option] = value.clone();
@@ -96,7 +103,6 @@ async fn prepared_with(case: &Case, changes: &[(&str, Value)], tile: Option<Tile
     let adapter = Directory(case.folder.join("adapter"));
     session.load_adapter(DEFAULT_ADAPTER, &adapter).await.expect("the adapter loads");
     session.prepare(options).await.expect("the run is prepared");
-    session
 }
 
 fn relative(got: f64, want: f64) -> f64 {
