@@ -494,7 +494,7 @@ const CUT_ROWS: usize = NF4_BLOCK;
 fn cut(modules: &[Module], most: u64) -> Vec<Range<usize>> {
     let total: usize = modules.iter().map(|module| module.outputs.padded).sum();
     if total as u64 <= most {
-        return vec![0..total];
+        return std::iter::once(0..total).collect();
     }
     let most = (most as usize / CUT_ROWS * CUT_ROWS).max(CUT_ROWS);
     let mut pieces = Vec::new();

@@ -121,7 +121,7 @@ fn head_dim(fields: &Fields, defaults: &Defaults, hidden: usize, q_heads: usize)
     let default = match defaults.head_dim {
         Some(head_dim) if !fields.has("head_dim") => head_dim,
         _ => {
-            if fields.integer("head_dim")?.is_none() && hidden % q_heads != 0 {
+            if fields.integer("head_dim")?.is_none() && !hidden.is_multiple_of(q_heads) {
                 bail!(
                     UnsupportedModel,
                     "{FILE}: hidden_size {hidden} is no multiple of num_attention_heads {q_heads}, and there is no \

@@ -105,7 +105,7 @@ impl Rope {
             if !defaults.is_partial
                 || rotary_dim == 0
                 || rotary_dim > defaults.head_dim
-                || rotary_dim % 2 != 0
+                || !rotary_dim.is_multiple_of(2)
             {
                 bail!(UnsupportedModel, "{FILE}: {prefix}partial_rotary_factor {partial} is not supported");
             }
