@@ -61,8 +61,8 @@ mod tests {
     #[test]
     fn backward_is_the_gradient() {
         for act in Act::ALL {
-            let params = Params { rows: 3, cols: 8, width: 4, up: 4, stride: 16 };
-            let gate_up: Vec<f64> = (0..48).map(|i| 4.0 * (i as f64 * 0.7).sin()).collect();
+            let params = Params { rows: 3, cols: 8, width: 6, up: 6, stride: 12 };
+            let gate_up: Vec<f64> = (0..36).map(|i| 4.0 * (i as f64 * 0.7).sin()).collect();
             let dout: Vec<f64> = (0..24).map(|i| (i as f64 * 1.3).cos()).collect();
             let loss = |gate_up: &[f64]| -> f64 {
                 forward(act, &params, gate_up).iter().zip(&dout).map(|(y, g)| y * g).sum()
