@@ -10,7 +10,7 @@ use super::{Case, prepare, relative};
 
 /// What a run gives that does not depend on how its weights lie.
 struct Outcome {
-    products: u64,
+    buffers: u64,
     /// The files of the adapter before any step.
     exported: Vec<(String, Vec<u8>)>,
     gradients: Vec<(String, Vec<f32>)>,
@@ -27,7 +27,7 @@ impl Outcome {
             session.set_max_weight(bytes);
         }
         prepare(&mut session, case, changes).await;
-        let products = session.counters().buffers();
+        let buffers = session.counters().buffers();
         let files = session.save(None).await.expect("an adapter");
         let exported = files.into_iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect();
         session.trainer().expect("a run").set_pipelined(false);
@@ -44,7 +44,7 @@ impl Outcome {
         let eval_loss = session.evaluate().await.expect("an evaluation").eval_loss;
         let options = json!({"max_new_tokens": 6, "do_sample": false});
         let answer = session.generate(&json!("The quick"), &options, &mut |_| true).await.expect("text").text;
-        Outcome { products, exported, gradients, steps, eval_loss, answer }
+        Outcome { buffers, exported, gradients, steps, eval_loss, answer }
     }
 }
 
@@ -64,7 +64,7 @@ fn cut_weights_give_what_whole_ones_do() {
         let of = |max_weight| pollster::block_on(Outcome::of(&case, max_weight, &changes));
         // Every stack falls apart into its modules, and every module of more than 64 rows into pieces.
         let (whole, cut) = (of(None), of(Some(1)));
-        assert!(cut.products > whole.products, "{name}: {} buffers and {}", cut.products, whole.products);
+        assert!(cut.buffers > whole.buffers, "{name}: {} buffers and {}", cut.buffers, whole.buffers);
         assert!(cut.exported == whole.exported, "{name}: an adapter is the same to the bit");
         let mut worst = [0.0f64; 2];
         for ((path, got), (other, want)) in cut.gradients.iter().zip(&whole.gradients) {
