@@ -41,15 +41,12 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
             competitors.push(Competitor::new(&gpu, &mut store, &model, plan, rows).await?);
         }
         let mut seconds = vec![Vec::new(); plans.len()];
-        // The first turn warms up.
-        for turn in 0..=TURNS {
+        for _ in 0..TURNS {
             for (competitor, seconds) in competitors.iter().zip(&mut seconds) {
                 let began = Instant::now();
                 competitor.workspace.run(&competitor.programs, 0);
                 gpu.idle().await;
-                if turn > 0 {
-                    seconds.push(began.elapsed().as_secs_f64());
-                }
+                seconds.push(began.elapsed().as_secs_f64());
             }
         }
         gpu.check()?;
@@ -95,6 +92,7 @@ struct Competitor {
 }
 
 impl Competitor {
+    /// Has run once, so that it is warm.
     async fn new(gpu: &Gpu, store: &mut Store, model: &Model, plan: LossPlan, rows: usize) -> Result<Self> {
         let hidden = model.architecture.hidden.padded;
         let mut keep = |elements: usize| store.keep(Class::Other, "bench", elements);
