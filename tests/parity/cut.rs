@@ -42,7 +42,7 @@ impl Outcome {
             steps.push((log.loss, log.grad_norm));
         }
         let eval_loss = session.evaluate().await.expect("an evaluation").eval_loss;
-        let options = json!({"max_new_tokens": 6, "do_sample": false});
+        let options = json!({"max_new_tokens": 6, "temperature": 0});
         let answer = session.generate(&json!("The quick"), &options, &mut |_| true).await.expect("text").text;
         Outcome { buffers, exported, gradients, steps, eval_loss, answer }
     }
