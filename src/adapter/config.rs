@@ -176,7 +176,8 @@ impl LoraConfig {
                 let there = last_names(linears).join(", ");
                 bail!(
                     BadOption,
-                    "lora.target_modules: {name:?} is no linear layer of the decoder; take some of {there}, or                      \"{ALL_LINEAR}\""
+                    "lora.target_modules: {name:?} is no linear layer of the decoder; take some of {there}, or \
+                     \"{ALL_LINEAR}\""
                 );
             }
         }

@@ -94,7 +94,6 @@ impl Generator {
         let prompt = passes.pop().expect("two passes were made");
         let ring = ReadbackRing::new(gpu, logits.size(), 1);
         let ropes: Vec<_> = architecture.ropes.iter().cloned().zip(tables).collect();
-        write_tables(store, &ropes, capacity, 1);
         Ok(Generator {
             prompt,
             token,
@@ -125,14 +124,11 @@ impl Generator {
         let longest = self.ids.len();
         let is_stretched = |(rope, _): &(Rope, RopeTables), longest| rope.is_stretched(longest);
         let again = self.ropes.iter().any(|rope| is_stretched(rope, before) != is_stretched(rope, longest));
+        if again || first == 0 {
+            write_tables(store, &self.ropes, self.capacity, longest);
+        }
         // Keys that were turned by other angles are of no use.
-        let (first, ids) = match again {
-            true => {
-                write_tables(store, &self.ropes, self.capacity, longest);
-                (0, self.ids.clone())
-            }
-            false => (first, ids.to_vec()),
-        };
+        let (first, ids) = if again { (0, self.ids.clone()) } else { (first, ids.to_vec()) };
         let recording = usize::from(!adapter);
         let chunk = if ids.len() == 1 { 1 } else { CHUNK };
         for (number, ids) in ids.chunks(chunk).enumerate() {
@@ -167,12 +163,10 @@ impl Generator {
     }
 }
 
-/// Writes the angles of all positions, for a text of `longest` tokens.
-fn write_tables(store: &Store, ropes: &[(Rope, RopeTables)], positions: usize, longest: usize) {
+/// Writes the angles of all positions, for a text of `length` tokens that grows.
+fn write_tables(store: &Store, ropes: &[(Rope, RopeTables)], positions: usize, length: usize) {
     for (rope, tables) in ropes {
-        // Stretched ones are the same for every length up to the last position.
-        let longest = if rope.is_stretched(longest) { positions } else { longest };
-        let (cos, sin) = rope.table(positions, longest);
+        let (cos, sin) = rope.growing_table(positions, length);
         store.write(tables.cos, &cos);
         store.write(tables.sin, &sin);
     }

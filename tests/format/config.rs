@@ -48,16 +48,16 @@ fn defaults_are_those_of_transformers() {
     assert_eq!((attention(&llama).kv_heads, attention(&llama).head_dim, llama.context), (4, 12, 2048));
     assert_eq!((rope(&llama).theta, &rope(&llama).scaling), (10_000.0, &RopeScaling::Default));
     assert_eq!((llama.tied, llama.views.clone(), llama.dtype.clone()), (false, vec![View::All], None));
-    assert_eq!((llama.bos_token_id, llama.eos_token_ids.clone()), (Some(1), vec![2]));
+    assert_eq!(llama.eos_token_ids, [2]);
 
     let mistral = json!({"model_type": "mistral", "num_attention_heads": 8, "head_dim": 8});
     let mistral = with(mistral).unwrap();
     assert_eq!((attention(&mistral).kv_heads, mistral.views.clone()), (8, vec![View::Window(4096)]));
     let nulls = json!({"model_type": "mistral", "sliding_window": null, "num_key_value_heads": null,
-        "eos_token_id": [5, 6], "bos_token_id": null, "torch_dtype": "float16"});
+        "eos_token_id": [5, -1, 6], "bos_token_id": -1, "torch_dtype": "float16"});
     let nulls = with(nulls).unwrap();
     assert_eq!((attention(&nulls).kv_heads, nulls.views.clone()), (4, vec![View::All]));
-    assert_eq!((nulls.bos_token_id, nulls.eos_token_ids), (None, vec![5, 6]));
+    assert_eq!(nulls.eos_token_ids, [5, 6]);
     assert_eq!(nulls.dtype.as_deref(), Some("float16"));
 }
 
@@ -161,6 +161,87 @@ fn windows_are_those_of_the_layers_that_have_them() {
     assert_refused(family("qwen2", short), Code::BadModel, &["config.json", "layer_types"]);
     let no_rope = json!({"no_rope_layers": [1]});
     assert_refused(family("smollm3", no_rope), Code::BadModel, &["config.json", "no_rope_layers"]);
+    let smollm = |changes: Value| {
+        let model = family("smollm3", changes).unwrap();
+        let layers = model.layers.iter();
+        layers.map(|layer| (layer.attention.rope, model.views[layer.attention.view])).collect::<Vec<_>>()
+    };
+    // More entries than layers are those of a larger model; a window by `layer_types` needs no other word.
+    let changes = json!({"no_rope_layers": [2, 0, 1], "layer_types": ["sliding_attention", "attention"],
+        "sliding_window": 8, "use_sliding_window": false});
+    assert_eq!(smollm(changes), [(Some(0), near), (None, all)]);
+}
+
+/// Values of transformers 5.23.
+#[test]
+fn ropes_of_phi_go_by_its_own_original_context() {
+    let factors = |more: Value| {
+        let count = more["count"].as_u64().unwrap_or(6) as usize;
+        let mut scaling =
+            json!({"type": "longrope", "short_factor": vec![1.0; count], "long_factor": vec![2.0; count]});
+        scaling.as_object_mut().unwrap().extend(more["scaling"].as_object().cloned().unwrap_or_default());
+        let mut changes = json!({"rope_scaling": scaling});
+        changes.as_object_mut().unwrap().extend(more["model"].as_object().cloned().unwrap_or_default());
+        family("phi3", changes)
+    };
+    let attention = |more: Value| match &factors(more).unwrap().ropes[0].scaling {
+        RopeScaling::LongRope { attention_factor, original_max_position_embeddings, .. } => {
+            (*attention_factor, *original_max_position_embeddings)
+        }
+        other => panic!("{other:?}"),
+    };
+    let inside = json!({"original_max_position_embeddings": 32});
+    let short = json!({"scaling": inside, "model": {"max_position_embeddings": 256}});
+    assert_eq!(attention(short), (1.0, 4096));
+    let (factor, original) = attention(json!({"model": {"max_position_embeddings": 131_072}}));
+    assert!((factor - 1.190238).abs() < 1e-5, "{factor}");
+    assert_eq!(original, 4096);
+    let named = json!({"model": {"original_max_position_embeddings": 64, "max_position_embeddings": 64}});
+    assert_eq!(attention(named), (1.0, 64));
+    assert_eq!(attention(json!({"scaling": {"type": "yarn"}})), (1.0, 4096));
+
+    // int(20 · 0.7) is 14 in f64 and would be 13 in f32; an odd width turns a pair more than half of it.
+    for (head_dim, partial, dim, rotary_dim) in [(20, 0.7, 14, 14), (20, 0.65, 13, 14), (12, 0.75, 9, 10)] {
+        let changes = json!({"head_dim": head_dim, "partial_rotary_factor": partial});
+        let model = family("phi3", changes).unwrap();
+        assert_eq!((rope(&model).dim, rope(&model).rotary_dim), (dim, rotary_dim), "{head_dim} · {partial}");
+        assert_eq!(rope(&model).inv_freq(1).len(), rotary_dim / 2);
+    }
+}
+
+#[test]
+fn ropes_of_gemma_are_those_of_its_layer_types() {
+    let ropes = |changes: Value| -> Vec<(f32, RopeScaling)> {
+        let model = family("gemma3_text", changes).unwrap();
+        model.ropes.into_iter().map(|rope| (rope.theta, rope.scaling)).collect()
+    };
+    let (plain, linear) = (RopeScaling::Default, RopeScaling::Linear { factor: 8.0 });
+    let old = json!({"rope_theta": 5e5, "rope_local_base_freq": 2e4, "rope_scaling": {"rope_type": "linear", "factor": 8}});
+    assert_eq!(ropes(old), [(5e5, linear.clone()), (2e4, plain.clone())]);
+    // The class has set the type already, so the older name of the field does nothing.
+    let older = json!({"rope_scaling": {"type": "linear", "factor": 8}});
+    assert_eq!(ropes(older), [(1e6, plain.clone()), (1e4, plain.clone())]);
+    let flat = json!({"rope_parameters": {"rope_type": "linear", "factor": 8, "rope_theta": 5e5}});
+    assert_eq!(ropes(flat), [(1e6, plain.clone()), (1e4, plain.clone())]);
+    let both = json!({"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 5e5}},
+        "rope_scaling": {"rope_type": "linear", "factor": 8}});
+    assert_eq!(ropes(both), [(5e5, linear), (1e4, plain)]);
+}
+
+/// Each token of a text that grows has the angles of the length at which it came.
+#[test]
+fn dynamic_angles_follow_a_text_that_grows() {
+    let scaling = json!({"rope_type": "dynamic", "factor": 4.0});
+    let model = with(json!({"max_position_embeddings": 8, "rope_scaling": scaling})).unwrap();
+    let rope = rope(&model);
+    assert_eq!(model.context, 32);
+    let row = |table: &[f32], position: usize| table[6 * position..][..6].to_vec();
+    let grown = rope.growing_table(16, 10).0;
+    for (position, length) in [(0, 10), (9, 10), (10, 11), (15, 16)] {
+        assert_eq!(row(&grown, position), row(&rope.table(16, length).0, position), "position {position}");
+    }
+    assert_eq!(rope.table(8, 8), rope.table(8, 1), "short texts are not stretched");
+    assert_ne!(rope.table(8, 9), rope.table(8, 8));
 }
 
 #[test]
@@ -169,11 +250,15 @@ fn what_a_family_has_beyond_this_engine_is_refused_by_name() {
         ("gemma3_text", json!({"final_logit_softcapping": 30.0}), "final_logit_softcapping"),
         ("gemma3_text", json!({"use_bidirectional_attention": true}), "use_bidirectional_attention"),
         ("gemma3_text", json!({"hidden_activation": "gelu"}), "hidden_activation"),
-        ("phi3", json!({"rope_scaling": {"type": "yarn", "factor": 2.0}}), "rope_scaling.rope_type"),
+        ("phi3", json!({"rope_scaling": {"type": "linear", "factor": 2.0}}), "rope_scaling.rope_type"),
         ("qwen3", json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor"),
         ("qwen3_moe", json!({}), "gemma3, gemma3_text, granite, llama, mistral, phi3, qwen2, qwen3, smollm3"),
     ] {
         assert_refused(family(model_type, changes), Code::UnsupportedModel, &["config.json", name]);
+    }
+    for (name, value) in [("num_hidden_layers", json!(1025)), ("max_position_embeddings", json!(1u64 << 40))]
+    {
+        assert_refused(with(json!({name: value})), Code::UnsupportedModel, &["config.json", name]);
     }
     let factors = json!({"rope_scaling": {"type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}});
     assert_refused(family("phi3", factors), Code::BadModel, &["rope_scaling.short_factor", "6 pairs"]);

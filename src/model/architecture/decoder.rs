@@ -6,6 +6,10 @@ use super::{Act, Architecture, Attention, ByGroup, Group, Layer, Module, Norms, 
 use crate::bail;
 use crate::error::Result;
 
+/// No model has more; what follows from a config must stay small until weights are there.
+const MOST_LAYERS: usize = 1024;
+const MOST_POSITIONS: usize = 1 << 24;
+
 /// What a family's class in transformers takes where `config.json` says nothing. A size that is `None` must be
 /// there.
 pub(super) struct Defaults<'a> {
@@ -22,8 +26,12 @@ pub(super) struct Defaults<'a> {
     pub(super) context: usize,
     pub(super) eps: f32,
     pub(super) tied: bool,
+    /// `eos_token_id`.
+    pub(super) eos: Option<u32>,
     pub(super) rope_theta: f32,
-    pub(super) rope_kinds: &'a [&'a str],
+    pub(super) rope_kinds: &'a [(&'a str, &'a str)],
+    /// See [`RopeDefaults::original`].
+    pub(super) original: Option<usize>,
     /// Whether `partial_rotary_factor` has an effect.
     pub(super) is_partial: bool,
     /// The field with the activation, and the activation.
@@ -42,8 +50,10 @@ pub(super) const LLAMA: Defaults<'_> = Defaults {
     context: 2048,
     eps: 1e-6,
     tied: false,
+    eos: Some(2),
     rope_theta: 10_000.0,
     rope_kinds: &KINDS,
+    original: None,
     is_partial: false,
     act: ("hidden_act", Act::Silu),
 };
@@ -70,12 +80,21 @@ pub(super) fn read_decoder(fields: &Fields, defaults: &Defaults) -> Result<Archi
         theta: defaults.rope_theta,
         head_dim,
         context,
+        original: defaults.original,
         kinds: defaults.rope_kinds,
         is_partial: defaults.is_partial,
     };
     let rope = Rope::read(fields, &rope)?;
     let ffn = fields.size("intermediate_size", defaults.ffn)?;
     refuse_act(fields, defaults.act)?;
+    let layers = fields.size("num_hidden_layers", defaults.layers)?;
+    if layers > MOST_LAYERS || context > MOST_POSITIONS {
+        bail!(
+            UnsupportedModel,
+            "{FILE}: num_hidden_layers {layers} and max_position_embeddings {context} are not at most {MOST_LAYERS} \
+             and {MOST_POSITIONS}"
+        );
+    }
     let layer = Layer {
         norms: Norms {
             before_attention: "input_layernorm",
@@ -109,10 +128,9 @@ pub(super) fn read_decoder(fields: &Fields, defaults: &Defaults) -> Result<Archi
         logits_scale: 1.0,
         ropes: vec![rope],
         views: vec![View::All],
-        layers: vec![layer; fields.size("num_hidden_layers", defaults.layers)?],
+        layers: vec![layer; layers],
         adapter_path: "model.layers",
-        bos_token_id: fields.token_ids("bos_token_id", 1)?.first().copied(),
-        eos_token_ids: fields.token_ids("eos_token_id", 2)?,
+        eos_token_ids: fields.token_ids("eos_token_id", defaults.eos)?,
         dtype: fields.string("dtype")?.or(fields.string("torch_dtype")?),
     })
 }
@@ -214,7 +232,8 @@ pub(super) fn refuse_true(fields: &Fields, names: &[&str]) -> Result<()> {
 /// `layer_types`: whether each layer has the sliding window, where the field is there.
 pub(super) fn read_layer_types(fields: &Fields, layers: usize) -> Result<Option<Vec<bool>>> {
     let is_sliding = |value: &serde_json::Value| match value.as_str()? {
-        "full_attention" => Some(false),
+        // The second is an older name of the first.
+        "full_attention" | "attention" => Some(false),
         "sliding_attention" => Some(true),
         _ => None,
     };

@@ -64,6 +64,11 @@ impl<'a> Fields<'a> {
         self.typed(name, "a whole number", Value::as_u64)
     }
 
+    pub(super) fn positive_number(&self, name: &str) -> Result<Option<f64>> {
+        let positive = |value: &Value| value.as_f64().filter(|number| number.is_finite() && *number > 0.0);
+        self.typed(name, "a positive number", positive)
+    }
+
     pub(super) fn positive_float(&self, name: &str) -> Result<Option<f32>> {
         let positive = |value: &Value| {
             value.as_f64().map(|number| number as f32).filter(|number| number.is_finite() && *number > 0.0)
@@ -114,16 +119,16 @@ impl<'a> Fields<'a> {
         self.typed(name, wanted, |value| value.as_array()?.iter().map(&element).collect())
     }
 
-    /// One id or a list of ids; `default` where the field is absent, none where it is `null`.
-    pub(super) fn token_ids(&self, name: &str, default: u32) -> Result<Vec<u32>> {
+    /// One id or a list of ids; `default` where the field is absent, none where it is `null` or negative.
+    pub(super) fn token_ids(&self, name: &str, default: Option<u32>) -> Result<Vec<u32>> {
         if !self.has(name) {
-            return Ok(vec![default]);
+            return Ok(default.into_iter().collect());
         }
-        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = |value: &Value| value.as_i64().filter(|id| *id <= i64::from(u32::MAX));
         let ids = self.typed(name, "a token id or a list of them", |value| match value {
             Value::Array(values) => values.iter().map(id).collect(),
             value => id(value).map(|id| vec![id]),
         })?;
-        Ok(ids.unwrap_or_default())
+        Ok(ids.unwrap_or_default().into_iter().filter_map(|id| u32::try_from(id).ok()).collect())
     }
 }

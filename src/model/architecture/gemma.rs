@@ -1,6 +1,6 @@
 //! Gemma 3 (`Gemma3TextConfig`, and the text part of `Gemma3Config`).
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::decoder::{Defaults, LLAMA, add_biases, read_decoder, read_layer_types, refuse_true, set_windows};
 use super::fields::{FILE, Fields};
@@ -23,6 +23,7 @@ const GEMMA3: Defaults<'_> = Defaults {
     head_dim: Some(256),
     context: 131_072,
     tied: true,
+    eos: Some(1),
     rope_theta: THETA,
     act: ("hidden_activation", Act::GeluTanh),
     ..LLAMA
@@ -34,8 +35,11 @@ pub(super) fn gemma3_text(fields: &Fields) -> Result<Architecture> {
     if let Some(cap) = fields.positive_float("final_logit_softcapping")? {
         bail!(UnsupportedModel, "{FILE}: final_logit_softcapping {cap} is not supported, only null is");
     }
-    let full = with_rope_of(fields, "full_attention")?;
-    let mut architecture = read_decoder(&Fields { fields: &full, ..*fields }, &GEMMA3)?;
+    let plain = without_ropes(fields);
+    let mut architecture = read_decoder(&Fields { fields: &plain, ..*fields }, &GEMMA3)?;
+    let context = architecture.context;
+    architecture.ropes = vec![full_rope(fields, &architecture)?, local_rope(fields, &architecture)?];
+    architecture.context = architecture.ropes[0].reach(context);
     architecture.norms_add_one = true;
     architecture.embedding_scale = (architecture.hidden.real as f32).sqrt();
     if fields.boolean("attention_bias")?.unwrap_or(false) {
@@ -50,7 +54,6 @@ pub(super) fn gemma3_text(fields: &Fields) -> Result<Architecture> {
             (1..=layers).map(|number| number % pattern != 0).collect()
         }
     };
-    architecture.ropes.push(local_rope(fields, &architecture)?);
     set_windows(&mut architecture, fields.positive_or("sliding_window", 4096)?, |number| is_local[number]);
     for (layer, &is_local) in architecture.layers.iter_mut().zip(&is_local) {
         layer.norms = Norms {
@@ -77,6 +80,10 @@ pub(super) fn gemma3(fields: &Fields) -> Result<Architecture> {
     for name in ["tie_word_embeddings", "bos_token_id", "eos_token_id", "dtype", "torch_dtype"] {
         match fields.get(name) {
             Some(value) => drop(merged.insert(name.to_owned(), value.clone())),
+            // A null is false to Python, and an absent field is true.
+            None if name == "tie_word_embeddings" && fields.has(name) => {
+                merged.insert(name.to_owned(), false.into());
+            }
             None if name == "tie_word_embeddings" => drop(merged.remove(name)),
             None => {}
         }
@@ -88,31 +95,48 @@ pub(super) fn gemma3(fields: &Fields) -> Result<Architecture> {
     Ok(architecture)
 }
 
-/// The fields with the `rope_parameters` of one type of layer, where they are given by type.
-fn with_rope_of(fields: &Fields, layer_type: &str) -> Result<Map<String, serde_json::Value>> {
-    let mut changed = fields.fields.clone();
-    if let Some(of_type) = fields.object("rope_parameters")?.and_then(|types| types.get(layer_type)) {
-        changed.insert("rope_parameters".to_owned(), of_type.clone());
+/// The fields without those of RoPE, which are read apart.
+fn without_ropes(fields: &Fields) -> Map<String, Value> {
+    let mut plain = fields.fields.clone();
+    for name in ["rope_parameters", "rope_scaling", "rope_theta"] {
+        plain.remove(name);
     }
-    Ok(changed)
+    plain
 }
 
-/// Local layers have angles of their own, which the scaling of the others leaves alone.
+/// The parameters of one type of layer in `rope_parameters`. What is not given by type has no effect.
+fn parameters_of(fields: &Fields, layer_type: &str) -> Result<Map<String, Value>> {
+    let by_type = fields.object("rope_parameters")?;
+    let found = by_type.and_then(|types| types.get(layer_type)?.as_object());
+    Ok(found.cloned().unwrap_or_else(|| Map::from_iter([("rope_type".to_owned(), "default".into())])))
+}
+
+/// That of the layers which see everything: `rope_scaling` is for them, and adds to their parameters.
+fn full_rope(fields: &Fields, architecture: &Architecture) -> Result<Rope> {
+    let mut parameters = parameters_of(fields, "full_attention")?;
+    if let Some(scaling) = fields.object("rope_scaling")? {
+        parameters.extend(scaling.clone());
+    }
+    let theta = fields.positive_float("rope_theta")?.unwrap_or(THETA);
+    rope(&parameters, theta, architecture)
+}
+
+/// Local layers have angles of their own.
 fn local_rope(fields: &Fields, architecture: &Architecture) -> Result<Rope> {
+    let theta = fields.positive_float("rope_local_base_freq")?.unwrap_or(LOCAL_THETA);
+    rope(&parameters_of(fields, "sliding_attention")?, theta, architecture)
+}
+
+fn rope(parameters: &Map<String, Value>, theta: f32, architecture: &Architecture) -> Result<Rope> {
     let defaults = RopeDefaults {
-        theta: fields.positive_float("rope_local_base_freq")?.unwrap_or(LOCAL_THETA),
+        theta,
         head_dim: architecture.layers[0].attention.head_dim,
         context: architecture.context,
+        original: None,
         kinds: &KINDS,
         is_partial: false,
     };
     let empty = Map::new();
-    let by_type = fields.object("rope_parameters")?;
-    let parameters = match by_type.and_then(|types| types.get("sliding_attention")?.as_object()) {
-        Some(object) => object,
-        None => &empty,
-    };
     let nothing = Fields { fields: &empty, prefix: "" };
-    let prefix = "rope_parameters.sliding_attention.";
-    Rope::from_parameters(&nothing, &Fields { fields: parameters, prefix }, &defaults)
+    Rope::from_parameters(&nothing, &Fields { fields: parameters, prefix: "rope_parameters." }, &defaults)
 }

@@ -50,7 +50,6 @@ pub struct Architecture {
     pub layers: Vec<Layer>,
     /// What comes before the number of a layer in the paths of PEFT.
     pub adapter_path: &'static str,
-    pub bos_token_id: Option<u32>,
     /// Any of these ends a turn; may be empty.
     pub eos_token_ids: Vec<u32>,
     /// The dtype that the weights are said to have, e.g. `bfloat16`.

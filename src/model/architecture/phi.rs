@@ -2,24 +2,24 @@
 
 use super::decoder::{Defaults, LLAMA, fused, read_decoder};
 use super::fields::Fields;
-use super::rope::RopeScaling;
 use super::{Architecture, View};
 use crate::error::Result;
+
+/// Both older names of longrope mean it.
+const KINDS: [(&str, &str); 4] =
+    [("default", "default"), ("longrope", "longrope"), ("su", "longrope"), ("yarn", "longrope")];
 
 pub(super) fn phi3(fields: &Fields) -> Result<Architecture> {
     let defaults = Defaults {
         context: 4096,
         eps: 1e-5,
-        rope_kinds: &["default", "longrope", "su"],
+        eos: Some(32_000),
+        rope_kinds: &KINDS,
+        original: Some(fields.positive_or("original_max_position_embeddings", 4096)?),
         is_partial: true,
         ..LLAMA
     };
     let mut architecture = read_decoder(fields, &defaults)?;
-    let context = fields.positive_or("original_max_position_embeddings", 4096)?;
-    if let RopeScaling::LongRope { original_max_position_embeddings, .. } = &mut architecture.ropes[0].scaling
-    {
-        *original_max_position_embeddings = context;
-    }
     if fields.integer("sliding_window")?.is_some() {
         architecture.views = vec![View::Window(fields.positive_or("sliding_window", 0)?)];
     }

@@ -5,7 +5,8 @@ use super::fields::Fields;
 use super::{Architecture, Group};
 use crate::error::Result;
 
-const QWEN2: Defaults<'_> = Defaults { kv_heads: Some(32), context: 32_768, vocab: Some(151_936), ..LLAMA };
+const QWEN2: Defaults<'_> =
+    Defaults { kv_heads: Some(32), context: 32_768, vocab: Some(151_936), eos: None, ..LLAMA };
 
 /// Queries, keys and values always have biases.
 pub(super) fn qwen2(fields: &Fields) -> Result<Architecture> {

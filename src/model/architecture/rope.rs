@@ -1,6 +1,8 @@
 //! Rotary position embedding (Su et al. 2021): the angles of each position, as transformers'
 //! `modeling_rope_utils.py` computes them in f32.
 
+use std::ops::Range;
+
 use serde_json::{Map, Value};
 
 use super::fields::{FILE, Fields};
@@ -12,8 +14,10 @@ use crate::error::Result;
 pub struct Rope {
     pub theta: f32,
     pub scaling: RopeScaling,
-    /// Values of a head that take part, from its first on.
+    /// Values of a head that take part, from its first on; even.
     pub rotary_dim: usize,
+    /// The width that the exponents of the frequencies go by: `rotary_dim`, or one less.
+    pub dim: usize,
 }
 
 /// How the rotary frequencies are stretched for long contexts; transformers' `rope_type`.
@@ -58,14 +62,22 @@ pub(super) struct RopeDefaults<'a> {
     pub(super) head_dim: usize,
     /// `max_position_embeddings`.
     pub(super) context: usize,
-    /// The `rope_type`s that the family's class takes; one that is missing here is refused.
-    pub(super) kinds: &'a [&'a str],
+    /// `original_max_position_embeddings` where the family does not look for it among the parameters.
+    pub(super) original: Option<usize>,
+    /// The `rope_type`s that the family's class takes, and which kind each is; one that is missing is refused.
+    pub(super) kinds: &'a [(&'a str, &'a str)],
     /// Whether `partial_rotary_factor` has an effect.
     pub(super) is_partial: bool,
 }
 
 /// Of all families but Phi.
-pub(super) const KINDS: [&str; 5] = ["default", "linear", "dynamic", "llama3", "yarn"];
+pub(super) const KINDS: [(&str, &str); 5] = [
+    ("default", "default"),
+    ("linear", "linear"),
+    ("dynamic", "dynamic"),
+    ("llama3", "llama3"),
+    ("yarn", "yarn"),
+];
 
 impl Rope {
     /// Reads `rope_theta` and the scaling from `rope_parameters` (transformers 5) or from `rope_theta` and
@@ -93,25 +105,23 @@ impl Rope {
             Some(theta) => theta,
             None => fields.positive_float("rope_theta")?.unwrap_or(defaults.theta),
         };
-        let partial = match parameters.positive_float("partial_rotary_factor")? {
+        let partial = match parameters.positive_number("partial_rotary_factor")? {
             Some(partial) => Some((parameters.prefix, partial)),
-            None => fields.positive_float("partial_rotary_factor")?.map(|partial| (fields.prefix, partial)),
+            None => fields.positive_number("partial_rotary_factor")?.map(|partial| (fields.prefix, partial)),
         };
-        let mut rotary_dim = defaults.head_dim;
+        let mut dim = defaults.head_dim;
         if let Some((prefix, partial)) = partial
             && partial != 1.0
         {
-            rotary_dim = (f64::from(defaults.head_dim as u32) * f64::from(partial)) as usize;
-            if !defaults.is_partial
-                || rotary_dim == 0
-                || rotary_dim > defaults.head_dim
-                || !rotary_dim.is_multiple_of(2)
-            {
+            dim = (defaults.head_dim as f64 * partial) as usize;
+            if !defaults.is_partial || dim == 0 || dim > defaults.head_dim {
                 bail!(UnsupportedModel, "{FILE}: {prefix}partial_rotary_factor {partial} is not supported");
             }
         }
+        // An odd width has a frequency more than half of it, and each turns a pair.
+        let rotary_dim = dim.next_multiple_of(2);
         let scaling = scaling(fields, parameters, defaults, rotary_dim)?;
-        Ok(Rope { theta, scaling, rotary_dim })
+        Ok(Rope { theta, scaling, rotary_dim, dim })
     }
 
     /// The rotary frequencies in radians per position, `[rotary_dim / 2]`, where the longest row has
@@ -119,15 +129,15 @@ impl Rope {
     pub fn inv_freq(&self, longest: usize) -> Vec<f32> {
         let half = self.rotary_dim / 2;
         let theta = match self.scaling {
-            RopeScaling::Dynamic { factor, max_position_embeddings } if self.is_stretched(longest) => {
-                let (context, dim) = (max_position_embeddings as f64, self.rotary_dim as f64);
+            RopeScaling::Dynamic { factor, max_position_embeddings } if longest > max_position_embeddings => {
+                let (context, dim) = (max_position_embeddings as f64, self.dim as f64);
                 let stretched = f64::from(factor) * longest as f64 / context - (f64::from(factor) - 1.0);
                 f64::from(self.theta) * stretched.powf(dim / (dim - 2.0))
             }
             _ => f64::from(self.theta),
         };
         let inverse = |i: usize| {
-            let exponent = (2 * i) as f32 / self.rotary_dim as f32;
+            let exponent = (2 * i) as f32 / self.dim as f32;
             // The power is taken in f64 and rounded, which doesn't depend on the platform's powf.
             1.0 / theta.powf(f64::from(exponent)) as f32
         };
@@ -142,7 +152,7 @@ impl Rope {
         else {
             return [0.0, 0.0];
         };
-        let (dim, context) = (self.rotary_dim as f64, original_max_position_embeddings as f64);
+        let (dim, context) = (self.dim as f64, original_max_position_embeddings as f64);
         let turns_at = |turns: f32| {
             dim * (context / (f64::from(turns) * std::f64::consts::TAU)).ln()
                 / (2.0 * f64::from(self.theta).ln())
@@ -165,15 +175,29 @@ impl Rope {
         }
     }
 
-    /// Whether texts of `longest` tokens are turned by other angles than short ones.
+    /// Whether all of a text of `longest` tokens is turned by other angles than short ones are.
     pub fn is_stretched(&self, longest: usize) -> bool {
         match self.scaling {
-            RopeScaling::Dynamic { max_position_embeddings, .. } => longest > max_position_embeddings,
             RopeScaling::LongRope { original_max_position_embeddings, .. } => {
                 longest > original_max_position_embeddings
             }
             _ => false,
         }
+    }
+
+    /// [`Rope::table`] for a text that begins with `prompt` tokens and grows by one at a time. Of `dynamic` each token
+    /// has the angles of the length at which it came, as keys have in the cache of transformers.
+    pub fn growing_table(&self, positions: usize, prompt: usize) -> (Vec<f32>, Vec<f32>) {
+        if !matches!(self.scaling, RopeScaling::Dynamic { .. }) {
+            return self.table(positions, prompt);
+        }
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for position in 0..positions {
+            let row = self.rows(position..position + 1, prompt.max(position + 1));
+            cos.extend(row.0);
+            sin.extend(row.1);
+        }
+        (cos, sin)
     }
 
     /// The most positions that rows may have, where `context` is `max_position_embeddings`.
@@ -187,8 +211,12 @@ impl Rope {
     /// Cosines and sines for positions `0..positions`, each `[positions, rotary_dim / 2]` row-major, where the
     /// longest row has `longest` tokens. The angle is rounded to f32, as in transformers.
     pub fn table(&self, positions: usize, longest: usize) -> (Vec<f32>, Vec<f32>) {
+        self.rows(0..positions, longest)
+    }
+
+    fn rows(&self, positions: Range<usize>, longest: usize) -> (Vec<f32>, Vec<f32>) {
         let (frequencies, factor) = (self.inv_freq(longest), self.attention_factor());
-        (0..positions)
+        positions
             .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency))
             .map(|angle| {
                 let (sin, cos) = f64::from(angle).sin_cos();
@@ -250,20 +278,25 @@ fn scaling(
         Some(rope_type) => rope_type,
         None => parameters.string("type")?.unwrap_or_else(|| "default".to_owned()),
     };
-    if !defaults.kinds.contains(&rope_type.as_str()) {
-        let kinds = defaults.kinds.join(", ");
+    let Some((_, kind)) = defaults.kinds.iter().find(|(name, _)| *name == rope_type) else {
+        let kinds: Vec<&str> = defaults.kinds.iter().map(|(name, _)| *name).collect();
         bail!(
             UnsupportedModel,
-            "{FILE}: {prefix}rope_type {rope_type:?} is not supported here, which is {kinds}"
+            "{FILE}: {prefix}rope_type {rope_type:?} is not supported here, which is {}",
+            kinds.join(", ")
         );
-    }
+    };
     let float = |name| parameters.required(name, parameters.positive_float(name)?);
     // A length beside the parameters wins over the one among them, as in transformers.
     let original = || -> Result<usize> {
-        let inside = parameters.positive_or("original_max_position_embeddings", defaults.context)?;
+        if let Some(original) = defaults.original {
+            return Ok(original);
+        }
+        let inside = parameters.positive_number("original_max_position_embeddings")?;
+        let inside = inside.map_or(defaults.context, |length| length as usize);
         fields.positive_or("original_max_position_embeddings", inside)
     };
-    Ok(match rope_type.as_str() {
+    Ok(match *kind {
         "linear" => RopeScaling::Linear { factor: float("factor")? },
         "dynamic" => {
             RopeScaling::Dynamic { factor: float("factor")?, max_position_embeddings: defaults.context }
@@ -288,12 +321,13 @@ fn scaling(
                 factor,
                 beta_fast: parameters.float_or("beta_fast", 32.0)?,
                 beta_slow: parameters.float_or("beta_slow", 1.0)?,
-                truncate: parameters.boolean("truncate")?.unwrap_or(true),
+                // A null is false to Python.
+                truncate: parameters.boolean("truncate")?.unwrap_or(!parameters.has("truncate")),
                 original_max_position_embeddings: original,
                 attention_factor: yarn_attention(parameters, factor)?,
             }
         }
-        "longrope" | "su" => {
+        "longrope" => {
             let original = original()?;
             let stretch = defaults.context as f32 / original as f32;
             let factor = parameters.positive_float("factor")?.unwrap_or(stretch);

@@ -14,6 +14,7 @@ pub(super) fn smollm3(fields: &Fields) -> Result<Architecture> {
         context: 32_768,
         tied: true,
         rope_theta: 2_000_000.0,
+        eos: Some(128_001),
         vocab: Some(128_256),
         ..LLAMA
     };
@@ -24,7 +25,8 @@ pub(super) fn smollm3(fields: &Fields) -> Result<Architecture> {
         layer.attention.rope = has_rope.then_some(0);
     }
     let layer_types = read_layer_types(fields, architecture.layers.len())?;
-    let uses_windows = fields.boolean("use_sliding_window")?.unwrap_or(false);
+    // `use_sliding_window` only decides where nothing says which layers have the window.
+    let uses_windows = layer_types.is_some() || fields.boolean("use_sliding_window")?.unwrap_or(false);
     if uses_windows && fields.integer("sliding_window")?.is_some() {
         let window = fields.positive_or("sliding_window", 0)?;
         set_windows(&mut architecture, window, |number| match &layer_types {
@@ -35,15 +37,16 @@ pub(super) fn smollm3(fields: &Fields) -> Result<Architecture> {
     Ok(architecture)
 }
 
-/// Whether each layer has RoPE. `no_rope_layers` says so with a 1, against its name.
+/// Whether each layer has RoPE. `no_rope_layers` says so with a 1, against its name, for as many layers at least as there
+/// are.
 fn has_rope(fields: &Fields, layers: usize) -> Result<Vec<bool>> {
-    let flag = |value: &Value| value.as_u64().filter(|flag| *flag <= 1).map(|flag| flag == 1);
+    let flag = |value: &Value| value.as_u64().map(|flag| flag != 0);
     let Some(found) = fields.list("no_rope_layers", "a list of 0 and 1", flag)? else {
         let interval = fields.positive_or("no_rope_layer_interval", 4)?;
         return Ok((1..=layers).map(|number| number % interval != 0).collect());
     };
-    if found.len() != layers {
+    if found.len() < layers {
         bail!(BadModel, "{FILE}: no_rope_layers has {} entries, but there are {layers} layers", found.len());
     }
-    Ok(found)
+    Ok(found[..layers].to_vec())
 }
