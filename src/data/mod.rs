@@ -20,4 +20,5 @@ pub mod pack;
 pub mod shape;
 pub mod template;
 pub mod tokenizer;
+mod tokenizer_class;
 pub mod tokens;

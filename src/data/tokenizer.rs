@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokenizers::Encoding;
 use tokenizers::processors::template::TemplateProcessing;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::tokenizer_class::as_its_class;
 use crate::bail;
 use crate::data::example::Message;
 use crate::data::template::ChatTemplate;
 use crate::error::{Code, Context, Error, Result};
 use crate::files::Files;
 
-const TOKENIZER: &str = "tokenizer.json";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
@@ -43,12 +44,9 @@ impl Tokenizer {
             bail!(BadModel, "{TOKENIZER} is missing")
         };
         let mut config = read_json(files, CONFIG).await?;
-        let class = config["tokenizer_class"].as_str().unwrap_or_default();
-        if class.trim_end_matches("Fast") == "LlamaTokenizer"
-            && read_json(files, MODEL_CONFIG).await?["model_type"] == "llama"
-        {
-            tokenizer = as_llama_tokenizer(tokenizer, &config)?;
-        }
+        let model = read_json(files, MODEL_CONFIG).await?;
+        let model_type = model["model_type"].as_str().unwrap_or_default();
+        tokenizer = as_its_class(tokenizer, &config, model_type)?;
         // As in transformers, that file counts for configs of before `added_tokens_decoder`.
         if config["added_tokens_decoder"].is_null()
             && let Value::Object(tokens) = read_json(files, SPECIAL_TOKENS).await?
@@ -243,35 +241,6 @@ impl StreamDecoder<'_> {
     }
 }
 
-/// `tokenizer.json` with the parts that transformers 5's `LlamaTokenizer` puts in the place of the file's: the mark
-/// of a blank stands before the first word of a text alone, unless the config says `legacy`, where older files have
-/// it behind every special token too. Byte-level files of this class, such as Llama 3's, stay as they are.
-fn as_llama_tokenizer(tokenizer: Vec<u8>, config: &Value) -> Result<Vec<u8>> {
-    let mut file: Value = serde_json::from_slice(&tokenizer).map_err(|cause| bad_model(TOKENIZER, cause))?;
-    let is_byte_level = [&file["pre_tokenizer"], &file["decoder"], &file["post_processor"]]
-        .iter()
-        .any(|part| part.to_string().contains("\"ByteLevel\""));
-    let Some(parts) = file.as_object_mut().filter(|_| !is_byte_level) else { return Ok(tokenizer) };
-    let has_prefix = config["add_prefix_space"].as_bool().unwrap_or(true);
-    let scheme = match config["legacy"].as_bool() {
-        _ if !has_prefix => "never",
-        Some(true) => "always",
-        _ => "first",
-    };
-    let mut decoders = vec![
-        json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
-        json!({"type": "ByteFallback"}),
-        json!({"type": "Fuse"}),
-    ];
-    decoders.extend(has_prefix.then(|| json!({"type": "Strip", "content": " ", "start": 1, "stop": 0})));
-    parts.insert("normalizer".into(), Value::Null);
-    let metaspace =
-        json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false});
-    parts.insert("pre_tokenizer".into(), metaspace);
-    parts.insert("decoder".into(), json!({"type": "Sequence", "decoders": decoders}));
-    Ok(file.to_string().into_bytes())
-}
-
 /// The variables that end in `_token`, each a string or an object with `content`. An empty one is none.
 fn special_tokens(config: &Value) -> BTreeMap<String, String> {
     let Some(config) = config.as_object() else { return BTreeMap::new() };
@@ -343,7 +312,7 @@ async fn read_whole<F: Files>(files: &F, name: &str, limit: u64) -> Result<Optio
     files.read(name, 0, size as usize).await.map(Some).context(format_args!("reading {name}"))
 }
 
-fn bad_model(file: &str, cause: impl std::fmt::Display) -> Error {
+pub(super) fn bad_model(file: &str, cause: impl std::fmt::Display) -> Error {
     Error::new(Code::BadModel, format!("{file}: {cause}"))
 }
 

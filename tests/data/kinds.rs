@@ -1,10 +1,10 @@
 //! The tokenizers of the families of models against Hugging Face's, on texts that are awkward to cut.
 
 use pollster::block_on;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tabtune::data::tokenizer::Tokenizer;
 
-use crate::{Folder, fixtures};
+use crate::{Folder, InMemory, fixtures};
 
 /// The texts, and each kind's name, tokenizer and what transformers 5.23 makes of the texts with it.
 fn kinds() -> (Vec<String>, Vec<(String, Tokenizer, Value)>) {
@@ -53,6 +53,52 @@ fn each_kind_of_tokenizer_gives_the_text_that_transformers_gives() {
             let text = tokenizer.decode(&ids(&row["ids"]), true).unwrap();
             assert_eq!(text, row["text"].as_str().unwrap(), "{name} {}", row["ids"]);
         }
+    }
+}
+
+/// A folder whose model has a type, which decides with the tokenizer's class what is taken of its file.
+async fn of_type(folder: &str, model_type: &str, class: Option<&str>) -> Tokenizer {
+    let read = |name: &str| {
+        std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(name)).unwrap()
+    };
+    let mut config: Value = serde_json::from_slice(&read("tokenizer_config.json")).unwrap();
+    match class {
+        Some(class) => config["tokenizer_class"] = class.into(),
+        None => drop(config.as_object_mut().unwrap().remove("tokenizer_class")),
+    }
+    let mut files = InMemory::with("tokenizer.json", read("tokenizer.json"));
+    files.files.insert("tokenizer_config.json".to_owned(), config.to_string().into_bytes());
+    files.files.insert("config.json".to_owned(), json!({"model_type": model_type}).to_string().into_bytes());
+    Tokenizer::load(&files).await.unwrap()
+}
+
+/// Ids of `AutoTokenizer` in transformers 5.23: it has classes of its own for some types of model, which replace how the
+/// file cuts text.
+#[test]
+fn the_type_of_the_model_decides_how_text_is_cut() {
+    const QWEN: &str = "tests/fixtures/families/qwen2_bf16_tied/model";
+    const GEMMA: &str = "tests/fixtures/families/gemma3text_bf16_tied/model";
+    let raw: &[u32] = &[71, 139, 226, 261, 223, 19, 20];
+    let composed: &[u32] = &[130, 105, 261, 223, 19, 20];
+    let fast = Some("PreTrainedTokenizerFast");
+    for (model_type, class, want) in [
+        ("qwen2", fast, composed),
+        ("qwen2", None, composed),
+        ("qwen3", fast, raw),
+        ("qwen3", None, composed),
+        ("qwen3", Some("Qwen2TokenizerFast"), composed),
+        ("llama", fast, raw),
+    ] {
+        let tokenizer = block_on(of_type(QWEN, model_type, class));
+        assert_eq!(tokenizer.encode("e\u{301} a 12", false).unwrap(), want, "{model_type} {class:?}");
+    }
+    for (class, want) in [
+        (Some("GemmaTokenizer"), &[310u32, 311, 306, 298, 310, 351, 377, 452][..]),
+        (fast, &[310, 310, 311, 306, 298, 310, 351, 377, 452][..]),
+    ] {
+        let tokenizer = block_on(of_type(GEMMA, "gemma3_text", class));
+        assert_eq!(tokenizer.encode("  two  blanks", false).unwrap(), want, "{class:?}");
+        assert_eq!(tokenizer.decode(want, false).unwrap().trim_start(), "two  blanks");
     }
 }
 
