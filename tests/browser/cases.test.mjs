@@ -76,6 +76,7 @@ test("cases in a page", async (t) => {
   const { origin } = server;
   const { port } = new URL(origin);
   await keepEngines(page.context(), origin);
+  await page.bringToFront();
   const devtools = await page.context().newCDPSession(page);
   for (const name of names) {
     const { title, run } = caseOf(name);

@@ -60,7 +60,11 @@ export async function openLab(t, { gpu, args, keeps = false } = {}) {
     await server.close();
   });
   const page = await browser.newPage();
-  if (keeps) await keepEngines(page.context(), server.origin);
+  if (keeps) {
+    await keepEngines(page.context(), server.origin);
+    // A page behind another is slow, and gets no folders.
+    await page.bringToFront();
+  }
   const requests = [];
   page.on("request", (request) => requests.push(request.url()));
   page.setDefaultTimeout(120_000);
