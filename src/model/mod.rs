@@ -14,8 +14,8 @@ mod product;
 pub mod tiles;
 
 pub use architecture::{
-    Architecture, Attention, ByGroup, GateUpColumns, Group, Layer, MODEL_TYPES, Module, QkvColumns, Rope,
-    RopeScaling, View, Width,
+    Architecture, Attention, ByGroup, GateUpColumns, Group, Layer, Module, QkvColumns, Rope, RopeScaling,
+    View, Width, model_types,
 };
 pub use compare::are_rows;
 pub use layer::{Backward, Keys, LayerActivations, Pass, RopeTables, Rows, RowsSeen};

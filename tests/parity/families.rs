@@ -4,7 +4,7 @@ use tabtune::files::Directory;
 use tabtune::generate::Generator;
 use tabtune::gpu::{Adapter, Gpu, Store};
 use tabtune::kernels::linear::Tile;
-use tabtune::model::{MODEL_TYPES, Model};
+use tabtune::model::{Model, model_types};
 use tabtune::train::options::QuantizationOptions;
 
 use super::{Case, assert_gradients, assert_steps, folders, json};
@@ -21,7 +21,7 @@ fn every_family_has_two_models() {
             json(&case.folder.join("model/config.json"))["model_type"].as_str().expect("a type").to_owned()
         })
         .collect();
-    for model_type in MODEL_TYPES {
+    for model_type in model_types() {
         let count = types.iter().filter(|found| *found == model_type).count();
         // Mistral is Llama with a window.
         let enough = if model_type == "mistral" { 1 } else { 2 };

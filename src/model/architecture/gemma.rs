@@ -77,7 +77,7 @@ pub(super) fn gemma3(fields: &Fields) -> Result<Architecture> {
     let mut merged = text.clone();
     merged.insert("model_type".to_owned(), "gemma3".into());
     // What stands outside is for the whole model and wins there.
-    for name in ["tie_word_embeddings", "bos_token_id", "eos_token_id", "dtype", "torch_dtype"] {
+    for name in ["tie_word_embeddings", "eos_token_id", "dtype", "torch_dtype"] {
         match fields.get(name) {
             Some(value) => drop(merged.insert(name.to_owned(), value.clone())),
             // A null is false to Python, and an absent field is true.

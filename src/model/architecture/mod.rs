@@ -257,9 +257,25 @@ impl<T> IndexMut<Group> for ByGroup<T> {
     }
 }
 
+type Read = fn(&Fields) -> Result<Architecture>;
+
+/// The families that work, as `model_type` names them, and what reads their configs.
+const FAMILIES: [(&str, Read); 9] = [
+    ("gemma3", gemma::gemma3),
+    ("gemma3_text", gemma::gemma3_text),
+    ("granite", granite::granite),
+    ("llama", llama::llama),
+    ("mistral", llama::mistral),
+    ("phi3", phi::phi3),
+    ("qwen2", qwen::qwen2),
+    ("qwen3", qwen::qwen3),
+    ("smollm3", smollm::smollm3),
+];
+
 /// The families that work, as `model_type` names them.
-pub const MODEL_TYPES: [&str; 9] =
-    ["gemma3", "gemma3_text", "granite", "llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3"];
+pub fn model_types() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|(model_type, _)| *model_type)
+}
 
 impl Architecture {
     /// Reads the bytes of `config.json`.
@@ -274,21 +290,13 @@ impl Architecture {
             .map_err(|error| Error::new(Code::BadModel, format!("{FILE}: {error}")))?;
         let fields = Fields { fields: &fields, prefix: "" };
         let model_type = fields.required("model_type", fields.string("model_type")?)?;
-        let read = match model_type.as_str() {
-            "gemma3" => gemma::gemma3,
-            "gemma3_text" => gemma::gemma3_text,
-            "granite" => granite::granite,
-            "llama" => llama::llama,
-            "mistral" => llama::mistral,
-            "phi3" => phi::phi3,
-            "qwen2" => qwen::qwen2,
-            "qwen3" => qwen::qwen3,
-            "smollm3" => smollm::smollm3,
-            other => bail!(
+        let Some((_, read)) = FAMILIES.iter().find(|(name, _)| *name == model_type) else {
+            let works: Vec<&str> = model_types().collect();
+            bail!(
                 UnsupportedModel,
-                "{FILE}: model_type {other:?} is not supported; what works is {}",
-                MODEL_TYPES.join(", ")
-            ),
+                "{FILE}: model_type {model_type:?} is not supported; what works is {}",
+                works.join(", ")
+            );
         };
         refuse_unsupported(&fields)?;
         read(&fields)

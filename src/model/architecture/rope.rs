@@ -141,8 +141,8 @@ impl Rope {
             // The power is taken in f64 and rounded, which doesn't depend on the platform's powf.
             1.0 / theta.powf(f64::from(exponent)) as f32
         };
-        let yarn = self.yarn_range();
-        (0..half).map(|i| self.scaling.apply(i, inverse(i), longest, yarn)).collect()
+        let (yarn, is_long) = (self.yarn_range(), self.is_stretched(longest));
+        (0..half).map(|i| self.scaling.apply(i, inverse(i), is_long, yarn)).collect()
     }
 
     /// The frequencies between which YaRN goes over from those of the rows it was trained on to stretched ones.
@@ -227,8 +227,8 @@ impl Rope {
 }
 
 impl RopeScaling {
-    /// Frequency `i`, whose value without scaling is `inv_freq`.
-    fn apply(&self, i: usize, inv_freq: f32, longest: usize, [low, high]: [f64; 2]) -> f32 {
+    /// Frequency `i`, whose value without scaling is `inv_freq`, of a text that is long or not.
+    fn apply(&self, i: usize, inv_freq: f32, is_long: bool, [low, high]: [f64; 2]) -> f32 {
         match *self {
             RopeScaling::Default | RopeScaling::Dynamic { .. } => inv_freq,
             RopeScaling::Linear { factor } => inv_freq / factor,
@@ -254,13 +254,7 @@ impl RopeScaling {
                 let ramp = (((i as f64 - low) / (high - low)) as f32).clamp(0.0, 1.0);
                 inv_freq / factor * ramp + inv_freq * (1.0 - ramp)
             }
-            RopeScaling::LongRope {
-                ref short_factor,
-                ref long_factor,
-                original_max_position_embeddings,
-                ..
-            } => {
-                let is_long = longest > original_max_position_embeddings;
+            RopeScaling::LongRope { ref short_factor, ref long_factor, .. } => {
                 inv_freq / if is_long { long_factor[i] } else { short_factor[i] }
             }
         }
