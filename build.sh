@@ -63,8 +63,9 @@ build_wasm() {
     local work="$root/target/bindgen"
     rm -rf "$work"
     bind_wasm "$compiled" "$work" tabtune
-    # Only what rustc itself may emit; every browser with WebGPU has all of it.
-    "$root/node_modules/.bin/wasm-opt" -O2 --enable-bulk-memory --enable-bulk-memory-opt \
+    # Only what rustc itself may emit; every browser with WebGPU has all of it. Functions that are called often come
+    # first, because short numbers for them make the packed module 1 % smaller.
+    "$root/node_modules/.bin/wasm-opt" -O2 --reorder-functions --enable-bulk-memory --enable-bulk-memory-opt \
       --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals \
       --enable-reference-types --enable-multivalue --enable-call-indirect-overlong \
       "$work/tabtune_bg.wasm" -o "$work/optimised.wasm"
