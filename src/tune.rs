@@ -16,9 +16,11 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::bail;
 use crate::error::Result;
 use crate::format::NF4_BLOCK;
-use crate::gpu::{AdapterSummary, Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
+use crate::gpu::{AdapterSummary, Class, Gpu, ProgramId, ReadbackRing, Store, Tensor, Workspace};
+use crate::kernels::Recorder;
 use crate::kernels::linear::{self, Params, Tile, Weight, WeightFormat};
-use crate::model::tiles::{Choice, Direction, Product, Shape, Tiles};
+use crate::kernels::lower::lower;
+use crate::kernels::tiles::{Choice, Direction, Product, Shape, Tiles};
 use crate::reference;
 
 /// What tuning may take when a model is loaded.
@@ -206,7 +208,8 @@ pub async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Dire
     let x_in = store.keep(Class::Other, "input", inputs)?;
     let out = store.keep(Class::Other, "result", outputs)?;
     store.write(x_in, &x);
-    let (workspace, program) = record(gpu, &store, tile, direction, params, x_in, weight, out).await?;
+    let product = OneProduct { direction, params, inp: x_in, weight, out };
+    let (workspace, program) = product.by(tile, gpu, &store).await?;
     workspace.run(&[program], 0);
     let got: Vec<f32> = ReadbackRing::read(gpu, &store, out).await?;
 
@@ -260,9 +263,10 @@ async fn time(
     };
     let x = store.keep(Class::Other, "input", x)?;
     let out = store.keep(Class::Other, "result", out)?;
+    let product = OneProduct { direction, params, inp: x, weight, out };
     let mut racers = Vec::new();
     for &tile in tiles {
-        racers.push(record(gpu, &store, tile, direction, params, x, weight, out).await?);
+        racers.push(product.by(tile, gpu, &store).await?);
     }
     let turn = async |index: usize, repeats: u32| {
         let (workspace, program) = &racers[index];
@@ -275,24 +279,29 @@ async fn time(
     Ok(seconds.map(|seconds| tiles.iter().copied().zip(seconds).collect()))
 }
 
-async fn record(
-    gpu: &Gpu,
-    store: &Store,
-    tile: Tile,
+/// A product on tensors of its own.
+struct OneProduct {
     direction: Direction,
     params: Params,
-    x: Tensor,
+    inp: Tensor,
+    /// Of no model, so that the product takes the tile that it is told.
     weight: Weight,
     out: Tensor,
-) -> Result<(Workspace, ProgramId)> {
-    let mut rec: Recorder = tile.recorder();
-    let program = rec.program();
-    match direction {
-        Direction::Forward => linear::forward(&mut rec, tile, params, x, weight, None, None, out),
-        Direction::Backward => linear::backward(&mut rec, tile, params, x, weight, None, None, out),
+}
+
+impl OneProduct {
+    async fn by(&self, tile: Tile, gpu: &Gpu, store: &Store) -> Result<(Workspace, ProgramId)> {
+        let OneProduct { direction, params, inp, weight, out } = *self;
+        let mut rec = Recorder::new();
+        let program = rec.program();
+        match direction {
+            Direction::Forward => linear::forward(&mut rec, params, inp, weight, None, None, out),
+            Direction::Backward => linear::backward(&mut rec, params, inp, weight, None, None, out),
+        }
+        let dispatches = lower(&[rec], &tile.into())?;
+        let workspace = gpu.allocating(|| Workspace::new(gpu, store, &dispatches)).await?;
+        Ok((workspace, program))
     }
-    let workspace = gpu.allocating(|| Workspace::new(gpu, store, &[rec])).await?;
-    Ok((workspace, program))
 }
 
 /// A weight of random values within ±1.
@@ -312,7 +321,7 @@ fn random_weight(store: &mut Store, format: WeightFormat, cols: usize, depth: us
         }
         _ => values,
     };
-    Ok(Weight { format, values, scales })
+    Ok(Weight::new(format, values, scales))
 }
 
 /// A tensor of `count` of `words`. They begin anew after a piece, so that the host never holds them all:

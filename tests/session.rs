@@ -12,7 +12,7 @@ use tabtune::error::{Code, Result};
 use tabtune::files::{Directory, Files};
 use tabtune::generate::Generator;
 use tabtune::gpu::{
-    Adapter, Class, Gpu, LARGEST_BINDING, MAX_BINDING, ReadbackRing, Recorder, Store, Workspace, write,
+    Adapter, Class, Dispatches, Gpu, LARGEST_BINDING, MAX_BINDING, ReadbackRing, Store, Workspace, write,
 };
 use tabtune::kernels::linear::Tile;
 use tabtune::model::{Architecture, Group, LoadOptions, Lora, Model, View};
@@ -512,10 +512,10 @@ fn a_read_that_tells_of_an_error_leaves_its_buffer_to_the_next() {
         let mut ring = ReadbackRing::new(&gpu, values.size(), 1);
         let readback = ring.start(&store, values);
         gpu.add_shader("broken", "this is no WGSL");
-        let mut recorder = Recorder::new();
-        recorder.program();
-        recorder.dispatch("broken", &[0u32; 4], &[write(values)], [1, 1, 1], 1);
-        Workspace::new(&gpu, &store, &[recorder]).expect("what is wrong is told later");
+        let mut dispatches = Dispatches::new();
+        dispatches.program();
+        dispatches.dispatch("broken", &[0u32; 4], &[write(values)], [1, 1, 1], 1);
+        Workspace::new(&gpu, &store, &dispatches).expect("what is wrong is told later");
         assert_eq!(ring.finish::<f32>(readback).await.unwrap_err().code, Code::Internal);
         let readback = ring.start(&store, values);
         assert_eq!(ring.finish::<f32>(readback).await.expect("it is told once"), [1.0, 2.0, 3.0, 4.0]);

@@ -11,7 +11,7 @@ use tabtune::files::Directory;
 use tabtune::gpu::{Adapter, Gpu};
 use tabtune::kernels;
 use tabtune::kernels::linear::{Tile, WeightFormat};
-use tabtune::model::tiles::{Choice, Direction, Product, Shape, Tiles};
+use tabtune::kernels::tiles::{Choice, Direction, Product, Shape, Tiles};
 use tabtune::session::{PrepareOptions, Session};
 use tabtune::tune::{self, Tuning};
 

@@ -64,10 +64,10 @@ impl Arena {
                 // A row past the last block may look up one more scale.
                 let scales = self.empty(cols * depth / NF4_BLOCK + 1)?;
                 self.store.write(scales, &vec![0.02f32; cols * depth / NF4_BLOCK + 1]);
-                return Ok(Weight { format, values, scales });
+                return Ok(Weight::new(format, values, scales));
             }
         };
-        Ok(Weight { format, values, scales: values })
+        Ok(Weight::new(format, values, values))
     }
 }
 

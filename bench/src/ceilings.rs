@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use serde_json::json;
 use tabtune::error::Result;
-use tabtune::gpu::{Class, Gpu, Recorder, Store, grid, read, write};
+use tabtune::gpu::{Class, Dispatches, Gpu, Store, grid, read, write};
 
 use crate::open;
 use crate::output::{Output, Table, digits, rounded};
@@ -87,10 +87,16 @@ async fn peak_flops(gpu: &Gpu) -> Result<f64> {
             let name = format!("bench_peak.{chains}.{form}");
             gpu.add_shader(&name, peak_shader(chains, form));
             let operations = (groups * THREADS) as u64 * (LOOPS * chains * 4 * 2) as u64;
-            let record = |rec: &mut Recorder| {
-                rec.dispatch(name, &Factors { x: 0.999, y: 0.001 }, &[write(out)], grid(groups), operations);
+            let add = |dispatches: &mut Dispatches| {
+                dispatches.dispatch(
+                    name,
+                    &Factors { x: 0.999, y: 0.001 },
+                    &[write(out)],
+                    grid(groups),
+                    operations,
+                );
             };
-            competitors.push(Competitor::new(gpu, &store, Recorder::new(), record).await?);
+            competitors.push(Competitor::of_dispatches(gpu, &store, add).await?);
             flops.push(operations as f64);
         }
     }
@@ -135,11 +141,11 @@ async fn copy_bandwidth(gpu: &Gpu) -> Result<f64> {
     let from = store.keep(Class::Other, "copy from", COPY_BYTES / 4)?;
     let to = store.keep(Class::Other, "copy to", COPY_BYTES / 4)?;
     gpu.add_shader("bench_copy", COPY);
-    let record = |rec: &mut Recorder| {
+    let add = |dispatches: &mut Dispatches| {
         let params = Factors { x: 0.0, y: 0.0 };
-        rec.dispatch("bench_copy", &params, &[read(from), write(to)], grid(COPY_BYTES / 16 / 256), 0);
+        dispatches.dispatch("bench_copy", &params, &[read(from), write(to)], grid(COPY_BYTES / 16 / 256), 0);
     };
-    let copy = [Competitor::new(gpu, &store, Recorder::new(), record).await?];
+    let copy = [Competitor::of_dispatches(gpu, &store, add).await?];
     let times = race(gpu, &copy, TURNS).await?;
     Ok(2.0 * COPY_BYTES as f64 / times[0].best)
 }
@@ -158,12 +164,12 @@ async fn empty_dispatch(gpu: &Gpu) -> Result<f64> {
     let mut store = Store::new(gpu);
     let out = store.keep(Class::Other, "trivial", 4)?;
     gpu.add_shader("bench_trivial", TRIVIAL);
-    let record = |rec: &mut Recorder| {
+    let add = |dispatches: &mut Dispatches| {
         for _ in 0..EMPTY {
-            rec.dispatch("bench_trivial", &Factors { x: 1.0, y: 0.0 }, &[write(out)], grid(1), 0);
+            dispatches.dispatch("bench_trivial", &Factors { x: 1.0, y: 0.0 }, &[write(out)], grid(1), 0);
         }
     };
-    let empty = Competitor::new(gpu, &store, Recorder::new(), record).await?;
+    let empty = Competitor::of_dispatches(gpu, &store, add).await?;
     empty.wall_seconds(gpu, 1).await;
     let mut differences = Vec::new();
     for _ in 0..TURNS {

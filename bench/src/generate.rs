@@ -4,6 +4,7 @@ use serde_json::json;
 use tabtune::error::Result;
 use tabtune::generate::Generator;
 use tabtune::gpu::Store;
+use tabtune::kernels::lower::Target;
 use tabtune::model::{LoadOptions, Model};
 use web_time::Instant;
 
@@ -30,9 +31,9 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     let files = SyntheticFiles::new(shape, base)?;
     let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
     let model = Model::load(&files, shape.architecture()?, load, &mut store, &mut |_| {}).await?;
-    let tiles = tiles(&gpu, &model).await?;
+    let target = Target::from(&tiles(&gpu, &model).await?);
     let capacity = (PROMPT + WARM_UP + TIMED).next_multiple_of(64);
-    let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, capacity)?;
+    let mut generator = Generator::new(&gpu, &mut store, &model, None, &target, capacity)?;
 
     let ids = random_ids(1, PROMPT + WARM_UP + TIMED, shape.vocab);
     let began = Instant::now();

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 use tabtune::error::Result;
-use tabtune::gpu::{Class, Gpu, MemoryPlan, ProgramId, Recorder, Store, Workspace};
+use tabtune::gpu::{Class, Gpu, MemoryPlan, ProgramId, Store, Workspace};
+use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::Tile;
+use tabtune::kernels::lower::lower;
 use tabtune::model::{LoadOptions, Loss, LossInputs, LossPlan, Model};
 use web_time::Instant;
 
@@ -108,13 +110,12 @@ impl Competitor {
         store.write(inputs.targets, &labelled(&|row| ids[row]));
         store.write(inputs.weight, &vec![1.0 / rows as f32; plan.rows()]);
 
-        let tile = Tile::for_adapter(gpu.summary());
-        let mut rec: Recorder = tile.recorder();
-        let loss = Loss { model, tiles: &tile.into(), plan, inputs, losses };
-        let programs = loss.blocks(&mut rec, x, dx);
-        let bytes = MemoryPlan::new(&rec).bytes();
+        let mut rec = Recorder::new();
+        let programs = Loss { model, plan, inputs, losses }.blocks(&mut rec, x, dx);
+        let dispatches = lower(&[rec], &Tile::for_adapter(gpu.summary()).into())?;
+        let bytes = MemoryPlan::new(&dispatches).bytes();
         let before = gpu.counters().dispatches();
-        let workspace = gpu.allocating(|| Workspace::new(gpu, store, &[rec])).await?;
+        let workspace = gpu.allocating(|| Workspace::new(gpu, store, &dispatches)).await?;
         workspace.run(&programs, 0);
         gpu.idle().await;
         let dispatches = (gpu.counters().dispatches() - before) as f64 / plan.blocks as f64;

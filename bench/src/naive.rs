@@ -4,7 +4,7 @@
 
 use bytemuck::{Pod, Zeroable};
 use tabtune::format::NF4_CODES;
-use tabtune::gpu::{Gpu, Recorder, Tensor, grid, read, write};
+use tabtune::gpu::{Dispatches, Gpu, Tensor, grid, read, write};
 use tabtune::kernels::linear::Weight;
 
 /// M, N and K.
@@ -84,39 +84,39 @@ pub fn table() -> [f32; 16] {
     NF4_CODES
 }
 
-/// Records Y = X·Wᵀ for an NF4 weight [N, K] whose K is a multiple of 64; X [M, K], Y [M, N].
+/// Adds Y = X·Wᵀ for an NF4 weight [N, K] whose K is a multiple of 64; X [M, K], Y [M, N].
 pub fn forward(
-    rec: &mut Recorder,
+    out: &mut Dispatches,
     [m, n, k]: [usize; 3],
     x: Tensor,
     weight: Weight,
     table: Tensor,
     y: Tensor,
 ) {
-    record(rec, "bench_naive_forward", [m, n, k], m * n, [x, table, y], weight);
+    add(out, "bench_naive_forward", [m, n, k], m * n, [x, table, y], weight);
 }
 
-/// Records dX = dY·W for an NF4 weight [N, K] whose K is a multiple of 64; dY [M, N], dX [M, K].
+/// Adds dX = dY·W for an NF4 weight [N, K] whose K is a multiple of 64; dY [M, N], dX [M, K].
 pub fn backward(
-    rec: &mut Recorder,
+    out: &mut Dispatches,
     [m, n, k]: [usize; 3],
     dy: Tensor,
     weight: Weight,
     table: Tensor,
     dx: Tensor,
 ) {
-    record(rec, "bench_naive_backward", [m, n, k], m * k, [dy, table, dx], weight);
+    add(out, "bench_naive_backward", [m, n, k], m * k, [dy, table, dx], weight);
 }
 
-fn record(
-    rec: &mut Recorder,
+fn add(
+    out: &mut Dispatches,
     shader: &str,
     [m, n, k]: [usize; 3],
     results: usize,
-    [inp, table, out]: [Tensor; 3],
+    [inp, table, result]: [Tensor; 3],
     weight: Weight,
 ) {
     let params = Params { rows: m as u32, cols: n as u32, depth: k as u32, pad: 0 };
-    let bindings = [read(inp), read(weight.values), read(weight.scales), read(table), write(out)];
-    rec.dispatch(shader, &params, &bindings, grid(results.div_ceil(64)), 2 * (m * n * k) as u64);
+    let bindings = [read(inp), read(weight.values), read(weight.scales), read(table), write(result)];
+    out.dispatch(shader, &params, &bindings, grid(results.div_ceil(64)), 2 * (m * n * k) as u64);
 }

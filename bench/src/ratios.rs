@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use tabtune::error::Result;
-use tabtune::gpu::{Gpu, ReadbackRing, Recorder};
+use tabtune::gpu::{Dispatches, Gpu, ReadbackRing};
+use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::{self, Params, Tile, WeightFormat};
 
 use crate::arena::Arena;
@@ -73,16 +74,16 @@ async fn measure_on(gpu: &Gpu, tile: Tile, size: [usize; 3], with_naive: bool) -
     let params = Params::plain(m, n, k);
     let mut competitors = Vec::new();
     for weight in [nf4, dense] {
-        let forward = |rec: &mut _| linear::forward(rec, tile, params, x, weight, None, None, y);
-        competitors.push(Competitor::new(gpu, &arena.store, tile.recorder(), forward).await?);
-        let backward = |rec: &mut _| linear::backward(rec, tile, params, dy, weight, None, None, dx);
-        competitors.push(Competitor::new(gpu, &arena.store, tile.recorder(), backward).await?);
+        let forward = |rec: &mut _| linear::forward(rec, params, x, weight, None, None, y);
+        competitors.push(Competitor::new(gpu, &arena.store, tile, forward).await?);
+        let backward = |rec: &mut _| linear::backward(rec, params, dy, weight, None, None, dx);
+        competitors.push(Competitor::new(gpu, &arena.store, tile, backward).await?);
     }
     if with_naive {
-        let forward = |rec: &mut Recorder| naive::forward(rec, size, x, nf4, table, y);
-        competitors.push(Competitor::new(gpu, &arena.store, Recorder::new(), forward).await?);
-        let backward = |rec: &mut Recorder| naive::backward(rec, size, dy, nf4, table, dx);
-        competitors.push(Competitor::new(gpu, &arena.store, Recorder::new(), backward).await?);
+        let forward = |out: &mut Dispatches| naive::forward(out, size, x, nf4, table, y);
+        competitors.push(Competitor::of_dispatches(gpu, &arena.store, forward).await?);
+        let backward = |out: &mut Dispatches| naive::backward(out, size, dy, nf4, table, dx);
+        competitors.push(Competitor::of_dispatches(gpu, &arena.store, backward).await?);
     }
 
     let flops = 2.0 * m as f64 * (n * k) as f64;
@@ -166,14 +167,16 @@ pub async fn difference(gpu: &Gpu, tile: Tile, size: [usize; 3]) -> Result<[f32;
     arena.store.write(table, &naive::table());
     let results = [arena.empty(m * n)?, arena.empty(m * n)?, arena.empty(m * k)?, arena.empty(m * k)?];
     let params = Params::plain(m, n, k);
-    let all = |rec: &mut Recorder| {
-        linear::forward(rec, tile, params, x, nf4, None, None, results[0]);
-        naive::forward(rec, size, x, nf4, table, results[1]);
-        linear::backward(rec, tile, params, dy, nf4, None, None, results[2]);
-        naive::backward(rec, size, dy, nf4, table, results[3]);
+    let tiled = |rec: &mut Recorder| {
+        linear::forward(rec, params, x, nf4, None, None, results[0]);
+        linear::backward(rec, params, dy, nf4, None, None, results[2]);
     };
-    let once = Competitor::new(gpu, &arena.store, tile.recorder(), all).await?;
-    once.wall_seconds(gpu, 1).await;
+    Competitor::new(gpu, &arena.store, tile, tiled).await?.wall_seconds(gpu, 1).await;
+    let naive = |out: &mut Dispatches| {
+        naive::forward(out, size, x, nf4, table, results[1]);
+        naive::backward(out, size, dy, nf4, table, results[3]);
+    };
+    Competitor::of_dispatches(gpu, &arena.store, naive).await?.wall_seconds(gpu, 1).await;
     let mut read = Vec::new();
     for result in results {
         read.push(ReadbackRing::read::<f32>(gpu, &arena.store, result).await?);

@@ -4,7 +4,7 @@ use serde_json::json;
 use tabtune::error::Result;
 use tabtune::gpu::Gpu;
 use tabtune::kernels::linear::{Tile, WeightFormat};
-use tabtune::model::tiles::Direction;
+use tabtune::kernels::tiles::Direction;
 use tabtune::tune;
 
 use crate::output::{Output, Table};

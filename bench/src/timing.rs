@@ -4,10 +4,13 @@
 //! what counts is the median of the turns; ratios are taken within one race.
 
 use tabtune::error::Result;
-use tabtune::gpu::{Gpu, ProgramId, Recorder, Store, Workspace};
+use tabtune::gpu::{Dispatches, Gpu, ProgramId, Store, Workspace};
+use tabtune::kernels::Recorder;
+use tabtune::kernels::linear::Tile;
+use tabtune::kernels::lower::lower;
 use web_time::Instant;
 
-/// A recording of one program, ready to run. Its kept tensors live in the store it was made with,
+/// One program, ready to run. Its kept tensors live in the store it was made with,
 /// which must outlive it.
 pub struct Competitor {
     workspace: Workspace,
@@ -29,16 +32,29 @@ const MOST_REPEATS: usize = 512;
 const SLOW_SECONDS: f64 = 0.5;
 
 impl Competitor {
-    /// Makes `record`'s operations real, as one program of `recorder`.
+    /// Makes the calls that `record` records real, lowered for the adapters that `tile` is for.
     pub async fn new(
         gpu: &Gpu,
         store: &Store,
-        mut recorder: Recorder,
+        tile: Tile,
         record: impl FnOnce(&mut Recorder),
     ) -> Result<Self> {
+        let mut recorder = Recorder::new();
         let program = recorder.program();
         record(&mut recorder);
-        let workspace = gpu.allocating(|| Workspace::new(gpu, store, &[recorder])).await?;
+        Self::made(gpu, store, program, lower(&[recorder], &tile.into())?).await
+    }
+
+    /// Makes the dispatches that `add` adds real: those of shaders that the engine has not.
+    pub async fn of_dispatches(gpu: &Gpu, store: &Store, add: impl FnOnce(&mut Dispatches)) -> Result<Self> {
+        let mut dispatches = Dispatches::new();
+        let program = dispatches.program();
+        add(&mut dispatches);
+        Self::made(gpu, store, program, dispatches).await
+    }
+
+    async fn made(gpu: &Gpu, store: &Store, program: ProgramId, dispatches: Dispatches) -> Result<Self> {
+        let workspace = gpu.allocating(|| Workspace::new(gpu, store, &dispatches)).await?;
         Ok(Competitor { workspace, program })
     }
 

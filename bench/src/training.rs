@@ -10,7 +10,8 @@ use tabtune::error::Result;
 use tabtune::files::Files;
 use tabtune::gpu::{Gpu, Store};
 use tabtune::kernels::linear::Tile;
-use tabtune::model::tiles::Tiles;
+use tabtune::kernels::lower::Target;
+use tabtune::kernels::tiles::Tiles;
 use tabtune::model::{LoadOptions, Lora, Model};
 use tabtune::train::options::TrainOptions;
 use tabtune::train::{StepLog, Trainer, TrainerSetup};
@@ -51,7 +52,7 @@ impl Training {
         let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
         let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await?;
 
-        let tiles = tiles(&gpu, &model).await?;
+        let target = Target::from(&tiles(&gpu, &model).await?);
 
         let stored = MemoryKv::default();
         let encoded: Vec<Encoded> =
@@ -72,7 +73,7 @@ impl Training {
             options: TrainOptions { per_device_train_batch_size: encoded.len() as u32, ..options },
             dataset: Selection::all(set.clone()),
             eval_dataset: Some(Selection::all(set)),
-            tiles: &tiles,
+            target: &target,
         };
         let trainer = gpu.allocating(|| Trainer::new(&gpu, &mut store, setup)).await?;
         let planned_bytes = gpu.counters().buffer_bytes();

@@ -19,9 +19,8 @@ fn stamps_agree_with_the_wall_clock() {
         let x = arena.values(m * k).expect("the input fits");
         let y = arena.empty(m * n).expect("the output fits");
         let tile = Tile::for_adapter(gpu.summary());
-        let record =
-            |rec: &mut _| linear::forward(rec, tile, Params::plain(m, n, k), x, weight, None, None, y);
-        let kernel = Competitor::new(&gpu, &arena.store, tile.recorder(), record).await;
+        let record = |rec: &mut _| linear::forward(rec, Params::plain(m, n, k), x, weight, None, None, y);
+        let kernel = Competitor::new(&gpu, &arena.store, tile, record).await;
         let kernel = kernel.expect("the recording can be made");
         // The first runs compile.
         kernel.wall_seconds(&gpu, 2).await;

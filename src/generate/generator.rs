@@ -1,9 +1,9 @@
 //! Runs the decoder token by token, with keys and values kept in a cache.
 
 use crate::error::Result;
-use crate::gpu::{Class, Gpu, ProgramId, ReadbackRing, Recorder, Store, Tensor, Workspace};
-use crate::kernels::{attention, kv_append};
-use crate::model::tiles::Tiles;
+use crate::gpu::{Class, Gpu, ProgramId, ReadbackRing, Store, Tensor, Workspace};
+use crate::kernels::lower::{Target, lower};
+use crate::kernels::{Recorder, attention, kv_append};
 use crate::model::{Keys, Lora, Model, Pass, Rope, RopeTables, Rows, RowsSeen, View, embedding, head};
 
 /// Prompt tokens that one pass takes.
@@ -51,7 +51,7 @@ impl Generator {
         store: &mut Store,
         model: &Model,
         lora: Option<&Lora>,
-        tiles: &Tiles,
+        target: &Target,
         capacity: usize,
     ) -> Result<Self> {
         let architecture = &model.architecture;
@@ -79,16 +79,15 @@ impl Generator {
                 views.push(RowsSeen { spans: keep(2 * count)?, last: logits_row });
             }
             let rows = Rows { count, ids, positions, views, ropes: tables.clone() };
-            let tiles = tiles.for_rows(count);
             // The second recording has the adapter switched off.
             let scales = [lora.map_or(0.0, |lora| lora.config.scale()), 0.0];
             let recorded = scales.map(|lora_scale| {
-                let pass = Pass { model, lora, tiles: &tiles, rows: &rows, lora_scale, dropout: None };
+                let pass = Pass { model, lora, rows: &rows, lora_scale, dropout: None };
                 record(&pass, &cache, logits_row, logits)
             });
             let program = recorded[0].1;
-            let recorders = recorded.map(|(recorder, _)| recorder);
-            passes.push(Recorded { workspace: Workspace::new(gpu, store, &recorders)?, program, rows });
+            let dispatches = lower(&recorded.map(|(recording, _)| recording), target)?;
+            passes.push(Recorded { workspace: Workspace::new(gpu, store, &dispatches)?, program, rows });
         }
         let token = passes.pop().expect("two passes were made");
         let prompt = passes.pop().expect("two passes were made");
@@ -174,13 +173,13 @@ fn write_tables(store: &Store, ropes: &[(Rope, RopeTables)], positions: usize, l
 
 /// Records a pass: its tokens' keys and values go to the cache, the logits of one row to `logits`.
 fn record(pass: &Pass, cache: &[Tensor], logits_row: Tensor, logits: Tensor) -> (Recorder, ProgramId) {
-    let mut rec = pass.tiles.default.recorder();
+    let mut rec = Recorder::new();
     let program = rec.program();
     let mut x = embedding::embed(&mut rec, pass.model, pass.rows.ids, pass.rows.count);
     for (layer, &cache) in cache.iter().enumerate() {
         x = pass.layer_forward(&mut rec, layer, x, Keys::Cached(cache)).1;
     }
     let normed = head::final_norm(&mut rec, pass.model, x, logits_row, 0, 1).normed;
-    head::logits(&mut rec, pass.model, pass.tiles, normed, 1, logits);
+    head::logits(&mut rec, pass.model, normed, 1, logits);
     (rec, program)
 }

@@ -1,8 +1,8 @@
-//! Places the transient tensors of a recording in as few bytes as their uses allow.
+//! Places the transient tensors of a step in as few bytes as their uses allow.
 
-use super::recorder::{Place, Recorder};
+use super::dispatches::{Dispatches, Place};
 
-/// Where each transient tensor of a recording lies.
+/// Where each transient tensor of a step lies.
 ///
 /// Tensors whose uses do not overlap share a slot; a slot is one buffer. Slots are whole buffers,
 /// not ranges of one, because WebGPU refuses a buffer that one dispatch both reads and writes.
@@ -17,12 +17,13 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Plans `recorder`, whose programs run in the order in which they were recorded.
-    pub fn new(recorder: &Recorder) -> Self {
-        let count = recorder.transients.len();
+    /// Plans `dispatches`, whose programs run in their order.
+    pub fn new(dispatches: &Dispatches) -> Self {
+        let sizes = &dispatches.transients;
+        let count = sizes.len();
         let mut first = vec![usize::MAX; count];
         let mut last = vec![0; count];
-        let ops = recorder.programs.iter().flat_map(|program| &program.ops);
+        let ops = dispatches.programs.iter().flatten();
         for (time, op) in ops.enumerate() {
             for tensor in op.tensors() {
                 if let Place::Transient(index) = tensor.place {
@@ -34,7 +35,7 @@ impl MemoryPlan {
 
         // The largest tensors choose their slots first, so that a slot never has to grow.
         let mut order: Vec<usize> = (0..count).filter(|&index| first[index] != usize::MAX).collect();
-        order.sort_by_key(|&index| (std::cmp::Reverse(recorder.transients[index].size), first[index]));
+        order.sort_by_key(|&index| (std::cmp::Reverse(sizes[index]), first[index]));
         let mut plan = MemoryPlan { slot_of: vec![None; count], ..Default::default() };
         let mut busy: Vec<Vec<(usize, usize)>> = Vec::new();
         for &index in &order {
@@ -43,7 +44,7 @@ impl MemoryPlan {
                 .position(|uses| uses.iter().all(|&(from, to)| to < first[index] || last[index] < from));
             let slot = free.unwrap_or_else(|| {
                 busy.push(Vec::new());
-                plan.slots.push(recorder.transients[index].size);
+                plan.slots.push(sizes[index]);
                 busy.len() - 1
             });
             busy[slot].push((first[index], last[index]));
@@ -53,7 +54,7 @@ impl MemoryPlan {
         let mut changes: Vec<(usize, i64)> = order
             .iter()
             .flat_map(|&index| {
-                let size = recorder.transients[index].size as i64;
+                let size = sizes[index] as i64;
                 [(2 * first[index], size), (2 * last[index] + 1, -size)]
             })
             .collect();

@@ -4,7 +4,7 @@ use futures_channel::oneshot;
 use web_time::Instant;
 
 use super::device::Gpu;
-use super::recorder::Tensor;
+use super::dispatches::Tensor;
 use super::store::{Buffer, Store};
 use crate::bail;
 use crate::error::Result;

@@ -1,7 +1,7 @@
 //! The tensors that outlive a step: weights, adapter, optimiser state, inputs.
 
 use super::device::Gpu;
-use super::recorder::{Place, Tensor};
+use super::dispatches::{Place, Tensor};
 use crate::error::{Code, Error, Result};
 
 /// What a kept tensor is for; the memory report adds up by it.

@@ -1,20 +1,19 @@
-//! A recording made real: buffers, bind groups and parameters, all made once, then replayed.
+//! Dispatches made real: buffers, bind groups and parameters, all made once, then replayed.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::device::{Gpu, Pipeline};
+use super::dispatches::{ALIGNMENT, Dispatch, Dispatches, Op, Piece, Place, ProgramId, Tensor};
 use super::plan::MemoryPlan;
 use super::readback::ReadbackRing;
-use super::recorder::{ALIGNMENT, Op, Piece, Place, ProgramId, Recorder, Tensor};
 use super::store::{Buffer, Class, Store, TENSOR_USAGE};
 use crate::error::{Code, Error, Result};
 
 /// Programs ready to run on one device.
 ///
-/// A workspace is made from several recordings of the same operations, one for each size that a
-/// step may have (largest first). They share buffers and bind groups, and differ in parameters and
-/// workgroup counts.
+/// The sizes that a step may have (largest first) share buffers and bind groups, and differ in parameters
+/// and workgroup counts.
 pub struct Workspace {
     gpu: Gpu,
     programs: Vec<Vec<Step>>,
@@ -62,7 +61,7 @@ impl Step {
 struct Call {
     params_offset: u32,
     workgroups: [u32; 3],
-    /// See [`super::recorder::Piece`].
+    /// See [`Piece`].
     flops: u64,
     by_spans: bool,
 }
@@ -82,11 +81,27 @@ struct Params {
 }
 
 impl Params {
-    /// Those of all recordings, and the calls that use them, by recording.
-    fn of(recordings: &[Recorder]) -> (Self, Vec<Vec<Vec<Call>>>) {
+    /// Those of all dispatches, and the calls that use them, of each dispatch by size.
+    fn of(dispatches: &Dispatches) -> (Self, Vec<Vec<Vec<Call>>>) {
         let mut params = Params::default();
-        let calls = recordings.iter().map(|recording| calls(recording, &mut params)).collect();
+        let ops = dispatches.programs.iter().flatten();
+        let calls = ops.filter_map(|op| match op {
+            Op::Dispatch(dispatch) => Some(params.calls(dispatch)),
+            Op::Clear(_) | Op::Copy { .. } => None,
+        });
+        let calls = calls.collect();
         (params, calls)
+    }
+
+    /// What a dispatch is in each size.
+    fn calls(&mut self, dispatch: &Dispatch) -> Vec<Vec<Call>> {
+        let mut call = |&Piece { ref params, workgroups, flops, by_spans }: &Piece| Call {
+            params_offset: self.place(params),
+            workgroups,
+            flops,
+            by_spans,
+        };
+        dispatch.pieces.iter().map(|pieces| pieces.iter().map(&mut call).collect()).collect()
     }
 
     /// Bytes of the buffer that holds them.
@@ -112,12 +127,9 @@ const PARAMS_BYTES: u64 = ALIGNMENT;
 const STAMPED: usize = 2048;
 
 impl Workspace {
-    /// Makes all that `recordings` need, which is work for [`Gpu::allocating`]. They hold the same operations on the
-    /// same tensors; the first is the largest and decides the memory.
-    pub fn new(gpu: &Gpu, store: &Store, recordings: &[Recorder]) -> Result<Self> {
-        let largest = recordings.first().expect("a workspace has a recording");
-        Recorder::expect_alike(recordings)?;
-        let plan = MemoryPlan::new(largest);
+    /// Makes all that `dispatches` need, which is work for [`Gpu::allocating`].
+    pub fn new(gpu: &Gpu, store: &Store, dispatches: &Dispatches) -> Result<Self> {
+        let plan = MemoryPlan::new(dispatches);
         if let Some(size) = plan.slots.iter().find(|&&size| size > store.max_binding()) {
             let message = format!(
                 "a working tensor of the step takes {size} bytes, and one buffer holds {}: \
@@ -129,7 +141,8 @@ impl Workspace {
         let slots: Vec<Buffer> =
             plan.slots.iter().map(|&size| Buffer::new(gpu, "slot", size, TENSOR_USAGE)).collect();
 
-        let (params, calls) = Params::of(recordings);
+        let (params, calls) = Params::of(dispatches);
+        let mut calls = calls.into_iter();
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let uniform = Buffer::new(gpu, "params", params.size(), usage);
         gpu.queue().write_buffer(&uniform.raw, 0, &params.bytes);
@@ -142,27 +155,24 @@ impl Workspace {
         };
         let mut groups: HashMap<(String, Vec<Tensor>), wgpu::BindGroup> = HashMap::new();
         let mut programs = Vec::new();
-        let mut index = 0;
-        for program in &largest.programs {
+        for program in &dispatches.programs {
             let mut steps = Vec::new();
-            for op in &program.ops {
+            for op in program {
                 steps.push(match op {
-                    Op::Dispatch { shader, bindings, .. } => {
+                    Op::Dispatch(dispatch) => {
+                        let Dispatch { shader, bindings, .. } = dispatch;
                         let writable: Vec<bool> = bindings.iter().map(|binding| binding.writable).collect();
-                        let pipeline = gpu.pipeline(shader, &writable);
+                        let (pipeline, tensors) = (gpu.pipeline(shader, &writable), dispatch.tensors());
+                        let bytes = bound_bytes(&tensors);
                         let bind_group = groups
-                            .entry((shader.clone(), op.tensors()))
-                            .or_insert_with(|| {
+                            .entry((shader.clone(), tensors))
+                            .or_insert_with_key(|(_, tensors)| {
                                 gpu.counters().bind_group_made();
-                                bind(gpu, shader, &pipeline, &uniform.raw, &op.tensors(), place)
+                                bind(gpu, shader, &pipeline, &uniform.raw, tensors, place)
                             })
                             .clone();
-                        Step::Dispatch {
-                            pipeline,
-                            bind_group,
-                            bytes: bound_bytes(&op.tensors()),
-                            calls: calls.iter().map(|of_size| of_size[index].clone()).collect(),
-                        }
+                        let calls = calls.next().expect("every dispatch has its calls");
+                        Step::Dispatch { pipeline, bind_group, bytes, calls }
                     }
                     Op::Clear(tensor) => Step::Clear {
                         buffer: place(*tensor).clone(),
@@ -175,7 +185,6 @@ impl Workspace {
                         size: from.size,
                     },
                 });
-                index += 1;
             }
             programs.push(steps);
         }
@@ -185,16 +194,16 @@ impl Workspace {
         Ok(Workspace { gpu: gpu.clone(), programs, _slots: kept, plan })
     }
 
-    /// The bytes that the parameters of `recordings` take beside their tensors.
-    pub fn params_bytes(recordings: &[Recorder]) -> u64 {
-        Params::of(recordings).0.size()
+    /// The bytes that the parameters of `dispatches` take beside their tensors.
+    pub fn params_bytes(dispatches: &Dispatches) -> u64 {
+        Params::of(dispatches).0.size()
     }
 
     pub fn plan(&self) -> &MemoryPlan {
         &self.plan
     }
 
-    /// Runs `programs` in order at `size` (an index into the recordings), in as many submits as
+    /// Runs `programs` in order at `size` (an index into the sizes of the step), in as many submits as
     /// keep each well under 100 ms. Returns the floating-point operations of the run.
     pub fn run(&self, programs: &[ProgramId], size: usize) -> u64 {
         self.run_seeing(programs, size, 1.0)
@@ -382,22 +391,6 @@ impl Workspace {
     fn encoder(&self) -> wgpu::CommandEncoder {
         self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
     }
-}
-
-/// The dispatches of each operation.
-fn calls(recording: &Recorder, params: &mut Params) -> Vec<Vec<Call>> {
-    let mut call = |&Piece { params: ref bytes, workgroups, flops, by_spans }: &Piece| Call {
-        params_offset: params.place(bytes),
-        workgroups,
-        flops,
-        by_spans,
-    };
-    let ops = recording.programs.iter().flat_map(|program| &program.ops);
-    ops.map(|op| match op {
-        Op::Dispatch { pieces, .. } => pieces.iter().map(&mut call).collect(),
-        Op::Clear(_) | Op::Copy { .. } => Vec::new(),
-    })
-    .collect()
 }
 
 /// The bytes of `tensors`, each counted once: where a kernel has nothing to bind, another of its

@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::Sizes;
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -78,11 +80,12 @@ pub struct Update {
 /// says that the gradient is not finite.
 pub fn update(rec: &mut Recorder, params: Params, tensors: Update) {
     let Update { grad, stats, hyper, param, m, v } = tensors;
-    rec.dispatch(
-        "adamw",
-        &params,
-        &[read(grad), read(stats), read(hyper), write(param), write(m), write(v)],
-        grid((params.n as usize).div_ceil(4 * 256)),
-        20 * u64::from(params.n),
-    );
+    let bindings = [read(grad), read(stats), read(hyper), write(param), write(m), write(v)];
+    rec.call(Kernel::AdamW, &params, &bindings);
+}
+
+pub(super) fn lower(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("adamw", |params: &Params| {
+        (grid((params.n as usize).div_ceil(4 * 256)), 20 * u64::from(params.n))
+    })
 }

@@ -5,7 +5,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, read, write};
+use super::lower::{Sizes, Target};
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, read, write};
 
 /// The largest head_dim that there is a kernel for.
 pub const MAX_HEAD_DIM: u32 = 256;
@@ -123,14 +125,21 @@ pub fn forward(
     out: Tensor,
     lse: Tensor,
 ) {
+    let bindings = [read(q), read(kv), read(spans), write(out), write(lse)];
+    rec.call(Kernel::AttentionForward, &params, &bindings);
+}
+
+pub(super) fn lower_forward(target: &Target, call: &Sizes<'_>) -> Dispatch {
+    let (largest, q, kv): (Params, _, _) = (call.largest(), call.tensor(0), call.tensor(1));
     // Narrow heads leave registers for more rows; the shader's `lanes` decides likewise.
-    let block = if params.head_dim <= 64 { 32 } else { 16 };
-    let (shader, block) =
-        params.shader(rec.lanes(), "attention_lanes_forward", "attention_forward", &FORWARD_DIMS, block);
-    let places = params.places(kv);
+    let block = if largest.head_dim <= 64 { 32 } else { 16 };
+    let (by_lanes, by_group) = ("attention_lanes_forward", "attention_forward");
+    let (shader, block) = largest.shader(target.lanes(), by_lanes, by_group, &FORWARD_DIMS, block);
+    let places = largest.places(kv);
     let pairs_of = |row: u32| if q == kv { u64::from(row) + 1 } else { places };
-    let pieces = params.pieces(rec.most_flops(), 2, (block, params.q_heads), pairs_of);
-    rec.dispatch_pairs(shader, &[read(q), read(kv), read(spans), write(out), write(lse)], &pieces);
+    call.dispatch_pairs(shader, |params: &Params| {
+        params.pieces(target.most_flops(), 2, (block, params.q_heads), pairs_of)
+    })
 }
 
 /// [`forward`] for few rows, such as the one row of each sequence that generation adds: a workgroup
@@ -144,13 +153,21 @@ pub fn decode(
     out: Tensor,
     lse: Tensor,
 ) {
+    let bindings = [read(q), read(kv), read(spans), write(out), write(lse)];
+    rec.call(Kernel::AttentionDecode, &params, &bindings);
+}
+
+pub(super) fn lower_decode(target: &Target, call: &Sizes<'_>) -> Dispatch {
+    let largest: Params = call.largest();
     // On CPU adapters eight rows without barriers, of which one is there, are faster than one with
     // them. More rows than one would read the keys between their spans.
-    let lanes = if params.rows == 1 { rec.lanes() } else { 0 };
-    let (shader, block) = params.shader(lanes, "attention_lanes_forward", "attention_decode", &DIMS, 1);
-    // Few rows are never too much for one dispatch.
-    let pieces = params.pieces(u64::MAX, 2, (block, params.q_heads), |_| params.places(kv));
-    rec.dispatch_pairs(shader, &[read(q), read(kv), read(spans), write(out), write(lse)], &pieces);
+    let lanes = if largest.rows == 1 { target.lanes() } else { 0 };
+    let (shader, block) = largest.shader(lanes, "attention_lanes_forward", "attention_decode", &DIMS, 1);
+    let places = largest.places(call.tensor(1));
+    call.dispatch_pairs(shader, |params: &Params| {
+        // Few rows are never too much for one dispatch.
+        params.pieces(u64::MAX, 2, (block, params.q_heads), |_| places)
+    })
 }
 
 /// What [`backward`] reads and writes. Here queries, keys and values are columns of one tensor, in
@@ -180,27 +197,33 @@ pub struct Backward {
 pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
     debug_assert_eq!(params.q_stride, params.kv_stride, "queries, keys and values are one tensor");
     let Backward { qkv, out, dout, lse, spans, last, delta, dqkv } = tensors;
+    let bindings = [read(qkv), read(out), read(dout), read(lse), read(spans), write(delta), write(dqkv)];
+    rec.call(Kernel::AttentionBackwardQ, &params, &bindings);
+    let bindings = [read(qkv), read(dout), read(lse), read(delta), read(last), write(dqkv)];
+    rec.call(Kernel::AttentionBackwardKv, &params, &bindings);
+}
+
+pub(super) fn lower_backward_q(target: &Target, call: &Sizes<'_>) -> Dispatch {
     let (by_lanes, by_group) = ("attention_lanes_backward_q", "attention_backward_q");
-    let (shader, block) = params.shader(rec.lanes(), by_lanes, by_group, &DIMS, 16);
-    let keys_of = |row: u32| u64::from(row) + 1;
-    rec.dispatch_pairs(
-        shader,
-        &[read(qkv), read(out), read(dout), read(lse), read(spans), write(delta), write(dqkv)],
-        &params.pieces(rec.most_flops(), 3, (block, params.q_heads), keys_of),
-    );
+    let (shader, block) = call.largest::<Params>().shader(target.lanes(), by_lanes, by_group, &DIMS, 16);
+    call.dispatch_pairs(shader, |params: &Params| {
+        params.pieces(target.most_flops(), 3, (block, params.q_heads), |row| u64::from(row) + 1)
+    })
+}
+
+pub(super) fn lower_backward_kv(target: &Target, call: &Sizes<'_>) -> Dispatch {
     let (by_lanes, by_group) = ("attention_lanes_backward_kv", "attention_backward_kv");
-    let (shader, block) = params.shader(rec.lanes(), by_lanes, by_group, &DIMS, 16);
-    let rows_of = |key: u32| u64::from(params.rows - key);
-    rec.dispatch_pairs(
-        shader,
-        &[read(qkv), read(dout), read(lse), read(delta), read(last), write(dqkv)],
-        &params.pieces(rec.most_flops(), 4, (block, params.kv_heads), rows_of),
-    );
+    let (shader, block) = call.largest::<Params>().shader(target.lanes(), by_lanes, by_group, &DIMS, 16);
+    call.dispatch_pairs(shader, |params: &Params| {
+        let rows_of = |key: u32| u64::from(params.rows - key);
+        params.pieces(target.most_flops(), 4, (block, params.kv_heads), rows_of)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::linear::Tile;
 
     /// Those of SmolLM2-135M and of Llama-2-7B.
     fn params(rows: u32, q_heads: u32, kv_heads: u32, head_dim: u32) -> Params {
@@ -228,7 +251,7 @@ mod tests {
 
     #[test]
     fn no_dispatch_of_a_long_row_is_more_than_a_weak_gpu_does_in_time() {
-        let most = Recorder::new().most_flops();
+        let most = Target::from(Tile::Shared64).most_flops();
         for [q_heads, kv_heads, head_dim] in [[9, 3, 64], [32, 32, 128]] {
             for rows in [8, 1000, 16_384, 32_760] {
                 let params = params(rows, q_heads, kv_heads, head_dim);

@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::Sizes;
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 /// Sizes in elements, all but `rows` multiples of 4.
 #[repr(C)]
@@ -21,12 +23,12 @@ pub struct Params {
 ///
 /// Forward only: a gradient of `y` is one of what `y` was before, and a frozen bias gets none.
 pub fn add(rec: &mut Recorder, params: Params, bias: Tensor, y: Tensor) {
-    let elements = params.rows as usize * params.cols as usize;
-    rec.dispatch(
-        "bias",
-        &params,
-        &[read(bias), write(y)],
-        grid(elements.div_ceil(4 * 256)),
-        8 * elements as u64,
-    );
+    rec.call(Kernel::Bias, &params, &[read(bias), write(y)]);
+}
+
+pub(super) fn lower(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("bias", |params: &Params| {
+        let elements = params.rows as usize * params.cols as usize;
+        (grid(elements.div_ceil(4 * 256)), 8 * elements as u64)
+    })
 }

@@ -3,7 +3,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::{Sizes, Target};
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 /// The target of a row that fills up a block and counts for nothing.
 pub const DEAD: u32 = u32::MAX;
@@ -35,15 +37,20 @@ pub fn forward_backward(
     logits: Tensor,
     row_loss: Tensor,
 ) {
-    let (shader, workgroups) =
-        rec.team("cross_entropy_forward_backward", params.rows as usize, params.vocab as usize);
-    rec.dispatch(
-        shader,
-        &params,
-        &[read(targets), read(row_weight), write(logits), write(row_loss)],
-        workgroups,
-        40 * u64::from(params.rows) * u64::from(params.stride),
-    );
+    let bindings = [read(targets), read(row_weight), write(logits), write(row_loss)];
+    rec.call(Kernel::CrossEntropyForwardBackward, &params, &bindings);
+}
+
+pub(super) fn lower_forward_backward(target: &Target, call: &Sizes<'_>) -> Dispatch {
+    let vocab = call.largest::<Params>().vocab as usize;
+    let (shader, rows) = target.team("cross_entropy_forward_backward", vocab);
+    call.dispatch(shader, |params: &Params| {
+        (grid((params.rows as usize).div_ceil(rows)), flops(params.rows, params.stride))
+    })
+}
+
+fn flops(rows: u32, stride: u32) -> u64 {
+    40 * u64::from(rows) * u64::from(stride)
 }
 
 /// Words of what is known of a row after some chunks: the bits of the maximum, of the sum of exponentials and of the
@@ -85,14 +92,16 @@ pub struct Chunk {
 /// Adding logits·W of the chunk to `sums` is left to [`super::linear::backward`]. Rows with target [`DEAD`] or with a
 /// logit that is not finite get zeros for logits.
 pub fn chunk(rec: &mut Recorder, params: ChunkParams, targets: Tensor, of: Chunk) {
-    let (shader, workgroups) = rec.team("cross_entropy_chunk", params.rows as usize, params.vocab as usize);
-    rec.dispatch(
-        shader,
-        &params,
-        &[read(targets), read(of.before), write(of.logits), write(of.sums), write(of.after)],
-        workgroups,
-        40 * u64::from(params.rows) * u64::from(params.stride),
-    );
+    let bindings = [read(targets), read(of.before), write(of.logits), write(of.sums), write(of.after)];
+    rec.call(Kernel::CrossEntropyChunk, &params, &bindings);
+}
+
+pub(super) fn lower_chunk(target: &Target, call: &Sizes<'_>) -> Dispatch {
+    let vocab = call.largest::<ChunkParams>().vocab as usize;
+    let (shader, rows) = target.team("cross_entropy_chunk", vocab);
+    call.dispatch(shader, |params: &ChunkParams| {
+        (grid((params.rows as usize).div_ceil(rows)), flops(params.rows, params.stride))
+    })
 }
 
 #[repr(C)]
@@ -124,19 +133,20 @@ pub struct Finish {
 /// The loss and the gradient of each row after the last [`chunk`], both as [`forward_backward`] defines them:
 /// `rows` become (softmax(logits) − onehot(target))·W · `row_weight[first + i]`.
 pub fn finish(rec: &mut Recorder, params: FinishParams, targets: Tensor, of: Finish) {
-    let elements = params.rows as usize * params.width as usize;
-    rec.dispatch(
-        "cross_entropy_finish",
-        &params,
-        &[
-            read(targets),
-            read(of.row_weight),
-            read(of.summaries),
-            read(of.sums),
-            write(of.rows),
-            write(of.row_loss),
-        ],
-        grid(elements.div_ceil(4 * 256)),
-        8 * elements as u64,
-    );
+    let bindings = [
+        read(targets),
+        read(of.row_weight),
+        read(of.summaries),
+        read(of.sums),
+        write(of.rows),
+        write(of.row_loss),
+    ];
+    rec.call(Kernel::CrossEntropyFinish, &params, &bindings);
+}
+
+pub(super) fn lower_finish(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("cross_entropy_finish", |params: &FinishParams| {
+        let elements = params.rows as usize * params.width as usize;
+        (grid(elements.div_ceil(4 * 256)), 8 * elements as u64)
+    })
 }

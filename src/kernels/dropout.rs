@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::Sizes;
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -29,22 +31,22 @@ impl Params {
 /// `out` [n] = `inp` [n] with dropped elements zero and the others scaled. `seed` (u32 [1]) changes
 /// with each micro-batch.
 pub fn forward(rec: &mut Recorder, params: Params, seed: Tensor, inp: Tensor, out: Tensor) {
-    rec.dispatch(
-        "dropout_forward",
-        &params,
-        &[read(seed), read(inp), write(out)],
-        grid((params.n as usize).div_ceil(4 * 256)),
-        12 * u64::from(params.n),
-    );
+    rec.call(Kernel::DropoutForward, &params, &[read(seed), read(inp), write(out)]);
+}
+
+pub(super) fn lower_forward(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("dropout_forward", work)
 }
 
 /// Adds to `dinp` [n] the gradient through [`forward`] of `dout` [n], with the mask of the same seed.
 pub fn backward_add(rec: &mut Recorder, params: Params, seed: Tensor, dout: Tensor, dinp: Tensor) {
-    rec.dispatch(
-        "dropout_backward_add",
-        &params,
-        &[read(seed), read(dout), write(dinp)],
-        grid((params.n as usize).div_ceil(4 * 256)),
-        12 * u64::from(params.n),
-    );
+    rec.call(Kernel::DropoutBackwardAdd, &params, &[read(seed), read(dout), write(dinp)]);
+}
+
+pub(super) fn lower_backward_add(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("dropout_backward_add", work)
+}
+
+fn work(params: &Params) -> ([u32; 3], u64) {
+    (grid((params.n as usize).div_ceil(4 * 256)), 12 * u64::from(params.n))
 }

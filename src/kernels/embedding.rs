@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::Sizes;
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -23,13 +25,20 @@ pub struct Params {
 ///
 /// `weight` names the table's format, "f32", "f16" or "bf16"; the 16-bit ones are two to a u32, the
 /// first in the low half, with zeros past the model's width.
-pub fn forward(rec: &mut Recorder, weight: &str, params: Params, ids: Tensor, table: Tensor, out: Tensor) {
-    let elements = params.rows as usize * params.stride as usize;
-    rec.dispatch(
-        format!("embedding_forward.{weight}"),
-        &params,
-        &[read(ids), read(table), write(out)],
-        grid(elements.div_ceil(4 * 256)),
-        4 * elements as u64,
-    );
+pub fn forward(
+    rec: &mut Recorder,
+    weight: &'static str,
+    params: Params,
+    ids: Tensor,
+    table: Tensor,
+    out: Tensor,
+) {
+    rec.call(Kernel::EmbeddingForward(weight), &params, &[read(ids), read(table), write(out)]);
+}
+
+pub(super) fn lower(weight: &str, call: &Sizes<'_>) -> Dispatch {
+    call.dispatch(format!("embedding_forward.{weight}"), |params: &Params| {
+        let elements = params.rows as usize * params.stride as usize;
+        (grid(elements.div_ceil(4 * 256)), 4 * elements as u64)
+    })
 }

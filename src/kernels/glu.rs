@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::Sizes;
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 /// The activation of the gate; transformers' `hidden_act`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,22 +62,24 @@ impl Params {
 
 /// `out` [rows, cols] = act(gate) · up, from `gate_up` [rows, stride].
 pub fn forward(rec: &mut Recorder, act: Act, params: Params, gate_up: Tensor, out: Tensor) {
-    rec.dispatch(
-        params.shader("glu_forward", act),
-        &params,
-        &[read(gate_up), write(out)],
-        grid(params.elements().div_ceil(4 * 256)),
-        20 * params.elements() as u64,
-    );
+    rec.call(Kernel::GluForward(act), &params, &[read(gate_up), write(out)]);
+}
+
+pub(super) fn lower_forward(act: Act, call: &Sizes<'_>) -> Dispatch {
+    let shader = call.largest::<Params>().shader("glu_forward", act);
+    call.dispatch(shader, |params: &Params| {
+        (grid(params.elements().div_ceil(4 * 256)), 20 * params.elements() as u64)
+    })
 }
 
 /// Replaces `gate_up` [rows, stride] by its gradient, from `dout` [rows, cols].
 pub fn backward(rec: &mut Recorder, act: Act, params: Params, dout: Tensor, gate_up: Tensor) {
-    rec.dispatch(
-        params.shader("glu_backward", act),
-        &params,
-        &[read(dout), write(gate_up)],
-        grid(params.elements().div_ceil(4 * 256)),
-        30 * params.elements() as u64,
-    );
+    rec.call(Kernel::GluBackward(act), &params, &[read(dout), write(gate_up)]);
+}
+
+pub(super) fn lower_backward(act: Act, call: &Sizes<'_>) -> Dispatch {
+    let shader = call.largest::<Params>().shader("glu_backward", act);
+    call.dispatch(shader, |params: &Params| {
+        (grid(params.elements().div_ceil(4 * 256)), 30 * params.elements() as u64)
+    })
 }

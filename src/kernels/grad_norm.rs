@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::Sizes;
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -12,13 +14,11 @@ pub struct LossSumParams {
 
 /// Adds `row_loss[0..n]` to `accumulator[0]`, which is cleared at the start of a step.
 pub fn loss_sum(rec: &mut Recorder, params: LossSumParams, row_loss: Tensor, accumulator: Tensor) {
-    rec.dispatch(
-        "grad_norm_loss_sum",
-        &params,
-        &[read(row_loss), write(accumulator)],
-        grid(1),
-        u64::from(params.n),
-    );
+    rec.call(Kernel::GradNormLossSum, &params, &[read(row_loss), write(accumulator)]);
+}
+
+pub(super) fn lower_loss_sum(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("grad_norm_loss_sum", |params: &LossSumParams| (grid(1), u64::from(params.n)))
 }
 
 /// The elements whose squares make one partial sum.
@@ -42,13 +42,13 @@ pub struct SquaresParams {
 ///
 /// A gradient in several buffers takes one call for each, with `first` moving on.
 pub fn squares(rec: &mut Recorder, params: SquaresParams, grad: Tensor, partials: Tensor) {
-    rec.dispatch(
-        "grad_norm_squares",
-        &params,
-        &[read(grad), write(partials)],
-        grid(partial_count(params.n as usize)),
-        2 * u64::from(params.n),
-    );
+    rec.call(Kernel::GradNormSquares, &params, &[read(grad), write(partials)]);
+}
+
+pub(super) fn lower_squares(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("grad_norm_squares", |params: &SquaresParams| {
+        (grid(partial_count(params.n as usize)), 2 * u64::from(params.n))
+    })
 }
 
 #[repr(C)]
@@ -73,11 +73,9 @@ pub const STATS_WAS_FINITE: usize = 3;
 
 /// Writes `stats` [[`STATS`]] from `partials[0..count]`, `loss[0]` and the stats of the step before, which it holds.
 pub fn finish(rec: &mut Recorder, params: FinishParams, partials: Tensor, loss: Tensor, stats: Tensor) {
-    rec.dispatch(
-        "grad_norm_finish",
-        &params,
-        &[read(partials), write(loss), write(stats)],
-        grid(1),
-        u64::from(params.count),
-    );
+    rec.call(Kernel::GradNormFinish, &params, &[read(partials), write(loss), write(stats)]);
+}
+
+pub(super) fn lower_finish(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("grad_norm_finish", |params: &FinishParams| (grid(1), u64::from(params.count)))
 }

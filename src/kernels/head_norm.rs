@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, read, write};
+use super::lower::{Sizes, Target};
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 /// Sizes, strides and offsets in elements, all multiples of 4 but `rows` and the head counts.
 #[repr(C)]
@@ -23,10 +25,9 @@ pub struct Params {
 }
 
 impl Params {
-    /// The shader and its workgroups. Its teams own four heads each.
-    fn team(&self, rec: &Recorder, kernel: &str) -> (String, [u32; 3]) {
-        let heads = self.rows as usize * (self.q_heads + self.kv_heads) as usize;
-        rec.team(kernel, heads.div_ceil(4), self.head_dim as usize)
+    /// Its teams own four heads each.
+    fn teams(&self) -> usize {
+        (self.rows as usize * (self.q_heads + self.kv_heads) as usize).div_ceil(4)
     }
 
     fn elements(&self) -> u64 {
@@ -44,25 +45,26 @@ pub struct Weights {
 /// Normalises the query and key heads of `qkv` [rows, stride] into `out` [rows, stride], times their
 /// weights, and copies all other columns.
 pub fn forward(rec: &mut Recorder, params: Params, qkv: Tensor, weights: Weights, out: Tensor) {
-    let (shader, workgroups) = params.team(rec, "head_norm_forward");
-    rec.dispatch(
-        shader,
-        &params,
-        &[read(qkv), read(weights.q), read(weights.k), write(out)],
-        workgroups,
-        8 * params.elements(),
-    );
+    let bindings = [read(qkv), read(weights.q), read(weights.k), write(out)];
+    rec.call(Kernel::HeadNormForward, &params, &bindings);
+}
+
+pub(super) fn lower_forward(target: &Target, call: &Sizes<'_>) -> Dispatch {
+    lower("head_norm_forward", 8, target, call)
 }
 
 /// Replaces the gradient `dqkv` [rows, stride] of what [`forward`] wrote by that of the `qkv` that it
 /// read. The weights are frozen and get none.
 pub fn backward(rec: &mut Recorder, params: Params, qkv: Tensor, weights: Weights, dqkv: Tensor) {
-    let (shader, workgroups) = params.team(rec, "head_norm_backward");
-    rec.dispatch(
-        shader,
-        &params,
-        &[read(qkv), read(weights.q), read(weights.k), write(dqkv)],
-        workgroups,
-        16 * params.elements(),
-    );
+    let bindings = [read(qkv), read(weights.q), read(weights.k), write(dqkv)];
+    rec.call(Kernel::HeadNormBackward, &params, &bindings);
+}
+
+pub(super) fn lower_backward(target: &Target, call: &Sizes<'_>) -> Dispatch {
+    lower("head_norm_backward", 16, target, call)
+}
+
+fn lower(kernel: &str, flops: u64, target: &Target, call: &Sizes<'_>) -> Dispatch {
+    let (shader, teams) = target.team(kernel, call.largest::<Params>().head_dim as usize);
+    call.dispatch(shader, |params: &Params| (grid(params.teams().div_ceil(teams)), flops * params.elements()))
 }

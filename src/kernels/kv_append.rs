@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::Sizes;
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 /// The position of a row that is not to be appended.
 pub const SKIP: u32 = u32::MAX;
@@ -25,12 +27,12 @@ pub struct Params {
 /// `positions[m]` (u32 [rows], all different, or [`SKIP`]) of `cache` [positions, cache_stride].
 /// `qkv` is [rows, qkv_stride].
 pub fn apply(rec: &mut Recorder, params: Params, qkv: Tensor, positions: Tensor, cache: Tensor) {
-    let items = params.rows as usize * params.kv_width as usize / 2;
-    rec.dispatch(
-        "kv_append",
-        &params,
-        &[read(qkv), read(positions), write(cache)],
-        grid(items.div_ceil(64)),
-        items as u64 * 4,
-    );
+    rec.call(Kernel::KvAppend, &params, &[read(qkv), read(positions), write(cache)]);
+}
+
+pub(super) fn lower(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("kv_append", |params: &Params| {
+        let items = params.rows as usize * params.kv_width as usize / 2;
+        (grid(items.div_ceil(64)), items as u64 * 4)
+    })
 }

@@ -3,7 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::linear::{self, Tile};
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::Sizes;
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 /// Invocations of a workgroup of the direct variants: few, because a factor has few blocks and many cores want some.
 const THREADS: u32 = 16;
@@ -42,7 +44,6 @@ pub enum Along {
 /// Records dT = scale·dY·B for `sections` stacked layers; dY [M, y_stride], dT [M, t_stride].
 pub fn t(
     rec: &mut Recorder,
-    tile: Tile,
     params: linear::Params,
     sections: usize,
     dy: Tensor,
@@ -50,63 +51,63 @@ pub fn t(
     dt: Tensor,
 ) {
     linear::expect_few_layers(&params.section_end);
-    let blocks = params.rank / 8;
-    let (shader, workgroups) = match Split::of(tile) {
-        Split::Slices => ("lora_grad_slices_t".to_owned(), params.rows.div_ceil(8) * blocks),
-        Split::Blocks => {
-            ("lora_grad_t.direct".to_owned(), (params.rows.div_ceil(8) * blocks).div_ceil(THREADS))
-        }
-        Split::Lanes(lanes) => {
-            (format!("lora_grad_t.{}", tile.name()), params.rows.div_ceil(4 * lanes) * blocks)
-        }
+    let kernel = Kernel::LoraGradT { sections: sections as u32 };
+    rec.call(kernel, &params, &[read(dy), read(lora_b), write(dt)]);
+}
+
+pub(super) fn lower_t(tile: Tile, sections: u32, call: &Sizes<'_>) -> Dispatch {
+    let split = Split::of(tile);
+    let shader = match split {
+        Split::Slices => "lora_grad_slices_t".to_owned(),
+        Split::Blocks => "lora_grad_t.direct".to_owned(),
+        Split::Lanes(_) => format!("lora_grad_t.{}", tile.name()),
     };
-    let [x, y, _] = grid(workgroups as usize);
-    rec.dispatch(
-        shader,
-        &params,
-        &[read(dy), read(lora_b), write(dt)],
-        [x, y, sections as u32],
-        2 * u64::from(params.rows) * u64::from(params.cols) * u64::from(params.rank),
-    );
+    call.dispatch(shader, |params: &linear::Params| {
+        let blocks = params.rank / 8;
+        let workgroups = match split {
+            Split::Slices => params.rows.div_ceil(8) * blocks,
+            Split::Blocks => (params.rows.div_ceil(8) * blocks).div_ceil(THREADS),
+            Split::Lanes(lanes) => params.rows.div_ceil(4 * lanes) * blocks,
+        };
+        let [x, y, _] = grid(workgroups as usize);
+        let flops = 2 * u64::from(params.rows) * u64::from(params.cols) * u64::from(params.rank);
+        ([x, y, sections], flops)
+    })
 }
 
 /// Records G += Uᵀ·V; U [M, u_stride], V [M, v_stride].
-pub fn outer(
-    rec: &mut Recorder,
-    tile: Tile,
-    along: Along,
-    params: Params,
-    u: Tensor,
-    v: Tensor,
-    gradient: Tensor,
-) {
+pub fn outer(rec: &mut Recorder, along: Along, params: Params, u: Tensor, v: Tensor, gradient: Tensor) {
     linear::expect_few_layers(&params.section_end);
+    rec.call(Kernel::LoraGradOuter(along), &params, &[read(u), read(v), write(gradient)]);
+}
+
+pub(super) fn lower_outer(tile: Tile, along: Along, call: &Sizes<'_>) -> Dispatch {
+    let split = Split::of(tile);
     let name = match along {
         Along::U => "u",
         Along::V => "v",
     };
-    let (height, width) = (params.height / 8, params.width / 8);
-    let (shader, count) = match (Split::of(tile), along) {
-        (Split::Slices, Along::U) => (format!("lora_grad_slices_outer.{name}"), height.div_ceil(2) * width),
-        (Split::Slices, Along::V) => (format!("lora_grad_slices_outer.{name}"), height * width.div_ceil(2)),
-        (Split::Blocks, _) => (format!("lora_grad_outer.{name}.direct"), (height * width).div_ceil(THREADS)),
-        (Split::Lanes(lanes), Along::U) => {
-            (format!("lora_grad_outer.{name}.{}", tile.name()), height.div_ceil(lanes) * width)
-        }
-        (Split::Lanes(lanes), Along::V) => {
-            (format!("lora_grad_outer.{name}.{}", tile.name()), height * width.div_ceil(lanes))
-        }
+    let shader = match split {
+        Split::Slices => format!("lora_grad_slices_outer.{name}"),
+        Split::Blocks => format!("lora_grad_outer.{name}.direct"),
+        Split::Lanes(_) => format!("lora_grad_outer.{name}.{}", tile.name()),
     };
-    rec.dispatch(
-        shader,
-        &params,
-        &[read(u), read(v), write(gradient)],
-        grid(count as usize),
-        2 * u64::from(params.rows) * u64::from(params.height) * u64::from(params.width),
-    );
+    call.dispatch(shader, |params: &Params| {
+        let (height, width) = (params.height / 8, params.width / 8);
+        let count = match (split, along) {
+            (Split::Slices, Along::U) => height.div_ceil(2) * width,
+            (Split::Slices, Along::V) => height * width.div_ceil(2),
+            (Split::Blocks, _) => (height * width).div_ceil(THREADS),
+            (Split::Lanes(lanes), Along::U) => height.div_ceil(lanes) * width,
+            (Split::Lanes(lanes), Along::V) => height * width.div_ceil(lanes),
+        };
+        let flops = 2 * u64::from(params.rows) * u64::from(params.height) * u64::from(params.width);
+        (grid(count as usize), flops)
+    })
 }
 
 /// How these narrow products are split among invocations.
+#[derive(Clone, Copy)]
 enum Split {
     /// A block of results each.
     Blocks,

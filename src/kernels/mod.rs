@@ -1,7 +1,8 @@
-//! The host half of each kernel: its parameters, its bindings, its dispatch.
+//! The host half of each kernel: its parameters, its operands, and what a target runs of it.
 //!
 //! A kernel is four things under one name: the WGSL in `shaders/`, the file here, the plain twin in
-//! [`crate::reference`] and the test in `tests/kernels/`. Files here record; they know no device.
+//! [`crate::reference`] and the test in `tests/kernels/`. A file here records calls, which know no device, and lowers
+//! them; what kernels share lies in folders.
 //!
 //! A struct here that is `#[repr(C)]` is one that shaders take: `build.rs` writes its WGSL.
 
@@ -17,11 +18,16 @@ pub mod head_norm;
 pub mod kv_append;
 pub mod linear;
 pub mod lora_grad;
+pub mod lower;
+mod recorder;
 pub mod rms_norm;
 pub mod rope;
 pub mod rows;
 
 use std::borrow::Cow;
+
+pub use lower::tiles;
+pub use recorder::Recorder;
 
 include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 

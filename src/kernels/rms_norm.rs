@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Binding, Recorder, Tensor, read, write};
+use super::lower::{Sizes, Target};
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Binding, Dispatch, Tensor, grid, read, write};
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -39,7 +41,12 @@ pub struct Forward {
 pub fn forward(rec: &mut Recorder, params: Params, tensors: Forward) {
     let Forward { inp, weight, residual, out, rstd } = tensors;
     let bindings = [read(inp), read(weight), write(out), write(rstd)];
-    dispatch(rec, "rms_norm_forward", params, &bindings, residual, 8 * params.elements());
+    let kernel = Kernel::RmsNormForward { has_residual: residual.is_some() };
+    rec.call(kernel, &params, &with_residual(&bindings, residual));
+}
+
+pub(super) fn lower_forward(target: &Target, has_residual: bool, call: &Sizes<'_>) -> Dispatch {
+    lower(&variant("rms_norm_forward", has_residual), 8, target, call)
 }
 
 /// The tensors of [`backward`]: all [rows, stride] but `weight` [stride] and `rstd` [rows].
@@ -61,20 +68,26 @@ pub struct Backward {
 pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
     let Backward { dout, inp, weight, rstd, dresidual, dinp } = tensors;
     let bindings = [read(dout), read(inp), read(weight), read(rstd), write(dinp)];
-    dispatch(rec, "rms_norm_backward", params, &bindings, dresidual, 16 * params.elements());
+    let kernel = Kernel::RmsNormBackward { has_residual: dresidual.is_some() };
+    rec.call(kernel, &params, &with_residual(&bindings, dresidual));
+}
+
+pub(super) fn lower_backward(target: &Target, has_residual: bool, call: &Sizes<'_>) -> Dispatch {
+    lower(&variant("rms_norm_backward", has_residual), 16, target, call)
 }
 
 /// The residual is the last binding of the variant that has one.
-fn dispatch(
-    rec: &mut Recorder,
-    kernel: &str,
-    params: Params,
-    bindings: &[Binding],
-    residual: Option<Tensor>,
-    flops: u64,
-) {
-    let kernel = format!("{kernel}.{}", if residual.is_some() { "residual" } else { "plain" });
-    let (shader, workgroups) = rec.team(&kernel, params.rows as usize, params.stride as usize);
-    let bindings: Vec<Binding> = bindings.iter().copied().chain(residual.map(read)).collect();
-    rec.dispatch(shader, &params, &bindings, workgroups, flops);
+fn with_residual(bindings: &[Binding], residual: Option<Tensor>) -> Vec<Binding> {
+    bindings.iter().copied().chain(residual.map(read)).collect()
+}
+
+fn variant(kernel: &str, has_residual: bool) -> String {
+    format!("{kernel}.{}", if has_residual { "residual" } else { "plain" })
+}
+
+fn lower(variant: &str, flops: u64, target: &Target, call: &Sizes<'_>) -> Dispatch {
+    let (shader, rows) = target.team(variant, call.largest::<Params>().stride as usize);
+    call.dispatch(shader, |params: &Params| {
+        (grid((params.rows as usize).div_ceil(rows)), flops * params.elements())
+    })
 }

@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::Sizes;
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 /// Sizes, strides and offsets in elements.
 #[repr(C)]
@@ -33,13 +35,13 @@ pub struct Params {
 /// R is orthogonal. Tables may be scaled by an attention factor f (yarn, longrope): what is applied is then
 /// A = f·R, and with `sign` −1 f·Rᵀ = Aᵀ, which is still A's backward.
 pub fn apply(rec: &mut Recorder, params: Params, qkv: Tensor, positions: Tensor, cos: Tensor, sin: Tensor) {
-    let pairs = (params.rotary_dim as usize / 2).div_ceil(2);
-    let items = params.rows as usize * (params.q_heads + params.kv_heads) as usize * pairs;
-    rec.dispatch(
-        "rope",
-        &params,
-        &[write(qkv), read(positions), read(cos), read(sin)],
-        grid(items.div_ceil(128)),
-        items as u64 * 12,
-    );
+    rec.call(Kernel::Rope, &params, &[write(qkv), read(positions), read(cos), read(sin)]);
+}
+
+pub(super) fn lower(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("rope", |params: &Params| {
+        let pairs = (params.rotary_dim as usize / 2).div_ceil(2);
+        let items = params.rows as usize * (params.q_heads + params.kv_heads) as usize * pairs;
+        (grid(items.div_ceil(128)), items as u64 * 12)
+    })
 }

@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Recorder, Tensor, grid, read, write};
+use super::lower::Sizes;
+use super::recorder::{Kernel, Recorder};
+use crate::gpu::{Dispatch, Tensor, grid, read, write};
 
 /// The index of a row that is not there.
 pub const DEAD: u32 = u32::MAX;
@@ -26,23 +28,23 @@ impl Params {
 /// `out` [count, stride] row i = `inp` [M, stride] row `index[first + i]`, or zeros where that is
 /// [`DEAD`].
 pub fn gather(rec: &mut Recorder, params: Params, inp: Tensor, index: Tensor, out: Tensor) {
-    rec.dispatch(
-        "rows_gather",
-        &params,
-        &[read(inp), read(index), write(out)],
-        grid(params.elements().div_ceil(4 * 256)),
-        4 * params.elements() as u64,
-    );
+    rec.call(Kernel::RowsGather, &params, &[read(inp), read(index), write(out)]);
+}
+
+pub(super) fn lower_gather(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("rows_gather", work)
 }
 
 /// `out` [M, stride] row `index[first + i]` = `inp` [count, stride] row i. Live indices are distinct;
 /// rows with index [`DEAD`] go nowhere, and rows of `out` that no index names stay as they are.
 pub fn scatter(rec: &mut Recorder, params: Params, inp: Tensor, index: Tensor, out: Tensor) {
-    rec.dispatch(
-        "rows_scatter",
-        &params,
-        &[read(inp), read(index), write(out)],
-        grid(params.elements().div_ceil(4 * 256)),
-        4 * params.elements() as u64,
-    );
+    rec.call(Kernel::RowsScatter, &params, &[read(inp), read(index), write(out)]);
+}
+
+pub(super) fn lower_scatter(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("rows_scatter", work)
+}
+
+fn work(params: &Params) -> ([u32; 3], u64) {
+    (grid(params.elements().div_ceil(4 * 256)), 4 * params.elements() as u64)
 }

@@ -2,9 +2,8 @@
 
 use super::architecture::pad8;
 use super::load::{Model, Slab};
-use super::tiles::{Direction, Shape, Tiles};
-use crate::gpu::{Recorder, Tensor};
-use crate::kernels::{linear, rms_norm, rows};
+use crate::gpu::Tensor;
+use crate::kernels::{Recorder, linear, rms_norm, rows};
 
 /// Rows that went through the final norm, with what their gradient needs.
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +44,10 @@ pub(super) fn norm_params(model: &Model, count: usize) -> rms_norm::Params {
 }
 
 /// Records the logits [rows, V] of already normed hidden rows.
-pub fn logits(rec: &mut Recorder, model: &Model, tiles: &Tiles, hidden: Tensor, rows: usize, out: Tensor) {
+pub fn logits(rec: &mut Recorder, model: &Model, hidden: Tensor, rows: usize, out: Tensor) {
     for slab in &model.head {
         let params = slab_params(model, slab, rows);
-        let tile = tiles.tile(Direction::Forward, Shape::new(&params, slab.weight.format));
-        linear::forward(rec, tile, params, hidden, slab.weight, None, None, out);
+        linear::forward(rec, params, hidden, slab.weight, None, None, out);
     }
 }
 

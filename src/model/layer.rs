@@ -8,9 +8,8 @@ use super::architecture::{Architecture, Attention, ByGroup, GateUpColumns, Group
 use super::load::{LayerWeights, Model};
 use super::lora::Lora;
 use super::product::{GroupProducts, Ts, Upstream};
-use super::tiles::Tiles;
-use crate::gpu::{Recorder, Tensor};
-use crate::kernels::{attention, glu, head_norm, kv_append, rms_norm, rope};
+use crate::gpu::Tensor;
+use crate::kernels::{Recorder, attention, glu, head_norm, kv_append, rms_norm, rope};
 
 /// The tokens of a pass and where they stand. All have one entry for each of the M rows.
 #[derive(Clone, Debug)]
@@ -47,8 +46,6 @@ pub struct RopeTables {
 pub struct Pass<'a> {
     pub model: &'a Model,
     pub lora: Option<&'a Lora>,
-    /// For the number of rows of the pass, or of the largest one recorded.
-    pub tiles: &'a Tiles,
     pub rows: &'a Rows,
     /// Multiplies LoRA's part; 0 switches the adapter off.
     pub lora_scale: f32,

@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::architecture::{Architecture, Attention, ByGroup, Group, Module, Norms, Width, pad8};
 use super::loss::LossPlan;
 use super::names::{self, EMBEDDING, FINAL_NORM, HEAD, LAYERS};
-use super::tiles::{Product, Shape};
 use crate::error::{Context, Result};
 use crate::files::{Files, PIECE_BYTES};
 use crate::format::{
@@ -16,7 +15,8 @@ use crate::format::{
 };
 use crate::gpu::{Class, Store, Tensor};
 use crate::kernels::head_norm;
-use crate::kernels::linear::{Weight, WeightFormat};
+use crate::kernels::linear::{Role, Weight, WeightFormat};
+use crate::kernels::tiles::{Product, Shape};
 
 /// `config.json` is small; what is larger is something else.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -344,7 +344,8 @@ impl<F: Files> Loader<'_, F> {
             let n_ids = per_slab.min(rows - first_id);
             // The head's product wants whole blocks of 8 rows; those past the end are zero.
             let values = self.store.keep(Class::Weights, name, words * pad8(n_ids))?;
-            let weight = Weight { format, values, scales: values };
+            let role = Role::Head { cols: pad8(n_ids) as u32 };
+            let weight = Weight { format, role, values, scales: values };
             self.dense_rows(&info, first_id..first_id + n_ids, weight, 0).await?;
             slabs.push(Slab { first_id, n_ids, weight });
         }
@@ -439,7 +440,7 @@ impl<F: Files> Loader<'_, F> {
             }
             _ => values,
         };
-        Ok(Weight { format, values, scales })
+        Ok(Weight { format, role: Role::Layer, values, scales })
     }
 
     /// Writes one linear weight into those of the products that have `parts` of it.

@@ -11,7 +11,6 @@ mod lora_rows;
 mod loss;
 mod names;
 mod product;
-pub mod tiles;
 
 pub use architecture::{
     Architecture, Attention, ByGroup, GateUpColumns, Group, Layer, Module, QkvColumns, Rope, RopeScaling,

@@ -4,11 +4,10 @@ use super::architecture::{Group, Width};
 use super::layer::Pass;
 use super::load::Stacked;
 use super::lora::{Lora, LoraPanel};
-use super::tiles::{Direction, Shape};
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::Tensor;
 use crate::kernels::linear::{self, Panel};
 use crate::kernels::lora_grad::{self, Along};
-use crate::kernels::{bias, dropout};
+use crate::kernels::{Recorder, bias, dropout};
 
 /// T = s·dropout(X)·Aᵀ of each product that has a panel.
 pub(super) type Ts = Vec<Option<Tensor>>;
@@ -195,16 +194,14 @@ impl Product<'_> {
             scale: self.lora_scale(),
             ..linear::Params::plain(self.pass.rows.count, cols, self.params.depth as usize)
         };
-        linear::narrow(rec, self.pass.tiles.default, params, dropped, adapter.a(), t);
+        linear::narrow(rec, params, dropped, adapter.a(), t);
         Some(t)
     }
 
     fn forward(&self, rec: &mut Recorder, x: Tensor, t: Option<Tensor>, residual: Option<Tensor>, y: Tensor) {
         let params = linear::Params { add_residual: u32::from(residual.is_some()), ..self.params };
         let panel = self.adapter.zip(t).map(|(adapter, t)| Panel { t, factor: adapter.b() });
-        let weight = self.stacked.weight;
-        let tile = self.pass.tiles.tile(Direction::Forward, Shape::new(&params, weight.format));
-        linear::forward(rec, tile, params, x, weight, panel, residual, y);
+        linear::forward(rec, params, x, self.stacked.weight, panel, residual, y);
         if let Some(bias) = self.stacked.bias {
             let params = bias::Params {
                 rows: params.rows,
@@ -219,7 +216,7 @@ impl Product<'_> {
     /// Records the gradients of A and B and returns dT = s·dY·B.
     fn factor_gradients(&self, rec: &mut Recorder, dy: Tensor, dropped: Tensor, t: Tensor) -> Tensor {
         let adapter = self.adapter.expect("what has a T has a panel");
-        let (params, tile) = (self.params, self.pass.tiles.default);
+        let params = self.params;
         let of_b = lora_grad::Params {
             rows: params.rows,
             u_stride: params.y_stride,
@@ -232,11 +229,11 @@ impl Product<'_> {
             v_offset: params.t_offset,
             g_base: params.b_base,
         };
-        lora_grad::outer(rec, tile, Along::U, of_b, dy, t, adapter.b_gradient());
+        lora_grad::outer(rec, Along::U, of_b, dy, t, adapter.b_gradient());
 
         let dt = self.pass.activation(rec, params.t_stride as usize);
         let scaled = linear::Params { scale: self.lora_scale(), ..params };
-        lora_grad::t(rec, tile, scaled, adapter.panel.sections(), dy, adapter.b(), dt);
+        lora_grad::t(rec, scaled, adapter.panel.sections(), dy, adapter.b(), dt);
         let of_a = lora_grad::Params {
             u_stride: params.t_stride,
             u_offset: 0,
@@ -248,7 +245,7 @@ impl Product<'_> {
             g_base: [0; 4],
             ..of_b
         };
-        lora_grad::outer(rec, tile, Along::V, of_a, dt, dropped, adapter.a_gradient());
+        lora_grad::outer(rec, Along::V, of_a, dt, dropped, adapter.a_gradient());
         dt
     }
 
@@ -267,9 +264,7 @@ impl Product<'_> {
             add_residual: u32::from(residual.is_some()),
             ..self.params
         };
-        let weight = self.stacked.weight;
-        let tile = self.pass.tiles.tile(Direction::Backward, Shape::new(&params, weight.format));
-        linear::backward(rec, tile, params, dy, weight, panel, residual, dx);
+        linear::backward(rec, params, dy, self.stacked.weight, panel, residual, dx);
     }
 
     /// Records dT·A by itself.
@@ -278,6 +273,6 @@ impl Product<'_> {
         let (rank, depth) = (self.params.t_stride as usize, self.params.depth as usize);
         let params = linear::Params::plain(self.pass.rows.count, rank, depth);
         let a = linear::Weight::f32(adapter.a());
-        linear::backward(rec, self.pass.tiles.default, params, dt, a, None, None, out);
+        linear::backward(rec, params, dt, a, None, None, out);
     }
 }

@@ -11,6 +11,7 @@ use crate::data::shape::chat;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
 use crate::generate::{Generator, Sampler, SamplingOptions, Stop};
+use crate::kernels::lower::Target;
 
 /// An answer.
 #[derive(Clone, Debug, Serialize)]
@@ -31,7 +32,7 @@ impl<R: Kv> Session<R> {
         on_text: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Generated> {
         let options = SamplingOptions::from_json(options)?;
-        let tiles = &self.tiles;
+        let target = Target::from(&self.tiles);
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         let active = loaded.adapters.active.as_deref();
         if options.adapter == Some(true) && active.is_none() {
@@ -62,7 +63,7 @@ impl<R: Kv> Session<R> {
                     }
                     (None, _) => None,
                 };
-                Generator::new(&self.gpu, store, model, lora, tiles, capacity)
+                Generator::new(&self.gpu, store, model, lora, &target, capacity)
             });
             match made.await {
                 Ok(generator) => loaded.generator = Some(generator),

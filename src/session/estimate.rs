@@ -11,7 +11,7 @@ use crate::data::tokens::{Selection, TokenSet};
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::gpu::{Class, Store};
-use crate::model::tiles::Tiles;
+use crate::kernels::lower::Target;
 use crate::model::{Lora, Model};
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::{Footprint, RunPlan};
@@ -34,7 +34,7 @@ impl<R: Kv> Session<R> {
         let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
         let train = TrainOptions::from_json(train)?;
         let tiles = self.tiles_for(&model.products(), &quantization).await?;
-        footprint(&model, lora_config, &train, &tiles, &mut store)
+        footprint(&model, lora_config, &train, &Target::from(&tiles), &mut store)
     }
 }
 
@@ -43,14 +43,14 @@ fn footprint(
     model: &Model,
     lora: LoraConfig,
     train: &TrainOptions,
-    tiles: &Tiles,
+    target: &Target,
     store: &mut Store,
 ) -> Result<Footprint> {
     let lora = Lora::new(model, lora, store)?;
     let context = model.architecture.context as u32;
     let length = train.max_length.map_or(context, |length| length.min(context));
     let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
-    let plan = RunPlan::new(store, model, &lora, tiles, train, &rows, None)?;
+    let plan = RunPlan::new(store, model, &lora, target, train, &rows, None)?;
     Ok(plan.footprint(store))
 }
 
@@ -60,12 +60,12 @@ pub(super) fn with_lighter_runs(
     loaded: &Loaded,
     lora: &LoraConfig,
     train: &TrainOptions,
-    tiles: &Tiles,
+    target: &Target,
 ) -> Error {
     let weights = loaded.store.bytes(Class::Weights);
     let megabytes = |lora: &LoraConfig, train: &TrainOptions| {
         let mut store = Store::planned(loaded.store.max_binding());
-        let planned = footprint(&loaded.model, lora.clone(), train, tiles, &mut store);
+        let planned = footprint(&loaded.model, lora.clone(), train, target, &mut store);
         planned.map(|planned| (planned.peak_gpu_bytes + weights).div_ceil(1_000_000))
     };
     let context = loaded.model.architecture.context as u32;

@@ -28,7 +28,8 @@ use crate::format::read_small;
 use crate::generate::Generator;
 use crate::gpu::{Adapter, AdapterSummary, Class, Counters, Gpu, Store};
 use crate::kernels::linear::Tile;
-use crate::model::tiles::Tiles;
+use crate::kernels::lower::Target;
+use crate::kernels::tiles::Tiles;
 use crate::model::{LoadProgress, Lora, Model, lora_modules};
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::saved::{self, Found, Identity, RunRecord};
@@ -346,7 +347,7 @@ impl<R: Kv> Session<R> {
         let rows = [dataset.rows.len(), eval_dataset.as_ref().map_or(0, |selection| selection.rows.len())];
 
         self.run = None;
-        let trainer = self.trainer_for(config, train, (dataset, eval_dataset), &tiles).await?;
+        let trainer = self.trainer_for(config, train, (dataset, eval_dataset), &Target::from(&tiles)).await?;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.marks[1] = loaded.store.mark();
         let (total_steps, footprint) = (trainer.total_steps(), *trainer.footprint());
@@ -403,7 +404,7 @@ impl<R: Kv> Session<R> {
         config: LoraConfig,
         train: TrainOptions,
         (dataset, eval_dataset): (Selection, Option<Selection>),
-        tiles: &Tiles,
+        target: &Target,
     ) -> Result<Trainer> {
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.free_run();
@@ -419,7 +420,7 @@ impl<R: Kv> Session<R> {
                 options: train.clone(),
                 dataset,
                 eval_dataset,
-                tiles,
+                target,
             };
             Trainer::new(&self.gpu, store, setup)
         });
@@ -430,7 +431,7 @@ impl<R: Kv> Session<R> {
             if error.code != Code::OutOfMemory {
                 return error;
             }
-            with_lighter_runs(error, loaded, &asked, &train, tiles)
+            with_lighter_runs(error, loaded, &asked, &train, target)
         })
     }
 

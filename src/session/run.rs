@@ -9,7 +9,7 @@ use crate::data::kv::Kv;
 use crate::data::notice::Notice;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Gpu, Store};
-use crate::model::tiles::Tiles;
+use crate::kernels::tiles::Tiles;
 use crate::train::options::OnNotFinite;
 use crate::train::saved::{self, Found, Header, Identity, LogRecords, RunRecord};
 use crate::train::{EvalLog, Line, StepLog, Trainer};

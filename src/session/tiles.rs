@@ -4,7 +4,7 @@ use super::{Session, no_model};
 use crate::data::kv::{Key, Kv, Table, Write};
 use crate::error::Result;
 use crate::kernels::linear::Tile;
-use crate::model::tiles::{Product, Tiles};
+use crate::kernels::tiles::{Product, Tiles};
 use crate::train::options::{ComputeDtype, QuantizationOptions};
 use crate::tune::{self, Tuning};
 

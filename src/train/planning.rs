@@ -8,8 +8,9 @@ use crate::bail;
 use crate::data::batches::BatchPlan;
 use crate::data::tokens::Selection;
 use crate::error::Result;
-use crate::gpu::{Class, MemoryPlan, ReadbackRing, Recorder, Store, Workspace};
-use crate::model::tiles::Tiles;
+use crate::gpu::{Class, Dispatches, MemoryPlan, ReadbackRing, Store, Workspace};
+use crate::kernels::Recorder;
+use crate::kernels::lower::{Target, lower};
 use crate::model::{Lora, LossPlan, Model};
 
 /// The GPU bytes of a run up to which activations are kept rather than computed again.
@@ -56,8 +57,8 @@ pub struct RunPlan {
     /// M of each recorded size, largest first.
     pub(super) sizes: Vec<usize>,
     pub(super) checkpointing: bool,
-    /// One for each size, then, with dropout, one for each size without it.
-    pub(super) recorders: Vec<Recorder>,
+    /// In each size, then, with dropout, in each size without it.
+    pub(super) dispatches: Dispatches,
     pub(super) programs: Programs,
 }
 
@@ -96,7 +97,7 @@ impl RunPlan {
         measured(model, options, dataset, eval_dataset).map(drop)
     }
 
-    /// Plans and records the run.
+    /// Plans and records the run for `target`.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl RunPlan {
         store: &mut Store,
         model: &Model,
         lora: &Lora,
-        tiles: &Tiles,
+        target: &Target,
         options: &TrainOptions,
         dataset: &Selection,
         eval_dataset: Option<&Selection>,
@@ -120,7 +121,7 @@ impl RunPlan {
             (1..=SIZES).rev().map(|i| (tokens * i / SIZES).max(1).next_multiple_of(8)).collect();
         sizes.dedup();
         let record = |checkpointing: bool, tokens: usize, dropout: f64| {
-            let recording = Recording { model, lora, tiles, inputs: &inputs, options };
+            let recording = Recording { model, lora, inputs: &inputs, options };
             recording.record(checkpointing, tokens, dropout)
         };
         let kept: u64 = KEPT.into_iter().map(|class| store.bytes(class)).sum();
@@ -129,27 +130,28 @@ impl RunPlan {
             GradientCheckpointing::Off => false,
             GradientCheckpointing::Auto => {
                 let (recorder, _) = record(false, tokens, lora.config.lora_dropout);
-                kept + MemoryPlan::new(&recorder).bytes() > KEEP_ACTIVATIONS_BYTES
+                kept + MemoryPlan::new(&lower(&[recorder], target)?).bytes() > KEEP_ACTIVATIONS_BYTES
             }
         };
         // Evaluation is the same recording with dropout at zero.
         let chances =
             if lora.config.lora_dropout > 0.0 { vec![lora.config.lora_dropout, 0.0] } else { vec![0.0] };
-        let (recorders, programs): (Vec<Recorder>, Vec<Programs>) = chances
+        let (recordings, programs): (Vec<Recorder>, Vec<Programs>) = chances
             .iter()
             .flat_map(|&dropout| sizes.iter().map(move |&size| (size, dropout)))
             .map(|(size, dropout)| record(checkpointing, size, dropout))
             .unzip();
         let programs = programs[0].clone();
-        Ok(RunPlan { batches, inputs, longest, sizes, checkpointing, recorders, programs })
+        let dispatches = lower(&recordings, target)?;
+        Ok(RunPlan { batches, inputs, longest, sizes, checkpointing, dispatches, programs })
     }
 
     /// What the run will take on the GPU, whose kept tensors are those of `store`.
     pub fn footprint(&self, store: &Store) -> Footprint {
         let [weights, adapter, optimizer, inputs] = KEPT.map(|class| store.bytes(class));
-        let activations = MemoryPlan::new(&self.recorders[0]).bytes();
+        let activations = MemoryPlan::new(&self.dispatches).bytes();
         let staging = ReadbackRing::bytes(REPORT_BYTES, IN_FLIGHT + EVALS_IN_FLIGHT);
-        let other = inputs + Workspace::params_bytes(&self.recorders) + staging;
+        let other = inputs + Workspace::params_bytes(&self.dispatches) + staging;
         Footprint {
             peak_gpu_bytes: weights + adapter + optimizer + activations + other,
             gpu_bytes: GpuBytes { weights, adapter, optimizer, activations, other },

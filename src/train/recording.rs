@@ -2,16 +2,12 @@
 
 use super::options::TrainOptions;
 use crate::error::Result;
-use crate::gpu::{Class, ProgramId, Recorder, Store, Tensor};
-use crate::kernels::linear::Tile;
-use crate::kernels::{adamw, grad_norm};
-use crate::model::tiles::Tiles;
+use crate::gpu::{Class, ProgramId, Store, Tensor};
+use crate::kernels::{Recorder, adamw, grad_norm};
 use crate::model::{
     Backward, Keys, Lora, Loss, LossInputs, LossPlan, Model, Pass, RopeTables, Rows, RowsSeen, embedding,
 };
 
-/// Tokens of a micro-batch from which on a CPU adapter decodes each weight once.
-const DECODE_ONCE_TOKENS: usize = 32;
 /// The report of a step: the loss sum at 0, what [`grad_norm`] says at 64.
 const REPORT_VALUES: usize = 128;
 pub(super) const REPORT_BYTES: u64 = 4 * REPORT_VALUES as u64;
@@ -92,7 +88,6 @@ impl Inputs {
 pub(super) struct Recording<'a> {
     pub(super) model: &'a Model,
     pub(super) lora: &'a Lora,
-    pub(super) tiles: &'a Tiles,
     pub(super) inputs: &'a Inputs,
     pub(super) options: &'a TrainOptions,
 }
@@ -100,12 +95,7 @@ pub(super) struct Recording<'a> {
 impl Recording<'_> {
     pub(super) fn record(&self, checkpointing: bool, tokens: usize, dropout: f64) -> (Recorder, Programs) {
         let Recording { model, lora, inputs, .. } = *self;
-        // The same for every size, so that all recordings hold the same operations.
-        let mut tiles = self.tiles.for_rows(inputs.rows.count);
-        let mut rec = tiles.default.recorder();
-        if tiles.default == Tile::Direct && inputs.rows.count >= DECODE_ONCE_TOKENS {
-            tiles.default = Tile::Decoded;
-        }
+        let mut rec = Recorder::new();
         let begin = rec.program();
         for segment in &lora.segments {
             rec.clear(segment.grad);
@@ -119,7 +109,6 @@ impl Recording<'_> {
         let pass = Pass {
             model,
             lora: Some(lora),
-            tiles: &tiles,
             rows: &rows,
             lora_scale: lora.config.scale(),
             dropout: has_dropout.then_some((dropout, inputs.dropout_seed)),
@@ -138,10 +127,8 @@ impl Recording<'_> {
         rec.clear(dx);
         let losses = rec.transient(inputs.loss_plan.rows());
         rec.clear(losses);
-        // A decoded copy of the head would be as large as many layers.
-        let head_tiles = self.tiles.for_rows(inputs.loss_plan.block);
         let plan = inputs.loss_plan;
-        let loss = Loss { model, tiles: &head_tiles, plan, inputs: inputs.loss, losses };
+        let loss = Loss { model, plan, inputs: inputs.loss, losses };
         let loss = loss.blocks(&mut rec, x, dx);
         let loss_sum = rec.program();
         let params = grad_norm::LossSumParams { n: inputs.loss_plan.rows() as u32 };

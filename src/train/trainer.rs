@@ -21,8 +21,8 @@ use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
 use crate::error::Result;
 use crate::gpu::{Gpu, MemoryPlan, ProgramId, Readback, ReadbackRing, Store, Workspace};
+use crate::kernels::lower::Target;
 use crate::kernels::{adamw, attention, grad_norm};
-use crate::model::tiles::Tiles;
 use crate::model::{FactorReader, Lora, LoraFactor, Model, View};
 
 /// What a trainer is made from.
@@ -35,7 +35,7 @@ pub struct TrainerSetup<'a> {
     pub dataset: Selection,
     /// Rows to evaluate on, at least one.
     pub eval_dataset: Option<Selection>,
-    pub tiles: &'a Tiles,
+    pub target: &'a Target,
 }
 
 /// A run: its adapter, its programs and how far it is.
@@ -95,12 +95,12 @@ impl Trainer {
     /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context;
     /// `out-of-memory`, naming what did not fit.
     pub fn new(gpu: &Gpu, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
-        let TrainerSetup { model, lora, initial, options, dataset, eval_dataset, tiles } = setup;
-        let plan = RunPlan::new(store, model, &lora, tiles, &options, &dataset, eval_dataset.as_ref())?;
+        let TrainerSetup { model, lora, initial, options, dataset, eval_dataset, target } = setup;
+        let plan = RunPlan::new(store, model, &lora, target, &options, &dataset, eval_dataset.as_ref())?;
         let footprint = plan.footprint(store);
-        let RunPlan { batches, inputs, longest, sizes, recorders, programs, .. } = plan;
+        let RunPlan { batches, inputs, longest, sizes, dispatches, programs, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
-        let workspace = Workspace::new(gpu, store, &recorders)?;
+        let workspace = Workspace::new(gpu, store, &dispatches)?;
 
         for (rope, tables) in model.architecture.ropes.iter().zip(&inputs.rows.ropes) {
             let (cos, sin) = rope.table(longest, longest);

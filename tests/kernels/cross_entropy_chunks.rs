@@ -133,16 +133,9 @@ impl Case {
             h.run(|rec| {
                 let of = Chunk { logits, before, after, sums: sums[0] };
                 cross_entropy::chunk(rec, params, targets, of);
-                linear::backward(
-                    rec,
-                    Tile::Direct,
-                    product,
-                    logits,
-                    Weight::f32(head),
-                    None,
-                    residual,
-                    sums[1],
-                );
+            });
+            h.run_for(&Tile::Direct.into(), |rec| {
+                linear::backward(rec, product, logits, Weight::f32(head), None, residual, sums[1]);
             });
             for row in h.read(logits).chunks_exact(params.stride as usize) {
                 assert!(row[params.vocab as usize..].iter().all(|pad| pad.to_bits() == 0), "{params:?}");

@@ -6,7 +6,10 @@ use std::ops::Deref;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Recorder, Store, Tensor, Workspace};
+use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Store, Tensor, Workspace};
+use tabtune::kernels::Recorder;
+use tabtune::kernels::linear::Tile;
+use tabtune::kernels::lower::{Target, lower};
 
 thread_local! {
     // wgpu's own thread locals may be gone when this one is dropped, so it never is.
@@ -29,36 +32,41 @@ pub fn gpu() -> Gpu {
 
 /// One test's tensors.
 pub struct Harness {
-    recorder: Recorder,
+    target: Target,
     gpu: Gpu,
     store: Store,
 }
 
 impl Harness {
+    /// One that runs the variants for GPUs.
     pub fn new() -> Self {
+        Self::on(Tile::Shared64)
+    }
+
+    /// One that runs the variants for the adapters that `tile` is for, and products by that tile.
+    pub fn on(tile: Tile) -> Self {
         let gpu = gpu();
         let store = Store::new(&gpu);
-        Harness { recorder: Recorder::new(), gpu, store }
+        Harness { target: tile.into(), gpu, store }
     }
 
     /// One that runs the variants for GPUs, and those for CPU adapters with and without subgroups.
     pub fn all() -> Vec<Self> {
-        let cpu = |lanes| Harness { recorder: Recorder::for_cpu(lanes), ..Self::new() };
         let subgroups = gpu().summary().subgroup_sizes[0];
         assert!(!gpu().summary().is_software || subgroups >= 8, "a CPU adapter without subgroups of 8");
-        let lanes = [0, 4, 8].into_iter().filter(|&lanes| lanes <= subgroups);
-        std::iter::once(Self::new()).chain(lanes.map(cpu)).collect()
+        let tiles = [(0, Tile::Shared64), (0, Tile::Direct), (4, Tile::Subgroup4), (8, Tile::Subgroup8)];
+        tiles.into_iter().filter(|&(lanes, _)| lanes <= subgroups).map(|(_, tile)| Self::on(tile)).collect()
     }
 
     /// Those of [`Harness::all`] that run different variants of a kernel for teams: workgroups together on GPUs, each
     /// invocation alone on CPU adapters.
     pub fn teams() -> [Self; 2] {
-        [Self::new(), Harness { recorder: Recorder::for_cpu(0), ..Self::new() }]
+        [Self::new(), Self::on(Tile::Direct)]
     }
 
     /// The same with kernels cut at so many floating-point operations, as far as they can be.
     pub fn cut_at(mut self, most_flops: u64) -> Self {
-        self.recorder = self.recorder.cut_at(most_flops);
+        self.target = self.target.cut_at(most_flops);
         self
     }
 
@@ -99,10 +107,16 @@ impl Harness {
 
     /// Runs what `record` records.
     pub fn run(&mut self, record: impl FnOnce(&mut Recorder)) {
-        let mut recorder = self.recorder.clone();
+        self.run_for(&self.target.clone(), record);
+    }
+
+    /// Runs what `record` records, lowered for `target`.
+    pub fn run_for(&mut self, target: &Target, record: impl FnOnce(&mut Recorder)) {
+        let mut recorder = Recorder::new();
         let program = recorder.program();
         record(&mut recorder);
-        let made = self.gpu.allocating(|| Workspace::new(&self.gpu, &self.store, &[recorder]));
+        let dispatches = lower(&[recorder], target).expect("one recording is like itself");
+        let made = self.gpu.allocating(|| Workspace::new(&self.gpu, &self.store, &dispatches));
         let workspace = pollster::block_on(made).expect("the recording can be made");
         workspace.run(&[program], 0);
         self.gpu.check().expect("the adapter accepts the program");

@@ -41,7 +41,7 @@ fn upload(h: &mut Harness, format: WeightFormat, seed: u64, rows: usize, true_de
                 halves(|v| half::bf16::from_f32(v).to_bits(), |bits| half::bf16::from_bits(bits).to_f32())
             };
             let values = h.input_u32(&words);
-            TestWeight { weight: Weight { format, values, scales: values }, dense }
+            TestWeight { weight: Weight::new(format, values, values), dense }
         }
         WeightFormat::Nf4 | WeightFormat::Nf4Any => {
             let mut quantizer = Nf4Quantizer::new(&[rows, true_depth]);
@@ -51,7 +51,7 @@ fn upload(h: &mut Harness, format: WeightFormat, seed: u64, rows: usize, true_de
             let words: Vec<u32> = bytemuck::pod_collect_to_vec(&padded_codes(&tensor, true_depth));
             let values = h.input_u32(&words);
             let scales = h.input(&tensor.absmax);
-            TestWeight { weight: Weight { format, values, scales }, dense }
+            TestWeight { weight: Weight::new(format, values, scales), dense }
         }
     }
 }
@@ -98,7 +98,7 @@ fn forward_matches_its_twin_for_every_format_tile_and_awkward_size() {
         for format in formats(tile) {
             for (case, &true_depth) in depths(format).iter().enumerate() {
                 for (rows, cols) in [(1, 8), (3, 72), (8, 64), (13, 56), (65, 136)] {
-                    let mut h = Harness::new();
+                    let mut h = Harness::on(tile);
                     let mut w = upload(&mut h, format, case as u64, cols, true_depth);
                     // Fewer rows have a kernel of their own, which rounds nothing.
                     if tile.is_half() && rows >= 8 {
@@ -115,9 +115,7 @@ fn forward_matches_its_twin_for_every_format_tile_and_awkward_size() {
                     };
                     let (x_in, residual_in) = (h.input(&x), h.input(&residual));
                     let y = h.output(rows * cols);
-                    h.run(|rec| {
-                        linear::forward(rec, tile, params, x_in, w.weight, None, Some(residual_in), y)
-                    });
+                    h.run(|rec| linear::forward(rec, params, x_in, w.weight, None, Some(residual_in), y));
                     let mut want = vec![0.0; rows * cols];
                     let (x64, w64, r64) = (to_f64(&x), to_f64(&w.dense), to_f64(&residual));
                     reference::linear::forward(&params, &x64, &w64, None, Some(&r64), &mut want);
@@ -141,7 +139,7 @@ fn inputs_beyond_the_range_of_f16_lose_nothing() {
     let params = Params::plain(rows, cols, depth);
     for tile in tiles() {
         for magnitude in [1e-20, 1e8] {
-            let mut h = Harness::new();
+            let mut h = Harness::on(tile);
             // A format that the tile does not round.
             let format = if tile.is_half() { WeightFormat::F16 } else { WeightFormat::Nf4 };
             let w = upload(&mut h, format, 1, cols, depth);
@@ -150,8 +148,8 @@ fn inputs_beyond_the_range_of_f16_lose_nothing() {
             let (x_in, dy_in) = (h.input(&scaled(&x)), h.input(&scaled(&dy)));
             let (y, dx) = (h.output(rows * cols), h.output(rows * depth));
             h.run(|rec| {
-                linear::forward(rec, tile, params, x_in, w.weight, None, None, y);
-                linear::backward(rec, tile, params, dy_in, w.weight, None, None, dx);
+                linear::forward(rec, params, x_in, w.weight, None, None, y);
+                linear::backward(rec, params, dy_in, w.weight, None, None, dx);
             });
             let (x64, dy64, w64) = (to_f64(&x), to_f64(&dy), to_f64(&w.dense));
             let check = |name: &str, out, want: &[f64], length: usize| {
@@ -181,7 +179,7 @@ fn backward_matches_its_twin_for_every_format_tile_and_awkward_size() {
         for format in formats(tile) {
             for (case, &true_depth) in depths(format).iter().enumerate() {
                 for (rows, cols) in [(1, 8), (8, 64), (13, 56), (65, 136)] {
-                    let mut h = Harness::new();
+                    let mut h = Harness::on(tile);
                     let mut w = upload(&mut h, format, case as u64, cols, true_depth);
                     if tile.is_half() {
                         reference::linear::round_to_f16(&mut w.dense);
@@ -196,9 +194,7 @@ fn backward_matches_its_twin_for_every_format_tile_and_awkward_size() {
                     };
                     let (dy_in, residual_in) = (h.input(&dy), h.input(&residual));
                     let dx = h.output(rows * depth);
-                    h.run(|rec| {
-                        linear::backward(rec, tile, params, dy_in, w.weight, None, Some(residual_in), dx)
-                    });
+                    h.run(|rec| linear::backward(rec, params, dy_in, w.weight, None, Some(residual_in), dx));
                     let mut want = vec![0.0; rows * depth];
                     let (dy64, w64, r64) = (to_f64(&dy), to_f64(&w.dense), to_f64(&residual));
                     reference::linear::backward(&params, &dy64, &w64, None, Some(&r64), &mut want);
@@ -224,11 +220,11 @@ fn backward_matches_its_twin_for_every_format_tile_and_awkward_size() {
 fn narrow_products_match_their_twin() {
     for tile in tiles() {
         for (rows, cols, depth) in [(8, 8, 8), (33, 24, 136), (70, 32, 64), (9, 200, 72)] {
-            let mut h = Harness::new();
+            let mut h = Harness::on(tile);
             let (x, w) = (random(1, rows * depth, -1.0, 1.0), random(2, cols * depth, -1.0, 1.0));
             let (x_in, w_in, y) = (h.input(&x), h.input(&w), h.output(rows * cols));
             let params = Params { scale: 0.5, ..Params::plain(rows, cols, depth) };
-            h.run(|rec| linear::narrow(rec, tile, params, x_in, w_in, y));
+            h.run(|rec| linear::narrow(rec, params, x_in, w_in, y));
             let mut want = vec![0.0; rows * cols];
             reference::linear::forward(&params, &to_f64(&x), &to_f64(&w), None, None, &mut want);
             let name = format!("narrow {tile:?} M={rows} N={cols} K={depth}");
@@ -253,7 +249,7 @@ fn stacked(rows: usize, depth: usize, rank: usize) -> Params {
 fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
     for tile in tiles() {
         for (rows, rank, depth) in [(1, 8, 64), (5, 16, 72), (9, 8, 64), (70, 24, 72)] {
-            let mut h = Harness::new();
+            let mut h = Harness::on(tile);
             // A format that the tile does not round, and whose blocks fill its rows.
             let format =
                 if tile.is_half() || depth % 64 != 0 { WeightFormat::F16 } else { WeightFormat::Nf4 };
@@ -294,21 +290,12 @@ fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
                 ..outer
             };
             h.run(|rec| {
-                linear::forward(
-                    rec,
-                    tile,
-                    params,
-                    x_in,
-                    w.weight,
-                    Some(Panel { t: t_in, factor: b_in }),
-                    None,
-                    y,
-                );
+                linear::forward(rec, params, x_in, w.weight, Some(Panel { t: t_in, factor: b_in }), None, y);
                 let panel = Panel { t: t_in, factor: a_in };
-                linear::backward(rec, tile, backward, dy_in, w.weight, Some(panel), None, dx);
-                lora_grad::t(rec, tile, params, 3, dy_in, b_in, dt);
-                lora_grad::outer(rec, tile, Along::U, outer, dy_in, t_in, db);
-                lora_grad::outer(rec, tile, Along::V, of_a, t_in, x_in, da);
+                linear::backward(rec, backward, dy_in, w.weight, Some(panel), None, dx);
+                lora_grad::t(rec, params, 3, dy_in, b_in, dt);
+                lora_grad::outer(rec, Along::U, outer, dy_in, t_in, db);
+                lora_grad::outer(rec, Along::V, of_a, t_in, x_in, da);
             });
             let (x64, t64, a64, b64, dy64, w64) =
                 (to_f64(&x), to_f64(&t), to_f64(&a), to_f64(&b), to_f64(&dy), to_f64(&w.dense));

@@ -16,8 +16,10 @@ use tabtune::data::library::ImportOptions;
 use tabtune::files::Directory;
 use tabtune::format::{read_header, read_rows};
 use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Store, Workspace};
+use tabtune::kernels::Recorder;
 use tabtune::kernels::cross_entropy::DEAD;
 use tabtune::kernels::linear::{Tile, Weight};
+use tabtune::kernels::lower::lower;
 use tabtune::model::{LoadOptions, Loss, LossInputs, LossPlan, Model, Slab};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 
@@ -307,13 +309,13 @@ async fn loss_of(gpu: &Gpu, store: &mut Store, model: &Model, plan: LossPlan) ->
     store.write(targets, &labelled(&|i| i * 11 % model.architecture.vocab.real));
     store.write(weight, &(0..plan.rows()).map(|i| 0.5 + (i % 5) as f32).collect::<Vec<f32>>());
 
-    let tiles = Tile::for_adapter(gpu.summary()).into();
-    let mut rec = Tile::for_adapter(gpu.summary()).recorder();
+    let mut rec = Recorder::new();
     let mut programs = vec![rec.program()];
     rec.clear(losses);
     rec.clear(dx);
-    programs.extend(Loss { model, tiles: &tiles, plan, inputs, losses }.blocks(&mut rec, x, dx));
-    let made = gpu.allocating(|| Workspace::new(gpu, store, &[rec])).await.expect("a workspace");
+    programs.extend(Loss { model, plan, inputs, losses }.blocks(&mut rec, x, dx));
+    let dispatches = lower(&[rec], &Tile::for_adapter(gpu.summary()).into()).expect("one recording");
+    let made = gpu.allocating(|| Workspace::new(gpu, store, &dispatches)).await.expect("a workspace");
     made.run(&programs, 0);
     let losses: Vec<f32> = ReadbackRing::read(gpu, store, losses).await.expect("losses");
     let dx = ReadbackRing::read(gpu, store, dx).await.expect("a gradient");
@@ -337,13 +339,14 @@ fn a_loss_in_chunks_is_that_of_the_whole_vocabulary() {
             assert!(!plan.cuts(model.architecture.vocab.padded));
             let whole = loss_of(&gpu, &mut store, &model, plan).await;
 
-            let Slab { n_ids, weight: Weight { format, values, .. }, .. } = model.head[0];
+            let Slab { n_ids, weight, .. } = model.head[0];
+            let Weight { format, values, .. } = weight;
             let at = 208;
             let offset = (at * 4 * format.row_words(model.architecture.hidden.padded)) as u64;
             let part = |first_id, n_ids, values| Slab {
                 first_id,
                 n_ids,
-                weight: Weight { format, values, scales: values },
+                weight: Weight { values, scales: values, ..weight },
             };
             let rest = values.slice(offset, values.size() - offset);
             let two = vec![part(0, at, values.slice(0, offset)), part(at, n_ids - at, rest)];

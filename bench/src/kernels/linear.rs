@@ -48,15 +48,14 @@ fn cases(
             size: size.clone(),
             flops,
             bytes,
-            recorder: tile.recorder(),
+            tile,
             record,
         };
-        let forward = move |rec: &mut _| linear::forward(rec, tile, params, x, weight, None, None, y);
+        let forward = move |rec: &mut _| linear::forward(rec, params, x, weight, None, None, y);
         cases.push(case("linear_forward", Box::new(forward)));
-        let backward = move |rec: &mut _| linear::backward(rec, tile, params, dy, weight, None, None, dx);
+        let backward = move |rec: &mut _| linear::backward(rec, params, dy, weight, None, None, dx);
         cases.push(case("linear_backward", Box::new(backward)));
     }
-    let tile = sizes.tile;
     let row = Params::plain(1, cols, depth);
     cases.push(Case {
         kernel: "linear_row",
@@ -64,8 +63,8 @@ fn cases(
         size: format!("{name} M1 N{cols} K{depth}"),
         flops: 2 * (cols * depth) as u64,
         bytes: weight_bytes(format, cols, depth) + 4 * (cols + depth) as u64,
-        recorder: tile.recorder(),
-        record: Box::new(move |rec| linear::forward(rec, tile, row, x, weight, None, None, y)),
+        tile: sizes.tile,
+        record: Box::new(move |rec| linear::forward(rec, row, x, weight, None, None, y)),
     });
     Ok(cases)
 }

@@ -81,7 +81,7 @@ fn products(
             size: format!("{name} M{rows} N{cols} K{depth} R{RANK}"),
             flops: 2 * (rows * products) as u64,
             bytes: 4 * values as u64,
-            recorder: tile.recorder(),
+            tile,
             record,
         };
         [
@@ -89,26 +89,26 @@ fn products(
                 "lora T",
                 rows * (depth + width) + at_x,
                 at_x,
-                Box::new(move |rec: &mut _| linear::narrow(rec, tile, down, x, a, t)),
+                Box::new(move |rec: &mut _| linear::narrow(rec, down, x, a, t)),
             ),
             case(
                 "lora_grad_t",
                 rows * (cols + width) + at_y,
                 at_y,
-                Box::new(move |rec: &mut _| lora_grad::t(rec, tile, panel, sections, dy, b, dt)),
+                Box::new(move |rec: &mut _| lora_grad::t(rec, panel, sections, dy, b, dt)),
             ),
             // Gradients are added to, so they are read and written.
             case(
                 "lora_grad_outer dB",
                 rows * (cols + width) + 2 * at_y,
                 at_y,
-                Box::new(move |rec: &mut _| lora_grad::outer(rec, tile, Along::U, of_b, dy, t, db)),
+                Box::new(move |rec: &mut _| lora_grad::outer(rec, Along::U, of_b, dy, t, db)),
             ),
             case(
                 "lora_grad_outer dA",
                 rows * (depth + width) + 2 * at_x,
                 at_x,
-                Box::new(move |rec: &mut _| lora_grad::outer(rec, tile, Along::V, of_a, dt, x, da)),
+                Box::new(move |rec: &mut _| lora_grad::outer(rec, Along::V, of_a, dt, x, da)),
             ),
         ]
     };
@@ -136,7 +136,7 @@ fn optimizer(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
         size: format!("n {n}"),
         flops: flops as u64,
         bytes: 4 * values as u64,
-        recorder: sizes.tile.recorder(),
+        tile: sizes.tile,
         record,
     };
     Ok(vec![
@@ -174,7 +174,7 @@ fn dropouts(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
         size: format!("M{} F{}", sizes.rows, sizes.shape.intermediate),
         flops: n as u64,
         bytes: 4 * (values * n) as u64,
-        recorder: sizes.tile.recorder(),
+        tile: sizes.tile,
         record,
     };
     Ok(vec![

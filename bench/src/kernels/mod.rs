@@ -7,7 +7,8 @@ mod others;
 
 use serde_json::json;
 use tabtune::error::{Code, Result};
-use tabtune::gpu::{Gpu, Recorder};
+use tabtune::gpu::Gpu;
+use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::Tile;
 
 use crate::arena::Arena;
@@ -30,7 +31,8 @@ pub struct Case {
     pub flops: u64,
     /// Bytes of all that must be read and written, each once.
     pub bytes: u64,
-    pub recorder: Recorder,
+    /// What it is lowered for.
+    pub tile: Tile,
     pub record: Box<dyn FnOnce(&mut Recorder)>,
 }
 
@@ -49,7 +51,7 @@ fn case(
         size,
         flops: flops as u64,
         bytes: bytes as u64,
-        recorder: sizes.tile.recorder(),
+        tile: sizes.tile,
         record: Box::new(record),
     }
 }
@@ -147,8 +149,8 @@ impl Bench<'_, '_> {
             Err(error) => return Err(error),
         };
         let (mut competitors, mut measured) = (Vec::new(), Vec::new());
-        for Case { kernel, variant, size, flops, bytes, recorder, record } in cases {
-            match Competitor::new(self.gpu, &arena.store, recorder, record).await {
+        for Case { kernel, variant, size, flops, bytes, tile, record } in cases {
+            match Competitor::new(self.gpu, &arena.store, tile, record).await {
                 Ok(competitor) => competitors.push(competitor),
                 Err(error) if error.code == Code::OutOfMemory => {
                     self.output.note(&format!("{kernel} {variant} {size} is left out: {error}"));

@@ -8,38 +8,30 @@
 use std::array;
 
 use super::Loss;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::Tensor;
+use crate::kernels::Recorder;
 use crate::kernels::cross_entropy::{self, SUMMARY_WORDS};
 use crate::kernels::linear::{self, Weight};
 use crate::model::architecture::pad8;
 use crate::model::load::Slab;
-use crate::model::tiles::{Direction, Shape};
 use crate::model::{embedding, head};
-
-/// A part of a slab of the head.
-struct Chunk {
-    part: Slab,
-    /// The slab's, which tiles were chosen for.
-    shape: Shape,
-}
 
 impl Loss<'_> {
     /// Records the losses of the block of rows from `first` on, and returns the gradient of `normed` [block, H].
     pub(super) fn in_chunks(&self, rec: &mut Recorder, first: usize, normed: Tensor) -> Tensor {
-        let Loss { model, tiles, plan, inputs, losses } = *self;
+        let Loss { model, plan, inputs, losses } = *self;
         let (block, width) = (plan.block, model.architecture.hidden.padded);
         let chunks = self.chunks();
-        let widest = chunks.iter().map(|chunk| pad8(chunk.part.n_ids)).max().expect("a head has a slab");
+        let widest = chunks.iter().map(|chunk| pad8(chunk.n_ids)).max().expect("a head has a slab");
         let logits = rec.transient(block * widest);
         // A dispatch may not read what it writes, so each chunk reads one of these and writes the other.
         let mut sums: [Tensor; 2] = array::from_fn(|_| rec.transient(block * width));
         let mut summaries: [Tensor; 2] = array::from_fn(|_| rec.transient(block * SUMMARY_WORDS));
-        for (number, Chunk { part, shape }) in chunks.into_iter().enumerate() {
+        for (number, part) in chunks.into_iter().enumerate() {
             let cols = pad8(part.n_ids) as u32;
             let params =
                 linear::Params { y_stride: cols, y_offset: 0, ..head::slab_params(model, &part, block) };
-            let tile = tiles.tile(Direction::Forward, shape);
-            linear::forward(rec, tile, params, normed, part.weight, None, None, logits);
+            linear::forward(rec, params, normed, part.weight, None, None, logits);
 
             let of_chunk = cross_entropy::ChunkParams {
                 rows: block as u32,
@@ -56,8 +48,7 @@ impl Loss<'_> {
 
             let residual = (number > 0).then_some(sums[0]);
             let params = linear::Params { add_residual: u32::from(residual.is_some()), ..params };
-            let tile = tiles.tile(Direction::Backward, shape);
-            linear::backward(rec, tile, params, logits, part.weight, None, residual, sums[1]);
+            linear::backward(rec, params, logits, part.weight, None, residual, sums[1]);
             sums.swap(0, 1);
         }
 
@@ -82,18 +73,14 @@ impl Loss<'_> {
 
     /// The chunks of each slab, about as wide as one another. They begin at multiples of 16 rows of the head, where a
     /// binding can start whatever a row takes.
-    fn chunks(&self) -> Vec<Chunk> {
+    fn chunks(&self) -> Vec<Slab> {
         let Loss { model, plan, .. } = *self;
         let of_slab = |slab: &Slab| {
-            let shape = Shape::new(&head::slab_params(model, slab, plan.block), slab.weight.format);
             let pieces = slab.n_ids.div_ceil(plan.chunk);
             let ids = slab.n_ids.div_ceil(pieces).next_multiple_of(16);
             let (slab, depth) = (*slab, model.architecture.hidden.padded);
             let starts = (0..slab.n_ids).step_by(ids);
-            starts.map(move |first| Chunk {
-                part: part(&slab, first, ids.min(slab.n_ids - first), depth),
-                shape,
-            })
+            starts.map(move |first| part(&slab, first, ids.min(slab.n_ids - first), depth))
         };
         model.head.iter().flat_map(of_slab).collect()
     }
@@ -105,5 +92,5 @@ fn part(slab: &Slab, first: usize, n_ids: usize, depth: usize) -> Slab {
     let row_bytes = 4 * format.row_words(depth);
     let values = values.slice((first * row_bytes) as u64, (pad8(n_ids) * row_bytes) as u64);
     // A head is never quantised, so it has no scales of its own.
-    Slab { first_id: slab.first_id + first, n_ids, weight: Weight { format, values, scales: values } }
+    Slab { first_id: slab.first_id + first, n_ids, weight: Weight { values, scales: values, ..slab.weight } }
 }

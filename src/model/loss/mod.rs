@@ -9,9 +9,8 @@ pub use plan::LossPlan;
 
 use super::head::{self, Normed};
 use super::load::Model;
-use super::tiles::Tiles;
-use crate::gpu::{ProgramId, Recorder, Tensor};
-use crate::kernels::{rms_norm, rows};
+use crate::gpu::{ProgramId, Tensor};
+use crate::kernels::{Recorder, rms_norm, rows};
 
 /// Per labelled row, blocks one behind another: which row it is, its target, its weight.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +26,6 @@ pub struct LossInputs {
 #[derive(Clone, Copy)]
 pub struct Loss<'a> {
     pub model: &'a Model,
-    /// Those for a block of rows.
-    pub tiles: &'a Tiles,
     pub plan: LossPlan,
     pub inputs: LossInputs,
     /// The loss of each labelled row, [`LossPlan::rows`].

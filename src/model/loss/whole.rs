@@ -1,18 +1,17 @@
 //! A block of rows against the whole vocabulary at once: the gradient of the logits is written over them.
 
 use super::Loss;
-use crate::gpu::{Recorder, Tensor};
-use crate::kernels::{cross_entropy, linear};
+use crate::gpu::Tensor;
+use crate::kernels::{Recorder, cross_entropy, linear};
 use crate::model::head;
-use crate::model::tiles::{Direction, Shape};
 
 impl Loss<'_> {
     /// Records the losses of the block of rows from `first` on, and returns the gradient of `normed` [block, H].
     pub(super) fn whole(&self, rec: &mut Recorder, first: usize, normed: Tensor) -> Tensor {
-        let Loss { model, tiles, plan, inputs, losses } = *self;
+        let Loss { model, plan, inputs, losses } = *self;
         let (hidden, vocab) = (model.architecture.hidden.padded, model.architecture.vocab);
         let logits = rec.transient(plan.block * vocab.padded);
-        head::logits(rec, model, tiles, normed, plan.block, logits);
+        head::logits(rec, model, normed, plan.block, logits);
         let params = cross_entropy::Params {
             rows: plan.block as u32,
             vocab: vocab.real as u32,
@@ -28,8 +27,7 @@ impl Loss<'_> {
                 add_residual: u32::from(dnormed.is_some()),
                 ..head::slab_params(model, slab, plan.block)
             };
-            let tile = tiles.tile(Direction::Backward, Shape::new(&params, slab.weight.format));
-            linear::backward(rec, tile, params, logits, slab.weight, None, dnormed, out);
+            linear::backward(rec, params, logits, slab.weight, None, dnormed, out);
             dnormed = Some(out);
         }
         dnormed.expect("a head has a slab")

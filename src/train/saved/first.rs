@@ -11,7 +11,7 @@ use super::header::{TensorShape, known};
 use super::{Header, Identity, PIECE_BYTES, Progress};
 use crate::data::kv::Kv;
 use crate::error::Result;
-use crate::model::tiles::Tiles;
+use crate::kernels::tiles::Tiles;
 use crate::train::log::Line;
 
 const MAGIC: &[u8] = b"tabtune checkpoint 1\n";

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gpu::AdapterSummary;
-use crate::kernels::linear::{self, Tile, WeightFormat};
+use crate::kernels::linear::{self, Role, Stored, Tile, WeightFormat};
+
+/// Rows of a pass from which on a CPU adapter decodes each weight of a layer once.
+const DECODE_ONCE_ROWS: usize = 32;
 
 /// The two products of a frozen linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,25 +92,28 @@ impl Tiles {
         self.default.is_for(adapter) && self.choices.iter().all(|choice| choice.tile.runs_on(adapter))
     }
 
-    /// The tiles for a pass of `rows` rows.
-    ///
-    /// All sizes of a step take those of the largest, so that they share one recording's operations.
-    pub fn for_rows(&self, rows: usize) -> Tiles {
-        let measured = |choice: &Choice| is_for(choice.rows, rows);
-        let Some(best) =
-            self.choices.iter().filter(|choice| measured(choice)).map(|choice| choice.rows).max()
-        else {
-            return self.default.into();
+    /// The tile of a product, whose params are those of the largest pass of a step: all its sizes take the same.
+    pub(super) fn tile(&self, direction: Direction, params: &linear::Params, weight: Stored) -> Tile {
+        let (is_of_layer, shape) = match weight.role {
+            Role::Alone => return self.default,
+            Role::Layer => (true, Shape::new(params, weight.format)),
+            // Whatever part of the head a product takes, the whole was timed.
+            Role::Head { cols } => (false, Shape { cols, ..Shape::new(params, weight.format) }),
         };
-        let choices = self.choices.iter().filter(|choice| choice.rows == best).copied().collect();
-        Tiles { default: self.default, choices }
+        let rows = params.rows as usize;
+        match self.choice(direction, shape, rows) {
+            Some(choice) => choice.tile,
+            // A decoded copy of the head would be as large as many layers.
+            None if self.default == Tile::Direct && is_of_layer && rows >= DECODE_ONCE_ROWS => Tile::Decoded,
+            None => self.default,
+        }
     }
 
-    /// The tile of a product, after [`Tiles::for_rows`].
-    pub fn tile(&self, direction: Direction, shape: Shape) -> Tile {
-        let choice =
-            self.choices.iter().find(|choice| choice.direction == direction && choice.shape == shape);
-        choice.map_or(self.default, |choice| choice.tile)
+    /// What was chosen for a product at the largest number of rows that is for a pass of `rows`.
+    fn choice(&self, direction: Direction, shape: Shape, rows: usize) -> Option<&Choice> {
+        let measured = || self.choices.iter().filter(|choice| is_for(choice.rows, rows));
+        let best = measured().map(|choice| choice.rows).max()?;
+        measured().find(|it| (it.direction, it.shape, it.rows) == (direction, shape, best))
     }
 }
 
@@ -123,7 +129,10 @@ mod tests {
             default: Tile::Shared64,
             choices: vec![choice(64, Tile::Shared32), choice(512, Tile::Shared128)],
         };
-        let at = |rows: usize, direction, shape| tiles.for_rows(rows).tile(direction, shape);
+        let at = |rows, direction, Shape { cols, depth, format }: Shape| {
+            let params = linear::Params::plain(rows, cols as usize, depth as usize);
+            tiles.tile(direction, &params, Stored { format, role: Role::Layer })
+        };
         assert_eq!(at(8, Direction::Forward, shape), Tile::Shared64);
         assert_eq!(at(32, Direction::Forward, shape), Tile::Shared32);
         assert_eq!(at(255, Direction::Forward, shape), Tile::Shared32);
@@ -131,5 +140,33 @@ mod tests {
         assert_eq!(at(256, Direction::Backward, shape), Tile::Shared64);
         let wider = Shape { cols: 72, ..shape };
         assert_eq!(at(256, Direction::Forward, wider), Tile::Shared64);
+    }
+
+    #[test]
+    fn a_part_of_the_head_takes_what_was_found_for_the_whole_and_nothing_is_found_for_factors() {
+        let format = WeightFormat::Bf16;
+        let shape = Shape { cols: 640, depth: 128, format };
+        let choice = Choice { direction: Direction::Backward, shape, rows: 64, tile: Tile::Half64 };
+        let tiles = Tiles { default: Tile::Shared64, choices: vec![choice] };
+        let tile = |cols, role| {
+            let params = linear::Params::plain(64, cols, 128);
+            tiles.tile(Direction::Backward, &params, Stored { format, role })
+        };
+        assert_eq!(tile(128, Role::Head { cols: 640 }), Tile::Half64);
+        assert_eq!(tile(128, Role::Head { cols: 648 }), Tile::Shared64);
+        assert_eq!(tile(640, Role::Alone), Tile::Shared64);
+    }
+
+    #[test]
+    fn weights_of_layers_are_decoded_once_for_many_rows() {
+        let tile = |rows, role| {
+            let params = linear::Params::plain(rows, 64, 64);
+            let stored = Stored { format: WeightFormat::Nf4, role };
+            Tiles::from(Tile::Direct).tile(Direction::Forward, &params, stored)
+        };
+        assert_eq!(tile(32, Role::Layer), Tile::Decoded);
+        assert_eq!(tile(31, Role::Layer), Tile::Direct);
+        assert_eq!(tile(64, Role::Head { cols: 64 }), Tile::Direct);
+        assert_eq!(tile(64, Role::Alone), Tile::Direct);
     }
 }

@@ -1,0 +1,179 @@
+//! What a device runs of a recording: tensors, dispatches in each size of a step, and their order.
+//!
+//! [`super::workspace::Workspace`] places every tensor, makes every bind group and replays the dispatches. The same
+//! dispatches, never played, are the memory plan.
+
+use bytemuck::Pod;
+
+/// Where a tensor's bytes lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    /// Buffer `n` of the [`super::store::Store`]: weights, adapter, optimiser, inputs.
+    Kept(u32),
+    /// Tensor `n` of a recording or of its lowering, which shares memory with others whose uses do not overlap.
+    Transient(u32),
+}
+
+/// A handle to bytes on the GPU: a whole buffer or an aligned part of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tensor {
+    pub(crate) place: Place,
+    /// In bytes; a multiple of [`ALIGNMENT`].
+    pub(crate) offset: u64,
+    /// In bytes.
+    pub(crate) size: u64,
+}
+
+/// The offset alignment that WebGPU guarantees for storage and uniform bindings, in bytes.
+pub const ALIGNMENT: u64 = 256;
+
+impl Tensor {
+    /// The part of this tensor at `offset` (bytes, a multiple of [`ALIGNMENT`]) with `size` bytes.
+    pub fn slice(self, offset: u64, size: u64) -> Tensor {
+        assert!(offset.is_multiple_of(ALIGNMENT), "slice at {offset} is not aligned");
+        assert!(offset + size <= self.size, "slice {offset}+{size} passes the end {}", self.size);
+        Tensor { place: self.place, offset: self.offset + offset, size }
+    }
+
+    /// The length in bytes.
+    pub fn size(self) -> u64 {
+        self.size
+    }
+}
+
+/// How a dispatch uses a tensor. WGSL declares it `read` or `read_write` alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Binding {
+    pub(crate) tensor: Tensor,
+    pub(crate) writable: bool,
+}
+
+/// Bound as `var<storage, read>`.
+pub fn read(tensor: Tensor) -> Binding {
+    Binding { tensor, writable: false }
+}
+
+/// Bound as `var<storage, read_write>`.
+pub fn write(tensor: Tensor) -> Binding {
+    Binding { tensor, writable: true }
+}
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Dispatch(Dispatch),
+    Clear(Tensor),
+    Copy { from: Tensor, to: Tensor },
+}
+
+/// A shader on some tensors, in every size of a step.
+#[derive(Clone, Debug)]
+pub(crate) struct Dispatch {
+    /// Name in the shader table, e.g. `"linear_forward.nf4"`.
+    pub(crate) shader: String,
+    /// Bindings 1, 2, … in order, as long as the largest size needs them.
+    pub(crate) bindings: Vec<Binding>,
+    /// Of each size at least one; what is too much for one dispatch is several.
+    pub(crate) pieces: Vec<Vec<Piece>>,
+}
+
+impl Dispatch {
+    pub(crate) fn tensors(&self) -> Vec<Tensor> {
+        self.bindings.iter().map(|binding| binding.tensor).collect()
+    }
+}
+
+/// A dispatch in one size, or a part of one that was cut.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    /// Bytes of the `Params` struct at binding 0, padded to a multiple of 16.
+    pub(crate) params: Vec<u8>,
+    pub(crate) workgroups: [u32; 3],
+    /// Floating-point operations, or an equivalent for work bound by memory; cuts submits.
+    pub(crate) flops: u64,
+    /// Whether `flops` are those of every pair of a row and a key, of which the spans of a run let only a share
+    /// through. The params of such a piece serve those that follow it too: a run that joins them counts their
+    /// workgroups together along x.
+    pub(crate) by_spans: bool,
+}
+
+impl Piece {
+    pub(crate) fn new<P: Pod>(params: &P, workgroups: [u32; 3], flops: u64) -> Self {
+        Piece { params: params_bytes(params), workgroups, flops, by_spans: false }
+    }
+}
+
+/// The bytes of a `Params` struct as it is bound.
+pub(crate) fn params_bytes<P: Pod>(params: &P) -> Vec<u8> {
+    let mut bytes = bytemuck::bytes_of(params).to_vec();
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    bytes
+}
+
+impl Op {
+    pub(crate) fn tensors(&self) -> Vec<Tensor> {
+        match self {
+            Op::Dispatch(dispatch) => dispatch.tensors(),
+            Op::Clear(tensor) => vec![*tensor],
+            Op::Copy { from, to } => vec![*from, *to],
+        }
+    }
+}
+
+/// Programs of dispatches, in the order in which a step runs them. Each is replayed as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Dispatches {
+    /// The bytes of each transient tensor.
+    pub(crate) transients: Vec<u64>,
+    pub(crate) programs: Vec<Vec<Op>>,
+}
+
+/// Identifies a program within its recording, and within what that is lowered to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramId(pub(crate) usize);
+
+impl Dispatches {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts the next program; what comes from here on belongs to it.
+    ///
+    /// A transient tensor may be written in one program and read in a later one.
+    pub fn program(&mut self) -> ProgramId {
+        self.programs.push(Vec::new());
+        ProgramId(self.programs.len() - 1)
+    }
+
+    /// Adds a dispatch in one size of `shader` over `workgroups`, with `params` at binding 0.
+    pub fn dispatch<P: Pod>(
+        &mut self,
+        shader: impl Into<String>,
+        params: &P,
+        bindings: &[Binding],
+        workgroups: [u32; 3],
+        flops: u64,
+    ) {
+        let pieces = vec![vec![Piece::new(params, workgroups, flops)]];
+        self.push(Op::Dispatch(Dispatch { shader: shader.into(), bindings: bindings.to_vec(), pieces }));
+    }
+
+    pub(crate) fn push(&mut self, op: Op) {
+        self.programs.last_mut().expect("program() comes before its operations").push(op);
+    }
+}
+
+/// Makes a transient tensor of `elements` 4-byte values that holds nothing before its first use.
+pub(crate) fn add_transient(transients: &mut Vec<u64>, elements: usize) -> Tensor {
+    let size = (elements as u64 * 4).max(16);
+    transients.push(size);
+    Tensor { place: Place::Transient(transients.len() as u32 - 1), offset: 0, size }
+}
+
+/// Workgroup counts for `count` workgroups in a row, folded into two dimensions past the limit of
+/// 65,535; shaders read their index as `id.x + id.y * count.x` and return past the end.
+pub fn grid(count: usize) -> [u32; 3] {
+    let count = count.max(1) as u32;
+    let rows = count.div_ceil(65_535);
+    [count.div_ceil(rows), rows, 1]
+}

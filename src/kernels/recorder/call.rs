@@ -1,0 +1,78 @@
+//! A call of a kernel, as model code records it.
+
+use bytemuck::Pod;
+
+use crate::gpu::{Binding, Tensor, params_bytes};
+use crate::kernels::glu::Act;
+use crate::kernels::linear::{Stored, WeightFormat};
+use crate::kernels::lora_grad::Along;
+
+/// What is computed, with what of the variant is no device's business: formats, activations, operands that may be
+/// missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    AdamW,
+    AttentionForward,
+    AttentionDecode,
+    AttentionBackwardQ,
+    AttentionBackwardKv,
+    Bias,
+    CrossEntropyForwardBackward,
+    CrossEntropyChunk,
+    CrossEntropyFinish,
+    DropoutForward,
+    DropoutBackwardAdd,
+    /// With the name of the table's format.
+    EmbeddingForward(&'static str),
+    GluForward(Act),
+    GluBackward(Act),
+    GradNormLossSum,
+    GradNormSquares,
+    GradNormFinish,
+    HeadNormForward,
+    HeadNormBackward,
+    KvAppend,
+    LinearDecode(WeightFormat),
+    LinearForward(Stored),
+    LinearBackward(Stored),
+    LinearNarrow,
+    LoraGradT {
+        /// Stacked layers that have LoRA.
+        sections: u32,
+    },
+    LoraGradOuter(Along),
+    RmsNormForward {
+        has_residual: bool,
+    },
+    RmsNormBackward {
+        has_residual: bool,
+    },
+    Rope,
+    RowsGather,
+    RowsScatter,
+}
+
+/// A kernel on its operands.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) kernel: Kernel,
+    /// Bytes of the kernel's `Params`, padded to a multiple of 16.
+    params: Vec<u8>,
+    /// In the order of the shader's bindings, from 1 on.
+    pub(crate) bindings: Vec<Binding>,
+}
+
+impl Call {
+    pub(super) fn new<P: Pod>(kernel: Kernel, params: &P, bindings: &[Binding]) -> Self {
+        Call { kernel, params: params_bytes(params), bindings: bindings.to_vec() }
+    }
+
+    /// The params, whose type the kernel says.
+    pub(crate) fn params<P: Pod>(&self) -> P {
+        bytemuck::pod_read_unaligned(&self.params[..size_of::<P>()])
+    }
+
+    pub(crate) fn tensors(&self) -> Vec<Tensor> {
+        self.bindings.iter().map(|binding| binding.tensor).collect()
+    }
+}
