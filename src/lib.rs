@@ -2,8 +2,9 @@
 //!
 //! Modules in reading order: errors, files and options; `format` (bytes in), `model` (the decoder),
 //! `adapter` (LoRA), `data` (rows to batches), `train` and `generate` (what is done with them),
-//! `tune` (which variants this device runs fastest), `api` (the face towards JavaScript). Underneath lie `kernels` (one file per kernel), their plain
-//! twins in `reference`, and `gpu`, the only code that talks to wgpu.
+//! `tune` (which variants this device runs fastest), `api` (the face towards JavaScript). Underneath lie `kernels` (one
+//! file per kernel), their plain twins in `reference`, `device` (what runs recordings), `gpu`, the only code that talks to
+//! wgpu, and `memory` (handles to tensors, which all of these speak of).
 
 pub mod error;
 pub mod files;
@@ -21,6 +22,8 @@ pub mod tune;
 #[cfg(target_arch = "wasm32")]
 mod api;
 
+pub mod device;
 pub mod gpu;
 pub mod kernels;
+pub mod memory;
 pub mod reference;

@@ -14,13 +14,15 @@ use web_time::Instant;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::bail;
+use crate::device::{Device, ReadbackRing, Store, Workspace};
 use crate::error::Result;
 use crate::format::NF4_BLOCK;
-use crate::gpu::{AdapterSummary, Class, Gpu, ProgramId, ReadbackRing, Store, Tensor, Workspace};
+use crate::gpu::AdapterSummary;
 use crate::kernels::Recorder;
 use crate::kernels::linear::{self, Params, Tile, Weight, WeightFormat};
 use crate::kernels::lower::lower;
 use crate::kernels::tiles::{Choice, Direction, Product, Shape, Tiles};
+use crate::memory::{Class, ProgramId, Tensor};
 use crate::reference;
 
 /// What tuning may take when a model is loaded.
@@ -81,7 +83,7 @@ pub fn candidates(adapter: &AdapterSummary, with_f16: bool) -> Vec<Tile> {
 ///
 /// `internal` where every tile that could be the default computes something else than the twin.
 pub async fn tune(
-    gpu: &Gpu,
+    device: &Device,
     products: &[Product],
     candidates: &[Tile],
     budget: f64,
@@ -91,7 +93,7 @@ pub async fn tune(
     let is_late = || Instant::now() >= deadline;
     tuning.complete = true;
     let known = tuning.rejected.iter().map(|&variant| (variant, false)).collect();
-    let mut checks = Checks { gpu, known, rejected: &mut tuning.rejected };
+    let mut checks = Checks { device, known, rejected: &mut tuning.rejected };
     tuning.tiles.default = checks.sound_default(tuning.tiles.default, products, candidates).await?;
     // The larger number of rows comes first: it is where most time goes.
     for rows in ROWS.into_iter().rev() {
@@ -113,7 +115,7 @@ pub async fn tune(
                     fit.push(tile);
                 }
             }
-            let Some(timings) = time(gpu, direction, shape, rows, &fit, is_late).await? else {
+            let Some(timings) = time(device, direction, shape, rows, &fit, is_late).await? else {
                 tuning.complete = false;
                 break;
             };
@@ -124,12 +126,12 @@ pub async fn tune(
             }
         }
     }
-    gpu.check()
+    device.check()
 }
 
 /// Which variants agree with the twin, each found out once.
 struct Checks<'a> {
-    gpu: &'a Gpu,
+    device: &'a Device,
     known: HashMap<Variant, bool>,
     rejected: &'a mut Vec<Variant>,
 }
@@ -140,7 +142,7 @@ impl Checks<'_> {
             return Ok(known);
         }
         let (tile, format, direction) = variant;
-        let agrees = agrees(self.gpu, tile, format, direction).await?;
+        let agrees = agrees(self.device, tile, format, direction).await?;
         self.known.insert(variant, agrees);
         if !agrees {
             self.rejected.push(variant);
@@ -180,12 +182,15 @@ impl Checks<'_> {
 }
 
 /// Every one of `tiles` that the adapter runs, with every weight format and direction, and whether it agrees.
-pub async fn check_all(gpu: &Gpu, tiles: &[Tile]) -> Result<Vec<(Tile, WeightFormat, Direction, bool)>> {
+pub async fn check_all(
+    device: &Device,
+    tiles: &[Tile],
+) -> Result<Vec<(Tile, WeightFormat, Direction, bool)>> {
     let mut found = Vec::new();
-    for &tile in tiles.iter().filter(|tile| tile.runs_on(gpu.summary())) {
+    for &tile in tiles.iter().filter(|tile| tile.runs_on(device.summary())) {
         for format in WeightFormat::ALL.into_iter().filter(|&format| tile.suits(format)) {
             for direction in Direction::ALL {
-                found.push((tile, format, direction, agrees(gpu, tile, format, direction).await?));
+                found.push((tile, format, direction, agrees(device, tile, format, direction).await?));
             }
         }
     }
@@ -193,11 +198,11 @@ pub async fn check_all(gpu: &Gpu, tiles: &[Tile]) -> Result<Vec<(Tile, WeightFor
 }
 
 /// Whether a tile's product agrees with the plain twin, at awkward numbers of rows and columns.
-pub async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Direction) -> Result<bool> {
+pub async fn agrees(device: &Device, tile: Tile, format: WeightFormat, direction: Direction) -> Result<bool> {
     const M: usize = 70;
     const N: usize = 136;
     const K: usize = 2 * NF4_BLOCK;
-    let mut store = Store::new(gpu);
+    let mut store = Store::new(device);
     let params = Params { scale: 0.75, ..Params::plain(M, N, K) };
     let weight = random_weight(&mut store, format, N, K)?;
     let (inputs, outputs) = match direction {
@@ -209,12 +214,12 @@ pub async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Dire
     let out = store.keep(Class::Other, "result", outputs)?;
     store.write(x_in, &x);
     let product = OneProduct { direction, params, inp: x_in, weight, out };
-    let (workspace, program) = product.by(tile, gpu, &store).await?;
+    let (workspace, program) = product.by(tile, device, &store).await?;
     workspace.run(&[program], 0);
-    let got: Vec<f32> = ReadbackRing::read(gpu, &store, out).await?;
+    let got: Vec<f32> = ReadbackRing::read(device, &store, out).await?;
 
-    let words: Vec<u32> = ReadbackRing::read(gpu, &store, weight.values).await?;
-    let scales: Vec<f32> = ReadbackRing::read(gpu, &store, weight.scales).await?;
+    let words: Vec<u32> = ReadbackRing::read(device, &store, weight.values).await?;
+    let scales: Vec<f32> = ReadbackRing::read(device, &store, weight.scales).await?;
     let mut dense: Vec<f32> = match format {
         WeightFormat::F32 => words.iter().map(|&word| f32::from_bits(word)).collect(),
         _ => reference::linear::decode(&params, format, &words, &scales),
@@ -242,7 +247,7 @@ pub async fn agrees(gpu: &Gpu, tile: Tile, format: WeightFormat, direction: Dire
 /// Of a wide product a part is timed, which takes less memory and, at equal time a column, ranks the
 /// tiles alike.
 async fn time(
-    gpu: &Gpu,
+    device: &Device,
     direction: Direction,
     shape: Shape,
     rows: u32,
@@ -255,7 +260,7 @@ async fn time(
     let cols = shape.cols.min(MOST_COLS) as usize;
     let (depth, rows) = (shape.depth as usize, rows as usize);
     let params = Params::plain(rows, cols, depth);
-    let mut store = Store::new(gpu);
+    let mut store = Store::new(device);
     let weight = random_weight(&mut store, shape.format, cols, depth)?;
     let (x, out) = match direction {
         Direction::Forward => (rows * depth, rows * cols),
@@ -266,13 +271,13 @@ async fn time(
     let product = OneProduct { direction, params, inp: x, weight, out };
     let mut racers = Vec::new();
     for &tile in tiles {
-        racers.push(product.by(tile, gpu, &store).await?);
+        racers.push(product.by(tile, device, &store).await?);
     }
     let turn = async |index: usize, repeats: u32| {
         let (workspace, program) = &racers[index];
         let began = Instant::now();
         workspace.run(&vec![*program; repeats as usize], 0);
-        gpu.idle().await;
+        device.idle().await;
         began.elapsed().as_secs_f64()
     };
     let seconds = race::race(racers.len(), turn, is_late).await;
@@ -290,7 +295,7 @@ struct OneProduct {
 }
 
 impl OneProduct {
-    async fn by(&self, tile: Tile, gpu: &Gpu, store: &Store) -> Result<(Workspace, ProgramId)> {
+    async fn by(&self, tile: Tile, device: &Device, store: &Store) -> Result<(Workspace, ProgramId)> {
         let OneProduct { direction, params, inp, weight, out } = *self;
         let mut rec = Recorder::new();
         let program = rec.program();
@@ -298,8 +303,8 @@ impl OneProduct {
             Direction::Forward => linear::forward(&mut rec, params, inp, weight, None, None, out),
             Direction::Backward => linear::backward(&mut rec, params, inp, weight, None, None, out),
         }
-        let dispatches = lower(&[rec], &tile.into())?;
-        let workspace = gpu.allocating(|| Workspace::new(gpu, store, &dispatches)).await?;
+        let lowered = lower(&[rec], &tile.into())?;
+        let workspace = device.allocating(|| Workspace::new(device, store, &lowered)).await?;
         Ok((workspace, program))
     }
 }

@@ -62,11 +62,11 @@ async fn finish(session: &mut Native) -> Value {
         losses.push(format!("{:016x}", log.loss.to_bits()));
     }
     let weights = &session.save(None).await.expect("the adapter")[ADAPTER_WEIGHTS];
-    let gpu = session.adapter();
+    let device = session.adapter();
     json!({
         "losses": losses,
         "weights": format!("{:032x}", xxh3_128(&weights.to_vec())),
-        "gpu": [gpu.name, gpu.driver],
+        "gpu": [device.name, device.driver],
     })
 }
 

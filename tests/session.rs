@@ -8,13 +8,13 @@ use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
 use tabtune::data::tokens::{Selection, TokenSet};
+use tabtune::device::{Device, ReadbackRing, Store, Workspace};
 use tabtune::error::{Code, Result};
 use tabtune::files::{Directory, Files};
 use tabtune::generate::Generator;
-use tabtune::gpu::{
-    Adapter, Class, Dispatches, Gpu, LARGEST_BINDING, MAX_BINDING, ReadbackRing, Store, Workspace, write,
-};
+use tabtune::gpu::Dispatches;
 use tabtune::kernels::linear::Tile;
+use tabtune::memory::{Class, LARGEST_BINDING, MAX_BINDING, write};
 use tabtune::model::{Architecture, Group, LoadOptions, Lora, Model, View};
 use tabtune::session::{Plan, PrepareOptions, Session};
 use tabtune::train::RunPlan;
@@ -227,15 +227,15 @@ fn generation_sees_through_the_same_window_as_training() {
 
         let seen = session.preview("rows", &Value::Null, 0, 1).await.expect("a row");
         let ids: Vec<u32> = seen[0].tokens.iter().map(|token| token.id).collect();
-        let gpu = Gpu::open(&Adapter::request().await.unwrap()).await.unwrap();
-        let mut store = Store::new(&gpu);
+        let device = Device::open().await.unwrap();
+        let mut store = Store::new(&device);
         let architecture = Model::architecture(&files).await.unwrap();
         let [View::Window(window)] = architecture.views[..] else { panic!("one window") };
         assert!(2 * window < ids.len(), "the row passes the window");
         let load = LoadOptions { load_in_4bit: false, double_quant: false };
         let model = Model::load(&files, architecture, load, &mut store, &mut |_| {}).await.unwrap();
-        let tiles = Tile::for_adapter(gpu.summary()).into();
-        let mut generator = Generator::new(&gpu, &mut store, &model, None, &tiles, 256).unwrap();
+        let tiles = Tile::for_adapter(device.summary()).into();
+        let mut generator = Generator::new(&device, &mut store, &model, None, &tiles, 256).unwrap();
         let mut sum = 0.0;
         for (position, next) in ids.iter().enumerate().skip(1) {
             let logits =
@@ -505,17 +505,17 @@ impl Files for Rows {
 #[test]
 fn a_read_that_tells_of_an_error_leaves_its_buffer_to_the_next() {
     pollster::block_on(async {
-        let gpu = Gpu::open(&Adapter::request().await.unwrap()).await.unwrap();
-        let mut store = Store::new(&gpu);
+        let device = Device::open().await.unwrap();
+        let mut store = Store::new(&device);
         let values = store.keep(Class::Other, "values", 4).unwrap();
         store.write(values, &[1.0f32, 2.0, 3.0, 4.0]);
-        let mut ring = ReadbackRing::new(&gpu, values.size(), 1);
+        let mut ring = ReadbackRing::new(&device, values.size(), 1);
         let readback = ring.start(&store, values);
-        gpu.add_shader("broken", "this is no WGSL");
+        device.gpu().add_shader("broken", "this is no WGSL");
         let mut dispatches = Dispatches::new();
         dispatches.program();
         dispatches.dispatch("broken", &[0u32; 4], &[write(values)], [1, 1, 1], 1);
-        Workspace::new(&gpu, &store, &dispatches).expect("what is wrong is told later");
+        Workspace::new(&device, &store, &dispatches.into()).expect("what is wrong is told later");
         assert_eq!(ring.finish::<f32>(readback).await.unwrap_err().code, Code::Internal);
         let readback = ring.start(&store, values);
         assert_eq!(ring.finish::<f32>(readback).await.expect("it is told once"), [1.0, 2.0, 3.0, 4.0]);

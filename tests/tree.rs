@@ -5,24 +5,35 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use besides `error`, `files` and `options`: api → session → train, generate → model,
-/// adapter, data → kernels → gpu, and `format` beside them. `format`, `data` and `reference` know
-/// no GPU; `reference` takes its parameters from `kernels`.
+/// adapter, data → kernels → device → gpu → memory, and `format` beside them. `format`, `data` and `reference` know
+/// no device; `reference` takes its parameters from `kernels`.
 const MAY_USE: &[(&str, &[&str])] = &[
     (
         "api",
-        &["session", "tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "gpu"],
+        &[
+            "session", "tune", "train", "generate", "model", "adapter", "data", "format", "kernels",
+            "device", "gpu",
+        ],
     ),
-    ("session", &["tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "gpu"]),
-    ("tune", &["model", "format", "kernels", "gpu", "reference"]),
-    ("train", &["model", "adapter", "data", "format", "kernels", "gpu"]),
-    ("generate", &["model", "adapter", "data", "format", "kernels", "gpu"]),
-    ("model", &["adapter", "format", "kernels", "gpu"]),
-    ("adapter", &["format", "kernels", "gpu"]),
+    (
+        "session",
+        &[
+            "tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "device", "gpu",
+            "memory",
+        ],
+    ),
+    ("tune", &["model", "format", "kernels", "device", "gpu", "memory", "reference"]),
+    ("train", &["model", "adapter", "data", "format", "kernels", "device", "memory"]),
+    ("generate", &["model", "adapter", "data", "format", "kernels", "device", "memory"]),
+    ("model", &["adapter", "format", "kernels", "device", "memory"]),
+    ("adapter", &["format", "kernels"]),
     ("data", &["format"]),
     ("format", &[]),
     ("reference", &["kernels", "format"]),
-    ("kernels", &["gpu"]),
-    ("gpu", &[]),
+    ("kernels", &["device", "gpu", "memory"]),
+    ("device", &["gpu", "memory"]),
+    ("gpu", &["memory"]),
+    ("memory", &[]),
     ("files", &[]),
     ("options", &[]),
     ("error", &[]),

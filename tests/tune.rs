@@ -6,19 +6,18 @@ use std::rc::Rc;
 use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
+use tabtune::device::Device;
 use tabtune::error::{Code, Result};
 use tabtune::files::Directory;
-use tabtune::gpu::{Adapter, Gpu};
 use tabtune::kernels;
 use tabtune::kernels::linear::{Tile, WeightFormat};
 use tabtune::kernels::tiles::{Choice, Direction, Product, Shape, Tiles};
 use tabtune::session::{PrepareOptions, Session};
 use tabtune::tune::{self, Tuning};
 
-fn with_gpu(work: impl AsyncFnOnce(Gpu)) {
+fn with_gpu(work: impl AsyncFnOnce(Device)) {
     pollster::block_on(async {
-        let adapter = Adapter::request().await.expect("the tests need a GPU adapter; install lavapipe");
-        work(Gpu::open(&adapter).await.expect("the adapter opens a device")).await;
+        work(Device::open().await.expect("the tests need a GPU; install lavapipe")).await;
     });
 }
 
@@ -30,25 +29,30 @@ fn layer(shape: Shape) -> Product {
     Product { shape, most_rows: u32::MAX }
 }
 
-async fn tuned(gpu: &Gpu, shapes: &[Shape], candidates: &[Tile], budget: f64) -> Tuning {
+async fn tuned(device: &Device, shapes: &[Shape], candidates: &[Tile], budget: f64) -> Tuning {
     let products: Vec<Product> = shapes.iter().copied().map(layer).collect();
-    tuned_products(gpu, &products, candidates, budget).await.expect("tuning runs")
+    tuned_products(device, &products, candidates, budget).await.expect("tuning runs")
 }
 
-async fn tuned_products(gpu: &Gpu, products: &[Product], candidates: &[Tile], budget: f64) -> Result<Tuning> {
-    let mut tuning = Tuning::new(gpu.summary());
-    tune::tune(gpu, products, candidates, budget, &mut tuning).await?;
+async fn tuned_products(
+    device: &Device,
+    products: &[Product],
+    candidates: &[Tile],
+    budget: f64,
+) -> Result<Tuning> {
+    let mut tuning = Tuning::new(device.summary());
+    tune::tune(device, products, candidates, budget, &mut tuning).await?;
     Ok(tuning)
 }
 
 /// Makes a product of a tile with f32 weights wrong by one part in a thousand: no failure that anybody
 /// would see in a loss.
-fn spoil(gpu: &Gpu, direction: &str, tile: Tile) {
+fn spoil(device: &Device, direction: &str, tile: Tile) {
     let name = format!("linear_{direction}.{}.f32", tile.name());
     let text = kernels::shader(&name).expect("there is such a variant");
     let wrong = text.replace("*= params.scale", "*= params.scale * 1.001");
     assert_ne!(text, wrong);
-    gpu.add_shader(&name, wrong);
+    device.gpu().add_shader(&name, wrong);
 }
 
 /// Enough for every candidate here on a slow machine.
@@ -56,14 +60,14 @@ const AMPLE_SECONDS: f64 = 300.0;
 
 #[test]
 fn every_variant_agrees_with_the_twin() {
-    with_gpu(async |gpu| {
+    with_gpu(async |device| {
         // Mesa's CPU adapter takes seconds to compile a tile; tests/kernels has the others, and the browser tests all.
-        let own = [Tile::for_adapter(gpu.summary())];
-        let tiles = if gpu.summary().is_software { &own[..] } else { &Tile::ALL };
-        let found = tune::check_all(&gpu, tiles).await.expect("the check runs");
+        let own = [Tile::for_adapter(device.summary())];
+        let tiles = if device.summary().is_software { &own[..] } else { &Tile::ALL };
+        let found = tune::check_all(&device, tiles).await.expect("the check runs");
         let variants = tiles
             .iter()
-            .filter(|tile| tile.runs_on(gpu.summary()))
+            .filter(|tile| tile.runs_on(device.summary()))
             .map(|tile| WeightFormat::ALL.into_iter().filter(|&it| tile.suits(it)).count());
         assert_eq!(found.len(), variants.sum::<usize>() * Direction::ALL.len());
         for (tile, format, direction, agrees) in found {
@@ -74,10 +78,10 @@ fn every_variant_agrees_with_the_twin() {
 
 #[test]
 fn a_variant_that_computes_something_else_is_rejected() {
-    with_gpu(async |gpu| {
-        spoil(&gpu, "forward", Tile::Shared64);
+    with_gpu(async |device| {
+        spoil(&device, "forward", Tile::Shared64);
         let tiles = [Tile::Shared64, Tile::Direct];
-        let tuning = tuned(&gpu, &[F32], &tiles, AMPLE_SECONDS).await;
+        let tuning = tuned(&device, &[F32], &tiles, AMPLE_SECONDS).await;
         assert_eq!(tuning.rejected, [(Tile::Shared64, WeightFormat::F32, Direction::Forward)]);
         let forward = |choice: &&Choice| choice.direction == Direction::Forward;
         let chosen: Vec<Tile> =
@@ -88,16 +92,16 @@ fn a_variant_that_computes_something_else_is_rejected() {
 
 #[test]
 fn a_default_that_computes_something_else_is_replaced_even_without_time() {
-    with_gpu(async |gpu| {
-        let default = Tile::for_adapter(gpu.summary());
-        spoil(&gpu, "backward", default);
+    with_gpu(async |device| {
+        let default = Tile::for_adapter(device.summary());
+        spoil(&device, "backward", default);
         // The first would round, and the second decode whatever comes.
         let candidates = [Tile::Half64, Tile::Decoded64, default, Tile::Shared128];
-        let tuning = tuned(&gpu, &[NF4], &candidates, 0.0).await;
+        let tuning = tuned(&device, &[NF4], &candidates, 0.0).await;
         assert_eq!(tuning.rejected, [(default, WeightFormat::F32, Direction::Backward)]);
         assert_eq!(tuning.tiles, Tiles::from(Tile::Shared128));
 
-        let failed = tuned_products(&gpu, &[layer(NF4)], &[default], 0.0).await;
+        let failed = tuned_products(&device, &[layer(NF4)], &[default], 0.0).await;
         let error = failed.expect_err("no tile is left");
         assert_eq!(error.code, Code::Internal);
         assert!(error.message.contains("computes matrix products wrongly"), "{error}");
@@ -106,12 +110,12 @@ fn a_default_that_computes_something_else_is_replaced_even_without_time() {
 
 #[test]
 fn a_head_is_timed_in_part_and_only_at_rows_that_it_has() {
-    with_gpu(async |gpu| {
+    with_gpu(async |device| {
         // 512 rows of all columns would pass what one buffer holds.
         let shape = Shape { cols: 70_000, depth: 8, format: WeightFormat::F16 };
         let timed_rows = async |most_rows: u32| {
             let head = [Product { shape, most_rows }];
-            let tuning = tuned_products(&gpu, &head, &[Tile::Direct], AMPLE_SECONDS).await;
+            let tuning = tuned_products(&device, &head, &[Tile::Direct], AMPLE_SECONDS).await;
             let choices = tuning.expect("tuning runs").tiles.choices;
             assert!(choices.iter().all(|choice| (choice.shape, choice.tile) == (shape, Tile::Direct)));
             choices.iter().map(|choice| choice.rows).collect::<Vec<u32>>()
@@ -124,8 +128,8 @@ fn a_head_is_timed_in_part_and_only_at_rows_that_it_has() {
 
 #[test]
 fn tiles_of_the_other_kind_of_adapter_do_not_suit() {
-    with_gpu(async |gpu| {
-        let mut adapter = gpu.summary().clone();
+    with_gpu(async |device| {
+        let mut adapter = device.summary().clone();
         for (is_software, own, other) in
             [(true, Tile::Direct, Tile::Shared64), (false, Tile::Shared64, Tile::Direct)]
         {
@@ -141,14 +145,14 @@ fn tiles_of_the_other_kind_of_adapter_do_not_suit() {
 
 #[test]
 fn another_browser_adapter_or_product_has_a_key_of_its_own() {
-    with_gpu(async |gpu| {
+    with_gpu(async |device| {
         let key = |adapter, most_rows| {
             tune::cache_key(adapter, &[Product { shape: NF4, most_rows }], &[Tile::Shared64])
         };
-        let known = key(gpu.summary(), 512);
-        assert_eq!(known, key(gpu.summary(), 512));
-        assert_ne!(known, key(gpu.summary(), 64));
-        let mut adapter = gpu.summary().clone();
+        let known = key(device.summary(), 512);
+        assert_eq!(known, key(device.summary(), 512));
+        assert_ne!(known, key(device.summary(), 64));
+        let mut adapter = device.summary().clone();
         adapter.browser = "vendor|architecture|Browser/2".to_owned();
         assert_ne!(known, key(&adapter, 512));
     });
@@ -156,9 +160,9 @@ fn another_browser_adapter_or_product_has_a_key_of_its_own() {
 
 #[test]
 fn the_fastest_is_chosen_for_every_product() {
-    with_gpu(async |gpu| {
+    with_gpu(async |device| {
         let tiles = [Tile::Direct, Tile::Decoded, Tile::Shared64];
-        let tuning = tuned(&gpu, &[NF4, F32], &tiles, AMPLE_SECONDS).await;
+        let tuning = tuned(&device, &[NF4, F32], &tiles, AMPLE_SECONDS).await;
         assert!(tuning.complete && tuning.rejected.is_empty(), "{tuning:?}");
         assert_eq!(tuning.tiles.choices.len(), 2 * 2 * 2, "shapes, directions, numbers of rows");
         assert_eq!(tuning.timings.len(), 3 * tuning.tiles.choices.len());
@@ -175,20 +179,20 @@ fn the_fastest_is_chosen_for_every_product() {
 
 #[test]
 fn without_time_the_default_stays() {
-    with_gpu(async |gpu| {
-        let tuning = tuned(&gpu, &[NF4], &Tile::ALL, 0.0).await;
+    with_gpu(async |device| {
+        let tuning = tuned(&device, &[NF4], &Tile::ALL, 0.0).await;
         assert!(!tuning.complete);
-        assert_eq!(tuning.tiles, Tiles::from(Tile::for_adapter(gpu.summary())));
+        assert_eq!(tuning.tiles, Tiles::from(Tile::for_adapter(device.summary())));
     });
 }
 
 #[test]
 fn tuning_goes_on_where_the_time_was_up() {
-    with_gpu(async |gpu| {
-        let mut tuning = tuned(&gpu, &[F32], &[Tile::Direct], AMPLE_SECONDS).await;
+    with_gpu(async |device| {
+        let mut tuning = tuned(&device, &[F32], &[Tile::Direct], AMPLE_SECONDS).await;
         let found = tuning.tiles.choices.clone();
         let both = [NF4, F32].map(layer);
-        tune::tune(&gpu, &both, &[Tile::Shared64], AMPLE_SECONDS, &mut tuning).await.expect("tuning runs");
+        tune::tune(&device, &both, &[Tile::Shared64], AMPLE_SECONDS, &mut tuning).await.expect("tuning runs");
         assert_eq!(tuning.tiles.choices[..found.len()], found, "what was chosen stays");
         assert_eq!(tuning.tiles.choices.len(), 2 * found.len());
         let added = &tuning.tiles.choices[found.len()..];
@@ -198,8 +202,8 @@ fn tuning_goes_on_where_the_time_was_up() {
 
 #[test]
 fn f16_is_for_those_who_let_it_and_for_weights_that_it_does_not_change() {
-    with_gpu(async |gpu| {
-        let mut adapter = gpu.summary().clone();
+    with_gpu(async |device| {
+        let mut adapter = device.summary().clone();
         adapter.is_software = false;
         assert!(adapter.has_f16, "Mesa's CPU adapter has f16");
         let half = [Tile::Half64, Tile::Half128];
@@ -209,7 +213,7 @@ fn f16_is_for_those_who_let_it_and_for_weights_that_it_does_not_change() {
         adapter.has_f16 = false;
         assert_eq!(tune::candidates(&adapter, true), tune::candidates(&adapter, false));
 
-        let tuning = tuned(&gpu, &[F32, NF4], &[Tile::Direct, Tile::Half64], AMPLE_SECONDS).await;
+        let tuning = tuned(&device, &[F32, NF4], &[Tile::Direct, Tile::Half64], AMPLE_SECONDS).await;
         let halves = tuning.timings.iter().filter(|(choice, _)| choice.tile == Tile::Half64);
         assert!(halves.clone().count() == 4 && halves.clone().all(|(choice, _)| choice.shape == NF4));
     });

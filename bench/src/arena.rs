@@ -1,9 +1,10 @@
 //! Tensors with values of no meaning, to run kernels on.
 
+use tabtune::device::{Device, Store};
 use tabtune::error::Result;
 use tabtune::format::NF4_BLOCK;
-use tabtune::gpu::{Class, Gpu, Store, Tensor};
 use tabtune::kernels::linear::{Weight, WeightFormat};
+use tabtune::memory::{Class, Tensor};
 
 use crate::synthetic::{random_ids, random_values, random_words};
 
@@ -14,8 +15,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    pub fn new(gpu: &Gpu) -> Self {
-        Arena { store: Store::new(gpu), seed: 0 }
+    pub fn new(device: &Device) -> Self {
+        Arena { store: Store::new(device), seed: 0 }
     }
 
     /// `count` values uniform in ±1.

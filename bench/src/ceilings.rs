@@ -2,8 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 use serde_json::json;
+use tabtune::device::{Device, Store};
 use tabtune::error::Result;
-use tabtune::gpu::{Class, Dispatches, Gpu, Store, grid, read, write};
+use tabtune::gpu::{Dispatches, grid};
+use tabtune::memory::{Class, read, write};
 
 use crate::open;
 use crate::output::{Output, Table, digits, rounded};
@@ -38,12 +40,12 @@ struct Factors {
 impl Ceilings {
     /// Measures on a device of its own, which goes away with its buffers.
     pub async fn measure(output: &Output<'_>) -> Result<Self> {
-        let gpu = open().await?;
+        let device = open().await?;
         output.note("measuring what the adapter can do at most");
         let ceilings = Ceilings {
-            flops: peak_flops(&gpu).await?,
-            bytes: copy_bandwidth(&gpu).await?,
-            dispatch: empty_dispatch(&gpu).await?,
+            flops: peak_flops(&device).await?,
+            bytes: copy_bandwidth(&device).await?,
+            dispatch: empty_dispatch(&device).await?,
         };
         output.result(
             "ceilings",
@@ -51,8 +53,8 @@ impl Ceilings {
                 "gflops": rounded(ceilings.flops / 1e9),
                 "copy_gbps": rounded(ceilings.bytes / 1e9),
                 "empty_dispatch_us": rounded(ceilings.dispatch * 1e6),
-                "has_timestamps": gpu.summary().has_timestamps,
-                "subgroup_sizes": gpu.summary().subgroup_sizes,
+                "has_timestamps": device.summary().has_timestamps,
+                "subgroup_sizes": device.summary().subgroup_sizes,
             }),
         );
         let mut table = Table::new(format!("ceilings of {}", output.adapter()), &["limit", "measured"]);
@@ -75,17 +77,17 @@ impl Ceilings {
 }
 
 /// Chains of multiply-adds in registers, in a few forms, each of which suits other compilers.
-async fn peak_flops(gpu: &Gpu) -> Result<f64> {
+async fn peak_flops(device: &Device) -> Result<f64> {
     // Enough to fill a GPU, and on a CPU no more than it does in a fraction of a second.
-    let groups = if gpu.summary().is_software { 64 } else { 8192 };
-    let mut store = Store::new(gpu);
+    let groups = if device.summary().is_software { 64 } else { 8192 };
+    let mut store = Store::new(device);
     let out = store.keep(Class::Other, "peak", groups * THREADS * 4)?;
     let mut competitors = Vec::new();
     let mut flops = Vec::new();
     for chains in [8, 16] {
         for form in ["fma(A, x, y)", "A * x + y"] {
             let name = format!("bench_peak.{chains}.{form}");
-            gpu.add_shader(&name, peak_shader(chains, form));
+            device.gpu().add_shader(&name, peak_shader(chains, form));
             let operations = (groups * THREADS) as u64 * (LOOPS * chains * 4 * 2) as u64;
             let add = |dispatches: &mut Dispatches| {
                 dispatches.dispatch(
@@ -96,11 +98,11 @@ async fn peak_flops(gpu: &Gpu) -> Result<f64> {
                     operations,
                 );
             };
-            competitors.push(Competitor::of_dispatches(gpu, &store, add).await?);
+            competitors.push(Competitor::of_dispatches(device, &store, add).await?);
             flops.push(operations as f64);
         }
     }
-    let times = race(gpu, &competitors, TURNS).await?;
+    let times = race(device, &competitors, TURNS).await?;
     Ok(times.iter().zip(flops).map(|(times, flops)| flops / times.best).fold(0.0, f64::max))
 }
 
@@ -136,17 +138,17 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     copy[id.x] = source[id.x];
 }";
 
-async fn copy_bandwidth(gpu: &Gpu) -> Result<f64> {
-    let mut store = Store::new(gpu);
+async fn copy_bandwidth(device: &Device) -> Result<f64> {
+    let mut store = Store::new(device);
     let from = store.keep(Class::Other, "copy from", COPY_BYTES / 4)?;
     let to = store.keep(Class::Other, "copy to", COPY_BYTES / 4)?;
-    gpu.add_shader("bench_copy", COPY);
+    device.gpu().add_shader("bench_copy", COPY);
     let add = |dispatches: &mut Dispatches| {
         let params = Factors { x: 0.0, y: 0.0 };
         dispatches.dispatch("bench_copy", &params, &[read(from), write(to)], grid(COPY_BYTES / 16 / 256), 0);
     };
-    let copy = [Competitor::of_dispatches(gpu, &store, add).await?];
-    let times = race(gpu, &copy, TURNS).await?;
+    let copy = [Competitor::of_dispatches(device, &store, add).await?];
+    let times = race(device, &copy, TURNS).await?;
     Ok(2.0 * COPY_BYTES as f64 / times[0].best)
 }
 
@@ -160,23 +162,23 @@ fn main() {
 }";
 
 /// By the wall clock: a longer run less a shorter one, which leaves out what a submit costs.
-async fn empty_dispatch(gpu: &Gpu) -> Result<f64> {
-    let mut store = Store::new(gpu);
+async fn empty_dispatch(device: &Device) -> Result<f64> {
+    let mut store = Store::new(device);
     let out = store.keep(Class::Other, "trivial", 4)?;
-    gpu.add_shader("bench_trivial", TRIVIAL);
+    device.gpu().add_shader("bench_trivial", TRIVIAL);
     let add = |dispatches: &mut Dispatches| {
         for _ in 0..EMPTY {
             dispatches.dispatch("bench_trivial", &Factors { x: 1.0, y: 0.0 }, &[write(out)], grid(1), 0);
         }
     };
-    let empty = Competitor::of_dispatches(gpu, &store, add).await?;
-    empty.wall_seconds(gpu, 1).await;
+    let empty = Competitor::of_dispatches(device, &store, add).await?;
+    empty.wall_seconds(device, 1).await;
     let mut differences = Vec::new();
     for _ in 0..TURNS {
-        let short = empty.wall_seconds(gpu, 1).await;
-        let long = 3.0 * empty.wall_seconds(gpu, 3).await;
+        let short = empty.wall_seconds(device, 1).await;
+        let long = 3.0 * empty.wall_seconds(device, 3).await;
         differences.push((long - short) / (2 * EMPTY) as f64);
     }
-    gpu.check()?;
+    device.check()?;
     Ok(Times::of(differences).median)
 }

@@ -1,9 +1,9 @@
 //! Generation token by token, which is bound by the bytes of the weights.
 
 use serde_json::json;
+use tabtune::device::Store;
 use tabtune::error::Result;
 use tabtune::generate::Generator;
-use tabtune::gpu::Store;
 use tabtune::kernels::lower::Target;
 use tabtune::model::{LoadOptions, Model};
 use web_time::Instant;
@@ -26,14 +26,14 @@ const TIMED: usize = 24;
 pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) -> Result<()> {
     let (shape, base) = (options.shape, options.base.unwrap_or(Base::Nf4));
     output.note(&format!("generation of {} with {} base", shape.name, base.name()));
-    let gpu = open().await?;
-    let mut store = Store::new(&gpu);
+    let device = open().await?;
+    let mut store = Store::new(&device);
     let files = SyntheticFiles::new(shape, base)?;
     let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
     let model = Model::load(&files, shape.architecture()?, load, &mut store, &mut |_| {}).await?;
-    let target = Target::from(&tiles(&gpu, &model).await?);
+    let target = Target::from(&tiles(&device, &model).await?);
     let capacity = (PROMPT + WARM_UP + TIMED).next_multiple_of(64);
-    let mut generator = Generator::new(&gpu, &mut store, &model, None, &target, capacity)?;
+    let mut generator = Generator::new(&device, &mut store, &model, None, &target, capacity)?;
 
     let ids = random_ids(1, PROMPT + WARM_UP + TIMED, shape.vocab);
     let began = Instant::now();
@@ -82,5 +82,5 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     }
     output.table(table);
     Profile::of(generator.profile().await).report("token", shape, output);
-    gpu.check()
+    device.check()
 }

@@ -32,11 +32,11 @@ mod web;
 
 pub use run::run;
 
+use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::gpu::{Adapter, Gpu};
 
 /// Opens a device of its own for a measurement, so that nothing lies on it but what is measured. An
 /// adapter gives a browser one device only, so it is asked for anew.
-pub async fn open() -> Result<Gpu> {
-    Gpu::open(&Adapter::request().await?).await
+pub async fn open() -> Result<Device> {
+    Device::open().await
 }

@@ -1,11 +1,12 @@
 //! The loss at vocabularies of three sizes: in chunks where the engine cuts them, and against all columns at once.
 
 use serde_json::json;
+use tabtune::device::{Device, Store, Workspace};
 use tabtune::error::Result;
-use tabtune::gpu::{Class, Gpu, MemoryPlan, ProgramId, Store, Workspace};
 use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::Tile;
 use tabtune::kernels::lower::lower;
+use tabtune::memory::{Class, ProgramId};
 use tabtune::model::{LoadOptions, Loss, LossInputs, LossPlan, Model};
 use web_time::Instant;
 
@@ -28,11 +29,11 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
         &["", "rows of a block", "columns of a chunk", "MB, peak", "dispatches of a block", "µs a token"],
     );
     for vocab in VOCABULARIES {
-        let gpu = open().await?;
-        let rows = options.tokens.unwrap_or_else(|| default_rows(&gpu));
+        let device = open().await?;
+        let rows = options.tokens.unwrap_or_else(|| default_rows(&device));
         output.note(&format!("loss of {rows} tokens at a vocabulary of {vocab}"));
         let shape = Shape { vocab, layers: 1, intermediate: 64, ..*options.shape };
-        let mut store = Store::new(&gpu);
+        let mut store = Store::new(&device);
         let load = LoadOptions { load_in_4bit: true, double_quant: false };
         let files = SyntheticFiles::new(&shape, Base::Nf4)?;
         let model = Model::load(&files, shape.architecture()?, load, &mut store, &mut |_| {}).await?;
@@ -40,18 +41,18 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
         plans.dedup_by_key(|&mut (_, plan)| plan);
         let mut competitors = Vec::new();
         for &(_, plan) in &plans {
-            competitors.push(Competitor::new(&gpu, &mut store, &model, plan, rows).await?);
+            competitors.push(Competitor::new(&device, &mut store, &model, plan, rows).await?);
         }
         let mut seconds = vec![Vec::new(); plans.len()];
         for _ in 0..TURNS {
             for (competitor, seconds) in competitors.iter().zip(&mut seconds) {
                 let began = Instant::now();
                 competitor.workspace.run(&competitor.programs, 0);
-                gpu.idle().await;
+                device.idle().await;
                 seconds.push(began.elapsed().as_secs_f64());
             }
         }
-        gpu.check()?;
+        device.check()?;
         for (((name, plan), competitor), seconds) in plans.into_iter().zip(competitors).zip(seconds) {
             let per_token = 1e6 * Times::of(seconds).median / rows as f64;
             let name = if plan.cuts(vocab) { name } else { "whole" };
@@ -95,7 +96,13 @@ struct Competitor {
 
 impl Competitor {
     /// Has run once, so that it is warm.
-    async fn new(gpu: &Gpu, store: &mut Store, model: &Model, plan: LossPlan, rows: usize) -> Result<Self> {
+    async fn new(
+        device: &Device,
+        store: &mut Store,
+        model: &Model,
+        plan: LossPlan,
+        rows: usize,
+    ) -> Result<Self> {
         let hidden = model.architecture.hidden.padded;
         let mut keep = |elements: usize| store.keep(Class::Other, "bench", elements);
         let (x, dx, losses) = (keep(rows * hidden)?, keep(rows * hidden)?, keep(plan.rows())?);
@@ -112,13 +119,13 @@ impl Competitor {
 
         let mut rec = Recorder::new();
         let programs = Loss { model, plan, inputs, losses }.blocks(&mut rec, x, dx);
-        let dispatches = lower(&[rec], &Tile::for_adapter(gpu.summary()).into())?;
-        let bytes = MemoryPlan::new(&dispatches).bytes();
-        let before = gpu.counters().dispatches();
-        let workspace = gpu.allocating(|| Workspace::new(gpu, store, &dispatches)).await?;
+        let lowered = lower(&[rec], &Tile::for_adapter(device.summary()).into())?;
+        let bytes = lowered.plan().bytes();
+        let before = device.counters().dispatches();
+        let workspace = device.allocating(|| Workspace::new(device, store, &lowered)).await?;
         workspace.run(&programs, 0);
-        gpu.idle().await;
-        let dispatches = (gpu.counters().dispatches() - before) as f64 / plan.blocks as f64;
+        device.idle().await;
+        let dispatches = (device.counters().dispatches() - before) as f64 / plan.blocks as f64;
         Ok(Competitor { workspace, programs, bytes, dispatches })
     }
 }

@@ -3,9 +3,11 @@
 //! measured against these.
 
 use bytemuck::{Pod, Zeroable};
+use tabtune::device::Device;
 use tabtune::format::NF4_CODES;
-use tabtune::gpu::{Dispatches, Gpu, Tensor, grid, read, write};
+use tabtune::gpu::{Dispatches, grid};
 use tabtune::kernels::linear::Weight;
+use tabtune::memory::{Tensor, read, write};
 
 /// M, N and K.
 #[repr(C)]
@@ -74,9 +76,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }";
 
 /// Makes the kernels known to `gpu`.
-pub fn add_shaders(gpu: &Gpu) {
-    gpu.add_shader("bench_naive_forward", format!("{SHARED}{FORWARD}"));
-    gpu.add_shader("bench_naive_backward", format!("{SHARED}{BACKWARD}"));
+pub fn add_shaders(device: &Device) {
+    device.gpu().add_shader("bench_naive_forward", format!("{SHARED}{FORWARD}"));
+    device.gpu().add_shader("bench_naive_backward", format!("{SHARED}{BACKWARD}"));
 }
 
 /// The values of NF4's codes, which [`forward`] and [`backward`] look up in `table`.

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use tabtune::adapter::LoraModule;
 use tabtune::bail;
+use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::gpu::Gpu;
 use tabtune::train::options::{LrSchedulerType, TrainOptions};
 use web_time::Instant;
 
@@ -50,7 +50,7 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
 }
 
 /// Does the steps one after another; none begins before the one before it has ended.
-pub async fn steps(gpu: Gpu, work: &Work, base: Base) -> Result<PeerRun> {
+pub async fn steps(device: Device, work: &Work, base: Base) -> Result<PeerRun> {
     let options = TrainOptions {
         learning_rate: LEARNING_RATE,
         lr_scheduler_type: LrSchedulerType::Constant,
@@ -71,7 +71,7 @@ pub async fn steps(gpu: Gpu, work: &Work, base: Base) -> Result<PeerRun> {
         initial: &mut initial,
         options,
     };
-    let mut training = Training::new(gpu, setup).await?;
+    let mut training = Training::new(device, setup).await?;
     training.trainer.set_pipelined(false);
     let mut run = PeerRun { ms: Vec::new(), losses: Vec::new() };
     for _ in 0..STEPS {

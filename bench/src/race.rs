@@ -1,9 +1,10 @@
 //! The race that the engine runs when it loads a model on a GPU: which tile wins for each product.
 
 use serde_json::json;
+use tabtune::device::Store;
 use tabtune::error::Result;
-use tabtune::gpu::{MAX_BINDING, Store};
 use tabtune::kernels::linear::Tile;
+use tabtune::memory::MAX_BINDING;
 use tabtune::model::{LoadOptions, Model};
 use tabtune::tune::{self, Tuning};
 use web_time::Instant;
@@ -22,14 +23,14 @@ const SECONDS: f64 = 30.0;
 pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) -> Result<()> {
     let (shape, base) = (options.shape, options.base.unwrap_or(Base::Nf4));
     output.note(&format!("race of the tiles for {} with {} base", shape.name, base.name()));
-    let gpu = open().await?;
+    let device = open().await?;
     let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
     let files = SyntheticFiles::new(shape, base)?;
     let model =
         Model::load(&files, shape.architecture()?, load, &mut Store::planned(MAX_BINDING), &mut |_| {})
             .await?;
-    let candidates = tune::candidates(gpu.summary(), true);
-    let mut tuning = Tuning::new(gpu.summary());
+    let candidates = tune::candidates(device.summary(), true);
+    let mut tuning = Tuning::new(device.summary());
     let (began, mut is_complete) = (Instant::now(), true);
     // By a product at a time, so that what was found is written before the next one starts.
     let mut table = Table::new(
@@ -39,7 +40,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     for product in model.products() {
         let known = tuning.timings.len();
         let left = (SECONDS - began.elapsed().as_secs_f64()).max(0.0);
-        tune::tune(&gpu, &[product], &candidates, left, &mut tuning).await?;
+        tune::tune(&device, &[product], &candidates, left, &mut tuning).await?;
         is_complete &= tuning.complete;
         let timed = &tuning.timings[known..];
         for choice in tuning.tiles.choices.iter().filter(|choice| choice.shape == product.shape) {

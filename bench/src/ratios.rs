@@ -1,8 +1,9 @@
 //! How kernels compare in one race: NF4 with dense f32, backward with forward, tiled with naive.
 
 use serde_json::json;
+use tabtune::device::{Device, ReadbackRing};
 use tabtune::error::Result;
-use tabtune::gpu::{Dispatches, Gpu, ReadbackRing};
+use tabtune::gpu::Dispatches;
 use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::{self, Params, Tile, WeightFormat};
 
@@ -60,10 +61,10 @@ pub fn median(speeds: &[Speeds], of: impl Fn(&Speeds) -> Option<f64>) -> f64 {
     timing::median(speeds.iter().filter_map(of).collect())
 }
 
-async fn measure_on(gpu: &Gpu, tile: Tile, size: [usize; 3], with_naive: bool) -> Result<Speeds> {
+async fn measure_on(device: &Device, tile: Tile, size: [usize; 3], with_naive: bool) -> Result<Speeds> {
     let [m, n, k] = size;
-    naive::add_shaders(gpu);
-    let mut arena = Arena::new(gpu);
+    naive::add_shaders(device);
+    let mut arena = Arena::new(device);
     let (x, y) = (arena.values(m * k)?, arena.empty(m * n)?);
     let (dy, dx) = (arena.values(m * n)?, arena.empty(m * k)?);
     let nf4 = arena.weight(WeightFormat::Nf4, n, k)?;
@@ -75,31 +76,35 @@ async fn measure_on(gpu: &Gpu, tile: Tile, size: [usize; 3], with_naive: bool) -
     let mut competitors = Vec::new();
     for weight in [nf4, dense] {
         let forward = |rec: &mut _| linear::forward(rec, params, x, weight, None, None, y);
-        competitors.push(Competitor::new(gpu, &arena.store, tile, forward).await?);
+        competitors.push(Competitor::new(device, &arena.store, tile, forward).await?);
         let backward = |rec: &mut _| linear::backward(rec, params, dy, weight, None, None, dx);
-        competitors.push(Competitor::new(gpu, &arena.store, tile, backward).await?);
+        competitors.push(Competitor::new(device, &arena.store, tile, backward).await?);
     }
     if with_naive {
         let forward = |out: &mut Dispatches| naive::forward(out, size, x, nf4, table, y);
-        competitors.push(Competitor::of_dispatches(gpu, &arena.store, forward).await?);
+        competitors.push(Competitor::of_dispatches(device, &arena.store, forward).await?);
         let backward = |out: &mut Dispatches| naive::backward(out, size, dy, nf4, table, dx);
-        competitors.push(Competitor::of_dispatches(gpu, &arena.store, backward).await?);
+        competitors.push(Competitor::of_dispatches(device, &arena.store, backward).await?);
     }
 
     let flops = 2.0 * m as f64 * (n * k) as f64;
     let speeds: Vec<f64> =
-        race(gpu, &competitors, TURNS).await?.iter().map(|times| flops / times.median).collect();
+        race(device, &competitors, TURNS).await?.iter().map(|times| flops / times.median).collect();
     let pair = |first: usize| [speeds[first], speeds[first + 1]];
     Ok(Speeds { nf4: pair(0), f32: pair(2), naive: with_naive.then(|| pair(4)) })
 }
 
 /// Reports the ratios of every tile that runs on the adapter, at the products of the shape's layer.
 pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
-    let gpu = open().await?;
-    let rows = options.tokens.unwrap_or_else(|| kernels::default_rows(&gpu));
-    let tiles: Vec<Tile> = Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())).collect();
-    let sizes =
-        kernels::Sizes { shape: options.shape, rows, tile: Tile::for_adapter(gpu.summary()), tiles: &tiles };
+    let device = open().await?;
+    let rows = options.tokens.unwrap_or_else(|| kernels::default_rows(&device));
+    let tiles: Vec<Tile> = Tile::ALL.into_iter().filter(|tile| tile.runs_on(device.summary())).collect();
+    let sizes = kernels::Sizes {
+        shape: options.shape,
+        rows,
+        tile: Tile::for_adapter(device.summary()),
+        tiles: &tiles,
+    };
     let columns = [
         "tile and product",
         "NF4 GFLOP/s",
@@ -157,10 +162,10 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
 
 /// The largest difference between a tiled product and the naive one, forward and backward, over the
 /// largest result; small where both compute the same.
-pub async fn difference(gpu: &Gpu, tile: Tile, size: [usize; 3]) -> Result<[f32; 2]> {
+pub async fn difference(device: &Device, tile: Tile, size: [usize; 3]) -> Result<[f32; 2]> {
     let [m, n, k] = size;
-    naive::add_shaders(gpu);
-    let mut arena = Arena::new(gpu);
+    naive::add_shaders(device);
+    let mut arena = Arena::new(device);
     let (x, dy) = (arena.values(m * k)?, arena.values(m * n)?);
     let nf4 = arena.weight(WeightFormat::Nf4, n, k)?;
     let table = arena.empty(16)?;
@@ -171,15 +176,15 @@ pub async fn difference(gpu: &Gpu, tile: Tile, size: [usize; 3]) -> Result<[f32;
         linear::forward(rec, params, x, nf4, None, None, results[0]);
         linear::backward(rec, params, dy, nf4, None, None, results[2]);
     };
-    Competitor::new(gpu, &arena.store, tile, tiled).await?.wall_seconds(gpu, 1).await;
+    Competitor::new(device, &arena.store, tile, tiled).await?.wall_seconds(device, 1).await;
     let naive = |out: &mut Dispatches| {
         naive::forward(out, size, x, nf4, table, results[1]);
         naive::backward(out, size, dy, nf4, table, results[3]);
     };
-    Competitor::of_dispatches(gpu, &arena.store, naive).await?.wall_seconds(gpu, 1).await;
+    Competitor::of_dispatches(device, &arena.store, naive).await?.wall_seconds(device, 1).await;
     let mut read = Vec::new();
     for result in results {
-        read.push(ReadbackRing::read::<f32>(gpu, &arena.store, result).await?);
+        read.push(ReadbackRing::read::<f32>(device, &arena.store, result).await?);
     }
     let between = |a: &[f32], b: &[f32]| {
         let largest = b.iter().fold(0.0f32, |most, value| most.max(value.abs()));

@@ -1,8 +1,8 @@
 //! From arguments to results.
 
 use serde_json::json;
+use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::gpu::Gpu;
 use tabtune::kernels::linear::Tile;
 
 use crate::ceilings::Ceilings;
@@ -18,21 +18,21 @@ use crate::{generate, kernels, loss, open, peer, race, ratios, step, tiles};
 pub async fn run(arguments: &[String], write: &dyn Fn(Stream, &str)) -> Result<()> {
     let options = Options::parse(arguments)?;
     let tables_to = if options.what == What::Peer { Stream::Notes } else { Stream::Results };
-    let gpu = open().await?;
-    let output = Output::new(write, tables_to, gpu.summary());
+    let device = open().await?;
+    let output = Output::new(write, tables_to, device.summary());
     match options.what {
-        What::Adapter => adapter(&gpu, &output),
-        What::Tiles => tiles::run(&gpu, &output).await?,
+        What::Adapter => adapter(&device, &output),
+        What::Tiles => tiles::run(&device, &output).await?,
         What::Loss => {
-            drop(gpu);
+            drop(device);
             loss::run(&options, &output).await?;
         }
         What::Peer => {
-            drop(gpu);
+            drop(device);
             peer::run(&options, &output).await?;
         }
         _ => {
-            drop(gpu);
+            drop(device);
             against_ceilings(&options, &output).await?;
         }
     }
@@ -62,8 +62,8 @@ async fn against_ceilings(options: &Options, output: &Output<'_>) -> Result<()> 
     Ok(())
 }
 
-fn adapter(gpu: &Gpu, output: &Output<'_>) {
-    let summary = gpu.summary();
+fn adapter(device: &Device, output: &Output<'_>) {
+    let summary = device.summary();
     output.result(
         "adapter",
         json!({

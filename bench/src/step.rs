@@ -4,7 +4,7 @@ use serde_json::json;
 use tabtune::adapter::LoraRng;
 use tabtune::bail;
 use tabtune::error::Result;
-use tabtune::gpu::Counters;
+use tabtune::memory::Counters;
 use tabtune::model::Architecture;
 use tabtune::train::options::{GradientCheckpointing, TrainOptions};
 use web_time::Instant;
@@ -44,8 +44,8 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     let mut training = training(shape, base, options.checkpointing).await?;
     let load_seconds = loading.elapsed().as_secs_f64();
     let (times, step) = timed_steps(&mut training).await?;
-    let peak_bytes = training.gpu.counters().peak_buffer_bytes();
-    let reserved_bytes = training.gpu.reserved_bytes();
+    let peak_bytes = training.device.counters().peak_buffer_bytes();
+    let reserved_bytes = training.device.gpu().reserved_bytes();
     let checkpointing = training.trainer.footprint().checkpointing;
     // No plan needs less: what outlives the step, and the most that is in use at one dispatch.
     let plan = training.trainer.memory_plan();
@@ -55,7 +55,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     // The adapter's weights are of no use afterwards.
     let busy = training.trainer.busy_seconds().await?;
     let profile = Profile::of(training.trainer.profile().await);
-    training.gpu.check()?;
+    training.device.check()?;
     // Stamps show how long the GPU was at work; what a step took beyond that, the GPU waited. The
     // shortest step has the least of other programs' work in it.
     let waited = busy.map(|busy| (times.best - busy).max(0.0));
@@ -160,9 +160,9 @@ async fn timed_steps(training: &mut Training) -> Result<(Times, Counted)> {
     let mut seconds = Vec::new();
     let mut counted = Counted::default();
     for number in 0..WARM_UP + TIMED {
-        let before = Counted::of(training.gpu.counters());
+        let before = Counted::of(training.device.counters());
         let Some(log) = training.step().await? else { bail!(Internal, "the run ended early") };
-        counted = Counted::of(training.gpu.counters()).since(before);
+        counted = Counted::of(training.device.counters()).since(before);
         if number >= WARM_UP {
             seconds.push(log.step_millis / 1e3);
         }
@@ -205,7 +205,7 @@ async fn dispatches_per_layer(shape: &Shape, base: Base, checkpointing: bool) ->
         let shape = Shape { layers, vocab: 256, ..*shape };
         let mut training = training(&shape, base, checkpointing).await?;
         training.trainer.set_pipelined(false);
-        let dispatches = |training: &Training| training.gpu.counters().dispatches();
+        let dispatches = |training: &Training| training.device.counters().dispatches();
         let begin = dispatches(&training);
         training.evaluate().await?;
         let evaluated = dispatches(&training);

@@ -3,11 +3,13 @@
 //! Machines change their speed from second to second, so competitors take turns (A B C A B C …) and
 //! what counts is the median of the turns; ratios are taken within one race.
 
+use tabtune::device::{Device, Lowered, Store, Workspace};
 use tabtune::error::Result;
-use tabtune::gpu::{Dispatches, Gpu, ProgramId, Store, Workspace};
+use tabtune::gpu::Dispatches;
 use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::Tile;
 use tabtune::kernels::lower::lower;
+use tabtune::memory::ProgramId;
 use web_time::Instant;
 
 /// One program, ready to run. Its kept tensors live in the store it was made with,
@@ -34,7 +36,7 @@ const SLOW_SECONDS: f64 = 0.5;
 impl Competitor {
     /// Makes the calls that `record` records real, lowered for the adapters that `tile` is for.
     pub async fn new(
-        gpu: &Gpu,
+        device: &Device,
         store: &Store,
         tile: Tile,
         record: impl FnOnce(&mut Recorder),
@@ -42,27 +44,31 @@ impl Competitor {
         let mut recorder = Recorder::new();
         let program = recorder.program();
         record(&mut recorder);
-        Self::made(gpu, store, program, lower(&[recorder], &tile.into())?).await
+        Self::made(device, store, program, lower(&[recorder], &tile.into())?).await
     }
 
     /// Makes the dispatches that `add` adds real: those of shaders that the engine has not.
-    pub async fn of_dispatches(gpu: &Gpu, store: &Store, add: impl FnOnce(&mut Dispatches)) -> Result<Self> {
+    pub async fn of_dispatches(
+        device: &Device,
+        store: &Store,
+        add: impl FnOnce(&mut Dispatches),
+    ) -> Result<Self> {
         let mut dispatches = Dispatches::new();
         let program = dispatches.program();
         add(&mut dispatches);
-        Self::made(gpu, store, program, dispatches).await
+        Self::made(device, store, program, dispatches.into()).await
     }
 
-    async fn made(gpu: &Gpu, store: &Store, program: ProgramId, dispatches: Dispatches) -> Result<Self> {
-        let workspace = gpu.allocating(|| Workspace::new(gpu, store, &dispatches)).await?;
+    async fn made(device: &Device, store: &Store, program: ProgramId, lowered: Lowered) -> Result<Self> {
+        let workspace = device.allocating(|| Workspace::new(device, store, &lowered)).await?;
         Ok(Competitor { workspace, program })
     }
 
     /// Seconds of one run, from `repeats` in a row by the wall clock until the GPU is idle.
-    pub async fn wall_seconds(&self, gpu: &Gpu, repeats: usize) -> f64 {
+    pub async fn wall_seconds(&self, device: &Device, repeats: usize) -> f64 {
         let began = Instant::now();
         self.workspace.run(&vec![self.program; repeats], 0);
-        gpu.idle().await;
+        device.idle().await;
         began.elapsed().as_secs_f64() / repeats as f64
     }
 
@@ -72,35 +78,35 @@ impl Competitor {
         dispatches.iter().map(|(_, seconds, _)| seconds).sum::<f64>() / repeats as f64
     }
 
-    async fn seconds(&self, gpu: &Gpu, repeats: usize) -> f64 {
+    async fn seconds(&self, device: &Device, repeats: usize) -> f64 {
         // A browser's stamps are too coarse for a single kernel.
-        match gpu.summary().has_timestamps && !cfg!(target_arch = "wasm32") {
+        match device.summary().has_timestamps && !cfg!(target_arch = "wasm32") {
             true => self.gpu_seconds(repeats).await,
-            false => self.wall_seconds(gpu, repeats).await,
+            false => self.wall_seconds(device, repeats).await,
         }
     }
 }
 
 /// Times `competitors` in turns, after two runs of each to warm up, of which the second says how often
 /// a turn repeats.
-pub async fn race(gpu: &Gpu, competitors: &[Competitor], turns: usize) -> Result<Vec<Times>> {
+pub async fn race(device: &Device, competitors: &[Competitor], turns: usize) -> Result<Vec<Times>> {
     let mut repeats = Vec::new();
     let mut slowest: f64 = 0.0;
     for competitor in competitors {
-        competitor.seconds(gpu, 1).await;
-        let seconds = competitor.seconds(gpu, 1).await;
+        competitor.seconds(device, 1).await;
+        let seconds = competitor.seconds(device, 1).await;
         slowest = slowest.max(seconds);
         repeats.push(((TURN_SECONDS / seconds.max(1e-9)).ceil() as usize).clamp(1, MOST_REPEATS));
-        gpu.check()?;
+        device.check()?;
     }
     let turns = if slowest > SLOW_SECONDS { turns.min(3) } else { turns };
     let mut times = vec![Vec::new(); competitors.len()];
     for _ in 0..turns {
         for ((competitor, &repeats), times) in competitors.iter().zip(&repeats).zip(&mut times) {
-            times.push(competitor.seconds(gpu, repeats).await);
+            times.push(competitor.seconds(device, repeats).await);
         }
     }
-    gpu.check()?;
+    device.check()?;
     Ok(times.into_iter().map(Times::of).collect())
 }
 

@@ -6,9 +6,9 @@ use tabtune::adapter::{FirstRows, LoraConfig, TargetModules};
 use tabtune::data::encode::Encoded;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::tokens::{Selection, TokenSet};
+use tabtune::device::{Device, Store};
 use tabtune::error::Result;
 use tabtune::files::Files;
-use tabtune::gpu::{Gpu, Store};
 use tabtune::kernels::linear::Tile;
 use tabtune::kernels::lower::Target;
 use tabtune::kernels::tiles::Tiles;
@@ -34,7 +34,7 @@ pub struct Setup<'a, F> {
 
 /// A run that is ready to step, with what it lies on.
 pub struct Training {
-    pub gpu: Gpu,
+    pub device: Device,
     pub model: Model,
     pub store: Store,
     pub trainer: Trainer,
@@ -45,14 +45,14 @@ pub struct Training {
 
 impl Training {
     /// Loads the model, adapts every linear layer, and records the step.
-    pub async fn new<F: Files>(gpu: Gpu, setup: Setup<'_, F>) -> Result<Self> {
+    pub async fn new<F: Files>(device: Device, setup: Setup<'_, F>) -> Result<Self> {
         let Setup { files, base, rank, alpha, rows, initial, options } = setup;
         let architecture = Model::architecture(files).await?;
-        let mut store = Store::new(&gpu);
+        let mut store = Store::new(&device);
         let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
         let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await?;
 
-        let target = Target::from(&tiles(&gpu, &model).await?);
+        let target = Target::from(&tiles(&device, &model).await?);
 
         let stored = MemoryKv::default();
         let encoded: Vec<Encoded> =
@@ -75,14 +75,14 @@ impl Training {
             eval_dataset: Some(Selection::all(set)),
             target: &target,
         };
-        let trainer = gpu.allocating(|| Trainer::new(&gpu, &mut store, setup)).await?;
-        let planned_bytes = gpu.counters().buffer_bytes();
-        Ok(Training { gpu, model, store, trainer, planned_bytes, rows: stored })
+        let trainer = device.allocating(|| Trainer::new(&device, &mut store, setup)).await?;
+        let planned_bytes = device.counters().buffer_bytes();
+        Ok(Training { device, model, store, trainer, planned_bytes, rows: stored })
     }
 
     /// One optimiser step; `None` after the last one.
     pub async fn step(&mut self) -> Result<Option<StepLog>> {
-        self.trainer.step(&self.gpu, &self.store, &self.rows).await
+        self.trainer.step(&self.device, &self.store, &self.rows).await
     }
 
     /// A forward pass with its loss, over the rows of a step.
@@ -92,12 +92,12 @@ impl Training {
 }
 
 /// The tiles that a session would take for `model`: tuned where the adapter is a GPU.
-pub async fn tiles(gpu: &Gpu, model: &Model) -> Result<Tiles> {
-    if gpu.summary().is_software {
-        return Ok(Tile::for_adapter(gpu.summary()).into());
+pub async fn tiles(device: &Device, model: &Model) -> Result<Tiles> {
+    if device.summary().is_software {
+        return Ok(Tile::for_adapter(device.summary()).into());
     }
-    let candidates = tune::candidates(gpu.summary(), true);
-    let mut tuning = Tuning::new(gpu.summary());
-    tune::tune(gpu, &model.products(), &candidates, tune::LOAD_SECONDS, &mut tuning).await?;
+    let candidates = tune::candidates(device.summary(), true);
+    let mut tuning = Tuning::new(device.summary());
+    tune::tune(device, &model.products(), &candidates, tune::LOAD_SECONDS, &mut tuning).await?;
     Ok(tuning.tiles)
 }

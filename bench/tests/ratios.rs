@@ -1,25 +1,24 @@
 //! What the tiled kernels are for, held by ratios within one race: absolute times would not hold on
 //! another machine. The margins leave room for one that does other work.
 
-use tabtune::gpu::{Adapter, Gpu};
+use tabtune::device::Device;
 use tabtune::kernels::linear::Tile;
 use tabtune_bench::ratios::{DEVICES, Speeds, difference, measure, median};
 
 /// M, N and K.
 const SIZE: [usize; 3] = [256, 1024, 1024];
 
-fn with_gpu<T>(work: impl AsyncFnOnce(&Gpu, Tile) -> tabtune::error::Result<T>) -> T {
+fn with_gpu<T>(work: impl AsyncFnOnce(&Device, Tile) -> tabtune::error::Result<T>) -> T {
     pollster::block_on(async {
-        let adapter = Adapter::request().await.expect("the tests need a GPU adapter; install lavapipe");
-        let gpu = Gpu::open(&adapter).await.expect("the adapter opens a device");
-        let tile = Tile::for_adapter(gpu.summary());
-        work(&gpu, tile).await.expect("the measurement runs")
+        let device = Device::open().await.expect("the tests need a GPU; install lavapipe");
+        let tile = Tile::for_adapter(device.summary());
+        work(&device, tile).await.expect("the measurement runs")
     })
 }
 
 #[test]
 fn the_naive_kernels_compute_the_same_products() {
-    let differences = with_gpu(async |gpu, tile| difference(gpu, tile, [40, 72, 128]).await);
+    let differences = with_gpu(async |device, tile| difference(device, tile, [40, 72, 128]).await);
     assert!(differences.iter().all(|&difference| difference < 1e-5), "they differ by {differences:?}");
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use crate::data::idb_kv::IdbKv;
+use crate::device::Device;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Adapter, Gpu};
 use crate::kernels::linear::Tile;
@@ -58,8 +59,8 @@ pub fn check_options(options: JsValue) -> std::result::Result<JsValue, JsValue> 
 #[wasm_bindgen]
 pub async fn check_tiles() -> std::result::Result<JsValue, JsValue> {
     let check = async {
-        let gpu = Gpu::open(&Adapter::request().await?).await?;
-        to_js(&crate::tune::check_all(&gpu, &Tile::ALL).await?)
+        let device = Device::open().await?;
+        to_js(&crate::tune::check_all(&device, &Tile::ALL).await?)
     };
     check.await.map_err(thrown)
 }

@@ -1,9 +1,10 @@
 //! Runs the decoder token by token, with keys and values kept in a cache.
 
+use crate::device::{Device, ReadbackRing, Store, Workspace};
 use crate::error::Result;
-use crate::gpu::{Class, Gpu, ProgramId, ReadbackRing, Store, Tensor, Workspace};
 use crate::kernels::lower::{Target, lower};
 use crate::kernels::{Recorder, attention, kv_append};
+use crate::memory::{Class, ProgramId, Tensor};
 use crate::model::{Keys, Lora, Model, Pass, Rope, RopeTables, Rows, RowsSeen, View, embedding, head};
 
 /// Prompt tokens that one pass takes.
@@ -45,9 +46,9 @@ struct Recorded {
 
 impl Generator {
     /// Allocates a cache of `capacity` positions and records both passes, with and without `lora`, which is work for
-    /// [`Gpu::allocating`].
+    /// [`Device::allocating`].
     pub fn new(
-        gpu: &Gpu,
+        device: &Device,
         store: &mut Store,
         model: &Model,
         lora: Option<&Lora>,
@@ -86,12 +87,12 @@ impl Generator {
                 record(&pass, &cache, logits_row, logits)
             });
             let program = recorded[0].1;
-            let dispatches = lower(&recorded.map(|(recording, _)| recording), target)?;
-            passes.push(Recorded { workspace: Workspace::new(gpu, store, &dispatches)?, program, rows });
+            let lowered = lower(&recorded.map(|(recording, _)| recording), target)?;
+            passes.push(Recorded { workspace: Workspace::new(device, store, &lowered)?, program, rows });
         }
         let token = passes.pop().expect("two passes were made");
         let prompt = passes.pop().expect("two passes were made");
-        let ring = ReadbackRing::new(gpu, logits.size(), 1);
+        let ring = ReadbackRing::new(device, logits.size(), 1);
         let ropes: Vec<_> = architecture.ropes.iter().cloned().zip(tables).collect();
         Ok(Generator {
             prompt,

@@ -6,11 +6,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use super::counters::Counters;
-use super::store::LARGEST_BINDING;
 use crate::bail;
 use crate::error::{Code, Error, Result};
 use crate::kernels;
+use crate::memory::{Counters, LARGEST_BINDING};
 
 /// An adapter that was found but not opened yet.
 pub struct Adapter(wgpu::Adapter);

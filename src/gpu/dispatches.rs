@@ -1,62 +1,11 @@
-//! What a device runs of a recording: tensors, dispatches in each size of a step, and their order.
+//! What a GPU runs of a recording: dispatches in each size of a step, and their order.
 //!
 //! [`super::workspace::Workspace`] places every tensor, makes every bind group and replays the dispatches. The same
 //! dispatches, never played, are the memory plan.
 
 use bytemuck::Pod;
 
-/// Where a tensor's bytes lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
-    /// Buffer `n` of the [`super::store::Store`]: weights, adapter, optimiser, inputs.
-    Kept(u32),
-    /// Tensor `n` of a recording or of its lowering, which shares memory with others whose uses do not overlap.
-    Transient(u32),
-}
-
-/// A handle to bytes on the GPU: a whole buffer or an aligned part of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Tensor {
-    pub(crate) place: Place,
-    /// In bytes; a multiple of [`ALIGNMENT`].
-    pub(crate) offset: u64,
-    /// In bytes.
-    pub(crate) size: u64,
-}
-
-/// The offset alignment that WebGPU guarantees for storage and uniform bindings, in bytes.
-pub const ALIGNMENT: u64 = 256;
-
-impl Tensor {
-    /// The part of this tensor at `offset` (bytes, a multiple of [`ALIGNMENT`]) with `size` bytes.
-    pub fn slice(self, offset: u64, size: u64) -> Tensor {
-        assert!(offset.is_multiple_of(ALIGNMENT), "slice at {offset} is not aligned");
-        assert!(offset + size <= self.size, "slice {offset}+{size} passes the end {}", self.size);
-        Tensor { place: self.place, offset: self.offset + offset, size }
-    }
-
-    /// The length in bytes.
-    pub fn size(self) -> u64 {
-        self.size
-    }
-}
-
-/// How a dispatch uses a tensor. WGSL declares it `read` or `read_write` alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Binding {
-    pub(crate) tensor: Tensor,
-    pub(crate) writable: bool,
-}
-
-/// Bound as `var<storage, read>`.
-pub fn read(tensor: Tensor) -> Binding {
-    Binding { tensor, writable: false }
-}
-
-/// Bound as `var<storage, read_write>`.
-pub fn write(tensor: Tensor) -> Binding {
-    Binding { tensor, writable: true }
-}
+use crate::memory::{Binding, MemoryPlan, ProgramId, Tensor, params_bytes};
 
 /// One operation.
 #[derive(Clone, Debug)]
@@ -103,13 +52,6 @@ impl Piece {
     }
 }
 
-/// The bytes of a `Params` struct as it is bound.
-pub(crate) fn params_bytes<P: Pod>(params: &P) -> Vec<u8> {
-    let mut bytes = bytemuck::bytes_of(params).to_vec();
-    bytes.resize(bytes.len().next_multiple_of(16), 0);
-    bytes
-}
-
 impl Op {
     pub(crate) fn tensors(&self) -> Vec<Tensor> {
         match self {
@@ -127,10 +69,6 @@ pub struct Dispatches {
     pub(crate) transients: Vec<u64>,
     pub(crate) programs: Vec<Vec<Op>>,
 }
-
-/// Identifies a program within its recording, and within what that is lowered to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProgramId(pub(crate) usize);
 
 impl Dispatches {
     pub fn new() -> Self {
@@ -158,16 +96,14 @@ impl Dispatches {
         self.push(Op::Dispatch(Dispatch { shader: shader.into(), bindings: bindings.to_vec(), pieces }));
     }
 
+    /// Where their transient tensors lie.
+    pub fn plan(&self) -> MemoryPlan {
+        MemoryPlan::new(&self.transients, self.programs.iter().flatten().map(Op::tensors))
+    }
+
     pub(crate) fn push(&mut self, op: Op) {
         self.programs.last_mut().expect("program() comes before its operations").push(op);
     }
-}
-
-/// Makes a transient tensor of `elements` 4-byte values that holds nothing before its first use.
-pub(crate) fn add_transient(transients: &mut Vec<u64>, elements: usize) -> Tensor {
-    let size = (elements as u64 * 4).max(16);
-    transients.push(size);
-    Tensor { place: Place::Transient(transients.len() as u32 - 1), offset: 0, size }
 }
 
 /// Workgroup counts for `count` workgroups in a row, folded into two dimensions past the limit of

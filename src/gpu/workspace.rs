@@ -3,23 +3,22 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use super::buffer::Buffer;
 use super::device::{Gpu, Pipeline};
-use super::dispatches::{ALIGNMENT, Dispatch, Dispatches, Op, Piece, Place, ProgramId, Tensor};
-use super::plan::MemoryPlan;
-use super::readback::ReadbackRing;
-use super::store::{Buffer, Class, Store, TENSOR_USAGE};
-use crate::error::{Code, Error, Result};
+use super::dispatches::{Dispatch, Dispatches, Op, Piece};
+use super::readback::Staging;
+use crate::error::Result;
+use crate::memory::{ALIGNMENT, MemoryPlan, Place, ProgramId, Tensor};
 
-/// Programs ready to run on one device.
+/// Programs ready to run on one GPU.
 ///
 /// The sizes that a step may have (largest first) share buffers and bind groups, and differ in parameters
 /// and workgroup counts.
-pub struct Workspace {
+pub(crate) struct Workspace {
     gpu: Gpu,
     programs: Vec<Vec<Step>>,
-    /// Keeps the slots alive; the bind groups refer to them.
-    _slots: Vec<Buffer>,
-    plan: MemoryPlan,
+    /// Keeps slots and parameters alive; the bind groups refer to them.
+    _buffers: Vec<Buffer>,
 }
 
 enum Step {
@@ -127,19 +126,16 @@ const PARAMS_BYTES: u64 = ALIGNMENT;
 const STAMPED: usize = 2048;
 
 impl Workspace {
-    /// Makes all that `dispatches` need, which is work for [`Gpu::allocating`].
-    pub fn new(gpu: &Gpu, store: &Store, dispatches: &Dispatches) -> Result<Self> {
-        let plan = MemoryPlan::new(dispatches);
-        if let Some(size) = plan.slots.iter().find(|&&size| size > store.max_binding()) {
-            let message = format!(
-                "a working tensor of the step takes {size} bytes, and one buffer holds {}: \
-                 lower max_length or per_device_train_batch_size",
-                store.max_binding()
-            );
-            return Err(Error::new(Code::OutOfMemory, message));
-        }
+    /// Makes all that `dispatches` need, which is work for [`Gpu::allocating`]. `plan` places their transient tensors,
+    /// and `kept` finds the buffers of the others.
+    pub(crate) fn new<'a>(
+        gpu: &Gpu,
+        dispatches: &Dispatches,
+        plan: &MemoryPlan,
+        kept: impl Fn(Tensor) -> &'a Buffer,
+    ) -> Self {
         let slots: Vec<Buffer> =
-            plan.slots.iter().map(|&size| Buffer::new(gpu, "slot", size, TENSOR_USAGE)).collect();
+            plan.slots.iter().map(|&size| Buffer::for_tensors(gpu, "slot", size)).collect();
 
         let (params, calls) = Params::of(dispatches);
         let mut calls = calls.into_iter();
@@ -148,7 +144,7 @@ impl Workspace {
         gpu.queue().write_buffer(&uniform.raw, 0, &params.bytes);
 
         let place = |tensor: Tensor| match tensor.place {
-            Place::Kept(_) => store.buffer(tensor),
+            Place::Kept(_) => &kept(tensor).raw,
             Place::Transient(index) => {
                 &slots[plan.slot_of[index as usize].expect("a tensor in use has a slot")].raw
             }
@@ -189,28 +185,20 @@ impl Workspace {
             programs.push(steps);
         }
 
-        let mut kept = slots;
-        kept.push(uniform);
-        Ok(Workspace { gpu: gpu.clone(), programs, _slots: kept, plan })
+        let mut buffers = slots;
+        buffers.push(uniform);
+        Workspace { gpu: gpu.clone(), programs, _buffers: buffers }
     }
 
     /// The bytes that the parameters of `dispatches` take beside their tensors.
-    pub fn params_bytes(dispatches: &Dispatches) -> u64 {
+    pub(crate) fn params_bytes(dispatches: &Dispatches) -> u64 {
         Params::of(dispatches).0.size()
     }
 
-    pub fn plan(&self) -> &MemoryPlan {
-        &self.plan
-    }
-
-    /// Runs `programs` in order at `size` (an index into the sizes of the step), in as many submits as
-    /// keep each well under 100 ms. Returns the floating-point operations of the run.
-    pub fn run(&self, programs: &[ProgramId], size: usize) -> u64 {
-        self.run_seeing(programs, size, 1.0)
-    }
-
-    /// [`Workspace::run`] where the spans let the share `seen` of the recorded pairs of rows and keys through.
-    pub fn run_seeing(&self, programs: &[ProgramId], size: usize, seen: f64) -> u64 {
+    /// Runs `programs` in order at `size` (an index into the sizes of the step) where the spans let the share `seen`
+    /// of the recorded pairs of rows and keys through, in as many submits as keep each well under 100 ms. Returns the
+    /// floating-point operations of the run.
+    pub(crate) fn run(&self, programs: &[ProgramId], size: usize, seen: f64) -> u64 {
         let budget = self.gpu.flops_per_submit();
         let (mut total, mut in_submit) = (0, 0);
         let mut encoder = self.encoder();
@@ -286,7 +274,7 @@ impl Workspace {
     /// `bench/tests/timing.rs` holds the stamps to the wall clock: on lavapipe the medians are within a
     /// few percent for runs of 20 ms. Browsers round stamps to 100 µs, so there only sums over many
     /// dispatches mean something. Without timestamps each time includes one wait for the GPU.
-    pub async fn profile(&self, programs: &[ProgramId], size: usize) -> Vec<(&str, f64, u64)> {
+    pub(crate) async fn profile(&self, programs: &[ProgramId], size: usize) -> Vec<(&str, f64, u64)> {
         let steps: Vec<&Step> = programs.iter().flat_map(|program| &self.programs[program.0]).collect();
         let mut times = Vec::new();
         if self.gpu.summary().has_timestamps {
@@ -320,7 +308,7 @@ impl Workspace {
     /// The seconds by the GPU's own clock for which it works on `programs`, in the submits and passes that
     /// [`Workspace::run`] makes of them: what a step takes beyond that, the GPU waited. `None` without
     /// timestamps. Copies between passes do not count.
-    pub async fn busy_seconds(&self, programs: &[ProgramId], size: usize) -> Result<Option<f64>> {
+    pub(crate) async fn busy_seconds(&self, programs: &[ProgramId], size: usize) -> Result<Option<f64>> {
         if !self.gpu.summary().has_timestamps {
             return Ok(None);
         }
@@ -345,8 +333,7 @@ impl Workspace {
         });
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = Buffer::new(&self.gpu, "stamps", bytes, usage);
-        let mut store = Store::new(&self.gpu);
-        let read = store.keep(Class::Other, "stamps", bytes as usize / 4)?;
+        let read = Buffer::for_tensors(&self.gpu, "stamps", bytes);
 
         let budget = self.gpu.flops_per_submit();
         let mut encoder = self.encoder();
@@ -380,9 +367,11 @@ impl Workspace {
         drop(pass);
         // A stamp that was never written must not be waited for.
         encoder.resolve_query_set(&stamps, 0..count, &resolved.raw, 0);
-        encoder.copy_buffer_to_buffer(&resolved.raw, 0, store.buffer(read), 0, 8 * u64::from(count));
+        encoder.copy_buffer_to_buffer(&resolved.raw, 0, &read.raw, 0, 8 * u64::from(count));
         self.gpu.submit(encoder);
-        let ticks: Vec<u64> = ReadbackRing::read(&self.gpu, &store, read).await?;
+        let mut staging = Staging::new(&self.gpu, bytes, 1);
+        let readback = staging.start(&read, 0, bytes);
+        let (ticks, _) = staging.finish::<u64>(readback).await?;
         let period = f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9;
         let pairs = &ticks.as_chunks().0[..count as usize / 2];
         Ok(pairs.iter().map(|[from, to]| to.saturating_sub(*from) as f64 * period).collect())

@@ -7,7 +7,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::lower::{Sizes, Target};
 use super::recorder::{Kernel, Recorder};
-use crate::gpu::{Dispatch, Tensor, read, write};
+use crate::gpu::Dispatch;
+use crate::memory::{Tensor, read, write};
 
 /// The largest head_dim that there is a kernel for.
 pub const MAX_HEAD_DIM: u32 = 256;

@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::lower::{Sizes, Target};
 use super::recorder::{Kernel, Recorder};
-use crate::gpu::{Dispatch, Tensor, grid, read, write};
+use crate::gpu::{Dispatch, grid};
+use crate::memory::{Tensor, read, write};
 
 /// The target of a row that fills up a block and counts for nothing.
 pub const DEAD: u32 = u32::MAX;

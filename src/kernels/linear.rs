@@ -12,7 +12,8 @@ pub use weight::{Role, Stored, Weight, WeightFormat};
 
 use super::lower::Sizes;
 use super::recorder::{Kernel, Recorder};
-use crate::gpu::{Dispatch, MAX_BINDING, Tensor, grid, read, write};
+use crate::gpu::{Dispatch, grid};
+use crate::memory::{MAX_BINDING, Tensor, read, write};
 
 /// Marks a stacked layer without LoRA.
 pub const NONE: u32 = u32::MAX;

@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use super::linear::{self, Tile};
 use super::lower::Sizes;
 use super::recorder::{Kernel, Recorder};
-use crate::gpu::{Dispatch, Tensor, grid, read, write};
+use crate::gpu::{Dispatch, grid};
+use crate::memory::{Tensor, read, write};
 
 /// Invocations of a workgroup of the direct variants: few, because a factor has few blocks and many cores want some.
 const THREADS: u32 = 16;

@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::lower::Sizes;
 use super::recorder::{Kernel, Recorder};
-use crate::gpu::{Dispatch, Tensor, grid, read, write};
+use crate::gpu::{Dispatch, grid};
+use crate::memory::{Tensor, read, write};
 
 /// Sizes, strides and offsets in elements.
 #[repr(C)]

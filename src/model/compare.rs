@@ -4,15 +4,15 @@ use half::{bf16, f16};
 
 use super::architecture::pad8;
 use super::load::Slab;
+use crate::device::{Device, ReadbackRing, Store};
 use crate::error::Result;
 use crate::files::{Files, PIECE_BYTES};
 use crate::format::{TensorInfo, read_rows};
-use crate::gpu::{Gpu, ReadbackRing, Store};
 use crate::kernels::linear::WeightFormat;
 
 /// Whether `slabs` hold exactly the values [rows, width] of `tensor`.
 pub async fn are_rows(
-    gpu: &Gpu,
+    device: &Device,
     store: &Store,
     slabs: &[Slab],
     files: &impl Files,
@@ -29,7 +29,7 @@ pub async fn are_rows(
         for row in (0..slab.n_ids).step_by(per_piece) {
             let rows = per_piece.min(slab.n_ids - row);
             let place = slab.weight.values.slice((row * row_bytes) as u64, (rows * row_bytes) as u64);
-            let bytes: Vec<u8> = ReadbackRing::read(gpu, store, place).await?;
+            let bytes: Vec<u8> = ReadbackRing::read(device, store, place).await?;
             read_rows(files, tensor, slab.first_id + row, rows, &mut wanted).await?;
             let found = bytes.chunks(row_bytes).map(|row| decoded(slab.weight.format, row));
             if !found.zip(wanted.chunks(width)).all(|(found, wanted)| found[..width] == *wanted) {

@@ -1,8 +1,8 @@
 //! Records the embedding of tokens.
 
 use super::load::{Model, Slab};
-use crate::gpu::Tensor;
 use crate::kernels::{Recorder, embedding};
+use crate::memory::Tensor;
 
 /// Records the embedding of `ids` [M] into x [M, H].
 pub fn embed(rec: &mut Recorder, model: &Model, ids: Tensor, count: usize) -> Tensor {

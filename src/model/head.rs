@@ -2,8 +2,8 @@
 
 use super::architecture::pad8;
 use super::load::{Model, Slab};
-use crate::gpu::Tensor;
 use crate::kernels::{Recorder, linear, rms_norm, rows};
+use crate::memory::Tensor;
 
 /// Rows that went through the final norm, with what their gradient needs.
 #[derive(Clone, Copy, Debug)]

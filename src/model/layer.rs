@@ -8,8 +8,8 @@ use super::architecture::{Architecture, Attention, ByGroup, GateUpColumns, Group
 use super::load::{LayerWeights, Model};
 use super::lora::Lora;
 use super::product::{GroupProducts, Ts, Upstream};
-use crate::gpu::Tensor;
 use crate::kernels::{Recorder, attention, glu, head_norm, kv_append, rms_norm, rope};
+use crate::memory::Tensor;
 
 /// The tokens of a pass and where they stand. All have one entry for each of the M rows.
 #[derive(Clone, Debug)]

@@ -7,16 +7,17 @@ use serde::Serialize;
 use super::architecture::{Architecture, Attention, ByGroup, Group, Module, Norms, Width, pad8};
 use super::loss::LossPlan;
 use super::names::{self, EMBEDDING, FINAL_NORM, HEAD, LAYERS};
+use crate::device::Store;
 use crate::error::{Context, Result};
 use crate::files::{Files, PIECE_BYTES};
 use crate::format::{
     Checkpoint, Dtype, NF4_BLOCK, Nf4Quantizer, Nf4Tensor, TensorInfo, TensorSums, double_quantize,
     read_rows, read_rows_raw, read_small,
 };
-use crate::gpu::{Class, Store, Tensor};
 use crate::kernels::head_norm;
 use crate::kernels::linear::{Role, Weight, WeightFormat};
 use crate::kernels::tiles::{Product, Shape};
+use crate::memory::{Class, Tensor};
 
 /// `config.json` is small; what is larger is something else.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;

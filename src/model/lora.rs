@@ -3,9 +3,10 @@
 use super::architecture::{Architecture, ByGroup, Group, Module, pad8};
 use super::load::{Model, Stacked};
 use crate::adapter::{LoraConfig, LoraModule, Side};
+use crate::device::Store;
 use crate::error::Result;
-use crate::gpu::{ALIGNMENT, Class, MAX_BINDING, Store, Tensor};
 use crate::kernels::linear::NONE;
+use crate::memory::{ALIGNMENT, Class, MAX_BINDING, Tensor};
 
 /// Values between places in a flat buffer that bindings can start at.
 const STEP: usize = ALIGNMENT as usize / 4;

@@ -5,9 +5,10 @@ use std::ops::Range;
 use super::lora::{Lora, LoraFactor, Segment};
 use crate::adapter::{FirstRows, LoraModule, Side, row_pieces};
 use crate::bail;
+use crate::device::{Device, ReadbackRing, Store};
 use crate::error::Result;
 use crate::files::PIECE_BYTES;
-use crate::gpu::{Gpu, ReadbackRing, Store, Tensor};
+use crate::memory::Tensor;
 
 impl Lora {
     /// Writes the factors of every module as `rows` gives them: module by module, all rows of A before those
@@ -52,9 +53,14 @@ pub struct FactorReader<'a> {
 
 impl<'a> FactorReader<'a> {
     /// A reader of `part` of each segment, e.g. of its parameters.
-    pub fn new(lora: &'a Lora, gpu: &Gpu, store: &'a Store, part: fn(&Segment) -> Tensor) -> Self {
+    pub fn new(lora: &'a Lora, device: &Device, store: &'a Store, part: fn(&Segment) -> Tensor) -> Self {
         let largest = lora.segments.iter().map(|segment| part(segment).size()).max().unwrap_or(0);
-        FactorReader { lora, store, part, ring: ReadbackRing::new(gpu, largest.min(PIECE_BYTES as u64), 1) }
+        FactorReader {
+            lora,
+            store,
+            part,
+            ring: ReadbackRing::new(device, largest.min(PIECE_BYTES as u64), 1),
+        }
     }
 
     /// Rows of one of a module's matrices, of at most [`row_pieces`] at once.

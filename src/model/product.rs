@@ -4,10 +4,10 @@ use super::architecture::{Group, Width};
 use super::layer::Pass;
 use super::load::Stacked;
 use super::lora::{Lora, LoraPanel};
-use crate::gpu::Tensor;
 use crate::kernels::linear::{self, Panel};
 use crate::kernels::lora_grad::{self, Along};
 use crate::kernels::{Recorder, bias, dropout};
+use crate::memory::Tensor;
 
 /// T = s·dropout(X)·Aᵀ of each product that has a panel.
 pub(super) type Ts = Vec<Option<Tensor>>;

@@ -15,9 +15,9 @@ use crate::adapter::{
 };
 use crate::bail;
 use crate::data::kv::Kv;
+use crate::device::{Device, Store};
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{Files, Outside};
-use crate::gpu::{Gpu, Store};
 use crate::model::{Architecture, Lora, Model, are_rows, lora_modules};
 
 /// PEFT's name of an adapter that was given none: the one that runs start from and train.
@@ -105,7 +105,7 @@ impl<R: Kv> Session<R> {
         let modules = lora_modules(&loaded.model.architecture);
         let adapter = async {
             let adapter = load_peft(files, &modules).await?;
-            leave_out_base(&self.gpu, loaded, files, &adapter).await?;
+            leave_out_base(&self.device, loaded, files, &adapter).await?;
             Ok(adapter)
         };
         let adapter = adapter.await.context(format_args!("reading adapter {name:?}"))?;
@@ -198,7 +198,7 @@ impl<R: Kv> Session<R> {
             (Some(run), _) if chosen == DEFAULT_ADAPTER => {
                 let lora = run.trainer.lora();
                 let modules: Vec<&LoraModule> = lora.factors().iter().map(|factor| &factor.module).collect();
-                let mut weights = run.trainer.weights(&self.gpu, &loaded.store);
+                let mut weights = run.trainer.weights(&self.device, &loaded.store);
                 let rows = async |module: &LoraModule, side, rows| weights.rows(module, side, rows).await;
                 save_peft(&lora.config, loaded.base.as_deref(), &modules, rows).await
             }
@@ -220,12 +220,17 @@ fn unknown(name: &str) -> Error {
 
 /// Makes sure that what PEFT saved of the base beside an adapter is what the model has, so that it can be
 /// left out.
-async fn leave_out_base(gpu: &Gpu, loaded: &Loaded, files: &impl Files, adapter: &PeftAdapter) -> Result<()> {
+async fn leave_out_base(
+    device: &Device,
+    loaded: &Loaded,
+    files: &impl Files,
+    adapter: &PeftAdapter,
+) -> Result<()> {
     for (name, tensor) in &adapter.of_base {
         let slabs = if name.starts_with("lm_head") { &loaded.model.head } else { &loaded.model.embedding };
         let Architecture { vocab, hidden, .. } = &loaded.model.architecture;
         let fits = tensor.shape == [vocab.real, hidden.real];
-        if !fits || !are_rows(gpu, &loaded.store, slabs, files, tensor).await? {
+        if !fits || !are_rows(device, &loaded.store, slabs, files, tensor).await? {
             bail!(
                 BadAdapter,
                 "{ADAPTER_WEIGHTS}: {name} differs from the model's: the vocabulary was changed, or trained \

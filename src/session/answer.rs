@@ -53,7 +53,7 @@ impl<R: Kv> Session<R> {
             let capacity = end.next_multiple_of(256).min(context);
             let run = self.run.as_ref();
             let Loaded { store, model, adapters, .. } = loaded;
-            let made = self.gpu.allocating(|| {
+            let made = self.device.allocating(|| {
                 let placed;
                 let lora = match (&adapters.active, run) {
                     (Some(name), Some(run)) if name == DEFAULT_ADAPTER => Some(run.trainer.lora()),
@@ -63,7 +63,7 @@ impl<R: Kv> Session<R> {
                     }
                     (None, _) => None,
                 };
-                Generator::new(&self.gpu, store, model, lora, &target, capacity)
+                Generator::new(&self.device, store, model, lora, &target, capacity)
             });
             match made.await {
                 Ok(generator) => loaded.generator = Some(generator),

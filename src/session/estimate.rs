@@ -8,10 +8,11 @@ use super::{Loaded, Session};
 use crate::adapter::LoraConfig;
 use crate::data::kv::Kv;
 use crate::data::tokens::{Selection, TokenSet};
+use crate::device::Store;
 use crate::error::{Error, Result};
 use crate::files::Files;
-use crate::gpu::{Class, Store};
 use crate::kernels::lower::Target;
+use crate::memory::Class;
 use crate::model::{Lora, Model};
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::{Footprint, RunPlan};
@@ -28,7 +29,7 @@ impl<R: Kv> Session<R> {
     ) -> Result<Footprint> {
         let architecture = Model::architecture(files).await?;
         let quantization = QuantizationOptions::from_json(quantization)?;
-        let mut store = Store::planned(self.gpu.max_binding()).with_max_weight(self.max_weight);
+        let mut store = Store::planned(self.device.max_binding()).with_max_weight(self.max_weight);
         let options = quantization.load_options();
         let model = Model::load(files, architecture, options, &mut store, &mut |_| {}).await?;
         let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };

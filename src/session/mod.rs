@@ -22,14 +22,16 @@ use crate::data::look::{Lengths, SeenRow};
 use crate::data::notice::Notice;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::tokens::{self, DatasetReport, Selection, TokenSet};
+use crate::device::{Device, Store};
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{AsRead, Files};
 use crate::format::read_small;
 use crate::generate::Generator;
-use crate::gpu::{Adapter, AdapterSummary, Class, Counters, Gpu, Store};
+use crate::gpu::AdapterSummary;
 use crate::kernels::linear::Tile;
 use crate::kernels::lower::Target;
 use crate::kernels::tiles::Tiles;
+use crate::memory::{Class, Counters};
 use crate::model::{LoadProgress, Lora, Model, lora_modules};
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::saved::{self, Found, Identity, RunRecord};
@@ -107,9 +109,9 @@ pub struct PrepareOptions<'a> {
     pub overwrite: bool,
 }
 
-/// One GPU with at most one model and one run on it. Rows of datasets lie in `R`.
+/// One device with at most one model and one run on it. Rows of datasets lie in `R`.
 pub struct Session<R> {
-    gpu: Gpu,
+    device: Device,
     /// See [`Store::max_weight`].
     max_weight: u64,
     tiles: Tiles,
@@ -142,14 +144,15 @@ struct Loaded {
 impl<R: Kv> Session<R> {
     /// Opens the machine's GPU. Code `webgpu-unavailable` where there is none.
     pub async fn open(rows: R) -> Result<Self> {
-        Ok(Session::on(Gpu::open(&Adapter::request().await?).await?, rows))
+        Ok(Session::on(Device::open().await?, rows))
     }
 
-    /// A session on a GPU that is open.
-    pub fn on(gpu: Gpu, rows: R) -> Self {
-        let tiles = Tile::for_adapter(gpu.summary()).into();
-        let max_weight = gpu.max_binding();
-        Session { gpu, max_weight, tiles, is_fixed: false, rows, loaded: None, run: None }
+    /// A session on a device that is open.
+    pub fn on(device: impl Into<Device>, rows: R) -> Self {
+        let device = device.into();
+        let tiles = Tile::for_adapter(device.summary()).into();
+        let max_weight = device.max_binding();
+        Session { device, max_weight, tiles, is_fixed: false, rows, loaded: None, run: None }
     }
 
     /// Cuts the weights of models that are loaded from now on above `bytes`, as a device with smaller bindings would.
@@ -164,11 +167,11 @@ impl<R: Kv> Session<R> {
     }
 
     pub fn adapter(&self) -> &AdapterSummary {
-        self.gpu.summary()
+        self.device.summary()
     }
 
     pub fn counters(&self) -> &Counters {
-        self.gpu.counters()
+        self.device.counters()
     }
 
     /// Loads a model from its Hugging Face folder, quantising as it streams in.
@@ -193,11 +196,11 @@ impl<R: Kv> Session<R> {
         stop_ids.extend(tokenizer.eos_token_id());
         stop_ids.extend(generation_eos(files).await?);
 
-        let mut store = Store::new(&self.gpu).with_max_weight(self.max_weight);
+        let mut store = Store::new(&self.device).with_max_weight(self.max_weight);
         let options = quantization.load_options();
         let mut placed = |progress| on_progress(Loading::Weights(progress));
         let model = Model::load(&weights, architecture, options, &mut store, &mut placed).await?;
-        self.gpu.check()?;
+        self.device.check()?;
 
         let mut notices = quantization.notices.clone();
         if said_to_be_tied && !model.architecture.tied {
@@ -238,7 +241,7 @@ impl<R: Kv> Session<R> {
             marks,
         });
         // On CPU adapters a variant takes longer to compile than tuning may take.
-        if !self.is_fixed && !self.gpu.summary().is_software {
+        if !self.is_fixed && !self.device.summary().is_software {
             on_progress(Loading::Measuring);
             self.tune(&candidates, tune::LOAD_SECONDS).await?;
         }
@@ -335,7 +338,7 @@ impl<R: Kv> Session<R> {
         let checkpoint = self.checkpoint_of(&options, &identity).await?;
         // The tuner's choice belongs to the run, unless that began on another kind of adapter.
         let began_with = checkpoint.as_ref().and_then(|found| found.header.tiles.clone());
-        let kept = began_with.filter(|tiles| tiles.suit(self.gpu.summary()));
+        let kept = began_with.filter(|tiles| tiles.suit(self.device.summary()));
         let mut notices = train.notices.clone();
         if checkpoint.is_some() && kept.is_none() {
             let message = "the run began on another kind of GPU, or with products computed in a way that this version of \
@@ -356,7 +359,7 @@ impl<R: Kv> Session<R> {
         let mut resumed = None;
         if let Some(mut found) = checkpoint {
             let (step, damaged) = (found.header.progress.step, std::mem::take(&mut found.damaged));
-            if let Err(error) = run.restore(&self.gpu, &loaded.store, &self.rows, found).await {
+            if let Err(error) = run.restore(&self.device, &loaded.store, &self.rows, found).await {
                 loaded.free_run();
                 return Err(error);
             }
@@ -412,7 +415,7 @@ impl<R: Kv> Session<R> {
         let mut initial = initial_weights(config.r, start, train.seed);
         let (model, store) = (&loaded.model, &mut loaded.store);
         let asked = config.clone();
-        let made = self.gpu.allocating(|| {
+        let made = self.device.allocating(|| {
             let setup = TrainerSetup {
                 model,
                 lora: Lora::new(model, config, store)?,
@@ -422,7 +425,7 @@ impl<R: Kv> Session<R> {
                 eval_dataset,
                 target,
             };
-            Trainer::new(&self.gpu, store, setup)
+            Trainer::new(&self.device, store, setup)
         });
         let made = made.await;
         drop(initial);
@@ -460,9 +463,9 @@ impl<R: Kv> Session<R> {
         Ok((dataset, Some(held_out).filter(|held_out| !held_out.rows.is_empty())))
     }
 
-    fn running(&mut self) -> Result<(&Gpu, &R, &Store, &mut Run)> {
+    fn running(&mut self) -> Result<(&Device, &R, &Store, &mut Run)> {
         match (&self.loaded, &mut self.run) {
-            (Some(loaded), Some(run)) => Ok((&self.gpu, &self.rows, &loaded.store, run)),
+            (Some(loaded), Some(run)) => Ok((&self.device, &self.rows, &loaded.store, run)),
             _ => bail!(BadState, "no run was prepared"),
         }
     }
@@ -474,8 +477,8 @@ impl<R: Kv> Session<R> {
 
     /// One optimiser step, with a checkpoint after it if one is due; `None` after the last one.
     pub async fn train_step(&mut self) -> Result<Option<RunLog>> {
-        let (gpu, rows, store, run) = self.running()?;
-        let stepped = run.step(gpu, store, rows).await;
+        let (device, rows, store, run) = self.running()?;
+        let stepped = run.step(device, store, rows).await;
         if run.is_torn() {
             self.run = None;
             self.loaded.as_mut().ok_or_else(no_model)?.free_run();
@@ -485,8 +488,8 @@ impl<R: Kv> Session<R> {
 
     /// Saves a checkpoint of all steps so far. The logs of steps that were still on their way come with it.
     pub async fn save_checkpoint(&mut self) -> Result<(Vec<StepLog>, Option<Saving>)> {
-        let (gpu, rows, store, run) = self.running()?;
-        run.save_now(gpu, store, rows).await
+        let (device, rows, store, run) = self.running()?;
+        run.save_now(device, store, rows).await
     }
 
     /// The loss on the held-out dataset.
@@ -502,8 +505,8 @@ impl<R: Kv> Session<R> {
 
     /// The gradients of the last step, by module path; for tests.
     pub async fn gradients(&mut self) -> Result<Vec<(String, LoraWeights)>> {
-        let (gpu, _, store, run) = self.running()?;
-        run.trainer.gradients(gpu, store).await
+        let (device, _, store, run) = self.running()?;
+        run.trainer.gradients(device, store).await
     }
 }
 

@@ -7,8 +7,8 @@ use web_time::Instant;
 
 use crate::data::kv::Kv;
 use crate::data::notice::Notice;
+use crate::device::{Device, Store};
 use crate::error::{Code, Error, Result};
-use crate::gpu::{Gpu, Store};
 use crate::kernels::tiles::Tiles;
 use crate::train::options::OnNotFinite;
 use crate::train::saved::{self, Found, Header, Identity, LogRecords, RunRecord};
@@ -115,11 +115,17 @@ impl Run {
     }
 
     /// Takes the run, which has a name, to where the checkpoint `found` was saved.
-    pub async fn restore(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv, found: Found) -> Result<()> {
+    pub async fn restore(
+        &mut self,
+        device: &Device,
+        store: &Store,
+        kv: &impl Kv,
+        found: Found,
+    ) -> Result<()> {
         let name = self.name.as_deref().unwrap_or_default();
         found.header.identity.expect(&self.identity)?;
         self.is_torn = true;
-        saved::restore(kv, name, &found, &mut self.trainer.state(gpu, store)).await?;
+        saved::restore(kv, name, &found, &mut self.trainer.state(device, store)).await?;
         self.is_torn = false;
         let Found { header, log, kept, .. } = found;
         self.identity.init_adapter = header.identity.init_adapter;
@@ -147,14 +153,14 @@ impl Run {
     ///
     /// `not-finite` after three steps in a row whose loss or gradient was not finite, where the run may
     /// not go back to a checkpoint. `device-lost`.
-    pub async fn step(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv) -> Result<Option<RunLog>> {
-        let Some(log) = self.trainer.step(gpu, store, kv).await? else { return Ok(None) };
+    pub async fn step(&mut self, device: &Device, store: &Store, kv: &impl Kv) -> Result<Option<RunLog>> {
+        let Some(log) = self.trainer.step(device, store, kv).await? else { return Ok(None) };
         self.log.push(Line::Step(log.clone()));
         let mut line = RunLog { log, checkpoint: None, rewound_to: None, notice: None };
         if self.trainer.skipped_in_a_row() >= SKIPPED_IN_A_ROW {
-            line.rewound_to = Some(self.rewind(gpu, store, kv, &line.log).await?);
+            line.rewound_to = Some(self.rewind(device, store, kv, &line.log).await?);
             // The halved rate has to outlive this tab, like the steps that are made with it.
-            line.checkpoint = self.save(gpu, store, kv).await?;
+            line.checkpoint = self.save(device, store, kv).await?;
             return Ok(Some(line));
         }
         if line.log.step == line.log.total_steps {
@@ -168,7 +174,7 @@ impl Run {
             // What is on its way has to end first; the step after it then finds the checkpoint due.
             self.trainer.hold(is_due);
             if is_due && self.trainer.is_drained() {
-                line.checkpoint = self.save(gpu, store, kv).await?;
+                line.checkpoint = self.save(device, store, kv).await?;
                 self.trainer.hold(false);
             }
         }
@@ -211,17 +217,17 @@ impl Run {
     /// steps that had been on their way come with it.
     pub async fn save_now(
         &mut self,
-        gpu: &Gpu,
+        device: &Device,
         store: &Store,
         kv: &impl Kv,
     ) -> Result<(Vec<StepLog>, Option<Saving>)> {
-        let logs = self.trainer.drain(gpu).await?;
+        let logs = self.trainer.drain(device).await?;
         self.log.extend(logs.iter().cloned().map(Line::Step));
-        Ok((logs, self.save(gpu, store, kv).await?))
+        Ok((logs, self.save(device, store, kv).await?))
     }
 
     /// A checkpoint that cannot be stored is told and does not end the run; a lost GPU does.
-    async fn save(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv) -> Result<Option<Saving>> {
+    async fn save(&mut self, device: &Device, store: &Store, kv: &impl Kv) -> Result<Option<Saving>> {
         let Some(name) = &self.name else { return Ok(None) };
         let began = Instant::now();
         let (identity, progress) = (self.identity.clone(), self.trainer.progress().clone());
@@ -236,7 +242,7 @@ impl Run {
         let keep = (self.trainer.options().save_total_limit as usize).min(self.saved + 1);
         let saved = match record {
             Ok(record) => {
-                let mut state = self.trainer.state(gpu, store);
+                let mut state = self.trainer.state(device, store);
                 let log = (self.log.as_slice(), &mut self.kept);
                 saved::save(kv, name, record, (header, &mut state), log, keep).await?
             }
@@ -257,7 +263,7 @@ impl Run {
     }
 
     /// Goes back to the last checkpoint with half the learning rate. Steps on their way are given up.
-    async fn rewind(&mut self, gpu: &Gpu, store: &Store, kv: &impl Kv, log: &StepLog) -> Result<u32> {
+    async fn rewind(&mut self, device: &Device, store: &Store, kv: &impl Kv, log: &StepLog) -> Result<u32> {
         let stopped = |why: &str| {
             Error::new(
                 Code::NotFinite,
@@ -282,7 +288,7 @@ impl Run {
         let Some(mut found) = latest else {
             return Err(stopped("; there is no checkpoint to go back to"));
         };
-        self.trainer.drain(gpu).await?;
+        self.trainer.drain(device).await?;
         let before = self.trainer.progress().clone();
         if before.rewinds == REWINDS {
             return Err(stopped("; the run went back three times already"));
@@ -291,7 +297,7 @@ impl Run {
         found.header.progress.skipped_steps = before.skipped_steps;
         found.header.progress.rewinds = before.rewinds + 1;
         let step = found.header.progress.step;
-        self.restore(gpu, store, kv, found).await?;
+        self.restore(device, store, kv, found).await?;
         Ok(step)
     }
 }

@@ -28,9 +28,9 @@ impl<R: Kv> Session<R> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let products = loaded.model.products();
         let key = self.tiles_key(&products, candidates);
-        let mut tuning = self.found_before(&key).await?.unwrap_or_else(|| Tuning::new(self.gpu.summary()));
+        let mut tuning = self.found_before(&key).await?.unwrap_or_else(|| Tuning::new(self.device.summary()));
         if !tuning.complete {
-            tune::tune(&self.gpu, &products, candidates, budget, &mut tuning).await?;
+            tune::tune(&self.device, &products, candidates, budget, &mut tuning).await?;
             let json = serde_json::to_vec(&tuning).expect("a tuning is plain data");
             // What cannot be kept is found again another time.
             let _ = self.rows.write(vec![Write::Put(key, json)]).await;
@@ -42,7 +42,7 @@ impl<R: Kv> Session<R> {
     /// The tiles that are tried for a model without being asked.
     pub(super) fn candidates(&self, quantization: &QuantizationOptions) -> Vec<Tile> {
         let with_f16 = quantization.bnb_4bit_compute_dtype == ComputeDtype::Float16;
-        tune::candidates(self.gpu.summary(), with_f16)
+        tune::candidates(self.device.summary(), with_f16)
     }
 
     /// The tiles that a model with `products` would take if it were loaded now.
@@ -59,7 +59,7 @@ impl<R: Kv> Session<R> {
     }
 
     fn tiles_key(&self, products: &[Product], candidates: &[Tile]) -> Key {
-        Key::new(Table::Notes, &tune::cache_key(self.gpu.summary(), products, candidates), 0)
+        Key::new(Table::Notes, &tune::cache_key(self.device.summary(), products, candidates), 0)
     }
 
     /// What tuning found on this adapter before. What another version wrote and this one cannot read is

@@ -7,10 +7,11 @@ use super::recording::{Inputs, Programs, REPORT_BYTES, Recording};
 use crate::bail;
 use crate::data::batches::BatchPlan;
 use crate::data::tokens::Selection;
+use crate::device::{Lowered, ReadbackRing, Store};
 use crate::error::Result;
-use crate::gpu::{Class, Dispatches, MemoryPlan, ReadbackRing, Store, Workspace};
 use crate::kernels::Recorder;
 use crate::kernels::lower::{Target, lower};
+use crate::memory::Class;
 use crate::model::{Lora, LossPlan, Model};
 
 /// The GPU bytes of a run up to which activations are kept rather than computed again.
@@ -58,7 +59,7 @@ pub struct RunPlan {
     pub(super) sizes: Vec<usize>,
     pub(super) checkpointing: bool,
     /// In each size, then, with dropout, in each size without it.
-    pub(super) dispatches: Dispatches,
+    pub(super) lowered: Lowered,
     pub(super) programs: Programs,
 }
 
@@ -130,7 +131,7 @@ impl RunPlan {
             GradientCheckpointing::Off => false,
             GradientCheckpointing::Auto => {
                 let (recorder, _) = record(false, tokens, lora.config.lora_dropout);
-                kept + MemoryPlan::new(&lower(&[recorder], target)?).bytes() > KEEP_ACTIVATIONS_BYTES
+                kept + lower(&[recorder], target)?.plan().bytes() > KEEP_ACTIVATIONS_BYTES
             }
         };
         // Evaluation is the same recording with dropout at zero.
@@ -142,16 +143,16 @@ impl RunPlan {
             .map(|(size, dropout)| record(checkpointing, size, dropout))
             .unzip();
         let programs = programs[0].clone();
-        let dispatches = lower(&recordings, target)?;
-        Ok(RunPlan { batches, inputs, longest, sizes, checkpointing, dispatches, programs })
+        let lowered = lower(&recordings, target)?;
+        Ok(RunPlan { batches, inputs, longest, sizes, checkpointing, lowered, programs })
     }
 
     /// What the run will take on the GPU, whose kept tensors are those of `store`.
     pub fn footprint(&self, store: &Store) -> Footprint {
         let [weights, adapter, optimizer, inputs] = KEPT.map(|class| store.bytes(class));
-        let activations = MemoryPlan::new(&self.dispatches).bytes();
+        let activations = self.lowered.plan().bytes();
         let staging = ReadbackRing::bytes(REPORT_BYTES, IN_FLIGHT + EVALS_IN_FLIGHT);
-        let other = inputs + Workspace::params_bytes(&self.dispatches) + staging;
+        let other = inputs + self.lowered.params_bytes() + staging;
         Footprint {
             peak_gpu_bytes: weights + adapter + optimizer + activations + other,
             gpu_bytes: GpuBytes { weights, adapter, optimizer, activations, other },

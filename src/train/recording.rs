@@ -1,9 +1,10 @@
 //! The step as a recording: what the host fills in before it, and the operations in their order.
 
 use super::options::TrainOptions;
+use crate::device::Store;
 use crate::error::Result;
-use crate::gpu::{Class, ProgramId, Store, Tensor};
 use crate::kernels::{Recorder, adamw, grad_norm};
+use crate::memory::{Class, ProgramId, Tensor};
 use crate::model::{
     Backward, Keys, Lora, Loss, LossInputs, LossPlan, Model, Pass, RopeTables, Rows, RowsSeen, embedding,
 };

@@ -1,13 +1,14 @@
 //! The values of a run on the GPU, for those who save and restore them.
 
 use super::saved::{PIECE_BYTES, State, TensorShape};
+use crate::device::{Device, ReadbackRing, Store};
 use crate::error::Result;
-use crate::gpu::{Gpu, ReadbackRing, Store, Tensor};
+use crate::memory::Tensor;
 use crate::model::Lora;
 
 /// Tensors of a [`Store`] by name.
 pub struct StoreState<'a> {
-    gpu: &'a Gpu,
+    device: &'a Device,
     store: &'a Store,
     tensors: Vec<(String, Tensor)>,
     /// Made when something is read.
@@ -16,13 +17,13 @@ pub struct StoreState<'a> {
 
 impl<'a> StoreState<'a> {
     /// Parameters, first and second moments of each segment of the adapter.
-    pub fn new(gpu: &'a Gpu, store: &'a Store, lora: &Lora) -> Self {
+    pub fn new(device: &'a Device, store: &'a Store, lora: &Lora) -> Self {
         let of_segment = |(index, segment): (usize, &crate::model::Segment)| {
             [("parameters", segment.param), ("m", segment.m), ("v", segment.v)]
                 .map(|(what, tensor)| (format!("lora.{index}.{what}"), tensor))
         };
         let tensors = lora.segments.iter().enumerate().flat_map(of_segment).collect();
-        StoreState { gpu, store, tensors, ring: None }
+        StoreState { device, store, tensors, ring: None }
     }
 }
 
@@ -37,7 +38,7 @@ impl State for StoreState<'_> {
         let largest = || self.tensors.iter().map(|(_, tensor)| tensor.size()).max().unwrap_or(0);
         let ring = self
             .ring
-            .get_or_insert_with(|| ReadbackRing::new(self.gpu, largest().min(PIECE_BYTES as u64), 1));
+            .get_or_insert_with(|| ReadbackRing::new(self.device, largest().min(PIECE_BYTES as u64), 1));
         let readback = ring.start_part(self.store, self.tensors[tensor].1, 4 * first, 4 * count as u64);
         ring.finish(readback).await
     }

@@ -19,10 +19,11 @@ use crate::data::batches::BatchPlan;
 use crate::data::encode::Encoded;
 use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
+use crate::device::{Device, Readback, ReadbackRing, Store, Workspace};
 use crate::error::Result;
-use crate::gpu::{Gpu, MemoryPlan, ProgramId, Readback, ReadbackRing, Store, Workspace};
 use crate::kernels::lower::Target;
 use crate::kernels::{adamw, attention, grad_norm};
+use crate::memory::{MemoryPlan, ProgramId};
 use crate::model::{FactorReader, Lora, LoraFactor, Model, View};
 
 /// What a trainer is made from.
@@ -88,19 +89,19 @@ struct Pending {
 }
 
 impl Trainer {
-    /// Plans, allocates and records the run, which is work for [`Gpu::allocating`].
+    /// Plans, allocates and records the run, which is work for [`Device::allocating`].
     ///
     /// # Errors
     ///
     /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context;
     /// `out-of-memory`, naming what did not fit.
-    pub fn new(gpu: &Gpu, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
+    pub fn new(device: &Device, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
         let TrainerSetup { model, lora, initial, options, dataset, eval_dataset, target } = setup;
         let plan = RunPlan::new(store, model, &lora, target, &options, &dataset, eval_dataset.as_ref())?;
         let footprint = plan.footprint(store);
-        let RunPlan { batches, inputs, longest, sizes, dispatches, programs, .. } = plan;
+        let RunPlan { batches, inputs, longest, sizes, lowered, programs, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
-        let workspace = Workspace::new(gpu, store, &dispatches)?;
+        let workspace = Workspace::new(device, store, &lowered)?;
 
         for (rope, tables) in model.architecture.ropes.iter().zip(&inputs.rows.ropes) {
             let (cos, sin) = rope.table(longest, longest);
@@ -108,7 +109,7 @@ impl Trainer {
             store.write(tables.sin, &sin);
         }
         lora.write(store, initial);
-        gpu.check()?;
+        device.check()?;
 
         Ok(Trainer {
             lora,
@@ -121,8 +122,8 @@ impl Trainer {
             footprint,
             programs,
             workspace,
-            ring: ReadbackRing::new(gpu, REPORT_BYTES, IN_FLIGHT),
-            eval_ring: ReadbackRing::new(gpu, REPORT_BYTES, EVALS_IN_FLIGHT),
+            ring: ReadbackRing::new(device, REPORT_BYTES, IN_FLIGHT),
+            eval_ring: ReadbackRing::new(device, REPORT_BYTES, EVALS_IN_FLIGHT),
             inputs,
             in_flight: IN_FLIGHT,
             is_held: false,
@@ -171,7 +172,7 @@ impl Trainer {
     ///
     /// A step whose loss or gradient is NaN or infinite has changed nothing and says so. Code
     /// `device-lost` where the GPU is gone.
-    pub async fn step(&mut self, gpu: &Gpu, store: &Store, rows: &impl Kv) -> Result<Option<StepLog>> {
+    pub async fn step(&mut self, device: &Device, store: &Store, rows: &impl Kv) -> Result<Option<StepLog>> {
         while self.pending.len() < self.in_flight
             && self.progress.step < self.total_steps()
             && (self.pending.is_empty() || !self.waits(self.progress.step))
@@ -180,13 +181,13 @@ impl Trainer {
                 Some(next) => next,
                 None => self.fetch(rows, self.progress.step).await?,
             };
-            self.submit(gpu, store, fetched)?;
+            self.submit(device, store, fetched)?;
             if self.progress.step < self.total_steps() {
                 self.next_rows = Some(self.fetch(rows, self.progress.step).await?);
             }
         }
         match self.pending.pop_front() {
-            Some(pending) => self.finish(gpu, pending).await.map(Some),
+            Some(pending) => self.finish(device, pending).await.map(Some),
             None => Ok(None),
         }
     }
@@ -202,10 +203,10 @@ impl Trainer {
     }
 
     /// Waits for the steps that are on their way, without submitting another.
-    pub async fn drain(&mut self, gpu: &Gpu) -> Result<Vec<StepLog>> {
+    pub async fn drain(&mut self, device: &Device) -> Result<Vec<StepLog>> {
         let mut logs = Vec::new();
         while let Some(pending) = self.pending.pop_front() {
-            logs.push(self.finish(gpu, pending).await?);
+            logs.push(self.finish(device, pending).await?);
         }
         Ok(logs)
     }
@@ -221,8 +222,8 @@ impl Trainer {
     }
 
     /// Parameters and moments as they are after all steps so far.
-    pub fn state<'a>(&self, gpu: &'a Gpu, store: &'a Store) -> StoreState<'a> {
-        StoreState::new(gpu, store, &self.lora)
+    pub fn state<'a>(&self, device: &'a Device, store: &'a Store) -> StoreState<'a> {
+        StoreState::new(device, store, &self.lora)
     }
 
     /// Goes on from `progress`, whose values were written into [`Trainer::state`]. The run must be drained.
@@ -260,7 +261,7 @@ impl Trainer {
         Ok(Fetched { step, micro_batches, millis: began.elapsed().as_secs_f64() * 1000.0 })
     }
 
-    fn submit(&mut self, gpu: &Gpu, store: &Store, fetched: Fetched) -> Result<()> {
+    fn submit(&mut self, device: &Device, store: &Store, fetched: Fetched) -> Result<()> {
         let Fetched { micro_batches, millis: data_millis, .. } = fetched;
         let submitted_at = Instant::now();
         let step = self.progress.step;
@@ -307,7 +308,7 @@ impl Trainer {
             step_millis: 0.0,
             data_millis,
             remaining_seconds: 0.0,
-            peak_gpu_bytes: gpu.counters().peak_buffer_bytes(),
+            peak_gpu_bytes: device.counters().peak_buffer_bytes(),
             eval_due: self.eval_due(step + 1),
             skipped: false,
             skipped_steps: 0,
@@ -349,7 +350,7 @@ impl Trainer {
         (size, blocks, shares.fold(0.0, f64::max))
     }
 
-    async fn finish(&mut self, gpu: &Gpu, pending: Pending) -> Result<StepLog> {
+    async fn finish(&mut self, device: &Device, pending: Pending) -> Result<StepLog> {
         let Pending { readback, mut log, tokens, labelled, flops, submitted_at } = pending;
         let (report, finished): (Vec<f32>, _) = self.ring.finish_timed(readback).await?;
         let began = self.finished_at.map_or(submitted_at, |before| before.max(submitted_at));
@@ -357,7 +358,7 @@ impl Trainer {
         self.finished_at = Some(finished);
         self.pace.saw(Seen { seconds: since, tokens, flops });
         let (seconds, flops) = self.pace.step(self.in_flight);
-        gpu.learn_speed(flops, seconds);
+        device.learn_speed(flops, seconds);
 
         let stats = &report[REPORT_STATS..];
         log.loss = f64::from(report[0]) / labelled as f64;
@@ -449,13 +450,13 @@ impl Trainer {
     }
 
     /// Reads the adapter as it is after all steps so far.
-    pub fn weights<'a>(&'a self, gpu: &Gpu, store: &'a Store) -> FactorReader<'a> {
-        FactorReader::new(&self.lora, gpu, store, |segment| segment.param)
+    pub fn weights<'a>(&'a self, device: &Device, store: &'a Store) -> FactorReader<'a> {
+        FactorReader::new(&self.lora, device, store, |segment| segment.param)
     }
 
     /// The gradient of the last step before clipping, by module; see [`Trainer::set_pipelined`].
-    pub async fn gradients(&self, gpu: &Gpu, store: &Store) -> Result<Vec<(String, LoraWeights)>> {
-        let mut reader = FactorReader::new(&self.lora, gpu, store, |segment| segment.grad);
+    pub async fn gradients(&self, device: &Device, store: &Store) -> Result<Vec<(String, LoraWeights)>> {
+        let mut reader = FactorReader::new(&self.lora, device, store, |segment| segment.grad);
         let mut read = Vec::new();
         for LoraFactor { module, .. } in self.lora.factors() {
             let mut pair = LoraWeights { a: Vec::new(), b: Vec::new() };

@@ -32,8 +32,8 @@ use std::thread;
 use std::time::Instant;
 
 use serde_json::Value;
+use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::gpu::{Adapter, Gpu};
 
 use options::Options;
 use outcome::Outcome;
@@ -68,21 +68,21 @@ fn cases() -> Vec<Case> {
 }
 
 /// Runs a case as `./build.sh train --engine native` would, but on a GPU that is open.
-fn run(case: &Case, gpu: &Gpu) -> Outcome {
+fn run(case: &Case, device: &Device) -> Outcome {
     let setting = Setting::new(&case.folder, &case.run);
     let mut lines = Vec::new();
     let job = |lines: &mut Vec<String>| -> Result<()> {
         let options = Options::parse(setting.args.iter().cloned(), &setting::bundled())?;
-        pollster::block_on(job::run(options, gpu.clone(), &mut |line| lines.push(line)))
+        pollster::block_on(job::run(options, device.clone(), &mut |line| lines.push(line)))
     };
     let ended = job(&mut lines);
     Outcome::new(lines, ended, &setting.out)
 }
 
 /// Why a case does not hold, if it does not.
-fn wrong(case: &Case, gpu: &Gpu) -> Option<String> {
+fn wrong(case: &Case, device: &Device) -> Option<String> {
     let began = Instant::now();
-    let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| run(case, gpu))) else {
+    let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| run(case, device))) else {
         return Some("it panicked".to_owned());
     };
     let seconds = began.elapsed().as_secs_f64();
@@ -101,10 +101,10 @@ fn every_case_comes_out_right() {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     let work = || {
-        let gpu = pollster::block_on(async { Gpu::open(&Adapter::request().await?).await });
-        let gpu = gpu.expect("the tests need a GPU adapter");
+        let device = pollster::block_on(Device::open());
+        let device = device.expect("the tests need a GPU adapter");
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Some(reason) = wrong(case, &gpu) {
+            if let Some(reason) = wrong(case, &device) {
                 failed.lock().expect("no thread panics").push(format!("{}: {reason}", case.name));
             }
         }

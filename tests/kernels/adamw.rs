@@ -1,7 +1,7 @@
 //! AdamW against its twin.
 
-use tabtune::gpu::Tensor;
 use tabtune::kernels::adamw::{self, Hyper, Options, Params, Update};
+use tabtune::memory::Tensor;
 use tabtune::reference;
 
 use crate::harness::{Harness, assert_close_scaled, to_f32, to_f64};

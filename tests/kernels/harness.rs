@@ -6,34 +6,35 @@ use std::ops::Deref;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Store, Tensor, Workspace};
+use tabtune::device::{Device, ReadbackRing, Store, Workspace};
 use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::Tile;
 use tabtune::kernels::lower::{Target, lower};
+use tabtune::memory::{Class, Tensor};
 
 thread_local! {
     // wgpu's own thread locals may be gone when this one is dropped, so it never is.
-    static GPU: OnceCell<ManuallyDrop<Gpu>> = const { OnceCell::new() };
+    static DEVICE: OnceCell<ManuallyDrop<Device>> = const { OnceCell::new() };
 }
 
-pub fn gpu() -> Gpu {
-    GPU.with(|gpu| {
-        gpu.get_or_init(|| {
-            pollster::block_on(async {
-                let adapter =
-                    Adapter::request().await.expect("the tests need a GPU adapter; install lavapipe");
-                ManuallyDrop::new(Gpu::open(&adapter).await.expect("the adapter opens a device"))
+pub fn device() -> Device {
+    DEVICE.with(|device| {
+        device
+            .get_or_init(|| {
+                pollster::block_on(async {
+                    let gpu = Device::open().await.expect("the tests need a GPU; install lavapipe");
+                    ManuallyDrop::new(gpu)
+                })
             })
-        })
-        .deref()
-        .clone()
+            .deref()
+            .clone()
     })
 }
 
 /// One test's tensors.
 pub struct Harness {
     target: Target,
-    gpu: Gpu,
+    device: Device,
     store: Store,
 }
 
@@ -45,15 +46,15 @@ impl Harness {
 
     /// One that runs the variants for the adapters that `tile` is for, and products by that tile.
     pub fn on(tile: Tile) -> Self {
-        let gpu = gpu();
-        let store = Store::new(&gpu);
-        Harness { target: tile.into(), gpu, store }
+        let device = device();
+        let store = Store::new(&device);
+        Harness { target: tile.into(), device, store }
     }
 
     /// One that runs the variants for GPUs, and those for CPU adapters with and without subgroups.
     pub fn all() -> Vec<Self> {
-        let subgroups = gpu().summary().subgroup_sizes[0];
-        assert!(!gpu().summary().is_software || subgroups >= 8, "a CPU adapter without subgroups of 8");
+        let subgroups = device().summary().subgroup_sizes[0];
+        assert!(!device().summary().is_software || subgroups >= 8, "a CPU adapter without subgroups of 8");
         let tiles = [(0, Tile::Shared64), (0, Tile::Direct), (4, Tile::Subgroup4), (8, Tile::Subgroup8)];
         tiles.into_iter().filter(|&(lanes, _)| lanes <= subgroups).map(|(_, tile)| Self::on(tile)).collect()
     }
@@ -73,13 +74,13 @@ impl Harness {
     /// Has the GPU of all harnesses learn that it is slow, so that its submits are as short as they get.
     pub fn expect_short_submits() {
         for _ in 0..16 {
-            gpu().learn_speed(1, 1.0);
+            device().learn_speed(1, 1.0);
         }
     }
 
     /// Dispatches of all harnesses so far.
     pub fn dispatches(&self) -> u64 {
-        self.gpu.counters().dispatches()
+        self.device.counters().dispatches()
     }
 
     /// A tensor holding `values`.
@@ -116,10 +117,10 @@ impl Harness {
         let program = recorder.program();
         record(&mut recorder);
         let dispatches = lower(&[recorder], target).expect("one recording is like itself");
-        let made = self.gpu.allocating(|| Workspace::new(&self.gpu, &self.store, &dispatches));
+        let made = self.device.allocating(|| Workspace::new(&self.device, &self.store, &dispatches));
         let workspace = pollster::block_on(made).expect("the recording can be made");
         workspace.run(&[program], 0);
-        self.gpu.check().expect("the adapter accepts the program");
+        self.device.check().expect("the adapter accepts the program");
     }
 
     pub fn read(&self, tensor: Tensor) -> Vec<f32> {
@@ -131,7 +132,8 @@ impl Harness {
     }
 
     fn read_as<T: bytemuck::Pod>(&self, tensor: Tensor) -> Vec<T> {
-        pollster::block_on(ReadbackRing::read(&self.gpu, &self.store, tensor)).expect("a tensor can be read")
+        pollster::block_on(ReadbackRing::read(&self.device, &self.store, tensor))
+            .expect("a tensor can be read")
     }
 
     /// `count` seeded values, uniform in `low..high`.

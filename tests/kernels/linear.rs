@@ -6,7 +6,7 @@ use tabtune::kernels::lora_grad::{self, Along};
 use tabtune::model::padded_codes;
 use tabtune::reference;
 
-use crate::harness::{Harness, assert_close_scaled, gpu, random, to_f32, to_f64};
+use crate::harness::{Harness, assert_close_scaled, device, random, to_f32, to_f64};
 
 /// A weight on the GPU and the dense values it stands for, rows padded to a multiple of 8.
 struct TestWeight {
@@ -66,12 +66,12 @@ fn norms(x: &[f32], x_width: usize, w: &[f32], w_width: usize) -> Vec<f32> {
 /// The tiles that run here: on Mesa's CPU adapter all of them, but for cooperative matrices of 16 × 16; and
 /// for any at all before Mesa 26.
 fn tiles() -> Vec<Tile> {
-    let (gpu, mut tiles) = (gpu(), Tile::ALL.to_vec());
-    tiles.retain(|tile| tile.runs_on(gpu.summary()));
+    let (device, mut tiles) = (device(), Tile::ALL.to_vec());
+    tiles.retain(|tile| tile.runs_on(device.summary()));
     let is_cooperative = |tile: &&Tile| matches!(tile, Tile::Cooperative8 | Tile::Cooperative16);
     let most = Tile::ALL.iter().filter(|tile| !is_cooperative(tile)).count();
     let others = tiles.iter().filter(|tile| !is_cooperative(tile)).count();
-    assert!(!gpu.summary().is_software || others == most, "a CPU adapter without subgroups of 8 or f16");
+    assert!(!device.summary().is_software || others == most, "a CPU adapter without subgroups of 8 or f16");
     tiles
 }
 
@@ -79,7 +79,7 @@ fn tiles() -> Vec<Tile> {
 /// there it has one format of each kind; the browser tests have all tiles that run there with all formats.
 fn formats(tile: Tile) -> impl Iterator<Item = WeightFormat> {
     let is_slow_here = matches!(tile, Tile::Subgroup4 | Tile::Shared32 | Tile::Shared64 | Tile::Shared128)
-        && gpu().summary().is_software;
+        && device().summary().is_software;
     let is_checked = move |format| !is_slow_here || matches!(format, WeightFormat::F16 | WeightFormat::Nf4);
     WeightFormat::ALL.into_iter().filter(move |&format| tile.suits(format) && is_checked(format))
 }

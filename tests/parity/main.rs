@@ -13,13 +13,14 @@ use serde_json::Value;
 use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
+use tabtune::device::{Device, ReadbackRing, Store, Workspace};
 use tabtune::files::Directory;
 use tabtune::format::{read_header, read_rows};
-use tabtune::gpu::{Adapter, Class, Gpu, ReadbackRing, Store, Workspace};
 use tabtune::kernels::Recorder;
 use tabtune::kernels::cross_entropy::DEAD;
 use tabtune::kernels::linear::{Tile, Weight};
 use tabtune::kernels::lower::lower;
+use tabtune::memory::Class;
 use tabtune::model::{LoadOptions, Loss, LossInputs, LossPlan, Model, Slab};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 
@@ -293,7 +294,7 @@ const LABELLED: usize = 150;
 const ROWS: usize = 160;
 
 /// The losses of labelled rows and the gradient of all rows, on made-up hidden rows.
-async fn loss_of(gpu: &Gpu, store: &mut Store, model: &Model, plan: LossPlan) -> (Vec<f32>, Vec<f32>) {
+async fn loss_of(device: &Device, store: &mut Store, model: &Model, plan: LossPlan) -> (Vec<f32>, Vec<f32>) {
     let mut keep = |elements: usize| store.keep(Class::Other, "loss", elements).expect("a small tensor");
     let (width, stride) = (model.architecture.hidden.real, model.architecture.hidden.padded);
     let [x, dx] = [ROWS, ROWS].map(|rows| keep(rows * stride));
@@ -314,11 +315,11 @@ async fn loss_of(gpu: &Gpu, store: &mut Store, model: &Model, plan: LossPlan) ->
     rec.clear(losses);
     rec.clear(dx);
     programs.extend(Loss { model, plan, inputs, losses }.blocks(&mut rec, x, dx));
-    let dispatches = lower(&[rec], &Tile::for_adapter(gpu.summary()).into()).expect("one recording");
-    let made = gpu.allocating(|| Workspace::new(gpu, store, &dispatches)).await.expect("a workspace");
+    let dispatches = lower(&[rec], &Tile::for_adapter(device.summary()).into()).expect("one recording");
+    let made = device.allocating(|| Workspace::new(device, store, &dispatches)).await.expect("a workspace");
     made.run(&programs, 0);
-    let losses: Vec<f32> = ReadbackRing::read(gpu, store, losses).await.expect("losses");
-    let dx = ReadbackRing::read(gpu, store, dx).await.expect("a gradient");
+    let losses: Vec<f32> = ReadbackRing::read(device, store, losses).await.expect("losses");
+    let dx = ReadbackRing::read(device, store, dx).await.expect("a gradient");
     (losses[..LABELLED].to_vec(), dx)
 }
 
@@ -326,18 +327,18 @@ async fn loss_of(gpu: &Gpu, store: &mut Store, model: &Model, plan: LossPlan) ->
 #[test]
 fn a_loss_in_chunks_is_that_of_the_whole_vocabulary() {
     pollster::block_on(async {
-        let gpu = Gpu::open(&Adapter::request().await.unwrap()).await.unwrap();
+        let device = Device::open().await.unwrap();
         let fixtures = ["models/tied_f32_odd_sizes", "models/smollm2_f16_tied", "models/llama2_bf16_dense"];
         // The last one scales its logits.
         for name in fixtures.into_iter().chain(["families/granite_bf16_tied"]) {
             let files = Directory(PathBuf::from(format!("tests/fixtures/{name}/model")));
-            let mut store = Store::new(&gpu);
+            let mut store = Store::new(&device);
             let load = LoadOptions { load_in_4bit: false, double_quant: false };
             let architecture = Model::architecture(&files).await.unwrap();
             let mut model = Model::load(&files, architecture, load, &mut store, &mut |_| {}).await.unwrap();
             let plan = LossPlan::new(LABELLED, model.architecture.vocab.padded);
             assert!(!plan.cuts(model.architecture.vocab.padded));
-            let whole = loss_of(&gpu, &mut store, &model, plan).await;
+            let whole = loss_of(&device, &mut store, &model, plan).await;
 
             let Slab { n_ids, weight, .. } = model.head[0];
             let Weight { format, values, .. } = weight;
@@ -354,7 +355,7 @@ fn a_loss_in_chunks_is_that_of_the_whole_vocabulary() {
                 model.head = head;
                 for chunk in [400, 48] {
                     let plan = LossPlan { block: 64, blocks: 3, chunk: chunk.min(n_ids - 1) / 16 * 16 };
-                    let cut = loss_of(&gpu, &mut store, &model, plan).await;
+                    let cut = loss_of(&device, &mut store, &model, plan).await;
                     let worst = whole.0.iter().zip(&cut.0).map(|(&a, &b)| relative(b.into(), a.into()));
                     assert!(worst.fold(0.0, f64::max) < 1e-5, "{name} in {chunk}: {whole:?} and {cut:?}");
                     let squares = |values: &mut dyn Iterator<Item = f32>| -> f64 {

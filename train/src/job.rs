@@ -10,9 +10,9 @@ use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::{self, ImportOptions, ImportReport};
 use tabtune::data::tokens::DatasetReport;
+use tabtune::device::Device;
 use tabtune::error::{Code, Context, Error, Result};
 use tabtune::files::Directory;
-use tabtune::gpu::Gpu;
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, RunLog, Session};
 use tabtune::train::EvalLog;
 
@@ -29,8 +29,8 @@ const HELD_OUT: &str = "held-out";
 pub type Say<'a> = &'a mut dyn FnMut(String);
 
 /// Trains as `options` say, and writes the adapter and the log.
-pub async fn run(options: Options, gpu: Gpu, say: Say<'_>) -> Result<()> {
-    let mut job = Job { session: Session::on(gpu, Rc::new(MemoryKv::default())), options, eval_rows: 0 };
+pub async fn run(options: Options, device: Device, say: Say<'_>) -> Result<()> {
+    let mut job = Job { session: Session::on(device, Rc::new(MemoryKv::default())), options, eval_rows: 0 };
     job.load(say).await?;
     job.read_rows(say).await?;
     job.prepare(say).await?;

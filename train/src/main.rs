@@ -7,8 +7,8 @@ mod question;
 use std::path::Path;
 use std::process::ExitCode;
 
+use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::gpu::{Adapter, Gpu};
 
 use options::Options;
 
@@ -28,8 +28,8 @@ fn main() -> ExitCode {
 async fn run() -> Result<()> {
     // Every option is checked before anything is opened or read.
     let options = Options::parse(std::env::args().skip(1), Path::new(BUNDLED))?;
-    let gpu = Gpu::open(&Adapter::request().await?).await?;
-    job::run(options, gpu, &mut |line| println!("{line}")).await
+    let device = Device::open().await?;
+    job::run(options, device, &mut |line| println!("{line}")).await
 }
 
 #[cfg(test)]

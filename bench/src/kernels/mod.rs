@@ -6,8 +6,8 @@ mod loss;
 mod others;
 
 use serde_json::json;
+use tabtune::device::Device;
 use tabtune::error::{Code, Result};
-use tabtune::gpu::Gpu;
 use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::Tile;
 
@@ -97,24 +97,24 @@ impl Sizes<'_> {
 const TURNS: usize = 5;
 
 /// M where none was asked for.
-pub fn default_rows(gpu: &Gpu) -> usize {
-    if gpu.summary().is_software { 256 } else { 1024 }
+pub fn default_rows(device: &Device) -> usize {
+    if device.summary().is_software { 256 } else { 1024 }
 }
 
 /// Measures all kernels at the shape of `options`.
 pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) -> Result<()> {
-    let gpu = open().await?;
-    let tiles: Vec<Tile> = Tile::ALL.into_iter().filter(|tile| tile.runs_on(gpu.summary())).collect();
+    let device = open().await?;
+    let tiles: Vec<Tile> = Tile::ALL.into_iter().filter(|tile| tile.runs_on(device.summary())).collect();
     let sizes = Sizes {
         shape: options.shape,
-        rows: options.tokens.unwrap_or_else(|| default_rows(&gpu)),
-        tile: Tile::for_adapter(gpu.summary()),
+        rows: options.tokens.unwrap_or_else(|| default_rows(&device)),
+        tile: Tile::for_adapter(device.summary()),
         tiles: &tiles,
     };
     let title = format!("kernels of {} at M {}", sizes.shape.name, sizes.rows);
     output.note(&title);
     let mut bench = Bench {
-        gpu: &gpu,
+        device: &device,
         ceilings,
         output,
         table: Table::new(title, &["kernel", "size", "ms", "GFLOP/s", "GB/s", "bound by", "share"]),
@@ -129,7 +129,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
 
 /// Measures cases and reports them.
 pub struct Bench<'a, 'b> {
-    gpu: &'a Gpu,
+    device: &'a Device,
     ceilings: &'a Ceilings,
     output: &'a Output<'b>,
     table: Table,
@@ -139,7 +139,7 @@ impl Bench<'_, '_> {
     /// Races the cases that `make` makes on tensors of their own. What does not fit one binding is left
     /// out with a note.
     pub async fn race(&mut self, make: impl FnOnce(&mut Arena) -> Result<Vec<Case>>) -> Result<()> {
-        let mut arena = Arena::new(self.gpu);
+        let mut arena = Arena::new(self.device);
         let cases = match make(&mut arena) {
             Ok(cases) => cases,
             Err(error) if error.code == Code::OutOfMemory => {
@@ -150,7 +150,7 @@ impl Bench<'_, '_> {
         };
         let (mut competitors, mut measured) = (Vec::new(), Vec::new());
         for Case { kernel, variant, size, flops, bytes, tile, record } in cases {
-            match Competitor::new(self.gpu, &arena.store, tile, record).await {
+            match Competitor::new(self.device, &arena.store, tile, record).await {
                 Ok(competitor) => competitors.push(competitor),
                 Err(error) if error.code == Code::OutOfMemory => {
                     self.output.note(&format!("{kernel} {variant} {size} is left out: {error}"));
@@ -160,7 +160,7 @@ impl Bench<'_, '_> {
             }
             measured.push((kernel, variant, size, flops, bytes));
         }
-        let times = race(self.gpu, &competitors, TURNS).await?;
+        let times = race(self.device, &competitors, TURNS).await?;
         for ((kernel, variant, size, flops, bytes), times) in measured.into_iter().zip(times) {
             self.report(kernel, &variant, &size, [flops, bytes], times);
         }

@@ -2,8 +2,9 @@
 
 use bytemuck::Pod;
 
-use crate::gpu::{Binding, Dispatch, Piece, Tensor};
+use crate::gpu::{Dispatch, Piece};
 use crate::kernels::recorder::Call;
+use crate::memory::{Binding, Tensor};
 
 /// A call in every size of a step, largest first. The largest decides what all have in common: shader and bindings.
 pub(in crate::kernels) struct Sizes<'a>(Vec<&'a Call>);

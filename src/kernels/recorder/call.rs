@@ -2,10 +2,10 @@
 
 use bytemuck::Pod;
 
-use crate::gpu::{Binding, Tensor, params_bytes};
 use crate::kernels::glu::Act;
 use crate::kernels::linear::{Stored, WeightFormat};
 use crate::kernels::lora_grad::Along;
+use crate::memory::{Binding, Tensor, params_bytes};
 
 /// What is computed, with what of the variant is no device's business: formats, activations, operands that may be
 /// missing.

@@ -10,7 +10,7 @@ pub(crate) use call::{Call, Kernel};
 
 use crate::bail;
 use crate::error::Result;
-use crate::gpu::{Binding, ProgramId, Tensor, add_transient};
+use crate::memory::{Binding, ProgramId, Tensor, add_transient};
 
 /// One recorded operation.
 #[derive(Clone, Debug)]
@@ -140,7 +140,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{read, write};
+    use crate::memory::{read, write};
 
     /// A step of `rows` rows: a clear, then `kernel` on two tensors.
     fn step(kernel: Kernel, rows: usize, swaps: bool, second_is_written: bool) -> Recorder {

@@ -8,10 +8,10 @@
 use std::array;
 
 use super::Loss;
-use crate::gpu::Tensor;
 use crate::kernels::Recorder;
 use crate::kernels::cross_entropy::{self, SUMMARY_WORDS};
 use crate::kernels::linear::{self, Weight};
+use crate::memory::Tensor;
 use crate::model::architecture::pad8;
 use crate::model::load::Slab;
 use crate::model::{embedding, head};

@@ -9,8 +9,8 @@ pub use plan::LossPlan;
 
 use super::head::{self, Normed};
 use super::load::Model;
-use crate::gpu::{ProgramId, Tensor};
 use crate::kernels::{Recorder, rms_norm, rows};
+use crate::memory::{ProgramId, Tensor};
 
 /// Per labelled row, blocks one behind another: which row it is, its target, its weight.
 #[derive(Clone, Copy, Debug)]

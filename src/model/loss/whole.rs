@@ -1,8 +1,8 @@
 //! A block of rows against the whole vocabulary at once: the gradient of the logits is written over them.
 
 use super::Loss;
-use crate::gpu::Tensor;
 use crate::kernels::{Recorder, cross_entropy, linear};
+use crate::memory::Tensor;
 use crate::model::head;
 
 impl Loss<'_> {

@@ -1,4 +1,4 @@
-//! Counts of what the GPU layer made and did, so that tests can hold the step loop to "nothing new".
+//! Counts of what a device made and did, so that tests can hold the step loop to "nothing new".
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -65,31 +65,31 @@ impl Counters {
         self.0.submits.get()
     }
 
-    pub(super) fn buffer_made(&self, bytes: u64) {
+    pub(crate) fn buffer_made(&self, bytes: u64) {
         add(&self.0.buffers, 1);
         add(&self.0.buffer_bytes, bytes);
         self.0.peak_buffer_bytes.set(self.peak_buffer_bytes().max(self.buffer_bytes()));
     }
 
-    pub(super) fn buffer_freed(&self, bytes: u64) {
+    pub(crate) fn buffer_freed(&self, bytes: u64) {
         self.0.buffers.set(self.buffers() - 1);
         self.0.buffer_bytes.set(self.buffer_bytes() - bytes);
     }
 
-    pub(super) fn pipeline_made(&self) {
+    pub(crate) fn pipeline_made(&self) {
         add(&self.0.pipelines, 1);
     }
 
-    pub(super) fn bind_group_made(&self) {
+    pub(crate) fn bind_group_made(&self) {
         add(&self.0.bind_groups, 1);
     }
 
-    pub(super) fn dispatched(&self, bytes: u64) {
+    pub(crate) fn dispatched(&self, bytes: u64) {
         add(&self.0.dispatches, 1);
         add(&self.0.bound_bytes, bytes);
     }
 
-    pub(super) fn submitted(&self) {
+    pub(crate) fn submitted(&self) {
         add(&self.0.submits, 1);
     }
 }

@@ -1,23 +1,14 @@
 //! The tensors that outlive a step: weights, adapter, optimiser state, inputs.
 
-use super::device::Gpu;
-use super::dispatches::{Place, Tensor};
+use super::{Buffer, Device};
 use crate::error::{Code, Error, Result};
-
-/// What a kept tensor is for; the memory report adds up by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    Weights,
-    Adapter,
-    Optimizer,
-    Other,
-}
+use crate::memory::{Class, Place, Tensor};
 
 /// Holds every kept tensor, each in a buffer of its own.
 ///
 /// Without a device it only counts: the same code that allocates then answers "will it fit?".
 pub struct Store {
-    gpu: Option<Gpu>,
+    device: Option<Device>,
     tensors: Vec<Kept>,
     /// Bytes that one tensor may have.
     max_binding: u64,
@@ -31,53 +22,15 @@ struct Kept {
     buffer: Option<Buffer>,
 }
 
-/// A wgpu buffer whose bytes are counted while it lives.
-pub(super) struct Buffer {
-    pub(super) raw: wgpu::Buffer,
-    size: u64,
-    gpu: Gpu,
-}
-
-impl Buffer {
-    pub(super) fn new(gpu: &Gpu, label: &str, size: u64, usage: wgpu::BufferUsages) -> Self {
-        let raw = gpu.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size,
-            usage,
-            mapped_at_creation: false,
-        });
-        gpu.counters().buffer_made(size);
-        Buffer { raw, size, gpu: gpu.clone() }
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        self.raw.destroy();
-        self.gpu.counters().buffer_freed(self.size);
-    }
-}
-
-/// The bytes that WebGPU's default limits let one binding have.
-pub const MAX_BINDING: u64 = 128 << 20;
-
-/// The bytes that one binding has at most, whatever the device lets it have. The values of an NF4 weight of so many
-/// bytes can still be counted in 32 bits, as shaders and browsers count them.
-pub const LARGEST_BINDING: u64 = 1 << 30;
-
-/// What every buffer of tensors may be used for.
-pub(super) const TENSOR_USAGE: wgpu::BufferUsages =
-    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
-
 impl Store {
-    /// A store whose tensors live on `gpu`.
-    pub fn new(gpu: &Gpu) -> Self {
-        Store { gpu: Some(gpu.clone()), ..Store::planned(gpu.max_binding()) }
+    /// A store whose tensors live on `device`.
+    pub fn new(device: &Device) -> Self {
+        Store { device: Some(device.clone()), ..Store::planned(device.max_binding()) }
     }
 
     /// A store that counts bytes and holds none, for a device whose bindings have at most `max_binding` bytes.
     pub fn planned(max_binding: u64) -> Self {
-        Store { gpu: None, tensors: Vec::new(), max_binding, max_weight: max_binding }
+        Store { device: None, tensors: Vec::new(), max_binding, max_weight: max_binding }
     }
 
     /// The same store, for weights that are cut above `bytes`.
@@ -97,7 +50,7 @@ impl Store {
 
     /// Whether it only counts, so that nothing has to be read for it.
     pub fn is_planned(&self) -> bool {
-        self.gpu.is_none()
+        self.device.is_none()
     }
 
     /// A tensor of `elements` 4-byte values, zero at first.
@@ -109,7 +62,7 @@ impl Store {
             let message = format!("{label} takes {size} bytes, and one buffer holds {}", self.max_binding);
             return Err(Error::new(Code::OutOfMemory, message));
         }
-        let buffer = self.gpu.as_ref().map(|gpu| Buffer::new(gpu, label, size, TENSOR_USAGE));
+        let buffer = self.device.as_ref().map(|device| Buffer::new(device, label, size)).transpose()?;
         self.tensors.push(Kept { class, size, buffer });
         Ok(Tensor { place: Place::Kept(self.tensors.len() as u32 - 1), offset: 0, size })
     }
@@ -138,13 +91,13 @@ impl Store {
     pub fn write_at<T: bytemuck::Pod>(&self, tensor: Tensor, offset: u64, values: &[T]) {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         assert!(offset + bytes.len() as u64 <= tensor.size, "a write stays within its tensor");
-        if let Some(gpu) = &self.gpu {
-            gpu.queue().write_buffer(self.buffer(tensor), tensor.offset + offset, bytes);
+        if self.device.is_some() {
+            self.buffer(tensor).write(tensor.offset + offset, bytes);
         }
     }
 
-    pub(super) fn buffer(&self, tensor: Tensor) -> &wgpu::Buffer {
+    pub(super) fn buffer(&self, tensor: Tensor) -> &Buffer {
         let Place::Kept(index) = tensor.place else { panic!("a transient tensor is not in the store") };
-        &self.tensors[index as usize].buffer.as_ref().expect("a planned store has no buffers").raw
+        self.tensors[index as usize].buffer.as_ref().expect("a planned store has no buffers")
     }
 }

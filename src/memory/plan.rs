@@ -1,6 +1,6 @@
 //! Places the transient tensors of a step in as few bytes as their uses allow.
 
-use super::dispatches::{Dispatches, Place};
+use super::tensor::{Place, Tensor};
 
 /// Where each transient tensor of a step lies.
 ///
@@ -9,23 +9,21 @@ use super::dispatches::{Dispatches, Place};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryPlan {
     /// The slot of each transient tensor; `None` for one that is never used.
-    pub(super) slot_of: Vec<Option<usize>>,
+    pub(crate) slot_of: Vec<Option<usize>>,
     /// The bytes of each slot.
-    pub(super) slots: Vec<u64>,
+    pub(crate) slots: Vec<u64>,
     /// The most bytes that are in use at one operation: no plan needs fewer.
     pub live_bytes: u64,
 }
 
 impl MemoryPlan {
-    /// Plans `dispatches`, whose programs run in their order.
-    pub fn new(dispatches: &Dispatches) -> Self {
-        let sizes = &dispatches.transients;
+    /// Plans transient tensors of `sizes` bytes for operations that run in order, each on some tensors.
+    pub(crate) fn new(sizes: &[u64], ops: impl Iterator<Item = Vec<Tensor>>) -> Self {
         let count = sizes.len();
         let mut first = vec![usize::MAX; count];
         let mut last = vec![0; count];
-        let ops = dispatches.programs.iter().flatten();
-        for (time, op) in ops.enumerate() {
-            for tensor in op.tensors() {
+        for (time, tensors) in ops.enumerate() {
+            for tensor in tensors {
                 if let Place::Transient(index) = tensor.place {
                     first[index as usize] = first[index as usize].min(time);
                     last[index as usize] = time;
