@@ -35,6 +35,15 @@ impl Changed {
         std::fs::read(self.folder.0.join(name)).expect("the fixture has it")
     }
 
+    /// With other values in a file of JSON.
+    fn with_json(mut self, name: &str, changes: Value) -> Self {
+        let mut json: Value = serde_json::from_slice(&self.original(name)).expect("JSON");
+        let fields = json.as_object_mut().expect("an object");
+        fields.extend(changes.as_object().expect("an object").clone());
+        self.files.insert(name.to_owned(), json.to_string().into_bytes());
+        self
+    }
+
     /// With other names of tensors, and one more that is `extra`.
     fn with_tensors(
         mut self,
@@ -334,6 +343,18 @@ fn the_head_of_the_files_counts_and_names_may_lack_their_prefix() {
             None,
         );
         assert_eq!(loss(&mut with_model(&only_head).await).await, tied);
+    });
+}
+
+#[test]
+fn what_is_done_otherwise_than_the_config_says_is_told() {
+    block_on(async {
+        let files = Changed::new("model").with_json("config.json", json!({"attention_dropout": 0.1}));
+        let mut session = loaded().await;
+        let told = session.load_model(&files, &Value::Null, &mut |_| {}).await.unwrap();
+        let [notice] = &told.notices[..] else { panic!("{:?}", told.notices) };
+        assert_eq!(notice.code, "dropout-not-applied");
+        assert!(notice.message.contains("attention_dropout is 0.1"), "{}", notice.message);
     });
 }
 

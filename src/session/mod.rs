@@ -205,6 +205,13 @@ impl<R: Kv> Session<R> {
                            values, which is used";
             notices.push(Notice::new("head-not-tied", message));
         }
+        for (field, chance) in &model.architecture.dropouts {
+            let message = format!(
+                "config.json: {field} is {chance}, which transformers applies while a model trains: it is taken for 0 \
+                 here; lora.lora_dropout is the dropout that training has"
+            );
+            notices.push(Notice::new("dropout-not-applied", message));
+        }
         let quantized = if quantization.load_in_4bit { model.architecture.linear_parameters() } else { 0 };
         let bits = 8.0 * model.linear_bytes as f64;
         let info = ModelInfo {

@@ -54,6 +54,9 @@ pub struct Architecture {
     pub eos_token_ids: Vec<u32>,
     /// The dtype that the weights are said to have, e.g. `bfloat16`.
     pub dtype: Option<String>,
+    /// Fields with the chance of a dropout that transformers applies in training and this engine does not, e.g.
+    /// `attention_dropout`; none where it is 0.
+    pub dropouts: Vec<(String, f64)>,
 }
 
 /// A width as the checkpoint has it, and rounded up to a multiple of 8, so that kernels read whole vectors. The
