@@ -7,7 +7,8 @@ use std::ops::Range;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::config::{WITHOUT_EFFECT, last_names};
+use super::config::WITHOUT_EFFECT;
+use super::targets::last_names;
 use super::{LoraConfig, LoraModule, Side, TargetModules, row_pieces};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
@@ -139,6 +140,7 @@ fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_
         // PEFT takes "all-linear" too, but only where it knows the model's class.
         TargetModules::AllLinear => json!(last_names(modules.iter().copied())),
         TargetModules::Names(names) => json!(names),
+        TargetModules::Pattern(pattern) => json!(pattern),
     };
     let sees_pictures = modules.iter().any(|module| module.path.contains(OF_TEXT));
     // PEFT declares alpha an integer and writes it as one.
@@ -202,7 +204,7 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
     let mut config = parse_config(&fields).context(ADAPTER_CONFIG)?;
     let sees_pictures = linears.iter().any(|module| module.path.contains(OF_TEXT));
     if sees_pictures {
-        config.only_of(linears);
+        config.target_modules.only_of(linears);
     }
     let targets = config.resolve(linears).context(ADAPTER_CONFIG)?;
 
