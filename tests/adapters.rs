@@ -27,7 +27,11 @@ struct Changed {
 
 impl Changed {
     fn new(part: &str) -> Self {
-        let folder = Directory(format!("tests/fixtures/models/smollm2_f16_tied/{part}").into());
+        Changed::of("models/smollm2_f16_tied", part)
+    }
+
+    fn of(fixture: &str, part: &str) -> Self {
+        let folder = Directory(format!("tests/fixtures/{fixture}/{part}").into());
         Changed { folder, files: BTreeMap::new() }
     }
 
@@ -91,8 +95,12 @@ fn tensors(file: &[u8]) -> (Map<String, Value>, Vec<u8>) {
 
 /// The embedding of the fixture's model: its entry in the header, and its bytes.
 fn embedding() -> (Value, Vec<u8>) {
-    let (header, data) = tensors(&Changed::new("model").original("model.safetensors"));
-    let info = header[EMBEDDING].clone();
+    tensor(&Changed::new("model"), EMBEDDING)
+}
+
+fn tensor(model: &Changed, name: &str) -> (Value, Vec<u8>) {
+    let (header, data) = tensors(&model.original("model.safetensors"));
+    let info = header[name].clone();
     let at = |i: usize| info["data_offsets"][i].as_u64().expect("a place") as usize;
     let bytes = data[at(0)..at(1)].to_vec();
     (info, bytes)
@@ -272,18 +280,28 @@ fn what_lora_does_not_say_comes_from_the_adapter() {
 #[test]
 fn an_embedding_beside_an_adapter_is_left_out_where_it_is_the_model_s_own() {
     block_on(async {
-        let mut session = loaded().await;
-        let (info, bytes) = embedding();
-        let name = format!("base_model.model.{EMBEDDING}");
-        let same = |name: &str| name.to_owned();
-        let with =
-            |bytes| Changed::new("adapter").with_tensors(WEIGHTS, same, Some((&name, info.clone(), bytes)));
-        session.load_adapter("same", &with(bytes.clone())).await.expect("it is the model's");
-        let mut changed = bytes;
-        *changed.last_mut().expect("a value") ^= 1;
-        let error = session.load_adapter("changed", &with(changed)).await.unwrap_err();
-        assert_eq!(error.code, Code::BadAdapter);
-        assert!(error.message.contains("vocabulary was changed"), "{error}");
+        let of_text = "model.language_model.embed_tokens.weight";
+        for (fixture, in_model, in_adapter) in [
+            ("models/smollm2_f16_tied", EMBEDDING, EMBEDDING),
+            ("families/gemma3_bf16_vision", "language_model.model.embed_tokens.weight", of_text),
+        ] {
+            let model = Changed::of(fixture, "model");
+            let mut session = with_model(&model).await;
+            let (info, bytes) = tensor(&model, in_model);
+            for name in [in_adapter, "lm_head.weight"].map(|name| format!("base_model.model.{name}")) {
+                let same = |name: &str| name.to_owned();
+                let with = |bytes| {
+                    let extra = (&*name, info.clone(), bytes);
+                    Changed::of(fixture, "adapter").with_tensors(WEIGHTS, same, Some(extra))
+                };
+                session.load_adapter("same", &with(bytes.clone())).await.expect("it is the model's");
+                let mut changed = bytes.clone();
+                *changed.last_mut().expect("a value") ^= 1;
+                let error = session.load_adapter("changed", &with(changed)).await.unwrap_err();
+                assert_eq!(error.code, Code::BadAdapter);
+                assert!(error.message.contains("vocabulary was changed"), "{error}");
+            }
+        }
     });
 }
 

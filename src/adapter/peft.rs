@@ -20,8 +20,10 @@ pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
-/// Tensors of the base that PEFT may save beside the adapter.
-const OF_BASE: [&str; 2] = ["model.embed_tokens.weight", "lm_head.weight"];
+/// Tensors of the base that PEFT may save beside the adapter. The second is the embedding of a model that sees pictures
+/// too.
+const OF_BASE: [&str; 3] =
+    ["model.embed_tokens.weight", "model.language_model.embed_tokens.weight", "lm_head.weight"];
 
 /// What keeps PEFT from adapting the part of a model that sees pictures, whose modules have the names of the
 /// text's. A string is a regular expression for whole paths.
@@ -212,7 +214,7 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
         .await?
         .into_iter()
         .filter(|tensor| !(sees_pictures && tensor.name.contains(OF_PICTURES)))
-        .map(|tensor| (tensor.name.clone(), tensor))
+        .map(|tensor| (if sees_pictures { text_name(&tensor.name) } else { tensor.name.clone() }, tensor))
         .collect();
     let mut weights = BTreeMap::new();
     for module in targets {
@@ -242,6 +244,18 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
     let base_model_name_or_path =
         fields.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned);
     Ok(PeftAdapter { config, base_model_name_or_path, weights, of_base })
+}
+
+/// The name that PEFT gives a tensor today which it wrote on transformers before 4.52, where the text part of a model
+/// that sees pictures too was a whole model of its own.
+fn text_name(name: &str) -> String {
+    let Some(of_text) = name.strip_prefix(PREFIX).and_then(|path| path.strip_prefix("language_model.")) else {
+        return name.to_owned();
+    };
+    match of_text.strip_prefix("model.") {
+        Some(path) => format!("{PREFIX}model{OF_TEXT}{path}"),
+        None => format!("{PREFIX}{of_text}"),
+    }
 }
 
 fn take(tensors: &mut BTreeMap<String, TensorInfo>, name: &str, shape: [usize; 2]) -> Result<TensorInfo> {

@@ -186,6 +186,40 @@ fn a_pattern_is_read_and_written_as_peft_does() {
     assert_eq!(serde_json::to_value(TargetModules::Pattern("a".into())).unwrap(), json!("a"));
 }
 
+/// Embedding and head that PEFT saves too, by the names that it has for them on transformers 5 and before 4.52.
+#[test]
+fn tensors_of_the_base_beside_the_adapter_of_a_text_part_are_known() {
+    let of_base = |layers: &str, embedding: &str, head: &str| {
+        let mut files = small_adapter();
+        let file = files.0.get_mut(ADAPTER_WEIGHTS).unwrap();
+        let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        let header = String::from_utf8(file[8..8 + length].to_vec()).unwrap();
+        let mut header: Value = serde_json::from_str(&header.replace("model.model.layers", layers)).unwrap();
+        for name in [embedding, head, "base_model.model.model.vision_tower.head.lora_A.weight"] {
+            header[name] = json!({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]});
+        }
+        *file = safetensors_file(&header.to_string(), &file[8 + length..]);
+        let adapter = block_on(load_peft(&files, &text_of_pictures()));
+        adapter.map(|adapter| adapter.of_base.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+    };
+    let want = ["model.language_model.embed_tokens.weight", "lm_head.weight"];
+    let now = of_base(
+        "model.model.language_model.layers",
+        "base_model.model.model.language_model.embed_tokens.weight",
+        "base_model.model.lm_head.weight",
+    );
+    assert_eq!(now.unwrap(), want);
+    let before = of_base(
+        "model.language_model.model.layers",
+        "base_model.model.language_model.model.embed_tokens.weight",
+        "base_model.model.language_model.lm_head.weight",
+    );
+    assert_eq!(before.unwrap(), want);
+    let other = "base_model.model.model.language_model.norm.weight";
+    let refused = of_base("model.model.language_model.layers", other, "base_model.model.lm_head.weight");
+    assert_refused(refused, Code::BadAdapter, &[ADAPTER_WEIGHTS, other]);
+}
+
 #[test]
 fn first_values_are_seeded_uniform_and_zero() {
     let module = LoraModule { path: "m".into(), in_features: 100, out_features: 30 };
