@@ -376,6 +376,26 @@ fn what_is_done_otherwise_than_the_config_says_is_told() {
     });
 }
 
+/// As transformers computes them: these kinds of RoPE have the same angles whatever the context.
+#[test]
+fn rows_past_the_positions_that_a_model_was_made_for_are_trained_on_and_told() {
+    block_on(async {
+        for fixture in ["models/smollm2_f16_tied", "families/llama_bf16_yarn", "families/gemma3text_f32_untied"] {
+            let model = Changed::of(fixture, "model");
+            let whole = loss(&mut with_model(&model).await).await;
+            let short_context = model.with_json("config.json", json!({"max_position_embeddings": 16}));
+            let mut session = with_model(&short_context).await;
+            let plan = session.prepare(run(Value::Null, short())).await.expect("a run");
+            let [notice] = &plan.notices[..] else { panic!("{:?}", plan.notices) };
+            assert_eq!(notice.code, "rows-beyond-context");
+            for part in ["has 32 tokens", "made for 16", "train.max_length"] {
+                assert!(notice.message.contains(part), "{}", notice.message);
+            }
+            assert_eq!(loss(&mut session).await, whole, "{fixture}");
+        }
+    });
+}
+
 #[test]
 fn a_run_that_learnt_nothing_says_so() {
     block_on(async {

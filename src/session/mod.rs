@@ -324,7 +324,7 @@ impl<R: Kv> Session<R> {
         let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
         let config = config_of_run(&options.lora, start, &lora_modules(&loaded.model.architecture))?;
         let (dataset, eval_dataset) = self.selections(&options, &train).await?;
-        RunPlan::check(&loaded.model, &train, &dataset, eval_dataset.as_ref())?;
+        let of_rows = RunPlan::check(&loaded.model, &train, &dataset, eval_dataset.as_ref())?;
         let plain = |options: serde_json::Result<Value>| options.expect("options are plain data");
         let identity = Identity {
             model: loaded.fingerprint.clone(),
@@ -343,7 +343,7 @@ impl<R: Kv> Session<R> {
         // The tuner's choice belongs to the run, unless that began on another kind of adapter.
         let began_with = checkpoint.as_ref().and_then(|found| found.header.tiles.clone());
         let kept = began_with.filter(|tiles| tiles.suit(self.gpu.summary()));
-        let mut notices = train.notices.clone();
+        let mut notices: Vec<Notice> = train.notices.iter().cloned().chain(of_rows).collect();
         if checkpoint.is_some() && kept.is_none() {
             let message = "the run began on another kind of GPU, or with products computed in a way that this version of \
                  tabtune no longer has: it goes on with those chosen here, and its last bits are no longer those that it \

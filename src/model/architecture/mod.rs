@@ -31,7 +31,8 @@ pub struct Architecture {
     pub model_type: String,
     pub hidden: Width,
     pub vocab: Width,
-    /// Positions that the model takes: `max_position_embeddings`.
+    /// Positions that the model was made for: `max_position_embeddings`, or those that `dynamic` stretches them to.
+    /// Answers end there; rows may be longer.
     pub context: usize,
     /// Of all norms: `rms_norm_eps`.
     pub eps: f32,
