@@ -249,7 +249,8 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
 /// The name that PEFT gives a tensor today which it wrote on transformers before 4.52, where the text part of a model
 /// that sees pictures too was a whole model of its own.
 fn text_name(name: &str) -> String {
-    let Some(of_text) = name.strip_prefix(PREFIX).and_then(|path| path.strip_prefix("language_model.")) else {
+    let Some(of_text) = name.strip_prefix(PREFIX).and_then(|path| path.strip_prefix("language_model."))
+    else {
         return name.to_owned();
     };
     match of_text.strip_prefix("model.") {

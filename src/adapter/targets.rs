@@ -29,7 +29,9 @@ impl TargetModules {
     /// Code `bad-option` for an empty list and for what is no regular expression.
     pub(super) fn validate(&self) -> Result<()> {
         match self {
-            TargetModules::Names(names) if names.is_empty() => bail!(BadOption, "lora.target_modules is empty"),
+            TargetModules::Names(names) if names.is_empty() => {
+                bail!(BadOption, "lora.target_modules is empty")
+            }
             TargetModules::Pattern(pattern) => compile(pattern).map(drop),
             _ => Ok(()),
         }
