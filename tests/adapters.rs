@@ -27,12 +27,25 @@ struct Changed {
 
 impl Changed {
     fn new(part: &str) -> Self {
-        let folder = Directory(format!("tests/fixtures/models/smollm2_f16_tied/{part}").into());
+        Changed::of("models/smollm2_f16_tied", part)
+    }
+
+    fn of(fixture: &str, part: &str) -> Self {
+        let folder = Directory(format!("tests/fixtures/{fixture}/{part}").into());
         Changed { folder, files: BTreeMap::new() }
     }
 
     fn original(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.folder.0.join(name)).expect("the fixture has it")
+    }
+
+    /// With other values in a file of JSON.
+    fn with_json(mut self, name: &str, changes: Value) -> Self {
+        let mut json: Value = serde_json::from_slice(&self.original(name)).expect("JSON");
+        let fields = json.as_object_mut().expect("an object");
+        fields.extend(changes.as_object().expect("an object").clone());
+        self.files.insert(name.to_owned(), json.to_string().into_bytes());
+        self
     }
 
     /// With other names of tensors, and one more that is `extra`.
@@ -82,8 +95,12 @@ fn tensors(file: &[u8]) -> (Map<String, Value>, Vec<u8>) {
 
 /// The embedding of the fixture's model: its entry in the header, and its bytes.
 fn embedding() -> (Value, Vec<u8>) {
-    let (header, data) = tensors(&Changed::new("model").original("model.safetensors"));
-    let info = header[EMBEDDING].clone();
+    tensor(&Changed::new("model"), EMBEDDING)
+}
+
+fn tensor(model: &Changed, name: &str) -> (Value, Vec<u8>) {
+    let (header, data) = tensors(&model.original("model.safetensors"));
+    let info = header[name].clone();
     let at = |i: usize| info["data_offsets"][i].as_u64().expect("a place") as usize;
     let bytes = data[at(0)..at(1)].to_vec();
     (info, bytes)
@@ -263,18 +280,28 @@ fn what_lora_does_not_say_comes_from_the_adapter() {
 #[test]
 fn an_embedding_beside_an_adapter_is_left_out_where_it_is_the_model_s_own() {
     block_on(async {
-        let mut session = loaded().await;
-        let (info, bytes) = embedding();
-        let name = format!("base_model.model.{EMBEDDING}");
-        let same = |name: &str| name.to_owned();
-        let with =
-            |bytes| Changed::new("adapter").with_tensors(WEIGHTS, same, Some((&name, info.clone(), bytes)));
-        session.load_adapter("same", &with(bytes.clone())).await.expect("it is the model's");
-        let mut changed = bytes;
-        *changed.last_mut().expect("a value") ^= 1;
-        let error = session.load_adapter("changed", &with(changed)).await.unwrap_err();
-        assert_eq!(error.code, Code::BadAdapter);
-        assert!(error.message.contains("vocabulary was changed"), "{error}");
+        let of_text = "model.language_model.embed_tokens.weight";
+        for (fixture, in_model, in_adapter) in [
+            ("models/smollm2_f16_tied", EMBEDDING, EMBEDDING),
+            ("families/gemma3_bf16_vision", "language_model.model.embed_tokens.weight", of_text),
+        ] {
+            let model = Changed::of(fixture, "model");
+            let mut session = with_model(&model).await;
+            let (info, bytes) = tensor(&model, in_model);
+            for name in [in_adapter, "lm_head.weight"].map(|name| format!("base_model.model.{name}")) {
+                let same = |name: &str| name.to_owned();
+                let with = |bytes| {
+                    let extra = (&*name, info.clone(), bytes);
+                    Changed::of(fixture, "adapter").with_tensors(WEIGHTS, same, Some(extra))
+                };
+                session.load_adapter("same", &with(bytes.clone())).await.expect("it is the model's");
+                let mut changed = bytes.clone();
+                *changed.last_mut().expect("a value") ^= 1;
+                let error = session.load_adapter("changed", &with(changed)).await.unwrap_err();
+                assert_eq!(error.code, Code::BadAdapter);
+                assert!(error.message.contains("vocabulary was changed"), "{error}");
+            }
+        }
     });
 }
 
@@ -334,6 +361,40 @@ fn the_head_of_the_files_counts_and_names_may_lack_their_prefix() {
             None,
         );
         assert_eq!(loss(&mut with_model(&only_head).await).await, tied);
+    });
+}
+
+#[test]
+fn what_is_done_otherwise_than_the_config_says_is_told() {
+    block_on(async {
+        let files = Changed::new("model").with_json("config.json", json!({"attention_dropout": 0.1}));
+        let mut session = loaded().await;
+        let told = session.load_model(&files, &Value::Null, &mut |_| {}).await.unwrap();
+        let [notice] = &told.notices[..] else { panic!("{:?}", told.notices) };
+        assert_eq!(notice.code, "dropout-not-applied");
+        assert!(notice.message.contains("attention_dropout is 0.1"), "{}", notice.message);
+    });
+}
+
+/// As transformers computes them: these kinds of RoPE have the same angles whatever the context.
+#[test]
+fn rows_past_the_positions_that_a_model_was_made_for_are_trained_on_and_told() {
+    block_on(async {
+        for fixture in
+            ["models/smollm2_f16_tied", "families/llama_bf16_yarn", "families/gemma3text_f32_untied"]
+        {
+            let model = Changed::of(fixture, "model");
+            let whole = loss(&mut with_model(&model).await).await;
+            let short_context = model.with_json("config.json", json!({"max_position_embeddings": 16}));
+            let mut session = with_model(&short_context).await;
+            let plan = session.prepare(run(Value::Null, short())).await.expect("a run");
+            let [notice] = &plan.notices[..] else { panic!("{:?}", plan.notices) };
+            assert_eq!(notice.code, "rows-beyond-context");
+            for part in ["has 32 tokens", "made for 16", "train.max_length"] {
+                assert!(notice.message.contains(part), "{}", notice.message);
+            }
+            assert_eq!(loss(&mut session).await, whole, "{fixture}");
+        }
     });
 }
 

@@ -1,17 +1,13 @@
 //! The options of LoRA, with PEFT's names and defaults.
 
-use std::borrow::Cow;
-
-use serde::de::{Deserializer, Error as _};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::LoraModule;
+use super::{LoraModule, TargetModules};
 use crate::bail;
 use crate::error::Result;
 use crate::options::Part;
 
-const ALL_LINEAR: &str = "all-linear";
 const MAX_RANK: usize = 256;
 
 /// PEFT's `LoraConfig`, as far as tabtune does what it says.
@@ -25,15 +21,6 @@ pub struct LoraConfig {
     pub target_modules: TargetModules,
     /// Scale by `lora_alpha / √r` instead of `lora_alpha / r` (<https://arxiv.org/abs/2312.03732>).
     pub use_rslora: bool,
-}
-
-/// Which linear layers are adapted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetModules {
-    /// `"all-linear"`: every linear layer but the head.
-    AllLinear,
-    /// Modules whose path is one of these or ends with a dot and one of these.
-    Names(Vec<String>),
 }
 
 impl Default for LoraConfig {
@@ -142,10 +129,7 @@ impl LoraConfig {
         if !(0.0..1.0).contains(&lora_dropout) {
             bail!(BadOption, "lora.lora_dropout is {lora_dropout}, not at least 0 and below 1");
         }
-        if self.target_modules == TargetModules::Names(vec![]) {
-            bail!(BadOption, "lora.target_modules is empty");
-        }
-        Ok(())
+        self.target_modules.validate()
     }
 
     /// What `B (A x)` is multiplied with.
@@ -154,79 +138,12 @@ impl LoraConfig {
         (self.lora_alpha / if self.use_rslora { r.sqrt() } else { r }) as f32
     }
 
-    /// Leaves out the names of modules that are in another part of the model than `linears`.
-    pub(super) fn only_of(&mut self, linears: &[LoraModule]) {
-        if let TargetModules::Names(names) = &mut self.target_modules {
-            names.retain(|name| linears.iter().any(|module| matches(&module.path, name)));
-        }
-    }
-
-    /// Those of a model's linear layers (the head left out) that `target_modules` names, in the
-    /// model's order.
+    /// Those of a model's linear layers (the head left out) that `target_modules` means, in the model's order.
     ///
     /// # Errors
     ///
-    /// Code `bad-option` when a name matches no layer.
+    /// Code `bad-option` when a name matches no layer, or a regular expression none or something else besides.
     pub fn resolve<'a>(&self, linears: &'a [LoraModule]) -> Result<Vec<&'a LoraModule>> {
-        let TargetModules::Names(names) = &self.target_modules else {
-            return Ok(linears.iter().collect());
-        };
-        for name in names {
-            if name.is_empty() || !linears.iter().any(|module| matches(&module.path, name)) {
-                let there = last_names(linears).join(", ");
-                bail!(
-                    BadOption,
-                    "lora.target_modules: {name:?} is no linear layer of the decoder; take some of {there}, or \
-                     \"{ALL_LINEAR}\""
-                );
-            }
-        }
-        let named = |module: &&LoraModule| names.iter().any(|name| matches(&module.path, name));
-        Ok(linears.iter().filter(named).collect())
-    }
-}
-
-/// Whether `target_modules` means a module by a name.
-fn matches(path: &str, name: &str) -> bool {
-    path.strip_suffix(name).is_some_and(|head| head.is_empty() || head.ends_with('.'))
-}
-
-/// The last parts of the paths of modules, each once, in the model's order: what PEFT targets them by.
-pub(super) fn last_names<'a>(modules: impl IntoIterator<Item = &'a LoraModule>) -> Vec<&'a str> {
-    let mut names = Vec::new();
-    for module in modules {
-        let name = module.path.rsplit('.').next().unwrap_or_default();
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
-}
-
-impl<'de> Deserialize<'de> for TargetModules {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum OneOrMany<'a> {
-            One(Cow<'a, str>),
-            Many(Vec<String>),
-        }
-
-        let wanted = "a list of module names or \"all-linear\" was expected";
-        match OneOrMany::deserialize(deserializer) {
-            Ok(OneOrMany::One(text)) if text == ALL_LINEAR => Ok(TargetModules::AllLinear),
-            Ok(OneOrMany::One(text)) => Err(D::Error::custom(format!("{text:?} was given, {wanted}"))),
-            Ok(OneOrMany::Many(names)) => Ok(TargetModules::Names(names)),
-            Err(_) => Err(D::Error::custom(wanted)),
-        }
-    }
-}
-
-impl Serialize for TargetModules {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        match self {
-            TargetModules::AllLinear => serializer.serialize_str(ALL_LINEAR),
-            TargetModules::Names(names) => names.serialize(serializer),
-        }
+        self.target_modules.resolve(linears)
     }
 }

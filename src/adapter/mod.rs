@@ -4,10 +4,12 @@
 mod config;
 mod init;
 mod peft;
+mod targets;
 
-pub use config::{LoraConfig, TargetModules};
+pub use config::LoraConfig;
 pub use init::LoraRng;
 pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, PeftAdapter, load_peft, save_peft};
+pub use targets::TargetModules;
 
 use std::ops::Range;
 

@@ -7,7 +7,8 @@ use std::ops::Range;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::config::{WITHOUT_EFFECT, last_names};
+use super::config::WITHOUT_EFFECT;
+use super::targets::last_names;
 use super::{LoraConfig, LoraModule, Side, TargetModules, row_pieces};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
@@ -19,8 +20,10 @@ pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
-/// Tensors of the base that PEFT may save beside the adapter.
-const OF_BASE: [&str; 2] = ["model.embed_tokens.weight", "lm_head.weight"];
+/// Tensors of the base that PEFT may save beside the adapter. The second is the embedding of a model that sees pictures
+/// too.
+const OF_BASE: [&str; 3] =
+    ["model.embed_tokens.weight", "model.language_model.embed_tokens.weight", "lm_head.weight"];
 
 /// What keeps PEFT from adapting the part of a model that sees pictures, whose modules have the names of the
 /// text's. A string is a regular expression for whole paths.
@@ -139,6 +142,7 @@ fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_
         // PEFT takes "all-linear" too, but only where it knows the model's class.
         TargetModules::AllLinear => json!(last_names(modules.iter().copied())),
         TargetModules::Names(names) => json!(names),
+        TargetModules::Pattern(pattern) => json!(pattern),
     };
     let sees_pictures = modules.iter().any(|module| module.path.contains(OF_TEXT));
     // PEFT declares alpha an integer and writes it as one.
@@ -202,7 +206,7 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
     let mut config = parse_config(&fields).context(ADAPTER_CONFIG)?;
     let sees_pictures = linears.iter().any(|module| module.path.contains(OF_TEXT));
     if sees_pictures {
-        config.only_of(linears);
+        config.target_modules.only_of(linears);
     }
     let targets = config.resolve(linears).context(ADAPTER_CONFIG)?;
 
@@ -210,7 +214,7 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
         .await?
         .into_iter()
         .filter(|tensor| !(sees_pictures && tensor.name.contains(OF_PICTURES)))
-        .map(|tensor| (tensor.name.clone(), tensor))
+        .map(|tensor| (if sees_pictures { text_name(&tensor.name) } else { tensor.name.clone() }, tensor))
         .collect();
     let mut weights = BTreeMap::new();
     for module in targets {
@@ -240,6 +244,19 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
     let base_model_name_or_path =
         fields.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned);
     Ok(PeftAdapter { config, base_model_name_or_path, weights, of_base })
+}
+
+/// The name that PEFT gives a tensor today which it wrote on transformers before 4.52, where the text part of a model
+/// that sees pictures too was a whole model of its own.
+fn text_name(name: &str) -> String {
+    let Some(of_text) = name.strip_prefix(PREFIX).and_then(|path| path.strip_prefix("language_model."))
+    else {
+        return name.to_owned();
+    };
+    match of_text.strip_prefix("model.") {
+        Some(path) => format!("{PREFIX}model{OF_TEXT}{path}"),
+        None => format!("{PREFIX}{of_text}"),
+    }
 }
 
 fn take(tensors: &mut BTreeMap<String, TensorInfo>, name: &str, shape: [usize; 2]) -> Result<TensorInfo> {

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use super::architecture::pad8;
-use super::load::Slab;
+use super::weights::Slab;
 use crate::device::{Device, ReadbackRing, Store};
 use crate::error::Result;
 use crate::files::{Files, PIECE_BYTES};

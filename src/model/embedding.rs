@@ -1,6 +1,6 @@
 //! Records the embedding of tokens.
 
-use super::load::{Model, Slab};
+use super::weights::{Model, Slab};
 use crate::kernels::{Recorder, embedding};
 use crate::memory::Tensor;
 

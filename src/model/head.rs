@@ -1,7 +1,7 @@
 //! Records the final norm and the head.
 
 use super::architecture::pad8;
-use super::load::{Model, Slab};
+use super::weights::{Model, Slab};
 use crate::kernels::{Recorder, linear, rms_norm, rows};
 use crate::memory::Tensor;
 

@@ -5,53 +5,11 @@
 //! q and k, norms behind o and down, layers without RoPE. Weights are frozen; only LoRA learns.
 
 use super::architecture::{Architecture, Attention, ByGroup, GateUpColumns, Group, Layer, QkvColumns};
-use super::load::{LayerWeights, Model};
-use super::lora::Lora;
+use super::pass::{Pass, RopeTables, RowsSeen};
 use super::product::{GroupProducts, Ts, Upstream};
+use super::weights::{LayerWeights, Model};
 use crate::kernels::{Recorder, attention, glu, head_norm, kv_append, rms_norm, rope};
 use crate::memory::Tensor;
-
-/// The tokens of a pass and where they stand. All have one entry for each of the M rows.
-#[derive(Clone, Debug)]
-pub struct Rows {
-    /// M, a multiple of 8 in training.
-    pub count: usize,
-    /// Token ids, u32.
-    pub ids: Tensor,
-    /// Position of each token in its text, u32.
-    pub positions: Tensor,
-    /// What each row sees, by [`Architecture::views`].
-    pub views: Vec<RowsSeen>,
-    /// By [`Architecture::ropes`].
-    pub ropes: Vec<RopeTables>,
-}
-
-/// Which keys each row sees.
-#[derive(Clone, Copy, Debug)]
-pub struct RowsSeen {
-    /// First key and end of keys that each query sees, two u32 a row.
-    pub spans: Tensor,
-    /// End of the queries that see each key, u32. Only backward reads it.
-    pub last: Tensor,
-}
-
-/// Cosines and sines, [positions, rotary_dim / 2].
-#[derive(Clone, Copy, Debug)]
-pub struct RopeTables {
-    pub cos: Tensor,
-    pub sin: Tensor,
-}
-
-/// What the layers of a pass are recorded with.
-pub struct Pass<'a> {
-    pub model: &'a Model,
-    pub lora: Option<&'a Lora>,
-    pub rows: &'a Rows,
-    /// Multiplies LoRA's part; 0 switches the adapter off.
-    pub lora_scale: f32,
-    /// The chance of a dropped LoRA input, and the tensor holding the seed.
-    pub dropout: Option<(f64, Tensor)>,
-}
 
 /// What a layer's backward pass needs of its forward pass.
 #[derive(Clone, Debug)]
@@ -111,11 +69,6 @@ struct LayerPass<'a> {
 }
 
 impl Pass<'_> {
-    /// A tensor of `width` values a row.
-    pub(super) fn activation(&self, rec: &mut Recorder, width: usize) -> Tensor {
-        rec.transient(self.rows.count * width)
-    }
-
     /// Records layer `number` on x [M, H] and returns what backward needs and the output [M, H].
     pub fn layer_forward(
         &self,

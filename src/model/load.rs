@@ -5,8 +5,8 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::architecture::{Architecture, Attention, ByGroup, Group, Module, Norms, Width, pad8};
-use super::loss::LossPlan;
 use super::names::{self, EMBEDDING, FINAL_NORM, HEAD, LAYERS};
+use super::weights::{LayerWeights, Model, NormWeights, Part, Slab, Stacked};
 use crate::device::Store;
 use crate::error::{Context, Result};
 use crate::files::{Files, PIECE_BYTES};
@@ -16,114 +16,10 @@ use crate::format::{
 };
 use crate::kernels::head_norm;
 use crate::kernels::linear::{Role, Weight, WeightFormat};
-use crate::kernels::tiles::{Product, Shape};
 use crate::memory::{Class, Tensor};
 
 /// `config.json` is small; what is larger is something else.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
-/// A model whose weights lie in a [`Store`].
-#[derive(Clone, Debug)]
-pub struct Model {
-    pub architecture: Architecture,
-    pub layers: Vec<LayerWeights>,
-    /// The rows of the embedding, in slabs that each fit one binding.
-    pub embedding: Vec<Slab>,
-    /// The rows of the head: the embedding's own slabs where it is tied.
-    pub head: Vec<Slab>,
-    pub norm: Tensor,
-    /// Bytes of the quantised layers, or of the layers as they are.
-    pub linear_bytes: u64,
-    /// Of name, dtype, shape and bytes of every tensor, whatever the order of reading; 0 where none was read.
-    pub sum: u128,
-}
-
-#[derive(Clone, Debug)]
-pub struct LayerWeights {
-    pub norms: NormWeights,
-    /// Of each head of queries and of keys, [head_dim].
-    pub head_norm: Option<head_norm::Weights>,
-    /// The stacked products of each group; several where formats forbid stacking.
-    pub groups: ByGroup<Vec<Stacked>>,
-}
-
-/// The weights of a layer's norms.
-#[derive(Clone, Copy, Debug)]
-pub struct NormWeights {
-    pub before_attention: Tensor,
-    pub after_attention: Option<Tensor>,
-    pub before_feed_forward: Tensor,
-    pub after_feed_forward: Option<Tensor>,
-}
-
-/// One product over rows of stacked modules: all of them, unless they are too large for one binding.
-#[derive(Clone, Debug)]
-pub struct Stacked {
-    pub modules: Vec<Module>,
-    /// Rows of the stack, padding among them. Where they are not all, they are rows of one module.
-    pub rows: Range<usize>,
-    /// The column of the group at which the product begins.
-    pub first_col: usize,
-    pub weight: Weight,
-    /// [N], zero where a module has none.
-    pub bias: Option<Tensor>,
-}
-
-impl Stacked {
-    /// N of the product.
-    pub fn cols(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// What the product has of its modules, in their order.
-    pub fn parts(&self) -> impl Iterator<Item = Part> {
-        let mut end = 0;
-        let parts = self.modules.iter().enumerate().map(move |(section, module)| {
-            let begin = end;
-            end += module.outputs.padded;
-            let first = self.rows.start.max(begin);
-            let rows = first.saturating_sub(begin)..self.rows.end.min(end).saturating_sub(begin);
-            Part { section, module: *module, rows, at: first.saturating_sub(self.rows.start) }
-        });
-        parts.filter(|part| !part.rows.is_empty())
-    }
-
-    /// K of the product. Stacked modules share their input.
-    pub fn inputs(&self) -> Width {
-        self.modules[0].inputs
-    }
-}
-
-/// Rows of a module that a product has.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// The module's number in its stack.
-    pub section: usize,
-    pub module: Module,
-    /// Of the module, padding among them.
-    pub rows: Range<usize>,
-    /// The row of the product at which they begin.
-    pub at: usize,
-}
-
-impl Part {
-    /// Its rows without padding.
-    fn real_rows(&self) -> Range<usize> {
-        self.rows.start..self.rows.end.min(self.module.outputs.real)
-    }
-
-    /// Whether it is the last of its module.
-    fn is_last(&self) -> bool {
-        self.rows.end == self.module.outputs.padded
-    }
-}
-
-/// Consecutive rows of the embedding or head.
-#[derive(Clone, Copy, Debug)]
-pub struct Slab {
-    pub first_id: usize,
-    pub n_ids: usize,
-    pub weight: Weight,
-}
 
 /// How far loading is, in bytes of the checkpoint.
 #[derive(Clone, Debug, Serialize)]
@@ -213,32 +109,6 @@ impl Model {
         let head = if architecture.tied { embedding.clone() } else { loader.rows(HEAD, &table).await? };
         let sum = if store.is_planned() { 0 } else { files.sum().await? };
         Ok(Model { architecture, layers, embedding, head, norm, linear_bytes, sum })
-    }
-
-    /// The distinct products of its layers and its head, for the tuner.
-    pub fn products(&self) -> Vec<Product> {
-        let of = |cols: usize, depth: usize, format, most_rows| Product {
-            shape: Shape { cols: cols as u32, depth: depth as u32, format },
-            most_rows,
-        };
-        let layers = self
-            .layers
-            .iter()
-            .flat_map(|layer| layer.groups.0.iter().flatten())
-            .map(|stacked| of(stacked.cols(), stacked.inputs().padded, stacked.weight.format, u32::MAX));
-        // The head sees a block of labelled rows at a time, however many there are.
-        let Architecture { hidden, vocab, .. } = self.architecture;
-        let block = LossPlan::new(usize::from(u16::MAX), vocab.padded).block as u32;
-        let head =
-            self.head.iter().map(|slab| of(pad8(slab.n_ids), hidden.padded, slab.weight.format, block));
-        // Layers come first: one with the shape of the head has more rows.
-        let mut distinct: Vec<Product> = Vec::new();
-        for product in layers.chain(head) {
-            if !distinct.iter().any(|known| known.shape == product.shape) {
-                distinct.push(product);
-            }
-        }
-        distinct
     }
 }
 

@@ -1,7 +1,7 @@
 //! The adapter on the GPU: parameters, gradients and moments, each flat, in few buffers.
 
 use super::architecture::{Architecture, ByGroup, Group, Module, pad8};
-use super::load::{Model, Stacked};
+use super::weights::{Model, Stacked};
 use crate::adapter::{LoraConfig, LoraModule, Side};
 use crate::device::Store;
 use crate::error::Result;

@@ -10,15 +10,20 @@ mod lora;
 mod lora_rows;
 mod loss;
 mod names;
+mod pass;
 mod product;
+mod shapes;
+mod weights;
 
 pub use architecture::{
     Architecture, Attention, ByGroup, GateUpColumns, Group, Layer, Module, QkvColumns, Rope, RopeScaling,
     View, Width, model_types,
 };
 pub use compare::are_rows;
-pub use layer::{Backward, Keys, LayerActivations, Pass, RopeTables, Rows, RowsSeen};
-pub use load::{LoadOptions, LoadProgress, Model, Part, Slab, Stacked, padded_codes};
+pub use layer::{Backward, Keys, LayerActivations};
+pub use load::{LoadOptions, LoadProgress, padded_codes};
 pub use lora::{Lora, LoraFactor, Segment, lora_modules};
 pub use lora_rows::FactorReader;
 pub use loss::{Loss, LossInputs, LossPlan};
+pub use pass::{Pass, RopeTables, Rows, RowsSeen};
+pub use weights::{Model, Part, Slab, Stacked};

@@ -1,9 +1,9 @@
 //! Records the products of a group of modules with their LoRA panels: Y = X·Wᵀ + s·dropout(X)·AᵀBᵀ.
 
 use super::architecture::{Group, Width};
-use super::layer::Pass;
-use super::load::Stacked;
 use super::lora::{Lora, LoraPanel};
+use super::pass::Pass;
+use super::weights::Stacked;
 use crate::kernels::linear::{self, Panel};
 use crate::kernels::lora_grad::{self, Along};
 use crate::kernels::{Recorder, bias, dropout};

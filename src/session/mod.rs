@@ -208,6 +208,13 @@ impl<R: Kv> Session<R> {
                            values, which is used";
             notices.push(Notice::new("head-not-tied", message));
         }
+        for (field, chance) in &model.architecture.dropouts {
+            let message = format!(
+                "config.json: {field} is {chance}, which transformers applies while a model trains: it is taken for 0 \
+                 here; lora.lora_dropout is the dropout that training has"
+            );
+            notices.push(Notice::new("dropout-not-applied", message));
+        }
         let quantized = if quantization.load_in_4bit { model.architecture.linear_parameters() } else { 0 };
         let bits = 8.0 * model.linear_bytes as f64;
         let info = ModelInfo {
@@ -320,7 +327,7 @@ impl<R: Kv> Session<R> {
         let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
         let config = config_of_run(&options.lora, start, &lora_modules(&loaded.model.architecture))?;
         let (dataset, eval_dataset) = self.selections(&options, &train).await?;
-        RunPlan::check(&loaded.model, &train, &dataset, eval_dataset.as_ref())?;
+        let of_rows = RunPlan::check(&loaded.model, &train, &dataset, eval_dataset.as_ref())?;
         let plain = |options: serde_json::Result<Value>| options.expect("options are plain data");
         let identity = Identity {
             model: loaded.fingerprint.clone(),
@@ -339,7 +346,7 @@ impl<R: Kv> Session<R> {
         // The tuner's choice belongs to the run, unless that began on another kind of adapter.
         let began_with = checkpoint.as_ref().and_then(|found| found.header.tiles.clone());
         let kept = began_with.filter(|tiles| tiles.suit(self.device.summary()));
-        let mut notices = train.notices.clone();
+        let mut notices: Vec<Notice> = train.notices.iter().cloned().chain(of_rows).collect();
         if checkpoint.is_some() && kept.is_none() {
             let message = "the run began on another kind of GPU, or with products computed in a way that this version of \
                  tabtune no longer has: it goes on with those chosen here, and its last bits are no longer those that it \

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::options::{GradientCheckpointing, TrainOptions};
 use super::recording::{Inputs, Programs, REPORT_BYTES, Recording};
-use crate::bail;
 use crate::data::batches::BatchPlan;
+use crate::data::notice::Notice;
 use crate::data::tokens::Selection;
 use crate::device::{Lowered, ReadbackRing, Store};
 use crate::error::Result;
@@ -65,45 +65,45 @@ pub struct RunPlan {
 
 /// The longest row in tokens, and which rows each step takes.
 fn measured(
-    model: &Model,
     options: &TrainOptions,
     dataset: &Selection,
     eval_dataset: Option<&Selection>,
 ) -> Result<(usize, BatchPlan)> {
     let chosen = [Some(dataset), eval_dataset].into_iter().flatten();
     let longest = chosen.map(|chosen| chosen.set.report.longest as usize).max().unwrap_or(0);
-    if longest > model.architecture.context {
-        bail!(
-            BadOption,
-            "train.max_length: the longest row has {longest} tokens, but the model takes {}",
-            model.architecture.context
-        );
-    }
     let batches = BatchPlan::new(&dataset.rows, &dataset.set.index.lengths, options.batch_options())?;
     Ok((longest, batches))
 }
 
 impl RunPlan {
-    /// Whether the rows can be trained on at all, before anything is recorded or freed.
+    /// Whether the rows can be trained on at all, and what is worth knowing of them, before anything is recorded or
+    /// freed. Rows past the positions that a model was made for are computed, as in transformers: every kind of RoPE
+    /// has angles for them.
     ///
     /// # Errors
     ///
-    /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context.
+    /// `bad-data` for a dataset without rows.
     pub fn check(
         model: &Model,
         options: &TrainOptions,
         dataset: &Selection,
         eval_dataset: Option<&Selection>,
-    ) -> Result<()> {
-        measured(model, options, dataset, eval_dataset).map(drop)
+    ) -> Result<Option<Notice>> {
+        let (longest, _) = measured(options, dataset, eval_dataset)?;
+        let context = model.architecture.context;
+        let message = format!(
+            "the longest row has {longest} tokens, and the model was made for {context} by its config.json: positions \
+             after that are trained on as they are, but the model has not learnt them; set train.max_length to \
+             {context} to have rows cut there"
+        );
+        Ok((longest > context).then(|| Notice::new("rows-beyond-context", message)))
     }
 
     /// Plans and records the run for `target`.
     ///
     /// # Errors
     ///
-    /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context;
-    /// `out-of-memory`, naming what is larger than one buffer.
+    /// `bad-data` for a dataset without rows; `out-of-memory`, naming what is larger than one buffer.
     pub fn new(
         store: &mut Store,
         model: &Model,
@@ -113,7 +113,7 @@ impl RunPlan {
         dataset: &Selection,
         eval_dataset: Option<&Selection>,
     ) -> Result<Self> {
-        let (longest, batches) = measured(model, options, dataset, eval_dataset)?;
+        let (longest, batches) = measured(options, dataset, eval_dataset)?;
         let extent = Extent::of(&batches, dataset, eval_dataset, options);
         let tokens = extent.tokens.next_multiple_of(8);
         let loss_plan = LossPlan::new(extent.targets, model.architecture.vocab.padded);

@@ -26,6 +26,15 @@ fn small_model() -> Vec<LoraModule> {
         .collect()
 }
 
+/// The same as the text part of a model that sees pictures too.
+fn text_of_pictures() -> Vec<LoraModule> {
+    let of_text = |module: LoraModule| LoraModule {
+        path: module.path.replace("model.layers", "model.language_model.layers"),
+        ..module
+    };
+    small_model().into_iter().map(of_text).collect()
+}
+
 fn small_config() -> LoraConfig {
     LoraConfig::from_json(&json!({"r": 2, "lora_alpha": 3, "target_modules": ["q_proj", "up_proj"]})).unwrap()
 }
@@ -90,7 +99,8 @@ fn wrong_options_are_refused_by_name() {
         (json!({"lora_alpha": "8"}), "lora.lora_alpha"),
         (json!({"lora_dropout": 1.0}), "lora.lora_dropout"),
         (json!({"lora_dropout": -0.1}), "lora.lora_dropout"),
-        (json!({"target_modules": "q_proj"}), "lora.target_modules"),
+        (json!({"target_modules": "(q_proj"}), "lora.target_modules"),
+        (json!({"target_modules": 1}), "lora.target_modules"),
         (json!({"target_modules": []}), "lora.target_modules"),
         (json!({"target_modules": [1]}), "lora.target_modules"),
         (json!({"use_rslora": 1}), "lora.use_rslora"),
@@ -117,6 +127,96 @@ fn targets_match_whole_path_components() {
     for unknown in ["proj", "p_proj", "lm_head", "", "mlp"] {
         assert_refused(resolve(json!(["up_proj", unknown])), Code::BadOption, &[&format!("{unknown:?}")]);
     }
+}
+
+/// As `re.fullmatch` of Python has it, which PEFT asks.
+#[test]
+fn a_pattern_means_the_modules_whose_whole_path_it_matches() {
+    let resolve = |model: &[LoraModule], pattern: &str| {
+        let config = LoraConfig::from_json(&json!({"target_modules": pattern})).unwrap();
+        let modules = config.resolve(model)?;
+        Ok(modules.iter().map(|module| module.path.clone()).collect::<Vec<_>>())
+    };
+    let paths = |numbers: &[usize], name: &str| -> Vec<String> {
+        numbers.iter().map(|number| format!("model.layers.{number}.{name}")).collect()
+    };
+    let model = small_model();
+    let all: Vec<String> = model.iter().map(|module| module.path.clone()).collect();
+    for (pattern, want) in [
+        (".*_proj", all.clone()),
+        ("All-Linear", all.clone()),
+        (r".*\.(q|v)_proj", paths(&[0, 1], "self_attn.q_proj")),
+        (r"model\.layers\.1\.mlp\.up_proj$", paths(&[1], "mlp.up_proj")),
+        (r"^(?!.*self_attn).*layers\.(?P<number>\d+)\..*_proj", paths(&[0, 1], "mlp.up_proj")),
+        (r"(?i).*\.1\..*Q_PROJ|.*\.0\.mlp\.up_proj", vec![all[1].clone(), all[2].clone()]),
+    ] {
+        assert_eq!(resolve(&model, pattern).unwrap(), want, "{pattern}");
+    }
+    for (pattern, why) in [
+        ("q_proj", "no linear layer, such as model.layers.0.self_attn.q_proj"),
+        ("", "no linear layer"),
+        (".*(q_proj|lm_head)", "matches lm_head too"),
+        (r"model\.layers\.0\..*", "matches model.layers.0.self_attn too"),
+        (".*", "matches model.embed_tokens too"),
+        (r"((.*)*)*\1{9}x", "against model.layers.0.self_attn.q_proj"),
+    ] {
+        let parts = ["lora.target_modules", why];
+        assert_refused(resolve(&model, pattern), Code::BadOption, &parts);
+    }
+    let names = resolve(&model, "q_proj").unwrap_err().message;
+    assert!(names.ends_with("take a list of some of q_proj, up_proj, or \"all-linear\""), "{names}");
+
+    // As Unsloth writes it for models that see pictures too.
+    let unsloth = r"(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense).*?(?:q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj).*?)|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense)\.(?:(?:q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)))";
+    for model in [small_model(), text_of_pictures()] {
+        assert_eq!(resolve(&model, unsloth).unwrap().len(), model.len());
+    }
+}
+
+#[test]
+fn a_pattern_is_read_and_written_as_peft_does() {
+    let pattern = json!(r".*\.(q|up)_proj");
+    let config = LoraConfig::from_json(&json!({"r": 2, "lora_alpha": 3, "target_modules": pattern})).unwrap();
+    let files = saved(&config, None, &small_weights()).unwrap();
+    let written: Value = serde_json::from_slice(&files.0[ADAPTER_CONFIG]).unwrap();
+    assert_eq!(written["target_modules"], pattern);
+    let adapter = load(&files).unwrap();
+    assert_eq!((adapter.config, adapter.weights.len()), (config, 4));
+    assert_eq!(serde_json::to_value(TargetModules::Pattern("a".into())).unwrap(), json!("a"));
+}
+
+/// Embedding and head that PEFT saves too, by the names that it has for them on transformers 5 and before 4.52.
+#[test]
+fn tensors_of_the_base_beside_the_adapter_of_a_text_part_are_known() {
+    let of_base = |layers: &str, embedding: &str, head: &str| {
+        let mut files = small_adapter();
+        let file = files.0.get_mut(ADAPTER_WEIGHTS).unwrap();
+        let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        let header = String::from_utf8(file[8..8 + length].to_vec()).unwrap();
+        let mut header: Value = serde_json::from_str(&header.replace("model.model.layers", layers)).unwrap();
+        for name in [embedding, head, "base_model.model.model.vision_tower.head.lora_A.weight"] {
+            header[name] = json!({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]});
+        }
+        *file = safetensors_file(&header.to_string(), &file[8 + length..]);
+        let adapter = block_on(load_peft(&files, &text_of_pictures()));
+        adapter.map(|adapter| adapter.of_base.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+    };
+    let want = ["model.language_model.embed_tokens.weight", "lm_head.weight"];
+    let now = of_base(
+        "model.model.language_model.layers",
+        "base_model.model.model.language_model.embed_tokens.weight",
+        "base_model.model.lm_head.weight",
+    );
+    assert_eq!(now.unwrap(), want);
+    let before = of_base(
+        "model.language_model.model.layers",
+        "base_model.model.language_model.model.embed_tokens.weight",
+        "base_model.model.language_model.lm_head.weight",
+    );
+    assert_eq!(before.unwrap(), want);
+    let other = "base_model.model.model.language_model.norm.weight";
+    let refused = of_base("model.model.language_model.layers", other, "base_model.model.lm_head.weight");
+    assert_refused(refused, Code::BadAdapter, &[ADAPTER_WEIGHTS, other]);
 }
 
 #[test]
@@ -316,7 +416,7 @@ fn unsupported_features_are_refused_by_name() {
         ("some_feature_of_tomorrow", json!("on")),
         ("r", json!(0)),
         ("lora_alpha", Value::Null),
-        ("target_modules", json!(".*_proj")),
+        ("target_modules", json!("c_.*")),
         ("target_modules", json!(["c_attn"])),
     ] {
         assert_refused(with_config(name, value), Code::BadAdapter, &[ADAPTER_CONFIG, name]);

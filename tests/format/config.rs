@@ -209,6 +209,25 @@ fn ropes_of_phi_go_by_its_own_original_context() {
     }
 }
 
+/// Those that the classes of transformers 5.23 apply while a model trains.
+#[test]
+fn dropouts_that_are_on_are_known() {
+    let of = |model: Result<Architecture>| model.unwrap().dropouts;
+    let all = json!({"attention_dropout": 0.1, "resid_pdrop": 0.2, "embd_pdrop": 0.3});
+    let attention = ("attention_dropout".to_owned(), 0.1);
+    for model_type in ["gemma3_text", "granite", "llama", "mistral", "qwen2", "qwen3", "smollm3"] {
+        assert_eq!(of(family(model_type, all.clone())), [attention.clone()], "{model_type}");
+        assert_eq!(of(family(model_type, json!({"attention_dropout": 0}))), [], "{model_type}");
+    }
+    assert_eq!(of(family("phi3", all.clone())), [attention, ("resid_pdrop".to_owned(), 0.2)]);
+    let whole = json!({"model_type": "gemma3", "text_config": all});
+    assert_eq!(of(parse(&whole)), [("text_config.attention_dropout".to_owned(), 0.1)]);
+    for wrong in [json!("0.1"), json!(1.5), json!(-0.1)] {
+        let model = with(json!({"attention_dropout": wrong}));
+        assert_refused(model, Code::BadModel, &["config.json", "attention_dropout", "from 0 to 1"]);
+    }
+}
+
 #[test]
 fn ropes_of_gemma_are_those_of_its_layer_types() {
     let ropes = |changes: Value| -> Vec<(f32, RopeScaling)> {

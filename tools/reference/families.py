@@ -1,12 +1,14 @@
 """The small models of tests/fixtures/families: at least two of every family beyond Llama and Mistral.
 
 A config.json is written as the hub has it, in transformers 4's spelling or in 5's, with the fields that have no effect.
-`prompt` is what the base model goes on from greedily; `exclude` names modules that PEFT leaves alone.
+`prompt` is what the base model goes on from greedily, and `crossing` the same where the answer passes the length after
+which angles are others; `exclude` names modules that PEFT leaves alone.
 """
 
 from cases import CHAT_PAIRS, CHATS, CHATS_OF_TURNS, NF4, NF4_DOUBLE, PAIRS, QUESTIONS, TEXTS
 
 SHORT_PROMPT = "What is the capital of"
+TWO_CAPITALS = "What is the capital of France, and what is the capital of Spain"
 LONG_PROMPT = "The quick brown fox jumps over the lazy dog, and the dog sleeps on in the warm sun of Lyon."
 
 # Each is longer than 48 tokens of every small tokenizer.
@@ -421,6 +423,7 @@ PHI = {
         },
         "rows": CHATS,
         "prompt": LONG_PROMPT,
+        "crossing": SHORT_PROMPT,
         "config": {
             "quantization": NF4_DOUBLE,
             "lora": ALL_LINEAR,
@@ -747,6 +750,7 @@ LLAMA = {
         ),
         "rows": LONG_TEXTS,
         "prompt": SHORT_PROMPT,
+        "crossing": TWO_CAPITALS,
         "config": {
             "quantization": NF4_DOUBLE,
             "lora": {"r": 3, "lora_alpha": 6, "target_modules": "all-linear"},

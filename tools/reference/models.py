@@ -122,10 +122,11 @@ def write(name, case, directory):
     (directory / "data.jsonl").write_text(lines, encoding="utf-8")
     (directory / "config.json").write_text(json.dumps(case["config"], indent=2) + "\n")
     expected = write_case(directory, exclude=case.get("exclude"))
-    if "prompt" in case:
-        quantization = case["config"].get("quantization", {})
-        expected["greedy"] = continuation(directory / "model", quantization, case["prompt"])
-        write_expected(directory, expected)
+    for prompt, answer in (("prompt", "greedy"), ("crossing", "greedy_crossing")):
+        if prompt in case:
+            quantization = case["config"].get("quantization", {})
+            expected[answer] = continuation(directory / "model", quantization, case[prompt])
+            write_expected(directory, expected)
     losses = " ".join(f"{step['loss']:.4f}" for step in expected["steps"])
     norms = " ".join(f"{step['grad_norm']:.3f}" for step in expected["steps"])
     print(f"{name}: loss {losses}; grad_norm {norms}; eval_loss after {expected['eval_loss_after']:.4f}")

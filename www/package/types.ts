@@ -25,8 +25,11 @@ export interface LoraConfig {
   lora_alpha?: number;
   /** The chance that an input of the adapter is left out in training, below 1. Default 0. */
   lora_dropout?: number;
-  /** Module names such as "q_proj", or "all-linear" for every linear layer but the head. Default: "q_proj" and "v_proj". */
-  target_modules?: string[] | "all-linear";
+  /**
+   * Module names such as "q_proj", "all-linear" for every linear layer but the head, or a regular expression for whole
+   * paths such as "model.layers.0.self_attn.q_proj". Default: "q_proj" and "v_proj".
+   */
+  target_modules?: string[] | string;
   /** Multiply by `lora_alpha / √r` instead, which suits high ranks. Default false. */
   use_rslora?: boolean;
   /** What the adapter is for; there is one task. */
@@ -222,7 +225,7 @@ export interface LoadedAdapter {
   name: string;
   r: number;
   lora_alpha: number;
-  target_modules: string[] | "all-linear";
+  target_modules: string[] | string;
   /** The model that it was trained on: a hub id, an address or a folder, as far as its files tell. */
   base_model_name_or_path: string | null;
 }

@@ -21,7 +21,7 @@ export class Look {
   /** Shows the first rows and the lengths of all. Resolves once it is there to be looked at. */
   async show(trainer: Trainer, dataset: Dataset, train: TrainConfig, signal: AbortSignal): Promise<void> {
     const lengths = await trainer.lengths(dataset, { ...train, signal });
-    const max_length = Math.min(train.max_length ?? Infinity, trainer.model.context);
+    const max_length = train.max_length ?? Math.max(lengths.longest, trainer.model.context);
     const total = lengths.rows.reduce((sum, rows) => sum + rows, 0);
     this.#rows.replaceChildren();
     this.#more = async () => {

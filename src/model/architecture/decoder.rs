@@ -132,6 +132,7 @@ pub(super) fn read_decoder(fields: &Fields, defaults: &Defaults) -> Result<Archi
         adapter_path: "model.layers",
         eos_token_ids: fields.token_ids("eos_token_id", defaults.eos)?,
         dtype: fields.string("dtype")?.or(fields.string("torch_dtype")?),
+        dropouts: Vec::from_iter(fields.dropout("attention_dropout")?),
     })
 }
 

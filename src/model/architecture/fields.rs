@@ -76,6 +76,13 @@ impl<'a> Fields<'a> {
         self.typed(name, "a positive number", positive)
     }
 
+    /// The name and the chance of a dropout that is on.
+    pub(super) fn dropout(&self, name: &str) -> Result<Option<(String, f64)>> {
+        let chance = |value: &Value| value.as_f64().filter(|chance| (0.0..=1.0).contains(chance));
+        let found = self.typed(name, "a number from 0 to 1", chance)?;
+        Ok(found.filter(|chance| *chance > 0.0).map(|chance| (format!("{}{name}", self.prefix), chance)))
+    }
+
     /// A number that is not negative; `default` where the field is absent or 0, which transformers takes alike.
     pub(super) fn float_or(&self, name: &str, default: f32) -> Result<f32> {
         let number = |value: &Value| {

@@ -31,7 +31,8 @@ pub struct Architecture {
     pub model_type: String,
     pub hidden: Width,
     pub vocab: Width,
-    /// Positions that the model takes: `max_position_embeddings`.
+    /// Positions that the model was made for: `max_position_embeddings`, or those that `dynamic` stretches them to.
+    /// Answers end there; rows may be longer.
     pub context: usize,
     /// Of all norms: `rms_norm_eps`.
     pub eps: f32,
@@ -54,6 +55,9 @@ pub struct Architecture {
     pub eos_token_ids: Vec<u32>,
     /// The dtype that the weights are said to have, e.g. `bfloat16`.
     pub dtype: Option<String>,
+    /// Fields with the chance of a dropout that transformers applies in training and this engine does not, e.g.
+    /// `attention_dropout`; none where it is 0.
+    pub dropouts: Vec<(String, f64)>,
 }
 
 /// A width as the checkpoint has it, and rounded up to a multiple of 8, so that kernels read whole vectors. The

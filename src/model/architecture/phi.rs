@@ -23,6 +23,8 @@ pub(super) fn phi3(fields: &Fields) -> Result<Architecture> {
     if fields.integer("sliding_window")?.is_some() {
         architecture.views = vec![View::Window(fields.positive_or("sliding_window", 0)?)];
     }
+    // The class has `embd_pdrop` too and does not use it.
+    architecture.dropouts.extend(fields.dropout("resid_pdrop")?);
     for layer in &mut architecture.layers {
         layer.groups = fused(layer);
     }

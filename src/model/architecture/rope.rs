@@ -200,7 +200,7 @@ impl Rope {
         (cos, sin)
     }
 
-    /// The most positions that rows may have, where `context` is `max_position_embeddings`.
+    /// The positions that a model was made for, where `context` is `max_position_embeddings`.
     pub(super) fn reach(&self, context: usize) -> usize {
         match self.scaling {
             RopeScaling::Dynamic { factor, .. } => (context as f64 * f64::from(factor)) as usize,

@@ -13,7 +13,7 @@ use crate::kernels::cross_entropy::{self, SUMMARY_WORDS};
 use crate::kernels::linear::{self, Weight};
 use crate::memory::Tensor;
 use crate::model::architecture::pad8;
-use crate::model::load::Slab;
+use crate::model::weights::Slab;
 use crate::model::{embedding, head};
 
 impl Loss<'_> {

@@ -8,7 +8,7 @@ mod whole;
 pub use plan::LossPlan;
 
 use super::head::{self, Normed};
-use super::load::Model;
+use super::weights::Model;
 use crate::kernels::{Recorder, rms_norm, rows};
 use crate::memory::{ProgramId, Tensor};
 

@@ -1,0 +1,55 @@
+//! What the layers of a pass are recorded with: the model, its adapter and the tokens.
+
+use super::lora::Lora;
+use super::weights::Model;
+use crate::kernels::Recorder;
+use crate::memory::Tensor;
+
+/// The tokens of a pass and where they stand. All have one entry for each of the M rows.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// M, a multiple of 8 in training.
+    pub count: usize,
+    /// Token ids, u32.
+    pub ids: Tensor,
+    /// Position of each token in its text, u32.
+    pub positions: Tensor,
+    /// What each row sees, by [`Architecture::views`](super::Architecture::views).
+    pub views: Vec<RowsSeen>,
+    /// By [`Architecture::ropes`](super::Architecture::ropes).
+    pub ropes: Vec<RopeTables>,
+}
+
+/// Which keys each row sees.
+#[derive(Clone, Copy, Debug)]
+pub struct RowsSeen {
+    /// First key and end of keys that each query sees, two u32 a row.
+    pub spans: Tensor,
+    /// End of the queries that see each key, u32. Only backward reads it.
+    pub last: Tensor,
+}
+
+/// Cosines and sines, [positions, rotary_dim / 2].
+#[derive(Clone, Copy, Debug)]
+pub struct RopeTables {
+    pub cos: Tensor,
+    pub sin: Tensor,
+}
+
+/// What the layers of a pass are recorded with.
+pub struct Pass<'a> {
+    pub model: &'a Model,
+    pub lora: Option<&'a Lora>,
+    pub rows: &'a Rows,
+    /// Multiplies LoRA's part; 0 switches the adapter off.
+    pub lora_scale: f32,
+    /// The chance of a dropped LoRA input, and the tensor holding the seed.
+    pub dropout: Option<(f64, Tensor)>,
+}
+
+impl Pass<'_> {
+    /// A tensor of `width` values a row.
+    pub(super) fn activation(&self, rec: &mut Recorder, width: usize) -> Tensor {
+        rec.transient(self.rows.count * width)
+    }
+}

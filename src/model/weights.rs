@@ -1,0 +1,112 @@
+//! A model on the GPU: its weights in products that each fit one binding.
+
+use std::ops::Range;
+
+use super::architecture::{Architecture, ByGroup, Module, Width};
+use crate::kernels::head_norm;
+use crate::kernels::linear::Weight;
+use crate::memory::Tensor;
+
+/// A model whose weights lie in a [`Store`](crate::device::Store).
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub architecture: Architecture,
+    pub layers: Vec<LayerWeights>,
+    /// The rows of the embedding, in slabs that each fit one binding.
+    pub embedding: Vec<Slab>,
+    /// The rows of the head: the embedding's own slabs where it is tied.
+    pub head: Vec<Slab>,
+    pub norm: Tensor,
+    /// Bytes of the quantised layers, or of the layers as they are.
+    pub linear_bytes: u64,
+    /// Of name, dtype, shape and bytes of every tensor, whatever the order of reading; 0 where none was read.
+    pub sum: u128,
+}
+
+#[derive(Clone, Debug)]
+pub struct LayerWeights {
+    pub norms: NormWeights,
+    /// Of each head of queries and of keys, [head_dim].
+    pub head_norm: Option<head_norm::Weights>,
+    /// The stacked products of each group; several where formats forbid stacking.
+    pub groups: ByGroup<Vec<Stacked>>,
+}
+
+/// The weights of a layer's norms.
+#[derive(Clone, Copy, Debug)]
+pub struct NormWeights {
+    pub before_attention: Tensor,
+    pub after_attention: Option<Tensor>,
+    pub before_feed_forward: Tensor,
+    pub after_feed_forward: Option<Tensor>,
+}
+
+/// One product over rows of stacked modules: all of them, unless they are too large for one binding.
+#[derive(Clone, Debug)]
+pub struct Stacked {
+    pub modules: Vec<Module>,
+    /// Rows of the stack, padding among them. Where they are not all, they are rows of one module.
+    pub rows: Range<usize>,
+    /// The column of the group at which the product begins.
+    pub first_col: usize,
+    pub weight: Weight,
+    /// [N], zero where a module has none.
+    pub bias: Option<Tensor>,
+}
+
+impl Stacked {
+    /// N of the product.
+    pub fn cols(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What the product has of its modules, in their order.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        let mut end = 0;
+        let parts = self.modules.iter().enumerate().map(move |(section, module)| {
+            let begin = end;
+            end += module.outputs.padded;
+            let first = self.rows.start.max(begin);
+            let rows = first.saturating_sub(begin)..self.rows.end.min(end).saturating_sub(begin);
+            Part { section, module: *module, rows, at: first.saturating_sub(self.rows.start) }
+        });
+        parts.filter(|part| !part.rows.is_empty())
+    }
+
+    /// K of the product. Stacked modules share their input.
+    pub fn inputs(&self) -> Width {
+        self.modules[0].inputs
+    }
+}
+
+/// Rows of a module that a product has.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The module's number in its stack.
+    pub section: usize,
+    pub module: Module,
+    /// Of the module, padding among them.
+    pub rows: Range<usize>,
+    /// The row of the product at which they begin.
+    pub at: usize,
+}
+
+impl Part {
+    /// Its rows without padding.
+    pub(super) fn real_rows(&self) -> Range<usize> {
+        self.rows.start..self.rows.end.min(self.module.outputs.real)
+    }
+
+    /// Whether it is the last of its module.
+    pub(super) fn is_last(&self) -> bool {
+        self.rows.end == self.module.outputs.padded
+    }
+}
+
+/// Consecutive rows of the embedding or head.
+#[derive(Clone, Copy, Debug)]
+pub struct Slab {
+    pub first_id: usize,
+    pub n_ids: usize,
+    pub weight: Weight,
+}
