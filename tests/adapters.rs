@@ -380,7 +380,9 @@ fn what_is_done_otherwise_than_the_config_says_is_told() {
 #[test]
 fn rows_past_the_positions_that_a_model_was_made_for_are_trained_on_and_told() {
     block_on(async {
-        for fixture in ["models/smollm2_f16_tied", "families/llama_bf16_yarn", "families/gemma3text_f32_untied"] {
+        for fixture in
+            ["models/smollm2_f16_tied", "families/llama_bf16_yarn", "families/gemma3text_f32_untied"]
+        {
             let model = Changed::of(fixture, "model");
             let whole = loss(&mut with_model(&model).await).await;
             let short_context = model.with_json("config.json", json!({"max_position_embeddings": 16}));

@@ -176,8 +176,7 @@ fn a_pattern_means_the_modules_whose_whole_path_it_matches() {
 #[test]
 fn a_pattern_is_read_and_written_as_peft_does() {
     let pattern = json!(r".*\.(q|up)_proj");
-    let config =
-        LoraConfig::from_json(&json!({"r": 2, "lora_alpha": 3, "target_modules": pattern})).unwrap();
+    let config = LoraConfig::from_json(&json!({"r": 2, "lora_alpha": 3, "target_modules": pattern})).unwrap();
     let files = saved(&config, None, &small_weights()).unwrap();
     let written: Value = serde_json::from_slice(&files.0[ADAPTER_CONFIG]).unwrap();
     assert_eq!(written["target_modules"], pattern);
