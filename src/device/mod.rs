@@ -1,4 +1,4 @@
-//! What runs recordings: one interface over the GPU and, later, others.
+//! What runs recordings: one face, an enum over kinds of devices, so that model and trainer name none.
 
 mod readback;
 mod store;
