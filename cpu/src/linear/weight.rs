@@ -1,0 +1,211 @@
+//! Matrices in blocks: dense ones, and frozen weights [N, K] as they are stored.
+
+use core::marker::PhantomData;
+
+use super::gemm::Blocks;
+use crate::args::Args;
+use crate::params::NF4_BLOCK;
+use crate::params::linear::Params;
+use crate::simd::{Vector, eight};
+
+/// f32 rows of `stride` from `offset` on. Its rows are the outer dimension of a product or the inner one.
+#[derive(Clone, Copy)]
+pub struct Dense<'a, const OUTER_MAJOR: bool> {
+    pub values: &'a [f32],
+    pub offset: usize,
+    pub stride: usize,
+    pub rows: usize,
+}
+
+impl<const OUTER_MAJOR: bool> Blocks for Dense<'_, OUTER_MAJOR> {
+    const OUTER_MAJOR: bool = OUTER_MAJOR;
+
+    #[inline(always)]
+    fn block<V: Vector>(&self, outer: usize, inner: usize) -> [V; 8] {
+        let (row, col) = if OUTER_MAJOR { (outer, inner) } else { (inner, outer) };
+        let start = self.offset + row * self.stride + col;
+        if row + 8 <= self.rows {
+            let values = &self.values[start..start + 7 * self.stride + 8];
+            // SAFETY: The last row's eight values are within the slice.
+            return eight!(|i| unsafe { V::load(values.as_ptr().add(i * self.stride)) });
+        }
+        eight!(|i| match self.values[(start + i * self.stride).min(self.values.len())..].first_chunk() {
+            Some(eight) if row + i < self.rows => V::of(eight),
+            _ => V::zero(),
+        })
+    }
+}
+
+/// A stored format.
+pub trait Format: Copy {
+    /// 4-byte words of eight values.
+    const WORDS: usize;
+
+    /// The eight values from `depth` on, a multiple of 8, of a row.
+    fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V;
+
+    /// The products of a row's values with those of `x`, value i's in lane i % 8.
+    #[inline(always)]
+    fn products<V: Vector>(weight: &Weight, row: usize, x: &[f32]) -> V {
+        // Four sums, so that a product need not wait for the one before it.
+        let mut sums = [V::zero(); 4];
+        let (blocks, rest) = x.as_chunks::<32>();
+        for (i, x) in blocks.iter().enumerate() {
+            for (j, x) in x.as_chunks::<8>().0.iter().enumerate() {
+                sums[j] = Self::eight::<V>(weight, row, 32 * i + 8 * j).mul_add(V::of(x), sums[j]);
+            }
+        }
+        for (j, x) in rest.as_chunks::<8>().0.iter().enumerate() {
+            sums[j] = Self::eight::<V>(weight, row, 32 * blocks.len() + 8 * j).mul_add(V::of(x), sums[j]);
+        }
+        (sums[0] + sums[2]) + (sums[1] + sums[3])
+    }
+}
+
+/// The operands of a weight.
+#[derive(Clone, Copy)]
+pub struct Weight<'a> {
+    words: &'a [u32],
+    scales: &'a [f32],
+    /// K rounded up to a multiple of 8.
+    depth: usize,
+    true_depth: usize,
+}
+
+impl<'a> Weight<'a> {
+    /// The weight whose values are operand `index`, with the scales behind it.
+    #[inline(always)]
+    pub fn of<F: Format>(args: &Args<'a>, params: &Params, index: usize) -> Self {
+        let (words, depth) = (args.words(index), params.depth as usize);
+        assert!(depth.is_multiple_of(8) && words.len() >= params.cols as usize * depth / 8 * F::WORDS);
+        Weight { words, scales: args.input(index + 1), depth, true_depth: params.true_depth as usize }
+    }
+
+    /// f32 rows of `depth` values, a multiple of 8.
+    #[inline(always)]
+    pub fn dense(values: &'a [f32], depth: usize) -> Self {
+        // SAFETY: f32 and u32 are as long and take all bits.
+        let words = unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), values.len()) };
+        Weight { words, scales: values, depth, true_depth: depth }
+    }
+
+    #[inline(always)]
+    fn words<const WORDS: usize>(&self, row: usize, depth: usize) -> &'a [u32; WORDS] {
+        let eight = (row * self.depth + depth) / 8;
+        self.words[eight * WORDS..].first_chunk().expect("a weight is whole")
+    }
+
+    /// The scale of a block. Padding past the last value may lie past the last block; its values are zero.
+    #[inline(always)]
+    fn scale(&self, block: usize) -> f32 {
+        self.scales[block.min(self.scales.len() - 1)]
+    }
+}
+
+/// A frozen weight as an operand of a product: its rows are the outer dimension, or in backward the inner one.
+#[derive(Clone, Copy)]
+pub struct Stored<'a, F, const OUTER_MAJOR: bool> {
+    pub weight: Weight<'a>,
+    pub format: PhantomData<F>,
+}
+
+impl<F: Format, const OUTER_MAJOR: bool> Blocks for Stored<'_, F, OUTER_MAJOR> {
+    const OUTER_MAJOR: bool = OUTER_MAJOR;
+
+    #[inline(always)]
+    fn block<V: Vector>(&self, outer: usize, inner: usize) -> [V; 8] {
+        let (row, depth) = if OUTER_MAJOR { (outer, inner) } else { (inner, outer) };
+        eight!(|i| F::eight::<V>(&self.weight, row + i, depth))
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct F32;
+
+impl Format for F32 {
+    const WORDS: usize = 8;
+
+    #[inline(always)]
+    fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
+        let words = weight.words::<8>(row, depth);
+        // SAFETY: There are eight words, and f32 takes all bits.
+        unsafe { V::load(words.as_ptr().cast()) }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct F16;
+
+impl Format for F16 {
+    const WORDS: usize = 4;
+
+    #[inline(always)]
+    fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
+        V::from_f16(*weight.words(row, depth))
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Bf16;
+
+impl Format for Bf16 {
+    const WORDS: usize = 4;
+
+    #[inline(always)]
+    fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
+        V::from_bf16(*weight.words(row, depth))
+    }
+}
+
+/// NF4 whose rows hold whole blocks.
+#[derive(Clone, Copy)]
+pub struct Nf4;
+
+impl Format for Nf4 {
+    const WORDS: usize = 1;
+
+    #[inline(always)]
+    fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
+        let &[word] = weight.words(row, depth);
+        V::from_nf4(word) * V::splat(weight.scale((row * weight.depth + depth) / NF4_BLOCK))
+    }
+
+    /// The scale multiplies the sum of a block.
+    #[inline(always)]
+    fn products<V: Vector>(weight: &Weight, row: usize, x: &[f32]) -> V {
+        let blocks = weight.depth / NF4_BLOCK;
+        let words = weight.words[row * weight.depth / 8..][..weight.depth / 8].as_chunks::<8>().0;
+        let scales = &weight.scales[row * blocks..][..blocks];
+        let mut sum = V::zero();
+        for ((words, scale), x) in words.iter().zip(scales).zip(x.as_chunks::<NF4_BLOCK>().0) {
+            let mut sums = [V::zero(); 2];
+            for (words, x) in words.as_chunks::<2>().0.iter().zip(x.as_chunks::<16>().0) {
+                let [first, second] = V::from_nf4_pair(*words);
+                let (x, _) = x.as_chunks::<8>();
+                sums[0] = first.mul_add(V::of(&x[0]), sums[0]);
+                sums[1] = second.mul_add(V::of(&x[1]), sums[1]);
+            }
+            sum = (sums[0] + sums[1]).mul_add(V::splat(*scale), sum);
+        }
+        sum
+    }
+}
+
+/// NF4 whose blocks run on from row to row, so that eight values may lie in two blocks.
+#[derive(Clone, Copy)]
+pub struct Nf4Any;
+
+impl Format for Nf4Any {
+    const WORDS: usize = 1;
+
+    #[inline(always)]
+    fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
+        let &[word] = weight.words(row, depth);
+        let first = row * weight.true_depth + depth;
+        let (block, next) = (first / NF4_BLOCK, (first + 7) / NF4_BLOCK);
+        let left = (NF4_BLOCK - first % NF4_BLOCK) as f32;
+        let in_block = V::of(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]).less(V::splat(left));
+        let scales = V::select(in_block, V::splat(weight.scale(block)), V::splat(weight.scale(next)));
+        V::from_nf4(word) * scales
+    }
+}

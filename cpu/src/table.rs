@@ -1,0 +1,105 @@
+//! The kernels by name.
+
+use crate::args::Args;
+use crate::simd::{Level, Vector};
+use crate::{
+    adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm, kv_append, linear,
+    lora_grad, memory, rms_norm, rope, rows,
+};
+
+/// A kernel or one variant of it.
+pub trait Kernel {
+    /// The tasks that a call is cut into, by its params and the sizes of its operands alone.
+    fn tasks(args: &Args) -> u32;
+
+    /// Runs one task. Implementations are `#[inline(always)]`, and so is all that they call with `V`, or it goes through
+    /// [`Vector::outlined`]: otherwise its instructions are not those of `V`.
+    fn run<V: Vector>(args: &Args, task: u32, scratch: &mut [f32]);
+}
+
+/// Runs one task of a kernel.
+pub type Run = unsafe fn(&Args, u32, &mut [f32]);
+
+/// A kernel in the table.
+pub struct Entry {
+    pub tasks: fn(&Args) -> u32,
+    unfused: Run,
+    fused: Run,
+}
+
+impl Entry {
+    pub fn run(&self, level: Level) -> Run {
+        match level {
+            Level::Unfused => self.unfused,
+            Level::Fused => self.fused,
+        }
+    }
+
+    const fn of<K: Kernel>() -> Self {
+        Entry { tasks: K::tasks, unfused: crate::simd::unfused::<K>, fused: crate::simd::fused::<K> }
+    }
+}
+
+/// Names beside their kernels. Names are a table of their own, so that who looks one up links no kernel.
+macro_rules! table {
+    ($($name:literal: $kernel:ty,)*) => {
+        /// The names of all kernels and variants.
+        pub const NAMES: [&str; [$($name),*].len()] = [$($name),*];
+
+        pub static ENTRIES: [Entry; NAMES.len()] = [$(Entry::of::<$kernel>()),*];
+    };
+}
+
+table! {
+    "adamw": adamw::AdamW,
+    "attention_backward_kv": attention::BackwardKv,
+    "attention_backward_q": attention::BackwardQ,
+    "attention_decode": attention::Decode,
+    "attention_forward": attention::Forward,
+    "bias": bias::Bias,
+    "clear": memory::Clear,
+    "copy": memory::Copy,
+    "cross_entropy_chunk": cross_entropy::Chunk,
+    "cross_entropy_finish": cross_entropy::Finish,
+    "cross_entropy_forward_backward": cross_entropy::ForwardBackward,
+    "dropout_backward_add": dropout::BackwardAdd,
+    "dropout_forward": dropout::Forward,
+    "embedding_forward.bf16": embedding::Forward<embedding::Bf16>,
+    "embedding_forward.f16": embedding::Forward<embedding::F16>,
+    "embedding_forward.f32": embedding::Forward<embedding::F32>,
+    "glu_backward.gelu_tanh": glu::Backward<glu::GeluTanh>,
+    "glu_backward.silu": glu::Backward<glu::Silu>,
+    "glu_forward.gelu_tanh": glu::Forward<glu::GeluTanh>,
+    "glu_forward.silu": glu::Forward<glu::Silu>,
+    "grad_norm_finish": grad_norm::Finish,
+    "grad_norm_loss_sum": grad_norm::LossSum,
+    "grad_norm_squares": grad_norm::Squares,
+    "head_norm_backward": head_norm::Backward,
+    "head_norm_forward": head_norm::Forward,
+    "kv_append": kv_append::KvAppend,
+    "linear_backward.bf16": linear::Backward<linear::Bf16>,
+    "linear_backward.f16": linear::Backward<linear::F16>,
+    "linear_backward.f32": linear::Backward<linear::F32>,
+    "linear_backward.nf4": linear::Backward<linear::Nf4>,
+    "linear_backward.nf4_any": linear::Backward<linear::Nf4Any>,
+    "linear_decode.bf16": linear::Decode<linear::Bf16>,
+    "linear_decode.f16": linear::Decode<linear::F16>,
+    "linear_decode.nf4": linear::Decode<linear::Nf4>,
+    "linear_decode.nf4_any": linear::Decode<linear::Nf4Any>,
+    "linear_forward.bf16": linear::Forward<linear::Bf16>,
+    "linear_forward.f16": linear::Forward<linear::F16>,
+    "linear_forward.f32": linear::Forward<linear::F32>,
+    "linear_forward.nf4": linear::Forward<linear::Nf4>,
+    "linear_forward.nf4_any": linear::Forward<linear::Nf4Any>,
+    "linear_narrow": linear::Narrow,
+    "lora_grad_outer.u": lora_grad::Outer,
+    "lora_grad_outer.v": lora_grad::Outer,
+    "lora_grad_t": lora_grad::T,
+    "rms_norm_backward.plain": rms_norm::Backward<rms_norm::Plain>,
+    "rms_norm_backward.residual": rms_norm::Backward<rms_norm::WithResidual>,
+    "rms_norm_forward.plain": rms_norm::Forward<rms_norm::Plain>,
+    "rms_norm_forward.residual": rms_norm::Forward<rms_norm::WithResidual>,
+    "rope": rope::Rope,
+    "rows_gather": rows::Gather,
+    "rows_scatter": rows::Scatter,
+}
