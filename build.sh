@@ -24,7 +24,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               --out DIR                where the adapter and log.jsonl go (default out)
   serve     build the page and serve it: ./build.sh serve [PORT]
   test      run every test, or those of the parts that are named:
-              ./build.sh test [rust|kernels|package|browser|firefox|docs ...]
+              ./build.sh test [rust|kernels|package|browser|firefox|webkit|docs ...]
   bench     measure: ./build.sh bench [kernels|ratios|step|generate|all] (default all)
               --engine browser|native  where the engine runs (default native)
               --shape SHAPE            tiny, small, smollm2-135m (default), smollm2-360m, qwen2.5-0.5b,
@@ -77,11 +77,38 @@ build_wasm() {
   fi
 }
 
+# Compiles the kernels for processors to WebAssembly, once for each flavour of SIMD, if they changed.
+build_cpu_modules() {
+  need_wasm_target
+  local flavour
+  for flavour in simd128 relaxed-simd; do
+    local built="$root/target/cpu-$flavour"
+    # Each flavour has a folder of its own, or Cargo would compile both anew each time. Rust's own library knows
+    # nothing of atomics, which --no-check-features allows; www/package/cpu/kernels.ts has the same sizes. Reduced
+    # loops would lose the constant offsets of their loads, and a third of their speed.
+    (cd "$root" && RUSTFLAGS="-C target-feature=+atomics,+simd128$([[ $flavour != simd128 ]] && echo ",+$flavour") \
+      -C llvm-args=-disable-lsr -C link-arg=--import-memory -C link-arg=--shared-memory -C link-arg=--no-check-features \
+      -C link-arg=--initial-memory=1048576 -C link-arg=--max-memory=4294967296 -C link-arg=-zstack-size=131072 \
+      -C link-arg=--export=__stack_pointer -C link-arg=--export=__heap_base" \
+      cargo build -p tabtune-cpu-module --profile release-kernels --target wasm32-unknown-unknown --target-dir "$built")
+    local compiled="$built/wasm32-unknown-unknown/release-kernels/tabtune_cpu_module.wasm"
+    local bound="$root/www/package/wasm/kernels_${flavour//-/_}.wasm"
+    if [[ ! -f "$bound" || "$compiled" -nt "$bound" ]]; then
+      mkdir -p "$(dirname "$bound")"
+      "$root/node_modules/.bin/wasm-opt" -O2 --enable-threads --enable-simd --enable-relaxed-simd --enable-bulk-memory \
+        --enable-bulk-memory-opt --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals \
+        --enable-reference-types --enable-multivalue --enable-call-indirect-overlong "$compiled" -o "$built/optimised.wasm"
+      mv "$built/optimised.wasm" "$bound"
+    fi
+  done
+}
+
 # Compiles the package's TypeScript to modules in build/, next to its WebAssembly, and bundles those
 # into dist/, which is published.
 build_package() {
   need_node_modules
   build_wasm
+  build_cpu_modules
   local package="$root/www/package"
   rm -rf "$package/build"
   "$root/node_modules/.bin/tsc" -p "$package"
@@ -158,6 +185,8 @@ bench() {
   case $engine in
     browser)
       need_chromium >&2
+      # The processor is opened by the package.
+      build_package >&2
       build_bench_wasm >&2
       node "$root/tools/bench.mjs" ${args[@]+"${args[@]}"}
       ;;

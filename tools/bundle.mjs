@@ -1,7 +1,7 @@
 // Bundles the package: from the modules in www/package/build, as tsc left them, to what is published,
 // in www/package/dist.
 //
-// The page's half and the worker's are one file each, with everything from npm inside: the import map
+// The page's half, the worker's and that of the kernels' workers are one file each, with everything from npm inside: the import map
 // of a page does not reach into its workers, so a bare import there would break pages without a bundler.
 // The files are not minified and have no source maps. They are meant to be read in a debugger as they
 // are, while a map would more than double them for the TypeScript that it has to carry along. What their comments
@@ -18,6 +18,8 @@ const dist = paths.package;
 
 /** What wasm-bindgen wrote stays a file of its own, beside the module that it loads by its address. */
 const GLUE = "./wasm/tabtune.js";
+/** Which of these a page needs shows at run time, so each is loaded by its address. */
+const WASM = ["tabtune.js", "tabtune_bg.wasm", "kernels_simd128.wasm", "kernels_relaxed_simd.wasm"];
 /** The page loads the worker's module itself where it hands in a GPU device. */
 const WORKER = "./worker.js";
 
@@ -48,7 +50,7 @@ async function bundle(name, imports) {
 function stampOf(bundles) {
   const hash = createHash("sha256");
   for (const { code } of bundles) hash.update(code);
-  for (const name of ["tabtune.js", "tabtune_bg.wasm"]) hash.update(readFileSync(join(built, "wasm", name)));
+  for (const name of WASM) hash.update(readFileSync(join(built, "wasm", name)));
   const { version } = JSON.parse(readFileSync(join(home, "package.json"), "utf8"));
   return `${version}+${hash.digest("hex").slice(0, 12)}`;
 }
@@ -86,11 +88,13 @@ function copyDeclarations(name, copied = new Set()) {
 
 const index = await bundle("index.js", [WORKER]);
 const worker = await bundle("worker.js", [GLUE]);
-const stamp = stampOf([index, worker]);
+const kernel_worker = await bundle("kernel-worker.js", []);
+const stamp = stampOf([index, worker, kernel_worker]);
 rmSync(dist, { recursive: true, force: true });
 copyDeclarations("index.d.ts");
 writeFileSync(join(dist, "index.js"), stamped(index.code, stamp));
 writeFileSync(join(dist, "worker.js"), stamped(worker.code, stamp));
+writeFileSync(join(dist, "kernel-worker.js"), stamped(kernel_worker.code, stamp));
 writeFileSync(join(dist, "THIRD-PARTY-LICENSES.txt"), licences([...index.modules, ...worker.modules]));
 mkdirSync(join(dist, "wasm"));
-for (const name of ["tabtune.js", "tabtune_bg.wasm"]) cpSync(join(built, "wasm", name), join(dist, "wasm", name));
+for (const name of WASM) cpSync(join(built, "wasm", name), join(dist, "wasm", name));

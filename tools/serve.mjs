@@ -4,7 +4,7 @@ import { paths } from "./lib/paths.mjs";
 
 const port = Number(process.argv[2] ?? 8080);
 try {
-  const { origin } = await serve({ "/": paths.dist }, { port });
+  const { origin } = await serve({ "/": paths.dist }, { port, isolated: true });
   console.log(`tabtune is at ${origin} (Ctrl-C ends it)`);
 } catch (error) {
   console.error(`error[io]: port ${port} cannot be used (${error.code}); name another: ./build.sh serve PORT`);

@@ -65,6 +65,14 @@ need_firefox() {
   fi
 }
 
+need_webkit() {
+  need_node_modules
+  if ! node "$root/tools/lib/webkit.mjs" >/dev/null 2>&1; then
+    need_packages "WebKitGTK" webkit2gtk-driver xvfb
+    node "$root/tools/lib/webkit.mjs" >/dev/null
+  fi
+}
+
 # A Vulkan adapter for the native engine: the machine's own, or Mesa's on the CPU.
 need_native_adapter() {
   need_linker

@@ -2,8 +2,8 @@
 
 # Each part with the seconds that it may take on two idle cores, from a fresh clone: what a part needs that another
 # one made before it (the compiled tests, the package) counts where it is made first.
-TEST_PARTS=(rust kernels package browser firefox docs)
-declare -A TEST_SECONDS=([rust]=1300 [kernels]=150 [package]=280 [browser]=900 [firefox]=200 [docs]=200)
+TEST_PARTS=(rust kernels package browser firefox webkit docs)
+declare -A TEST_SECONDS=([rust]=1300 [kernels]=150 [package]=280 [browser]=900 [firefox]=200 [webkit]=60 [docs]=200)
 
 # Whether nextest is there, which runs the tests of all files side by side.
 has_nextest() {
@@ -52,7 +52,7 @@ test_rust() {
   cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
   need_native_adapter
   # Shaders are compiled by one core at a time, so the other one builds what later parts need.
-  if [[ " ${parts[*]} " =~ \ (package|browser|firefox|docs)\  ]]; then begin_page; fi
+  if [[ " ${parts[*]} " =~ \ (package|browser|firefox|webkit|docs)\  ]]; then begin_page; fi
   heading "Rust"
   rust_tests rust
   linted cargo test --doc
@@ -116,6 +116,13 @@ test_firefox() {
   need_firefox
   heading "Firefox"
   node_tests tests/firefox/*.test.mjs
+}
+
+test_webkit() {
+  need_page
+  need_webkit
+  heading "WebKitGTK"
+  node_tests tests/webkit/*.test.mjs
 }
 
 test_docs() {

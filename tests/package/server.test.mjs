@@ -45,6 +45,17 @@ test("malformed addresses are refused, and the server stays", async () => {
   assert.equal(await (await fetch(`${server.origin}/bytes`)).text(), "some");
 });
 
+test("pages are cross-origin isolated where that is asked for, and what they load may be", async (t) => {
+  const isolated = await serve({ "/": folder }, { isolated: true });
+  t.after(() => isolated.close());
+  const headers = async (origin) => {
+    const { headers } = await fetch(`${origin}/a.txt`);
+    return ["opener", "embedder"].map((who) => headers.get(`cross-origin-${who}-policy`));
+  };
+  assert.deepEqual(await headers(isolated.origin), ["same-origin", "require-corp"]);
+  assert.deepEqual(await headers(server.origin), [null, null]);
+});
+
 test("a connection that breaks off ends nothing", async () => {
   const socket = connect(Number(new URL(server.origin).port), "localhost");
   socket.write("GET /a.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n");

@@ -13,6 +13,9 @@ const BUDGETS = [
   { name: "wasm/tabtune_bg.wasm", gzip: true, max: 2_000_000 },
   { name: "index.js", gzip: false, max: 64_000 },
   { name: "worker.js", gzip: false, max: 480_000 },
+  { name: "kernel-worker.js", gzip: false, max: 4_000 },
+  { name: "wasm/kernels_simd128.wasm", gzip: true, max: 60_000 },
+  { name: "wasm/kernels_relaxed_simd.wasm", gzip: true, max: 60_000 },
 ];
 
 test("the packed package", async (t) => {
@@ -21,7 +24,17 @@ test("the packed package", async (t) => {
   await t.test("holds what it needs and nothing else", () => {
     const names = files.map(({ path }) => path);
     const needed = ["LICENSE", "README.md", "package.json"].concat(
-      ["THIRD-PARTY-LICENSES.txt", "index.js", "worker.js", "index.d.ts", "wasm/tabtune.js", "wasm/tabtune_bg.wasm"].map((name) => `dist/${name}`),
+      [
+        "THIRD-PARTY-LICENSES.txt",
+        "index.js",
+        "worker.js",
+        "kernel-worker.js",
+        "index.d.ts",
+        "wasm/tabtune.js",
+        "wasm/tabtune_bg.wasm",
+        "wasm/kernels_simd128.wasm",
+        "wasm/kernels_relaxed_simd.wasm",
+      ].map((name) => `dist/${name}`),
     );
     assert.deepEqual(needed.filter((name) => !names.includes(name)), [], "these are missing");
     const declarations = /^dist\/([a-z]+\/)*[a-z_]+\.d\.ts$/;

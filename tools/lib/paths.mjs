@@ -9,6 +9,8 @@ export const paths = {
   dist: at("www/dist"),
   /** The built package. */
   package: at("www/package/dist"),
+  /** The package's modules before they are bundled, its WebAssembly among them. */
+  modules: at("www/package/build"),
   runner: at("www/runner"),
   model: at("www/models/tiny"),
   data: at("www/data/faq.jsonl"),

@@ -24,13 +24,16 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join("; ");
 
+/** What makes a page cross-origin isolated: only there may workers share memory, so the CPU engine has one for each core. */
+const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+
 /**
  * Serves `mounts` on localhost. A mount maps an address to a folder or file on disk (a string), to
  * bytes in memory (a Uint8Array) or to nothing (null); one that ends with "/" is a folder, and the
- * longest match wins. Mounts may be added later. Resolves to { origin, requests, close }; `requests`
+ * longest match wins. Mounts may be added later. With `isolated`, pages are cross-origin isolated. Resolves to { origin, requests, close }; `requests`
  * lists the path of every request so far.
  */
-export async function serve(mounts, { port = 0 } = {}) {
+export async function serve(mounts, { port = 0, isolated = false } = {}) {
   const requests = [];
   const answer = async (request, response) => {
     const path = pathOf(request.url);
@@ -41,6 +44,7 @@ export async function serve(mounts, { port = 0 } = {}) {
     requests.push(path);
     response.setHeader("Cache-Control", "no-store");
     response.setHeader("Content-Security-Policy", POLICY);
+    if (isolated) response.setHeaders(new Map(Object.entries(ISOLATION)));
     response.setHeader("X-Content-Type-Options", "nosniff");
     const found = await find(mounts, path);
     if (!found) {

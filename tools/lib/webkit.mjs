@@ -1,0 +1,96 @@
+// Launches WebKitGTK's MiniBrowser by its WebDriver: the plainest browser, without WebGPU and shared memory.
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+const PLACES = ["/usr/bin/WebKitWebDriver"];
+const XVFB = "/usr/bin/Xvfb";
+
+/** The path of WebKit's driver: $WEBKIT_DRIVER, or the first that is installed. It needs a display, or Xvfb for one. */
+export function webkitPath() {
+  const path = process.env.WEBKIT_DRIVER ?? PLACES.find((place) => existsSync(place));
+  if (!path) throw new Error("WebKit was not found: install webkit2gtk-driver, or name WebKitWebDriver in WEBKIT_DRIVER");
+  if (!process.env.DISPLAY && !existsSync(XVFB)) throw new Error("WebKit needs a display: install xvfb");
+  return path;
+}
+
+/** A port that nobody listens on. */
+async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** A display for as long as its process lives: { display, end }. */
+async function openDisplay() {
+  if (process.env.DISPLAY) return { display: process.env.DISPLAY, end() {} };
+  const server = spawn(XVFB, ["-displayfd", "3", "-nolisten", "tcp"], { stdio: ["ignore", "ignore", "ignore", "pipe"] });
+  const number = await new Promise((resolve, reject) => {
+    server.once("exit", () => reject(new Error("Xvfb did not start")));
+    server.stdio[3].once("data", (data) => resolve(String(data).trim()));
+  });
+  return { display: `:${number}`, end: () => server.kill() };
+}
+
+/** Launches MiniBrowser with one page and nothing kept: { goto, evaluate, close }. */
+export async function launch() {
+  const path = webkitPath();
+  const folder = await mkdtemp(join(tmpdir(), "tabtune-webkit-"));
+  const { display, end } = await openDisplay();
+  const port = await freePort();
+  const env = {
+    ...process.env,
+    DISPLAY: display,
+    XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? folder,
+    // Nobody looks, and a sandbox of its own is not to be had in every container.
+    WEBKIT_DISABLE_COMPOSITING_MODE: "1",
+    WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1",
+  };
+  const driver = spawn(path, [`--port=${port}`], { stdio: "ignore", env });
+  const call = async (method, path, body) => {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, body: body && JSON.stringify(body) });
+    const { value } = await response.json();
+    if (!response.ok) throw new Error(`${value.error}: ${value.message}`);
+    return value;
+  };
+  const close = async (session) => {
+    if (session) await call("DELETE", session).catch(() => {});
+    driver.kill();
+    end();
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  };
+  try {
+    for (let tries = 0; !(await call("GET", "/status").catch(() => undefined)); tries++) {
+      if (tries === 100) throw new Error("WebKitWebDriver does not answer");
+      await setTimeout(100);
+    }
+    const { sessionId } = await call("POST", "/session", { capabilities: { alwaysMatch: {} } });
+    const session = `/session/${sessionId}`;
+    await call("POST", `${session}/timeouts`, { script: 300_000 });
+    return {
+      goto: (url) => call("POST", `${session}/url`, { url }),
+      /** Runs a function in the page with plain data as its argument, and gives what it resolves to. */
+      async evaluate(work, argument) {
+        const script = `const tell = arguments[1];
+          (${work})(arguments[0]).then((value) => tell({ value }), (thrown) => tell({ thrown: String(thrown) }));`;
+        const { value, thrown } = await call("POST", `${session}/execute/async`, { script, args: [argument ?? null] });
+        if (thrown) throw new Error(thrown);
+        return value;
+      },
+      close: () => close(session),
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+// As a program it prints the path, or fails: build.sh asks whether WebKit has to be installed.
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(webkitPath());

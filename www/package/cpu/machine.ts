@@ -1,0 +1,172 @@
+import { detailsOf, failure, type TabtuneError } from "../errors.js";
+import type { Crew } from "./crew.js";
+import { Heap } from "./heap.js";
+import { bestFlavour, INITIAL_PAGES, instantiate, type Flavour } from "./kernels.js";
+import { Solo } from "./solo.js";
+import { Team, type WorkerLike } from "./team.js";
+
+/** Where the parts come from that are files of their own. */
+export interface Parts {
+  module(flavour: Flavour): Promise<WebAssembly.Module>;
+  worker(): WorkerLike;
+}
+
+/** What waits for its turn: a list of calls, or something that is done when all before it is through. */
+type Job = { list: number; count: number } | (() => void);
+
+/** The most pages that a memory may have is the most that the browser reserves for one. */
+const MAXIMA = [65536, 49152, 32768, 16384, 8192];
+
+/** A memory with workers on it that run kernels there, as a GPU does. What is asked for is done in that order. */
+export class Machine {
+  readonly flavour: Flavour;
+  readonly #heap: Heap;
+  #crew!: Crew;
+  readonly #jobs: Job[] = [];
+  /** Those that wait for an answer, should none come. */
+  readonly #waiting = new Set<(error: TabtuneError) => void>();
+  #failed: TabtuneError | undefined;
+
+  private constructor(flavour: Flavour, heap: Heap) {
+    this.flavour = flavour;
+    this.#heap = heap;
+  }
+
+  /** A machine with so many workers, or as many as there are cores to spare; one where the page is not isolated. */
+  static async open(parts: Parts, workers?: number): Promise<Machine> {
+    const flavour = await bestFlavour();
+    const module = await parts.module(flavour);
+    const memory = newMemory();
+    const kernels = await instantiate(module, memory);
+    const heap = new Heap(memory, kernels.__heap_base.value);
+    const machine = new Machine(flavour, heap);
+    const listener = {
+      finished: () => machine.#proceed(),
+      failed: (thrown: unknown) => machine.#fail(stopped(thrown)),
+    };
+    const shares = globalThis.crossOriginIsolated && typeof SharedArrayBuffer === "function";
+    machine.#crew = shares
+      ? await Team.open(workers ?? defaultWorkers(), parts.worker, { module, memory, kernels, heap, listener })
+      : new Solo(kernels, heap, listener);
+    return machine;
+  }
+
+  get workers(): number {
+    return this.#crew.workers;
+  }
+
+  /** The address of so many bytes, which are zero when all that was started before is through. */
+  allocate(bytes: number): number {
+    const { address, used } = this.#heap.allocate(bytes);
+    if (used > 0) this.#queue(() => new Uint8Array(this.#heap.buffer, address, used).fill(0));
+    return address;
+  }
+
+  /** Takes bytes back; what was started before may still use them. */
+  free(address: number, bytes: number): void {
+    this.#heap.free(address, bytes);
+  }
+
+  /** Writes bytes, which the caller may change afterwards. */
+  write(address: number, bytes: Uint8Array): void {
+    // What is put off cannot look at the caller's bytes any more.
+    const kept = this.#is_idle ? bytes : bytes.slice();
+    this.#queue(() => new Uint8Array(this.#heap.buffer, address, kept.length).set(kept));
+  }
+
+  /** Starts the calls in a list of so many. */
+  start(list: number, count: number): void {
+    this.#queue({ list, count });
+  }
+
+  /** A copy of bytes. */
+  read(address: number, bytes: number): Promise<Uint8Array> {
+    return this.#answer(() => new Uint8Array(this.#heap.buffer, address, bytes).slice());
+  }
+
+  /** Resolves when all that was started is through. */
+  idle(): Promise<void> {
+    return this.#answer(() => {});
+  }
+
+  /** Ends the workers; nothing is done or answered any more. */
+  close(): void {
+    this.#fail(failure("bad-state", "the CPU engine was closed"));
+  }
+
+  get #is_idle(): boolean {
+    return this.#crew.idle && this.#jobs.length === 0;
+  }
+
+  #queue(job: Job): void {
+    if (this.#failed) return;
+    this.#jobs.push(job);
+    this.#proceed();
+  }
+
+  #answer<T>(look: () => T): Promise<T> {
+    if (this.#failed) return Promise.reject(this.#failed);
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(reject);
+      this.#queue(() => {
+        this.#waiting.delete(reject);
+        try {
+          resolve(look());
+        } catch (thrown) {
+          // The browser may have no array of that size.
+          reject(failure("out-of-memory", `the CPU engine's values cannot be read: ${String(thrown)}`));
+        }
+      });
+    });
+  }
+
+  /** Does what has its turn. */
+  #proceed(): void {
+    for (let job = this.#jobs[0]; job !== undefined; job = this.#jobs[0]) {
+      if (typeof job === "function") {
+        if (!this.#crew.idle) return;
+        job();
+      } else if (!this.#crew.start(job.list, job.count)) {
+        return;
+      }
+      this.#jobs.shift();
+    }
+  }
+
+  #fail(error: TabtuneError): void {
+    if (this.#failed) return;
+    this.#failed = error;
+    // While it is opened there is none yet, and who opens it hears of the error.
+    this.#crew?.close();
+    this.#jobs.length = 0;
+    for (const reject of this.#waiting) reject(error);
+    this.#waiting.clear();
+  }
+}
+
+/** Why a machine does no more. What WebAssembly throws where a kernel traps carries no code. */
+function stopped(thrown: unknown): TabtuneError {
+  const { code, message } = detailsOf(thrown);
+  return failure(code === "internal" ? "device-lost" : code, `a worker of the CPU engine has stopped: ${message}`);
+}
+
+/** As many as there are cores, less one for the page where that leaves two. */
+function defaultWorkers(): number {
+  const cores = navigator.hardwareConcurrency;
+  return cores > 2 ? cores - 1 : cores;
+}
+
+/**
+ * A memory as large as the browser lets it grow. It is always a shared one, as the kernels' module wants it: browsers
+ * make those on pages that are not isolated as well, but do not let other threads have them.
+ */
+function newMemory(): WebAssembly.Memory {
+  for (const maximum of MAXIMA) {
+    try {
+      return new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum, shared: true });
+    } catch {
+      // The next is smaller.
+    }
+  }
+  throw failure("out-of-memory", "the browser has no memory for the CPU engine; close other tabs and reload the page");
+}

@@ -1,0 +1,26 @@
+import { failure } from "./errors.js";
+import type { Flavour } from "./cpu/kernels.js";
+import { Machine } from "./cpu/machine.js";
+
+/** Bundlers copy the files that are named like this; each is loaded only where it is used. */
+const module_urls: Record<Flavour, () => URL> = {
+  simd128: () => new URL("./wasm/kernels_simd128.wasm", import.meta.url),
+  "relaxed-simd": () => new URL("./wasm/kernels_relaxed_simd.wasm", import.meta.url),
+};
+
+/** Opens the CPU engine's machine; see {@link Machine.open}. */
+export function openMachine(workers?: number): Promise<Machine> {
+  return Machine.open(
+    {
+      async module(flavour) {
+        const url = module_urls[flavour]();
+        // A module of another build than the engine's would compute something else.
+        const response = await fetch(url, { cache: "no-cache" });
+        if (!response.ok) throw failure("io", `${url}: HTTP ${response.status}`);
+        return WebAssembly.compile(await response.arrayBuffer());
+      },
+      worker: () => new Worker(new URL("./kernel-worker.js", import.meta.url), { type: "module", name: "tabtune-kernels" }),
+    },
+    workers,
+  );
+}
