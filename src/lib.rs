@@ -22,6 +22,7 @@ pub mod tune;
 #[cfg(target_arch = "wasm32")]
 mod api;
 
+pub mod cpu;
 pub mod device;
 pub mod gpu;
 pub mod kernels;

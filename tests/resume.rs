@@ -507,7 +507,8 @@ async fn sample(state: &mut Values, loss: f64) -> MemoryKv {
         options: Map::from_iter([("train".to_owned(), json!({"seed": 1}))]),
         ..Identity::default()
     };
-    let header = Header::new(identity, Progress { step: 7, ..Default::default() }, Tile::Shared64.into());
+    let header =
+        Header::new(identity, Progress { step: 7, ..Default::default() }, Tile::Shared64.into(), "webgpu");
     let kv = MemoryKv::default();
     let record = RunRecord::load(&kv, "mine").await.unwrap();
     let (log, mut kept) = ([line(7, loss)], LogRecords::default());
@@ -565,7 +566,7 @@ fn the_log_is_not_written_again_with_each_checkpoint() {
         let save = async |step: u32, log: &[Line], kept: &mut LogRecords| {
             let record = RunRecord::load(&kv, "mine").await.unwrap();
             let progress = Progress { step, ..Default::default() };
-            let header = Header::new(Identity::default(), progress, Tile::Shared64.into());
+            let header = Header::new(Identity::default(), progress, Tile::Shared64.into(), "webgpu");
             let mut state = Values::new(&[&[1.0]]);
             saved::save(&kv, "mine", record, (header, &mut state), (log, kept), 2).await.unwrap().unwrap();
         };

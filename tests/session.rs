@@ -511,7 +511,7 @@ fn a_read_that_tells_of_an_error_leaves_its_buffer_to_the_next() {
         store.write(values, &[1.0f32, 2.0, 3.0, 4.0]);
         let mut ring = ReadbackRing::new(&device, values.size(), 1);
         let readback = ring.start(&store, values);
-        device.gpu().add_shader("broken", "this is no WGSL");
+        device.gpu().expect("it is one").add_shader("broken", "this is no WGSL");
         let mut dispatches = Dispatches::new();
         dispatches.program();
         dispatches.dispatch("broken", &[0u32; 4], &[write(values)], [1, 1, 1], 1);

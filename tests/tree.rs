@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "session", "tune", "train", "generate", "model", "adapter", "data", "format", "kernels",
+            "session", "tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "cpu",
             "device", "gpu",
         ],
     ),
@@ -30,8 +30,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("data", &["format"]),
     ("format", &[]),
     ("reference", &["kernels", "format"]),
-    ("kernels", &["device", "gpu", "memory"]),
-    ("device", &["gpu", "memory"]),
+    ("kernels", &["cpu", "device", "gpu", "memory"]),
+    ("device", &["cpu", "gpu", "memory"]),
+    ("cpu", &["memory"]),
     ("gpu", &["memory"]),
     ("memory", &[]),
     ("files", &[]),
@@ -53,7 +54,8 @@ const BROWSER_NAMES: &[&str] = &[
     "wasm_bindgen_futures",
     "web_sys",
 ];
-const BROWSER_PLACES: &[&str] = &["src/api/", "src/data/idb_kv.rs", "src/files/outside.rs", "src/gpu/"];
+const BROWSER_PLACES: &[&str] =
+    &["src/api/", "src/data/idb_kv.rs", "src/files/outside.rs", "src/cpu/browser.rs", "src/gpu/"];
 
 /// A file by its path from the root, with `/` between its parts.
 struct Source {

@@ -7,8 +7,9 @@ import { serve } from "./lib/server.mjs";
 async function measure(args) {
   try {
     const { default: start, run } = await import("/bench/tabtune_bench.js");
+    const { openMachine } = await import("/package/kernels.js");
     await start();
-    await run(args, (stream, text) => void globalThis.report(stream, text));
+    await run(args, (stream, text) => void globalThis.report(stream, text), openMachine);
     return undefined;
   } catch (error) {
     return { code: error.code ?? "internal", message: error.message ?? String(error) };
@@ -18,7 +19,7 @@ async function measure(args) {
 async function main() {
   const page_text = new TextEncoder().encode("<!doctype html><title>tabtune bench</title>");
   const icon = new Uint8Array(); // Asked for by the browser itself.
-  const server = await serve({ "/bench/": paths.bench, "/index.html": page_text, "/favicon.ico": icon });
+  const server = await serve({ "/bench/": paths.bench, "/package/": paths.modules, "/index.html": page_text, "/favicon.ico": icon }, { isolated: true });
   const browser = await launch();
   try {
     const page = await browser.newPage();

@@ -75,13 +75,13 @@ async function main() {
     ...(options.heldout && { [`/heldout/${basename(options.heldout)}`]: options.heldout }),
   };
   // The address that the page has the model from means nothing to anyone else.
-  const config = { ...options.config, base_model_name_or_path: options.model };
+  const config = { ...options.config, base_model_name_or_path: options.model, device: options.device };
   if (config.init_adapter) {
     mounts["/init_adapter/"] = config.init_adapter;
     config.init_adapter = "/init_adapter/";
   }
 
-  const server = await serve(mounts);
+  const server = await serve(mounts, { isolated: true });
   const browser = await launch();
   try {
     const page = await browser.newPage();
@@ -109,7 +109,10 @@ async function main() {
       model: ({ model, adapter }) => {
         line.say(`model     ${basename(options.model)}: ${model.model_type}, ${(model.parameters / 1e6).toFixed(2)} M parameters, ` +
           `${megabytes(model.weight_bytes)} on the GPU`);
-        line.say(`gpu       ${gpuLine(adapter)}`);
+        line.say(`adapter   ${gpuLine(adapter)}`);
+        if (adapter.is_software && adapter.backend !== "cpu") {
+          line.say("          the processor plays the GPU here: --device cpu is faster");
+        }
         tell(model);
       },
       imported: (report) => {

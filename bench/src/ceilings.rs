@@ -87,7 +87,7 @@ async fn peak_flops(device: &Device) -> Result<f64> {
     for chains in [8, 16] {
         for form in ["fma(A, x, y)", "A * x + y"] {
             let name = format!("bench_peak.{chains}.{form}");
-            device.gpu().add_shader(&name, peak_shader(chains, form));
+            device.gpu().expect("it is one").add_shader(&name, peak_shader(chains, form));
             let operations = (groups * THREADS) as u64 * (LOOPS * chains * 4 * 2) as u64;
             let add = |dispatches: &mut Dispatches| {
                 dispatches.dispatch(
@@ -142,7 +142,7 @@ async fn copy_bandwidth(device: &Device) -> Result<f64> {
     let mut store = Store::new(device);
     let from = store.keep(Class::Other, "copy from", COPY_BYTES / 4)?;
     let to = store.keep(Class::Other, "copy to", COPY_BYTES / 4)?;
-    device.gpu().add_shader("bench_copy", COPY);
+    device.gpu().expect("it is one").add_shader("bench_copy", COPY);
     let add = |dispatches: &mut Dispatches| {
         let params = Factors { x: 0.0, y: 0.0 };
         dispatches.dispatch("bench_copy", &params, &[read(from), write(to)], grid(COPY_BYTES / 16 / 256), 0);
@@ -165,7 +165,7 @@ fn main() {
 async fn empty_dispatch(device: &Device) -> Result<f64> {
     let mut store = Store::new(device);
     let out = store.keep(Class::Other, "trivial", 4)?;
-    device.gpu().add_shader("bench_trivial", TRIVIAL);
+    device.gpu().expect("it is one").add_shader("bench_trivial", TRIVIAL);
     let add = |dispatches: &mut Dispatches| {
         for _ in 0..EMPTY {
             dispatches.dispatch("bench_trivial", &Factors { x: 1.0, y: 0.0 }, &[write(out)], grid(1), 0);

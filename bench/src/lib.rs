@@ -32,11 +32,26 @@ mod web;
 
 pub use run::run;
 
-use tabtune::device::Device;
+use tabtune::device::{Device, DeviceOption};
 use tabtune::error::Result;
 
-/// Opens a device of its own for a measurement, so that nothing lies on it but what is measured. An
+/// Opens a GPU of its own for a measurement, so that nothing lies on it but what is measured. An
 /// adapter gives a browser one device only, so it is asked for anew.
 pub async fn open() -> Result<Device> {
     Device::open().await
+}
+
+/// Opens what was asked for.
+#[cfg(not(target_arch = "wasm32"))]
+pub async fn open_as(wanted: DeviceOption) -> Result<Device> {
+    Device::open_as(wanted).await
+}
+
+/// Opens what was asked for.
+#[cfg(target_arch = "wasm32")]
+pub async fn open_as(wanted: DeviceOption) -> Result<Device> {
+    match wanted {
+        DeviceOption::Cpu => Ok(web::processor().await?.into()),
+        DeviceOption::Auto | DeviceOption::Webgpu => open().await,
+    }
 }

@@ -77,8 +77,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
 /// Makes the kernels known to `gpu`.
 pub fn add_shaders(device: &Device) {
-    device.gpu().add_shader("bench_naive_forward", format!("{SHARED}{FORWARD}"));
-    device.gpu().add_shader("bench_naive_backward", format!("{SHARED}{BACKWARD}"));
+    device.gpu().expect("it is one").add_shader("bench_naive_forward", format!("{SHARED}{FORWARD}"));
+    device.gpu().expect("it is one").add_shader("bench_naive_backward", format!("{SHARED}{BACKWARD}"));
 }
 
 /// The values of NF4's codes, which [`forward`] and [`backward`] look up in `table`.

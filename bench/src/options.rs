@@ -1,6 +1,7 @@
 //! The command line, the same natively and in a browser.
 
 use tabtune::bail;
+use tabtune::device::DeviceOption;
 use tabtune::error::{Code, Error, Result};
 use tabtune::train::options::GradientCheckpointing;
 
@@ -59,13 +60,15 @@ pub struct Options {
     pub base: Option<Base>,
     /// Whether a step computes activations again; by default where memory asks for it.
     pub checkpointing: GradientCheckpointing,
+    /// What computes the peers' step; everything else is measured on the GPU.
+    pub device: DeviceOption,
 }
 
 impl Options {
     /// Reads the arguments behind the program's name. What is wrong is an error of code `bad-option`.
     pub fn parse(arguments: &[String]) -> Result<Self> {
         let (mut what, mut shape, mut tokens, mut base) = (None, None, None, None);
-        let mut checkpointing = GradientCheckpointing::Auto;
+        let (mut checkpointing, mut device) = (GradientCheckpointing::Auto, DeviceOption::default());
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let Some(option) = argument.strip_prefix("--") else {
@@ -86,9 +89,10 @@ impl Options {
                 "tokens" => tokens = Some(parse_tokens(&value)?),
                 "base" => base = Some(parse_base(&value)?),
                 "checkpointing" => checkpointing = parse_checkpointing(&value)?,
+                "device" => device = value.parse()?,
                 _ => bail!(
                     BadOption,
-                    "--{option} is not an option: known are engine, shape, tokens, base and checkpointing"
+                    "--{option} is not an option: known are engine, device, shape, tokens, base and checkpointing"
                 ),
             }
         }
@@ -104,7 +108,10 @@ impl Options {
         if what == What::Peer && tokens.is_some() {
             bail!(BadOption, "--tokens does not go with peer, whose work is fixed");
         }
-        Ok(Options { what, shape, tokens, base, checkpointing })
+        if what != What::Peer && device != DeviceOption::Webgpu {
+            bail!(BadOption, "--device goes with peer alone: everything else is measured on the GPU");
+        }
+        Ok(Options { what, shape, tokens, base, checkpointing, device })
     }
 }
 

@@ -8,7 +8,7 @@ use tabtune::kernels::linear::Tile;
 use crate::ceilings::Ceilings;
 use crate::options::{Options, What};
 use crate::output::{Output, Stream};
-use crate::{generate, kernels, loss, open, peer, race, ratios, step, tiles};
+use crate::{generate, kernels, loss, open_as, peer, race, ratios, step, tiles};
 
 /// Measures what `arguments` ask for and hands every text to `write`.
 ///
@@ -18,7 +18,7 @@ use crate::{generate, kernels, loss, open, peer, race, ratios, step, tiles};
 pub async fn run(arguments: &[String], write: &dyn Fn(Stream, &str)) -> Result<()> {
     let options = Options::parse(arguments)?;
     let tables_to = if options.what == What::Peer { Stream::Notes } else { Stream::Results };
-    let device = open().await?;
+    let device = open_as(options.device).await?;
     let output = Output::new(write, tables_to, device.summary());
     match options.what {
         What::Adapter => adapter(&device, &output),

@@ -52,7 +52,7 @@ impl Training {
         let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
         let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await?;
 
-        let target = Target::from(&tiles(&device, &model).await?);
+        let target = Target::of(&device, &tiles(&device, &model).await?);
 
         let stored = MemoryKv::default();
         let encoded: Vec<Encoded> =

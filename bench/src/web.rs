@@ -1,14 +1,29 @@
 //! The browser's face of the benchmarks; `tools/bench.mjs` calls it.
 
+use std::cell::RefCell;
+
 use js_sys::{Error, Function, Reflect};
+use tabtune::cpu::Cpu;
 use wasm_bindgen::prelude::*;
 
 use crate::output::Stream;
 
+thread_local! {
+    /// The package's `openMachine`.
+    static OPEN_MACHINE: RefCell<JsValue> = const { RefCell::new(JsValue::UNDEFINED) };
+}
+
+/// Opens the processor.
+pub async fn processor() -> tabtune::error::Result<Cpu> {
+    let open_machine = OPEN_MACHINE.with_borrow(JsValue::clone);
+    Cpu::open(&open_machine, None).await
+}
+
 /// Runs the benchmark that `arguments` ask for. `emit` is called with `"results"` or `"notes"` and a
-/// text of one or more lines. What goes wrong is thrown as an `Error` with `code`.
+/// text of one or more lines; `open_machine` is the package's. What goes wrong is thrown as an `Error` with `code`.
 #[wasm_bindgen]
-pub async fn run(arguments: Vec<String>, emit: Function) -> Result<(), JsValue> {
+pub async fn run(arguments: Vec<String>, emit: Function, open_machine: JsValue) -> Result<(), JsValue> {
+    OPEN_MACHINE.set(open_machine);
     let write = |stream, text: &str| {
         let name = match stream {
             Stream::Results => "results",

@@ -14,8 +14,9 @@ use js_sys::{Function, Object, Reflect};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
+use crate::cpu::Cpu;
 use crate::data::idb_kv::IdbKv;
-use crate::device::Device;
+use crate::device::{Device, DeviceOption};
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Adapter, Gpu};
 use crate::kernels::linear::Tile;
@@ -102,10 +103,26 @@ struct PrepareArguments {
     resume_from_checkpoint: bool,
     #[serde(default)]
     overwrite: bool,
+    #[serde(default)]
+    resume_on_other_device: bool,
 }
 
 fn busy() -> Error {
     Error::new(Code::BadState, "the engine is busy with another call")
+}
+
+async fn opened(wanted: DeviceOption, device: JsValue, open_machine: &JsValue) -> Result<Device> {
+    if wanted == DeviceOption::Cpu {
+        return Ok(Cpu::open(open_machine, None).await?.into());
+    }
+    let adapter = Adapter::request().await?;
+    if !device.is_undefined() {
+        return Ok(Gpu::on_device(&adapter, device).await?.into());
+    }
+    if wanted == DeviceOption::Auto && adapter.summary().is_software {
+        return Ok(Cpu::open(open_machine, None).await?.into());
+    }
+    Ok(Gpu::open(&adapter).await?.into())
 }
 
 type Engine = session::Session<Rc<IdbKv>>;
@@ -126,16 +143,16 @@ impl Session {
 
 #[wasm_bindgen]
 impl Session {
-    /// Opens the browser's GPU, or works on a `GPUDevice` of the page.
-    pub async fn create(device: JsValue) -> std::result::Result<Session, JsValue> {
+    /// Opens what `wanted` names ("auto", "webgpu" or "cpu"), or works on a `GPUDevice` of the page, where `wanted` is
+    /// "webgpu". The processor is opened by the package's `openMachine`.
+    pub async fn create(
+        wanted: &str,
+        device: JsValue,
+        open_machine: JsValue,
+    ) -> std::result::Result<Session, JsValue> {
         let open = async {
-            let adapter = Adapter::request().await?;
-            let gpu = if device.is_undefined() {
-                Gpu::open(&adapter).await?
-            } else {
-                Gpu::on_device(&adapter, device).await?
-            };
-            Ok(session::Session::on(gpu, Rc::new(IdbKv::open().await?)))
+            let device = opened(wanted.parse()?, device, &open_machine).await?;
+            Ok(session::Session::on(device, Rc::new(IdbKv::open().await?)))
         };
         let engine = open.await.map_err(thrown)?;
         Ok(Session { engine: Rc::new(RefCell::new(Some(engine))) })
@@ -273,6 +290,7 @@ impl Session {
                 run_name: arguments.run_name.as_deref(),
                 resume_from_checkpoint: arguments.resume_from_checkpoint,
                 overwrite: arguments.overwrite,
+                resume_on_other_device: arguments.resume_on_other_device,
             };
             to_js(&engine.prepare(options).await?)
         })

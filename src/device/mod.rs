@@ -1,4 +1,4 @@
-//! What runs recordings: one face, an enum over kinds of devices, so that model and trainer name none.
+//! What runs recordings: one face, an enum over GPUs and the processor, so that model and trainer name none.
 
 mod readback;
 mod store;
@@ -8,14 +8,46 @@ pub use readback::{Readback, ReadbackRing};
 pub use store::Store;
 pub use workspace::Workspace;
 
-use crate::error::Result;
+use std::rc::Rc;
+use std::str::FromStr;
+
+use crate::bail;
+use crate::cpu::{self, Calls, Cpu};
+use crate::error::{Error, Result};
 use crate::gpu::{self, Adapter, AdapterSummary, Dispatches, Gpu};
-use crate::memory::{Counters, MemoryPlan};
+use crate::memory::{Counters, LARGEST_BINDING, MemoryPlan};
 
 /// A device that is open. Cloning shares it.
 #[derive(Clone)]
 pub enum Device {
     Gpu(Gpu),
+    /// With what people are told of it.
+    Cpu(Cpu, Rc<AdapterSummary>),
+}
+
+/// The device that is asked for, by the names of transformers.js.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceOption {
+    /// A GPU where there is a real one, otherwise the processor.
+    Auto,
+    /// WebGPU, or its like natively, even where the processor plays the GPU.
+    #[default]
+    Webgpu,
+    Cpu,
+}
+
+impl FromStr for DeviceOption {
+    type Err = Error;
+
+    /// Fails with code `bad-option`.
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(DeviceOption::Auto),
+            "webgpu" => Ok(DeviceOption::Webgpu),
+            "cpu" => Ok(DeviceOption::Cpu),
+            _ => bail!(BadOption, "device must be auto, webgpu or cpu, not \"{name}\""),
+        }
+    }
 }
 
 impl From<Gpu> for Device {
@@ -24,10 +56,31 @@ impl From<Gpu> for Device {
     }
 }
 
+impl From<Cpu> for Device {
+    fn from(cpu: Cpu) -> Self {
+        let summary = AdapterSummary {
+            name: format!("{} workers on the processor", cpu.workers()),
+            backend: "cpu".to_owned(),
+            driver: cpu.flavour().to_owned(),
+            browser: String::new(),
+            is_software: true,
+            max_buffer_bytes: LARGEST_BINDING,
+            max_storage_binding_bytes: LARGEST_BINDING,
+            max_workgroup_storage_bytes: 0,
+            subgroup_sizes: [0, 0],
+            has_f16: false,
+            cooperative_sides: Vec::new(),
+            has_timestamps: false,
+        };
+        Device::Cpu(cpu, Rc::new(summary))
+    }
+}
+
 /// What a recording is lowered to, for a device of one kind.
 #[derive(Clone, Debug)]
 pub enum Lowered {
     Gpu(Dispatches),
+    Cpu(Calls),
 }
 
 impl Lowered {
@@ -35,6 +88,7 @@ impl Lowered {
     pub fn plan(&self) -> MemoryPlan {
         match self {
             Lowered::Gpu(dispatches) => dispatches.plan(),
+            Lowered::Cpu(calls) => calls.plan(),
         }
     }
 
@@ -42,6 +96,7 @@ impl Lowered {
     pub fn params_bytes(&self) -> u64 {
         match self {
             Lowered::Gpu(dispatches) => gpu::Workspace::params_bytes(dispatches),
+            Lowered::Cpu(calls) => cpu::Workspace::params_bytes(calls),
         }
     }
 }
@@ -52,28 +107,56 @@ impl From<Dispatches> for Lowered {
     }
 }
 
+/// The flavour of GPUs, which tiles tell apart further.
+pub const GPU: &str = "webgpu";
+
 impl Device {
+    /// What decides over the last bits of a run: "webgpu", or "cpu" with its instructions.
+    pub fn flavour(&self) -> String {
+        match self {
+            Device::Gpu(_) => GPU.to_owned(),
+            Device::Cpu(cpu, _) => format!("cpu, {}", cpu.flavour()),
+        }
+    }
+
     /// Opens the machine's GPU. Code `webgpu-unavailable` where there is none.
     pub async fn open() -> Result<Self> {
         Ok(Gpu::open(&Adapter::request().await?).await?.into())
     }
 
-    /// The GPU that it is.
-    pub fn gpu(&self) -> &Gpu {
+    /// Opens what is asked for. Code `webgpu-unavailable` where that is a GPU and there is none.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn open_as(wanted: DeviceOption) -> Result<Self> {
+        match wanted {
+            DeviceOption::Webgpu => Device::open().await,
+            DeviceOption::Cpu => Ok(Cpu::open(None)?.into()),
+            DeviceOption::Auto => match Device::open().await {
+                Ok(device) if !device.summary().is_software => Ok(device),
+                Err(error) if error.code != crate::error::Code::WebgpuUnavailable => Err(error),
+                _ => Ok(Cpu::open(None)?.into()),
+            },
+        }
+    }
+
+    /// The GPU, if it is one.
+    pub fn gpu(&self) -> Option<&Gpu> {
         match self {
-            Device::Gpu(gpu) => gpu,
+            Device::Gpu(gpu) => Some(gpu),
+            Device::Cpu(..) => None,
         }
     }
 
     pub fn summary(&self) -> &AdapterSummary {
         match self {
             Device::Gpu(gpu) => gpu.summary(),
+            Device::Cpu(_, summary) => summary,
         }
     }
 
     pub fn counters(&self) -> &Counters {
         match self {
             Device::Gpu(gpu) => gpu.counters(),
+            Device::Cpu(cpu, _) => cpu.counters(),
         }
     }
 
@@ -81,6 +164,7 @@ impl Device {
     pub fn max_binding(&self) -> u64 {
         match self {
             Device::Gpu(gpu) => gpu.max_binding(),
+            Device::Cpu(..) => LARGEST_BINDING,
         }
     }
 
@@ -88,6 +172,8 @@ impl Device {
     pub fn check(&self) -> Result<()> {
         match self {
             Device::Gpu(gpu) => gpu.check(),
+            // What goes wrong there is told by the next answer.
+            Device::Cpu(..) => Ok(()),
         }
     }
 
@@ -95,6 +181,7 @@ impl Device {
     pub async fn allocating<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         match self {
             Device::Gpu(gpu) => gpu.allocating(work).await,
+            Device::Cpu(..) => work(),
         }
     }
 
@@ -102,13 +189,15 @@ impl Device {
     pub async fn idle(&self) {
         match self {
             Device::Gpu(gpu) => gpu.idle().await,
+            Device::Cpu(cpu, _) => cpu.idle().await.unwrap_or_default(),
         }
     }
 
-    /// Learns the length of submits from a run of `flops` that took `seconds` in all.
+    /// Learns the length of submits from a run of `flops` that took `seconds` in all. The processor has none.
     pub fn learn_speed(&self, flops: u64, seconds: f64) {
         match self {
             Device::Gpu(gpu) => gpu.learn_speed(flops, seconds),
+            Device::Cpu(..) => {}
         }
     }
 }
@@ -116,12 +205,14 @@ impl Device {
 /// The memory of a tensor, counted while it lives.
 pub(crate) enum Buffer {
     Gpu(gpu::Buffer),
+    Cpu(cpu::Buffer),
 }
 
 impl Buffer {
     fn new(device: &Device, label: &str, size: u64) -> Result<Self> {
         Ok(match device {
             Device::Gpu(gpu) => Buffer::Gpu(gpu::Buffer::for_tensors(gpu, label, size)),
+            Device::Cpu(cpu, _) => Buffer::Cpu(cpu::Buffer::new(cpu, size)?),
         })
     }
 
@@ -129,6 +220,7 @@ impl Buffer {
     fn write(&self, offset: u64, bytes: &[u8]) {
         match self {
             Buffer::Gpu(buffer) => buffer.write(offset, bytes),
+            Buffer::Cpu(buffer) => buffer.write(offset, bytes),
         }
     }
 }

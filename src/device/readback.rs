@@ -3,6 +3,7 @@
 use web_time::Instant;
 
 use super::{Buffer, Device, Store};
+use crate::cpu;
 use crate::error::Result;
 use crate::gpu;
 use crate::memory::Tensor;
@@ -15,12 +16,16 @@ pub struct ReadbackRing {
 
 enum Staging {
     Gpu(gpu::Staging),
+    /// The processor's values are copied where they lie.
+    Cpu,
 }
 
 /// Values on their way to the host.
 pub enum Readback {
     #[expect(private_interfaces, reason = "opaque to those who wait for it")]
     Gpu(gpu::Readback),
+    #[expect(private_interfaces, reason = "opaque to those who wait for it")]
+    Cpu(cpu::Readback),
 }
 
 impl ReadbackRing {
@@ -29,6 +34,7 @@ impl ReadbackRing {
         let bytes = bytes.next_multiple_of(8);
         let staging = match device {
             Device::Gpu(gpu) => Staging::Gpu(gpu::Staging::new(gpu, bytes, depth)),
+            Device::Cpu(..) => Staging::Cpu,
         };
         ReadbackRing { staging, bytes }
     }
@@ -52,6 +58,8 @@ impl ReadbackRing {
             (Staging::Gpu(staging), Buffer::Gpu(from)) => {
                 Readback::Gpu(staging.start(from, tensor.offset + offset, bytes))
             }
+            (_, Buffer::Cpu(from)) => Readback::Cpu(from.read(tensor.offset + offset, bytes)),
+            (Staging::Cpu, Buffer::Gpu(_)) => unreachable!("a ring reads tensors of its own device"),
         }
     }
 
@@ -64,6 +72,8 @@ impl ReadbackRing {
     pub async fn finish_timed<T: bytemuck::Pod>(&self, readback: Readback) -> Result<(Vec<T>, Instant)> {
         match (&self.staging, readback) {
             (Staging::Gpu(staging), Readback::Gpu(readback)) => staging.finish(readback).await,
+            (_, Readback::Cpu(readback)) => readback.finish().await,
+            (Staging::Cpu, Readback::Gpu(_)) => unreachable!("a ring waits for what it started"),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Lowered programs made real: memory and parameters, all made once, then replayed.
 
 use super::{Buffer, Device, Lowered, Store};
+use crate::bail;
+use crate::cpu;
 use crate::error::{Code, Error, Result};
 use crate::gpu;
 use crate::memory::{MemoryPlan, ProgramId};
@@ -13,6 +15,7 @@ pub struct Workspace {
 
 enum Programs {
     Gpu(gpu::Workspace),
+    Cpu(cpu::Workspace),
 }
 
 impl Workspace {
@@ -35,8 +38,23 @@ impl Workspace {
             (Device::Gpu(gpu), Lowered::Gpu(dispatches)) => {
                 let kept = |tensor| match store.buffer(tensor) {
                     Buffer::Gpu(buffer) => buffer,
+                    Buffer::Cpu(_) => unreachable!("a GPU's store keeps its tensors there"),
                 };
                 Programs::Gpu(gpu::Workspace::new(gpu, dispatches, &plan, kept))
+            }
+            (Device::Cpu(cpu, _), Lowered::Cpu(calls)) => {
+                let kept = |tensor| match store.buffer(tensor) {
+                    Buffer::Cpu(buffer) => buffer,
+                    Buffer::Gpu(_) => unreachable!("the processor's store keeps its tensors there"),
+                };
+                Programs::Cpu(cpu::Workspace::new(cpu, calls, &plan, kept)?)
+            }
+            (Device::Gpu(_), Lowered::Cpu(_)) | (Device::Cpu(..), Lowered::Gpu(_)) => {
+                bail!(
+                    Internal,
+                    "a step was lowered for another kind of device than {}",
+                    device.summary().name
+                )
             }
         };
         Ok(Workspace { programs, plan })
@@ -47,7 +65,7 @@ impl Workspace {
     }
 
     /// Runs `programs` in order at `size` (an index into the sizes of the step). Returns the floating-point
-    /// operations of the run.
+    /// operations of the run on a GPU, by which its submits are cut; 0 on the processor.
     pub fn run(&self, programs: &[ProgramId], size: usize) -> u64 {
         self.run_seeing(programs, size, 1.0)
     }
@@ -56,6 +74,10 @@ impl Workspace {
     pub fn run_seeing(&self, programs: &[ProgramId], size: usize, seen: f64) -> u64 {
         match &self.programs {
             Programs::Gpu(workspace) => workspace.run(programs, size, seen),
+            Programs::Cpu(workspace) => {
+                workspace.run(programs, size);
+                0
+            }
         }
     }
 
@@ -64,6 +86,10 @@ impl Workspace {
     pub async fn profile(&self, programs: &[ProgramId], size: usize) -> Vec<(&str, f64, u64)> {
         match &self.programs {
             Programs::Gpu(workspace) => workspace.profile(programs, size).await,
+            Programs::Cpu(workspace) => {
+                let times = workspace.profile(programs, size).await;
+                times.into_iter().map(|(kernel, seconds)| (kernel, seconds, 0)).collect()
+            }
         }
     }
 
@@ -72,6 +98,7 @@ impl Workspace {
     pub async fn busy_seconds(&self, programs: &[ProgramId], size: usize) -> Result<Option<f64>> {
         match &self.programs {
             Programs::Gpu(workspace) => workspace.busy_seconds(programs, size).await,
+            Programs::Cpu(_) => Ok(None),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Dispatches made real: buffers, bind groups and parameters, all made once, then replayed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::buffer::Buffer;
@@ -8,7 +8,7 @@ use super::device::{Gpu, Pipeline};
 use super::dispatches::{Dispatch, Dispatches, Op, Piece};
 use super::readback::Staging;
 use crate::error::Result;
-use crate::memory::{ALIGNMENT, MemoryPlan, Place, ProgramId, Tensor};
+use crate::memory::{ALIGNMENT, MemoryPlan, Place, ProgramId, Tensor, distinct_bytes};
 
 /// Programs ready to run on one GPU.
 ///
@@ -159,7 +159,7 @@ impl Workspace {
                         let Dispatch { shader, bindings, .. } = dispatch;
                         let writable: Vec<bool> = bindings.iter().map(|binding| binding.writable).collect();
                         let (pipeline, tensors) = (gpu.pipeline(shader, &writable), dispatch.tensors());
-                        let bytes = bound_bytes(&tensors);
+                        let bytes = distinct_bytes(&tensors);
                         let bind_group = groups
                             .entry((shader.clone(), tensors))
                             .or_insert_with_key(|(_, tensors)| {
@@ -380,13 +380,6 @@ impl Workspace {
     fn encoder(&self) -> wgpu::CommandEncoder {
         self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
     }
-}
-
-/// The bytes of `tensors`, each counted once: where a kernel has nothing to bind, another of its
-/// tensors fills the place.
-fn bound_bytes(tensors: &[Tensor]) -> u64 {
-    let distinct: HashSet<&Tensor> = tensors.iter().collect();
-    distinct.iter().map(|tensor| tensor.size).sum()
 }
 
 fn bind<'a>(

@@ -5,7 +5,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::lower::{Sizes, Target};
+use super::lower::{GpuTarget, Sizes};
 use super::recorder::{Kernel, Recorder};
 use crate::gpu::Dispatch;
 use crate::memory::{Tensor, read, write};
@@ -130,7 +130,7 @@ pub fn forward(
     rec.call(Kernel::AttentionForward, &params, &bindings);
 }
 
-pub(super) fn lower_forward(target: &Target, call: &Sizes<'_>) -> Dispatch {
+pub(super) fn lower_forward(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     let (largest, q, kv): (Params, _, _) = (call.largest(), call.tensor(0), call.tensor(1));
     // Narrow heads leave registers for more rows; the shader's `lanes` decides likewise.
     let block = if largest.head_dim <= 64 { 32 } else { 16 };
@@ -158,7 +158,7 @@ pub fn decode(
     rec.call(Kernel::AttentionDecode, &params, &bindings);
 }
 
-pub(super) fn lower_decode(target: &Target, call: &Sizes<'_>) -> Dispatch {
+pub(super) fn lower_decode(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     let largest: Params = call.largest();
     // On CPU adapters eight rows without barriers, of which one is there, are faster than one with
     // them. More rows than one would read the keys between their spans.
@@ -204,7 +204,7 @@ pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
     rec.call(Kernel::AttentionBackwardKv, &params, &bindings);
 }
 
-pub(super) fn lower_backward_q(target: &Target, call: &Sizes<'_>) -> Dispatch {
+pub(super) fn lower_backward_q(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     let (by_lanes, by_group) = ("attention_lanes_backward_q", "attention_backward_q");
     let (shader, block) = call.largest::<Params>().shader(target.lanes(), by_lanes, by_group, &DIMS, 16);
     call.dispatch_pairs(shader, |params: &Params| {
@@ -212,7 +212,7 @@ pub(super) fn lower_backward_q(target: &Target, call: &Sizes<'_>) -> Dispatch {
     })
 }
 
-pub(super) fn lower_backward_kv(target: &Target, call: &Sizes<'_>) -> Dispatch {
+pub(super) fn lower_backward_kv(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     let (by_lanes, by_group) = ("attention_lanes_backward_kv", "attention_backward_kv");
     let (shader, block) = call.largest::<Params>().shader(target.lanes(), by_lanes, by_group, &DIMS, 16);
     call.dispatch_pairs(shader, |params: &Params| {
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn no_dispatch_of_a_long_row_is_more_than_a_weak_gpu_does_in_time() {
-        let most = Target::from(Tile::Shared64).most_flops();
+        let most = GpuTarget::from(Tile::Shared64).most_flops();
         for [q_heads, kv_heads, head_dim] in [[9, 3, 64], [32, 32, 128]] {
             for rows in [8, 1000, 16_384, 32_760] {
                 let params = params(rows, q_heads, kv_heads, head_dim);

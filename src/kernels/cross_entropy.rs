@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::lower::{Sizes, Target};
+use super::lower::{GpuTarget, Sizes};
 use super::recorder::{Kernel, Recorder};
 use crate::gpu::{Dispatch, grid};
 use crate::memory::{Tensor, read, write};
@@ -42,7 +42,7 @@ pub fn forward_backward(
     rec.call(Kernel::CrossEntropyForwardBackward, &params, &bindings);
 }
 
-pub(super) fn lower_forward_backward(target: &Target, call: &Sizes<'_>) -> Dispatch {
+pub(super) fn lower_forward_backward(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     let vocab = call.largest::<Params>().vocab as usize;
     let (shader, rows) = target.team("cross_entropy_forward_backward", vocab);
     call.dispatch(shader, |params: &Params| {
@@ -97,7 +97,7 @@ pub fn chunk(rec: &mut Recorder, params: ChunkParams, targets: Tensor, of: Chunk
     rec.call(Kernel::CrossEntropyChunk, &params, &bindings);
 }
 
-pub(super) fn lower_chunk(target: &Target, call: &Sizes<'_>) -> Dispatch {
+pub(super) fn lower_chunk(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     let vocab = call.largest::<ChunkParams>().vocab as usize;
     let (shader, rows) = target.team("cross_entropy_chunk", vocab);
     call.dispatch(shader, |params: &ChunkParams| {

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::lower::{Sizes, Target};
+use super::lower::{GpuTarget, Sizes};
 use super::recorder::{Kernel, Recorder};
 use crate::gpu::{Dispatch, grid};
 use crate::memory::{Tensor, read, write};
@@ -50,7 +50,7 @@ pub fn forward(rec: &mut Recorder, params: Params, qkv: Tensor, weights: Weights
     rec.call(Kernel::HeadNormForward, &params, &bindings);
 }
 
-pub(super) fn lower_forward(target: &Target, call: &Sizes<'_>) -> Dispatch {
+pub(super) fn lower_forward(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     lower("head_norm_forward", 8, target, call)
 }
 
@@ -61,11 +61,11 @@ pub fn backward(rec: &mut Recorder, params: Params, qkv: Tensor, weights: Weight
     rec.call(Kernel::HeadNormBackward, &params, &bindings);
 }
 
-pub(super) fn lower_backward(target: &Target, call: &Sizes<'_>) -> Dispatch {
+pub(super) fn lower_backward(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     lower("head_norm_backward", 16, target, call)
 }
 
-fn lower(kernel: &str, flops: u64, target: &Target, call: &Sizes<'_>) -> Dispatch {
+fn lower(kernel: &str, flops: u64, target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     let (shader, teams) = target.team(kernel, call.largest::<Params>().head_dim as usize);
     call.dispatch(shader, |params: &Params| (grid(params.teams().div_ceil(teams)), flops * params.elements()))
 }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::lower::{Sizes, Target};
+use super::lower::{GpuTarget, Sizes};
 use super::recorder::{Kernel, Recorder};
 use crate::gpu::{Dispatch, grid};
 use crate::memory::{Binding, Tensor, read, write};
@@ -46,7 +46,7 @@ pub fn forward(rec: &mut Recorder, params: Params, tensors: Forward) {
     rec.call(kernel, &params, &with_residual(&bindings, residual));
 }
 
-pub(super) fn lower_forward(target: &Target, has_residual: bool, call: &Sizes<'_>) -> Dispatch {
+pub(super) fn lower_forward(target: &GpuTarget, has_residual: bool, call: &Sizes<'_>) -> Dispatch {
     lower(&variant("rms_norm_forward", has_residual), 8, target, call)
 }
 
@@ -73,7 +73,7 @@ pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
     rec.call(kernel, &params, &with_residual(&bindings, dresidual));
 }
 
-pub(super) fn lower_backward(target: &Target, has_residual: bool, call: &Sizes<'_>) -> Dispatch {
+pub(super) fn lower_backward(target: &GpuTarget, has_residual: bool, call: &Sizes<'_>) -> Dispatch {
     lower(&variant("rms_norm_backward", has_residual), 16, target, call)
 }
 
@@ -86,7 +86,7 @@ fn variant(kernel: &str, has_residual: bool) -> String {
     format!("{kernel}.{}", if has_residual { "residual" } else { "plain" })
 }
 
-fn lower(variant: &str, flops: u64, target: &Target, call: &Sizes<'_>) -> Dispatch {
+fn lower(variant: &str, flops: u64, target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     let (shader, rows) = target.team(variant, call.largest::<Params>().stride as usize);
     call.dispatch(shader, |params: &Params| {
         (grid((params.rows as usize).div_ceil(rows)), flops * params.elements())

@@ -7,7 +7,7 @@ mod tensor;
 pub use counters::Counters;
 pub use plan::MemoryPlan;
 pub use tensor::{ALIGNMENT, Binding, Class, ProgramId, Tensor, read, write};
-pub(crate) use tensor::{Place, add_transient, params_bytes};
+pub(crate) use tensor::{Place, add_transient, distinct_bytes, params_bytes};
 
 /// The bytes that WebGPU's default limits let one binding have.
 pub const MAX_BINDING: u64 = 128 << 20;

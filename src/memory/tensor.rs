@@ -1,5 +1,7 @@
 //! Handles to tensors and programs: all that model code knows of a device.
 
+use std::collections::HashSet;
+
 use bytemuck::Pod;
 
 /// What a kept tensor is for; the memory report adds up by it.
@@ -80,4 +82,11 @@ pub(crate) fn add_transient(transients: &mut Vec<u64>, elements: usize) -> Tenso
     let size = (elements as u64 * 4).max(16);
     transients.push(size);
     Tensor { place: Place::Transient(transients.len() as u32 - 1), offset: 0, size }
+}
+
+/// The bytes of `tensors`, each counted once: where a kernel has nothing to bind, another of its
+/// tensors fills the place.
+pub(crate) fn distinct_bytes(tensors: &[Tensor]) -> u64 {
+    let distinct: HashSet<&Tensor> = tensors.iter().collect();
+    distinct.iter().map(|tensor| tensor.size).sum()
 }

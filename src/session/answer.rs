@@ -32,7 +32,7 @@ impl<R: Kv> Session<R> {
         on_text: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Generated> {
         let options = SamplingOptions::from_json(options)?;
-        let target = Target::from(&self.tiles);
+        let target = Target::of(&self.device, &self.tiles);
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         let active = loaded.adapters.active.as_deref();
         if options.adapter == Some(true) && active.is_none() {

@@ -35,7 +35,7 @@ impl<R: Kv> Session<R> {
         let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
         let train = TrainOptions::from_json(train)?;
         let tiles = self.tiles_for(&model.products(), &quantization).await?;
-        footprint(&model, lora_config, &train, &Target::from(&tiles), &mut store)
+        footprint(&model, lora_config, &train, &Target::of(&self.device, &tiles), &mut store)
     }
 }
 

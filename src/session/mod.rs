@@ -107,6 +107,8 @@ pub struct PrepareOptions<'a> {
     pub resume_from_checkpoint: bool,
     /// Let the run take the place of another one's checkpoints under its name.
     pub overwrite: bool,
+    /// Go on with a run on another kind of device than it began on, whose last bits are others.
+    pub resume_on_other_device: bool,
 }
 
 /// One device with at most one model and one run on it. Rows of datasets lie in `R`.
@@ -343,11 +345,28 @@ impl<R: Kv> Session<R> {
             ..Identity::default()
         };
         let checkpoint = self.checkpoint_of(&options, &identity).await?;
+        let flavour = self.device.flavour();
+        let began_on = checkpoint.as_ref().map(|found| found.header.device().to_owned());
+        let moved_from = began_on.filter(|began_on| *began_on != flavour);
+        if let Some(began_on) = &moved_from
+            && !options.resume_on_other_device
+        {
+            bail!(
+                BadState,
+                "the run was computed by {began_on} so far, and here {flavour} would go on with it, which gives other last \
+                 bits: load the model with the device that it began on, or let it go on here with resume_on_other_device"
+            );
+        }
         // The tuner's choice belongs to the run, unless that began on another kind of adapter.
         let began_with = checkpoint.as_ref().and_then(|found| found.header.tiles.clone());
         let kept = began_with.filter(|tiles| tiles.suit(self.device.summary()));
         let mut notices: Vec<Notice> = train.notices.iter().cloned().chain(of_rows).collect();
-        if checkpoint.is_some() && kept.is_none() {
+        if let Some(began_on) = moved_from {
+            let message = format!(
+                "the run began on {began_on} and goes on on {flavour}: its last bits are no longer those that it would have had"
+            );
+            notices.push(Notice::new("device-replaced", message));
+        } else if checkpoint.is_some() && kept.is_none() {
             let message = "the run began on another kind of GPU, or with products computed in a way that this version of \
                  tabtune no longer has: it goes on with those chosen here, and its last bits are no longer those that it \
                  would have had";
@@ -357,12 +376,14 @@ impl<R: Kv> Session<R> {
         let rows = [dataset.rows.len(), eval_dataset.as_ref().map_or(0, |selection| selection.rows.len())];
 
         self.run = None;
-        let trainer = self.trainer_for(config, train, (dataset, eval_dataset), &Target::from(&tiles)).await?;
+        let trainer = self
+            .trainer_for(config, train, (dataset, eval_dataset), &Target::of(&self.device, &tiles))
+            .await?;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.marks[1] = loaded.store.mark();
         let (total_steps, footprint) = (trainer.total_steps(), *trainer.footprint());
         let chance = f64::from(loaded.model.architecture.vocab.real as u32).ln();
-        let mut run = Run::new(trainer, options.run_name, identity, tiles, chance);
+        let mut run = Run::new(trainer, options.run_name, identity, tiles, flavour, chance);
         let mut resumed = None;
         if let Some(mut found) = checkpoint {
             let (step, damaged) = (found.header.progress.step, std::mem::take(&mut found.damaged));

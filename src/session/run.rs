@@ -83,6 +83,8 @@ pub struct Run {
     name: Option<String>,
     identity: Identity,
     tiles: Tiles,
+    /// See [`Device::flavour`].
+    device: String,
     /// The loss of a model that knows nothing: the logarithm of the vocabulary's size.
     chance: f64,
     log: Vec<Line>,
@@ -97,7 +99,14 @@ pub struct Run {
 
 impl Run {
     /// `chance` is the loss of a model that knows nothing.
-    pub fn new(trainer: Trainer, name: Option<&str>, identity: Identity, tiles: Tiles, chance: f64) -> Self {
+    pub fn new(
+        trainer: Trainer,
+        name: Option<&str>,
+        identity: Identity,
+        tiles: Tiles,
+        device: String,
+        chance: f64,
+    ) -> Self {
         let name = name.map(str::to_owned);
         let (log, kept) = (Vec::new(), LogRecords::default());
         Run {
@@ -105,6 +114,7 @@ impl Run {
             name,
             identity,
             tiles,
+            device,
             chance,
             log,
             kept,
@@ -231,7 +241,7 @@ impl Run {
         let Some(name) = &self.name else { return Ok(None) };
         let began = Instant::now();
         let (identity, progress) = (self.identity.clone(), self.trainer.progress().clone());
-        let header = Header::new(identity, progress, self.tiles.clone());
+        let header = Header::new(identity, progress, self.tiles.clone(), &self.device);
         let step = header.progress.step;
         let record = RunRecord::load(kv, name).await;
         let cleared = self.saved > 0 && record.as_ref().is_ok_and(|record| record.saved.is_empty());

@@ -11,6 +11,7 @@
 //!   `dropped` are those of the line on the training rows, as a number or as [least, most]; `output` and `no_output`
 //!   are patterns for what is said; `adapter_names` are keys of adapter_config.json that must not be null.
 //!
+//! They run on the processor unless their arguments name a device: what they are about is the same on all.
 //! Cases of the engine `browser` are run by tests/browser/cases.test.mjs.
 
 mod command_line;
@@ -67,22 +68,25 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Runs a case as `./build.sh train --engine native` would, but on a GPU that is open.
-fn run(case: &Case, device: &Device) -> Outcome {
+/// Runs a case as `./build.sh train --engine native` would.
+fn run(case: &Case) -> Outcome {
     let setting = Setting::new(&case.folder, &case.run);
     let mut lines = Vec::new();
     let job = |lines: &mut Vec<String>| -> Result<()> {
         let options = Options::parse(setting.args.iter().cloned(), &setting::bundled())?;
-        pollster::block_on(job::run(options, device.clone(), &mut |line| lines.push(line)))
+        pollster::block_on(async {
+            let device = Device::open_as(options.device).await?;
+            job::run(options, device, &mut |line| lines.push(line)).await
+        })
     };
     let ended = job(&mut lines);
     Outcome::new(lines, ended, &setting.out)
 }
 
 /// Why a case does not hold, if it does not.
-fn wrong(case: &Case, device: &Device) -> Option<String> {
+fn wrong(case: &Case) -> Option<String> {
     let began = Instant::now();
-    let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| run(case, device))) else {
+    let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| run(case))) else {
         return Some("it panicked".to_owned());
     };
     let seconds = began.elapsed().as_secs_f64();
@@ -101,10 +105,8 @@ fn every_case_comes_out_right() {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     let work = || {
-        let device = pollster::block_on(Device::open());
-        let device = device.expect("the tests need a GPU adapter");
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Some(reason) = wrong(case, &device) {
+            if let Some(reason) = wrong(case) {
                 failed.lock().expect("no thread panics").push(format!("{}: {reason}", case.name));
             }
         }

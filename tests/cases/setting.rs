@@ -26,6 +26,9 @@ impl Setting {
             places.iter().fold(text.to_owned(), |text, (mark, path)| text.replace(mark, &text_of(path)))
         };
         let mut args: Vec<String> = list(&run["args"]).map(fill).collect();
+        if !args.iter().any(|argument| argument == "--device") {
+            args.extend(["--device".to_owned(), "cpu".to_owned()]);
+        }
         if run["model"].is_object() {
             let model = tmp.join("model");
             write_model(&run["model"], folder, repo, &model);

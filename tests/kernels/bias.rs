@@ -11,21 +11,25 @@ const SIZES: [[u32; 4]; 5] =
 
 #[test]
 fn columns_gain_it_and_the_others_stay() {
-    let mut h = Harness::new();
-    for [rows, stride, offset, cols] in SIZES {
-        let params = Params { rows, stride, offset, cols };
-        let mut values = h.random(1, (rows * stride) as usize, -2.0, 2.0);
-        // One more row, that no dispatch may reach, and a value of every kind in the first.
-        values.extend(vec![f32::NAN; stride as usize]);
-        let poison = [f32::NAN, f32::INFINITY, 0.0, -3e38];
-        values[offset as usize..][..4].copy_from_slice(&poison);
-        let offsets = h.random(2, cols as usize, -1.0, 1.0);
-        let (bias_in, y) = (h.input(&offsets), h.input(&values));
-        h.run(|rec| bias::add(rec, params, bias_in, y));
+    for mut h in Harness::each() {
+        for [rows, stride, offset, cols] in SIZES {
+            let params = Params { rows, stride, offset, cols };
+            let mut values = h.random(1, (rows * stride) as usize, -2.0, 2.0);
+            // One more row, that no dispatch may reach, and a value of every kind in the first.
+            values.extend(vec![f32::NAN; stride as usize]);
+            let poison = [f32::NAN, f32::INFINITY, 0.0, -3e38];
+            values[offset as usize..][..4].copy_from_slice(&poison);
+            let offsets = h.random(2, cols as usize, -1.0, 1.0);
+            let (bias_in, y) = (h.input(&offsets), h.input(&values));
+            h.run(|rec| bias::add(rec, params, bias_in, y));
 
-        reference::bias::add(&params, &offsets, &mut values);
-        for (i, (got, want)) in h.read(y).into_iter().zip(values).enumerate() {
-            assert!(got == want || got.is_nan() && want.is_nan(), "{params:?} [{i}] got {got} want {want}");
+            reference::bias::add(&params, &offsets, &mut values);
+            for (i, (got, want)) in h.read(y).into_iter().zip(values).enumerate() {
+                assert!(
+                    got == want || got.is_nan() && want.is_nan(),
+                    "{params:?} [{i}] got {got} want {want}"
+                );
+            }
         }
     }
 }

@@ -134,7 +134,7 @@ impl Case {
                 let of = Chunk { logits, before, after, sums: sums[0] };
                 cross_entropy::chunk(rec, params, targets, of);
             });
-            h.run_for(&Tile::Direct.into(), |rec| {
+            h.run_by(Tile::Direct, |rec| {
                 linear::backward(rec, product, logits, Weight::f32(head), None, residual, sums[1]);
             });
             for row in h.read(logits).chunks_exact(params.stride as usize) {

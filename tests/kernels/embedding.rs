@@ -34,43 +34,46 @@ fn table(weight: &str, values: &[f32]) -> (Vec<u32>, Vec<f32>) {
 
 #[test]
 fn two_slabs_give_every_row() {
-    let mut h = Harness::new();
-    // The last scale is Gemma's for a width of 640: the root in BF16.
-    for (weight, scale) in
-        [("f32", 1.0), ("f16", 1.0), ("bf16", 1.0), ("f16", 12.0), ("bf16", 25.25), ("f32", 25.25)]
-    {
-        for [rows, width, vocab] in SIZES {
-            let stride = width.next_multiple_of(8);
-            let mut values = h.random(1, (vocab * stride) as usize, -0.1, 0.1);
-            values.chunks_exact_mut(stride as usize).for_each(|row| row[width as usize..].fill(0.0));
-            let ids: Vec<u32> = (0..rows).map(|row| row * 7919 % vocab).collect();
-            let (ids_in, out) = (h.input_u32(&ids), h.output(((rows + 1) * stride) as usize));
-            let mut want = vec![f32::from_bits(u32::MAX); ((rows + 1) * stride) as usize];
-            let cut = vocab / 3;
-            for slab in [0..cut, cut..vocab] {
-                let params = Params { rows, stride, first_id: slab.start, n_ids: slab.len() as u32, scale };
-                let part = &values[(slab.start * stride) as usize..(slab.end * stride) as usize];
-                let (words, decoded) = table(weight, part);
-                let table_in = h.input_u32(&words);
-                h.run(|rec| embedding::forward(rec, weight, params, ids_in, table_in, out));
-                reference::embedding::forward(&params, &ids, &decoded, &mut want);
+    for mut h in Harness::each() {
+        // The last scale is Gemma's for a width of 640: the root in BF16.
+        for (weight, scale) in
+            [("f32", 1.0), ("f16", 1.0), ("bf16", 1.0), ("f16", 12.0), ("bf16", 25.25), ("f32", 25.25)]
+        {
+            for [rows, width, vocab] in SIZES {
+                let stride = width.next_multiple_of(8);
+                let mut values = h.random(1, (vocab * stride) as usize, -0.1, 0.1);
+                values.chunks_exact_mut(stride as usize).for_each(|row| row[width as usize..].fill(0.0));
+                let ids: Vec<u32> = (0..rows).map(|row| row * 7919 % vocab).collect();
+                let (ids_in, out) = (h.input_u32(&ids), h.output(((rows + 1) * stride) as usize));
+                let mut want = vec![f32::from_bits(u32::MAX); ((rows + 1) * stride) as usize];
+                let cut = vocab / 3;
+                for slab in [0..cut, cut..vocab] {
+                    let params =
+                        Params { rows, stride, first_id: slab.start, n_ids: slab.len() as u32, scale };
+                    let part = &values[(slab.start * stride) as usize..(slab.end * stride) as usize];
+                    let (words, decoded) = table(weight, part);
+                    let table_in = h.input_u32(&words);
+                    h.run(|rec| embedding::forward(rec, weight, params, ids_in, table_in, out));
+                    reference::embedding::forward(&params, &ids, &decoded, &mut want);
+                }
+                let want: Vec<u32> = want.iter().map(|x| x.to_bits()).collect();
+                assert_eq!(h.read_u32(out), want, "{weight} times {scale}, {rows} of {vocab} x {width}");
             }
-            let want: Vec<u32> = want.iter().map(|x| x.to_bits()).collect();
-            assert_eq!(h.read_u32(out), want, "{weight} times {scale}, {rows} of {vocab} x {width}");
         }
     }
 }
 
 #[test]
 fn ids_outside_the_slab_write_nothing() {
-    let mut h = Harness::new();
-    let params = Params { rows: 4, stride: 8, first_id: 10, n_ids: 2, scale: 1.0 };
-    let (ids, table) = (h.input_u32(&[9, 11, 12, u32::MAX]), h.input(&[2.5; 16]));
-    let out = h.output(32);
-    h.run(|rec| embedding::forward(rec, "f32", params, ids, table, out));
-    let got = h.read_u32(out);
-    assert!(got[8..16].iter().all(|&bits| bits == 2.5f32.to_bits()));
-    assert!(got[..8].iter().chain(&got[16..]).all(|&bits| bits == u32::MAX));
+    for mut h in Harness::each() {
+        let params = Params { rows: 4, stride: 8, first_id: 10, n_ids: 2, scale: 1.0 };
+        let (ids, table) = (h.input_u32(&[9, 11, 12, u32::MAX]), h.input(&[2.5; 16]));
+        let out = h.output(32);
+        h.run(|rec| embedding::forward(rec, "f32", params, ids, table, out));
+        let got = h.read_u32(out);
+        assert!(got[8..16].iter().all(|&bits| bits == 2.5f32.to_bits()));
+        assert!(got[..8].iter().chain(&got[16..]).all(|&bits| bits == u32::MAX));
+    }
 }
 
 /// Every finite number of either format: subnormals and both zeros among them.

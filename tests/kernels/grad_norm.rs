@@ -10,21 +10,22 @@ const TOLERANCE: f32 = 1e-6;
 
 #[test]
 fn losses_add_up_over_micro_batches() {
-    let mut h = Harness::new();
-    let accumulator = h.input(&[0.0]);
-    let mut want = 0.0;
-    for (seed, n) in [1u32, 2, 63, 64, 65, 1000, 16_384].into_iter().enumerate() {
-        let params = LossSumParams { n };
-        let mut losses = h.random(seed as u64, n as usize, 0.0, 12.0);
-        losses.extend([f32::NAN; 3]);
-        let losses_in = h.input(&losses);
-        h.run(|rec| grad_norm::loss_sum(rec, params, losses_in, accumulator));
-        reference::grad_norm::loss_sum(&params, &to_f64(&losses), &mut want);
-        assert_close(&format!("sum of {n}"), &h.read(accumulator), &[want as f32], TOLERANCE);
+    for mut h in Harness::each() {
+        let accumulator = h.input(&[0.0]);
+        let mut want = 0.0;
+        for (seed, n) in [1u32, 2, 63, 64, 65, 1000, 16_384].into_iter().enumerate() {
+            let params = LossSumParams { n };
+            let mut losses = h.random(seed as u64, n as usize, 0.0, 12.0);
+            losses.extend([f32::NAN; 3]);
+            let losses_in = h.input(&losses);
+            h.run(|rec| grad_norm::loss_sum(rec, params, losses_in, accumulator));
+            reference::grad_norm::loss_sum(&params, &to_f64(&losses), &mut want);
+            assert_close(&format!("sum of {n}"), &h.read(accumulator), &[want as f32], TOLERANCE);
+        }
+        let broken = h.input(&[1.0, f32::NAN]);
+        h.run(|rec| grad_norm::loss_sum(rec, LossSumParams { n: 2 }, broken, accumulator));
+        assert!(h.read(accumulator)[0].is_nan());
     }
-    let broken = h.input(&[1.0, f32::NAN]);
-    h.run(|rec| grad_norm::loss_sum(rec, LossSumParams { n: 2 }, broken, accumulator));
-    assert!(h.read(accumulator)[0].is_nan());
 }
 
 /// The stats of a gradient in several buffers.
@@ -56,39 +57,42 @@ fn stats(h: &mut Harness, buffers: &[Vec<f32>], loss: f32, max_grad_norm: f32) -
 
 #[test]
 fn norm_and_clipping_are_their_twins() {
-    let mut h = Harness::new();
-    let sizes: [&[usize]; 7] =
-        [&[4], &[8188], &[8192], &[8196], &[8, 20_000, 4], &[65_540], &[3_000_004, 1024]];
-    for (seed, sizes) in sizes.into_iter().enumerate() {
-        for (scale, max_grad_norm) in [(1.0, 1.0), (1e-4, 1.0), (1e-4, 0.0), (1e3, 0.3), (1e-15, 1.0)] {
-            let buffers: Vec<Vec<f32>> =
-                sizes.iter().map(|&n| h.random(seed as u64, n, -scale, scale)).collect();
-            let (got, want) = stats(&mut h, &buffers, 2.5, max_grad_norm);
-            let want = to_f32(&want);
-            let name = format!("stats of {sizes:?}, scale {scale}, max {max_grad_norm}");
-            assert_close_scaled(&name, &got, &want, &want, TOLERANCE);
+    for mut h in Harness::each() {
+        let sizes: [&[usize]; 7] =
+            [&[4], &[8188], &[8192], &[8196], &[8, 20_000, 4], &[65_540], &[3_000_004, 1024]];
+        for (seed, sizes) in sizes.into_iter().enumerate() {
+            for (scale, max_grad_norm) in [(1.0, 1.0), (1e-4, 1.0), (1e-4, 0.0), (1e3, 0.3), (1e-15, 1.0)] {
+                let buffers: Vec<Vec<f32>> =
+                    sizes.iter().map(|&n| h.random(seed as u64, n, -scale, scale)).collect();
+                let (got, want) = stats(&mut h, &buffers, 2.5, max_grad_norm);
+                let want = to_f32(&want);
+                let name = format!("stats of {sizes:?}, scale {scale}, max {max_grad_norm}");
+                assert_close_scaled(&name, &got, &want, &want, TOLERANCE);
+            }
         }
     }
 }
 
 #[test]
 fn a_zero_gradient_is_not_clipped() {
-    let mut h = Harness::new();
-    let (got, _) = stats(&mut h, &[vec![0.0; 512]], 0.0, 1.0);
-    assert_eq!(got, [0.0, 1.0, 1.0, 0.0]);
+    for mut h in Harness::each() {
+        let (got, _) = stats(&mut h, &[vec![0.0; 512]], 0.0, 1.0);
+        assert_eq!(got, [0.0, 1.0, 1.0, 0.0]);
+    }
 }
 
 #[test]
 fn what_is_not_finite_is_flagged() {
-    let mut h = Harness::new();
-    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e25] {
-        for at in [0, 8191, 8195, 20_003] {
-            for max_grad_norm in [0.0, 1.0] {
-                let mut grad = vec![0.01; 20_004];
-                grad[at] = bad;
-                let (got, _) = stats(&mut h, &[grad], 1.0, max_grad_norm);
-                assert!(!got[0].is_finite(), "{bad} at {at} gives the norm {}", got[0]);
-                assert_eq!(got[1..], [0.0; 3], "{bad} at {at}");
+    for mut h in Harness::each() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e25] {
+            for at in [0, 8191, 8195, 20_003] {
+                for max_grad_norm in [0.0, 1.0] {
+                    let mut grad = vec![0.01; 20_004];
+                    grad[at] = bad;
+                    let (got, _) = stats(&mut h, &[grad], 1.0, max_grad_norm);
+                    assert!(!got[0].is_finite(), "{bad} at {at} gives the norm {}", got[0]);
+                    assert_eq!(got[1..], [0.0; 3], "{bad} at {at}");
+                }
             }
         }
     }
@@ -96,33 +100,36 @@ fn what_is_not_finite_is_flagged() {
 
 #[test]
 fn a_loss_that_is_not_finite_is_flagged() {
-    let mut h = Harness::new();
-    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let (got, want) = stats(&mut h, &[vec![0.5; 4]], bad, 1.0);
-        assert_eq!((got, to_f32(&want).as_slice()), ([1.0, 0.0, 0.0, 0.0], &got[..]), "{bad}");
+    for mut h in Harness::each() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (got, want) = stats(&mut h, &[vec![0.5; 4]], bad, 1.0);
+            assert_eq!((got, to_f32(&want).as_slice()), ([1.0, 0.0, 0.0, 0.0], &got[..]), "{bad}");
+        }
     }
 }
 
 #[test]
 fn the_same_gradient_has_the_same_norm_to_the_bit() {
-    let mut h = Harness::new();
-    let grad = [h.random(9, 100_000, -1.0, 1.0)];
-    let (once, _) = stats(&mut h, &grad, 1.0, 1.0);
-    let (twice, _) = stats(&mut h, &grad, 1.0, 1.0);
-    assert_eq!(once.map(f32::to_bits), twice.map(f32::to_bits));
+    for mut h in Harness::each() {
+        let grad = [h.random(9, 100_000, -1.0, 1.0)];
+        let (once, _) = stats(&mut h, &grad, 1.0, 1.0);
+        let (twice, _) = stats(&mut h, &grad, 1.0, 1.0);
+        assert_eq!(once.map(f32::to_bits), twice.map(f32::to_bits));
+    }
 }
 
 #[test]
 fn stats_say_whether_the_step_before_was_applied() {
-    let mut h = Harness::new();
-    let stats = h.input(&[0.0; 4]);
-    let partials = h.input(&[4.0]);
-    let params = FinishParams { count: 1, max_grad_norm: 0.0 };
-    let mut want = [0.0; 4];
-    for loss in [1.0, f32::NAN, f32::NAN, 1.0, 1.0] {
-        let loss_in = h.input(&[loss]);
-        h.run(|rec| grad_norm::finish(rec, params, partials, loss_in, stats));
-        want = reference::grad_norm::finish(&params, &[4.0], f64::from(loss), &want);
-        assert_eq!(h.read(stats), to_f32(&want), "after a loss of {loss}");
+    for mut h in Harness::each() {
+        let stats = h.input(&[0.0; 4]);
+        let partials = h.input(&[4.0]);
+        let params = FinishParams { count: 1, max_grad_norm: 0.0 };
+        let mut want = [0.0; 4];
+        for loss in [1.0, f32::NAN, f32::NAN, 1.0, 1.0] {
+            let loss_in = h.input(&[loss]);
+            h.run(|rec| grad_norm::finish(rec, params, partials, loss_in, stats));
+            want = reference::grad_norm::finish(&params, &[4.0], f64::from(loss), &want);
+            assert_eq!(h.read(stats), to_f32(&want), "after a loss of {loss}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Deref;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use tabtune::cpu::Cpu;
 use tabtune::device::{Device, ReadbackRing, Store, Workspace};
 use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::Tile;
@@ -31,6 +32,25 @@ pub fn device() -> Device {
     })
 }
 
+/// The processor as a device.
+pub fn processor() -> Device {
+    Cpu::open(None).expect("threads can be started").into()
+}
+
+/// What computes a product: a tile of the GPU's, or the processor.
+#[derive(Clone, Copy, Debug)]
+pub enum By {
+    Tile(Tile),
+    Processor,
+}
+
+impl By {
+    /// Whether weights are rounded to f16.
+    pub fn is_half(self) -> bool {
+        matches!(self, By::Tile(tile) if tile.is_half())
+    }
+}
+
 /// One test's tensors.
 pub struct Harness {
     target: Target,
@@ -46,23 +66,46 @@ impl Harness {
 
     /// One that runs the variants for the adapters that `tile` is for, and products by that tile.
     pub fn on(tile: Tile) -> Self {
-        let device = device();
-        let store = Store::new(&device);
-        Harness { target: tile.into(), device, store }
+        Self::by(By::Tile(tile))
     }
 
-    /// One that runs the variants for GPUs, and those for CPU adapters with and without subgroups.
+    /// One on the processor, or [`Harness::on`] a tile.
+    pub fn by(by: By) -> Self {
+        let (device, target) = match by {
+            By::Tile(tile) => (device(), tile.into()),
+            By::Processor => (processor(), Target::Cpu),
+        };
+        let store = Store::new(&device);
+        Harness { target, device, store }
+    }
+
+    /// One on the GPU and one on the processor.
+    pub fn each() -> [Self; 2] {
+        [Self::new(), Self::by(By::Processor)]
+    }
+
+    /// One that runs the variants for GPUs, those for CPU adapters with and without subgroups, and one on the processor.
     pub fn all() -> Vec<Self> {
         let subgroups = device().summary().subgroup_sizes[0];
         assert!(!device().summary().is_software || subgroups >= 8, "a CPU adapter without subgroups of 8");
         let tiles = [(0, Tile::Shared64), (0, Tile::Direct), (4, Tile::Subgroup4), (8, Tile::Subgroup8)];
-        tiles.into_iter().filter(|&(lanes, _)| lanes <= subgroups).map(|(_, tile)| Self::on(tile)).collect()
+        tiles
+            .into_iter()
+            .filter(|&(lanes, _)| lanes <= subgroups)
+            .map(|(_, tile)| Self::on(tile))
+            .chain([Self::by(By::Processor)])
+            .collect()
     }
 
     /// Those of [`Harness::all`] that run different variants of a kernel for teams: workgroups together on GPUs, each
-    /// invocation alone on CPU adapters.
-    pub fn teams() -> [Self; 2] {
-        [Self::new(), Self::on(Tile::Direct)]
+    /// invocation alone on CPU adapters; and one on the processor.
+    pub fn teams() -> [Self; 3] {
+        [Self::new(), Self::on(Tile::Direct), Self::by(By::Processor)]
+    }
+
+    /// Whether it runs on a GPU, or what plays one.
+    pub fn is_on_gpu(&self) -> bool {
+        matches!(self.target, Target::Gpu(_))
     }
 
     /// The same with kernels cut at so many floating-point operations, as far as they can be.
@@ -111,8 +154,16 @@ impl Harness {
         self.run_for(&self.target.clone(), record);
     }
 
-    /// Runs what `record` records, lowered for `target`.
-    pub fn run_for(&mut self, target: &Target, record: impl FnOnce(&mut Recorder)) {
+    /// Runs what `record` records, with products by `tile` on a GPU.
+    pub fn run_by(&mut self, tile: Tile, record: impl FnOnce(&mut Recorder)) {
+        let target = match self.target {
+            Target::Gpu(_) => tile.into(),
+            Target::Cpu => Target::Cpu,
+        };
+        self.run_for(&target, record);
+    }
+
+    fn run_for(&mut self, target: &Target, record: impl FnOnce(&mut Recorder)) {
         let mut recorder = Recorder::new();
         let program = recorder.program();
         record(&mut recorder);

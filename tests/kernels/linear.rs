@@ -6,7 +6,7 @@ use tabtune::kernels::lora_grad::{self, Along};
 use tabtune::model::padded_codes;
 use tabtune::reference;
 
-use crate::harness::{Harness, assert_close_scaled, device, random, to_f32, to_f64};
+use crate::harness::{By, Harness, assert_close_scaled, device, random, to_f32, to_f64};
 
 /// A weight on the GPU and the dense values it stands for, rows padded to a multiple of 8.
 struct TestWeight {
@@ -75,13 +75,22 @@ fn tiles() -> Vec<Tile> {
     tiles
 }
 
-/// The formats that a tile is checked with here. Mesa's CPU adapter takes seconds to compile a tile for GPUs, so
+/// All that computes products here.
+fn runners() -> Vec<By> {
+    tiles().into_iter().map(By::Tile).chain([By::Processor]).collect()
+}
+
+/// The formats that products are checked with here. Mesa's CPU adapter takes seconds to compile a tile for GPUs, so
 /// there it has one format of each kind; the browser tests have all tiles that run there with all formats.
-fn formats(tile: Tile) -> impl Iterator<Item = WeightFormat> {
-    let is_slow_here = matches!(tile, Tile::Subgroup4 | Tile::Shared32 | Tile::Shared64 | Tile::Shared128)
-        && device().summary().is_software;
+fn formats(by: By) -> impl Iterator<Item = WeightFormat> {
+    let is_slow = |tile| matches!(tile, Tile::Subgroup4 | Tile::Shared32 | Tile::Shared64 | Tile::Shared128);
+    let is_slow_here = matches!(by, By::Tile(tile) if is_slow(tile)) && device().summary().is_software;
+    let suits = move |format| match by {
+        By::Tile(tile) => tile.suits(format),
+        By::Processor => true,
+    };
     let is_checked = move |format| !is_slow_here || matches!(format, WeightFormat::F16 | WeightFormat::Nf4);
-    WeightFormat::ALL.into_iter().filter(move |&format| tile.suits(format) && is_checked(format))
+    WeightFormat::ALL.into_iter().filter(move |&format| suits(format) && is_checked(format))
 }
 
 fn depths(format: WeightFormat) -> &'static [usize] {
@@ -94,14 +103,14 @@ fn depths(format: WeightFormat) -> &'static [usize] {
 
 #[test]
 fn forward_matches_its_twin_for_every_format_tile_and_awkward_size() {
-    for tile in tiles() {
-        for format in formats(tile) {
+    for by in runners() {
+        for format in formats(by) {
             for (case, &true_depth) in depths(format).iter().enumerate() {
                 for (rows, cols) in [(1, 8), (3, 72), (8, 64), (13, 56), (65, 136)] {
-                    let mut h = Harness::on(tile);
+                    let mut h = Harness::by(by);
                     let mut w = upload(&mut h, format, case as u64, cols, true_depth);
                     // Fewer rows have a kernel of their own, which rounds nothing.
-                    if tile.is_half() && rows >= 8 {
+                    if by.is_half() && rows >= 8 {
                         reference::linear::round_to_f16(&mut w.dense);
                     }
                     let depth = true_depth.next_multiple_of(8);
@@ -119,7 +128,7 @@ fn forward_matches_its_twin_for_every_format_tile_and_awkward_size() {
                     let mut want = vec![0.0; rows * cols];
                     let (x64, w64, r64) = (to_f64(&x), to_f64(&w.dense), to_f64(&residual));
                     reference::linear::forward(&params, &x64, &w64, None, Some(&r64), &mut want);
-                    let name = format!("forward {format:?} {tile:?} M={rows} N={cols} K={true_depth}");
+                    let name = format!("forward {format:?} {by:?} M={rows} N={cols} K={true_depth}");
                     assert_close_scaled(
                         &name,
                         &h.read(y),
@@ -137,11 +146,11 @@ fn forward_matches_its_twin_for_every_format_tile_and_awkward_size() {
 fn inputs_beyond_the_range_of_f16_lose_nothing() {
     let (rows, cols, depth) = (65, 72, 64);
     let params = Params::plain(rows, cols, depth);
-    for tile in tiles() {
+    for by in runners() {
         for magnitude in [1e-20, 1e8] {
-            let mut h = Harness::on(tile);
+            let mut h = Harness::by(by);
             // A format that the tile does not round.
-            let format = if tile.is_half() { WeightFormat::F16 } else { WeightFormat::Nf4 };
+            let format = if by.is_half() { WeightFormat::F16 } else { WeightFormat::Nf4 };
             let w = upload(&mut h, format, 1, cols, depth);
             let (x, dy) = (random(2, rows * depth, -1.0, 1.0), random(3, rows * cols, -1.0, 1.0));
             let scaled = |values: &[f32]| values.iter().map(|v| v * magnitude).collect::<Vec<_>>();
@@ -156,7 +165,7 @@ fn inputs_beyond_the_range_of_f16_lose_nothing() {
                 let got: Vec<f32> = h.read(out).into_iter().map(|v: f32| v / magnitude).collect();
                 let scales = vec![(length as f32).sqrt(); want.len()];
                 assert_close_scaled(
-                    &format!("{name} {tile:?} {magnitude:e}"),
+                    &format!("{name} {by:?} {magnitude:e}"),
                     &got,
                     &to_f32(want),
                     &scales,
@@ -175,13 +184,13 @@ fn inputs_beyond_the_range_of_f16_lose_nothing() {
 
 #[test]
 fn backward_matches_its_twin_for_every_format_tile_and_awkward_size() {
-    for tile in tiles() {
-        for format in formats(tile) {
+    for by in runners() {
+        for format in formats(by) {
             for (case, &true_depth) in depths(format).iter().enumerate() {
                 for (rows, cols) in [(1, 8), (8, 64), (13, 56), (65, 136)] {
-                    let mut h = Harness::on(tile);
+                    let mut h = Harness::by(by);
                     let mut w = upload(&mut h, format, case as u64, cols, true_depth);
-                    if tile.is_half() {
+                    if by.is_half() {
                         reference::linear::round_to_f16(&mut w.dense);
                     }
                     let depth = true_depth.next_multiple_of(8);
@@ -202,7 +211,7 @@ fn backward_matches_its_twin_for_every_format_tile_and_awkward_size() {
                         .flat_map(|k| (0..cols).map(move |n| (n, k)))
                         .map(|(n, k)| w.dense[n * depth + k])
                         .collect();
-                    let name = format!("backward {format:?} {tile:?} M={rows} N={cols} K={true_depth}");
+                    let name = format!("backward {format:?} {by:?} M={rows} N={cols} K={true_depth}");
                     assert_close_scaled(
                         &name,
                         &h.read(dx),
@@ -218,16 +227,16 @@ fn backward_matches_its_twin_for_every_format_tile_and_awkward_size() {
 
 #[test]
 fn narrow_products_match_their_twin() {
-    for tile in tiles() {
+    for by in runners() {
         for (rows, cols, depth) in [(8, 8, 8), (33, 24, 136), (70, 32, 64), (9, 200, 72)] {
-            let mut h = Harness::on(tile);
+            let mut h = Harness::by(by);
             let (x, w) = (random(1, rows * depth, -1.0, 1.0), random(2, cols * depth, -1.0, 1.0));
             let (x_in, w_in, y) = (h.input(&x), h.input(&w), h.output(rows * cols));
             let params = Params { scale: 0.5, ..Params::plain(rows, cols, depth) };
             h.run(|rec| linear::narrow(rec, params, x_in, w_in, y));
             let mut want = vec![0.0; rows * cols];
             reference::linear::forward(&params, &to_f64(&x), &to_f64(&w), None, None, &mut want);
-            let name = format!("narrow {tile:?} M={rows} N={cols} K={depth}");
+            let name = format!("narrow {by:?} M={rows} N={cols} K={depth}");
             assert_close_scaled(&name, &h.read(y), &to_f32(&want), &norms(&x, depth, &w, depth), 2e-6);
         }
     }
@@ -247,12 +256,11 @@ fn stacked(rows: usize, depth: usize, rank: usize) -> Params {
 
 #[test]
 fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
-    for tile in tiles() {
+    for by in runners() {
         for (rows, rank, depth) in [(1, 8, 64), (5, 16, 72), (9, 8, 64), (70, 24, 72)] {
-            let mut h = Harness::on(tile);
+            let mut h = Harness::by(by);
             // A format that the tile does not round, and whose blocks fill its rows.
-            let format =
-                if tile.is_half() || depth % 64 != 0 { WeightFormat::F16 } else { WeightFormat::Nf4 };
+            let format = if by.is_half() || depth % 64 != 0 { WeightFormat::F16 } else { WeightFormat::Nf4 };
             let w = upload(&mut h, format, 3, 104, depth);
             let params = stacked(rows, depth, rank);
             let x = random(1, rows * depth, -1.0, 1.0);
@@ -300,7 +308,7 @@ fn panels_and_lora_gradients_of_stacked_layers_match_their_twins() {
             let (x64, t64, a64, b64, dy64, w64) =
                 (to_f64(&x), to_f64(&t), to_f64(&a), to_f64(&b), to_f64(&dy), to_f64(&w.dense));
             let check = |name: &str, tensor, want: &[f64], length: usize| {
-                let name = format!("{name} {tile:?} M={rows} R={rank}");
+                let name = format!("{name} {by:?} M={rows} R={rank}");
                 let scales = vec![(length as f32).sqrt(); want.len()];
                 assert_close_scaled(&name, &h.read(tensor), &to_f32(want), &scales, 2e-6);
             };

@@ -19,25 +19,26 @@ fn index(all: u32, count: u32, first: u32) -> Vec<u32> {
 
 #[test]
 fn gather_and_scatter_are_their_twins() {
-    let mut h = Harness::new();
-    for [all, count, stride, first] in SIZES {
-        let params = Params { count, stride, first };
-        let index = index(all, count, first);
-        let whole = h.random(1, (all * stride) as usize, -1.0, 1.0);
-        let block = h.random(2, (count * stride) as usize, -1.0, 1.0);
-        let (whole_in, block_in, index_in) = (h.input(&whole), h.input(&block), h.input_u32(&index));
-        let (gathered, scattered) = (h.output(block.len() + 8), h.output(whole.len()));
-        h.run(|rec| {
-            rows::gather(rec, params, whole_in, index_in, gathered);
-            rows::scatter(rec, params, block_in, index_in, scattered);
-        });
+    for mut h in Harness::each() {
+        for [all, count, stride, first] in SIZES {
+            let params = Params { count, stride, first };
+            let index = index(all, count, first);
+            let whole = h.random(1, (all * stride) as usize, -1.0, 1.0);
+            let block = h.random(2, (count * stride) as usize, -1.0, 1.0);
+            let (whole_in, block_in, index_in) = (h.input(&whole), h.input(&block), h.input_u32(&index));
+            let (gathered, scattered) = (h.output(block.len() + 8), h.output(whole.len()));
+            h.run(|rec| {
+                rows::gather(rec, params, whole_in, index_in, gathered);
+                rows::scatter(rec, params, block_in, index_in, scattered);
+            });
 
-        let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|x| x.to_bits()).collect() };
-        let mut want = reference::rows::gather(&params, &whole, &index);
-        want.extend([f32::from_bits(u32::MAX); 8]);
-        assert_eq!(h.read_u32(gathered), bits(&want), "gather {params:?}");
-        let mut want = vec![f32::from_bits(u32::MAX); whole.len()];
-        reference::rows::scatter(&params, &block, &index, &mut want);
-        assert_eq!(h.read_u32(scattered), bits(&want), "scatter {params:?}");
+            let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|x| x.to_bits()).collect() };
+            let mut want = reference::rows::gather(&params, &whole, &index);
+            want.extend([f32::from_bits(u32::MAX); 8]);
+            assert_eq!(h.read_u32(gathered), bits(&want), "gather {params:?}");
+            let mut want = vec![f32::from_bits(u32::MAX); whole.len()];
+            reference::rows::scatter(&params, &block, &index, &mut want);
+            assert_eq!(h.read_u32(scattered), bits(&want), "scatter {params:?}");
+        }
     }
 }

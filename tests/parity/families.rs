@@ -8,7 +8,7 @@ use tabtune::kernels::linear::Tile;
 use tabtune::model::{Model, model_types};
 use tabtune::train::options::QuantizationOptions;
 
-use super::{Case, assert_gradients, assert_steps, folders, json};
+use super::{By, Case, assert_gradients, assert_steps, folders, json};
 
 fn families() -> Vec<Case> {
     folders("tests/fixtures/families")
@@ -33,18 +33,25 @@ fn every_family_has_two_models() {
 #[test]
 fn ten_steps_have_the_losses_and_norms_of_pytorch() {
     for case in families() {
-        assert_steps(&case, None, [1e-4, 1e-3]);
+        for by in [By::Gpu, By::Processor] {
+            assert_steps(&case, by, [1e-4, 1e-3]);
+        }
     }
 }
 
-/// On all tiles for CPU adapters, one of them with activations computed again.
+/// On all tiles for CPU adapters, one of them with activations computed again, and on the processor.
 #[test]
 fn every_gradient_of_step_one_is_that_of_pytorch() {
     for case in families() {
-        for (tile, checkpointing) in
-            [(Tile::Direct, false), (Tile::Decoded, false), (Tile::Subgroup4, true), (Tile::Subgroup8, false)]
-        {
-            assert_gradients(&case, checkpointing, Some(tile), 5e-4);
+        let tiles = [
+            (Tile::Direct, false),
+            (Tile::Decoded, false),
+            (Tile::Subgroup4, true),
+            (Tile::Subgroup8, false),
+        ];
+        let tiles = tiles.into_iter().map(|(tile, checkpointing)| (By::Tile(tile), checkpointing));
+        for (by, checkpointing) in tiles.chain([(By::Processor, false)]) {
+            assert_gradients(&case, checkpointing, by, 5e-4);
         }
     }
 }

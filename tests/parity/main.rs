@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde_json::Value;
+use tabtune::cpu::Cpu;
 use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
@@ -23,6 +24,14 @@ use tabtune::kernels::lower::lower;
 use tabtune::memory::Class;
 use tabtune::model::{LoadOptions, Loss, LossInputs, LossPlan, Model, Slab};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
+
+/// What computes: the GPU by the tile that suits it or by another one, or the processor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    Gpu,
+    Tile(Tile),
+    Processor,
+}
 
 struct Case {
     name: String,
@@ -69,14 +78,16 @@ fn folders(of: &str) -> Vec<Case> {
 
 /// A session with the case's model loaded and its run prepared, from the case's adapter.
 async fn prepared(case: &Case, changes: &[(&str, Value)]) -> Session<Rc<MemoryKv>> {
-    prepared_with(case, changes, None).await
+    prepared_by(By::Gpu, case, changes).await
 }
 
-/// The same with a tile that the adapter may not choose by itself.
-async fn prepared_with(case: &Case, changes: &[(&str, Value)], tile: Option<Tile>) -> Session<Rc<MemoryKv>> {
-    let mut session =
-        Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter");
-    if let Some(tile) = tile {
+async fn prepared_by(by: By, case: &Case, changes: &[(&str, Value)]) -> Session<Rc<MemoryKv>> {
+    let rows = Rc::new(MemoryKv::default());
+    let mut session = match by {
+        By::Processor => Session::on(Cpu::open(None).expect("threads can be started"), rows),
+        By::Gpu | By::Tile(_) => Session::open(rows).await.expect("the tests need a GPU adapter"),
+    };
+    if let By::Tile(tile) = by {
         session.set_tile(tile);
     }
     prepare(&mut session, case, changes).await;
@@ -122,21 +133,22 @@ fn run(session: &mut Session<Rc<MemoryKv>>) -> Vec<(f64, f64)> {
     })
 }
 
-/// By the adapter's own tile, and by one that rounds NF4 to f16, which the reference does not.
+/// By the adapter's own tile, by one that rounds NF4 to f16, which the reference does not, and on the processor.
 #[test]
 fn ten_steps_have_the_losses_and_norms_of_pytorch() {
     for case in cases() {
-        assert_steps(&case, None, [1e-4, 1e-3]);
-        assert_steps(&case, Some(Tile::Half64), [1e-3, 5e-3]);
+        assert_steps(&case, By::Gpu, [1e-4, 1e-3]);
+        assert_steps(&case, By::Tile(Tile::Half64), [1e-3, 5e-3]);
+        assert_steps(&case, By::Processor, [1e-4, 1e-3]);
     }
 }
 
 /// Holds the steps of a case to the reference; losses and gradient norms may be off by a share of `bounds`.
-fn assert_steps(case: &Case, tile: Option<Tile>, bounds: [f64; 2]) {
+fn assert_steps(case: &Case, by: By, bounds: [f64; 2]) {
     let steps = case.expected["steps"].as_array().expect("expected.json has steps");
     let mut worst = [0.0f64; 4];
     pollster::block_on(async {
-        let mut session = prepared_with(case, &[], tile).await;
+        let mut session = prepared_by(by, case, &[]).await;
         let before = session.evaluate().await.expect("an evaluation").eval_loss;
         worst[2] = relative(before, case.expected["eval_loss_before"].as_f64().expect("a number"));
         for step in steps {
@@ -155,7 +167,7 @@ fn assert_steps(case: &Case, tile: Option<Tile>, bounds: [f64; 2]) {
         worst[3] = relative(after, case.expected["eval_loss_after"].as_f64().expect("a number"));
     });
     println!(
-        "{:25} {tile:?} loss {:.1e} grad_norm {:.1e} eval {:.1e} {:.1e}",
+        "{:25} {by:?} loss {:.1e} grad_norm {:.1e} eval {:.1e} {:.1e}",
         case.name, worst[0], worst[1], worst[2], worst[3]
     );
     assert!(worst[0] <= bounds[0], "{}: loss off by {:e}", case.name, worst[0]);
@@ -172,20 +184,21 @@ fn assert_steps(case: &Case, tile: Option<Tile>, bounds: [f64; 2]) {
 #[test]
 fn every_gradient_of_step_one_is_that_of_pytorch() {
     for case in cases() {
-        let tiles = [Tile::Direct, Tile::Subgroup4, Tile::Shared64, Tile::Decoded64, Tile::Half64].map(Some);
-        let ways = tiles.into_iter().chain([None]).map(|tile| (false, tile));
-        for (checkpointing, tile) in ways.chain([(true, None)]) {
-            let bound = if tile == Some(Tile::Half64) { 5e-3 } else { 5e-4 };
-            assert_gradients(&case, checkpointing, tile, bound);
+        let tiles =
+            [Tile::Direct, Tile::Subgroup4, Tile::Shared64, Tile::Decoded64, Tile::Half64].map(By::Tile);
+        let ways = tiles.into_iter().chain([By::Gpu, By::Processor]).map(|by| (false, by));
+        for (checkpointing, by) in ways.chain([(true, By::Gpu)]) {
+            let bound = if by == By::Tile(Tile::Half64) { 5e-3 } else { 5e-4 };
+            assert_gradients(&case, checkpointing, by, bound);
         }
     }
 }
 
 /// Holds every gradient of a case's first step to the reference; each may be off by a share of `bound` of its norm.
-fn assert_gradients(case: &Case, checkpointing: bool, tile: Option<Tile>, bound: f64) {
+fn assert_gradients(case: &Case, checkpointing: bool, by: By, bound: f64) {
     let got = pollster::block_on(async {
         let changes = [("gradient_checkpointing", checkpointing.into())];
-        let mut session = prepared_with(case, &changes, tile).await;
+        let mut session = prepared_by(by, case, &changes).await;
         session.trainer().expect("a run").set_pipelined(false);
         session.train_step().await.expect("a step").expect("a first step");
         session.gradients().await.expect("gradients")
@@ -205,7 +218,7 @@ fn assert_gradients(case: &Case, checkpointing: bool, tile: Option<Tile>, bound:
         }
     }
     assert!(want.is_empty(), "{}: gradients missing: {:?}", case.name, want.keys());
-    println!("{:25} checkpointing {checkpointing} {tile:?}: gradients {worst:.1e}", case.name);
+    println!("{:25} checkpointing {checkpointing} {by:?}: gradients {worst:.1e}", case.name);
 }
 
 async fn tensors(folder: &Path, file: &str) -> BTreeMap<String, Vec<f32>> {

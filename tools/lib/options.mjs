@@ -16,13 +16,16 @@ export class Failure extends Error {
 
 const PARTS = ["quantization", "lora", "train", "init_adapter"];
 
+/** What computes; WebGPU without the option, because its kernels are what the command line is mostly for. */
+const DEVICES = ["auto", "webgpu", "cpu"];
+
 /** What a run is when only rows are given: TRL's and PEFT's defaults on a base in 4 bits. */
 const DEFAULT_CONFIG = { quantization: { load_in_4bit: true, bnb_4bit_quant_type: "nf4" } };
 
 function parse(args) {
   const option = { type: "string" };
   try {
-    return parseArgs({ args, options: { model: option, data: option, eval: option, config: option, out: option } }).values;
+    return parseArgs({ args, options: { model: option, data: option, eval: option, config: option, out: option, device: option } }).values;
   } catch (error) {
     throw new Failure("bad-option", error.message);
   }
@@ -93,6 +96,10 @@ export async function trainOptions(args) {
   const given = parse(args);
   const config_file = given.config ?? (given.data === undefined ? paths.config : undefined);
   const config = config_file ? await readConfig(file(resolve(config_file), "--config")) : DEFAULT_CONFIG;
+  const device = given.device ?? "webgpu";
+  if (!DEVICES.includes(device)) {
+    throw new Failure("bad-option", `device must be auto, webgpu or cpu, not "${device}"`);
+  }
   const out = resolve(given.out ?? "out");
   if (statOf(out)?.isFile()) throw new Failure("io", `--out ${out} is a file, not a folder`);
   return {
@@ -101,5 +108,6 @@ export async function trainOptions(args) {
     ...evaluated(given, config),
     out,
     config,
+    device,
   };
 }

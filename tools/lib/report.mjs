@@ -38,7 +38,7 @@ export function seconds(count) {
 
 /** Browsers often keep a GPU's name to themselves. */
 export function gpuLine({ name, backend, is_software }) {
-  return `${name || "unnamed"}${is_software ? " (software, on the processor)" : ""}, ${backend}`;
+  return `${name || "unnamed"}${is_software && backend !== "cpu" ? " (software, on the processor)" : ""}, ${backend}`;
 }
 
 export function loadLine({ file, progress }) {

@@ -67,6 +67,9 @@ impl Job {
     async fn load(&mut self, say: Say<'_>) -> Result<()> {
         let adapter = self.session.adapter();
         say(format!("adapter   {} ({})", adapter.name, adapter.backend));
+        if adapter.is_software && adapter.backend != "cpu" {
+            say("          the processor plays the GPU here: --device cpu is faster".to_owned());
+        }
         let path = self.options.model.clone();
         let model = Directory(path.clone());
         let quantization = &self.options.config["quantization"];

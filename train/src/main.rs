@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 async fn run() -> Result<()> {
     // Every option is checked before anything is opened or read.
     let options = Options::parse(std::env::args().skip(1), Path::new(BUNDLED))?;
-    let device = Device::open().await?;
+    let device = Device::open_as(options.device).await?;
     job::run(options, device, &mut |line| println!("{line}")).await
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tabtune::bail;
+use tabtune::device::DeviceOption;
 use tabtune::error::{Code, Error, Result};
 use tabtune::train::options::RunConfig;
 
@@ -16,6 +17,7 @@ pub struct Options {
     pub out: PathBuf,
     pub config: Value,
     pub init_adapter: Option<PathBuf>,
+    pub device: DeviceOption,
 }
 
 /// Which rows tell how well the model does.
@@ -36,6 +38,7 @@ struct Given {
     eval: Option<PathBuf>,
     config: Option<PathBuf>,
     out: Option<PathBuf>,
+    device: Option<PathBuf>,
 }
 
 impl Options {
@@ -76,6 +79,9 @@ impl Options {
             out,
             config,
             init_adapter: init_adapter.transpose()?,
+            device: given
+                .device
+                .map_or(Ok(DeviceOption::default()), |name| name.to_string_lossy().parse())?,
         })
     }
 }
@@ -94,9 +100,10 @@ impl Given {
                 "--eval" => &mut given.eval,
                 "--config" => &mut given.config,
                 "--out" => &mut given.out,
+                "--device" => &mut given.device,
                 _ => bail!(
                     BadOption,
-                    "unknown option {name} (known: --model, --data, --eval, --config, --out)"
+                    "unknown option {name} (known: --model, --data, --eval, --config, --out, --device)"
                 ),
             };
             match inline.or_else(|| arguments.next()) {

@@ -1,6 +1,7 @@
 import { importRows, inspect, library } from "./datasets.js";
 import { detailsOf, failure, TabtuneError } from "./errors.js";
 import { openFolder } from "./files.js";
+import { openMachine } from "./kernels.js";
 import { withTokensOf } from "./locks.js";
 import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
 import type { DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
@@ -117,12 +118,13 @@ export class Engine {
   }
 
   readonly #handlers: { [C in CallName]: Handler<C> } = {
-    start: async ({ version }) => {
+    start: async ({ version, device }) => {
       checkVersion(version);
-      const problem = await webgpuProblem();
-      if (problem) throw failure("webgpu-unavailable", problem);
+      const problem = device === "cpu" ? undefined : await webgpuProblem();
+      if (problem && device === "webgpu") throw failure("webgpu-unavailable", problem);
       await init();
-      this.#opened = await Session.create(this.#device).catch((thrown: unknown) => {
+      const wanted = problem ? "cpu" : device;
+      this.#opened = await Session.create(wanted, this.#device, openMachine).catch((thrown: unknown) => {
         const { code, message, context } = detailsOf(thrown);
         // There was a GPU a moment ago: it crashed in between, and may come back. One that refuses a device stays so.
         const is_gone = code === "webgpu-unavailable" && message.includes("no GPU adapter");

@@ -1,7 +1,7 @@
 import { failure } from "./errors.js";
 import type { HubOptions } from "./files.js";
 import type { LoadOptions, RunOptions } from "./trainer.js";
-import type { LoraConfig, QuantizationConfig, TrainConfig } from "./types.js";
+import type { DeviceName, LoraConfig, QuantizationConfig, TrainConfig } from "./types.js";
 
 /** What an option has to be; "any" is left to those who read it. */
 type Kind = "any" | "boolean" | "function" | "object" | "signal" | "string";
@@ -9,6 +9,8 @@ type Kind = "any" | "boolean" | "function" | "object" | "signal" | "string";
 type Kinds<T> = Record<keyof T, Kind>;
 
 const HUB: Kinds<HubOptions> = { hub: "string", token: "string", revision: "string", cache: "boolean" };
+
+const DEVICES: readonly DeviceName[] = ["auto", "webgpu", "cpu"];
 
 const PARTS = { quantization: "object", lora: "object", train: "object" } as const;
 
@@ -21,7 +23,7 @@ export const LOAD: Kinds<LoadOptions> = {
   init_adapter: "any",
   base_model_name_or_path: "string",
   eval_dataset: "any",
-  device: "object",
+  device: "any",
   policy: "any",
   progress_callback: "function",
 };
@@ -31,6 +33,7 @@ const RUN: Kinds<Omit<RunOptions, keyof TrainConfig>> = {
   run_name: "any",
   resume_from_checkpoint: "boolean",
   overwrite: "boolean",
+  resume_on_other_device: "boolean",
   if_running: "string",
   policy: "any",
   on_event: "function",
@@ -112,6 +115,12 @@ export function checkRunOptions(call: string, given: unknown, more: Readonly<Rec
   if (run_name !== undefined && run_name !== null && (typeof run_name !== "string" || run_name === "")) {
     throw failure("bad-option", "run_name must be a name, or null to keep no checkpoints");
   }
+}
+
+/** Throws `bad-option` for what is neither the name of a device nor a device. */
+export function checkDevice(given: unknown): void {
+  if (given === undefined || typeof given === "object" || DEVICES.includes(given as DeviceName)) return;
+  throw failure("bad-option", `device is ${JSON.stringify(given)}, but must be "auto", "webgpu", "cpu" or a GPUDevice`);
 }
 
 /** Throws `bad-option` for anything but a {@link Dataset}. */

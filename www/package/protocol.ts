@@ -7,6 +7,7 @@ import type {
   CheckpointReport,
   Counters,
   DatasetInfo,
+  DeviceName,
   EvalLog,
   Footprint,
   GenerateOptions,
@@ -37,7 +38,7 @@ export const VERSION: string = "0.0.0+unbundled";
 
 /** Every call that the page can make, with its arguments, its result and what it reports meanwhile. */
 export interface Calls {
-  start: { args: { version: string }; result: AdapterInfo; event: never };
+  start: { args: { version: string; device: DeviceName }; result: AdapterInfo; event: never };
   load_model: {
     args: {
       folder: Folder;
@@ -61,6 +62,7 @@ export interface Calls {
       run_name: string | undefined;
       resume_from_checkpoint: boolean;
       overwrite: boolean;
+      resume_on_other_device: boolean;
     };
     result: Plan;
     event: ProgressEvent;

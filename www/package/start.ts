@@ -7,7 +7,7 @@ import { connectionChange, meteredConnection } from "./policy.js";
 import { VERSION } from "./protocol.js";
 import { isOfLostDevice, RESTART_SECONDS } from "./run.js";
 import { sleep } from "./sleep.js";
-import type { AdapterInfo, ProgressCallback, RunPolicy } from "./types.js";
+import type { AdapterInfo, DeviceName, ProgressCallback, RunPolicy } from "./types.js";
 
 /** Tells the caller, and has the browser keep what took long to download: only a page can ask for that. */
 export function reporter(callback: ProgressCallback | undefined): ProgressCallback {
@@ -17,19 +17,19 @@ export function reporter(callback: ProgressCallback | undefined): ProgressCallba
   };
 }
 
-/** Does `work` with a fresh engine on a GPU, which is ended if that fails or the signal is aborted. */
+/** Does `work` with a fresh engine on the device that is asked for, which is ended if that fails or the signal is aborted. */
 export async function started<T>(
   signal: AbortSignal | undefined,
-  device: object | undefined,
+  device: DeviceName | object | undefined,
   work: (client: Client, adapter: AdapterInfo) => Promise<T>,
 ): Promise<T> {
   throwIfAborted(signal);
-  const client = device ? await Client.onDevice(device) : Client.inWorker();
+  const client = typeof device === "object" ? await Client.onDevice(device) : Client.inWorker();
   // Loading has no safe point to stop at, so the worker is ended as a whole.
   const stop = () => client.terminate();
   signal?.addEventListener("abort", stop);
   try {
-    return await work(client, await client.call("start", { version: VERSION }));
+    return await work(client, await client.call("start", { version: VERSION, device: typeof device === "string" ? device : "webgpu" }));
   } catch (thrown) {
     client.terminate();
     throwIfAborted(signal);

@@ -4,7 +4,7 @@ import { withLibrary, type Dataset } from "./dataset.js";
 import { ended, EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
 import { adapterFolder, folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
 import { hold, isHeld } from "./lock.js";
-import { checkDataset, checkOptions, checkRunOptions, ESTIMATE, LOAD, present } from "./options.js";
+import { checkDataset, checkDevice, checkOptions, checkRunOptions, ESTIMATE, LOAD, present } from "./options.js";
 import { policyOf } from "./policy.js";
 import type { Calls } from "./protocol.js";
 import { Run, type RunHost, takenUp, type Told, toldOf, watched } from "./run.js";
@@ -14,6 +14,7 @@ import type {
   AdapterFiles,
   AdapterInfo,
   Counters,
+  DeviceName,
   EvalLog,
   Footprint,
   GenerateOptions,
@@ -48,10 +49,11 @@ export interface LoadOptions extends HubOptions {
   /** Held-out rows for {@link Trainer.evaluate} and `eval_steps`. */
   eval_dataset?: Dataset;
   /**
-   * A GPUDevice of the page's own to work on. Devices cannot be sent to workers, so the engine then runs on
+   * What computes: "webgpu" (the default), "cpu" for the processor, or "auto" for WebGPU where there is a real GPU and
+   * the processor elsewhere. Or a GPUDevice of the page's own to work on. Devices cannot be sent to workers, so the engine then runs on
    * the page itself, in portions of some 30 ms; the device is not destroyed in the end.
    */
-  device?: object;
+  device?: DeviceName | object;
   /** When models are downloaded, and when runs rest; false leaves both to the caller. */
   policy?: Partial<RunPolicy> | false;
   progress_callback?: ProgressCallback;
@@ -70,6 +72,11 @@ export interface RunOptions extends TrainConfig {
    */
   overwrite?: boolean;
   /**
+   * Go on with a run that another kind of device began, WebGPU or the processor with its instructions: the last bits
+   * are then others than those that it would have had. Default false, which throws `bad-state`.
+   */
+  resume_on_other_device?: boolean;
+  /**
    * What to do while another tab has the run of that name: throw `bad-state` (default), wait until it has
    * ended, or, in {@link Trainer.train}, watch its log.
    */
@@ -83,11 +90,13 @@ export interface RunOptions extends TrainConfig {
 
 /** The parts of {@link RunOptions} that belong to the page, and those that the engine reads. */
 function split(options: RunOptions) {
-  const { run_name, resume_from_checkpoint, overwrite, if_running, policy, on_event, signal, ...train } = options;
+  const { run_name, resume_from_checkpoint, overwrite, resume_on_other_device, if_running, policy, on_event, signal, ...train } =
+    options;
   return {
     run_name,
     resume_from_checkpoint: resume_from_checkpoint ?? false,
     overwrite: overwrite ?? false,
+    resume_on_other_device: resume_on_other_device ?? false,
     if_running: if_running ?? "fail",
     policy,
     on_event,
@@ -154,6 +163,7 @@ export class Trainer {
     options = present(options);
     const { signal, policy, init_adapter, eval_dataset } = options;
     if (eval_dataset !== undefined) checkDataset("eval_dataset", eval_dataset);
+    checkDevice(options.device);
     const report = reporter(options.progress_callback);
     const folder = folderOf(model, options);
     const initial = init_adapter === undefined ? undefined : adapterFolder(init_adapter, adapterHub(options));
@@ -166,7 +176,7 @@ export class Trainer {
         if (initial) await trainer.#adapters.loadInto(client, DEFAULT_ADAPTER, initial);
         return trainer;
       });
-    return options.device ? load() : retrying(signal, load);
+    return typeof options.device === "object" ? load() : retrying(signal, load);
   }
 
   /**
@@ -204,7 +214,7 @@ export class Trainer {
   async prepare(dataset: Dataset, options: RunOptions = {}): Promise<Plan> {
     checkDataset("the first argument of prepare", dataset);
     checkRunOptions("prepare", options);
-    const { run_name = dataset.name, resume_from_checkpoint, overwrite, if_running, signal, train } = split(options);
+    const { run_name = dataset.name, if_running, signal, train, ...resuming } = split(options);
     throwIfAborted(signal);
     const { lora, train: defaults, eval_dataset } = this.#options;
     const args = {
@@ -213,8 +223,9 @@ export class Trainer {
       dataset: dataset.name,
       eval_dataset: eval_dataset?.name,
       run_name: run_name ?? undefined,
-      resume_from_checkpoint,
-      overwrite,
+      resume_from_checkpoint: resuming.resume_from_checkpoint,
+      overwrite: resuming.overwrite,
+      resume_on_other_device: resuming.resume_on_other_device,
     };
     const is_mine = this.#release !== undefined && this.#prepared?.run_name === run_name;
     const release = run_name === null || is_mine ? undefined : await hold(run_name, if_running === "wait", options);
@@ -226,7 +237,7 @@ export class Trainer {
     };
     let plan: Plan;
     try {
-      plan = this.#options.device ? await attempt(0) : await retrying(signal, attempt);
+      plan = this.#has_own_device ? await attempt(0) : await retrying(signal, attempt);
     } catch (thrown) {
       await release?.();
       await this.#giveUpLostRun();
@@ -294,7 +305,7 @@ export class Trainer {
       policy: chosen === false ? undefined : policyOf(chosen),
       on_event,
       signal: signal ? AbortSignal.any([signal, this.#disposed.signal]) : this.#disposed.signal,
-      can_restart: this.#options.device === undefined,
+      can_restart: !this.#has_own_device,
       ignores_pressure: this.adapter.is_software && !(chosen && chosen.max_pressure !== undefined),
     };
     if (dataset) await this.prepare(dataset, options);
@@ -413,9 +424,14 @@ export class Trainer {
     }
   }
 
+  /** A device of the page's own dies with its engine. */
+  get #has_own_device(): boolean {
+    return typeof this.#options.device === "object";
+  }
+
   /** Throws where there is no engine and another one must not be started. */
   #checkLife(): void {
-    if (this.#disposed.signal.aborted || (this.ended && this.#options.device)) throw ended();
+    if (this.#disposed.signal.aborted || (this.ended && this.#has_own_device)) throw ended();
   }
 
   /** One engine is started at a time; who needs one meanwhile waits for it. */
@@ -467,7 +483,7 @@ export class Trainer {
     this.#checkLife();
     const disposed = this.#disposed.signal;
     this.#client.terminate(gone());
-    const client = await started(signal ? AbortSignal.any([signal, disposed]) : disposed, undefined, async (client) => {
+    const client = await started(signal ? AbortSignal.any([signal, disposed]) : disposed, this.#options.device, async (client) => {
       await client.call("load_model", modelOf(this.#folder, this.#options));
       await this.#adapters.restore(client);
       return client;

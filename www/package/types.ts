@@ -175,7 +175,10 @@ export interface SavedCheckpoint {
   bytes: number;
 }
 
-/** The GPU that runs the job. */
+/** What computes: WebGPU, the processor, or whichever of them is faster here. */
+export type DeviceName = "auto" | "webgpu" | "cpu";
+
+/** The GPU or processor that runs the job. */
 export interface AdapterInfo {
   /** Empty where the browser keeps it to itself. */
   name: string;

@@ -4,7 +4,7 @@
 //! largest recording of a step.
 
 use super::tiles::Direction;
-use super::{Sizes, Target};
+use super::{GpuTarget, Sizes};
 use crate::gpu::{self, Dispatch, Dispatches};
 use crate::kernels::linear::{Stored, Tile, WeightFormat};
 use crate::kernels::recorder::{Kernel, Op, Recorder};
@@ -14,8 +14,8 @@ use crate::kernels::{
 };
 use crate::memory::{Tensor, add_transient, read, write};
 
-/// What the GPU of `target` runs of a step, whose sizes are `recordings`, largest first, all alike.
-pub(super) fn dispatches(recordings: &[Recorder], target: &Target) -> Dispatches {
+/// What `target` runs of a step, whose sizes are `recordings`, largest first, all alike.
+pub(super) fn dispatches(recordings: &[Recorder], target: &GpuTarget) -> Dispatches {
     let largest = &recordings[0];
     let mut out = Dispatches { transients: largest.transients.clone(), programs: Vec::new() };
     for (program, ops) in largest.programs.iter().enumerate() {
@@ -40,7 +40,7 @@ pub(super) fn dispatches(recordings: &[Recorder], target: &Target) -> Dispatches
 
 /// A call on its way to what it becomes.
 struct Lowering<'a> {
-    target: &'a Target,
+    target: &'a GpuTarget,
     out: &'a mut Dispatches,
 }
 

@@ -1,12 +1,13 @@
 //! Lowers recordings: for each call it picks what suits a target.
 
+mod calls;
 mod dispatches;
 mod sizes;
 mod target;
 pub mod tiles;
 
 pub(super) use sizes::Sizes;
-pub use target::Target;
+pub use target::{GpuTarget, Target};
 
 use super::recorder::Recorder;
 use crate::device::Lowered;
@@ -20,5 +21,8 @@ use crate::error::Result;
 pub fn lower(recordings: &[Recorder], target: &Target) -> Result<Lowered> {
     assert!(!recordings.is_empty(), "a step has a recording");
     Recorder::expect_alike(recordings)?;
-    Ok(Lowered::Gpu(dispatches::dispatches(recordings, target)))
+    Ok(match target {
+        Target::Gpu(target) => Lowered::Gpu(dispatches::dispatches(recordings, target)),
+        Target::Cpu => Lowered::Cpu(calls::calls(recordings)),
+    })
 }

@@ -1,6 +1,7 @@
 //! What kernels must know of an adapter to choose their variants.
 
 use super::tiles::Tiles;
+use crate::device::Device;
 use crate::kernels::linear::Tile;
 
 /// Floating-point operations of the pieces of a kernel that can be cut, on GPUs and on CPU adapters. A submit is at
@@ -8,32 +9,65 @@ use crate::kernels::linear::Tile;
 /// that. A run joins the pieces that fit one submit.
 const MOST_FLOPS: [u64; 2] = [5_000_000_000, 500_000_000];
 
-/// What a recording is lowered for: adapters of one kind, and the tiles of their products.
+/// What a recording is lowered for.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub enum Target {
+    Gpu(GpuTarget),
+    /// The processor, whose kernels cut themselves into tasks.
+    Cpu,
+}
+
+impl Target {
+    /// What suits `device`; its products take `tiles` where it is a GPU.
+    pub fn of(device: &Device, tiles: &Tiles) -> Self {
+        match device {
+            Device::Gpu(_) => Target::from(tiles),
+            Device::Cpu(..) => Target::Cpu,
+        }
+    }
+
+    /// The same with dispatches cut at so many floating-point operations, where there are dispatches.
+    pub fn cut_at(self, most_flops: u64) -> Self {
+        match self {
+            Target::Gpu(target) => Target::Gpu(GpuTarget { most_flops, ..target }),
+            Target::Cpu => Target::Cpu,
+        }
+    }
+}
+
+/// Adapters of one kind, and the tiles of their products.
+#[derive(Clone, Debug)]
+pub struct GpuTarget {
     tiles: Tiles,
     most_flops: u64,
 }
 
-impl From<&Tiles> for Target {
+impl From<&Tiles> for GpuTarget {
     fn from(tiles: &Tiles) -> Self {
         let is_cpu = !tiles.default.is_shared();
-        Target { tiles: tiles.clone(), most_flops: MOST_FLOPS[usize::from(is_cpu)] }
+        GpuTarget { tiles: tiles.clone(), most_flops: MOST_FLOPS[usize::from(is_cpu)] }
+    }
+}
+
+impl From<Tile> for GpuTarget {
+    fn from(default: Tile) -> Self {
+        GpuTarget::from(&Tiles::from(default))
+    }
+}
+
+impl From<&Tiles> for Target {
+    fn from(tiles: &Tiles) -> Self {
+        Target::Gpu(tiles.into())
     }
 }
 
 impl From<Tile> for Target {
     fn from(default: Tile) -> Self {
-        Target::from(&Tiles::from(default))
+        Target::Gpu(default.into())
     }
 }
 
-impl Target {
-    /// The same with dispatches cut at so many floating-point operations.
-    pub fn cut_at(self, most_flops: u64) -> Self {
-        Target { most_flops, ..self }
-    }
-
+impl GpuTarget {
     pub(in crate::kernels) fn tiles(&self) -> &Tiles {
         &self.tiles
     }

@@ -72,6 +72,10 @@ impl Call {
         bytemuck::pod_read_unaligned(&self.params[..size_of::<P>()])
     }
 
+    pub(crate) fn params_bytes(&self) -> &[u8] {
+        &self.params
+    }
+
     pub(crate) fn tensors(&self) -> Vec<Tensor> {
         self.bindings.iter().map(|binding| binding.tensor).collect()
     }

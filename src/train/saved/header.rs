@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Identity;
+use crate::device::GPU;
 use crate::kernels::tiles::Tiles;
 
 /// How far a run is.
@@ -63,6 +64,9 @@ pub struct Header {
     /// this build has.
     #[serde(deserialize_with = "known")]
     pub tiles: Option<Tiles>,
+    /// What computes the run, as [`Device::flavour`](crate::device::Device::flavour) has it; builds before it was noted
+    /// knew GPUs alone.
+    pub device: Option<String>,
     /// Lines of the log so far.
     pub lines: usize,
     pub tensors: Vec<TensorShape>,
@@ -71,8 +75,19 @@ pub struct Header {
 }
 
 impl Header {
-    pub fn new(identity: Identity, progress: Progress, tiles: Tiles) -> Self {
-        Header { identity, progress, tiles: Some(tiles), ..Header::default() }
+    pub fn new(identity: Identity, progress: Progress, tiles: Tiles, device: &str) -> Self {
+        Header {
+            identity,
+            progress,
+            tiles: Some(tiles),
+            device: Some(device.to_owned()),
+            ..Header::default()
+        }
+    }
+
+    /// What computes the run.
+    pub fn device(&self) -> &str {
+        self.device.as_deref().unwrap_or(GPU)
     }
 }
 
