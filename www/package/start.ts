@@ -17,6 +17,11 @@ export function reporter(callback: ProgressCallback | undefined): ProgressCallba
   };
 }
 
+/** What the engine is asked for: on a device of the page's own there is nothing to choose. */
+function deviceName(device: DeviceName | object | undefined): DeviceName {
+  return typeof device === "object" ? "webgpu" : (device ?? "auto");
+}
+
 /** Does `work` with a fresh engine on the device that is asked for, which is ended if that fails or the signal is aborted. */
 export async function started<T>(
   signal: AbortSignal | undefined,
@@ -29,7 +34,7 @@ export async function started<T>(
   const stop = () => client.terminate();
   signal?.addEventListener("abort", stop);
   try {
-    return await work(client, await client.call("start", { version: VERSION, device: typeof device === "string" ? device : "webgpu" }));
+    return await work(client, await client.call("start", { version: VERSION, device: deviceName(device) }));
   } catch (thrown) {
     client.terminate();
     throwIfAborted(signal);

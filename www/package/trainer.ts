@@ -49,8 +49,8 @@ export interface LoadOptions extends HubOptions {
   /** Held-out rows for {@link Trainer.evaluate} and `eval_steps`. */
   eval_dataset?: Dataset;
   /**
-   * What computes: "webgpu" (the default), "cpu" for the processor, or "auto" for WebGPU where there is a real GPU and
-   * the processor elsewhere. Or a GPUDevice of the page's own to work on. Devices cannot be sent to workers, so the engine then runs on
+   * What computes: "auto" (the default) takes WebGPU where there is a real GPU and the processor elsewhere, "webgpu" and
+   * "cpu" (the processor) take what they name. Or a GPUDevice of the page's own to work on. Devices cannot be sent to workers, so the engine then runs on
    * the page itself, in portions of some 30 ms; the device is not destroyed in the end.
    */
   device?: DeviceName | object;
