@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use pollster::block_on;
 use serde_json::{Map, Value, json};
+use tabtune::cpu::Cpu;
 use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
@@ -108,7 +109,7 @@ fn tensor(model: &Changed, name: &str) -> (Value, Vec<u8>) {
 
 async fn with_model(files: &impl Files) -> Native {
     let mut session =
-        Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter");
+        Session::on(Cpu::open(None).expect("threads can be started"), Rc::new(MemoryKv::default()));
     session.load_model(files, &Value::Null, &mut |_| {}).await.expect("the model loads");
     let data = Directory("tests/fixtures/models/smollm2_f16_tied".into());
     let (kv, options) = (session.rows.clone(), ImportOptions::default());

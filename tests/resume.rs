@@ -6,9 +6,11 @@ use std::rc::Rc;
 use pollster::block_on;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use tabtune::cpu::Cpu;
 use tabtune::data::import::import_file;
 use tabtune::data::kv::{Key, Kv, MemoryKv, Table, Write};
 use tabtune::data::library::ImportOptions;
+use tabtune::device::Device;
 use tabtune::error::{Code, Error, Result};
 use tabtune::files::Directory;
 use tabtune::kernels::linear::Tile;
@@ -59,9 +61,22 @@ fn train_options() -> Value {
     })
 }
 
-/// A session with the bundled model and rows in `kv`, as a page that is opened anew has it.
+/// A session with the bundled model and rows in `kv`, as a page that is opened anew has it. It is on the processor,
+/// where a run is cut and goes on as it does on a GPU.
 async fn opened(kv: &Rc<Limited>) -> Session<Rc<Limited>> {
-    let mut session = Session::open(kv.clone()).await.expect("the tests need a GPU adapter");
+    opened_on(processor(None), kv).await
+}
+
+fn processor(workers: Option<usize>) -> Device {
+    Cpu::open(workers).expect("threads can be started").into()
+}
+
+async fn gpu() -> Device {
+    Device::open().await.expect("the tests need a GPU adapter")
+}
+
+async fn opened_on(device: Device, kv: &Rc<Limited>) -> Session<Rc<Limited>> {
+    let mut session = Session::on(device, kv.clone());
     let model = Directory("www/models/tiny".into());
     session.load_model(&model, &json!({"load_in_4bit": true}), &mut |_| {}).await.expect("the model loads");
     session
@@ -83,16 +98,20 @@ async fn prepare_as(
     train: Value,
     resume_from_checkpoint: bool,
 ) -> Result<Option<u32>> {
-    let options = PrepareOptions {
+    let plan = session.prepare(PrepareOptions { resume_from_checkpoint, ..mine(train) }).await?;
+    Ok(plan.resumed.map(|resumed| resumed.step))
+}
+
+/// The run "mine" of the bundled rows, from its last checkpoint.
+fn mine(train: Value) -> PrepareOptions<'static> {
+    PrepareOptions {
         lora: json!({"r": 8, "lora_dropout": 0.1}),
         train,
         dataset: "rows",
         run_name: Some("mine"),
-        resume_from_checkpoint,
+        resume_from_checkpoint: true,
         ..Default::default()
-    };
-    let plan = session.prepare(options).await?;
-    Ok(plan.resumed.map(|resumed| resumed.step))
+    }
 }
 
 /// The steps that a run takes before it fails, and how.
@@ -125,30 +144,90 @@ fn bits(log: &RunLog) -> (u32, u64) {
 #[test]
 fn a_run_that_is_cut_after_any_step_ends_as_one_that_was_not() {
     block_on(async {
-        let kv = Limited::new(Code::Io);
-        import(&kv).await;
-        let mut session = opened(&kv).await;
-        assert_eq!(prepare(&mut session, train_options()).await.unwrap(), None);
-        let (whole, adapter) = finish(&mut session).await.unwrap();
-        assert_eq!(whole.len(), STEPS as usize);
-
+        let whole = uncut(processor(Some(1))).await;
         for cut in 1..STEPS {
+            let devices = [processor(Some(cut as usize)), processor(Some(STEPS as usize - cut as usize))];
+            assert!(cut_after(cut, devices).await == whole, "cut after step {cut}");
+        }
+    });
+}
+
+#[test]
+fn a_run_that_is_cut_on_a_gpu_ends_as_one_that_was_not() {
+    block_on(async {
+        let gpu = gpu().await;
+        let whole = uncut(gpu.clone()).await;
+        assert!(cut_after(3, [gpu.clone(), gpu]).await == whole);
+    });
+}
+
+/// How a run ends that nothing cuts.
+async fn uncut(device: Device) -> Outcome {
+    let kv = Limited::new(Code::Io);
+    import(&kv).await;
+    let mut session = opened_on(device, &kv).await;
+    assert_eq!(prepare(&mut session, train_options()).await.unwrap(), None);
+    let outcome = finish(&mut session).await.unwrap();
+    assert_eq!(outcome.0.len(), STEPS as usize);
+    outcome
+}
+
+/// How a run ends whose tab goes away after the step `cut`, and which goes on in the next one.
+async fn cut_after(cut: u32, [device, next]: [Device; 2]) -> Outcome {
+    let kv = Limited::new(Code::Io);
+    import(&kv).await;
+    let mut session = opened_on(device, &kv).await;
+    prepare(&mut session, train_options()).await.unwrap();
+    let mut losses = Vec::new();
+    for _ in 0..cut {
+        losses.push(bits(&session.train_step().await.unwrap().expect("a step is left")));
+    }
+    // The tab is gone, with whatever was on its way.
+    drop(session);
+    let mut session = opened_on(next, &kv).await;
+    // A tuner that would choose anew must not change the run.
+    session.set_tile(Tile::Shared32);
+    assert_eq!(prepare(&mut session, train_options()).await.unwrap(), Some(cut));
+    let (rest, adapter) = finish(&mut session).await.unwrap();
+    losses.extend(rest);
+    (losses, adapter)
+}
+
+#[test]
+fn a_run_goes_on_on_another_kind_of_device_only_by_choice() {
+    block_on(async {
+        for [began, goes_on] in [[processor(None), gpu().await], [gpu().await, processor(None)]] {
             let kv = Limited::new(Code::Io);
             import(&kv).await;
-            let mut session = opened(&kv).await;
+            let names = [began.flavour(), goes_on.flavour()];
+            let mut session = opened_on(began, &kv).await;
             prepare(&mut session, train_options()).await.unwrap();
-            for _ in 0..cut {
-                session.train_step().await.unwrap();
-            }
-            // The tab is gone, with whatever was on its way.
+            session.train_step().await.unwrap();
             drop(session);
-            let mut session = opened(&kv).await;
-            // A tuner that would choose anew must not change the run.
-            session.set_tile(Tile::Shared32);
-            assert_eq!(prepare(&mut session, train_options()).await.unwrap(), Some(cut));
-            let (rest, resumed) = finish(&mut session).await.unwrap();
-            assert_eq!(rest, whole[cut as usize..], "cut after step {cut}");
-            assert!(resumed == adapter, "the adapter after a cut at step {cut}");
+
+            let mut session = opened_on(goes_on, &kv).await;
+            let error = prepare(&mut session, train_options()).await.unwrap_err();
+            assert_eq!(error.code, Code::BadState);
+            for part in [names[0].as_str(), names[1].as_str(), "resume_on_other_device"] {
+                assert!(error.message.contains(part), "{part}: {error}");
+            }
+            let options = PrepareOptions { resume_on_other_device: true, ..mine(train_options()) };
+            let plan = session.prepare(options).await.unwrap();
+            assert_eq!(plan.resumed.map(|resumed| resumed.step), Some(1));
+            let codes: Vec<&str> = plan.notices.iter().map(|notice| notice.code.as_str()).collect();
+            assert!(codes.contains(&"device-replaced"), "{codes:?}");
+            session.train_step().await.unwrap().expect("a step is left");
+            drop(session);
+            // What it was saved by there is what it goes on by from now on.
+            let mut session = opened_on(
+                match names[1].as_str() {
+                    "webgpu" => gpu().await,
+                    _ => processor(None),
+                },
+                &kv,
+            )
+            .await;
+            assert_eq!(prepare(&mut session, train_options()).await.unwrap(), Some(2));
         }
     });
 }
@@ -367,7 +446,7 @@ fn a_run_does_not_replace_another_one_s_checkpoints_unless_told_to() {
 fn a_tuning_that_cannot_be_kept_fails_nothing() {
     block_on(async {
         let kv = Limited::new(Code::QuotaExceeded);
-        let mut session = opened(&kv).await;
+        let mut session = opened_on(gpu().await, &kv).await;
         kv.writes_left.set(0);
         session
             .tune(&[Tile::for_adapter(session.adapter())], 0.1)

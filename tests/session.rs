@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 use tabtune::adapter::LoraConfig;
+use tabtune::cpu::Cpu;
 use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
@@ -26,12 +27,20 @@ fn model() -> Directory {
     Directory("www/models/tiny".into())
 }
 
-async fn opened() -> Native {
+fn opened() -> Native {
+    Session::on(Cpu::open(None).expect("threads can be started"), Rc::new(MemoryKv::default()))
+}
+
+async fn on_gpu() -> Native {
     Session::open(Rc::new(MemoryKv::default())).await.expect("the tests need a GPU adapter")
 }
 
 async fn loaded() -> Native {
-    let mut session = opened().await;
+    with_model(opened()).await
+}
+
+/// The session with the bundled model and rows.
+async fn with_model(mut session: Native) -> Native {
     session.load_model(&model(), &quantization(), &mut |_| {}).await.expect("the bundled model loads");
     let data = Directory("www/data".into());
     for (name, file) in [("rows", "faq.jsonl"), ("held out", "faq.heldout.jsonl")] {
@@ -58,18 +67,23 @@ async fn prepare(session: &mut Native, train: &Value, eval_dataset: Option<&str>
 
 #[test]
 fn an_estimate_is_what_is_allocated() {
+    let trains = [
+        json!({"max_length": 24, "per_device_train_batch_size": 3}),
+        json!({"max_length": 24, "per_device_train_batch_size": 2, "gradient_checkpointing": true}),
+    ];
     pollster::block_on(async {
-        let mut session = loaded().await;
-        for train in [
-            json!({"max_length": 24, "per_device_train_batch_size": 3}),
-            json!({"max_length": 24, "per_device_train_batch_size": 2, "gradient_checkpointing": true}),
+        for (mut session, train) in [
+            (loaded().await, &trains[0]),
+            (loaded().await, &trains[1]),
+            (with_model(on_gpu().await).await, &trains[0]),
+            (with_model(on_gpu().await).await, &trains[1]),
         ] {
             let before = session.counters().buffer_bytes();
             let estimate =
-                session.estimate(&model(), &quantization(), &json!({"r": 8}), &train).await.unwrap();
+                session.estimate(&model(), &quantization(), &json!({"r": 8}), train).await.unwrap();
             assert_eq!(session.counters().buffer_bytes(), before, "an estimate allocates nothing");
             // All rows of the bundled data have more tokens than 24, and text rows label all of them.
-            let plan = prepare(&mut session, &train, None).await;
+            let plan = prepare(&mut session, train, None).await;
             assert_eq!(estimate.gpu_bytes.weights, plan.footprint.gpu_bytes.weights);
             assert_eq!(estimate, plan.footprint);
             assert_eq!(plan.footprint.peak_gpu_bytes, session.counters().buffer_bytes());
@@ -80,7 +94,7 @@ fn an_estimate_is_what_is_allocated() {
 #[test]
 fn a_model_of_seven_billion_parameters_is_planned_with_adapters_of_any_rank() {
     pollster::block_on(async {
-        let session = opened().await;
+        let session = opened();
         let files = Unread::llama_2_7b();
         let estimate = async |r: u32| {
             let train = json!({"max_length": 512, "per_device_train_batch_size": 1});
@@ -216,7 +230,7 @@ fn planned(files: &Unread, settings: &Value) -> (u64, u64) {
 fn generation_sees_through_the_same_window_as_training() {
     pollster::block_on(async {
         let files = Directory("tests/fixtures/models/mistral_f16_window/model".into());
-        let mut session = opened().await;
+        let mut session = opened();
         session.load_model(&files, &Value::Null, &mut |_| {}).await.expect("the fixture loads");
         let text = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. ".repeat(2);
         let rows = Rows(format!("{{\"text\": \"{text}\"}}\n").into_bytes());
@@ -319,8 +333,9 @@ fn a_run_that_does_not_fit_says_what_would() {
         let options = PrepareOptions { lora: json!({"r": 8}), train, dataset: "rows", ..Default::default() };
         let error = session.prepare(options).await.unwrap_err();
         assert_eq!(error.code, Code::OutOfMemory);
+        let buffer = format!(" bytes, and one buffer holds {}", session.adapter().max_storage_binding_bytes);
         for part in [
-            " bytes, and one buffer holds 134217728",
+            buffer.as_str(),
             "the run takes up to ",
             " MB with max_length 128",
             " MB with per_device_train_batch_size 1500",
@@ -349,7 +364,7 @@ fn a_run_that_does_not_fit_says_what_would() {
 #[test]
 fn a_large_vocabulary_takes_no_more_beside_its_weights_than_a_small_one() {
     pollster::block_on(async {
-        let session = opened().await;
+        let session = opened();
         for (hidden, checkpointing) in [(640, true), (640, false), (2304, true)] {
             let train = json!({
                 "max_length": 512, "per_device_train_batch_size": 1, "gradient_checkpointing": checkpointing,
@@ -468,7 +483,7 @@ impl Files for WithoutTemplate {
 #[test]
 fn a_model_without_chat_template_goes_on_from_text() {
     pollster::block_on(async {
-        let mut session = opened().await;
+        let mut session = opened();
         session.load_model(&WithoutTemplate, &Value::Null, &mut |_| {}).await.expect("the model loads");
         let options = json!({"max_new_tokens": 4, "adapter": false});
         let text = json!("What is tabtune?\n");

@@ -26,7 +26,7 @@ hastily() {
 rust_tests() {
   need_native_adapter
   local filter='package(tabtune) and binary(kernels)' wanted=(--test kernels) file name
-  [[ $1 == kernels ]] || filter='(package(tabtune) and not binary(kernels)) or package(tabtune-train)'
+  [[ $1 == kernels ]] || filter='(package(tabtune) and not binary(kernels)) or package(tabtune-train) or package(tabtune-cpu)'
   if has_nextest; then
     linted hastily cargo nextest run --no-fail-fast -E "$filter"
     return
@@ -39,7 +39,7 @@ rust_tests() {
     done
   fi
   linted hastily cargo test -p tabtune "${wanted[@]}"
-  [[ $1 == kernels ]] || linted cargo test -p tabtune-train
+  [[ $1 == kernels ]] || linted cargo test -p tabtune-train -p tabtune-cpu
 }
 
 test_rust() {

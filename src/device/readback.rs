@@ -2,7 +2,7 @@
 
 use web_time::Instant;
 
-use super::{Buffer, Device, Store};
+use super::{Buffer, Device, Lowered, Store};
 use crate::cpu;
 use crate::error::Result;
 use crate::gpu;
@@ -39,9 +39,12 @@ impl ReadbackRing {
         ReadbackRing { staging, bytes }
     }
 
-    /// The bytes that rings for reads of `bytes` take, of `depth` in all.
-    pub fn bytes(bytes: u64, depth: usize) -> u64 {
-        bytes.next_multiple_of(8) * depth as u64
+    /// The bytes that rings for reads of `bytes` take, of `depth` in all, beside what `lowered` runs on.
+    pub fn bytes(lowered: &Lowered, bytes: u64, depth: usize) -> u64 {
+        match lowered {
+            Lowered::Gpu(_) => bytes.next_multiple_of(8) * depth as u64,
+            Lowered::Cpu(_) => 0,
+        }
     }
 
     /// Starts reading `tensor` as it is after all work started so far. The read that used this

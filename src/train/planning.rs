@@ -147,11 +147,11 @@ impl RunPlan {
         Ok(RunPlan { batches, inputs, longest, sizes, checkpointing, lowered, programs })
     }
 
-    /// What the run will take on the GPU, whose kept tensors are those of `store`.
+    /// What the run will take on the device, whose kept tensors are those of `store`.
     pub fn footprint(&self, store: &Store) -> Footprint {
         let [weights, adapter, optimizer, inputs] = KEPT.map(|class| store.bytes(class));
         let activations = self.lowered.plan().bytes();
-        let staging = ReadbackRing::bytes(REPORT_BYTES, IN_FLIGHT + EVALS_IN_FLIGHT);
+        let staging = ReadbackRing::bytes(&self.lowered, REPORT_BYTES, IN_FLIGHT + EVALS_IN_FLIGHT);
         let other = inputs + self.lowered.params_bytes() + staging;
         Footprint {
             peak_gpu_bytes: weights + adapter + optimizer + activations + other,
