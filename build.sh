@@ -63,9 +63,10 @@ build_wasm() {
     local work="$root/target/bindgen"
     rm -rf "$work"
     bind_wasm "$compiled" "$work" tabtune
-    # Only what rustc itself may emit; every browser with WebGPU has all of it. Functions that are called often come
+    # Only what rustc itself may emit; every browser with WebGPU has all of it. The kernels are not in here, so size goes
+    # before speed. Functions that are called often come
     # first, because short numbers for them make the packed module 1 % smaller.
-    "$root/node_modules/.bin/wasm-opt" -O2 --reorder-functions --enable-bulk-memory --enable-bulk-memory-opt \
+    "$root/node_modules/.bin/wasm-opt" -Os --merge-similar-functions --reorder-functions --enable-bulk-memory --enable-bulk-memory-opt \
       --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals \
       --enable-reference-types --enable-multivalue --enable-call-indirect-overlong \
       "$work/tabtune_bg.wasm" -o "$work/optimised.wasm"
