@@ -9,7 +9,7 @@ use tabtune::model::{LoadOptions, Model};
 use web_time::Instant;
 
 use crate::ceilings::Ceilings;
-use crate::open;
+use crate::open_for;
 use crate::options::{Base, Options};
 use crate::output::{Output, Table, digits, percent, rounded};
 use crate::profile::Profile;
@@ -23,15 +23,15 @@ const WARM_UP: usize = 4;
 const TIMED: usize = 24;
 
 /// Measures single tokens after a prompt, without an adapter, and reports them against `ceilings`.
-pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) -> Result<()> {
+pub async fn run(options: &Options, ceilings: Option<&Ceilings>, output: &Output<'_>) -> Result<()> {
     let (shape, base) = (options.shape, options.base.unwrap_or(Base::Nf4));
     output.note(&format!("generation of {} with {} base", shape.name, base.name()));
-    let device = open().await?;
+    let device = open_for(options).await?;
     let mut store = Store::new(&device);
     let files = SyntheticFiles::new(shape, base)?;
     let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
     let model = Model::load(&files, shape.architecture()?, load, &mut store, &mut |_| {}).await?;
-    let target = Target::from(&tiles(&device, &model).await?);
+    let target = Target::of(&device, &tiles(&device, &model).await?);
     let capacity = (PROMPT + WARM_UP + TIMED).next_multiple_of(64);
     let mut generator = Generator::new(&device, &mut store, &model, None, &target, capacity)?;
 
@@ -51,7 +51,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
 
     let head: u64 = model.head.iter().map(|slab| slab.weight.values.size()).sum();
     let bytes = model.linear_bytes + head;
-    let least = bytes as f64 / ceilings.bytes;
+    let least = ceilings.map(|most| bytes as f64 / most.bytes);
     output.result(
         "generate",
         json!({
@@ -63,10 +63,11 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
             "tokens_per_second": rounded(1.0 / times.median),
             "ms_prompt": rounded(prompt_seconds * 1e3),
             "weight_bytes": bytes,
-            "ms_at_copy_bandwidth": rounded(least * 1e3),
-            "share_of_bandwidth": rounded(least / times.median),
+            "ms_at_copy_bandwidth": least.map(|least| rounded(least * 1e3)),
+            "share_of_bandwidth": least.map(|least| rounded(least / times.median)),
         }),
     );
+    let unknown = || "not measured".to_owned();
     let mut table = Table::new(
         format!("generation of {}, {} base, one token at context {PROMPT}", shape.name, base.name()),
         &["", "measured"],
@@ -75,8 +76,8 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
         ("ms per token, median", digits(times.median * 1e3)),
         ("tokens/s", digits(1.0 / times.median)),
         ("MB of weights that a token reads", digits(bytes as f64 / 1e6)),
-        ("ms for these at the copy bandwidth", digits(least * 1e3)),
-        ("share of the bandwidth", percent(least / times.median)),
+        ("ms for these at the copy bandwidth", least.map_or(unknown(), |least| digits(least * 1e3))),
+        ("share of the bandwidth", least.map_or(unknown(), |least| percent(least / times.median))),
     ] {
         table.row(vec![name.to_owned(), value]);
     }

@@ -14,6 +14,7 @@ pub mod naive;
 pub mod options;
 pub mod output;
 pub mod peer;
+pub mod products;
 pub mod profile;
 pub mod race;
 pub mod ratios;
@@ -32,8 +33,11 @@ mod web;
 
 pub use run::run;
 
+use tabtune::cpu::Cpu;
 use tabtune::device::{Device, DeviceOption};
 use tabtune::error::Result;
+
+use options::Options;
 
 /// Opens a GPU of its own for a measurement, so that nothing lies on it but what is measured. An
 /// adapter gives a browser one device only, so it is asked for anew.
@@ -41,17 +45,20 @@ pub async fn open() -> Result<Device> {
     Device::open().await
 }
 
-/// Opens what was asked for.
-#[cfg(not(target_arch = "wasm32"))]
-pub async fn open_as(wanted: DeviceOption) -> Result<Device> {
-    Device::open_as(wanted).await
-}
-
-/// Opens what was asked for.
-#[cfg(target_arch = "wasm32")]
-pub async fn open_as(wanted: DeviceOption) -> Result<Device> {
-    match wanted {
-        DeviceOption::Cpu => Ok(web::processor().await?.into()),
+/// Opens the device that `options` name.
+pub async fn open_for(options: &Options) -> Result<Device> {
+    match options.device {
+        DeviceOption::Cpu => Ok(processor(options.workers).await?.into()),
         DeviceOption::Auto | DeviceOption::Webgpu => open().await,
     }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn processor(workers: Option<usize>) -> Result<Cpu> {
+    Cpu::open(workers)
+}
+
+#[cfg(target_arch = "wasm32")]
+async fn processor(workers: Option<usize>) -> Result<Cpu> {
+    web::processor(workers).await
 }

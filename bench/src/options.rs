@@ -32,6 +32,15 @@ pub enum What {
     All,
     /// The training step that peers run.
     Peer,
+    /// Products of the sizes that other libraries are compared at.
+    Products,
+}
+
+impl What {
+    /// Whether it is measured on the processor too.
+    fn has_processor(self) -> bool {
+        matches!(self, What::Step | What::Generate | What::Peer | What::Products)
+    }
 }
 
 /// How the frozen base lies on the GPU.
@@ -60,15 +69,23 @@ pub struct Options {
     pub base: Option<Base>,
     /// Whether a step computes activations again; by default where memory asks for it.
     pub checkpointing: GradientCheckpointing,
-    /// What computes the peers' step; everything else is measured on the GPU.
+    /// What computes; most is measured on the GPU alone.
     pub device: DeviceOption,
+    /// The workers of the processor; by default as many as the engine takes.
+    pub workers: Option<usize>,
 }
 
 impl Options {
+    /// Whether `what` is measured.
+    pub fn asks_for(&self, what: What) -> bool {
+        self.what == what || self.what == What::All
+    }
+
     /// Reads the arguments behind the program's name. What is wrong is an error of code `bad-option`.
     pub fn parse(arguments: &[String]) -> Result<Self> {
         let (mut what, mut shape, mut tokens, mut base) = (None, None, None, None);
         let (mut checkpointing, mut device) = (GradientCheckpointing::Auto, DeviceOption::default());
+        let mut workers = None;
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let Some(option) = argument.strip_prefix("--") else {
@@ -90,9 +107,10 @@ impl Options {
                 "base" => base = Some(parse_base(&value)?),
                 "checkpointing" => checkpointing = parse_checkpointing(&value)?,
                 "device" => device = value.parse()?,
+                "workers" => workers = Some(parse_workers(&value)?),
                 _ => bail!(
                     BadOption,
-                    "--{option} is not an option: known are engine, device, shape, tokens, base and checkpointing"
+                    "--{option} is not an option: known are engine, device, workers, shape, tokens, base and checkpointing"
                 ),
             }
         }
@@ -108,10 +126,19 @@ impl Options {
         if what == What::Peer && tokens.is_some() {
             bail!(BadOption, "--tokens does not go with peer, whose work is fixed");
         }
-        if what != What::Peer && device != DeviceOption::Webgpu {
-            bail!(BadOption, "--device goes with peer alone: everything else is measured on the GPU");
+        if device == DeviceOption::Auto {
+            bail!(BadOption, "--device is \"auto\", but a measurement wants to be told: webgpu or cpu");
         }
-        Ok(Options { what, shape, tokens, base, checkpointing, device })
+        if device == DeviceOption::Cpu && !what.has_processor() {
+            bail!(
+                BadOption,
+                "--device cpu goes with step, generate, peer and products: the rest is about GPUs"
+            );
+        }
+        if workers.is_some() && device != DeviceOption::Cpu {
+            bail!(BadOption, "--workers goes with --device cpu: a GPU has its own");
+        }
+        Ok(Options { what, shape, tokens, base, checkpointing, device, workers })
     }
 }
 
@@ -128,9 +155,10 @@ fn parse_what(text: &str) -> Result<What> {
         "generate" => What::Generate,
         "all" => What::All,
         "peer" => What::Peer,
+        "products" => What::Products,
         _ => bail!(
             BadOption,
-            "{text:?} is not adapter, ceilings, tiles, race, kernels, loss, ratios, step, generate, all or peer"
+            "{text:?} is not adapter, ceilings, tiles, race, kernels, loss, ratios, step, generate, all, peer or products"
         ),
     })
 }
@@ -146,6 +174,13 @@ fn parse_tokens(text: &str) -> Result<usize> {
     match text.parse() {
         Ok(tokens @ 8..=65_536) => Ok(tokens),
         _ => bail!(BadOption, "--tokens is {text:?}, but must be a whole number from 8 to 65536"),
+    }
+}
+
+fn parse_workers(text: &str) -> Result<usize> {
+    match text.parse() {
+        Ok(workers @ 1..=64) => Ok(workers),
+        _ => bail!(BadOption, "--workers is {text:?}, but must be a whole number from 1 to 64"),
     }
 }
 
@@ -183,6 +218,8 @@ mod tests {
         assert_eq!((step.tokens, step.base), (Some(64), Some(Base::F32)));
         let kept = parse("step --checkpointing false").unwrap();
         assert_eq!(kept.checkpointing, GradientCheckpointing::Off);
+        let alone = parse("products --device cpu --workers 1").unwrap();
+        assert_eq!((alone.what, alone.device, alone.workers), (What::Products, DeviceOption::Cpu, Some(1)));
         let peer = parse("peer --base nf4 tiny").unwrap();
         assert_eq!((peer.what, peer.shape.name, peer.base), (What::Peer, "tiny", Some(Base::Nf4)));
     }
@@ -201,6 +238,11 @@ mod tests {
             ("peer", "peer wants a shape"),
             ("peer llama-1b", "peer takes the shape tiny or small, not llama-1b"),
             ("peer tiny --tokens 64", "--tokens does not go with peer"),
+            ("kernels --device cpu", "--device cpu goes with step"),
+            ("step --device auto", "--device is \"auto\""),
+            ("step --device gpu", "device must be auto"),
+            ("step --workers 2", "--workers goes with --device cpu"),
+            ("step --device cpu --workers 0", "--workers is \"0\""),
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.code, Code::BadOption, "{line}");

@@ -8,7 +8,7 @@ use tabtune::error::Result;
 use tabtune::train::options::{LrSchedulerType, TrainOptions};
 use web_time::Instant;
 
-use crate::open_as;
+use crate::open_for;
 use crate::options::{Base, Options};
 use crate::output::{Output, Table, digits};
 use crate::shapes::Shape;
@@ -31,7 +31,7 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
         Table::new(format!("peer {}", options.shape.name), &["peer", "ms/step", "min", "first loss", "last"]);
     let bases = options.base.map_or(vec![Base::F32, Base::Nf4], |base| vec![base]);
     for (number, base) in bases.into_iter().enumerate() {
-        let run = steps(open_as(options.device).await?, &work, base).await?;
+        let run = steps(open_for(options).await?, &work, base).await?;
         if number == 0 {
             output.raw(&line(options.shape, base, output.adapter(), &run));
         }

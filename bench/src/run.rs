@@ -1,14 +1,14 @@
 //! From arguments to results.
 
 use serde_json::json;
-use tabtune::device::Device;
+use tabtune::device::{Device, DeviceOption};
 use tabtune::error::Result;
 use tabtune::kernels::linear::Tile;
 
 use crate::ceilings::Ceilings;
 use crate::options::{Options, What};
 use crate::output::{Output, Stream};
-use crate::{generate, kernels, loss, open_as, peer, race, ratios, step, tiles};
+use crate::{generate, kernels, loss, open_for, peer, products, race, ratios, step, tiles};
 
 /// Measures what `arguments` ask for and hands every text to `write`.
 ///
@@ -18,7 +18,7 @@ use crate::{generate, kernels, loss, open_as, peer, race, ratios, step, tiles};
 pub async fn run(arguments: &[String], write: &dyn Fn(Stream, &str)) -> Result<()> {
     let options = Options::parse(arguments)?;
     let tables_to = if options.what == What::Peer { Stream::Notes } else { Stream::Results };
-    let device = open_as(options.device).await?;
+    let device = open_for(&options).await?;
     let output = Output::new(write, tables_to, device.summary());
     match options.what {
         What::Adapter => adapter(&device, &output),
@@ -31,9 +31,16 @@ pub async fn run(arguments: &[String], write: &dyn Fn(Stream, &str)) -> Result<(
             drop(device);
             peer::run(&options, &output).await?;
         }
+        What::Products => products::run(&device, &output).await?,
+        _ if options.device == DeviceOption::Cpu => {
+            drop(device);
+            measure(&options, None, &output).await?;
+        }
         _ => {
             drop(device);
-            against_ceilings(&options, &output).await?;
+            let ceilings = Ceilings::measure(&output).await?;
+            against_ceilings(&options, &ceilings, &output).await?;
+            measure(&options, Some(&ceilings), &output).await?;
         }
     }
     output.finish();
@@ -41,23 +48,26 @@ pub async fn run(arguments: &[String], write: &dyn Fn(Stream, &str)) -> Result<(
 }
 
 /// What is measured beside the adapter's limits, which are measured first.
-async fn against_ceilings(options: &Options, output: &Output<'_>) -> Result<()> {
-    let asked = |what| options.what == what || options.what == What::All;
-    let ceilings = Ceilings::measure(output).await?;
+async fn against_ceilings(options: &Options, ceilings: &Ceilings, output: &Output<'_>) -> Result<()> {
     if options.what == What::Race {
-        race::run(options, &ceilings, output).await?;
+        race::run(options, ceilings, output).await?;
     }
-    if asked(What::Kernels) {
-        kernels::run(options, &ceilings, output).await?;
+    if options.asks_for(What::Kernels) {
+        kernels::run(options, ceilings, output).await?;
     }
-    if asked(What::Ratios) {
+    if options.asks_for(What::Ratios) {
         ratios::run(options, output).await?;
     }
-    if asked(What::Step) {
-        step::run(options, &ceilings, output).await?;
+    Ok(())
+}
+
+/// What is measured on any device, against its limits where they are known.
+async fn measure(options: &Options, ceilings: Option<&Ceilings>, output: &Output<'_>) -> Result<()> {
+    if options.asks_for(What::Step) {
+        step::run(options, ceilings, output).await?;
     }
-    if asked(What::Generate) {
-        generate::run(options, &ceilings, output).await?;
+    if options.asks_for(What::Generate) {
+        generate::run(options, ceilings, output).await?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use tabtune::train::options::{GradientCheckpointing, TrainOptions};
 use web_time::Instant;
 
 use crate::ceilings::Ceilings;
-use crate::open;
+use crate::open_for;
 use crate::options::{Base, Options};
 use crate::output::{Output, Table, digits, percent, rounded};
 use crate::profile::Profile;
@@ -28,7 +28,7 @@ const TIMED_SLOW: usize = 2;
 const SLOW_SECONDS: f64 = 20.0;
 
 /// Measures the step of `options` and reports it against `ceilings`.
-pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) -> Result<()> {
+pub async fn run(options: &Options, ceilings: Option<&Ceilings>, output: &Output<'_>) -> Result<()> {
     let shape = &Shape { seq: options.tokens.unwrap_or(options.shape.seq), ..*options.shape };
     let base = options.base.unwrap_or(Base::Nf4);
     // Rows have one token more, which is predicted and predicts nothing.
@@ -42,7 +42,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     ));
 
     let loading = Instant::now();
-    let mut training = training(shape, base, options.checkpointing).await?;
+    let mut training = training(options, shape, base, options.checkpointing).await?;
     let load_seconds = loading.elapsed().as_secs_f64();
     let (times, step) = timed_steps(&mut training).await?;
     let peak_bytes = training.device.counters().peak_buffer_bytes();
@@ -77,7 +77,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
             "tokens_per_second": rounded(tokens as f64 / times.median),
             "gflop_per_token": rounded(flops / tokens as f64 / 1e9),
             "gflops": rounded(flops / times.median / 1e9),
-            "share_of_peak": rounded(flops / times.median / ceilings.flops),
+            "share_of_peak": ceilings.map(|most| rounded(flops / times.median / most.flops)),
             "dispatches": step.dispatches,
             "submits": step.submits,
             "bytes_moved": step.bytes,
@@ -92,7 +92,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     );
     // These come last, because they take two more models, and a run may be cut short.
     profile.report("step", shape, output);
-    let per_layer = dispatches_per_layer(shape, base, checkpointing).await?;
+    let per_layer = dispatches_per_layer(options, shape, base, checkpointing).await?;
     output.result(
         "layer",
         json!({
@@ -102,6 +102,9 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
             "dispatches_backward": per_layer[1],
         }),
     );
+    let share = |least: &dyn Fn(&Ceilings) -> f64| {
+        ceilings.map_or("not measured".to_owned(), |most| percent(least(most) / times.median))
+    };
     let mut table = Table::new(
         format!("a step of {}, {} base, {tokens} tokens", shape.name, base.name()),
         &["", "measured"],
@@ -110,12 +113,9 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
         ("ms per step, median", digits(times.median * 1e3)),
         ("tokens/s", digits(tokens as f64 / times.median)),
         ("GFLOP/s", digits(flops / times.median / 1e9)),
-        ("share of the multiply-add peak", percent(flops / times.median / ceilings.flops)),
-        ("share of the least time of its bytes", percent(step.bytes as f64 / ceilings.bytes / times.median)),
-        (
-            "share of its dispatches, were they empty",
-            percent(step.dispatches as f64 * ceilings.dispatch / times.median),
-        ),
+        ("share of the multiply-add peak", share(&|most| flops / most.flops)),
+        ("share of the least time of its bytes", share(&|most| step.bytes as f64 / most.bytes)),
+        ("share of its dispatches, were they empty", share(&|most| step.dispatches as f64 * most.dispatch)),
         ("activations computed again", checkpointing.to_string()),
         ("dispatches, submits", format!("{}, {}", step.dispatches, step.submits)),
         ("dispatches per layer forward, backward", format!("{}, {}", per_layer[0], per_layer[1])),
@@ -136,7 +136,12 @@ fn megabytes_or_none(bytes: Option<u64>) -> String {
     bytes.map_or("not told".to_owned(), |bytes| digits(bytes as f64 / 1e6))
 }
 
-async fn training(shape: &Shape, base: Base, checkpointing: GradientCheckpointing) -> Result<Training> {
+async fn training(
+    options: &Options,
+    shape: &Shape,
+    base: Base,
+    checkpointing: GradientCheckpointing,
+) -> Result<Training> {
     let mut rng = LoraRng::new(1);
     let setup = Setup {
         files: &SyntheticFiles::new(shape, base)?,
@@ -152,7 +157,7 @@ async fn training(shape: &Shape, base: Base, checkpointing: GradientCheckpointin
             ..TrainOptions::default()
         },
     };
-    Training::new(open().await?, setup).await
+    Training::new(open_for(options).await?, setup).await
 }
 
 /// Steps as a run does them, one always on its way while the one before it is read; and what the last
@@ -199,12 +204,17 @@ impl Counted {
 
 /// Dispatches that one more layer adds to a forward pass and to a backward pass, from models of two and
 /// of three layers. The vocabulary has no part in it, so a small one does.
-async fn dispatches_per_layer(shape: &Shape, base: Base, checkpointing: bool) -> Result<[u64; 2]> {
+async fn dispatches_per_layer(
+    options: &Options,
+    shape: &Shape,
+    base: Base,
+    checkpointing: bool,
+) -> Result<[u64; 2]> {
     let checkpointing = if checkpointing { GradientCheckpointing::On } else { GradientCheckpointing::Off };
     let mut counts = Vec::new();
     for layers in [2, 3] {
         let shape = Shape { layers, vocab: 256, ..*shape };
-        let mut training = training(&shape, base, checkpointing).await?;
+        let mut training = training(options, &shape, base, checkpointing).await?;
         training.trainer.set_pipelined(false);
         let dispatches = |training: &Training| training.device.counters().dispatches();
         let begin = dispatches(&training);

@@ -7,8 +7,7 @@ use tabtune::device::{Device, Lowered, Store, Workspace};
 use tabtune::error::Result;
 use tabtune::gpu::Dispatches;
 use tabtune::kernels::Recorder;
-use tabtune::kernels::linear::Tile;
-use tabtune::kernels::lower::lower;
+use tabtune::kernels::lower::{Target, lower};
 use tabtune::memory::ProgramId;
 use web_time::Instant;
 
@@ -34,17 +33,17 @@ const MOST_REPEATS: usize = 512;
 const SLOW_SECONDS: f64 = 0.5;
 
 impl Competitor {
-    /// Makes the calls that `record` records real, lowered for the adapters that `tile` is for.
+    /// Makes the calls that `record` records real, lowered for `target`.
     pub async fn new(
         device: &Device,
         store: &Store,
-        tile: Tile,
+        target: impl Into<Target>,
         record: impl FnOnce(&mut Recorder),
     ) -> Result<Self> {
         let mut recorder = Recorder::new();
         let program = recorder.program();
         record(&mut recorder);
-        Self::made(device, store, program, lower(&[recorder], &tile.into())?).await
+        Self::made(device, store, program, lower(&[recorder], &target.into())?).await
     }
 
     /// Makes the dispatches that `add` adds real: those of shaders that the engine has not.

@@ -13,10 +13,10 @@ thread_local! {
     static OPEN_MACHINE: RefCell<JsValue> = const { RefCell::new(JsValue::UNDEFINED) };
 }
 
-/// Opens the processor.
-pub async fn processor() -> tabtune::error::Result<Cpu> {
+/// Opens the processor with so many workers, or as many as a page would take.
+pub async fn processor(workers: Option<usize>) -> tabtune::error::Result<Cpu> {
     let open_machine = OPEN_MACHINE.with_borrow(JsValue::clone);
-    Cpu::open(&open_machine, None).await
+    Cpu::open(&open_machine, workers).await
 }
 
 /// Runs the benchmark that `arguments` ask for. `emit` is called with `"results"` or `"notes"` and a
