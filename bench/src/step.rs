@@ -4,7 +4,6 @@ use serde_json::json;
 use tabtune::adapter::LoraRng;
 use tabtune::bail;
 use tabtune::error::Result;
-use tabtune::gpu::Gpu;
 use tabtune::memory::Counters;
 use tabtune::model::Architecture;
 use tabtune::train::options::{GradientCheckpointing, TrainOptions};
@@ -46,7 +45,7 @@ pub async fn run(options: &Options, ceilings: Option<&Ceilings>, output: &Output
     let load_seconds = loading.elapsed().as_secs_f64();
     let (times, step) = timed_steps(&mut training).await?;
     let peak_bytes = training.device.counters().peak_buffer_bytes();
-    let reserved_bytes = training.device.gpu().and_then(Gpu::reserved_bytes);
+    let reserved_bytes = training.device.reserved_bytes();
     let checkpointing = training.trainer.footprint().checkpointing;
     // No plan needs less: what outlives the step, and the most that is in use at one dispatch.
     let plan = training.trainer.memory_plan();

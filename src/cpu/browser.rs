@@ -13,6 +13,7 @@ pub(super) struct Machine {
     object: JsValue,
     workers: usize,
     flavour: &'static str,
+    own_bytes: u64,
 }
 
 impl Cpu {
@@ -30,7 +31,8 @@ impl Cpu {
         let workers = property("workers")?.as_f64().unwrap_or_default() as usize;
         let relaxed = property("flavour")?.as_string().is_some_and(|flavour| flavour == "relaxed-simd");
         let flavour = if relaxed { "relaxed-simd" } else { "simd128" };
-        Ok(Cpu::on(Machine { object, workers, flavour }))
+        let own_bytes = property("own_bytes")?.as_f64().unwrap_or_default() as u64;
+        Ok(Cpu::on(Machine { object, workers, flavour, own_bytes }))
     }
 }
 
@@ -42,6 +44,17 @@ impl Machine {
     /// "simd128" or "relaxed-simd".
     pub fn flavour(&self) -> &'static str {
         self.flavour
+    }
+
+    /// Stacks and panels of the workers, and the module's own data.
+    pub fn own_bytes(&self) -> u64 {
+        self.own_bytes
+    }
+
+    /// The bytes of the kernels' memory.
+    pub fn reserved_bytes(&self) -> Option<u64> {
+        let bytes = Reflect::get(&self.object, &JsString::from("bytes")).ok()?;
+        bytes.as_f64().map(|bytes| bytes as u64)
     }
 
     /// The address of so many bytes in the kernels' memory, aligned to 64, and zero when all that was started before is

@@ -17,7 +17,9 @@ struct Inner {
 
 impl Cpu {
     pub(super) fn on(machine: Machine) -> Self {
-        Cpu(Rc::new(Inner { machine, counters: Counters::default() }))
+        let counters = Counters::default();
+        counters.buffer_made(machine.own_bytes());
+        Cpu(Rc::new(Inner { machine, counters }))
     }
 
     /// The workers that share its tasks.
@@ -32,6 +34,16 @@ impl Cpu {
 
     pub fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// The bytes that the workers compute in, whatever they compute.
+    pub fn own_bytes(&self) -> u64 {
+        self.machine().own_bytes()
+    }
+
+    /// The bytes of the kernels' memory, handed out or not; `None` natively, where it is the process's.
+    pub fn reserved_bytes(&self) -> Option<u64> {
+        self.machine().reserved_bytes()
     }
 
     pub(super) fn machine(&self) -> &Machine {

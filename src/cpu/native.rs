@@ -41,6 +41,15 @@ impl Machine {
         self.level.name()
     }
 
+    /// Each worker has its panels.
+    pub fn own_bytes(&self) -> u64 {
+        (self.workers() * size_of::<[f32; SCRATCH]>()) as u64
+    }
+
+    pub fn reserved_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// The address of so many bytes, zero at first.
     pub fn allocate(&self, bytes: u64) -> Result<u64> {
         // SAFETY: The layout has a size.

@@ -185,6 +185,22 @@ impl Device {
         }
     }
 
+    /// The bytes that it takes before any tensor is made.
+    pub fn own_bytes(&self) -> u64 {
+        match self {
+            Device::Gpu(_) => 0,
+            Device::Cpu(cpu, _) => cpu.own_bytes(),
+        }
+    }
+
+    /// The bytes that it took from its system, where that is known: those of buffers, and what lies idle between them.
+    pub fn reserved_bytes(&self) -> Option<u64> {
+        match self {
+            Device::Gpu(gpu) => gpu.reserved_bytes(),
+            Device::Cpu(cpu, _) => cpu.reserved_bytes(),
+        }
+    }
+
     /// Waits until all that was started is done.
     pub async fn idle(&self) {
         match self {

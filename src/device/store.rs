@@ -14,6 +14,8 @@ pub struct Store {
     max_binding: u64,
     /// See [`Store::max_weight`].
     max_weight: u64,
+    /// See [`Store::device_bytes`].
+    device_bytes: u64,
 }
 
 struct Kept {
@@ -25,17 +27,27 @@ struct Kept {
 impl Store {
     /// A store whose tensors live on `device`.
     pub fn new(device: &Device) -> Self {
-        Store { device: Some(device.clone()), ..Store::planned(device.max_binding()) }
+        Store { device: Some(device.clone()), ..Store::planned_on(device) }
+    }
+
+    /// A store that counts bytes as one on `device` would, and holds none.
+    pub fn planned_on(device: &Device) -> Self {
+        Store { device_bytes: device.own_bytes(), ..Store::planned(device.max_binding()) }
     }
 
     /// A store that counts bytes and holds none, for a device whose bindings have at most `max_binding` bytes.
     pub fn planned(max_binding: u64) -> Self {
-        Store { device: None, tensors: Vec::new(), max_binding, max_weight: max_binding }
+        Store { device: None, tensors: Vec::new(), max_binding, max_weight: max_binding, device_bytes: 0 }
     }
 
     /// The same store, for weights that are cut above `bytes`.
     pub fn with_max_weight(self, bytes: u64) -> Self {
         Store { max_weight: bytes.min(self.max_binding), ..self }
+    }
+
+    /// The bytes that its device takes before any tensor is made.
+    pub fn device_bytes(&self) -> u64 {
+        self.device_bytes
     }
 
     /// The most bytes of a tensor.

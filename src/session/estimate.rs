@@ -29,7 +29,7 @@ impl<R: Kv> Session<R> {
     ) -> Result<Footprint> {
         let architecture = Model::architecture(files).await?;
         let quantization = QuantizationOptions::from_json(quantization)?;
-        let mut store = Store::planned(self.device.max_binding()).with_max_weight(self.max_weight);
+        let mut store = Store::planned_on(&self.device).with_max_weight(self.max_weight);
         let options = quantization.load_options();
         let model = Model::load(files, architecture, options, &mut store, &mut |_| {}).await?;
         let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
@@ -63,11 +63,11 @@ pub(super) fn with_lighter_runs(
     train: &TrainOptions,
     target: &Target,
 ) -> Error {
-    let weights = loaded.store.bytes(Class::Weights);
+    let there = loaded.store.bytes(Class::Weights) + loaded.store.device_bytes();
     let megabytes = |lora: &LoraConfig, train: &TrainOptions| {
         let mut store = Store::planned(loaded.store.max_binding());
         let planned = footprint(&loaded.model, lora.clone(), train, target, &mut store);
-        planned.map(|planned| (planned.peak_gpu_bytes + weights).div_ceil(1_000_000))
+        planned.map(|planned| (planned.peak_gpu_bytes + there).div_ceil(1_000_000))
     };
     let context = loaded.model.architecture.context as u32;
     let length = train.max_length.unwrap_or(context).min(context);

@@ -152,7 +152,7 @@ impl RunPlan {
         let [weights, adapter, optimizer, inputs] = KEPT.map(|class| store.bytes(class));
         let activations = self.lowered.plan().bytes();
         let staging = ReadbackRing::bytes(&self.lowered, REPORT_BYTES, IN_FLIGHT + EVALS_IN_FLIGHT);
-        let other = inputs + self.lowered.params_bytes() + staging;
+        let other = inputs + self.lowered.params_bytes() + staging + store.device_bytes();
         Footprint {
             peak_gpu_bytes: weights + adapter + optimizer + activations + other,
             gpu_bytes: GpuBytes { weights, adapter, optimizer, activations, other },

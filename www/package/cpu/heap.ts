@@ -21,11 +21,15 @@ export class Heap {
   /** What lies above was never handed out, and is zero. */
   #touched: number;
 
+  /** The bytes that are handed out now, and those below the heap. */
+  taken: number;
+
   /** All of the memory from `start` on is its own. */
   constructor(memory: WebAssembly.Memory, start: number) {
     this.#memory = memory;
     this.buffer = memory.buffer;
     this.#touched = rounded(start, ALIGNMENT);
+    this.taken = this.#touched;
     this.#free.push({ start: this.#touched, end: this.buffer.byteLength });
   }
 
@@ -34,6 +38,7 @@ export class Heap {
     const size = rounded(Math.max(bytes, 1), ALIGNMENT);
     const block = this.#smallest(size) ?? this.#grown(size);
     const address = block.start;
+    this.taken += size;
     block.start += size;
     if (block.start === block.end) this.#free.splice(this.#free.indexOf(block), 1);
     const used = Math.max(0, Math.min(this.#touched, address + size) - address);
@@ -45,6 +50,7 @@ export class Heap {
   free(address: number, bytes: number): void {
     const start = address;
     const end = address + rounded(Math.max(bytes, 1), ALIGNMENT);
+    this.taken -= end - start;
     const found = this.#free.findIndex((block) => block.start >= end);
     const index = found < 0 ? this.#free.length : found;
     const before = this.#free[index - 1];

@@ -20,6 +20,8 @@ const MAXIMA = [65536, 49152, 32768, 16384, 8192];
 /** A memory with workers on it that run kernels there, as a GPU does. What is asked for is done in that order. */
 export class Machine {
   readonly flavour: Flavour;
+  /** What is taken before anything is allocated: the workers' stacks and panels, and the module's own data. */
+  own_bytes = 0;
   readonly #heap: Heap;
   #crew!: Crew;
   readonly #jobs: Job[] = [];
@@ -48,11 +50,17 @@ export class Machine {
     machine.#crew = shares
       ? await Team.open(workers ?? defaultWorkers(), parts.worker, { module, memory, kernels, heap, listener })
       : new Solo(kernels, heap, listener);
+    machine.own_bytes = heap.taken;
     return machine;
   }
 
   get workers(): number {
     return this.#crew.workers;
+  }
+
+  /** The bytes of the memory, handed out or not. */
+  get bytes(): number {
+    return this.#heap.buffer.byteLength;
   }
 
   /** The address of so many bytes, which are zero when all that was started before is through. */
