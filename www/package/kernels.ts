@@ -2,6 +2,9 @@ import { failure } from "./errors.js";
 import type { Flavour } from "./cpu/kernels.js";
 import { Machine } from "./cpu/machine.js";
 
+export { hintOf } from "./cpu/hint.js";
+export { VERSION } from "./protocol.js";
+
 /** Bundlers copy the files that are named like this; each is loaded only where it is used. */
 const module_urls: Record<Flavour, () => URL> = {
   simd128: () => new URL("./wasm/kernels_simd128.wasm", import.meta.url),
@@ -17,7 +20,10 @@ export function openMachine(workers?: number): Promise<Machine> {
         // A module of another build than the engine's would compute something else.
         const response = await fetch(url, { cache: "no-cache" });
         if (!response.ok) throw failure("io", `${url}: HTTP ${response.status}`);
-        return WebAssembly.compile(await response.arrayBuffer());
+        return WebAssembly.compile(await response.arrayBuffer()).catch((thrown: unknown) => {
+          const hint = "its WebAssembly has no SIMD or no threads, which Chrome has from version 91, Firefox 89 and Safari 16.4";
+          throw failure("cpu-unavailable", `this browser cannot run the CPU engine: ${hint} (${String(thrown)})`);
+        });
       },
       worker: () => new Worker(new URL("./kernel-worker.js", import.meta.url), { type: "module", name: "tabtune-kernels" }),
     },

@@ -180,14 +180,19 @@ export type DeviceName = "auto" | "webgpu" | "cpu";
 
 /** The GPU or processor that runs the job. */
 export interface AdapterInfo {
-  /** Empty where the browser keeps it to itself. */
+  /** E.g. "7 workers on the processor". Empty where the browser keeps it to itself. */
   name: string;
-  /** What the browser or the system drives it by, e.g. "webgpu" or "vulkan". */
+  /** What the browser or the system drives it by, e.g. "webgpu" or "vulkan"; "cpu" where the processor computes. */
   backend: string;
-  /** Empty where the browser keeps it to itself. */
+  /** Of the processor, its instructions. Empty where the browser keeps it to itself. */
   driver: string;
-  /** Whether a processor plays the GPU, as in headless browsers on machines without one. */
+  /** Whether a processor computes: as itself, or playing a GPU, as in headless browsers on machines without one. */
   is_software: boolean;
+  /**
+   * For people: why "auto" took the processor and what gets a GPU in this browser, and what a page needs for all cores
+   * to compute. Left out where there is nothing to tell.
+   */
+  hint?: string;
   /** The largest buffer. */
   max_buffer_bytes: number;
   /** The largest part of a buffer that a kernel can see. */
