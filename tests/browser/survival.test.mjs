@@ -201,7 +201,7 @@ test("a run on the processor ends with the same bits on any number of workers", 
   for (const { hash, steps } of results) assert.deepEqual([hash, steps], [whole.hash, whole.steps]);
 
   await t.test("though a worker ends again and again, and a reload changes their number", async () => {
-    const end = "for (let list = 0; ; list++) {";
+    const end = "for (let list = 0;; list++) {";
     Object.assign(mounts, changed("kernel-worker.js", end, `${end} if (worker === 1 && list === ${LISTS_OF_A_LIFE}) return self.close();`));
     const run = page.evaluate(trainToTheEnd, { run_name: "mortal", steps }).catch(() => undefined);
     await page.waitForFunction(() => globalThis.events.filter((type) => type === "recovered").length === 2);

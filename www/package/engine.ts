@@ -5,7 +5,7 @@ import { withTokensOf } from "./locks.js";
 import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
 import type { AdapterInfo, DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
 import init, { check_options, Session } from "./wasm/tabtune.js";
-import { webgpuProblem } from "./webgpu.js";
+import { problemAfter } from "./webgpu.js";
 
 /** What a running call can do besides answering. */
 interface Running {
@@ -119,7 +119,8 @@ export class Engine {
   readonly #handlers: { [C in CallName]: Handler<C> } = {
     start: async ({ version, device }) => {
       checkVersion(version);
-      const problem = device === "cpu" ? undefined : await webgpuProblem();
+      // Where the processor can do it, nobody waits for a GPU that may be back soon.
+      const problem = device === "cpu" ? undefined : await problemAfter(device === "auto" ? 1 : 3);
       if (problem && device === "webgpu") throw failure("webgpu-unavailable", problem);
       await init();
       const wanted = problem ? "cpu" : device;

@@ -283,7 +283,7 @@ export class Trainer {
    * stands. Held-out losses come in between every `eval_steps`.
    *
    * A run with a name saves checkpoints as it goes, and when the page is hidden. It rests when its policy
-   * says so; a GPU or a worker that is lost is asked for again, and the run goes on from its last checkpoint without
+   * says so; a device or a worker that is lost is asked for again, and the run goes on from its last checkpoint without
    * the caller noticing, but for `on_event`. Aborting the signal throws `cancelled` after the step in
    * flight; the adapter stays as that step left it. An engine that does not answer then is ended after some
    * seconds, and the next call goes on from the last checkpoint in another one.
@@ -577,7 +577,7 @@ export class Trainer {
   }
 
   /**
-   * Whether there is no engine: after {@link Trainer.dispose}, where a lost GPU was given up, where an engine did not
+   * Whether there is no engine: after {@link Trainer.dispose}, where a lost device was given up, where an engine did not
    * answer and was ended, and while another is asked for. Unless it was disposed of, the next call starts another one,
    * which goes on from the run's last checkpoint. Where a run had made steps and saved none, that call throws
    * `bad-state`, and the run is no longer prepared; only {@link Trainer.train} begins it anew.
