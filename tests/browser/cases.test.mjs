@@ -9,6 +9,7 @@ import { launch } from "../../tools/lib/chromium.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 import { serve } from "../../tools/lib/server.mjs";
 import { buildSafetensors } from "./safetensors.mjs";
+import { keepEngines, KEPT } from "./support.mjs";
 
 const CASES = join(paths.root, "tests/cases");
 /** A name that Chromium takes for another machine. */
@@ -45,18 +46,22 @@ const SETTINGS = {
   // A question of the browser's that nobody answers.
   "firefox-waits-for-permission": (page) => page.evaluate(() => (navigator.storage.persist = () => new Promise(() => {}))),
   "generate-with-init-adapter": () => Object.assign(mounts, loudAdapter()),
-  "hub-page-address": (page) => page.route("https://huggingface.co/**", playedHub),
+  "hub-page-address": async (page) => {
+    // A shared worker's requests could not be answered from here.
+    await page.evaluate(() => (globalThis.has_own_workers = true));
+    await page.route("https://huggingface.co/**", playedHub);
+  },
   "row-refused-by-template": () => {
     const template = join(CASES, "row-refused-by-template/chat_template.jinja");
     Object.assign(mounts, { "/model/": paths.model, "/model/chat_template.jinja": template });
   },
 };
 
-const mounts = { "/tabtune/": paths.package, "/runner/": paths.runner, "/models/": join(paths.root, "www/models") };
+const mounts = { "/tabtune/": paths.package, "/runner/": paths.runner, "/models/": join(paths.root, "www/models"), "/kept/": KEPT };
 let server, browser;
 
 before(async () => {
-  server = await serve(mounts, { isolated: true });
+  server = await serve(mounts);
   browser = await launch({ gpu: "none", args: [`--host-resolver-rules=MAP ${ELSEWHERE} localhost`] });
 });
 
@@ -70,6 +75,8 @@ test("cases in a page", async (t) => {
   const page = await browser.newPage();
   const { origin } = server;
   const { port } = new URL(origin);
+  await keepEngines(page.context(), origin);
+  await page.bringToFront();
   const devtools = await page.context().newCDPSession(page);
   for (const name of names) {
     const { title, run } = caseOf(name);

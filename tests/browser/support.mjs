@@ -49,10 +49,12 @@ export function mountsOf() {
 
 /**
  * Opens the runner page in a fresh Chromium; closed when the test file is through. The browser of the device "cpu" has no
- * WebGPU, and pages are cross-origin isolated there unless `isolated` says otherwise. With `keeps`, a shader is compiled
- * once for all trainers of all pages, whose engines are those of one shared worker: see `kept/`.
+ * WebGPU, and pages are cross-origin isolated there unless `isolated` says otherwise. With `keeps`, the engines of all
+ * trainers of all pages are those of one shared worker, so that a shader and the engine itself are compiled once: see
+ * `kept/`. The processor computes without workers there.
  */
-export async function openLab(t, { device = "webgpu", gpu = device === "cpu" ? "none" : undefined, isolated = device === "cpu", args, keeps = false } = {}) {
+export async function openLab(t, { device = "webgpu", keeps = false, isolated = device === "cpu" && !keeps, gpu, args } = {}) {
+  gpu ??= device === "cpu" ? "none" : undefined;
   const mounts = { ...mountsOf(), "/kept/": KEPT };
   const server = await serve(mounts, { isolated });
   const browser = await launch({ gpu, args });

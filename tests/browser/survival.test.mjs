@@ -350,7 +350,7 @@ async function watchToTheEnd({ run_name, options }) {
 }
 
 /** Steps of the soak and the device that makes them; thousands by hand, and on WebGPU, which may be lost. */
-const SOAK_STEPS = Number(process.env.TABTUNE_SOAK_STEPS ?? 20);
+const SOAK_STEPS = Number(process.env.TABTUNE_SOAK_STEPS ?? 80);
 const SOAK_DEVICE = process.env.TABTUNE_SOAK_DEVICE ?? "cpu";
 /** Something happens to a soak so many times at most, however long it is. */
 const MISHAPS = 100;
