@@ -10,7 +10,7 @@ test("a worker or a CPU engine of another build of the same version is refused",
   const lab = await openLab(t, { device: "cpu" });
   const mine = await lab.page.evaluate(() => globalThis.runner.tabtune.VERSION);
   const other = mine.replace(/\+.*/, "+000000000000");
-  for (const name of ["worker.js", "kernels.js"]) {
+  for (const name of ["worker.js", "machine.js"]) {
     const file = readFileSync(join(paths.package, name), "utf8");
     assert.ok(file.includes(mine), `${name} carries the page's stamp`);
     lab.mounts[`/tabtune/${name}`] = new TextEncoder().encode(file.replaceAll(mine, other));

@@ -1,6 +1,7 @@
 import { importRows, inspect, library } from "./datasets.js";
-import { detailsOf, failure, TabtuneError, unanswered } from "./errors.js";
+import { detailsOf, failure, TabtuneError } from "./errors.js";
 import { openFolder } from "./files.js";
+import { hint, openMachine } from "./kernels.js";
 import { withTokensOf } from "./locks.js";
 import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
 import type { AdapterInfo, DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
@@ -124,7 +125,6 @@ export class Engine {
       if (problem && device === "webgpu") throw failure("webgpu-unavailable", problem);
       await init();
       const wanted = problem ? "cpu" : device;
-      const openMachine = async () => (await cpuEngine()).openMachine();
       this.#opened = await Session.create(wanted, this.#device, openMachine).catch((thrown: unknown) => {
         const { code, message, context } = detailsOf(thrown);
         // There was a GPU a moment ago: it crashed in between, and may come back. One that refuses a device stays so.
@@ -134,8 +134,8 @@ export class Engine {
       });
       const info = this.#opened.adapter() as AdapterInfo;
       if (info.backend !== "cpu") return info;
-      const hint = (await cpuEngine()).hintOf(device === "cpu" ? null : problem);
-      return { ...info, ...(hint !== undefined && { hint }) };
+      const told = await hint(device === "cpu" ? null : problem);
+      return { ...info, ...(told !== undefined && { hint: told }) };
     },
 
     load_model: async ({ folder, quantization, lora, train, base }, { report, signal }) => {
@@ -215,17 +215,6 @@ export class Engine {
     delete_run: async ({ run_name }) => (await library()).delete_run(run_name),
     delete_dataset: async ({ name }) => (await library()).delete(name),
   };
-}
-
-/** What only the CPU engine needs is loaded with it. */
-async function cpuEngine(): Promise<typeof import("./kernels.js")> {
-  const loaded = await import("./kernels.js").catch((thrown: unknown) => {
-    throw failure("io", `kernels.js could not be loaded: ${unanswered(thrown)}`);
-  });
-  if (loaded.VERSION !== VERSION) {
-    throw failure("bad-state", `the engine is of tabtune ${VERSION} but its kernels of ${loaded.VERSION}; reload the page`);
-  }
-  return loaded;
 }
 
 /** A half that the browser kept of another build might misunderstand the other. */

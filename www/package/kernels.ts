@@ -1,18 +1,30 @@
-import { failure } from "./errors.js";
+import { failure, unanswered } from "./errors.js";
 import type { Flavour } from "./cpu/kernels.js";
-import { Machine } from "./cpu/machine.js";
-
-export { hintOf } from "./cpu/hint.js";
-export { VERSION } from "./protocol.js";
+import type { Machine } from "./cpu/machine.js";
+import { VERSION } from "./protocol.js";
 
 /** Bundlers copy the files that are named like this; each is loaded only where it is used. */
+const machine_url = () => new URL("./machine.js", import.meta.url);
 const module_urls: Record<Flavour, () => URL> = {
   simd128: () => new URL("./wasm/kernels_simd128.wasm", import.meta.url),
   "relaxed-simd": () => new URL("./wasm/kernels_relaxed_simd.wasm", import.meta.url),
 };
 
+/** Loads what the processor computes with. Bundlers must not see an import: Vite 7 refuses workers of several parts. */
+async function loaded(): Promise<typeof import("./machine.js")> {
+  const url = machine_url().href;
+  const machine: typeof import("./machine.js") = await import(/* webpackIgnore: true */ /* @vite-ignore */ url).catch((thrown: unknown) => {
+    throw failure("io", `${url} could not be loaded: ${unanswered(thrown)}`);
+  });
+  if (machine.VERSION !== VERSION) {
+    throw failure("bad-state", `the engine is of tabtune ${VERSION} but its kernels of ${machine.VERSION}; reload the page`);
+  }
+  return machine;
+}
+
 /** Opens the CPU engine's machine; see {@link Machine.open}. */
-export function openMachine(workers?: number): Promise<Machine> {
+export async function openMachine(workers?: number): Promise<Machine> {
+  const { Machine } = await loaded();
   return Machine.open(
     {
       async module(flavour) {
@@ -29,4 +41,9 @@ export function openMachine(workers?: number): Promise<Machine> {
     },
     workers,
   );
+}
+
+/** What people are told where the processor computes; see `hintOf` in `cpu/hint.ts`. */
+export async function hint(problem: string | undefined | null): Promise<string | undefined> {
+  return (await loaded()).hintOf(problem);
 }
