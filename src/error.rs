@@ -10,6 +10,8 @@ use std::fmt;
 pub enum Code {
     /// No WebGPU (or no native adapter) is there, or it refused a device.
     WebgpuUnavailable,
+    /// The browser lacks what the CPU engine is made of.
+    CpuUnavailable,
     /// A buffer did not fit, or the plan exceeds what the adapter allows.
     OutOfMemory,
     /// The GPU device was lost while in use.
@@ -39,8 +41,9 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [Code; 14] = [
+    const ALL: [Code; 15] = [
         Code::WebgpuUnavailable,
+        Code::CpuUnavailable,
         Code::OutOfMemory,
         Code::DeviceLost,
         Code::UnsupportedModel,
@@ -65,6 +68,7 @@ impl Code {
     pub const fn as_str(self) -> &'static str {
         match self {
             Code::WebgpuUnavailable => "webgpu-unavailable",
+            Code::CpuUnavailable => "cpu-unavailable",
             Code::OutOfMemory => "out-of-memory",
             Code::DeviceLost => "device-lost",
             Code::UnsupportedModel => "unsupported-model",

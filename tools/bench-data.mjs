@@ -40,7 +40,7 @@ async function importPicked() {
 async function trainOnIt(train) {
   const { tabtune } = globalThis.runner;
   const dataset = await tabtune.Dataset.open("large");
-  const trainer = await tabtune.Trainer.load("/bundled/", { train, quantization: { load_in_4bit: true } });
+  const trainer = await tabtune.Trainer.load("/bundled/", { train, quantization: { load_in_4bit: true }, device: "webgpu" });
   const began = performance.now();
   const lengths = await trainer.lengths(dataset);
   const opened = (performance.now() - began) / 1000;

@@ -1,7 +1,7 @@
 // Bundles the package: from the modules in www/package/build, as tsc left them, to what is published,
 // in www/package/dist.
 //
-// The page's half, the worker's and that of the kernels' workers are one file each, with everything from npm inside: the import map
+// The page's half, the worker's, the CPU engine's machine and its workers are one file each, with everything from npm inside: the import map
 // of a page does not reach into its workers, so a bare import there would break pages without a bundler.
 // The files are not minified and have no source maps. They are meant to be read in a debugger as they
 // are, while a map would more than double them for the TypeScript that it has to carry along. What their comments
@@ -88,12 +88,14 @@ function copyDeclarations(name, copied = new Set()) {
 
 const index = await bundle("index.js", [WORKER]);
 const worker = await bundle("worker.js", [GLUE]);
+const machine = await bundle("machine.js", []);
 const kernel_worker = await bundle("kernel-worker.js", []);
-const stamp = stampOf([index, worker, kernel_worker]);
+const stamp = stampOf([index, worker, machine, kernel_worker]);
 rmSync(dist, { recursive: true, force: true });
 copyDeclarations("index.d.ts");
 writeFileSync(join(dist, "index.js"), stamped(index.code, stamp));
 writeFileSync(join(dist, "worker.js"), stamped(worker.code, stamp));
+writeFileSync(join(dist, "machine.js"), stamped(machine.code, stamp));
 writeFileSync(join(dist, "kernel-worker.js"), stamped(kernel_worker.code, stamp));
 writeFileSync(join(dist, "THIRD-PARTY-LICENSES.txt"), licences([...index.modules, ...worker.modules]));
 mkdirSync(join(dist, "wasm"));

@@ -90,6 +90,7 @@ async function main() {
     let steps = 0;
     let training = false;
     let peak_gpu_bytes = 0;
+    let memory = "GPU memory";
     const evaluated = options.evaluated === "sample" ? "sample" : "held-out";
     const stray = [];
     const line = progress();
@@ -107,12 +108,14 @@ async function main() {
     const reports = {
       loading: (event) => line.show(loadLine(event)),
       model: ({ model, adapter }) => {
+        if (adapter.backend === "cpu") memory = "memory";
         line.say(`model     ${basename(options.model)}: ${model.model_type}, ${(model.parameters / 1e6).toFixed(2)} M parameters, ` +
-          `${megabytes(model.weight_bytes)} on the GPU`);
+          `${megabytes(model.weight_bytes)} of ${memory}`);
         line.say(`adapter   ${gpuLine(adapter)}`);
         if (adapter.is_software && adapter.backend !== "cpu") {
           line.say("          the processor plays the GPU here: --device cpu is faster");
         }
+        if (adapter.hint) line.say(`notice    ${adapter.hint}`);
         tell(model);
       },
       imported: (report) => {
@@ -127,7 +130,7 @@ async function main() {
         if (options.heldout) line.say(dataLine("held-out", options.heldout, plan.eval_dataset));
         tell(plan.dataset, plan.eval_dataset, plan);
         for (const sentence of evaluationLines(options.evaluated, plan)) line.say(sentence);
-        line.say(`plan      ${plan.total_steps} steps, ${megabytes(plan.peak_gpu_bytes)} of GPU memory`);
+        line.say(`plan      ${plan.total_steps} steps, ${megabytes(plan.peak_gpu_bytes)} of ${memory}`);
         await mkdir(options.out, { recursive: true });
       },
       answer: ({ when, question, text, error }) => {
@@ -172,7 +175,7 @@ async function main() {
     await writeFile(join(options.out, "log.jsonl"), log.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
     if (evals.length > 0) console.log(lossLine(evaluated, evals, steps));
     console.log(`took      ${seconds((performance.now() - started) / 1000)} from the first byte of the model to the adapter`);
-    console.log(`peak      ${megabytes(peak_gpu_bytes)} of GPU memory (${peak_gpu_bytes} bytes)`);
+    console.log(`peak      ${megabytes(peak_gpu_bytes)} of ${memory} (${peak_gpu_bytes} bytes)`);
     console.log("network   no request while training");
     console.log(`adapter   ${options.out}`);
   } finally {

@@ -19,7 +19,7 @@ pub(super) struct Machine {
 impl Cpu {
     /// Opens the processor by the package's `openMachine`, with so many workers or as many as there are cores to spare.
     ///
-    /// Code `webgpu-unavailable` where the browser has no SIMD, `io` where a file of the package cannot be loaded.
+    /// Code `cpu-unavailable` where the browser has no SIMD, `io` where a file of the package cannot be loaded.
     pub async fn open(opener: &JsValue, workers: Option<usize>) -> Result<Self> {
         let workers = workers.map_or(JsValue::UNDEFINED, |workers| JsValue::from_f64(workers as f64));
         let opener: &Function = opener

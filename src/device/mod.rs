@@ -58,8 +58,9 @@ impl From<Gpu> for Device {
 
 impl From<Cpu> for Device {
     fn from(cpu: Cpu) -> Self {
+        let workers = cpu.workers();
         let summary = AdapterSummary {
-            name: format!("{} workers on the processor", cpu.workers()),
+            name: format!("{workers} worker{} on the processor", if workers == 1 { "" } else { "s" }),
             backend: "cpu".to_owned(),
             driver: cpu.flavour().to_owned(),
             browser: String::new(),

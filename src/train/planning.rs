@@ -14,7 +14,7 @@ use crate::kernels::lower::{Target, lower};
 use crate::memory::Class;
 use crate::model::{Lora, LossPlan, Model};
 
-/// The GPU bytes of a run up to which activations are kept rather than computed again.
+/// The bytes of a run on its device up to which activations are kept rather than computed again.
 const KEEP_ACTIVATIONS_BYTES: u64 = 512 << 20;
 /// Sizes that a micro-batch is rounded up to, so that short ones cost less.
 const SIZES: usize = 16;
@@ -24,7 +24,7 @@ pub(super) const IN_FLIGHT: usize = 2;
 /// Micro-batches of an evaluation whose results are on their way.
 pub(super) const EVALS_IN_FLIGHT: usize = 1;
 
-/// GPU bytes of a run, by what they are for.
+/// Bytes of a run on its device, by what they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct GpuBytes {
     pub weights: u64,
@@ -34,10 +34,10 @@ pub struct GpuBytes {
     pub other: u64,
 }
 
-/// What a run takes on the GPU.
+/// What a run takes on its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Footprint {
-    /// Every byte on the GPU once the run is prepared, weights included.
+    /// Every byte on the device once the run is prepared, weights included.
     pub peak_gpu_bytes: u64,
     pub gpu_bytes: GpuBytes,
     /// Whether backward computes activations again.
@@ -147,7 +147,7 @@ impl RunPlan {
         Ok(RunPlan { batches, inputs, longest, sizes, checkpointing, lowered, programs })
     }
 
-    /// What the run will take on the device, whose kept tensors are those of `store`.
+    /// What the run will take on its device, whose kept tensors are those of `store`.
     pub fn footprint(&self, store: &Store) -> Footprint {
         let [weights, adapter, optimizer, inputs] = KEPT.map(|class| store.bytes(class));
         let activations = self.lowered.plan().bytes();

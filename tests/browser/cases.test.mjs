@@ -62,7 +62,7 @@ let server, browser;
 
 before(async () => {
   server = await serve(mounts);
-  browser = await launch({ args: [`--host-resolver-rules=MAP ${ELSEWHERE} localhost`] });
+  browser = await launch({ gpu: "none", args: [`--host-resolver-rules=MAP ${ELSEWHERE} localhost`] });
 });
 
 after(async () => {

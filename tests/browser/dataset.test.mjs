@@ -1,5 +1,5 @@
 // Datasets in a real worker and a real IndexedDB: every kind of source, tabs that close in the midst, a
-// full disk, two tabs at once, and a GPU device of the page's own.
+// full disk, two tabs at once.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -56,7 +56,7 @@ async function importAs({ name, kind, files, options = {} }) {
 const base64 = (bytes) => Buffer.from(bytes).toString("base64");
 
 test("datasets", async (t) => {
-  const lab = await openLab(t);
+  const lab = await openLab(t, { device: "cpu" });
   const { page } = lab;
   const take = (job) => page.evaluate(importAs, job);
 
@@ -268,7 +268,7 @@ async function openPage({ browser, server }) {
 }
 
 test("a full disk leaves what was there, and what is needed is told", async (t) => {
-  const { page, server } = await openLab(t);
+  const { page, server } = await openLab(t, { device: "cpu" });
   const session = await page.context().newCDPSession(page);
   // Before anything is stored: the browser remembers for a while how much room there was.
   await session.send("Storage.overrideQuotaForOrigin", { origin: server.origin, quotaSize: 6_000_000 });
@@ -306,7 +306,7 @@ function readAndWrite() {
 }
 
 test("no call is broken by a browser that clears the site's data meanwhile", async (t) => {
-  const { page, server } = await openLab(t);
+  const { page, server } = await openLab(t, { device: "cpu" });
   page.setDefaultTimeout(20_000);
   const session = await page.context().newCDPSession(page);
   await page.evaluate(readAndWrite);
@@ -323,7 +323,7 @@ test("no call is broken by a browser that clears the site's data meanwhile", asy
 });
 
 test("a tab makes way for a newer version of the database, and says so", async (t) => {
-  const { page } = await openLab(t);
+  const { page } = await openLab(t, { device: "cpu" });
   const files = [{ name: "a.jsonl", base64: base64(rows(3)) }];
   assert.equal((await page.evaluate(importAs, { name: "old", kind: "file", files })).error, undefined);
   const opened = await page.evaluate(

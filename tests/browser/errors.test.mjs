@@ -89,7 +89,7 @@ function assertRefused({ error }, code, message) {
 }
 
 test("bad inputs are refused", async (t) => {
-  const lab = await openLab(t, { keeps: true });
+  const lab = await openLab(t, { device: "cpu", keeps: true });
   const config = bundledConfig({ max_steps: 1, max_length: 64 });
   const serveModel = (files) => {
     lab.mounts["/model/"] = paths.model;

@@ -45,7 +45,7 @@ async function interview(config) {
 }
 
 test("generation", async (t) => {
-  const lab = await openLab(t, { keeps: true });
+  const lab = await openLab(t, { device: "cpu" });
   // So few that a short run learns them.
   lab.mounts["/rows.jsonl"] = fewRows(paths.data);
   const config = bundledConfig({ max_steps: 12 });

@@ -39,8 +39,10 @@ const NOISE_BYTES = 64 * 1024;
 
 const STEADY = ["buffers", "buffer_bytes", "peak_buffer_bytes", "pipelines", "bind_groups", "wasm_heap_bytes"];
 
-test("a hundred steps grow nothing", async (t) => {
-  const lab = await openLab(t);
+for (const device of ["webgpu", "cpu"]) test(`a hundred steps on ${device} grow nothing`, (t) => growNothing(t, device));
+
+async function growNothing(t, device) {
+  const lab = await openLab(t, { device });
   // Rows of many lengths, all short.
   lab.mounts["/rows.jsonl"] = jsonl(Array.from({ length: 12 }, (_, place) => ({ text: "tab tune ".repeat(1 + (place % 6)) })));
   const heaps = await openHeaps(lab.page);
@@ -56,7 +58,7 @@ test("a hundred steps grow nothing", async (t) => {
     // Checkpoints are staged in buffers of their own for a moment; the soak looks at a run that saves.
     await globalThis.trainer.prepare(await importFrom("rows", "/rows.jsonl"), { run_name: null });
     globalThis.logs = globalThis.trainer.train();
-  }, bundledConfig({ max_steps: 100, assistant_only_loss: false }));
+  }, { ...bundledConfig({ max_steps: 100, assistant_only_loss: false }), device });
 
   const prepared = await lab.page.evaluate(() => globalThis.trainer.counters());
   const after_one = await advance(1);
@@ -87,4 +89,4 @@ test("a hundred steps grow nothing", async (t) => {
   });
   assert.equal(freed.done, true, "the run ends after its last step");
   assert.equal(freed.refused.error.code, "bad-state");
-});
+}

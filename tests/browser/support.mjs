@@ -48,12 +48,15 @@ export function mountsOf() {
 }
 
 /**
- * Opens the runner page in a fresh Chromium; closed when the test file is through. With `keeps`, a shader is compiled
- * once for all trainers of all pages, whose engines are those of one shared worker: see `kept/`.
+ * Opens the runner page in a fresh Chromium; closed when the test file is through. The browser of the device "cpu" has no
+ * WebGPU, and pages are cross-origin isolated there unless `isolated` says otherwise. With `keeps`, the engines of all
+ * trainers of all pages are those of one shared worker, so that a shader and the engine itself are compiled once: see
+ * `kept/`. The processor computes without workers there.
  */
-export async function openLab(t, { gpu, args, keeps = false } = {}) {
+export async function openLab(t, { device = "webgpu", keeps = false, isolated = device === "cpu" && !keeps, gpu, args } = {}) {
+  gpu ??= device === "cpu" ? "none" : undefined;
   const mounts = { ...mountsOf(), "/kept/": KEPT };
-  const server = await serve(mounts);
+  const server = await serve(mounts, { isolated });
   const browser = await launch({ gpu, args });
   t.after(async () => {
     await browser.close();
@@ -70,14 +73,14 @@ export async function openLab(t, { gpu, args, keeps = false } = {}) {
   page.setDefaultTimeout(120_000);
   await page.goto(`${server.origin}/runner/`);
   await page.waitForFunction(() => "runner" in globalThis);
-  return { server, browser, page, mounts, requests, run: (job) => page.evaluate(runJob, job) };
+  return { server, browser, page, mounts, requests, run: (job) => page.evaluate(runJob, { device, ...job }) };
 }
 
 /**
  * Runs in the page. Loads `model`, prepares a run on the rows at `rows`, trains to its end, and tells
  * { value: { model, plan, steps, evals, files, counters } } or { error: { code, message } }.
  */
-export async function runJob({ model = "/bundled/", rows = "/rows.jsonl", heldout, config, init_adapter, evaluate = false }) {
+export async function runJob({ device, model = "/bundled/", rows = "/rows.jsonl", heldout, config, init_adapter, evaluate = false }) {
   const { tabtune, importFrom, filesOf, outcome } = globalThis.runner;
   let trainer;
   const result = await outcome(async () => {
@@ -85,6 +88,7 @@ export async function runJob({ model = "/bundled/", rows = "/rows.jsonl", heldou
     const eval_dataset = heldout && (await importFrom("heldout", heldout));
     trainer = await tabtune.Trainer.load(model, {
       ...config,
+      device,
       ...(eval_dataset && { eval_dataset }),
       ...(init_adapter && { init_adapter }),
     });

@@ -1,26 +1,30 @@
 // A run that is killed at random moments ends with the same adapter, to the bit, as one that never was.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { paths } from "../../tools/lib/paths.mjs";
 import { memoryOf, processesOf } from "../../tools/lib/processes.mjs";
 import { openLab, valueOf } from "./support.mjs";
 
-/** Many more by hand; what a cut after any step and in the midst of saving leaves, tests/resume.rs has. */
+/** On the processor, and a quarter on a GPU. Many more by hand; what a cut after any step and in the midst of saving leaves, tests/resume.rs has. */
 const KILLS = Number(process.env.TABTUNE_KILLS ?? 24);
 /** Killing happens within so many milliseconds of a start: while it loads, prepares, steps and saves. */
-const LONGEST_LIFE_MILLIS = 3000;
+const LONGEST_LIFE_MILLIS = { cpu: 1500, webgpu: 3000 };
+/** How many lists of kernels a worker lives that is to die: of some steps. */
+const LISTS_OF_A_LIFE = 40;
 /** Chromium gives up on a GPU process that crashes often, and on sites that it crashed under. */
 const ARGS = ["--disable-gpu-process-crash-limit", "--disable-domain-blocking-for-3d-apis"];
 
 /** Runs in the page: takes the run up where it is and trains it to its end. */
-async function trainToTheEnd({ run_name, steps, quantization, options = {} }) {
+async function trainToTheEnd({ device, run_name, steps, quantization, options = {} }) {
   const { tabtune, outcome } = globalThis.runner;
   globalThis.steps = [];
   globalThis.events = [];
   return outcome(async () => {
     const dataset = await tabtune.Dataset.open("rows");
     const trainer = await tabtune.Trainer.load("/model/", {
+      device,
       ...(quantization && { quantization }),
       lora: { r: 8, lora_dropout: 0.1 },
       train: { max_steps: steps, learning_rate: 1e-3, per_device_train_batch_size: 2, shuffle_dataset: true, seed: 3 },
@@ -51,8 +55,8 @@ async function trainToTheEnd({ run_name, steps, quantization, options = {} }) {
   });
 }
 
-async function labWithRows(t, { keeps } = {}) {
-  const lab = await openLab(t, { args: ARGS, keeps });
+async function labWithRows(t, { device, isolated }) {
+  const lab = await openLab(t, { args: ARGS, device, isolated });
   lab.mounts["/model/"] = join(paths.fixtures, "smollm2_f16_tied/model");
   lab.mounts["/few.jsonl"] = join(paths.fixtures, "smollm2_f16_tied/data.jsonl");
   await lab.page.evaluate(() => globalThis.runner.importFrom("rows", "/few.jsonl"));
@@ -89,6 +93,7 @@ async function goOnFromBefore() {
 
   const rows = await tabtune.Dataset.open("rows");
   const trainer = await tabtune.Trainer.load("/model/", {
+    device: "webgpu",
     quantization: { load_in_4bit: true, bnb_4bit_use_double_quant: true },
     lora: { r: 2, lora_dropout: 0.1, target_modules: ["q_proj", "v_proj"] },
     train: {
@@ -126,23 +131,25 @@ function kill(profile, type) {
   }
 }
 
-test("a run that is killed at random moments", async (t) => {
-  const { browser, open, page: first } = await labWithRows(t);
+/** Runs until so many kills have ended it, from its last checkpoint each time. A GPU process may be killed too where it computes. */
+async function surviveKills(t, device, most) {
+  const { browser, open, page: first } = await labWithRows(t, { device });
   await first.close();
   const steps = 60;
   const { seed, random } = seeded(t);
   let page = await open();
-  const { hash } = valueOf(await page.evaluate(trainToTheEnd, { run_name: "never killed", steps }));
-  const kinds = { close: 0, reload: 0, renderer: 0, gpu: 0 };
+  const begin = (run_name) => page.evaluate(trainToTheEnd, { device, run_name, steps });
+  const { hash } = valueOf(await begin("never killed"));
+  const kinds = { close: 0, reload: 0, renderer: 0, ...(device === "webgpu" && { gpu: 0 }) };
   let finished = 0;
-  let run = page.evaluate(trainToTheEnd, { run_name: "run 0", steps }).catch(() => undefined);
-  for (let kills = 0; kills < KILLS; ) {
-    const ended = await Promise.race([run, pause(random() * LONGEST_LIFE_MILLIS)]);
+  let run = begin("run 0").catch(() => undefined);
+  for (let kills = 0; kills < most; ) {
+    const ended = await Promise.race([run, pause(random() * LONGEST_LIFE_MILLIS[device])]);
     if (ended) {
       assert.equal(valueOf(ended).hash, hash, `run ${finished} after ${kills} kills, TABTUNE_SEED=${seed}`);
       finished += 1;
     } else {
-      const kind = Object.keys(kinds)[Math.floor(random() * 4)];
+      const kind = Object.keys(kinds)[Math.floor(random() * Object.keys(kinds).length)];
       kinds[kind] += 1;
       kills += 1;
       if (kind === "gpu") {
@@ -159,20 +166,65 @@ test("a run that is killed at random moments", async (t) => {
         page = await open();
       }
     }
-    run = page.evaluate(trainToTheEnd, { run_name: `run ${finished}`, steps }).catch(() => undefined);
+    run = begin(`run ${finished}`).catch(() => undefined);
   }
   const last = valueOf(await run);
   assert.equal(last.hash, hash, `the last run, TABTUNE_SEED=${seed}`);
   t.diagnostic(`${JSON.stringify(kinds)}, ${finished + 1} runs of ${steps} steps came to their end`);
+}
+
+test("a run on the processor that is killed at random moments", (t) => surviveKills(t, "cpu", KILLS));
+
+test("a run on a GPU that is killed at random moments", (t) => surviveKills(t, "webgpu", Math.ceil(KILLS / 4)));
+
+/** A file of the package with a part replaced, as a mount. */
+function changed(name, part, by) {
+  const text = readFileSync(join(paths.package, name), "utf8");
+  assert.equal(text.split(part).length, 2, `${name} has "${part}" once`);
+  return { [`/tabtune/${name}`]: new TextEncoder().encode(text.replace(part, by)) };
+}
+
+/** The engine's file with so many workers, whatever the machine has. */
+const withWorkers = (workers) => changed("machine.js", "workers ?? defaultWorkers()", String(workers));
+
+test("a run on the processor ends with the same bits on any number of workers", async (t) => {
+  const { page, mounts } = await labWithRows(t, { device: "cpu" });
+  const steps = 24;
+  const results = [];
+  for (const workers of [1, 2, 3]) {
+    Object.assign(mounts, withWorkers(workers));
+    results.push(valueOf(await page.evaluate(trainToTheEnd, { run_name: `${workers} workers`, steps })));
+  }
+  const alone = await labWithRows(t, { device: "cpu", isolated: false });
+  results.push(valueOf(await alone.page.evaluate(trainToTheEnd, { run_name: "without workers", steps })));
+  const [whole] = results;
+  for (const { hash, steps } of results) assert.deepEqual([hash, steps], [whole.hash, whole.steps]);
+
+  await t.test("though a worker ends again and again, and a reload changes their number", async () => {
+    const end = "for (let list = 0;; list++) {";
+    Object.assign(mounts, changed("kernel-worker.js", end, `${end} if (worker === 1 && list === ${LISTS_OF_A_LIFE}) return self.close();`));
+    const run = page.evaluate(trainToTheEnd, { run_name: "mortal", steps }).catch(() => undefined);
+    await page.waitForFunction(() => globalThis.events.filter((type) => type === "recovered").length === 2);
+    await page.reload();
+    await page.waitForFunction(() => "runner" in globalThis);
+    await run;
+    Object.assign(mounts, withWorkers(1));
+    const last = valueOf(await page.evaluate(trainToTheEnd, { run_name: "mortal", steps }));
+    assert.ok(last.earlier.length > 0 && last.steps.length > 0, `${last.earlier.length} steps before the reload, ${last.steps.length} after it`);
+    assert.deepEqual([last.hash, [...last.earlier, ...last.steps]], [whole.hash, whole.steps]);
+  });
 });
 
-test("a run in a tab", async (t) => {
-  const { browser, page, mounts, open } = await labWithRows(t, { keeps: true });
+test("a run on a GPU", async (t) => {
+  const device = "webgpu";
+  const { browser, mounts, open } = await labWithRows(t, { device });
+  // A GPU process that is killed begins anew within a second.
+  Object.assign(mounts, changed("index.js", "\t1,\n\t4,\n\t16\n", "\t1,\n\t1,\n\t1\n"));
+  const page = await open();
 
   await t.test("goes on by itself when the GPU is lost, and stops after too many times", async () => {
-    await page.evaluate(() => (globalThis.has_own_workers = true));
-    const whole = valueOf(await page.evaluate(trainToTheEnd, { run_name: "whole", steps: 40 }));
-    const run = page.evaluate(trainToTheEnd, { run_name: "lost", steps: 40 });
+    const whole = valueOf(await page.evaluate(trainToTheEnd, { device, run_name: "whole", steps: 40 }));
+    const run = page.evaluate(trainToTheEnd, { device, run_name: "lost", steps: 40 });
     await page.waitForFunction(() => globalThis.steps.length > 5);
     kill(browser.profile, "gpu-process");
     const { hash, steps, events } = valueOf(await run);
@@ -180,16 +232,38 @@ test("a run in a tab", async (t) => {
     assert.deepEqual(steps, whole.steps, "no step is lost, none is told twice");
     assert.ok(events.includes("device-lost") && events.includes("recovered"), events.join(", "));
 
-    const doomed = page.evaluate(trainToTheEnd, { run_name: "doomed", steps: 100_000 });
+    const doomed = page.evaluate(trainToTheEnd, { device, run_name: "doomed", steps: 100_000 });
     await page.waitForFunction(() => globalThis.steps.length > 2);
     const killing = setInterval(() => kill(browser.profile, "gpu-process"), 100);
     const { error } = await doomed;
     clearInterval(killing);
     assert.equal(error.code, "device-lost");
-    assert.match(error.message, /^the GPU was lost 4 times in a row \([^\n]+\); what was saved can be resumed$/);
+    assert.match(error.message, /^the device was lost 4 times in a row \([^\n]+\); what was saved can be resumed$/);
     assert.ok((await page.evaluate(() => globalThis.runner.tabtune.Trainer.checkpoints("doomed"))).length > 0);
-    await page.evaluate(() => (globalThis.has_own_workers = false));
   });
+
+  await t.test("goes on where the processor began it by choice only, and says so", async () => {
+    const { refused, plan, steps } = await page.evaluate(beginAndMove);
+    assert.equal(refused.error?.code, "bad-state");
+    assert.match(refused.error.message, /cpu.*webgpu.*resume_on_other_device/);
+    assert.equal(plan.resumed.step, 2);
+    assert.ok(plan.notices.some(({ code }) => code === "device-replaced"), JSON.stringify(plan.notices));
+    assert.deepEqual(steps, [3, 4]);
+  });
+
+  // Last, for it puts other rows under the dataset's name.
+  await t.test("goes on from what an earlier build left in the database", async () => {
+    mounts["/saved/"] = join(paths.root, "tests/fixtures/saved/1");
+    const { plan, adapter, before, steps } = await (await open()).evaluate(goOnFromBefore);
+    assert.deepEqual([plan.resumed.step, plan.resumed.log.map(({ step }) => step), plan.resumed.damaged], [2, [1, 1, 2], []]);
+    assert.equal(adapter, before, "the adapter is what was saved");
+    assert.deepEqual(plan.notices.map(({ code }) => code), ["tiles-replaced"], "it began on another GPU");
+    assert.deepEqual(steps, [3, 4]);
+  });
+});
+
+test("a run in a tab", async (t) => {
+  const { page, open } = await labWithRows(t, { device: "cpu" });
 
   await t.test("is paused, resumed and cancelled within a step", async () => {
     const found = await page.evaluate(async () => {
@@ -245,17 +319,24 @@ test("a run in a tab", async (t) => {
     assert.equal(valueOf(waited).hash, owner.hash, "the one that waited finds the run at its end");
     assert.deepEqual(valueOf(waited).steps, []);
   });
-
-  // Last, for it puts other rows under the dataset's name.
-  await t.test("goes on from what an earlier build left in the database", async () => {
-    mounts["/saved/"] = join(paths.root, "tests/fixtures/saved/1");
-    const { plan, adapter, before, steps } = await (await open()).evaluate(goOnFromBefore);
-    assert.deepEqual([plan.resumed.step, plan.resumed.log.map(({ step }) => step), plan.resumed.damaged], [2, [1, 1, 2], []]);
-    assert.equal(adapter, before, "the adapter is what was saved");
-    assert.deepEqual(plan.notices.map(({ code }) => code), ["tiles-replaced"], "it began on another GPU");
-    assert.deepEqual(steps, [3, 4]);
-  });
 });
+
+/** Runs in the page: begins a run on the processor, and goes on with it on WebGPU, where that has to be chosen. */
+async function beginAndMove() {
+  const { tabtune, outcome } = globalThis.runner;
+  const dataset = await tabtune.Dataset.open("rows");
+  const load = (device) => tabtune.Trainer.load("/model/", { device, train: { max_steps: 4, save_steps: 1 } });
+  const first = await load("cpu");
+  for await (const { step } of first.train(dataset, { run_name: "moved" })) if (step === 2) break;
+  await first.dispose();
+  const trainer = await load("webgpu");
+  const options = { run_name: "moved", resume_from_checkpoint: true };
+  const refused = await outcome(() => trainer.prepare(dataset, options));
+  const plan = await trainer.prepare(dataset, { ...options, resume_on_other_device: true });
+  const steps = (await trainer.train()).map(({ step }) => step);
+  await trainer.dispose();
+  return { refused, plan, steps };
+}
 
 /** Runs in the page: watches the run that another tab has. */
 async function watchToTheEnd({ run_name, options }) {
@@ -271,13 +352,15 @@ async function watchToTheEnd({ run_name, options }) {
   });
 }
 
-/** Steps of the soak; thousands by hand. */
-const SOAK_STEPS = Number(process.env.TABTUNE_SOAK_STEPS ?? 20);
+/** Steps of the soak and the device that makes them; thousands by hand, and on WebGPU, which may be lost. */
+const SOAK_STEPS = Number(process.env.TABTUNE_SOAK_STEPS ?? 80);
+const SOAK_DEVICE = process.env.TABTUNE_SOAK_DEVICE ?? "cpu";
 /** Something happens to a soak so many times at most, however long it is. */
 const MISHAPS = 100;
 
 test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", async (t) => {
-  const lab = await labWithRows(t);
+  const device = SOAK_DEVICE;
+  const lab = await labWithRows(t, { device });
   lab.mounts["/model/"] = paths.model;
   await lab.page.evaluate(() => globalThis.runner.importFrom("rows", "/rows.jsonl"));
   await lab.page.close();
@@ -285,13 +368,13 @@ test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", asy
   const page = await lab.open();
   const steps = SOAK_STEPS;
   const quantization = { load_in_4bit: true };
-  const whole = valueOf(await page.evaluate(trainToTheEnd, { run_name: "calm", steps, quantization }));
+  const whole = valueOf(await page.evaluate(trainToTheEnd, { device, run_name: "calm", steps, quantization }));
 
-  const happened = { pause: 0, hide: 0, reload: 0, gpu: 0 };
+  const happened = { pause: 0, hide: 0, reload: 0, ...(device === "webgpu" && { gpu: 0 }) };
   const seen = new Map();
   const memory = [];
   const gap = Math.max(3, steps / MISHAPS);
-  const job = { run_name: "soak", steps, quantization, options: { save_steps: Math.ceil(gap / 3) } };
+  const job = { device, run_name: "soak", steps, quantization, options: { save_steps: Math.ceil(gap / 3) } };
   let run = page.evaluate(trainToTheEnd, job);
   let kinds = [];
   for (let ended; !ended; ) {
@@ -305,7 +388,7 @@ test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", asy
       break;
     }
     memory.push(memoryOf(lab.browser.profile, "renderer"));
-    // Each kind once in every four, in an order of its own.
+    // Each kind once before any comes again, in an order of its own.
     if (kinds.length === 0) kinds = Object.keys(happened);
     const [kind] = kinds.splice(Math.floor(random() * kinds.length), 1);
     happened[kind] += 1;

@@ -17,14 +17,14 @@ async function openDevice(features) {
 }
 
 /** Runs in the page: two steps on the bundled rows, on the page's own device of that name if asked. */
-async function twoSteps({ config, own_device }) {
+async function twoSteps({ config, device: named = "webgpu", own_device }) {
   const { tabtune, importFrom, outcome } = globalThis.runner;
   return outcome(async () => {
     const device = own_device && globalThis.devices[own_device];
     let lost = false;
     device?.lost.then(() => (lost = true));
     const dataset = await importFrom("rows", "/rows.jsonl");
-    const trainer = await tabtune.Trainer.load("/bundled/", { ...config, ...(device && { device }) });
+    const trainer = await tabtune.Trainer.load("/bundled/", { ...config, device: device ?? named });
     const losses = [];
     for await (const { loss } of trainer.train(dataset)) losses.push(loss);
     const left = await trainer.dispose();
@@ -35,7 +35,7 @@ async function twoSteps({ config, own_device }) {
   });
 }
 
-test("a trainer", async (t) => {
+test("a trainer on a GPU", async (t) => {
   const { page } = await openLab(t, { keeps: true });
   await page.evaluate(`(async (open) => {
     globalThis.devices = { plain: await open([]), subgroups: await open(["subgroups"]) };
@@ -108,21 +108,40 @@ test("a trainer", async (t) => {
   });
 
   await t.test("tells its memory before anything is allocated, as the plan then has it", async () => {
-    const { estimate, plan } = await page.evaluate(async ({ quantization, lora }) => {
-      const { tabtune, importFrom } = globalThis.runner;
-      // Every bundled row is longer than this, and all its tokens are learnt.
-      const train = { max_length: 24, per_device_train_batch_size: 2, assistant_only_loss: false };
-      const options = { quantization, lora, train };
-      const estimate = await tabtune.Trainer.estimate("/bundled/", options);
-      globalThis.dataset = await importFrom("rows", "/rows.jsonl");
-      globalThis.trainer = await tabtune.Trainer.load("/bundled/", options);
-      const plan = await globalThis.trainer.prepare(globalThis.dataset, { run_name: null });
-      const counters = await globalThis.trainer.counters();
-      return { estimate, plan: { ...plan, counted: counters.buffer_bytes } };
-    }, config);
-    assert.equal(estimate.peak_gpu_bytes, plan.counted);
-    for (const part of Object.keys(estimate)) assert.deepEqual(estimate[part], plan[part], part);
+    await tellsItsMemory(page, config, "webgpu");
+    await page.evaluate(() => globalThis.trainer.dispose());
   });
+});
+
+/** The estimate of a run beside its plan and what is there when it is prepared. The run's trainer is then the page's. */
+async function tellsItsMemory(page, { quantization, lora }, device) {
+  const { estimate, plan } = await page.evaluate(async ({ quantization, lora, device }) => {
+    const { tabtune, importFrom } = globalThis.runner;
+    // Every bundled row is longer than this, and all its tokens are learnt.
+    const train = { max_length: 24, per_device_train_batch_size: 2, assistant_only_loss: false };
+    const options = { quantization, lora, train, device };
+    const estimate = await tabtune.Trainer.estimate("/bundled/", options);
+    globalThis.dataset = await importFrom("rows", "/rows.jsonl");
+    globalThis.trainer = await tabtune.Trainer.load("/bundled/", options);
+    const plan = await globalThis.trainer.prepare(globalThis.dataset, { run_name: null });
+    const counters = await globalThis.trainer.counters();
+    return { estimate, plan: { ...plan, counted: counters.buffer_bytes } };
+  }, { quantization, lora, device });
+  assert.equal(estimate.peak_gpu_bytes, plan.counted);
+  for (const part of Object.keys(estimate)) assert.deepEqual(estimate[part], plan[part], part);
+}
+
+test("a trainer on the processor", async (t) => {
+  const { page } = await openLab(t, { device: "cpu" });
+  const config = bundledConfig({ max_steps: 2, max_length: 64 });
+
+  await t.test("leaves nothing in memory, and a second one computes the same", async () => {
+    const first = valueOf(await page.evaluate(twoSteps, { config, device: "auto" }));
+    assert.deepEqual([first.left.buffers, first.left.buffer_bytes], [0, 0]);
+    assert.deepEqual(valueOf(await page.evaluate(twoSteps, { config, device: "cpu" })).losses, first.losses);
+  });
+
+  await t.test("tells its memory before anything is allocated, as the plan then has it", () => tellsItsMemory(page, config, "auto"));
 
   await t.test("shows rows as the model sees them, and how long they are", async () => {
     const { seen, lengths, report, token_sets } = await page.evaluate(async () => {

@@ -82,7 +82,8 @@ test("an option that a call does not have is refused, and where it belongs is sa
   await refused(() => Trainer.load(model, null), /must be an object/);
   for (const nothing of [undefined, null, "", {}, 3]) await refused(() => Trainer.load(nothing), /a hub id, an address/);
   await refused(() => Trainer.load("http://[1"), /http:..\[1 is neither the id of a model on a hub nor an address/);
-  await refused(() => Trainer.estimate(model, { device: {} }), /device is not an option of Trainer.estimate/);
+  for (const call of [Trainer.load, Trainer.estimate]) await refused(() => call(model, { device: "gpu" }), /device is "gpu", but must be "auto", "webgpu", "cpu" or a/);
+  await refused(() => Trainer.estimate(model, { progress_callback() {} }), /progress_callback is not an option of Trainer.estimate/);
   assert.equal(workers.length, 0, "nothing was started for it");
 
   const trainer = await Trainer.load(model);
@@ -119,6 +120,22 @@ test("a run whose worker ends by itself goes on from its last checkpoint", async
   assert.deepEqual((await trainer.adapters.list()).map(({ name }) => name), ["default", "shop"]);
   assert.equal(trainer.adapters.active, "default");
   await trainer.dispose();
+});
+
+test("a run goes on on the device that it began on, and an estimate is of the one that is asked for", async () => {
+  const asked = [];
+  let backend;
+  Object.assign(answers, { start: ({ device }) => (asked.push(device), { backend }), estimate: () => ({ peak_gpu_bytes: 1 }) });
+  for (const [found, given] of [["webgpu", undefined], ["cpu", "auto"], ["cpu", "cpu"], ["webgpu", "webgpu"]]) {
+    backend = found;
+    const trainer = await Trainer.load(model, { device: given });
+    const worker = workers.at(-1);
+    await trainer.train(rows, { on_event: ({ type }) => type === "started" && worker.close() });
+    await trainer.dispose();
+    assert.deepEqual(asked.splice(0), [given ?? "auto", found]);
+    await Trainer.estimate(model, { device: given });
+    assert.deepEqual(asked.splice(0), [given ?? "auto"]);
+  }
 });
 
 test("an engine that hangs is ended when the caller stops, and the next call goes on in another", async () => {

@@ -51,7 +51,8 @@ pub async fn run(options: Options, device: Device, say: Say<'_>) -> Result<()> {
             _ => format!("held-out  loss {losses} after {steps} steps, of {} rows", before.rows),
         });
     }
-    say(format!("peak      {:.1} MB of GPU memory", job.session.counters().peak_buffer_bytes() as f64 / 1e6));
+    let peak = job.session.counters().peak_buffer_bytes() as f64 / 1e6;
+    say(format!("peak      {peak:.1} MB of {}", job.memory()));
     say(format!("adapter   {}", job.options.out.display()));
     Ok(())
 }
@@ -64,6 +65,11 @@ struct Job {
 }
 
 impl Job {
+    /// What weights and runs take.
+    fn memory(&self) -> &'static str {
+        if self.session.adapter().backend == "cpu" { "memory" } else { "GPU memory" }
+    }
+
     async fn load(&mut self, say: Say<'_>) -> Result<()> {
         let adapter = self.session.adapter();
         say(format!("adapter   {} ({})", adapter.name, adapter.backend));
@@ -78,8 +84,9 @@ impl Job {
         let millions = info.parameters as f64 / 1e6;
         let megabytes = info.weight_bytes as f64 / 1e6;
         say(format!(
-            "model     {}: {millions:.2} M parameters, {megabytes:.1} MB on the GPU",
-            path.display()
+            "model     {}: {millions:.2} M parameters, {megabytes:.1} MB of {}",
+            path.display(),
+            self.memory()
         ));
         for notice in &info.notices {
             say(format!("notice    {}", notice.message));
@@ -152,7 +159,7 @@ impl Job {
             (Evaluated::File(_), _) => {}
         }
         let megabytes = plan.footprint.peak_gpu_bytes as f64 / 1e6;
-        say(format!("plan      {} steps, {megabytes:.1} MB of GPU memory", plan.total_steps));
+        say(format!("plan      {} steps, {megabytes:.1} MB of {}", plan.total_steps, self.memory()));
         Ok(())
     }
 

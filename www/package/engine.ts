@@ -1,12 +1,12 @@
 import { importRows, inspect, library } from "./datasets.js";
 import { detailsOf, failure, TabtuneError } from "./errors.js";
 import { openFolder } from "./files.js";
-import { openMachine } from "./kernels.js";
+import { hint, openMachine } from "./kernels.js";
 import { withTokensOf } from "./locks.js";
 import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
-import type { DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
+import type { AdapterInfo, DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
 import init, { check_options, Session } from "./wasm/tabtune.js";
-import { webgpuProblem } from "./webgpu.js";
+import { problemAfter } from "./webgpu.js";
 
 /** What a running call can do besides answering. */
 interface Running {
@@ -120,7 +120,8 @@ export class Engine {
   readonly #handlers: { [C in CallName]: Handler<C> } = {
     start: async ({ version, device }) => {
       checkVersion(version);
-      const problem = device === "cpu" ? undefined : await webgpuProblem();
+      // Where the processor can do it, nobody waits for a GPU that may be back soon.
+      const problem = device === "cpu" ? undefined : await problemAfter(device === "auto" ? 1 : 3);
       if (problem && device === "webgpu") throw failure("webgpu-unavailable", problem);
       await init();
       const wanted = problem ? "cpu" : device;
@@ -128,9 +129,13 @@ export class Engine {
         const { code, message, context } = detailsOf(thrown);
         // There was a GPU a moment ago: it crashed in between, and may come back. One that refuses a device stays so.
         const is_gone = code === "webgpu-unavailable" && message.includes("no GPU adapter");
-        throw new TabtuneError({ code: is_gone ? "device-lost" : code, message, context });
+        const told = problem ? `${problem} And ${message}` : message;
+        throw new TabtuneError({ code: is_gone ? "device-lost" : code, message: told, context });
       });
-      return this.#opened.adapter();
+      const info = this.#opened.adapter() as AdapterInfo;
+      if (info.backend !== "cpu") return info;
+      const told = await hint(device === "cpu" ? null : problem);
+      return { ...info, ...(told !== undefined && { hint: told }) };
     },
 
     load_model: async ({ folder, quantization, lora, train, base }, { report, signal }) => {

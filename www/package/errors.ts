@@ -1,6 +1,7 @@
 /** What went wrong, from a fixed list. Match on this, never on the text of a message. */
 export type ErrorCode =
   | "webgpu-unavailable"
+  | "cpu-unavailable"
   | "out-of-memory"
   | "device-lost"
   | "unsupported-model"

@@ -15,7 +15,7 @@ const DEVICES: readonly DeviceName[] = ["auto", "webgpu", "cpu"];
 const PARTS = { quantization: "object", lora: "object", train: "object" } as const;
 
 /** The options of {@link Trainer.estimate}. */
-export const ESTIMATE = { ...HUB, ...PARTS, signal: "signal" } as const;
+export const ESTIMATE = { ...HUB, ...PARTS, device: "any", signal: "signal" } as const;
 
 /** The options of {@link Trainer.load}. */
 export const LOAD: Kinds<LoadOptions> = {
@@ -23,7 +23,6 @@ export const LOAD: Kinds<LoadOptions> = {
   init_adapter: "any",
   base_model_name_or_path: "string",
   eval_dataset: "any",
-  device: "any",
   policy: "any",
   progress_callback: "function",
 };

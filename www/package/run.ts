@@ -214,7 +214,7 @@ export class Run {
       }
     }
     const kept = this.#settings.name === undefined ? "" : "; what was saved can be resumed";
-    throw failure("device-lost", `the GPU was lost ${RESTART_SECONDS.length + 1} times in a row (${error.message})${kept}`);
+    throw failure("device-lost", `the device was lost ${RESTART_SECONDS.length + 1} times in a row (${error.message})${kept}`);
   }
 
   /** Rests as long as the policy objects; the state is saved first, in case that nobody comes back. */
@@ -348,7 +348,7 @@ export async function* watched(
   }
 }
 
-/** Whether a failure may be gone when the GPU is back. */
+/** Whether a failure may be gone when the device is back. */
 export function isOfLostDevice(thrown: unknown): thrown is TabtuneError {
   return thrown instanceof TabtuneError && RETRIED.includes(thrown.code);
 }

@@ -49,9 +49,10 @@ export interface LoadOptions extends HubOptions {
   /** Held-out rows for {@link Trainer.evaluate} and `eval_steps`. */
   eval_dataset?: Dataset;
   /**
-   * What computes: "auto" (the default) takes WebGPU where there is a real GPU and the processor elsewhere, "webgpu" and
-   * "cpu" (the processor) take what they name. Or a GPUDevice of the page's own to work on. Devices cannot be sent to workers, so the engine then runs on
-   * the page itself, in portions of some 30 ms; the device is not destroyed in the end.
+   * What computes: "auto" (the default) takes WebGPU where there is a real GPU and the processor elsewhere, and the
+   * `hint` of {@link Trainer.adapter} tells why. "webgpu" and "cpu" (the processor) take what they name. Or a GPUDevice of
+   * the page's own to work on. Devices cannot be sent to workers, so the engine then runs on the page itself, in portions
+   * of some 30 ms; the device is not destroyed in the end.
    */
   device?: DeviceName | object;
   /** When models are downloaded, and when runs rest; false leaves both to the caller. */
@@ -112,7 +113,7 @@ function adapterHub({ hub, token, cache }: HubOptions): HubOptions {
 
 /** A model in an engine of its own, with an adapter that is trained on it. */
 export class Trainer {
-  /** The GPU that the worker uses. */
+  /** The GPU or processor that computes. */
   readonly adapter: AdapterInfo;
   readonly model: ModelInfo;
   /** LoRA adapters beside the run's own: loaded, switched and taken off without loading the model again. */
@@ -180,24 +181,25 @@ export class Trainer {
   }
 
   /**
-   * How many GPU bytes a run would take on this device, by the model's config and the headers of its
-   * files alone: no weights are downloaded and nothing is allocated. The rows are taken to be
-   * `train.max_length` tokens long; a prepared run's {@link Plan} tells the same of the rows it has.
+   * How many bytes a run would take on the device, by the model's config and the headers of its files alone: no
+   * weights are downloaded and nothing is allocated. The rows are taken to be `train.max_length` tokens long; a prepared
+   * run's {@link Plan} tells the same of the rows it has.
    */
   static async estimate(
     model: FolderSource,
-    options: HubOptions & Pick<LoadOptions, "quantization" | "lora" | "train" | "signal"> = {},
+    options: HubOptions & Pick<LoadOptions, "quantization" | "lora" | "train" | "device" | "signal"> = {},
   ): Promise<Footprint> {
     checkOptions("Trainer.estimate", options, ESTIMATE);
     options = present(options);
-    const { signal, quantization, lora, train } = options;
+    checkDevice(options.device);
+    const { signal, quantization, lora, train, device } = options;
     const args = {
       folder: folderOf(model, options),
       ...(quantization && { quantization }),
       ...(lora && { lora }),
       ...(train && { train }),
     };
-    return started(signal, undefined, async (client) => {
+    return started(signal, device, async (client) => {
       try {
         return await client.call("estimate", args);
       } finally {
@@ -281,7 +283,7 @@ export class Trainer {
    * stands. Held-out losses come in between every `eval_steps`.
    *
    * A run with a name saves checkpoints as it goes, and when the page is hidden. It rests when its policy
-   * says so; a GPU or a worker that is lost is asked for again, and the run goes on from its last checkpoint without
+   * says so; a device or a worker that is lost is asked for again, and the run goes on from its last checkpoint without
    * the caller noticing, but for `on_event`. Aborting the signal throws `cancelled` after the step in
    * flight; the adapter stays as that step left it. An engine that does not answer then is ended after some
    * seconds, and the next call goes on from the last checkpoint in another one.
@@ -429,6 +431,13 @@ export class Trainer {
     return typeof this.#options.device === "object";
   }
 
+  /** What another engine is started on: a run does not go on elsewhere because its GPU is away for a moment. */
+  get #device(): DeviceName | object {
+    const { device = "auto" } = this.#options;
+    if (device !== "auto") return device;
+    return this.adapter.backend === "cpu" ? "cpu" : "webgpu";
+  }
+
   /** Throws where there is no engine and another one must not be started. */
   #checkLife(): void {
     if (this.#disposed.signal.aborted || (this.ended && this.#has_own_device)) throw ended();
@@ -483,7 +492,8 @@ export class Trainer {
     this.#checkLife();
     const disposed = this.#disposed.signal;
     this.#client.terminate(gone());
-    const client = await started(signal ? AbortSignal.any([signal, disposed]) : disposed, this.#options.device, async (client) => {
+    const stop = signal ? AbortSignal.any([signal, disposed]) : disposed;
+    const client = await started(stop, this.#device, async (client) => {
       await client.call("load_model", modelOf(this.#folder, this.#options));
       await this.#adapters.restore(client);
       return client;
@@ -567,7 +577,7 @@ export class Trainer {
   }
 
   /**
-   * Whether there is no engine: after {@link Trainer.dispose}, where a lost GPU was given up, where an engine did not
+   * Whether there is no engine: after {@link Trainer.dispose}, where a lost device was given up, where an engine did not
    * answer and was ended, and while another is asked for. Unless it was disposed of, the next call starts another one,
    * which goes on from the run's last checkpoint. Where a run had made steps and saved none, that call throws
    * `bad-state`, and the run is no longer prepared; only {@link Trainer.train} begins it anew.
@@ -577,8 +587,8 @@ export class Trainer {
   }
 
   /**
-   * Ends a run that is going on, as `cancelled`, frees the GPU and ends the worker, which is waited for some seconds
-   * where it does not answer. The counters tell what is left on the GPU: nothing. Where the engine had
+   * Ends a run that is going on, as `cancelled`, frees the device and ends the worker, which is waited for some seconds
+   * where it does not answer. The counters tell what is left on the device: nothing. Where the engine had
    * {@link Trainer.ended} before, or did not answer, there are none.
    */
   async dispose(): Promise<Counters | undefined> {

@@ -126,7 +126,7 @@ export interface RunPolicy {
   max_slowdown: number;
   /** How long a rest lasts before it is looked at again. Default 30. */
   rest_seconds: number;
-  /** The share of the time that the GPU works, above 0 and at most 1: below 1 each step is followed by a break. Default 1. */
+  /** The share of the time that the device works, above 0 and at most 1: below 1 each step is followed by a break. Default 1. */
   duty_cycle: number;
 }
 
@@ -180,14 +180,19 @@ export type DeviceName = "auto" | "webgpu" | "cpu";
 
 /** The GPU or processor that runs the job. */
 export interface AdapterInfo {
-  /** Empty where the browser keeps it to itself. */
+  /** E.g. "7 workers on the processor". Empty where the browser keeps it to itself. */
   name: string;
-  /** What the browser or the system drives it by, e.g. "webgpu" or "vulkan". */
+  /** What the browser or the system drives it by, e.g. "webgpu" or "vulkan"; "cpu" where the processor computes. */
   backend: string;
-  /** Empty where the browser keeps it to itself. */
+  /** Of the processor, its instructions. Empty where the browser keeps it to itself. */
   driver: string;
-  /** Whether a processor plays the GPU, as in headless browsers on machines without one. */
+  /** Whether a processor computes: as itself, or playing a GPU, as in headless browsers on machines without one. */
   is_software: boolean;
+  /**
+   * For people: why "auto" took the processor and what gets a GPU in this browser, and what a page needs for all cores
+   * to compute. Left out where there is nothing to tell.
+   */
+  hint?: string;
   /** The largest buffer. */
   max_buffer_bytes: number;
   /** The largest part of a buffer that a kernel can see. */
@@ -204,7 +209,7 @@ export interface ModelInfo {
   parameters: number;
   /** Those that are held in 4 bits. */
   quantized_parameters: number;
-  /** What the weights take on the GPU. */
+  /** What the weights take on the device. */
   weight_bytes: number;
   /** Scales included; 0 where nothing is quantised. */
   bits_per_quantized_parameter: number;
@@ -414,7 +419,7 @@ export interface DatasetReport {
   notices: Notice[];
 }
 
-/** What a run takes on the GPU. */
+/** What a run takes on its device: of the GPU's memory, or of the tab's where the processor computes. */
 export interface Footprint {
   /** Everything, weights included. */
   peak_gpu_bytes: number;
@@ -453,7 +458,7 @@ export interface StepLog {
   peak_gpu_bytes: number;
   /** Of steps that are on their way at the same time, the mean: some browsers tell of two only when both are done. */
   step_millis: number;
-  /** What reading the step's rows took, most of it while the GPU worked on the step before. */
+  /** What reading the step's rows took, most of it while the device worked on the step before. */
   data_millis: number;
   remaining_seconds: number;
   /** Whether `eval_steps` asks for an evaluation now. */
@@ -529,21 +534,21 @@ export interface GenerateResult {
 
 /** What the engine holds and has done so far. */
 export interface Counters {
-  /** GPU buffers that are there now. */
+  /** Buffers on the device that are there now. */
   buffers: number;
   /** What they take. */
   buffer_bytes: number;
   /** The most that they took at any time. */
   peak_buffer_bytes: number;
-  /** Kernels that were compiled. */
+  /** Kernels that were compiled; none on the processor, as bindings. */
   pipelines: number;
   /** Bindings of buffers to kernels that were made. */
   bind_groups: number;
   /** Kernels that were run. */
   dispatches: number;
-  /** Batches of commands that were sent to the GPU. */
+  /** Batches of commands that were sent to the device. */
   submits: number;
-  /** Memory of the engine outside of the GPU. */
+  /** Memory of the engine outside of the device. */
   wasm_heap_bytes: number;
 }
 

@@ -4,14 +4,21 @@ interface Gpu {
 }
 
 /** Why WebGPU cannot be used here, for people to read; undefined where it can. */
-export async function webgpuProblem(): Promise<string | undefined> {
+export function webgpuProblem(): Promise<string | undefined> {
+  return problemAfter(3);
+}
+
+/** The same after so many tries, between which it waits. */
+export async function problemAfter(tries: number): Promise<string | undefined> {
   if (!globalThis.isSecureContext) {
     return "This page was not opened over https (or from localhost), and browsers offer WebGPU only there.";
   }
   const gpu = (navigator as { gpu?: Gpu }).gpu;
   if (!gpu) return "This browser does not offer WebGPU.";
-  for (let tries = 0; tries < 3; tries++) {
+  while (true) {
     if (await gpu.requestAdapter().catch(() => null)) return undefined;
+    tries -= 1;
+    if (tries === 0) break;
     // A GPU that just crashed takes a moment to come back.
     await new Promise((resolve) => setTimeout(resolve, 700));
   }

@@ -1,5 +1,6 @@
-// A shared worker that outlives the pages of its site, with an engine for each trainer of theirs. They have one GPU
-// device, so that a shader is compiled once: SwiftShader takes seconds for that, and most tests are not about it.
+// A shared worker that outlives the pages of its site, with an engine for each trainer of theirs. They have one
+// WebAssembly module and one GPU device, so that it and a shader are compiled once: SwiftShader takes seconds for that,
+// and most tests are not about it.
 import "./device.js";
 import { Engine } from "/tabtune/worker.js";
 

@@ -1,22 +1,26 @@
-import { Dataset, TabtuneError, Trainer, VERSION, type StepLog } from "tabtune";
+import { Dataset, TabtuneError, Trainer, VERSION, type DeviceName, type StepLog } from "tabtune";
 
-async function run(): Promise<StepLog[]> {
+async function run(device: DeviceName): Promise<StepLog[]> {
   const rows = [1, 2, 3, 4].map((n) => JSON.stringify({ text: `The number after ${n} is ${n + 1}.` })).join("\n");
   const dataset = await Dataset.open("numbers");
   await dataset.import(new Blob([rows]), { file_name: "numbers.jsonl" });
 
   const trainer = await Trainer.load("/model/", {
     lora: { r: 4, lora_alpha: 8, target_modules: "all-linear" },
+    device,
   });
   const logs: StepLog[] = [];
-  for await (const log of trainer.train(dataset, { learning_rate: 1e-3, max_steps: 1, max_length: 32 })) {
+  for await (const log of trainer.train(dataset, { run_name: device, learning_rate: 1e-3, max_steps: 1, max_length: 32 })) {
     if ("loss" in log) logs.push(log);
   }
   await trainer.dispose();
   return logs;
 }
 
-const result = await run().catch((error: unknown) => {
+/** The steps on both devices. */
+const both = async () => [...(await run("webgpu")), ...(await run("cpu"))];
+
+const result = await both().catch((error: unknown) => {
   if (error instanceof TabtuneError) return { code: error.code, message: error.message };
   throw error;
 });

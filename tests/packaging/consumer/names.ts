@@ -17,6 +17,7 @@ import {
   type DatasetInfo,
   type DatasetReport,
   type DataSource,
+  type DeviceName,
   type Encoding,
   type ErrorCode,
   type EvalLog,
@@ -59,12 +60,13 @@ export const version: string = VERSION;
 
 const quantization: QuantizationConfig = { load_in_4bit: true, bnb_4bit_quant_type: "nf4" };
 const lora: LoraConfig = { r: 8, target_modules: ["q_proj", "v_proj"] };
+const device: DeviceName = "auto";
 const train: TrainConfig = { learning_rate: 2e-4, completion_only_loss: null };
 const progress_callback: ProgressCallback = ({ status, file }: ProgressEvent) => console.log(status, file);
 
 export async function run(model: FolderSource, signal: AbortSignal): Promise<AdapterFiles> {
   const eval_dataset: Dataset = await Dataset.open("held out");
-  const options: LoadOptions = { quantization, lora, train, eval_dataset, progress_callback, signal };
+  const options: LoadOptions = { quantization, lora, train, device, eval_dataset, progress_callback, signal };
   const trainer: Trainer = await Trainer.load(model, options);
   const adapter: AdapterInfo = trainer.adapter;
   const info: ModelInfo = trainer.model;
@@ -83,7 +85,7 @@ export async function run(model: FolderSource, signal: AbortSignal): Promise<Ada
   const answer: GenerateResult = piece.value;
 
   const counters: Counters = await trainer.counters();
-  console.log(adapter.name, info.context, report.rows, first?.step, answer.stop, counters.buffers);
+  console.log(adapter.name, adapter.hint, info.context, report.rows, first?.step, answer.stop, counters.buffers);
   const files = await trainer.save();
   await trainer.dispose();
   return files;
@@ -111,7 +113,7 @@ export async function data(source: DataSource, hub: HubOptions): Promise<RowShap
   const bad: BadRow | undefined = report.bad_rows[0];
   const info: DatasetInfo = await dataset.info();
   const rows: StoredRow[] = await dataset.rows(0, 1);
-  const footprint: Footprint = await Trainer.estimate("owner/name", { ...hub, quantization });
+  const footprint: Footprint = await Trainer.estimate("owner/name", { ...hub, quantization, device });
   const models: CachedModel[] = await cachedModels();
   await forgetModel(models[0]?.name ?? "");
   console.log(bad?.place, info.rows, rows.length, footprint.peak_gpu_bytes);
