@@ -1,6 +1,6 @@
 // Launches WebKitGTK's MiniBrowser by its WebDriver: the plainest browser, without WebGPU and shared memory.
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -37,6 +37,21 @@ async function openDisplay() {
     server.stdio[3].once("data", (data) => resolve(String(data).trim()));
   });
   return { display: `:${number}`, end: () => server.kill() };
+}
+
+/** The processes of pages under that one. */
+function pagesOf(ancestor) {
+  const found = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
+    try {
+      const [, name, parent] = /^\d+ \((.*)\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"));
+      return [{ pid: Number(pid), name, parent: Number(parent) }];
+    } catch {
+      // It has just ended.
+      return [];
+    }
+  });
+  const under = (parent) => found.filter((process) => process.parent === parent).flatMap((process) => [process, ...under(process.pid)]);
+  return under(ancestor).filter(({ name }) => name.startsWith("WebKitWebProc")).map(({ pid }) => pid);
 }
 
 /** Launches MiniBrowser with one page and nothing kept: { goto, evaluate, close }. */
@@ -76,13 +91,18 @@ export async function launch() {
     await call("POST", `${session}/timeouts`, { script: 300_000 });
     return {
       goto: (url) => call("POST", `${session}/url`, { url }),
-      /** Runs a function in the page with plain data as its argument, and gives what it resolves to. */
+      /** Runs a function, or what is written, in the page with plain data as its argument, and gives what it resolves to. */
       async evaluate(work, argument) {
+        const given = typeof work === "string" ? `async () => (${work})` : `async (given) => (${work})(given)`;
         const script = `const tell = arguments[1];
-          (${work})(arguments[0]).then((value) => tell({ value }), (thrown) => tell({ thrown: String(thrown) }));`;
+          (${given})(arguments[0]).then((value) => tell({ value }), (thrown) => tell({ thrown: String(thrown) }));`;
         const { value, thrown } = await call("POST", `${session}/execute/async`, { script, args: [argument ?? null] });
         if (thrown) throw new Error(thrown);
-        return value;
+        return value ?? undefined;
+      },
+      /** Kills the process of the page. */
+      killPage() {
+        for (const pid of pagesOf(driver.pid)) process.kill(pid, "SIGKILL");
       },
       close: () => close(session),
     };

@@ -1,0 +1,89 @@
+import { webgpuProblem, type AdapterInfo, type DeviceName } from "tabtune";
+import { Choice } from "./choice.js";
+import { show, write } from "./dom.js";
+import { stored } from "./stored.js";
+
+const KEY = "tabtune:device";
+
+/** The part of WebGPU's entry point that is looked at here. */
+interface Gpu {
+  requestAdapter(): Promise<{ info?: { isFallbackAdapter?: boolean } } | null>;
+}
+
+/** What of the browser decides over the device. */
+interface Found {
+  /** Why there is no GPU, for people to read. */
+  problem?: string;
+  /** Whether the processor plays the GPU. */
+  is_played: boolean;
+}
+
+/** The part of the form that says what computes. What was chosen is kept for the next visit. */
+export class DeviceForm {
+  readonly #choice: Choice;
+  readonly #found = look();
+  /** What has computed last, if that is what would compute now. */
+  #adapter: AdapterInfo | undefined;
+
+  constructor(on_change: () => void) {
+    const choice = (this.#choice = new Choice("device", () => {
+      stored.set(KEY, choice.value);
+      this.#adapter = undefined;
+      void this.#tell();
+      on_change();
+    }));
+    const kept = stored.get<string>(KEY);
+    if (kept === "auto" || kept === "webgpu" || kept === "cpu") choice.value = kept;
+    void this.#tell();
+  }
+
+  get value(): DeviceName {
+    return this.#choice.value as DeviceName;
+  }
+
+  /** Whose memory a run takes. */
+  async memory(): Promise<string> {
+    return (await this.#isProcessor()) ? "memory" : "GPU memory";
+  }
+
+  /** Says what it is that computes. */
+  show(adapter: AdapterInfo): void {
+    this.#adapter = adapter;
+    void this.#tell();
+  }
+
+  /** Whether the processor will compute. */
+  async #isProcessor(): Promise<boolean> {
+    if (this.value !== "auto") return this.value === "cpu";
+    const { problem, is_played } = await this.#found;
+    return problem !== undefined || is_played;
+  }
+
+  async #tell(): Promise<void> {
+    const { problem } = await this.#found;
+    const is_processor = await this.#isProcessor();
+    write("device-found", this.#adapter ? wordsOf(this.#adapter) : this.#foreseen(problem, is_processor));
+    show("gpu-help", this.value === "auto" ? is_processor : this.value === "webgpu" && problem !== undefined);
+  }
+
+  /** The same before anything is loaded. */
+  #foreseen(problem: string | undefined, is_processor: boolean): string {
+    if (this.value === "webgpu") return problem === undefined ? "" : `${problem} Choose “Automatic” or “Processor”.`;
+    return this.value === "auto" && is_processor ? `Here it is the processor. ${problem ?? PLAYED}` : "";
+  }
+}
+
+const PLAYED = "The processor plays the GPU that this browser offers, and is faster as itself.";
+
+/** What computes, and what would be faster. */
+function wordsOf({ backend, name, is_software, hint }: AdapterInfo): string {
+  const what = backend === "cpu" ? name : `${name || "the GPU"}${is_software ? ", which the processor plays" : ""}`;
+  return [`Here it is ${what}.`, ...(hint ? [hint] : [])].join(" ");
+}
+
+async function look(): Promise<Found> {
+  const problem = await webgpuProblem();
+  if (problem !== undefined) return { problem, is_played: false };
+  const adapter = await (navigator as { gpu?: Gpu }).gpu?.requestAdapter().catch(() => null);
+  return { is_played: adapter?.info?.isFallbackAdapter ?? false };
+}
