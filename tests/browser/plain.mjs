@@ -224,12 +224,12 @@ export async function checkPage(page, origin, { steps }) {
   };
 
   await open();
-  assert.match(await says("#device-found", /./), /^Here it is the processor\. /);
+  assert.match(await says("#device-found", /./), /^Runs on the processor\. /);
   await set("[name=max_steps]", String(steps));
   await click("#start");
   await says("#status", new RegExp(`^Done: ${steps} steps\\.$`));
   await done();
-  const computes = await says("#device-found", /^Here it is \d+ workers? on the processor\./);
+  const computes = await says("#device-found", /^Computed by \d+ workers? on the processor\./);
   assert.ok(Number(await says("#loss", /./)) > 0);
   const held_out = Number(await says("#heldout-loss", /./));
   const curve = await page.evaluate(() => ({

@@ -33,11 +33,11 @@ test("in WebKitGTK", async (t) => {
 
   await t.test("a run that is killed goes on to the same adapter, to the bit", async () => {
     const reload = () => openRunner();
-    const kill = async () => {
-      page.killPage();
+    const close = async () => {
+      await page.closePage();
       await openRunner();
     };
-    const { adapter } = await checkSurvival(() => page, mounts, [reload, kill]);
+    const { adapter } = await checkSurvival(() => page, mounts, [reload, close]);
     assert.deepEqual([adapter.backend, adapter.name, adapter.driver], ["cpu", "1 worker on the processor", "simd128"]);
   });
 

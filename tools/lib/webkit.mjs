@@ -1,6 +1,6 @@
 // Launches WebKitGTK's MiniBrowser by its WebDriver: the plainest browser, without WebGPU and shared memory.
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -39,22 +39,7 @@ async function openDisplay() {
   return { display: `:${number}`, end: () => server.kill() };
 }
 
-/** The processes of pages under that one. */
-function pagesOf(ancestor) {
-  const found = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
-    try {
-      const [, name, parent] = /^\d+ \((.*)\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"));
-      return [{ pid: Number(pid), name, parent: Number(parent) }];
-    } catch {
-      // It has just ended.
-      return [];
-    }
-  });
-  const under = (parent) => found.filter((process) => process.parent === parent).flatMap((process) => [process, ...under(process.pid)]);
-  return under(ancestor).filter(({ name }) => name.startsWith("WebKitWebProc")).map(({ pid }) => pid);
-}
-
-/** Launches MiniBrowser with one page and nothing kept: { goto, evaluate, close }. */
+/** Launches MiniBrowser with one page and nothing kept: { goto, evaluate, closePage, close }. */
 export async function launch() {
   const path = webkitPath();
   const folder = await mkdtemp(join(tmpdir(), "tabtune-webkit-"));
@@ -100,9 +85,11 @@ export async function launch() {
         if (thrown) throw new Error(thrown);
         return value ?? undefined;
       },
-      /** Kills the process of the page. */
-      killPage() {
-        for (const pid of pagesOf(driver.pid)) process.kill(pid, "SIGKILL");
+      /** Closes the page, whatever it does, and goes on with a new one. Who kills its process ends the session and what is kept. */
+      async closePage() {
+        const { handle } = await call("POST", `${session}/window/new`, { type: "tab" });
+        await call("DELETE", `${session}/window`);
+        await call("POST", `${session}/window`, { handle });
       },
       close: () => close(session),
     };

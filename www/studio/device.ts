@@ -62,23 +62,30 @@ export class DeviceForm {
   async #tell(): Promise<void> {
     const { problem } = await this.#found;
     const is_processor = await this.#isProcessor();
-    write("device-found", this.#adapter ? wordsOf(this.#adapter) : this.#foreseen(problem, is_processor));
-    show("gpu-help", this.value === "auto" ? is_processor : this.value === "webgpu" && problem !== undefined);
+    const adapter = this.#adapter;
+    write("device-found", adapter ? computedBy(adapter) : this.#foreseen(problem, is_processor));
+    const misses_gpu = this.value === "auto" ? is_processor : this.value === "webgpu" && problem !== undefined;
+    // What computes knows how this very browser gets a GPU, and what the page lacks.
+    write("device-hint", adapter?.hint ?? "");
+    show("device-hint", adapter?.hint !== undefined);
+    show("device-ways", adapter === undefined);
+    show("device-help", adapter ? adapter.hint !== undefined : misses_gpu);
   }
 
   /** The same before anything is loaded. */
   #foreseen(problem: string | undefined, is_processor: boolean): string {
     if (this.value === "webgpu") return problem === undefined ? "" : `${problem} Choose “Automatic” or “Processor”.`;
-    return this.value === "auto" && is_processor ? `Here it is the processor. ${problem ?? PLAYED}` : "";
+    if (!is_processor) return "";
+    return `Runs on the processor. ${this.value === "cpu" ? "" : (problem ?? PLAYED)}`;
   }
 }
 
-const PLAYED = "The processor plays the GPU that this browser offers, and is faster as itself.";
+const PLAYED = "It plays the GPU that this browser offers, and is faster as itself.";
 
-/** What computes, and what would be faster. */
-function wordsOf({ backend, name, is_software, hint }: AdapterInfo): string {
-  const what = backend === "cpu" ? name : `${name || "the GPU"}${is_software ? ", which the processor plays" : ""}`;
-  return [`Here it is ${what}.`, ...(hint ? [hint] : [])].join(" ");
+/** What computes. */
+function computedBy({ backend, name, is_software }: AdapterInfo): string {
+  if (backend === "cpu") return `Computed by ${name}.`;
+  return `Computed by ${name || "the GPU"}${is_software ? ", which the processor plays" : ""}.`;
 }
 
 async function look(): Promise<Found> {

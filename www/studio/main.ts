@@ -1,3 +1,4 @@
+import "./language.js";
 import { Adapters } from "./adapters.js";
 import { Asking } from "./asking.js";
 import { block, Busy, type Task } from "./busy.js";
