@@ -224,7 +224,7 @@ export async function checkPage(page, origin, { steps }) {
   };
 
   await open();
-  assert.match(await says("#device-found", /./), /^Runs on the processor\. /);
+  assert.match(await says("#device-found", /./), /^Runs on the processor\. This browser .*WebGPU/);
   await set("[name=max_steps]", String(steps));
   await click("#start");
   await says("#status", new RegExp(`^Done: ${steps} steps\\.$`));

@@ -63,7 +63,9 @@ export class DeviceForm {
     const { problem } = await this.#found;
     const is_processor = await this.#isProcessor();
     const adapter = this.#adapter;
-    write("device-found", adapter ? computedBy(adapter) : this.#foreseen(problem, is_processor));
+    const words = adapter ? computedBy(adapter) : this.#foreseen(problem, is_processor);
+    write("device-found", words);
+    show("device-note", words !== "");
     const misses_gpu = this.value === "auto" ? is_processor : this.value === "webgpu" && problem !== undefined;
     // What computes knows how this very browser gets a GPU, and what the page lacks.
     write("device-hint", adapter?.hint ?? "");
@@ -76,7 +78,7 @@ export class DeviceForm {
   #foreseen(problem: string | undefined, is_processor: boolean): string {
     if (this.value === "webgpu") return problem === undefined ? "" : `${problem} Choose “Automatic” or “Processor”.`;
     if (!is_processor) return "";
-    return `Runs on the processor. ${this.value === "cpu" ? "" : (problem ?? PLAYED)}`;
+    return ["Runs on the processor.", ...(this.value === "cpu" ? [] : [problem ?? PLAYED])].join(" ");
   }
 }
 
