@@ -26,14 +26,15 @@ export class DeviceForm {
   #adapter: AdapterInfo | undefined;
 
   constructor(on_change: () => void) {
+    const kept = stored.get<string>(KEY);
+    // The rest of the page is not there yet to hear of a change.
+    for (const button of document.querySelectorAll<HTMLInputElement>('[name="device"]')) button.checked ||= button.value === kept;
     const choice = (this.#choice = new Choice("device", () => {
       stored.set(KEY, choice.value);
       this.#adapter = undefined;
       void this.#tell();
       on_change();
     }));
-    const kept = stored.get<string>(KEY);
-    if (kept === "auto" || kept === "webgpu" || kept === "cpu") choice.value = kept;
     void this.#tell();
   }
 
