@@ -358,7 +358,9 @@ test("the page on the processor", async (t) => {
     await status(/^Paused after step \d+\. What was learnt is saved\.$/);
     await button("Resume").click();
     await status(/^Step \d+ of 5000$/);
-    const engine = page.workers().find((worker) => !worker.url().includes("kernel"));
+    const workers = page.workers();
+    // Workers are told of in the order of their beginning, and those of the kernels are the engine's first work.
+    const engine = workers[workers.findIndex((worker) => worker.url().includes("kernel")) - 1];
     engine.evaluate(() => {
       for (;;);
     }).catch(() => {});
