@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { unzipSync, zipSync } from "fflate";
 import { paths } from "../../tools/lib/paths.mjs";
+import { checkPage } from "./plain.mjs";
 import { fewRows, openLab } from "./support.mjs";
 
 /** The longest that the page may be deaf on a machine whose processor also plays the GPU. */
@@ -77,7 +78,7 @@ function playPressure() {
 }
 
 test("a run rests under the pressure of its own processor only if the person chose so", async (t) => {
-  const { page, server, mounts } = await openLab(t, { keeps: true });
+  const { page, server, mounts } = await openLab(t, { device: "cpu" });
   mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
   await page.addInitScript(playPressure);
   const start = async () => {
@@ -100,25 +101,30 @@ test("a run rests under the pressure of its own processor only if the person cho
   await status("Resting because the system is under critical pressure.");
 });
 
-test("the page", async (t) => {
-  const { page, server, requests, mounts } = await openLab(t, { keeps: true });
+/** The page in a Chromium of its own, and how a person uses it. */
+async function openStudio(t, options) {
+  const { page, server, requests, mounts } = await openLab(t, options);
   mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));
-  /** What questions get as an answer beside yes. */
-  const answers = { next: undefined };
-  page.on("dialog", (dialog) => dialog.accept(answers.next));
+  /** What questions get as an answer beside yes, and what was asked last. */
+  const answers = { next: undefined, asked: undefined };
+  page.on("dialog", (dialog) => {
+    answers.asked = dialog.message();
+    void dialog.accept(answers.next);
+  });
   const folder = mkdtempSync(join(tmpdir(), "tabtune-rows-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const open = async ({ has_own_workers = false } = {}) => {
+  const open = async () => {
     await page.goto(`${server.origin}/`);
-    await page.evaluate((own) => (globalThis.has_own_workers = own), has_own_workers);
     await page.getByText("Settings", { exact: true }).click();
     await page.getByText("When to rest", { exact: true }).click();
     // Where the processor plays the GPU it is under pressure.
     await page.getByLabel("Never: go on whatever happens").check();
   };
+  /** Chooses what computes. */
+  const runsOn = (word) => page.getByRole("radiogroup", { name: "Runs on" }).getByText(word, { exact: true }).click();
   /** Chooses a word of the switch in that part of the form. */
   const choose = (part, word) => page.getByRole("group", { name: part }).getByText(word, { exact: true }).click();
   const button = (name) => page.getByRole("button", { name, exact: true });
@@ -146,9 +152,15 @@ test("the page", async (t) => {
   /** The entry of that name in the list of what was learnt. */
   const learnt = (name) => page.locator("#learnt-list li").filter({ has: page.getByText(name, { exact: true }) });
 
+  return { page, server, requests, complaints, answers, folder, open, runsOn, choose, button, pick, report, setSteps, status, downloaded, download, idle, learnt };
+}
+
+test("the page by WebGPU", async (t) => {
+  const { page, requests, complaints, answers, open, runsOn, button, setSteps, status, downloaded, download, idle, learnt } = await openStudio(t);
+
   await t.test("trains the bundled model, answers before and after, and gives the adapter", async () => {
-    // What another worker requests is not seen here.
-    await open({ has_own_workers: true });
+    await open();
+    await runsOn("GPU");
     await setSteps(8);
     await page.evaluate(() => {
       globalThis.longest_pause = 0;
@@ -213,6 +225,7 @@ test("the page", async (t) => {
     await status("“Bundled FAQ” is open.");
     await idle();
     assert.equal(await page.locator("#answer-tuned").innerText(), unasked);
+    assert.match(await page.locator("#device-found").innerText(), /^Computed by .*, which the processor plays\.$/, "what was chosen is kept");
     assert.deepEqual(await download(), files);
     await button("Delete Bundled FAQ").click();
     await page.locator("#learnt").waitFor({ state: "hidden" });
@@ -231,6 +244,37 @@ test("the page", async (t) => {
     assert.deepEqual(unzipSync(new Uint8Array((await downloaded("Download From Lena")).bytes)), files);
   });
 
+  await t.test("asks before it goes on with a run that the processor began", async () => {
+    await open();
+    await runsOn("Processor");
+    await setSteps(5000);
+    await button("Start fine-tuning").click();
+    await status(/^Step ([3-9]|\d{2,}) of 5000$/);
+    await page.getByText(/^This run takes [\d.]+ MB of memory\.$/).waitFor();
+    await button("Stop").click();
+    await status(/^Stopped after \d+ steps\.$/);
+    await idle();
+    await runsOn("GPU");
+    await page.getByRole("button", { name: /^Go on from step/ }).click();
+    await status(/^Step \d+ of 5000$/);
+    assert.match(answers.asked, /^This run began on another kind of device/);
+    await button("Stop").click();
+    await status(/^Stopped after \d+ steps\.$/);
+    await idle();
+  });
+
+  assert.deepEqual(complaints, []);
+});
+
+test("the page on the processor", async (t) => {
+  const studio = await openStudio(t, { device: "cpu" });
+  const { page, server, requests, complaints, folder, open, choose, button, pick, report, setSteps, status, download, idle, learnt } = studio;
+
+  await t.test("trains the bundled model and rows of one's own, answers, and knows what was learnt the next day", async (t) => {
+    const { held_out, computes } = await checkPage(page, server.origin, { steps: 8 });
+    t.diagnostic(`held-out loss ${held_out}; ${computes}`);
+  });
+
   const happened = (pattern) => page.locator("#events li").filter({ hasText: pattern }).first().waitFor();
 
   await t.test("pauses, rests, tells what happened, and goes on after a reload", async () => {
@@ -242,7 +286,7 @@ test("the page", async (t) => {
     await page.getByLabel("Rest at slowdown, times").fill("1000");
     await setSteps(5000);
     await button("Start fine-tuning").click();
-    await status(/^Step [3-9] of 5000$/);
+    await status(/^Step ([3-9]|\d{2,}) of 5000$/);
     await page.getByText(/^A run looks at: battery, .*speed of the steps/).waitFor();
     await button("Pause").click();
     await status(/^Paused after step \d+\. What was learnt is saved\.$/);
@@ -288,7 +332,7 @@ test("the page", async (t) => {
   });
 
   await t.test("says loudly what is only in this tab, ends an engine that hangs, and goes on from what was saved", async () => {
-    await open({ has_own_workers: true });
+    await open();
     await page.evaluate(() => {
       const { put } = IDBObjectStore.prototype;
       IDBObjectStore.prototype.put = function (...args) {
@@ -299,7 +343,7 @@ test("the page", async (t) => {
     });
     await setSteps(5000);
     await button("Start fine-tuning").click();
-    await status(/^Step [2-9] of 5000$/);
+    await status(/^Step ([2-9]|\d{2,}) of 5000$/);
     await button("Stop").click();
     await status(/^Stopped after \d+ steps\.$/);
     await page.getByText("Only in this tab: download it before you close the tab. The browser could not keep it: There is no room.").waitFor();
@@ -309,12 +353,14 @@ test("the page", async (t) => {
 
     await page.evaluate(() => globalThis.makeRoom());
     await button("Start fine-tuning").click();
-    await status(/^Step [2-9] of 5000$/);
+    await status(/^Step ([2-9]|\d{2,}) of 5000$/);
     await button("Pause").click();
     await status(/^Paused after step \d+\. What was learnt is saved\.$/);
     await button("Resume").click();
     await status(/^Step \d+ of 5000$/);
-    const [engine] = page.workers();
+    const workers = page.workers();
+    // Workers are told of in the order of their beginning, and those of the kernels are the engine's first work.
+    const engine = workers[workers.findIndex((worker) => worker.url().includes("kernel")) - 1];
     engine.evaluate(() => {
       for (;;);
     }).catch(() => {});
@@ -483,7 +529,7 @@ test("the page", async (t) => {
 
   await t.test("takes a model from the hub", async () => {
     const asked = await playHub(page, server.origin);
-    await open({ has_own_workers: true });
+    await open();
     await choose("Model", "Hub");
     await button("Look at the rows").click();
     await page.getByText("Choose a model from the list, or write its name").waitFor();
@@ -492,7 +538,7 @@ test("the page", async (t) => {
     await page.getByLabel("Model on Hugging Face").fill(HUB_ID);
     assert.equal(await page.locator("#listed :checked").count(), 0, "a model that is not listed");
     await page.getByLabel("Model on Hugging Face").press("Enter");
-    await page.getByText(/^A run takes up to [\d.]+ [MG]B of GPU memory with the longest rows\.$/).waitFor();
+    await page.getByText(/^A run takes up to [\d.]+ [MG]B of memory with the longest rows\.$/).waitFor();
     assert.ok(await button("Stop").isHidden(), "Enter begins no run");
     const parts = (await page.locator("#estimate li").allInnerTexts()).map((text) => text.split(/ \d/)[0]);
     assert.deepEqual(parts, ["Model", "Adapter", "Working space", "Other"]);

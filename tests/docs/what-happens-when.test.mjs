@@ -21,14 +21,14 @@ function rowsOfTable() {
 }
 
 /** Runs in the page: loads the model, and the rows if they are not there. */
-async function load({ r = 8 }) {
+async function load({ r = 8, device = "cpu" }) {
   const { tabtune } = globalThis.runner;
   globalThis.told = [];
   const dataset = await tabtune.Dataset.open("rows");
   const rows = Array.from({ length: 8 }, (_, row) => ({ prompt: `What is ${row}?`, completion: ` A number, ${row}.` }));
   if ((await dataset.info()).rows === 0) await dataset.import(rows);
   globalThis.dataset = dataset;
-  globalThis.trainer = await tabtune.Trainer.load("/bundled/", { lora: { r, target_modules: "all-linear" } });
+  globalThis.trainer = await tabtune.Trainer.load("/bundled/", { device, lora: { r, target_modules: "all-linear" } });
   // Shaders are compiled here, so that none of what is waited for takes that long.
   await globalThis.trainer.prepare(dataset, { max_steps: 1, per_device_train_batch_size: 1, run_name: null });
 }
@@ -56,7 +56,7 @@ function begin({ rows = "rows", ...options }) {
 }
 
 test("what the guide tells happens", async (t) => {
-  const lab = await openLab(t, { keeps: true });
+  const lab = await openLab(t, { isolated: true });
   await lab.page.context().addInitScript(playSignals);
   await lab.page.close();
   const open = async (origin = lab.server.origin) => {
@@ -128,12 +128,19 @@ test("what the guide tells happens", async (t) => {
       return stop();
     },
 
-    "The GPU device is lost": async () => {
-      await start({ save_steps: 1 });
-      await steps(2);
-      await page.evaluate(() => (globalThis.played.losses = 1));
-      await saw(["device-lost", "recovered"]);
-      return stop();
+    "The GPU device is lost, or a worker that computes on the processor": async () => {
+      const told_on = [];
+      for (const device of ["webgpu", "cpu"]) {
+        await page.evaluate(() => globalThis.trainer.dispose());
+        await page.evaluate(load, { device });
+        await start({ save_steps: 1 });
+        await steps(2);
+        await page.evaluate(() => (globalThis.played.losses = 1));
+        await saw(["device-lost", "recovered"]);
+        told_on.push(await stop());
+      }
+      const [on_gpu, on_cpu] = told_on;
+      return on_gpu.filter((word) => on_cpu.includes(word));
     },
 
     "The worker is ended, or hangs": async () => {

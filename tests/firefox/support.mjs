@@ -14,21 +14,30 @@ export const TIMEOUT_MILLIS = 120_000;
  */
 const MESA = { GALLIVM_PERF: "nopt", MESA_SHADER_CACHE_DIR: join(paths.root, "target/mesa-firefox") };
 
-/** Opens the runner page in a fresh Firefox; closed when the test file is through. */
-export async function openLab(t) {
+/** Opens the runner page in a fresh Firefox with these entries of about:config; closed when the test file is through. */
+export async function openLab(t, { prefs, isolated } = {}) {
   const mounts = mountsOf();
-  const server = await serve(mounts);
-  const browser = await launch({ env: MESA });
+  const server = await serve(mounts, { isolated });
+  const browser = await launch({ prefs, env: MESA });
   t.after(async () => {
     await browser.close();
     await server.close();
   });
-  const page = await browser.newPage();
-  page.setDefaultTimeout(TIMEOUT_MILLIS);
-  const openRunner = async () => {
-    await page.goto(`${server.origin}/runner/`);
-    await page.waitForFunction(() => "runner" in globalThis);
+  const lab = {
+    server,
+    mounts,
+    page: undefined,
+    async openRunner() {
+      await lab.page.goto(`${server.origin}/runner/`);
+      await lab.page.waitForFunction(() => "runner" in globalThis);
+    },
+    async openPage() {
+      lab.page = await browser.newPage();
+      lab.page.setDefaultTimeout(TIMEOUT_MILLIS);
+      await lab.openRunner();
+    },
+    run: (job) => lab.page.evaluate(runJob, job),
   };
-  await openRunner();
-  return { server, mounts, page, openRunner, run: (job) => page.evaluate(runJob, job) };
+  await lab.openPage();
+  return lab;
 }

@@ -138,8 +138,8 @@ test("a listed model fills the field, and what is written there is chosen in the
 test("a listed model tells its sizes, its terms and whether it is too large for the device", async () => {
   const { facts, mayNotFit, parameterWords, roundedBytes } = await studio("listed.ts");
   const model = { name: "A", id: "a/b", parameters: 999_885_952, download_bytes: 2_030_000_000, run_gpu_bytes: 1_240_000_000, licence: "Gemma", gated: true };
-  assert.deepEqual(facts(model), ["1.0B parameters · 2.0 GB download", "1.2 GB GPU · Gemma licence · gated"]);
-  assert.deepEqual(facts({ ...model, parameters: 134_515_008, run_gpu_bytes: 263e6, licence: "MIT", gated: false }), ["135M parameters · 2.0 GB download", "260 MB GPU · MIT licence"]);
+  assert.deepEqual(facts(model), ["1.0B parameters · 2.0 GB download", "1.2 GB memory · Gemma licence · gated"]);
+  assert.deepEqual(facts({ ...model, parameters: 134_515_008, run_gpu_bytes: 263e6, licence: "MIT", gated: false }), ["135M parameters · 2.0 GB download", "260 MB memory · MIT licence"]);
   assert.deepEqual([996e6, 1_720_574_976].map(parameterWords), ["1.0B", "1.7B"]);
   assert.deepEqual([994e6, 996e6].map(roundedBytes), ["990 MB", "1.0 GB"]);
   assert.deepEqual([undefined, 1, 2, 4, 8].map((device_gb) => mayNotFit(model, device_gb)), [false, true, true, false, false]);

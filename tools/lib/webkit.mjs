@@ -39,7 +39,7 @@ async function openDisplay() {
   return { display: `:${number}`, end: () => server.kill() };
 }
 
-/** Launches MiniBrowser with one page and nothing kept: { goto, evaluate, close }. */
+/** Launches MiniBrowser with one page and nothing kept: { goto, evaluate, closePage, close }. */
 export async function launch() {
   const path = webkitPath();
   const folder = await mkdtemp(join(tmpdir(), "tabtune-webkit-"));
@@ -76,13 +76,20 @@ export async function launch() {
     await call("POST", `${session}/timeouts`, { script: 300_000 });
     return {
       goto: (url) => call("POST", `${session}/url`, { url }),
-      /** Runs a function in the page with plain data as its argument, and gives what it resolves to. */
+      /** Runs a function, or what is written, in the page with plain data as its argument, and gives what it resolves to. */
       async evaluate(work, argument) {
+        const given = typeof work === "string" ? `async () => (${work})` : `async (given) => (${work})(given)`;
         const script = `const tell = arguments[1];
-          (${work})(arguments[0]).then((value) => tell({ value }), (thrown) => tell({ thrown: String(thrown) }));`;
+          (${given})(arguments[0]).then((value) => tell({ value }), (thrown) => tell({ thrown: String(thrown) }));`;
         const { value, thrown } = await call("POST", `${session}/execute/async`, { script, args: [argument ?? null] });
         if (thrown) throw new Error(thrown);
-        return value;
+        return value ?? undefined;
+      },
+      /** Closes the page, whatever it does, and goes on with a new one. Who kills its process ends the session and what is kept. */
+      async closePage() {
+        const { handle } = await call("POST", `${session}/window/new`, { type: "tab" });
+        await call("DELETE", `${session}/window`);
+        await call("POST", `${session}/window`, { handle });
       },
       close: () => close(session),
     };

@@ -19,7 +19,6 @@ export interface Task {
  */
 export class Busy {
   #running = false;
-  #has_gpu = true;
   readonly #on_change: () => void;
 
   /** `on_change` is told when work begins and ends. */
@@ -29,12 +28,6 @@ export class Busy {
 
   get running(): boolean {
     return this.#running;
-  }
-
-  /** Controls marked `data-gpu` cannot be used without one. */
-  withoutGpu(): void {
-    this.#has_gpu = false;
-    this.update();
   }
 
   /** Does the work, unless other work is running. Errors become readable text. Resolves to whether it was done. */
@@ -79,8 +72,7 @@ export class Busy {
   /** Lets controls wait or not, as things stand; those marked `data-blocked` wait for the person. */
   update(): void {
     for (const control of document.querySelectorAll<HTMLButtonElement>("[data-idle]")) {
-      const { blocked, gpu } = control.dataset;
-      control.disabled = this.#running || blocked !== undefined || (!this.#has_gpu && gpu !== undefined);
+      control.disabled = this.#running || control.dataset.blocked !== undefined;
     }
     for (const part of document.querySelectorAll<HTMLFieldSetElement>("[data-still]")) part.disabled = this.#running;
   }

@@ -1,4 +1,5 @@
 import { Trainer, type Footprint } from "tabtune";
+import type { DeviceForm } from "./device.js";
 import { element, make, show, write } from "./dom.js";
 import { isCancelled, messageOf } from "./errors.js";
 import { bytes } from "./format.js";
@@ -19,12 +20,17 @@ function parts({ gpu_bytes }: Footprint): [string, number][] {
   ];
 }
 
-/** Tells how much GPU memory a run will take, before anything is loaded, and what one takes that was prepared. */
+/** Tells how much memory a run will take, before anything is loaded, and what one takes that was prepared. */
 export class Estimate {
+  readonly #device: DeviceForm;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: AbortController | undefined;
   /** What the figures shown are for. */
   #shown: { model: Model; settings: string } | undefined;
+
+  constructor(device: DeviceForm) {
+    this.#device = device;
+  }
 
   /**
    * Counts anew a moment later, unless that is called again before. Rows of at most `longest` tokens need no
@@ -33,7 +39,7 @@ export class Estimate {
   later(model: Model | undefined, config: Config | undefined, longest: number | undefined): void {
     this.#cancel();
     if (!model || !config) return this.#hide();
-    const settings = JSON.stringify([config, model.hub, longest]);
+    const settings = JSON.stringify([config, model.hub, this.#device.value, longest]);
     if (this.#shown?.model.source === model.source && this.#shown.settings === settings) return show("estimate", true);
     // Figures of other settings are not left standing.
     this.#shown = undefined;
@@ -41,16 +47,16 @@ export class Estimate {
     this.#timer = setTimeout(() => void this.#count(model, config, longest, settings), PAUSE_MILLIS);
   }
 
-  /** Leaves the GPU to others. */
+  /** Leaves the device to others. */
   stop(): void {
     this.#cancel();
     if (!this.#shown) show("estimate", false);
   }
 
   /** What the run takes that is about to begin. */
-  show(footprint: Footprint): void {
+  async show(footprint: Footprint): Promise<void> {
     this.#shown = undefined;
-    this.#draw(footprint, `This run takes ${bytes(footprint.peak_gpu_bytes)} of GPU memory.`);
+    this.#draw(footprint, `This run takes ${bytes(footprint.peak_gpu_bytes)} of ${await this.#device.memory()}.`);
   }
 
   async #count(model: Model, config: Config, longest: number | undefined, settings: string): Promise<void> {
@@ -63,13 +69,14 @@ export class Estimate {
         ...model.hub,
         quantization,
         lora,
+        device: this.#device.value,
         train: is_known ? { ...train, max_length: longest } : train,
         signal: controller.signal,
       };
       const footprint = await Trainer.estimate(model.source, options);
       this.#shown = { model, settings };
       const rows = is_known ? "with these rows" : "with the longest rows";
-      this.#draw(footprint, `A run takes up to ${bytes(footprint.peak_gpu_bytes)} of GPU memory ${rows}.`);
+      this.#draw(footprint, `A run takes up to ${bytes(footprint.peak_gpu_bytes)} of ${await this.#device.memory()} ${rows}.`);
     } catch (thrown) {
       if (controller.signal.aborted || isCancelled(thrown)) return;
       this.#tell("How much memory a run takes cannot be told.", messageOf(thrown));

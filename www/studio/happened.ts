@@ -42,7 +42,7 @@ const WORDS: Record<RunEvent["type"], string> = {
   rested: "Goes on after its rest",
   skipped: "A step was left out",
   rewound: "Went back",
-  "device-lost": "The GPU was lost and is asked for again",
+  "device-lost": "What computes was lost, and is asked for again",
   unresponsive: "The engine does not answer",
   recovered: "The engine is back",
   notice: "Worth knowing",

@@ -1,6 +1,7 @@
 import { Trainer, type AdapterFiles, type RunPolicy } from "tabtune";
 import { LONGEST_ANSWER, type Asking } from "./asking.js";
 import type { Rows } from "./data.js";
+import type { DeviceForm } from "./device.js";
 import { element, say, show, write } from "./dom.js";
 import { isCancelled, showError } from "./errors.js";
 import { bytes } from "./format.js";
@@ -32,9 +33,18 @@ export interface Order extends Loading {
   rows: Rows;
 }
 
+/** The parts of the page that the model has to do with. */
+export interface Parts {
+  device: DeviceForm;
+  look: Look;
+  asking: Asking;
+  follower: Follower;
+}
+
 /** The one model of the page: loading, looking, training, asking, saving. */
 export class Job {
   readonly #progress: Progress;
+  readonly #device: DeviceForm;
   readonly #look: Look;
   readonly #asking: Asking;
   readonly #follower: Follower;
@@ -45,8 +55,9 @@ export class Job {
   /** The run or the opened adapter that the trainer has. */
   #adapter: { id: string; name: string } | undefined;
 
-  constructor(progress: Progress, look: Look, asking: Asking, follower: Follower) {
+  constructor(progress: Progress, { device, look, asking, follower }: Parts) {
     this.#progress = progress;
+    this.#device = device;
     this.#look = look;
     this.#asking = asking;
     this.#follower = follower;
@@ -70,7 +81,7 @@ export class Job {
     this.#progress.going();
     const { quantization, lora } = config;
     const heldout = rows?.heldout;
-    const how = JSON.stringify([model.hub, quantization]);
+    const how = JSON.stringify([model.hub, quantization, this.#device.value]);
     const run = JSON.stringify([lora, heldout?.name]);
     const is_same = this.#loaded?.source === model.source && this.#loaded.how === how && (!rows || this.#loaded.run === run);
     if (this.#trainer && !this.#trainer.ended && is_same) return this.#trainer;
@@ -82,6 +93,7 @@ export class Job {
       quantization,
       lora,
       policy,
+      device: this.#device.value,
       ...(heldout && { eval_dataset: heldout }),
       signal,
       progress_callback: (event) => {
@@ -92,9 +104,8 @@ export class Job {
     });
     this.#loaded = { source: model.source, how, run };
     this.#progress.percent(0);
-    const { adapter } = this.#trainer;
+    this.#device.show(this.#trainer.adapter);
     write("memory", bytes(this.#trainer.model.weight_bytes));
-    element("memory").title = `${adapter.name || "GPU"}${adapter.is_software ? " (software)" : ""}`;
     return this.#trainer;
   }
 

@@ -69,7 +69,6 @@ export class LearntList {
     const buttons: HTMLButtonElement[] = [];
     const begin = (word: string, act: (learnt: Learnt) => void) => {
       const button = smallButton(word, name, () => act(learnt));
-      button.dataset.gpu = "";
       buttons.push(button);
     };
     const is_over = isOver(entry);

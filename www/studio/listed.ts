@@ -42,7 +42,7 @@ export function roundedBytes(count: number): string {
 
 /** What a model asks of a person and of their device, in two lines. */
 export function facts({ parameters, download_bytes, run_gpu_bytes, licence, gated }: Listed): [string, string] {
-  const terms = [`${roundedBytes(run_gpu_bytes)} GPU`, `${licence} licence`, ...(gated ? ["gated"] : [])];
+  const terms = [`${roundedBytes(run_gpu_bytes)} memory`, `${licence} licence`, ...(gated ? ["gated"] : [])];
   return [`${parameterWords(parameters)} parameters · ${roundedBytes(download_bytes)} download`, terms.join(" · ")];
 }
 

@@ -11,7 +11,7 @@ export class LoadingWords {
     if (status === "measure") return "Finding the GPU's fastest kernels…";
     // The last of the rows has come, and what follows tells nothing of itself.
     const is_over = status === "tokenize" && progress !== undefined && progress >= 100;
-    if (status === "compile" || is_over) return "Getting the GPU ready…";
+    if (status === "compile" || is_over) return "Getting ready…";
     if (status === "tokenize") return `Turning the rows into tokens: ${(rows ?? 0).toLocaleString("en")}${left(remaining_seconds)}`;
     if (status === "download") this.#begun.set(file, { at: performance.now(), loaded: -1 });
     if (status === "done") this.#begun.delete(file);

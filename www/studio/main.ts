@@ -1,10 +1,11 @@
-import { webgpuProblem } from "tabtune";
+import "./language.js";
 import { Adapters } from "./adapters.js";
 import { Asking } from "./asking.js";
 import { block, Busy, type Task } from "./busy.js";
 import { CachedModels } from "./cached.js";
 import { Chart } from "./chart.js";
 import { DataForm } from "./data.js";
+import { DeviceForm } from "./device.js";
 import { element, reveal, say, show, write } from "./dom.js";
 import { clearErrorOnChange, showError } from "./errors.js";
 import { Estimate } from "./estimate.js";
@@ -18,7 +19,8 @@ import { Timeline } from "./timeline.js";
 import { savedWords } from "./words.js";
 
 const settings = new SettingsForm(() => tellMemory());
-const estimate = new Estimate();
+const device = new DeviceForm(() => tellMemory());
+const estimate = new Estimate(device);
 const model = new ModelForm(
   () => void settings.fill(model.bundled).then(tellChoice, showError),
   () => tellMemory(),
@@ -67,10 +69,10 @@ const adapters = new Adapters({
   },
   goOn: (order) => void train(order, true),
   ask,
-  begun: (plan) => estimate.show(plan),
+  begun: (plan) => void estimate.show(plan),
   event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
 });
-const job = new Job(new Progress(new Chart(), new Timeline()), look, asking, adapters);
+const job = new Job(new Progress(new Chart(), new Timeline()), { device, look, asking, follower: adapters });
 
 /** Asking, which loads a model where none is there. What a run came to stays written. */
 const answering: Task = {
@@ -81,13 +83,12 @@ const answering: Task = {
   },
 };
 
-let has_gpu = true;
 /** The tokens of the longest row, once that is known. */
 let longest: number | undefined;
 
-/** What a run with the settings as they stand would take. While one is on its way the GPU is not asked. */
+/** What a run with the settings as they stand would take. While one is on its way the device is left to it. */
 function tellMemory(): void {
-  if (!busy.running) estimate.later(has_gpu ? model.chosen : undefined, settings.peek(), longest);
+  if (!busy.running) estimate.later(model.chosen, settings.peek(), longest);
 }
 
 /** What the person still has to say, and what the chosen model is worth for their rows. */
@@ -201,16 +202,7 @@ for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event
 clearErrorOnChange("setup", "own");
 
 settings.ownRows(!data.bundled);
-const filled = settings.fill(model.bundled).catch(showError);
-const problem = await webgpuProblem();
-if (problem) {
-  has_gpu = false;
-  busy.withoutGpu();
-  write("no-webgpu-reason", problem);
-  say("Not possible in this browser.");
-  show("no-webgpu", true);
-}
-await filled;
+await settings.fill(model.bundled).catch(showError);
 tellChoice();
 await adapters.begin().catch(showError);
 await offerWhatIsKept();

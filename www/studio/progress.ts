@@ -46,7 +46,7 @@ export class Progress {
     this.#is_stopping = false;
   }
 
-  /** It was asked to stop; a step that the GPU has begun is done first. */
+  /** It was asked to stop; a step that has begun is done first. */
   stopping(is_in_step: boolean): void {
     this.#is_stopping = true;
     this.stopCounting();
@@ -90,7 +90,7 @@ export class Progress {
     if (event.type === "paused") say(`Paused after step ${event.step}. What was learnt is saved.`);
     if (event.type === "continued" || event.type === "rested") say("Going on…");
     if (event.type === "resting") this.#count(`Resting because ${event.detail}.`, "Looks again", event.seconds ?? 0);
-    if (event.type === "device-lost") this.#count("The GPU was lost.", "It is asked for again", event.seconds ?? 0);
+    if (event.type === "device-lost") this.#count("What computes was lost.", "It is asked for again", event.seconds ?? 0);
     if (event.type === "recovered") say(`The engine is back: ${event.detail}.`);
     if (event.type === "notice" && event.detail) this.#notice(event.detail);
     if (event.type === "unresponsive" && event.reason === "ended") this.#count("The engine has ended.", "It is started again", event.seconds ?? 0);

@@ -1,4 +1,4 @@
-import type { AdapterFiles, EvalLog, Plan, RunEvent, RunOptions, StepLog, Trainer } from "tabtune";
+import { TabtuneError, type AdapterFiles, type EvalLog, type Plan, type RunEvent, type RunOptions, type StepLog, type Trainer } from "tabtune";
 import { element, say, show, write } from "./dom.js";
 import { isCancelled } from "./errors.js";
 import { count } from "./format.js";
@@ -15,6 +15,9 @@ export interface Follower {
   learnt(order: Order, step: number, files: AdapterFiles): Promise<void>;
 }
 
+const ELSEWHERE =
+  "This run began on another kind of device: a GPU or another processor. Go on with it on this one? " +
+  "It learns the same; only the last digits of its losses are others than they would have been there.";
 const NOTHING = "Stopped before the first step. Nothing was learnt, and nothing saved.";
 
 /** One run of the page, and what is shown of it. */
@@ -76,14 +79,13 @@ export class LiveRun {
 
   /** Whether this page has the run now; another tab may have it, whose run is then only shown. */
   async #prepare(options: RunOptions, resumes: boolean, signal: AbortSignal): Promise<boolean> {
-    this.#progress.working("Getting the GPU ready…");
+    this.#progress.working("Getting ready…");
     const watch = new AbortController();
     const watches = () => watch.abort();
     element("watch").addEventListener("click", watches);
     try {
       const either = AbortSignal.any([signal, watch.signal]);
-      const { dataset } = this.#order.rows;
-      await this.#trainer.prepare(dataset, { ...options, resume_from_checkpoint: resumes, if_running: "wait", signal: either });
+      await this.#prepareHere({ ...options, resume_from_checkpoint: resumes, if_running: "wait", signal: either });
       return true;
     } catch (thrown) {
       if (!watch.signal.aborted || !isCancelled(thrown)) throw thrown;
@@ -92,6 +94,19 @@ export class LiveRun {
     } finally {
       element("watch").removeEventListener("click", watches);
       show("waiting", false);
+    }
+  }
+
+  /** Asks whether a run that began on another kind of device is to go on here. */
+  async #prepareHere(options: RunOptions): Promise<void> {
+    const { dataset } = this.#order.rows;
+    try {
+      await this.#trainer.prepare(dataset, options);
+    } catch (thrown) {
+      const is_elsewhere = thrown instanceof TabtuneError && thrown.code === "bad-state" && thrown.message.includes("resume_on_other_device");
+      if (!is_elsewhere) throw thrown;
+      if (!confirm(ELSEWHERE)) throw new DOMException("the run stays where it began", "AbortError");
+      await this.#trainer.prepare(dataset, { ...options, resume_on_other_device: true });
     }
   }
 

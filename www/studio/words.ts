@@ -2,9 +2,10 @@ import type { ErrorCode } from "tabtune";
 
 /** What a person can do about an error, by code. */
 const HINTS: Partial<Record<ErrorCode, string>> = {
-  "webgpu-unavailable": "This browser offers no WebGPU.",
-  "out-of-memory": "The GPU has too little memory. Try shorter rows, fewer rows a step, or 4 bits.",
-  "device-lost": "The GPU was lost and did not come back. Reload the page and try again.",
+  "webgpu-unavailable": "There is no GPU here. Choose “Automatic” or “Processor” under “Runs on”.",
+  "cpu-unavailable": "This browser is too old to compute on the processor. Update it.",
+  "out-of-memory": "There is too little memory. Try shorter rows, fewer rows a step, or 4 bits.",
+  "device-lost": "What computes was lost and did not come back. Reload the page and try again.",
   "unsupported-model": "This kind of model is not supported.",
   "bad-model": "The model's files cannot be used.",
   "bad-data": "The training data cannot be used.",
