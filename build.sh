@@ -22,11 +22,14 @@ usage: ./build.sh COMMAND [OPTIONS]
               --eval FILE              held-out rows (default: the bundled ones, or none)
               --config FILE.json       quantization, lora, train, init_adapter
               --out DIR                where the adapter and log.jsonl go (default out)
+              --device DEVICE          webgpu (default), cpu or auto; cpu is faster where there is no real GPU
   serve     build the page and serve it: ./build.sh serve [PORT]
   test      run every test, or those of the parts that are named:
               ./build.sh test [rust|kernels|package|browser|firefox|webkit|docs ...]
   bench     measure: ./build.sh bench [kernels|ratios|step|generate|all] (default all)
               --engine browser|native  where the engine runs (default native)
+              --device webgpu|cpu      what computes (default webgpu); cpu goes with step, generate, peer and products
+              --workers N              the workers of --device cpu (default as many as the engine takes)
               --shape SHAPE            tiny, small, smollm2-135m (default), smollm2-360m, qwen2.5-0.5b,
                                        llama-1b or llama-3b
               --tokens M               rows of the kernels, or tokens of a step
@@ -37,6 +40,7 @@ usage: ./build.sh COMMAND [OPTIONS]
             ./build.sh bench loss [--tokens M] tells what the loss of so many labelled tokens takes at vocabularies of
               three sizes, in chunks and against the whole vocabulary at once
             ./build.sh bench peer tiny|small [--engine …] [--base …] times the step that peers run
+            ./build.sh bench products times dense and 4-bit products at the sizes that other libraries are compared at
             ./build.sh bench data [--rows N] imports, tokenises and re-opens so many rows in the browser
             ./build.sh bench memory [--rank N] saves and resumes a large adapter there, and tells the heap
   gpu-kit   pack out/gpu-kit: programs and scripts that test and measure a bare Linux machine's GPU (run.sh)
