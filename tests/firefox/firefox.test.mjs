@@ -1,12 +1,9 @@
-// The engine and the page in Firefox: on the processor, and by WebGPU, which is played by the processor here, without
-// subgroups. What does not hang on the browser is tested in Chromium alone.
+// The engine and the page in Firefox on the processor. What does not hang on the browser is tested in Chromium alone.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { paths } from "../../tools/lib/paths.mjs";
 import { checkParity } from "../browser/parity.mjs";
 import { checkData, checkPage, checkSurvival, importAs } from "../browser/plain.mjs";
-import { checkShaders } from "../browser/shaders.mjs";
-import { bundledConfig, fewRows, mean, valueOf } from "../browser/support.mjs";
+import { valueOf } from "../browser/support.mjs";
 import { openLab } from "./support.mjs";
 
 /** Runs in the page: what the browser says of its storage, and whether it answers a question that nobody sees. */
@@ -51,31 +48,5 @@ test("in Firefox without WebGPU", async (t) => {
     const { held_out, computes } = await checkPage(lab.page, server.origin, { steps: 8 });
     assert.deepEqual(complaints, []);
     t.diagnostic(`held-out loss ${held_out}; ${computes}`);
-  });
-});
-
-test("in Firefox by WebGPU", async (t) => {
-  const lab = await openLab(t);
-
-  await t.test("every shader compiles that Firefox has the features for", async (t) => {
-    const lacking = await checkShaders(t, lab.page);
-    assert.ok(lacking.every((name) => /subgroup/.test(name)), `${lacking.join(", ")} need subgroups`);
-  });
-
-  await t.test("small models train as PyTorch trains them", (t) => checkParity(t, (job) => lab.run({ device: "webgpu", ...job })));
-
-  await t.test("the bundled model learns, and a step's time is what it took", async () => {
-    lab.mounts["/few.jsonl"] = fewRows(paths.data);
-    const config = bundledConfig({ max_steps: 8, per_device_train_batch_size: 2, max_length: 64 });
-    const job = { device: "webgpu", config, rows: "/few.jsonl", heldout: "/heldout.jsonl", evaluate: true };
-    const { steps, evals, files } = valueOf(await lab.run(job));
-    assert.equal(steps.length, 8);
-    assert.ok(steps.every(({ loss, grad_norm }) => Number.isFinite(loss) && grad_norm > 0));
-    assert.ok(mean(steps.slice(-3).map(({ loss }) => loss)) < mean(steps.slice(0, 3).map(({ loss }) => loss)));
-    assert.ok(evals.at(-1).eval_loss < evals[0].eval_loss);
-    assert.deepEqual(Object.keys(files).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
-    // Firefox tells of two steps at once. The first ones compile.
-    const millis = steps.slice(3).map(({ step_millis }) => step_millis);
-    assert.ok(Math.max(...millis) < 10 * Math.min(...millis), `steps took ${millis.map(Math.round).join(", ")} ms`);
   });
 });
