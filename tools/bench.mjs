@@ -7,9 +7,9 @@ import { serve } from "./lib/server.mjs";
 async function measure(args) {
   try {
     const { default: start, run } = await import("/bench/tabtune_bench.js");
-    const { openMachine } = await import("/package/kernels.js");
+    const [{ openMachine }, { newKernelWorker }] = await Promise.all([import("/package/kernels.js"), import("/package/kernel-workers.js")]);
     await start();
-    await run(args, (stream, text) => void globalThis.report(stream, text), openMachine);
+    await run(args, (stream, text) => void globalThis.report(stream, text), (workers) => openMachine(newKernelWorker, workers));
     return undefined;
   } catch (error) {
     return { code: error.code ?? "internal", message: error.message ?? String(error) };

@@ -19,11 +19,11 @@ export const JOB = { bias: KERNELS.bias, copy: KERNELS.copy, clear: KERNELS.clea
  * the sum of the bits it came to, the µs that a call of few values takes, and how often others had their turn meanwhile.
  */
 export async function runKernels({ kernels, workers }) {
-  const { openMachine } = await import("/kernels.js");
+  const [{ openMachine }, { newKernelWorker }] = await Promise.all([import("/kernels.js"), import("/kernel-workers.js")]);
   const { listOf } = await import("/lists.js");
   const told = [];
   for (const wanted of workers) {
-    const machine = await openMachine(wanted ?? undefined);
+    const machine = await openMachine(newKernelWorker, wanted ?? undefined);
     const [rows, cols] = [512, 1000];
     const bytes = 4 * rows * cols;
     const [y, copy, bias] = [bytes, bytes, 4 * cols].map((size) => machine.allocate(size));

@@ -1,5 +1,6 @@
 import { cancelled, ended, EngineGone, failure, TabtuneError, unanswered } from "./errors.js";
-import type { CallName, Calls, Reply, Request, Sign } from "./protocol.js";
+import { KernelWorkers } from "./kernel-workers.js";
+import type { CallName, Calls, KernelsWish, Reply, Request, Sign } from "./protocol.js";
 import { PATIENCE, Pulse, type Patience } from "./pulse.js";
 
 interface Pending {
@@ -62,8 +63,10 @@ export class Client {
     return new Client((receive, close) => {
       const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tabtune" });
       const ended = new AbortController();
-      worker.onmessage = ({ data }: MessageEvent<Reply | Sign>) => {
+      const kernels = new KernelWorkers((answer) => worker.postMessage(answer));
+      worker.onmessage = ({ data }: MessageEvent<Reply | Sign | KernelsWish>) => {
         if ("lock" in data) void endOf(data.lock, ended.signal).then(close, () => {});
+        else if ("kernels" in data) kernels.do(data);
         else receive(data);
       };
       worker.onerror = ({ message }) => {
@@ -76,6 +79,7 @@ export class Client {
         end() {
           ended.abort();
           worker.terminate();
+          kernels.end();
         },
       };
     }, patience);
@@ -85,7 +89,7 @@ export class Client {
   static async onDevice(device: object): Promise<Client> {
     const { Engine } = await import("./worker.js");
     return new Client((receive) => {
-      const engine = new Engine(receive, device);
+      const engine = new Engine(receive, { device });
       return { is_worker: false, send: (request) => engine.receive(request), end: () => engine.close() };
     });
   }

@@ -1,3 +1,4 @@
+import type { WorkerLike } from "./cpu/team.js";
 import { importRows, inspect, library } from "./datasets.js";
 import { detailsOf, failure, TabtuneError } from "./errors.js";
 import { openFolder } from "./files.js";
@@ -35,18 +36,26 @@ const OVERLAPPING: readonly CallName[] = [
   "delete_run",
 ];
 
-/** The engine behind a {@link Client}: it answers requests through `post`, on a GPU of its own or on `device`. */
+/** What an engine is given to compute by. */
+export interface Means {
+  /** A GPU of the page's. */
+  device?: object;
+  /** Makes the workers that run kernels on the processor; without it the engine's own thread does. */
+  worker?: () => WorkerLike;
+}
+
+/** The engine behind a {@link Client}: it answers requests through `post`, on a device of its own or by the page's means. */
 export class Engine {
   readonly #post: (reply: Reply) => void;
-  readonly #device: object | undefined;
+  readonly #means: Means;
   readonly #running = new Map<number, AbortController>();
   /** The session is busy until its promise settles, so its calls come one at a time. */
   #last: Promise<void> = Promise.resolve();
   #opened: Session | undefined;
 
-  constructor(post: (reply: Reply) => void, device?: object) {
+  constructor(post: (reply: Reply) => void, means: Means = {}) {
     this.#post = post;
-    this.#device = device;
+    this.#means = means;
   }
 
   /** Takes a request from the page. */
@@ -125,7 +134,8 @@ export class Engine {
       if (problem && device === "webgpu") throw failure("webgpu-unavailable", problem);
       await init();
       const wanted = problem ? "cpu" : device;
-      this.#opened = await Session.create(wanted, this.#device, openMachine).catch((thrown: unknown) => {
+      const open = (workers?: number) => openMachine(this.#means.worker, workers);
+      this.#opened = await Session.create(wanted, this.#means.device, open).catch((thrown: unknown) => {
         const { code, message, context } = detailsOf(thrown);
         // There was a GPU a moment ago: it crashed in between, and may come back. One that refuses a device stays so.
         const is_gone = code === "webgpu-unavailable" && message.includes("no GPU adapter");

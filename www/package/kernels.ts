@@ -1,6 +1,7 @@
 import { failure, unanswered } from "./errors.js";
 import type { Flavour } from "./cpu/kernels.js";
 import type { Machine } from "./cpu/machine.js";
+import type { WorkerLike } from "./cpu/team.js";
 import { VERSION } from "./protocol.js";
 
 /** Bundlers copy the files that are named like this; each is loaded only where it is used. */
@@ -22,8 +23,8 @@ async function loaded(): Promise<typeof import("./machine.js")> {
   return machine;
 }
 
-/** Opens the CPU engine's machine; see {@link Machine.open}. */
-export async function openMachine(workers?: number): Promise<Machine> {
+/** Opens the CPU engine's machine with workers that `worker` makes, or on this thread; see {@link Machine.open}. */
+export async function openMachine(worker: (() => WorkerLike) | undefined, workers?: number): Promise<Machine> {
   const { Machine } = await loaded();
   return Machine.open(
     {
@@ -37,7 +38,7 @@ export async function openMachine(workers?: number): Promise<Machine> {
           throw failure("cpu-unavailable", `this browser cannot run the CPU engine: ${hint} (${String(thrown)})`);
         });
       },
-      worker: () => new Worker(new URL("./kernel-worker.js", import.meta.url), { type: "module", name: "tabtune-kernels" }),
+      worker,
     },
     workers,
   );

@@ -1,3 +1,4 @@
+import type { Post, Word } from "./cpu/team.js";
 import type { ErrorDetails } from "./errors.js";
 import type { Folder } from "./files.js";
 import type { SentSource } from "./sources/types.js";
@@ -147,3 +148,12 @@ export type Reply =
 export interface Sign {
   lock: string;
 }
+
+/** From a worker: the page is to start one that runs kernels, which the engine knows by a number, or to end it. */
+export interface KernelsWish {
+  kernels: number;
+  post?: Post;
+}
+
+/** To a worker: what such a one said, or why it is none. */
+export type KernelsAnswer = { kernels: number; word: Word } | { kernels: number; error: string };

@@ -8,7 +8,8 @@ import { Team, type WorkerLike } from "./team.js";
 /** Where the parts come from that are files of their own. */
 export interface Parts {
   module(flavour: Flavour): Promise<WebAssembly.Module>;
-  worker(): WorkerLike;
+  /** Makes a worker; undefined where there shall be none. */
+  worker: (() => WorkerLike) | undefined;
 }
 
 /** What waits for its turn: a list of calls, or something that is done when all before it is through. */
@@ -47,7 +48,7 @@ export class Machine {
       failed: (thrown: unknown) => machine.#fail(stopped(thrown)),
     };
     const shares = globalThis.crossOriginIsolated && typeof SharedArrayBuffer === "function";
-    machine.#crew = shares
+    machine.#crew = parts.worker && shares
       ? await Team.open(workers ?? defaultWorkers(), parts.worker, { module, memory, kernels, heap, listener })
       : new Solo(kernels, heap, listener);
     machine.own_bytes = heap.taken;
