@@ -10,10 +10,10 @@ has_nextest() {
   cargo nextest --version >/dev/null 2>&1
 }
 
-# Has everything that is compiled from here on be linted, natively and for browsers, so that no crate is compiled once
-# for the lints and once more for the tests. The settings are those of `cargo clippy -- -D warnings`.
-lint_from_here() {
-  export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS="-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__"
+# Compiles with the lints on, so that no crate is compiled once for them and once more for the tests. The settings are
+# those of `cargo clippy -- -D warnings`.
+linted() {
+  RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS="-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__" "$@"
 }
 
 # A test runs a kernel a few times, so optimising it takes Mesa longer than it saves. Its cache does not tell the two
@@ -28,7 +28,7 @@ rust_tests() {
   local filter='package(tabtune) and binary(kernels)' wanted=(--test kernels) file name
   [[ $1 == kernels ]] || filter='(package(tabtune) and not binary(kernels)) or package(tabtune-train) or package(tabtune-cpu)'
   if has_nextest; then
-    hastily cargo nextest run --no-fail-fast -E "$filter"
+    linted hastily cargo nextest run --no-fail-fast -E "$filter"
     return
   fi
   if [[ $1 != kernels ]]; then
@@ -38,24 +38,27 @@ rust_tests() {
       [[ $name == kernels ]] || wanted+=(--test "$name")
     done
   fi
-  hastily cargo test -p tabtune "${wanted[@]}"
-  [[ $1 == kernels ]] || cargo test -p tabtune-train -p tabtune-cpu
+  linted hastily cargo test -p tabtune "${wanted[@]}"
+  [[ $1 == kernels ]] || linted cargo test -p tabtune-train -p tabtune-cpu
 }
 
 test_rust() {
   heading "format and lints"
   cargo fmt --all --check
   need_linker
-  if has_nextest; then cargo nextest run --no-run; else cargo test --no-run; fi
+  # What the tests run is compiled with the lints here.
+  if has_nextest; then linted cargo nextest run --no-run; else linted cargo test --no-run; fi
+  need_wasm_target
+  cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
   need_native_adapter
   # Shaders are compiled by one core at a time, so the other one builds what later parts need.
   if [[ " ${parts[*]} " =~ \ (package|browser|firefox|webkit|docs)\  ]]; then begin_page; fi
   heading "Rust"
   rust_tests rust
-  cargo test --doc
+  linted cargo test --doc
   # The bench holds kernels to one another's speed, so nothing else may run.
   [[ -z ${page_builder-} ]] || wait "$page_builder" || true
-  if has_nextest; then cargo nextest run -E 'package(tabtune-bench)'; else cargo test -p tabtune-bench; fi
+  if has_nextest; then linted cargo nextest run -E 'package(tabtune-bench)'; else linted cargo test -p tabtune-bench; fi
 }
 
 test_kernels() {
@@ -140,7 +143,6 @@ run_tests() {
     fi
   done
   cd "$root"
-  lint_from_here
   for part in "${parts[@]}"; do
     began=$SECONDS
     "test_$part"
