@@ -588,8 +588,8 @@ export class Trainer {
 
   /**
    * Ends a run that is going on, as `cancelled`, frees the device and ends the worker, which is waited for some seconds
-   * where it does not answer. The counters tell what is left on the device: nothing. Where the engine had
-   * {@link Trainer.ended} before, or did not answer, there are none.
+   * where it does not answer. The counters tell what is left on the device: nothing but what the workers of a processor
+   * compute in. Where the engine had {@link Trainer.ended} before, or did not answer, there are none.
    */
   async dispose(): Promise<Counters | undefined> {
     this.#disposed.abort();
