@@ -4,7 +4,7 @@
  * Runs in a page before its scripts. Puts what the test sets in the place of the browser's signals: `played`
  * has the battery, `press` for the system's pressure, `connect` for the kind of connection, `hide` for the
  * page's visibility, `hot` to make steps look slow, `losses`: how many steps find the GPU gone, `workers`: those that
- * were made, and `hang`, which lets nothing through to the last of them.
+ * have engines, and `hang`, which lets nothing through to the last of them.
  */
 export function playSignals() {
   const battery = Object.assign(new EventTarget(), { charging: true, level: 1 });
@@ -44,7 +44,8 @@ export function playSignals() {
   globalThis.Worker = class extends Worker {
     constructor(...given) {
       super(...given);
-      played.workers.push(this);
+      // The workers of the kernels are the engine's, and no engines.
+      if (!String(given[0]).includes("kernel-worker")) played.workers.push(this);
     }
     postMessage(message, ...rest) {
       if (message.call !== "train_step" || played.losses === 0) return super.postMessage(message, ...rest);
