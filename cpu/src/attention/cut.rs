@@ -125,6 +125,13 @@ impl Params {
     }
 }
 
+/// The keys that any row with one of `spans` sees, from the first to the last; empty where none sees any.
+pub fn extent(spans: &[[u32; 2]]) -> Range<usize> {
+    let some = spans.iter().filter(|span| span[0] < span[1]);
+    let start = some.clone().map(|span| span[0]).min().unwrap_or(0) as usize;
+    start..some.map(|span| span[1]).max().unwrap_or(0) as usize
+}
+
 /// The part of `span` that lies in `tile`, counted from the tile's start.
 pub fn within(span: [u32; 2], tile: &Range<usize>) -> Range<usize> {
     let place = |at: u32| (at as usize).clamp(tile.start, tile.end) - tile.start;

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::HIDDEN;
-use super::cut::{Block, take, union, within};
+use super::cut::{Block, extent, take, union, within};
 use super::tile::{Four, TILE, accumulate, hide, pack_columns, pack_rows, pack_strips, products, width_of};
 use crate::args::Args;
 use crate::lanes::{ln, map, update};
@@ -82,11 +82,9 @@ impl Kernel for Forward {
         peaks.fill(HIDDEN);
         totals.fill(0.0);
 
-        let some = spans.iter().filter(|span| span[0] < span[1]);
-        let begin = some.clone().map(|span| span[0]).min().unwrap_or(0) as usize;
-        let end = some.map(|span| span[1]).max().unwrap_or(0) as usize;
-        for start in (begin..end).step_by(TILE) {
-            let tile = start..end.min(start + TILE);
+        let all_seen = extent(spans);
+        for start in all_seen.clone().step_by(TILE) {
+            let tile = start..all_seen.end.min(start + TILE);
             pack_columns::<V>(params.key(kv, block.kv_head), tile.clone(), 1.0, keys);
             pack_strips::<V>(params.value(kv, block.kv_head), tile.clone(), 1.0, values);
             for first in (0..count).step_by(4) {
