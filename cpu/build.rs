@@ -1,4 +1,4 @@
-//! Writes the structs and constants that kernels share with the engine's `src/kernels`, and the codes of NF4, as Rust
+//! Writes the structs and constants that kernels share with the engine's `src/kernels`, and those of formats, as Rust
 //! modules, so that none of them is declared twice.
 
 use std::collections::BTreeMap;
@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 const KERNELS: &str = "../src/kernels";
-const NF4: &str = "../src/format/nf4.rs";
+const FORMATS: &str = "../src/format/weight";
+/// The constants of formats, each with the file that has it.
+const OF_FORMATS: [(&str, &str); 4] =
+    [("NF4_BLOCK", "nf4.rs"), ("NF4_CODES", "nf4.rs"), ("FP4_CODES", "fp4.rs"), ("INT8_STEP", "int8.rs")];
 
 fn main() {
     println!("cargo::rerun-if-changed={KERNELS}");
-    println!("cargo::rerun-if-changed={NF4}");
+    println!("cargo::rerun-if-changed={FORMATS}");
     println!("cargo::rerun-if-changed=build.rs");
 
     let mut modules = BTreeMap::new();
@@ -26,11 +29,13 @@ fn main() {
     for (module, items) in modules.iter().filter(|(_, items)| !items.is_empty()) {
         writeln!(out, "pub mod {module} {{\n{items}}}").expect("a String takes all");
     }
-    let nf4 = fs::read_to_string(NF4).expect("the format's source can be read");
-    for name in ["NF4_BLOCK", "NF4_CODES"] {
-        let start = nf4.find(&format!("pub const {name}:")).unwrap_or_else(|| panic!("{NF4} has no {name}"));
-        let end = nf4[start..].find(";\n").expect("a constant ends");
-        writeln!(out, "{};", &nf4[start..start + end]).expect("a String takes all");
+    for (name, file) in OF_FORMATS {
+        let text =
+            fs::read_to_string(Path::new(FORMATS).join(file)).expect("the format's source can be read");
+        let start =
+            text.find(&format!("pub const {name}:")).unwrap_or_else(|| panic!("{file} has no {name}"));
+        let end = text[start..].find(";\n").expect("a constant ends");
+        writeln!(out, "{};", &text[start..start + end]).expect("a String takes all");
     }
     let path = Path::new(&env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("params.rs");
     fs::write(path, out).expect("OUT_DIR is writable");

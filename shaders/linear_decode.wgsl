@@ -1,4 +1,4 @@
-//! variant weight: nf4 nf4_any f16 bf16
+//! variant weight: nf4 nf4_any f16 bf16 fp4 fp4_any int8 q8_0 q4_0 q4_1 q5_0 q5_1 q4_k q5_k q6_k
 // out[n, k] = W[n, k] as f32, for W [N, K] in its stored format (shared/weight.wgsl).
 //
 // An invocation decodes eight consecutive values. The scratch that holds them is used again by the

@@ -25,7 +25,7 @@ fn main(
     // Invocations past the last column still share in loads and broadcasts; they write nothing.
     let col = min(own_col, params.cols - 4u);
     {% if decode == "lanes" and weight in ["nf4", "nf4_any"] %}
-    fill_nf4_table(thread, {{ lanes }}u);
+    fill_code_table(thread, {{ lanes }}u);
     {% endif %}
 
     let x_base = (row * params.x_stride + params.x_offset) / 4u;

@@ -1,4 +1,4 @@
-//! variant weight: nf4 nf4_any f32 f16 bf16
+//! variant weight: nf4 nf4_any f32 f16 bf16 fp4 fp4_any int8 q8_0 q4_0 q4_1 q5_0 q5_1 q4_k q5_k q6_k
 // y = scale · W·x + B·t + residual for few rows of X: what linear_forward does, when decoding.
 //
 // Shapes and layouts are linear_forward's. A workgroup owns 16 columns of one row of X: 16 invocations
@@ -27,8 +27,8 @@ fn main(
     let slice = thread % SLICES;
     // Those past the last column compute it again, and write nothing.
     let col = min(index % tiles * 16u + four * 4u, params.cols - 4u);
-    {% if weight in ["nf4", "nf4_any"] %}
-    fill_nf4_table(thread, 64u);
+    {% if weight in ["nf4", "nf4_any", "fp4", "fp4_any"] %}
+    fill_code_table(thread, 64u);
     workgroupBarrier();
     {% endif %}
 
@@ -39,7 +39,7 @@ fn main(
         let q = x[x_base + k8 * 2u + 1u];
         {% for j in range(4) %}
         {
-            {% if weight == "nf4" %}
+            {% if weight in ["nf4", "fp4"] %}
             let w = load_codes(col + {{ j }}u, k8);
             let scale = scales[(col + {{ j }}u) * (params.depth / 64u) + k8 / 8u];
             sum[{{ j }}] += scale * (dot(p, w.a) + dot(q, w.b));

@@ -16,10 +16,10 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::bail;
 use crate::device::{Device, ReadbackRing, Store, Workspace};
 use crate::error::Result;
-use crate::format::NF4_BLOCK;
+use crate::format::WeightFormat;
 use crate::gpu::AdapterSummary;
 use crate::kernels::Recorder;
-use crate::kernels::linear::{self, Params, Tile, Weight, WeightFormat};
+use crate::kernels::linear::{self, Params, Tile, Weight};
 use crate::kernels::lower::lower;
 use crate::kernels::tiles::{Choice, Direction, Product, Shape, Tiles};
 use crate::memory::{Class, ProgramId, Tensor};
@@ -201,7 +201,8 @@ pub async fn check_all(
 pub async fn agrees(device: &Device, tile: Tile, format: WeightFormat, direction: Direction) -> Result<bool> {
     const M: usize = 70;
     const N: usize = 136;
-    const K: usize = 2 * NF4_BLOCK;
+    // Whole blocks of every format.
+    const K: usize = 256;
     let mut store = Store::new(device);
     let params = Params { scale: 0.75, ..Params::plain(M, N, K) };
     let weight = random_weight(&mut store, format, N, K)?;
@@ -219,11 +220,8 @@ pub async fn agrees(device: &Device, tile: Tile, format: WeightFormat, direction
     let got: Vec<f32> = ReadbackRing::read(device, &store, out).await?;
 
     let words: Vec<u32> = ReadbackRing::read(device, &store, weight.values).await?;
-    let scales: Vec<f32> = ReadbackRing::read(device, &store, weight.scales).await?;
-    let mut dense: Vec<f32> = match format {
-        WeightFormat::F32 => words.iter().map(|&word| f32::from_bits(word)).collect(),
-        _ => reference::linear::decode(&params, format, &words, &scales),
-    };
+    let scales: Vec<u32> = ReadbackRing::read(device, &store, weight.scales).await?;
+    let mut dense = reference::linear::decode(&params, format, &words, &scales);
     if tile.is_half() {
         reference::linear::round_to_f16(&mut dense);
     }
@@ -311,20 +309,14 @@ impl OneProduct {
 
 /// A weight of random values within ±1.
 fn random_weight(store: &mut Store, format: WeightFormat, cols: usize, depth: usize) -> Result<Weight> {
-    let words = random_words(2).map(|word| match format {
-        WeightFormat::Nf4 | WeightFormat::Nf4Any => word,
-        WeightFormat::F32 => signed_unit(word).to_bits(),
-        // Exponents below that of one, in both halves.
-        WeightFormat::F16 => word & 0xbbff_bbff,
-        WeightFormat::Bf16 => word & 0xbf7f_bf7f,
-    });
+    let [value, scale] = format.layout().random;
+    let numbered = |seed| random_words(seed).enumerate();
+    let words = numbered(2).map(|(number, word)| value(word, number));
     let values = keep_words(store, "weight", cols * format.row_words(depth), words)?;
-    let scales = match format {
-        WeightFormat::Nf4 | WeightFormat::Nf4Any => {
-            let scales = random_words(3).map(|word| signed_unit(word).abs().to_bits());
-            keep_words(store, "scales", (cols * depth).div_ceil(NF4_BLOCK) + 1, scales)?
-        }
-        _ => values,
+    let words = numbered(3).map(|(number, word)| scale(word, number));
+    let scales = match format.scale_words(cols, depth) {
+        0 => values,
+        count => keep_words(store, "scales", count, words)?,
     };
     Ok(Weight::new(format, values, scales))
 }
@@ -337,7 +329,8 @@ fn keep_words(
     count: usize,
     words: impl Iterator<Item = u32>,
 ) -> Result<Tensor> {
-    const PIECE: usize = 1 << 16;
+    // Whole blocks of the scales of every format.
+    const PIECE: usize = 20 << 12;
     let tensor = store.keep(Class::Other, label, count)?;
     let piece: Vec<u32> = words.take(PIECE.min(count)).collect();
     for first in (0..count).step_by(PIECE) {

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use besides `error`, `files` and `options`: api → session → train, generate → model,
-/// adapter, data → kernels → device → gpu → memory, and `format` beside them. `format`, `data` and `reference` know
-/// no device; `reference` takes its parameters from `kernels`.
+/// adapter, data → kernels → device → gpu → memory, and `format` beside them, whose formats kernels know. `format`, `data`
+/// and `reference` know no device; `reference` takes its parameters from `kernels`.
 const MAY_USE: &[(&str, &[&str])] = &[
     (
         "api",
@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("data", &["format"]),
     ("format", &[]),
     ("reference", &["kernels", "format"]),
-    ("kernels", &["cpu", "device", "gpu", "memory"]),
+    ("kernels", &["cpu", "device", "format", "gpu", "memory"]),
     ("device", &["cpu", "gpu", "memory"]),
     ("cpu", &["memory"]),
     ("gpu", &["memory"]),
@@ -180,9 +180,27 @@ fn every_shader_has_its_host_file() {
         }
     }
     for shared in files("shaders/shared") {
+        // Formats of weights are found by their names.
+        let is_format = shared.path.starts_with("shaders/shared/weight/");
         let include = format!("\"{}\"", shared.path.strip_prefix("shaders/").expect("it is in there"));
-        if !files("shaders").iter().any(|shader| shader.text.contains(&include)) {
+        if !is_format && !files("shaders").iter().any(|shader| shader.text.contains(&include)) {
             broken.push(format!("{} is included by no shader", shared.path));
+        }
+    }
+    assert_none(broken);
+}
+
+#[test]
+fn every_format_of_weights_is_a_file_on_both_sides() {
+    let names = |folder: &str| {
+        let stems = files(folder).into_iter().map(|file| file.stem().to_owned());
+        stems.collect::<std::collections::BTreeSet<_>>()
+    };
+    let host = files("src/format/weight").into_iter().map(|file| file.text).collect::<String>();
+    let mut broken = Vec::new();
+    for shader in names("shaders/shared/weight") {
+        if !host.contains(&format!("name: \"{shader}\",")) {
+            broken.push(format!("src/format/weight has no layout of the name {shader}"));
         }
     }
     assert_none(broken);

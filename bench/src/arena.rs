@@ -2,8 +2,8 @@
 
 use tabtune::device::{Device, Store};
 use tabtune::error::Result;
-use tabtune::format::NF4_BLOCK;
-use tabtune::kernels::linear::{Weight, WeightFormat};
+use tabtune::format::WeightFormat;
+use tabtune::kernels::linear::Weight;
 use tabtune::memory::{Class, Tensor};
 
 use crate::synthetic::{random_ids, random_values, random_words};
@@ -62,21 +62,30 @@ impl Arena {
             WeightFormat::Bf16 => self.words(count, 0x807f_807f, 0x3c00_3c00)?,
             WeightFormat::Nf4 | WeightFormat::Nf4Any => {
                 let values = self.words(count, u32::MAX, 0)?;
-                // A row past the last block may look up one more scale.
-                let scales = self.empty(cols * depth / NF4_BLOCK + 1)?;
-                self.store.write(scales, &vec![0.02f32; cols * depth / NF4_BLOCK + 1]);
+                let scales = self.empty(format.scale_words(cols, depth))?;
+                self.store.write(scales, &vec![0.02f32; format.scale_words(cols, depth)]);
                 return Ok(Weight::new(format, values, scales));
             }
+            _ => return self.any_weight(format, cols, depth),
         };
         Ok(Weight::new(format, values, values))
+    }
+
+    /// A weight of values within ±1 in a format with scales.
+    fn any_weight(&mut self, format: WeightFormat, cols: usize, depth: usize) -> Result<Weight> {
+        let sizes = [cols * format.row_words(depth), format.scale_words(cols, depth)];
+        let mut tensors = Vec::new();
+        for (random, size) in format.layout().random.into_iter().zip(sizes) {
+            self.seed += 1;
+            let words = random_words(self.seed, size).enumerate();
+            tensors
+                .push(self.numbers(&words.map(|(number, word)| random(word, number)).collect::<Vec<_>>())?);
+        }
+        Ok(Weight::new(format, tensors[0], tensors[1]))
     }
 }
 
 /// Bytes of a weight [cols, depth] with its scales.
 pub fn weight_bytes(format: WeightFormat, cols: usize, depth: usize) -> u64 {
-    let scales = match format {
-        WeightFormat::Nf4 | WeightFormat::Nf4Any => cols * depth / NF4_BLOCK,
-        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => 0,
-    };
-    4 * (cols * format.row_words(depth) + scales) as u64
+    4 * (cols * format.row_words(depth) + format.scale_words(cols, depth)) as u64
 }

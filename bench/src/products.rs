@@ -3,7 +3,8 @@
 use serde_json::json;
 use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::kernels::linear::{self, Params, Tile, WeightFormat};
+use tabtune::format::WeightFormat;
+use tabtune::kernels::linear::{self, Params, Tile};
 use tabtune::kernels::lower::Target;
 
 use crate::arena::Arena;

@@ -3,9 +3,10 @@
 use serde_json::json;
 use tabtune::device::{Device, ReadbackRing};
 use tabtune::error::Result;
+use tabtune::format::WeightFormat;
 use tabtune::gpu::Dispatches;
 use tabtune::kernels::Recorder;
-use tabtune::kernels::linear::{self, Params, Tile, WeightFormat};
+use tabtune::kernels::linear::{self, Params, Tile};
 
 use crate::arena::Arena;
 use crate::options::Options;

@@ -3,7 +3,8 @@
 use serde_json::json;
 use tabtune::device::Device;
 use tabtune::error::Result;
-use tabtune::kernels::linear::{Tile, WeightFormat};
+use tabtune::format::WeightFormat;
+use tabtune::kernels::linear::Tile;
 use tabtune::kernels::tiles::Direction;
 use tabtune::tune;
 

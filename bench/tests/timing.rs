@@ -1,7 +1,8 @@
 //! The GPU's own clock says what the wall clock says, where a kernel is long enough for the wall clock.
 
 use tabtune::device::Device;
-use tabtune::kernels::linear::{self, Params, Tile, WeightFormat};
+use tabtune::format::WeightFormat;
+use tabtune::kernels::linear::{self, Params, Tile};
 use tabtune_bench::arena::Arena;
 use tabtune_bench::timing::Competitor;
 

@@ -110,14 +110,14 @@ fn by_rows(bench: &Bench) {
     for (name, bits) in [("f32", 32), ("f16", 16), ("bf16", 16)] {
         let params = embedding::Params {
             rows: ROWS as u32,
-            stride: WIDTH as u32,
+            depth: WIDTH as u32,
             first_id: 0,
             n_ids: 4096,
             scale: 1.0,
         };
         let table = vec![0.0; 4096 * WIDTH * bits / 32];
         let ids = words((0..ROWS as u32).map(|row| row * 2654 % 4096));
-        bench.time(&format!("embedding_forward.{name}"), params, n, &mut [ids, table, values(n)]);
+        bench.time(&format!("embedding_forward.{name}"), params, n, &mut [ids, table, values(1), values(n)]);
     }
     let params = rows::Params { count: ROWS as u32, stride: WIDTH as u32, first: 0 };
     let index = || words((0..ROWS as u32).rev());

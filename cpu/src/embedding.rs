@@ -4,73 +4,36 @@ use core::marker::PhantomData;
 
 use crate::args::Args;
 use crate::lanes::{part, rows_together, update};
+use crate::linear::weight::{Format, Weight};
 use crate::params::embedding::Params;
 use crate::simd::Vector;
 use crate::table::Kernel;
 
-/// How values of the table are stored.
-pub trait Stored {
-    /// `out` becomes row `row` of the table of operand `index`; its length is a multiple of 8.
-    fn widen<V: Vector>(args: &Args, index: usize, row: usize, out: &mut [f32]);
-}
+/// Operands: ids [rows], values and scales of the table [n_ids, depth], out [rows, depth].
+pub struct Forward<F>(PhantomData<F>);
 
-pub struct F32;
-pub struct F16;
-pub struct Bf16;
-
-impl Stored for F32 {
-    #[inline(always)]
-    fn widen<V: Vector>(args: &Args, index: usize, row: usize, out: &mut [f32]) {
-        out.copy_from_slice(&args.input(index)[row * out.len()..][..out.len()]);
-    }
-}
-
-/// The words of a row of `len` values of 16 bits, by fours.
-fn halves<'a>(args: &Args<'a>, index: usize, row: usize, len: usize) -> &'a [[u32; 4]] {
-    args.words(index)[row * len / 2..][..len / 2].as_chunks().0
-}
-
-impl Stored for F16 {
-    #[inline(always)]
-    fn widen<V: Vector>(args: &Args, index: usize, row: usize, out: &mut [f32]) {
-        let words = halves(args, index, row, out.len());
-        for (out, &words) in out.as_chunks_mut().0.iter_mut().zip(words) {
-            V::from_f16(words).put(out);
-        }
-    }
-}
-
-impl Stored for Bf16 {
-    #[inline(always)]
-    fn widen<V: Vector>(args: &Args, index: usize, row: usize, out: &mut [f32]) {
-        let words = halves(args, index, row, out.len());
-        for (out, &words) in out.as_chunks_mut().0.iter_mut().zip(words) {
-            V::from_bf16(words).put(out);
-        }
-    }
-}
-
-/// Operands: ids [rows], table [n_ids, stride], out [rows, stride].
-pub struct Forward<S>(PhantomData<S>);
-
-impl<S: Stored> Kernel for Forward<S> {
+impl<F: Format> Kernel for Forward<F> {
     fn tasks(args: &Args) -> u32 {
         let params: Params = args.params();
-        params.rows.div_ceil(rows_together(params.stride))
+        params.rows.div_ceil(rows_together(params.depth))
     }
 
     #[inline(always)]
     fn run<V: Vector>(args: &Args, task: u32, _: &mut [f32]) {
         let params: Params = args.params();
-        let stride = params.stride as usize;
-        for row in part(task, rows_together(params.stride), params.rows) {
+        let depth = params.depth as usize;
+        let sizes = [params.n_ids, params.depth, params.depth];
+        let table = Weight::new::<F>(args.words(1), args.words(2), sizes);
+        for row in part(task, rows_together(params.depth), params.rows) {
             let id = args.words(0)[row].wrapping_sub(params.first_id);
             if id >= params.n_ids {
                 continue;
             }
             // SAFETY: Rows of tasks are disjoint.
-            let out = unsafe { args.output(2).slice(row * stride..(row + 1) * stride) };
-            S::widen::<V>(args, 1, id as usize, out);
+            let out = unsafe { args.output(3).slice(row * depth..(row + 1) * depth) };
+            for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                F::eight::<V>(&table, id as usize, 8 * i).put(out);
+            }
             // A scale of one leaves values as they are, bit for bit.
             if params.scale != 1.0 {
                 let scale = V::splat(params.scale);
@@ -115,11 +78,11 @@ mod tests {
             let tables =
                 [("f32", f32.clone(), f32), ("f16", f16, wide(&of_f16)), ("bf16", bf16, wide(&of_bf16))];
             for scale in [1.0, 0.375] {
-                let params = Params { rows: 7, stride: stride as u32, first_id, n_ids, scale };
+                let params = Params { rows: 7, depth: stride as u32, first_id, n_ids, scale };
                 let out = random(2, 7 * stride);
                 for (name, table, values) in &tables {
                     let name = format!("embedding_forward.{name}");
-                    for got in run(&name, &params, &[&from_words(&ids), table, &out]) {
+                    for got in run(&name, &params, &[&from_words(&ids), table, table, &out]) {
                         for (row, &id) in ids.iter().enumerate() {
                             let own = row * stride..(row + 1) * stride;
                             let want = match id.wrapping_sub(first_id) {
@@ -129,7 +92,7 @@ mod tests {
                                 }
                                 _ => out[own.clone()].to_vec(),
                             };
-                            assert_eq!(got[2][own], want, "{name}, row {row}");
+                            assert_eq!(got[3][own], want, "{name}, row {row}");
                         }
                     }
                 }

@@ -10,7 +10,9 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use gemm::{Part, Target, multiply};
-pub use weight::{Bf16, F16, F32, Nf4, Nf4Any};
+pub use weight::{
+    Bf16, F16, F32, Fp4, Fp4Any, Int8, Nf4, Nf4Any, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
+};
 use weight::{Dense, Format, Stored, Weight};
 
 use crate::args::{Args, Output};

@@ -1,4 +1,4 @@
-//! The structs and constants of the engine's `src/kernels`, by the names of its modules, and those of NF4.
+//! The structs and constants of the engine's `src/kernels`, by the names of its modules, and those of formats.
 
 #![allow(missing_docs, dead_code)]
 

@@ -232,6 +232,20 @@ macro_rules! eight {
 }
 pub(crate) use eight;
 
+/// The value of an f16. A subnormal one becomes a normal f32 by what it adds to 2⁻¹⁴, since subnormal f32 are slow.
+#[inline(always)]
+pub fn f16_to_f32(half: u32) -> f32 {
+    const UNIT: u32 = 0x3880_0000;
+    let magnitude = half & 0x7fff;
+    let shifted = magnitude << 13;
+    let bits = match magnitude {
+        0..0x400 => (f32::from_bits(shifted + UNIT) - f32::from_bits(UNIT)).to_bits(),
+        0x400..0x7c00 => shifted + 0x3800_0000,
+        _ => shifted | 0x7f80_0000,
+    };
+    f32::from_bits(bits | (half & 0x8000) << 16)
+}
+
 /// Operators from functions on a vector's parts.
 macro_rules! operators {
     ($vector:ty, $($operator:ident $method:ident $f:expr;)*) => {

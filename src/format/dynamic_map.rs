@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::nf4::SMALLEST_ABSMAX;
+use super::weight::nf4::SMALLEST_ABSMAX;
 
 /// Scales that share one second-level scale.
 pub const NESTED_BLOCK: usize = 256;

@@ -1,19 +1,22 @@
-//! Bytes in, typed views out: safetensors files, checkpoints of one or many of them, and the 4-bit
-//! NF4 format. Knows nothing of models or GPUs; a whole tensor is never held here.
+//! Bytes in, typed views out: safetensors files, checkpoints of one or many of them, and the formats in which weights
+//! lie on a device. Knows nothing of models or devices; a whole tensor is never held here.
 
 mod checkpoint;
 mod dynamic_map;
-mod nf4;
 mod read;
 mod safetensors;
 mod sums;
+mod weight;
 
 pub use checkpoint::Checkpoint;
 pub use dynamic_map::{NESTED_BLOCK, NestedAbsmax, dequantize_absmax, double_quantize, dynamic_map};
-pub use nf4::{NF4_BLOCK, NF4_CODES, NF4_THRESHOLDS, Nf4Quantizer, Nf4Tensor};
 pub use read::{read_rows, read_rows_raw};
 pub use safetensors::{Dtype, TensorInfo, read_header};
 pub use sums::TensorSums;
+pub use weight::{
+    INT8_STEP, Int8Rows, Layout, NF4_BLOCK, NF4_CODES, NF4_THRESHOLDS, Nf4Quantizer, Nf4Tensor, Packed,
+    WeightFormat, quantize_int8,
+};
 
 use crate::bail;
 use crate::error::Result;

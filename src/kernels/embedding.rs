@@ -2,8 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::linear::Weight;
 use super::lower::Sizes;
 use super::recorder::{Kernel, Recorder};
+use crate::format::WeightFormat;
 use crate::gpu::{Dispatch, grid};
 use crate::memory::{Tensor, read, write};
 
@@ -12,7 +14,7 @@ use crate::memory::{Tensor, read, write};
 pub struct Params {
     pub rows: u32,
     /// H rounded up to a multiple of 8.
-    pub stride: u32,
+    pub depth: u32,
     /// The id of the slab's first row.
     pub first_id: u32,
     /// Rows in the slab.
@@ -21,25 +23,31 @@ pub struct Params {
     pub scale: f32,
 }
 
-/// Writes the rows of `out` [rows, stride] whose id, in `ids` (u32 [rows]), lies in the slab `table`
-/// [n_ids, stride], times the scale, and leaves the other rows as they are.
-///
-/// `weight` names the table's format, "f32", "f16" or "bf16"; the 16-bit ones are two to a u32, the
-/// first in the low half, with zeros past the model's width.
-pub fn forward(
-    rec: &mut Recorder,
-    weight: &'static str,
-    params: Params,
-    ids: Tensor,
-    table: Tensor,
-    out: Tensor,
-) {
-    rec.call(Kernel::EmbeddingForward(weight), &params, &[read(ids), read(table), write(out)]);
+/// The formats that a table may have: those of whole checkpoints, since bitsandbytes leaves embeddings as they are.
+pub const FORMATS: [WeightFormat; 11] = [
+    WeightFormat::F32,
+    WeightFormat::F16,
+    WeightFormat::Bf16,
+    WeightFormat::Q8_0,
+    WeightFormat::Q4_0,
+    WeightFormat::Q4_1,
+    WeightFormat::Q5_0,
+    WeightFormat::Q5_1,
+    WeightFormat::Q4K,
+    WeightFormat::Q5K,
+    WeightFormat::Q6K,
+];
+
+/// Writes the rows of `out` [rows, depth] whose id, in `ids` (u32 [rows]), lies in the slab `table`
+/// [n_ids, depth], times the scale, and leaves the other rows as they are.
+pub fn forward(rec: &mut Recorder, params: Params, ids: Tensor, table: Weight, out: Tensor) {
+    let bindings = [read(ids), read(table.values), read(table.scales), write(out)];
+    rec.call(Kernel::EmbeddingForward(table.format), &params, &bindings);
 }
 
-pub(super) fn lower(weight: &str, call: &Sizes<'_>) -> Dispatch {
-    call.dispatch(format!("embedding_forward.{weight}"), |params: &Params| {
-        let elements = params.rows as usize * params.stride as usize;
+pub(super) fn lower(format: WeightFormat, call: &Sizes<'_>) -> Dispatch {
+    call.dispatch(format!("embedding_forward.{}", format.name()), |params: &Params| {
+        let elements = params.rows as usize * params.depth as usize;
         (grid(elements.div_ceil(4 * 256)), 4 * elements as u64)
     })
 }

@@ -8,10 +8,11 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 
 pub use tile::Tile;
-pub use weight::{Role, Stored, Weight, WeightFormat};
+pub use weight::{Role, Stored, Weight};
 
 use super::lower::Sizes;
 use super::recorder::{Kernel, Recorder};
+use crate::format::WeightFormat;
 use crate::gpu::{Dispatch, grid};
 use crate::memory::{MAX_BINDING, Tensor, read, write};
 
@@ -142,7 +143,7 @@ pub fn forward(
 pub(super) fn lower_forward(tile: Tile, format: WeightFormat, call: &Sizes<'_>) -> Dispatch {
     let name = format.name();
     if has_few_rows(call.largest()) {
-        let lanes = tile.lanes();
+        let lanes = if format.has_tiles() { tile.lanes() } else { 0 };
         let (shader, width) = match lanes {
             0 => (format!("linear_row.{name}"), 16),
             _ => (format!("linear_lanes_row.{}.{name}", tile.name()), 4 * lanes),
@@ -156,8 +157,8 @@ pub(super) fn lower_forward(tile: Tile, format: WeightFormat, call: &Sizes<'_>) 
     })
 }
 
-/// Whether a tile would be mostly empty.
-fn has_few_rows(params: Params) -> bool {
+/// Whether a tile would be mostly empty, so that forward has a kernel of its own.
+pub(super) fn has_few_rows(params: Params) -> bool {
     params.rows < 8
 }
 

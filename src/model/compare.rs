@@ -1,14 +1,13 @@
 //! Rows on the GPU beside those of a file.
 
-use half::{bf16, f16};
+use std::ops::Range;
 
 use super::architecture::pad8;
 use super::weights::Slab;
 use crate::device::{Device, ReadbackRing, Store};
 use crate::error::Result;
 use crate::files::{Files, PIECE_BYTES};
-use crate::format::{TensorInfo, read_rows};
-use crate::kernels::linear::WeightFormat;
+use crate::format::{Packed, TensorInfo, WeightFormat, read_rows};
 
 /// Whether `slabs` hold exactly the values [rows, width] of `tensor`.
 pub async fn are_rows(
@@ -24,15 +23,13 @@ pub async fn are_rows(
     }
     let mut wanted = Vec::new();
     for slab in slabs {
-        let row_bytes = slab.weight.format.row_words(pad8(width)) * 4;
-        let per_piece = (PIECE_BYTES / row_bytes).max(1);
+        // A binding can start at these rows, whatever a row and its scales take.
+        let per_piece = (PIECE_BYTES / (4 * slab.weight.format.row_words(pad8(width))) / 128 * 128).max(128);
         for row in (0..slab.n_ids).step_by(per_piece) {
             let rows = per_piece.min(slab.n_ids - row);
-            let place = slab.weight.values.slice((row * row_bytes) as u64, (rows * row_bytes) as u64);
-            let bytes: Vec<u8> = ReadbackRing::read(device, store, place).await?;
+            let found = values(device, store, slab, width, row..row + rows).await?;
             read_rows(files, tensor, slab.first_id + row, rows, &mut wanted).await?;
-            let found = bytes.chunks(row_bytes).map(|row| decoded(slab.weight.format, row));
-            if !found.zip(wanted.chunks(width)).all(|(found, wanted)| found[..width] == *wanted) {
+            if found != wanted {
                 return Ok(false);
             }
         }
@@ -40,15 +37,26 @@ pub async fn are_rows(
     Ok(true)
 }
 
-/// The values of a row that is not quantised.
-fn decoded(format: WeightFormat, row: &[u8]) -> Vec<f32> {
-    match format {
-        WeightFormat::F16 => {
-            row.as_chunks().0.iter().map(|&word| f16::from_le_bytes(word).to_f32()).collect()
-        }
-        WeightFormat::Bf16 => {
-            row.as_chunks().0.iter().map(|&word| bf16::from_le_bytes(word).to_f32()).collect()
-        }
-        _ => row.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect(),
-    }
+/// The values [rows, width] of rows of a slab, of which the first is a multiple of 8.
+async fn values(
+    device: &Device,
+    store: &Store,
+    slab: &Slab,
+    width: usize,
+    rows: Range<usize>,
+) -> Result<Vec<f32>> {
+    let (weight, depth) = (slab.weight, pad8(width));
+    let place = |of: fn(WeightFormat, usize, usize) -> usize, width: usize| {
+        let [start, end] = [rows.start, pad8(rows.end)].map(|row| 4 * of(weight.format, row, width) as u64);
+        (start, end - start)
+    };
+    let (start, len) = place(|format, rows, depth| rows * format.row_words(depth), depth);
+    let values: Vec<u32> = ReadbackRing::read(device, store, weight.values.slice(start, len)).await?;
+    let scales: Vec<u32> = match place(WeightFormat::scale_words, width) {
+        (_, 0) => Vec::new(),
+        (start, len) => ReadbackRing::read(device, store, weight.scales.slice(start, len)).await?,
+    };
+    let packed = Packed { values: &values, scales: &scales, depth, true_depth: width };
+    let value = weight.format.layout().value;
+    Ok((0..rows.len()).flat_map(|row| (0..width).map(move |k| value(&packed, row, k))).collect())
 }

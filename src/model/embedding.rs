@@ -19,17 +19,17 @@ pub(super) fn rows(
     ids: Tensor,
     count: usize,
 ) -> Tensor {
-    let stride = model.architecture.hidden.padded;
-    let x = rec.transient(count * stride);
+    let depth = model.architecture.hidden.padded;
+    let x = rec.transient(count * depth);
     for Slab { first_id, n_ids, weight } in slabs {
         let params = embedding::Params {
             rows: count as u32,
-            stride: stride as u32,
+            depth: depth as u32,
             first_id: *first_id as u32,
             n_ids: *n_ids as u32,
             scale,
         };
-        embedding::forward(rec, weight.format.name(), params, ids, weight.values, x);
+        embedding::forward(rec, params, ids, *weight, x);
     }
     x
 }

@@ -11,11 +11,11 @@ use crate::device::Store;
 use crate::error::{Context, Result};
 use crate::files::{Files, PIECE_BYTES};
 use crate::format::{
-    Checkpoint, Dtype, NF4_BLOCK, Nf4Quantizer, Nf4Tensor, TensorInfo, TensorSums, double_quantize,
-    read_rows, read_rows_raw, read_small,
+    Checkpoint, Dtype, NF4_BLOCK, Nf4Quantizer, Nf4Tensor, TensorInfo, TensorSums, WeightFormat,
+    double_quantize, read_rows, read_rows_raw, read_small,
 };
 use crate::kernels::head_norm;
-use crate::kernels::linear::{Role, Weight, WeightFormat};
+use crate::kernels::linear::{Role, Weight};
 use crate::memory::{Class, Tensor};
 
 /// `config.json` is small; what is larger is something else.
@@ -254,8 +254,8 @@ impl<F: Files> Loader<'_, F> {
         Ok(())
     }
 
-    /// The products of modules that share their input: one where their formats let them be stacked and a binding
-    /// holds them all.
+    /// The products of modules that share their input: one for each run of modules of one format that can be stacked, if
+    /// a binding holds them all.
     async fn group(&mut self, prefix: &str, modules: &[Module]) -> Result<Vec<Stacked>> {
         let mut infos = Vec::new();
         for module in modules {
@@ -271,8 +271,9 @@ impl<F: Files> Loader<'_, F> {
                 (true, _) => WeightFormat::Nf4Any,
             })
             .collect();
-        let stackable = formats.iter().all(|&format| format == formats[0] && format != WeightFormat::Nf4Any);
-        let runs: Vec<&[Module]> = if stackable { vec![modules] } else { modules.chunks(1).collect() };
+        let numbered: Vec<(usize, WeightFormat)> = formats.iter().copied().enumerate().collect();
+        let runs = numbered.chunk_by(|(_, one), (_, other)| one == other && !one.runs_on());
+        let runs: Vec<&[Module]> = runs.map(|run| &modules[run[0].0..][..run.len()]).collect();
         let mut placed = infos.iter().zip(formats);
         let mut first_col = 0;
         let mut products = Vec::new();
@@ -303,13 +304,9 @@ impl<F: Files> Loader<'_, F> {
     /// Room for the weight of a product.
     fn weight_of(&mut self, label: &str, cols: usize, inputs: Width, format: WeightFormat) -> Result<Weight> {
         let values = self.store.keep(Class::Weights, label, cols * format.row_words(inputs.padded))?;
-        let scales = match format {
-            WeightFormat::Nf4 => self.store.keep(Class::Weights, label, cols * inputs.padded / NF4_BLOCK)?,
-            // Padding rows read past the last block; one block of zeros ends the list.
-            WeightFormat::Nf4Any => {
-                self.store.keep(Class::Weights, label, (cols * inputs.real).div_ceil(NF4_BLOCK) + 1)?
-            }
-            _ => values,
+        let scales = match format.scale_words(cols, inputs.real) {
+            0 => values,
+            words => self.store.keep(Class::Weights, label, words)?,
         };
         Ok(Weight { format, role: Role::Layer, values, scales })
     }

@@ -4,15 +4,15 @@ use num_traits::Float;
 
 use crate::kernels::embedding::Params;
 
-/// Writes the rows of `out` [rows, stride] whose id lies in the slab `table` [n_ids, stride].
+/// Writes the rows of `out` [rows, depth] whose id lies in the slab `table` [n_ids, depth].
 pub fn forward<F: Float>(params: &Params, ids: &[u32], table: &[F], out: &mut [F]) {
-    let stride = params.stride as usize;
+    let depth = params.depth as usize;
     let slab = params.first_id..params.first_id + params.n_ids;
-    for (&id, out) in ids.iter().zip(out.chunks_exact_mut(stride)) {
+    for (&id, out) in ids.iter().zip(out.chunks_exact_mut(depth)) {
         if slab.contains(&id) {
             let row = (id - params.first_id) as usize;
             let scale = F::from(params.scale).expect("a float");
-            for (out, &value) in out.iter_mut().zip(&table[row * stride..][..stride]) {
+            for (out, &value) in out.iter_mut().zip(&table[row * depth..][..depth]) {
                 *out = scale * value;
             }
         }
@@ -29,13 +29,13 @@ mod tests {
         let ids = [4, 0, 2, 1, 9];
         let mut out = vec![-1.0; 5 * 4];
         forward(
-            &Params { rows: 5, stride: 4, first_id: 0, n_ids: 2, scale: 1.0 },
+            &Params { rows: 5, depth: 4, first_id: 0, n_ids: 2, scale: 1.0 },
             &ids,
             &table[..8],
             &mut out,
         );
         forward(
-            &Params { rows: 5, stride: 4, first_id: 2, n_ids: 3, scale: 0.5 },
+            &Params { rows: 5, depth: 4, first_id: 2, n_ids: 3, scale: 0.5 },
             &ids,
             &table[8..],
             &mut out,

@@ -2,8 +2,8 @@
 
 use num_traits::Float;
 
-use crate::format::{NF4_BLOCK, NF4_CODES};
-use crate::kernels::linear::{NONE, Params, WeightFormat};
+use crate::format::{Packed, WeightFormat};
+use crate::kernels::linear::{NONE, Params};
 
 /// A LoRA panel on the host: T [M, t_stride] with B's, or dT with A [t_stride, K].
 #[derive(Clone, Copy)]
@@ -85,23 +85,13 @@ pub fn backward<F: Float>(
 }
 
 /// The values [cols, depth] of a weight in its stored format.
-pub fn decode(params: &Params, format: WeightFormat, words: &[u32], scales: &[f32]) -> Vec<f32> {
+pub fn decode(params: &Params, format: WeightFormat, values: &[u32], scales: &[u32]) -> Vec<f32> {
     let (depth, true_depth) = (params.depth as usize, params.true_depth as usize);
-    let value = |row: usize, k: usize| {
-        let half = || (words[(row * depth + k) / 2] >> (16 * (k % 2))) as u16;
-        match format {
-            WeightFormat::F32 => f32::from_bits(words[row * depth + k]),
-            WeightFormat::F16 => half::f16::from_bits(half()).to_f32(),
-            WeightFormat::Bf16 => half::bf16::from_bits(half()).to_f32(),
-            WeightFormat::Nf4 | WeightFormat::Nf4Any => {
-                // The even element of a byte is in its high nibble.
-                let shift = 8 * (k / 2 % 4) + 4 * (1 - k % 2);
-                let code = words[(row * depth + k) / 8] >> shift & 15;
-                NF4_CODES[code as usize] * scales[(row * true_depth + k) / NF4_BLOCK]
-            }
-        }
-    };
-    (0..params.cols as usize).flat_map(|row| (0..depth).map(move |k| value(row, k))).collect()
+    let (packed, value) = (Packed { values, scales, depth, true_depth }, format.layout().value);
+    let padding = depth - true_depth;
+    let row =
+        |row| (0..true_depth).map(move |k| value(&packed, row, k)).chain(std::iter::repeat_n(0.0, padding));
+    (0..params.cols as usize).flat_map(row).collect()
 }
 
 fn dot<F: Float>(a: &[F], b: &[F]) -> F {

@@ -1,7 +1,8 @@
 //! The linear kernels against their twins, for every tile and weight format.
 
 use tabtune::format::Nf4Quantizer;
-use tabtune::kernels::linear::{self, NONE, Panel, Params, Tile, Weight, WeightFormat};
+use tabtune::format::WeightFormat;
+use tabtune::kernels::linear::{self, NONE, Panel, Params, Tile, Weight};
 use tabtune::kernels::lora_grad::{self, Along};
 use tabtune::model::padded_codes;
 use tabtune::reference;
@@ -53,6 +54,47 @@ fn upload(h: &mut Harness, format: WeightFormat, seed: u64, rows: usize, true_de
             let scales = h.input(&tensor.absmax);
             TestWeight { weight: Weight::new(format, values, scales), dense }
         }
+        _ => upload_random(h, format, seed, rows, true_depth),
+    }
+}
+
+/// A weight of any codes and scales that the format may have.
+fn upload_random(
+    h: &mut Harness,
+    format: WeightFormat,
+    seed: u64,
+    rows: usize,
+    true_depth: usize,
+) -> TestWeight {
+    let depth = true_depth.next_multiple_of(8);
+    let [value, scale] = format.layout().random;
+    let words = |seed: u64, count: usize, of: fn(u32, usize) -> u32| -> Vec<u32> {
+        let random = random(seed, count, 1.0, 2.0).into_iter().map(|x| x.to_bits() << 9);
+        // Of a random f32 between one and two the mantissa's bits are random.
+        random.enumerate().map(|(number, word)| of(word ^ word.rotate_left(13), number)).collect()
+    };
+    let mut values = words(seed, rows * format.row_words(depth), value);
+    let scales = words(seed + 1000, format.scale_words(rows, true_depth), scale);
+    if true_depth < depth {
+        zero_padding(format, &mut values, depth, true_depth);
+    }
+    let params = Params { true_depth: true_depth as u32, ..Params::plain(rows, rows, depth) };
+    let dense = reference::linear::decode(&params, format, &values, &scales);
+    let (values, scales) = (h.input_u32(&values), h.input_u32(&scales));
+    TestWeight { weight: Weight::new(format, values, scales), dense }
+}
+
+/// Makes the codes past a row's end zero, which is the code of zero in the formats that have padding.
+fn zero_padding(format: WeightFormat, values: &mut [u32], depth: usize, true_depth: usize) {
+    let row_bytes = 4 * format.row_words(depth);
+    for row in bytemuck::cast_slice_mut::<u32, u8>(values).chunks_exact_mut(row_bytes) {
+        if format == WeightFormat::Int8 {
+            row[true_depth..].fill(0);
+            continue;
+        }
+        for k in true_depth..depth {
+            row[k / 2] &= if k % 2 == 0 { 0x0f } else { 0xf0 };
+        }
     }
 }
 
@@ -85,8 +127,9 @@ fn runners() -> Vec<By> {
 fn formats(by: By) -> impl Iterator<Item = WeightFormat> {
     let is_slow = |tile| matches!(tile, Tile::Subgroup4 | Tile::Shared32 | Tile::Shared64 | Tile::Shared128);
     let is_slow_here = matches!(by, By::Tile(tile) if is_slow(tile)) && device().summary().is_software;
-    let suits = move |format| match by {
-        By::Tile(tile) => tile.suits(format),
+    // What no tile reads is decoded alike for each of them.
+    let suits = move |format: WeightFormat| match by {
+        By::Tile(tile) => tile.suits(format) && (format.has_tiles() || tile == Tile::Direct),
         By::Processor => true,
     };
     let is_checked = move |format| !is_slow_here || matches!(format, WeightFormat::F16 | WeightFormat::Nf4);
@@ -95,9 +138,13 @@ fn formats(by: By) -> impl Iterator<Item = WeightFormat> {
 
 fn depths(format: WeightFormat) -> &'static [usize] {
     match format {
-        WeightFormat::Nf4 => &[64, 192],
-        WeightFormat::Nf4Any => &[8, 20, 72, 100, 136],
-        _ => &[8, 64, 100, 136],
+        WeightFormat::Nf4Any | WeightFormat::Fp4Any => &[8, 20, 72, 100, 136],
+        _ => match format.layout().block {
+            1 => &[8, 64, 100, 136],
+            32 => &[32, 96],
+            64 => &[64, 192],
+            _ => &[256, 512],
+        },
     }
 }
 
@@ -343,7 +390,7 @@ fn decoding_into_scratch_is_exact() {
             let params = Params { true_depth: true_depth as u32, ..Params::plain(1, cols, depth) };
             let out = h.output(cols * depth);
             h.run(|rec| linear::decode(rec, params, w.weight, out));
-            let (words, scales) = (h.read_u32(w.weight.values), h.read(w.weight.scales));
+            let (words, scales) = (h.read_u32(w.weight.values), h.read_u32(w.weight.scales));
             let twin = reference::linear::decode(&params, format, &words, &scales);
             assert_eq!(twin, w.dense, "the twin of {format:?} K={true_depth}");
             assert_eq!(h.read(out), twin, "{format:?} K={true_depth}");

@@ -1,7 +1,8 @@
 //! The frozen products, forward and backward, in every weight format and tile.
 
 use tabtune::error::Result;
-use tabtune::kernels::linear::{self, Params, Tile, WeightFormat};
+use tabtune::format::WeightFormat;
+use tabtune::kernels::linear::{self, Params, Tile};
 
 use super::{Bench, Case, Sizes};
 use crate::arena::{Arena, weight_bytes};

@@ -1,7 +1,7 @@
 //! Both ends of the decoder: embedding, labelled rows, cross-entropy, the sum of the loss.
 
 use tabtune::error::Result;
-use tabtune::kernels::linear::WeightFormat;
+use tabtune::format::WeightFormat;
 use tabtune::kernels::{cross_entropy, embedding, grad_norm, rows};
 use tabtune::model::LossPlan;
 
@@ -57,17 +57,17 @@ fn embeddings(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
     const TABLE_BYTES: usize = 120 << 20;
     let (all, stride) = (sizes.rows, sizes.shape.hidden);
     let n_ids = sizes.shape.vocab.min(TABLE_BYTES / (2 * stride));
-    let table = arena.weight(WeightFormat::F16, n_ids, stride)?.values;
+    let table = arena.weight(WeightFormat::F16, n_ids, stride)?;
     let (ids, out) = (arena.ids(all, n_ids)?, arena.empty(all * stride)?);
     let params = embedding::Params {
         rows: all as u32,
-        stride: stride as u32,
+        depth: stride as u32,
         first_id: 0,
         n_ids: n_ids as u32,
         scale: 1.0,
     };
     let size = format!("M{all} H{stride} V{n_ids}");
     Ok(vec![case(sizes, "embedding f16", size, 0, 6 * all * stride, move |rec| {
-        embedding::forward(rec, "f16", params, ids, table, out);
+        embedding::forward(rec, params, ids, table, out);
     })])
 }

@@ -2,7 +2,7 @@
 
 use core::array::from_fn;
 
-use super::Vector;
+use super::{Vector, f16_to_f32};
 use crate::params::NF4_CODES;
 
 #[derive(Clone, Copy)]
@@ -100,18 +100,4 @@ impl Vector for Array {
     fn transposed(rows: [Self; 8]) -> [Self; 8] {
         from_fn(|j| Array(from_fn(|i| rows[i].0[j])))
     }
-}
-
-/// The value of an f16. A subnormal one becomes a normal f32 by what it adds to 2⁻¹⁴, since subnormal f32 are slow.
-#[inline(always)]
-fn f16_to_f32(half: u32) -> f32 {
-    const UNIT: u32 = 0x3880_0000;
-    let magnitude = half & 0x7fff;
-    let shifted = magnitude << 13;
-    let bits = match magnitude {
-        0..0x400 => (f32::from_bits(shifted + UNIT) - f32::from_bits(UNIT)).to_bits(),
-        0x400..0x7c00 => shifted + 0x3800_0000,
-        _ => shifted | 0x7f80_0000,
-    };
-    f32::from_bits(bits | (half & 0x8000) << 16)
 }

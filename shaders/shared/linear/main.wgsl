@@ -57,7 +57,7 @@ fn main(
     {% endfor %}
     {% endif %}
     {% if decode in ["memory", "lanes"] and weight in ["nf4", "nf4_any"] %}
-    fill_nf4_table(thread, {{ size }}u);
+    fill_code_table(thread, {{ size }}u);
     {% endif %}
 
     {% if lanes %}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::WeightFormat;
+use crate::format::WeightFormat;
 use crate::gpu::{AdapterSummary, grid};
 
 /// How a product is tiled; all give the same result within rounding. `shaders/shared/linear/sizes.wgsl` says
@@ -86,9 +86,12 @@ impl Tile {
 
     /// Whether the tile is worth trying for a weight. Staging as f16 would change the values of a
     /// checkpoint in f32 or bf16; those of one in f16 it keeps, and NF4 is rounded to f16 by everybody
-    /// (bitsandbytes' `bnb_4bit_compute_dtype`).
+    /// (bitsandbytes' `bnb_4bit_compute_dtype`). A weight that no tile reads is decoded for each of them, to f32.
     pub fn suits(self, format: WeightFormat) -> bool {
-        !self.is_half() || !matches!(format, WeightFormat::F32 | WeightFormat::Bf16)
+        match format {
+            WeightFormat::F32 | WeightFormat::Bf16 => !self.is_half(),
+            _ => format.has_tiles() || !self.is_half() && !self.decodes(),
+        }
     }
 
     /// What suits an adapter before anything was measured on it.

@@ -48,7 +48,7 @@ fn name(kernel: Kernel) -> String {
         Kernel::CrossEntropyFinish => "cross_entropy_finish",
         Kernel::DropoutForward => "dropout_forward",
         Kernel::DropoutBackwardAdd => "dropout_backward_add",
-        Kernel::EmbeddingForward(format) => return format!("embedding_forward.{format}"),
+        Kernel::EmbeddingForward(format) => return format!("embedding_forward.{}", format.name()),
         Kernel::GluForward(act) => return format!("glu_forward.{}", act.name()),
         Kernel::GluBackward(act) => return format!("glu_backward.{}", act.name()),
         Kernel::GradNormLossSum => "grad_norm_loss_sum",
@@ -78,8 +78,10 @@ fn name(kernel: Kernel) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::WeightFormat;
+    use crate::kernels::embedding;
     use crate::kernels::glu::Act;
-    use crate::kernels::linear::{Role, Stored, WeightFormat};
+    use crate::kernels::linear::{Role, Stored};
 
     #[test]
     fn the_processor_has_every_kernel() {
@@ -113,7 +115,7 @@ mod tests {
         for has_residual in [false, true] {
             kernels.extend([RmsNormForward { has_residual }, RmsNormBackward { has_residual }]);
         }
-        kernels.extend(["f32", "f16", "bf16"].map(EmbeddingForward));
+        kernels.extend(embedding::FORMATS.map(EmbeddingForward));
         kernels.extend(Act::ALL.into_iter().flat_map(|act| [GluForward(act), GluBackward(act)]));
         for format in WeightFormat::ALL {
             let weight = Stored { format, role: Role::Alone };

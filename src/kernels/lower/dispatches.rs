@@ -5,8 +5,9 @@
 
 use super::tiles::Direction;
 use super::{GpuTarget, Sizes};
+use crate::format::WeightFormat;
 use crate::gpu::{self, Dispatch, Dispatches};
-use crate::kernels::linear::{Stored, Tile, WeightFormat};
+use crate::kernels::linear::{Stored, Tile};
 use crate::kernels::recorder::{Kernel, Op, Recorder};
 use crate::kernels::{
     adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm, kv_append, linear,
@@ -86,7 +87,7 @@ impl Lowering<'_> {
     /// A product by the tile that was chosen for it, on its weight as that tile reads it.
     fn product(&mut self, direction: Direction, weight: Stored, call: &Sizes<'_>) -> Dispatch {
         let tile = self.target.tiles().tile(direction, &call.largest(), weight);
-        let scratch = self.decoded(tile, weight, call);
+        let scratch = self.decoded(direction, tile, weight, call);
         let format = if scratch.is_some() { WeightFormat::F32 } else { weight.format };
         let mut dispatch = match direction {
             Direction::Forward => linear::lower_forward(tile, format, call),
@@ -98,12 +99,24 @@ impl Lowering<'_> {
         dispatch
     }
 
-    /// The weight decoded into scratch, where a tile wants that. One too large for a binding is decoded where it is
-    /// used.
-    fn decoded(&mut self, tile: Tile, weight: Stored, call: &Sizes<'_>) -> Option<Tensor> {
-        let linear::Params { cols, depth, .. } = call.largest();
-        let decodes = tile.decodes() && weight.format != WeightFormat::F32;
-        if !decodes || !linear::fits_scratch(cols as usize, depth as usize) {
+    /// The weight decoded into scratch, where a tile wants that or cannot read it. One too large for a binding is decoded
+    /// where it is used; loading cuts those that no tile reads.
+    fn decoded(
+        &mut self,
+        direction: Direction,
+        tile: Tile,
+        weight: Stored,
+        call: &Sizes<'_>,
+    ) -> Option<Tensor> {
+        let largest: linear::Params = call.largest();
+        let linear::Params { cols, depth, .. } = largest;
+        let decodes = match weight.format.has_tiles() {
+            true => tile.decodes() && weight.format != WeightFormat::F32,
+            false => direction == Direction::Backward || !linear::has_few_rows(largest),
+        };
+        let fits = linear::fits_scratch(cols as usize, depth as usize);
+        assert!(fits || !decodes || weight.format.has_tiles(), "a weight that no tile reads was not cut");
+        if !decodes || !fits {
             return None;
         }
         let scratch = add_transient(&mut self.out.transients, (cols * depth) as usize);

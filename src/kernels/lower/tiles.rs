@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::WeightFormat;
 use crate::gpu::AdapterSummary;
-use crate::kernels::linear::{self, Role, Stored, Tile, WeightFormat};
+use crate::kernels::linear::{self, Role, Stored, Tile};
 
 /// Rows of a pass from which on a CPU adapter decodes each weight of a layer once.
 const DECODE_ONCE_ROWS: usize = 32;

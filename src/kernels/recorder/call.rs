@@ -2,8 +2,9 @@
 
 use bytemuck::Pod;
 
+use crate::format::WeightFormat;
 use crate::kernels::glu::Act;
-use crate::kernels::linear::{Stored, WeightFormat};
+use crate::kernels::linear::Stored;
 use crate::kernels::lora_grad::Along;
 use crate::memory::{Binding, Tensor, params_bytes};
 
@@ -22,8 +23,7 @@ pub(crate) enum Kernel {
     CrossEntropyFinish,
     DropoutForward,
     DropoutBackwardAdd,
-    /// With the name of the table's format.
-    EmbeddingForward(&'static str),
+    EmbeddingForward(WeightFormat),
     GluForward(Act),
     GluBackward(Act),
     GradNormLossSum,

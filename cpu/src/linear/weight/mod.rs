@@ -1,10 +1,15 @@
 //! Matrices in blocks: dense ones, and frozen weights [N, K] as they are stored.
 
+mod blocks;
+mod codes;
+
 use core::marker::PhantomData;
+
+pub use blocks::{Int8, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+pub use codes::{Fp4, Fp4Any, Nf4, Nf4Any};
 
 use super::gemm::Blocks;
 use crate::args::Args;
-use crate::params::NF4_BLOCK;
 use crate::params::linear::Params;
 use crate::simd::{Vector, eight};
 
@@ -38,7 +43,7 @@ impl<const OUTER_MAJOR: bool> Blocks for Dense<'_, OUTER_MAJOR> {
 
 /// A stored format.
 pub trait Format: Copy {
-    /// 4-byte words of eight values.
+    /// 4-byte words of 32 values.
     const WORDS: usize;
 
     /// The eight values from `depth` on, a multiple of 8, of a row.
@@ -66,7 +71,7 @@ pub trait Format: Copy {
 #[derive(Clone, Copy)]
 pub struct Weight<'a> {
     words: &'a [u32],
-    scales: &'a [f32],
+    scales: &'a [u32],
     /// K rounded up to a multiple of 8.
     depth: usize,
     true_depth: usize,
@@ -76,9 +81,16 @@ impl<'a> Weight<'a> {
     /// The weight whose values are operand `index`, with the scales behind it.
     #[inline(always)]
     pub fn of<F: Format>(args: &Args<'a>, params: &Params, index: usize) -> Self {
-        let (words, depth) = (args.words(index), params.depth as usize);
-        assert!(depth.is_multiple_of(8) && words.len() >= params.cols as usize * depth / 8 * F::WORDS);
-        Weight { words, scales: args.input(index + 1), depth, true_depth: params.true_depth as usize }
+        let words = args.words(index);
+        Self::new::<F>(words, args.words(index + 1), [params.cols, params.depth, params.true_depth])
+    }
+
+    /// The weight [`rows`, `depth`] of these operands; `depth` without padding is `true_depth`.
+    #[inline(always)]
+    pub fn new<F: Format>(words: &'a [u32], scales: &'a [u32], sizes: [u32; 3]) -> Self {
+        let [rows, depth, true_depth] = sizes.map(|size| size as usize);
+        assert!(depth.is_multiple_of(8) && words.len() >= rows * depth * F::WORDS / 32);
+        Weight { words, scales, depth, true_depth }
     }
 
     /// f32 rows of `depth` values, a multiple of 8.
@@ -86,7 +98,7 @@ impl<'a> Weight<'a> {
     pub fn dense(values: &'a [f32], depth: usize) -> Self {
         // SAFETY: f32 and u32 are as long and take all bits.
         let words = unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), values.len()) };
-        Weight { words, scales: values, depth, true_depth: depth }
+        Weight { words, scales: words, depth, true_depth: depth }
     }
 
     #[inline(always)]
@@ -98,7 +110,7 @@ impl<'a> Weight<'a> {
     /// The scale of a block. Padding past the last value may lie past the last block; its values are zero.
     #[inline(always)]
     fn scale(&self, block: usize) -> f32 {
-        self.scales[block.min(self.scales.len() - 1)]
+        f32::from_bits(self.scales[block.min(self.scales.len() - 1)])
     }
 }
 
@@ -123,7 +135,7 @@ impl<F: Format, const OUTER_MAJOR: bool> Blocks for Stored<'_, F, OUTER_MAJOR> {
 pub struct F32;
 
 impl Format for F32 {
-    const WORDS: usize = 8;
+    const WORDS: usize = 32;
 
     #[inline(always)]
     fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
@@ -137,7 +149,7 @@ impl Format for F32 {
 pub struct F16;
 
 impl Format for F16 {
-    const WORDS: usize = 4;
+    const WORDS: usize = 16;
 
     #[inline(always)]
     fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
@@ -149,63 +161,10 @@ impl Format for F16 {
 pub struct Bf16;
 
 impl Format for Bf16 {
-    const WORDS: usize = 4;
+    const WORDS: usize = 16;
 
     #[inline(always)]
     fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
         V::from_bf16(*weight.words(row, depth))
-    }
-}
-
-/// NF4 whose rows hold whole blocks.
-#[derive(Clone, Copy)]
-pub struct Nf4;
-
-impl Format for Nf4 {
-    const WORDS: usize = 1;
-
-    #[inline(always)]
-    fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
-        let &[word] = weight.words(row, depth);
-        V::from_nf4(word) * V::splat(weight.scale((row * weight.depth + depth) / NF4_BLOCK))
-    }
-
-    /// The scale multiplies the sum of a block.
-    #[inline(always)]
-    fn products<V: Vector>(weight: &Weight, row: usize, x: &[f32]) -> V {
-        let blocks = weight.depth / NF4_BLOCK;
-        let words = weight.words[row * weight.depth / 8..][..weight.depth / 8].as_chunks::<8>().0;
-        let scales = &weight.scales[row * blocks..][..blocks];
-        let mut sum = V::zero();
-        for ((words, scale), x) in words.iter().zip(scales).zip(x.as_chunks::<NF4_BLOCK>().0) {
-            let mut sums = [V::zero(); 2];
-            for (words, x) in words.as_chunks::<2>().0.iter().zip(x.as_chunks::<16>().0) {
-                let [first, second] = V::from_nf4_pair(*words);
-                let (x, _) = x.as_chunks::<8>();
-                sums[0] = first.mul_add(V::of(&x[0]), sums[0]);
-                sums[1] = second.mul_add(V::of(&x[1]), sums[1]);
-            }
-            sum = (sums[0] + sums[1]).mul_add(V::splat(*scale), sum);
-        }
-        sum
-    }
-}
-
-/// NF4 whose blocks run on from row to row, so that eight values may lie in two blocks.
-#[derive(Clone, Copy)]
-pub struct Nf4Any;
-
-impl Format for Nf4Any {
-    const WORDS: usize = 1;
-
-    #[inline(always)]
-    fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
-        let &[word] = weight.words(row, depth);
-        let first = row * weight.true_depth + depth;
-        let (block, next) = (first / NF4_BLOCK, (first + 7) / NF4_BLOCK);
-        let left = (NF4_BLOCK - first % NF4_BLOCK) as f32;
-        let in_block = V::of(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]).less(V::splat(left));
-        let scales = V::select(in_block, V::splat(weight.scale(block)), V::splat(weight.scale(next)));
-        V::from_nf4(word) * scales
     }
 }

@@ -1,6 +1,7 @@
 //! NF4, the 4-bit NormalFloat format of QLoRA (Dettmers et al. 2023, <https://arxiv.org/abs/2305.14314>,
 //! appendix E), with the codes and scales of bitsandbytes, bit for bit.
 
+use super::{Layout, Packed, any, not_of_gguf, unit};
 use crate::bail;
 use crate::error::Result;
 
@@ -46,8 +47,35 @@ pub const NF4_THRESHOLDS: [f32; 15] = [
     0.861_478_45,
 ];
 
+pub(super) const NF4: Layout = Layout {
+    name: "nf4",
+    block: NF4_BLOCK,
+    row_words: |depth| depth / 8,
+    scale_words: |rows, depth| rows * depth / NF4_BLOCK,
+    value: |weight, row, k| value_by(&NF4_CODES, weight, row, k),
+    pack: not_of_gguf,
+    random: [any, unit],
+    has_tiles: true,
+};
+
+pub(super) const NF4_ANY: Layout = Layout {
+    name: "nf4_any",
+    block: 1,
+    // Padding rows read past the last block; one block of zeros ends the list.
+    scale_words: |rows, true_depth| (rows * true_depth).div_ceil(NF4_BLOCK) + 1,
+    ..NF4
+};
+
+/// A value of a weight in 4-bit codes with scales in blocks of [`NF4_BLOCK`].
+pub(super) fn value_by(codes: &[f32; 16], weight: &Packed, row: usize, k: usize) -> f32 {
+    // The even element of a byte is in its high half.
+    let shift = 8 * (k / 2 % 4) + 4 * (1 - k % 2);
+    let code = weight.values[(row * weight.depth + k) / 8] >> shift & 15;
+    codes[code as usize] * weight.scale((row * weight.true_depth + k) / NF4_BLOCK)
+}
+
 /// bitsandbytes' guard for a block of zeros.
-pub(super) const SMALLEST_ABSMAX: f32 = 1e-38;
+pub(in crate::format) const SMALLEST_ABSMAX: f32 = 1e-38;
 
 /// A quantised weight: value `i` is `NF4_CODES[code i] * absmax[i / 64]` in f32.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,2 @@
+// As f16, but for how a value is widened.
+{% include "shared/weight/f16.wgsl" %}

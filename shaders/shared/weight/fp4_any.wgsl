@@ -1,0 +1,2 @@
+// FP4 whose blocks run on from row to row.
+{% include "shared/weight/fp4.wgsl" %}

@@ -1,0 +1,2 @@
+// NF4 whose blocks run on from row to row.
+{% include "shared/weight/nf4.wgsl" %}

@@ -1,0 +1,3 @@
+// Four bits a value.
+{% set bits = 4 %}
+{% include "shared/k_quant.wgsl" %}

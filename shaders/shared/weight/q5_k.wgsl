@@ -1,0 +1,3 @@
+// Five bits a value.
+{% set bits = 5 %}
+{% include "shared/k_quant.wgsl" %}
