@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod dynamic_map;
+pub mod gguf;
 mod nf4;
 mod read;
 mod safetensors;
