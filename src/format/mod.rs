@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod dynamic_map;
+pub mod gguf;
 mod read;
 mod safetensors;
 mod sums;
