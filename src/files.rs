@@ -30,6 +30,11 @@ pub trait Files {
         None
     }
 
+    /// The name of the GGUF that is the model, or of its first part. `None` where the model is a folder of Hugging Face's.
+    fn gguf(&self) -> Option<String> {
+        None
+    }
+
     /// Bytes `start..start + len` of `name`. Fewer bytes than asked is an error of code `io`.
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>>;
 }
@@ -59,6 +64,10 @@ impl<F: Files> Files for AsRead<'_, F> {
 
     fn place(&self) -> Option<String> {
         self.files.place()
+    }
+
+    fn gguf(&self) -> Option<String> {
+        self.files.gguf()
     }
 
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
@@ -100,5 +109,49 @@ impl Files for Directory {
         };
         read().map_err(|error| Error::new(Code::Io, format!("{}: {error}", path.display())))?;
         Ok(bytes)
+    }
+}
+
+/// A model on disk: a folder, or a GGUF.
+#[cfg(not(target_arch = "wasm32"))]
+pub struct ModelPath {
+    folder: Directory,
+    /// The name of the GGUF in the folder.
+    gguf: Option<String>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl ModelPath {
+    /// A path that ends in `.gguf` is that of a file.
+    pub fn new(path: &std::path::Path) -> Self {
+        let is_gguf = path.extension().is_some_and(|extension| extension == "gguf");
+        let name = path.file_name().filter(|_| is_gguf).map(|name| name.to_string_lossy().into_owned());
+        match name {
+            Some(name) => ModelPath {
+                folder: Directory(path.parent().map_or_else(Default::default, std::path::Path::to_owned)),
+                gguf: Some(name),
+            },
+            None => ModelPath { folder: Directory(path.to_owned()), gguf: None },
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Files for ModelPath {
+    async fn size(&self, name: &str) -> Result<Option<u64>> {
+        self.folder.size(name).await
+    }
+
+    fn place(&self) -> Option<String> {
+        let folder = self.folder.place()?;
+        Some(self.gguf.as_ref().map_or(folder.clone(), |name| format!("{folder}/{name}")))
+    }
+
+    fn gguf(&self) -> Option<String> {
+        self.gguf.clone()
+    }
+
+    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
+        self.folder.read(name, start, len).await
     }
 }

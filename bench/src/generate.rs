@@ -29,7 +29,7 @@ pub async fn run(options: &Options, ceilings: Option<&Ceilings>, output: &Output
     let device = open_for(options).await?;
     let mut store = Store::new(&device);
     let files = SyntheticFiles::new(shape, base)?;
-    let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
+    let load = LoadOptions { load_in_4bit: base == Base::Nf4, ..LoadOptions::default() };
     let model = Model::load(&files, shape.architecture()?, load, &mut store, &mut |_| {}).await?;
     let target = Target::of(&device, &tiles(&device, &model).await?);
     let capacity = (PROMPT + WARM_UP + TIMED).next_multiple_of(64);
@@ -50,7 +50,7 @@ pub async fn run(options: &Options, ceilings: Option<&Ceilings>, output: &Output
     let times = Times::of(seconds);
 
     let head: u64 = model.head.iter().map(|slab| slab.weight.values.size()).sum();
-    let bytes = model.linear_bytes + head;
+    let bytes = model.linear().map(|product| product.weight.bytes()).sum::<u64>() + head;
     let least = ceilings.map(|most| bytes as f64 / most.bytes);
     output.result(
         "generate",

@@ -34,7 +34,7 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
         output.note(&format!("loss of {rows} tokens at a vocabulary of {vocab}"));
         let shape = Shape { vocab, layers: 1, intermediate: 64, ..*options.shape };
         let mut store = Store::new(&device);
-        let load = LoadOptions { load_in_4bit: true, double_quant: false };
+        let load = LoadOptions { load_in_4bit: true, ..LoadOptions::default() };
         let files = SyntheticFiles::new(&shape, Base::Nf4)?;
         let model = Model::load(&files, shape.architecture()?, load, &mut store, &mut |_| {}).await?;
         let mut plans = vec![("whole", LossPlan::whole(rows, vocab)), ("chunks", LossPlan::new(rows, vocab))];

@@ -49,7 +49,7 @@ impl Training {
         let Setup { files, base, rank, alpha, rows, initial, options } = setup;
         let architecture = Model::architecture(files).await?;
         let mut store = Store::new(&device);
-        let load = LoadOptions { load_in_4bit: base == Base::Nf4, double_quant: false };
+        let load = LoadOptions { load_in_4bit: base == Base::Nf4, ..LoadOptions::default() };
         let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await?;
 
         let target = Target::of(&device, &tiles(&device, &model).await?);

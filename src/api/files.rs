@@ -9,7 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::files::Files;
 
 /// An object with `size(name)` and `read(name, start, length)`, both giving promises, and perhaps a `place`:
-/// what a person calls the folder.
+/// what a person calls the folder, and a `gguf`: the name of the file that is the model.
 pub struct JsFiles(pub JsValue);
 
 impl JsFiles {
@@ -33,6 +33,10 @@ impl Files for JsFiles {
 
     fn place(&self) -> Option<String> {
         property(&self.0, "place").and_then(|place| place.as_string())
+    }
+
+    fn gguf(&self) -> Option<String> {
+        property(&self.0, "gguf").and_then(|name| name.as_string())
     }
 
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {

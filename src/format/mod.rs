@@ -1,22 +1,26 @@
 //! Bytes in, typed views out: safetensors files, checkpoints of one or many of them, and the formats in which weights
 //! lie on a device. Knows nothing of models or devices; a whole tensor is never held here.
 
+mod bitsandbytes;
 mod checkpoint;
 mod dynamic_map;
+mod encoding;
 pub mod gguf;
 mod read;
 mod safetensors;
 mod sums;
 mod weight;
 
+pub use bitsandbytes::{Bits4, QuantType};
 pub use checkpoint::Checkpoint;
 pub use dynamic_map::{NESTED_BLOCK, NestedAbsmax, dequantize_absmax, double_quantize, dynamic_map};
-pub use read::{read_rows, read_rows_raw};
-pub use safetensors::{Dtype, TensorInfo, read_header};
+pub use encoding::Encoding;
+pub use read::{pack_blocks, read_codes, read_rows, read_rows_raw};
+pub use safetensors::{Converted, Dtype, TensorInfo, read_header};
 pub use sums::TensorSums;
 pub use weight::{
-    INT8_STEP, Int8Rows, Layout, NF4_BLOCK, NF4_CODES, NF4_THRESHOLDS, Nf4Quantizer, Nf4Tensor, Packed,
-    WeightFormat, quantize_int8,
+    FP4_CODES, INT8_STEP, Int8Rows, Layout, NF4_BLOCK, NF4_CODES, NF4_THRESHOLDS, Nf4Quantizer, Nf4Tensor,
+    Packed, WeightFormat, quantize_int8,
 };
 
 use crate::bail;

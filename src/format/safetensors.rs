@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
+use super::encoding::Encoding;
 use crate::bail;
 use crate::error::{Code, Error, Result};
 use crate::files::Files;
@@ -22,17 +23,28 @@ pub use ::safetensors::Dtype;
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 /// Where one tensor lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TensorInfo {
     pub name: String,
-    pub dtype: Dtype,
+    pub encoding: Encoding,
     /// Row-major dimensions; empty for a scalar.
     pub shape: Vec<usize>,
     pub file: String,
     /// Of the first byte, from the start of the file.
     pub start: u64,
-    /// Length in bytes; equals that of `shape` and `dtype`.
+    /// Length in bytes; equals that of `shape` and `encoding`.
     pub len: u64,
+    /// How llama.cpp's converter changed what the model's authors have.
+    pub converted: Converted,
+}
+
+/// What llama.cpp's converter does to a tensor; reading undoes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Converted {
+    /// Rows of a head, where those of its halves are interleaved.
+    pub head_dim: Option<usize>,
+    /// Whether one was added to the values.
+    pub plus_one: bool,
 }
 
 impl TensorInfo {
@@ -53,13 +65,34 @@ impl TensorInfo {
 
     /// How many rows fit in `bytes` as they are stored, at least one.
     pub fn rows_in(&self, bytes: usize) -> usize {
-        let row_bytes = self.row_elements() as u64 * self.dtype.bitsize() as u64 / 8;
+        let row_bytes = self.len / self.rows().max(1) as u64;
         (bytes as u64 / row_bytes.max(1)).max(1) as usize
+    }
+
+    /// The dtype of values that are not quantised.
+    pub fn dtype(&self) -> Option<Dtype> {
+        self.encoding.dtype()
+    }
+
+    /// The tensor with those beside it that say what its codes are worth.
+    pub fn parts(&self) -> Vec<&TensorInfo> {
+        let mut parts = vec![self];
+        match &self.encoding {
+            Encoding::Bits4(bits) => parts.extend(bits.tensors()),
+            Encoding::Int8(absmax) => parts.push(absmax),
+            Encoding::Plain(_) | Encoding::Ggml(_) => {}
+        }
+        parts
     }
 
     /// An error of code `bad-model` that names the file and the tensor.
     pub(super) fn bad(&self, what: impl fmt::Display) -> Error {
         Error::new(Code::BadModel, format!("{}: tensor {}: {what}", self.file, self.name))
+    }
+
+    /// The same of code `unsupported-model`.
+    pub(super) fn unsupported(&self, what: impl fmt::Display) -> Error {
+        Error::new(Code::UnsupportedModel, format!("{}: tensor {}: {what}", self.file, self.name))
     }
 }
 
@@ -181,7 +214,8 @@ fn check_tensor(file: &str, name: String, raw: RawTensor, data_start: u64) -> Re
         )));
     }
     let shape = raw.shape.iter().map(|&dim| dim as usize).collect();
-    Ok(TensorInfo { name, dtype, shape, file: file.to_owned(), start, len: end - begin })
+    let (encoding, converted) = (Encoding::Plain(dtype), Converted::default());
+    Ok(TensorInfo { name, encoding, shape, file: file.to_owned(), start, len: end - begin, converted })
 }
 
 /// A JSON object in which no key comes twice.

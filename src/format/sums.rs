@@ -39,7 +39,7 @@ impl<'a, F: Files> TensorSums<'a, F> {
     pub fn new(files: &'a F, tensors: Vec<(String, TensorInfo)>) -> Self {
         let begun = |(name, info): (String, TensorInfo)| {
             let mut hash = Xxh3::new();
-            hash.update(format!("{name}\n{}\n{:?}\n", info.dtype, info.shape).as_bytes());
+            hash.update(format!("{name}\n{}\n{:?}\n", info.encoding, info.shape).as_bytes());
             Hashed { info, done: 0, hash }
         };
         let mut tensors: Vec<Hashed> = tensors.into_iter().map(begun).collect();
@@ -72,6 +72,10 @@ impl<F: Files> Files for TensorSums<'_, F> {
 
     fn place(&self) -> Option<String> {
         self.files.place()
+    }
+
+    fn gguf(&self) -> Option<String> {
+        self.files.gguf()
     }
 
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {

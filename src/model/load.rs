@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::architecture::{Architecture, Attention, ByGroup, Group, Module, Norms, Width, pad8};
 use super::names::{self, EMBEDDING, FINAL_NORM, HEAD, LAYERS};
-use super::weights::{LayerWeights, Model, NormWeights, Part, Slab, Stacked};
+use super::place::Placing;
+use super::weights::{LayerWeights, Model, NormWeights, Slab, Stacked};
 use crate::device::Store;
 use crate::error::{Context, Result};
-use crate::files::{Files, PIECE_BYTES};
+use crate::files::Files;
 use crate::format::{
-    Checkpoint, Dtype, NF4_BLOCK, Nf4Quantizer, Nf4Tensor, TensorInfo, TensorSums, WeightFormat,
-    double_quantize, read_rows, read_rows_raw, read_small,
+    Checkpoint, Encoding, NF4_BLOCK, TensorInfo, TensorSums, WeightFormat, read_rows, read_small,
 };
 use crate::kernels::head_norm;
 use crate::kernels::linear::{Role, Weight};
@@ -31,11 +31,48 @@ pub struct LoadProgress {
     pub file: String,
 }
 
-/// What loading is asked for.
-#[derive(Clone, Copy, Debug)]
+/// What loading is asked for. What a checkpoint quantised already stays as it is, unless `requantizes` says otherwise.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct LoadOptions {
+    /// To NF4.
     pub load_in_4bit: bool,
+    /// To LLM.int8.
+    pub load_in_8bit: bool,
+    /// The scales of NF4 too.
     pub double_quant: bool,
+    /// To NF4, of a GGUF or of a checkpoint that bitsandbytes quantised.
+    pub requantizes: bool,
+}
+
+impl LoadOptions {
+    /// The format of a linear layer of the decoder.
+    fn format_of(&self, info: &TensorInfo, is_gguf: bool) -> WeightFormat {
+        let depth = info.row_elements();
+        let is_kept = is_gguf || info.dtype().is_none();
+        let nf4 = if depth.is_multiple_of(NF4_BLOCK) { WeightFormat::Nf4 } else { WeightFormat::Nf4Any };
+        match (is_kept, self) {
+            (true, LoadOptions { requantizes: true, .. }) => nf4,
+            (false, LoadOptions { load_in_4bit: true, .. }) => nf4,
+            (false, LoadOptions { load_in_8bit: true, .. }) => WeightFormat::Int8,
+            _ => own_format(info),
+        }
+    }
+}
+
+/// The format with the values of a tensor that a checkpoint was asked for.
+fn own_format(info: &TensorInfo) -> WeightFormat {
+    info.encoding
+        .format(info.row_elements())
+        .expect("a checkpoint gives floats alone when it is asked for a tensor")
+}
+
+/// The format of an embedding or a head. What bitsandbytes quantised of these is decoded, since no kernel looks up rows of
+/// it.
+fn table_format(info: &TensorInfo) -> WeightFormat {
+    match info.encoding {
+        Encoding::Bits4(_) | Encoding::Int8(_) => WeightFormat::F32,
+        Encoding::Plain(_) | Encoding::Ggml(_) => own_format(info),
+    }
 }
 
 impl Model {
@@ -72,12 +109,15 @@ impl Model {
             let tensor = checkpoint.require(&name, &shape)?;
             total += tensor.len;
             tensors.push((name, tensor.clone()));
+            tensors.extend(tensor.parts()[1..].iter().map(|&part| (part.name.clone(), part.clone())));
         }
+        let is_gguf = files.gguf().is_some();
         let files = TensorSums::new(files, tensors);
         let mut loader = Loader {
             files: &files,
             checkpoint,
             options,
+            is_gguf,
             store,
             on_progress,
             loaded: 0,
@@ -87,15 +127,12 @@ impl Model {
         let (hidden, table) = (architecture.hidden, [architecture.vocab.real, architecture.hidden.real]);
         let embedding = loader.rows(EMBEDDING, &table).await?;
         let mut layers = Vec::with_capacity(architecture.layers.len());
-        let mut linear_bytes = 0;
         for (number, layer) in architecture.layers.iter().enumerate() {
             let prefix = format!("{LAYERS}.{number}");
-            let before = loader.store.bytes(Class::Weights);
             let mut groups = ByGroup::<Vec<Stacked>>::default();
             for group in Group::ALL {
                 groups[group] = loader.group(&prefix, &layer.groups[group]).await?;
             }
-            linear_bytes += loader.store.bytes(Class::Weights) - before;
             for group in Group::ALL {
                 for product in &mut groups[group] {
                     product.bias = loader.bias(&prefix, product, layer.scale(group)).await?;
@@ -108,7 +145,7 @@ impl Model {
         let norm = loader.norm(FINAL_NORM, hidden).await?;
         let head = if architecture.tied { embedding.clone() } else { loader.rows(HEAD, &table).await? };
         let sum = if store.is_planned() { 0 } else { files.sum().await? };
-        Ok(Model { architecture, layers, embedding, head, norm, linear_bytes, sum })
+        Ok(Model { architecture, layers, embedding, head, norm, sum })
     }
 }
 
@@ -116,6 +153,7 @@ struct Loader<'a, F> {
     files: &'a F,
     checkpoint: Checkpoint,
     options: LoadOptions,
+    is_gguf: bool,
     store: &'a mut Store,
     on_progress: &'a mut dyn FnMut(LoadProgress),
     loaded: u64,
@@ -202,56 +240,29 @@ impl<F: Files> Loader<'_, F> {
         Ok(tensor)
     }
 
-    /// The rows of an embedding, in as few slabs as bindings allow, in their own precision.
+    /// The rows of an embedding or a head, in as few slabs as bindings allow.
     async fn rows(&mut self, name: &str, shape: &[usize; 2]) -> Result<Vec<Slab>> {
         const SLAB_BYTES: usize = 120 << 20;
         let info = self.checkpoint.require(name, shape)?.clone();
         let [rows, width] = *shape;
-        let format = dense_format(info.dtype);
-        let words = format.row_words(pad8(width));
-        let per_slab = (SLAB_BYTES / (words * 4) / 8 * 8).max(8);
+        let format = table_format(&info);
+        let most = SLAB_BYTES / (format.row_words(pad8(width)) * 4);
+        let per_slab = (most.min(most_rows(format, pad8(width))) / 8 * 8).max(8);
         let mut slabs = Vec::new();
         for first_id in (0..rows).step_by(per_slab) {
             let n_ids = per_slab.min(rows - first_id);
             // The head's product wants whole blocks of 8 rows; those past the end are zero.
-            let values = self.store.keep(Class::Weights, name, words * pad8(n_ids))?;
             let role = Role::Head { cols: pad8(n_ids) as u32 };
-            let weight = Weight { format, role, values, scales: values };
-            self.dense_rows(&info, first_id..first_id + n_ids, weight, 0).await?;
+            let weight = self.weight_of(name, pad8(n_ids), Width::new(width), (format, role))?;
+            self.placing().rows(&info, first_id..first_id + n_ids, weight, 0).await?;
             slabs.push(Slab { first_id, n_ids, weight });
         }
         self.placed(&info);
         Ok(slabs)
     }
 
-    /// Writes `rows` of a tensor as they are, each padded to whole words, from row `to_row` of `weight`.
-    async fn dense_rows(
-        &self,
-        info: &TensorInfo,
-        rows: Range<usize>,
-        weight: Weight,
-        to_row: usize,
-    ) -> Result<()> {
-        if self.store.is_planned() {
-            return Ok(());
-        }
-        let row_bytes = weight.format.row_words(pad8(info.row_elements())) * 4;
-        let true_bytes = info.row_elements() * info.dtype.bitsize() / 8;
-        let per_piece = info.rows_in(PIECE_BYTES);
-        let mut raw = Vec::new();
-        for row in rows.clone().step_by(per_piece) {
-            let count = per_piece.min(rows.end - row);
-            read_rows_raw(self.files, info, row, count, &mut raw).await?;
-            if true_bytes != row_bytes {
-                let mut padded = vec![0u8; count * row_bytes];
-                for (to, from) in padded.chunks_mut(row_bytes).zip(raw.chunks(true_bytes)) {
-                    to[..true_bytes].copy_from_slice(from);
-                }
-                raw = padded;
-            }
-            self.store.write_at(weight.values, ((to_row + row - rows.start) * row_bytes) as u64, &raw);
-        }
-        Ok(())
+    fn placing(&self) -> Placing<'_, F> {
+        Placing { files: self.files, store: self.store, double_quant: self.options.double_quant }
     }
 
     /// The products of modules that share their input: one for each run of modules of one format that can be stacked, if
@@ -262,15 +273,8 @@ impl<F: Files> Loader<'_, F> {
             let name = format!("{prefix}.{}.weight", module.path);
             infos.push(self.checkpoint.require(&name, &module.shape())?.clone());
         }
-        let true_depth = modules[0].inputs.real;
-        let formats: Vec<WeightFormat> = infos
-            .iter()
-            .map(|info| match (self.options.load_in_4bit, true_depth % NF4_BLOCK) {
-                (false, _) => dense_format(info.dtype),
-                (true, 0) => WeightFormat::Nf4,
-                (true, _) => WeightFormat::Nf4Any,
-            })
-            .collect();
+        let formats: Vec<WeightFormat> =
+            infos.iter().map(|info| self.options.format_of(info, self.is_gguf)).collect();
         let numbered: Vec<(usize, WeightFormat)> = formats.iter().copied().enumerate().collect();
         let runs = numbered.chunk_by(|(_, one), (_, other)| one == other && !one.runs_on());
         let runs: Vec<&[Module]> = runs.map(|run| &modules[run[0].0..][..run.len()]).collect();
@@ -281,10 +285,12 @@ impl<F: Files> Loader<'_, F> {
             let members: Vec<_> = placed.by_ref().take(modules.len()).collect();
             let format = members[0].1;
             let begun = products.len();
-            let row_bytes = 4 * format.row_words(modules[0].inputs.padded) as u64;
-            for rows in cut(modules, self.store.max_weight() / row_bytes) {
+            let inputs = modules[0].inputs;
+            let row_bytes = 4 * format.row_words(inputs.padded) as u64;
+            let most = (self.store.max_weight() / row_bytes).min(most_rows(format, inputs.padded) as u64);
+            for rows in cut(modules, most) {
                 let label = format!("{prefix}.{}", modules[0].path);
-                let weight = self.weight_of(&label, rows.len(), modules[0].inputs, format)?;
+                let weight = self.weight_of(&label, rows.len(), inputs, (format, Role::Layer))?;
                 let next_col = first_col + rows.len();
                 products.push(Stacked { modules: modules.to_vec(), rows, first_col, weight, bias: None });
                 first_col = next_col;
@@ -294,7 +300,8 @@ impl<F: Files> Loader<'_, F> {
                     let of_module = product.parts().filter(move |part| part.section == section);
                     of_module.map(|part| (part, product.weight))
                 });
-                self.linear(info, parts.collect()).await.context(format!("loading {}", info.name))?;
+                let placing = self.placing().linear(info, parts.collect()).await;
+                placing.context(format!("loading {}", info.name))?;
                 self.placed(info);
             }
         }
@@ -302,57 +309,27 @@ impl<F: Files> Loader<'_, F> {
     }
 
     /// Room for the weight of a product.
-    fn weight_of(&mut self, label: &str, cols: usize, inputs: Width, format: WeightFormat) -> Result<Weight> {
+    fn weight_of(
+        &mut self,
+        label: &str,
+        cols: usize,
+        inputs: Width,
+        (format, role): (WeightFormat, Role),
+    ) -> Result<Weight> {
         let values = self.store.keep(Class::Weights, label, cols * format.row_words(inputs.padded))?;
         let scales = match format.scale_words(cols, inputs.real) {
             0 => values,
             words => self.store.keep(Class::Weights, label, words)?,
         };
-        Ok(Weight { format, role: Role::Layer, values, scales })
+        Ok(Weight { format, role, values, scales })
     }
+}
 
-    /// Writes one linear weight into those of the products that have `parts` of it.
-    async fn linear(&self, info: &TensorInfo, parts: Vec<(Part, Weight)>) -> Result<()> {
-        let (rows, true_depth, format) = (info.rows(), info.row_elements(), parts[0].1.format);
-        if !matches!(format, WeightFormat::Nf4 | WeightFormat::Nf4Any) {
-            for (part, weight) in parts {
-                self.dense_rows(info, part.real_rows(), weight, part.at).await?;
-            }
-            return Ok(());
-        }
-        if self.store.is_planned() {
-            return Ok(());
-        }
-        let mut quantizer = Nf4Quantizer::new(&info.shape);
-        let per_piece = info.rows_in(PIECE_BYTES);
-        let mut values = Vec::new();
-        for row in (0..rows).step_by(per_piece) {
-            read_rows(self.files, info, row, per_piece.min(rows - row), &mut values).await?;
-            quantizer.push(&values);
-        }
-        let mut quantized = quantizer.finish()?;
-        if self.options.double_quant {
-            double_quantize(&mut quantized.absmax);
-        }
-        if format == WeightFormat::Nf4Any {
-            quantized.codes = padded_codes(&quantized, true_depth);
-        }
-        let row_bytes = pad8(true_depth) / 2;
-        for (Part { rows, at, .. }, weight) in parts {
-            let end = quantized.codes.len().min(rows.end * row_bytes);
-            let codes = &quantized.codes[rows.start * row_bytes..end];
-            self.store.write_at(weight.values, (at * row_bytes) as u64, codes);
-            // A part begins with a block.
-            let block = |row: usize| row * true_depth / NF4_BLOCK;
-            let end = quantized.absmax.len().min((rows.end * true_depth).div_ceil(NF4_BLOCK));
-            self.store.write_at(
-                weight.scales,
-                4 * block(at) as u64,
-                &quantized.absmax[block(rows.start)..end],
-            );
-        }
-        Ok(())
-    }
+/// The most rows of `depth` values that a product may have: what no tile reads is decoded into scratch, which may not be
+/// large.
+fn most_rows(format: WeightFormat, depth: usize) -> usize {
+    const SCRATCH_BYTES: usize = 64 << 20;
+    if format.has_tiles() { usize::MAX } else { SCRATCH_BYTES / (4 * depth) }
 }
 
 /// Rows between places at which a module may be cut: so many begin with a block of NF4, whatever their length.
@@ -377,29 +354,4 @@ fn cut(modules: &[Module], most: u64) -> Vec<Range<usize>> {
         begin = end;
     }
     pieces
-}
-
-fn dense_format(dtype: Dtype) -> WeightFormat {
-    match dtype {
-        Dtype::F16 => WeightFormat::F16,
-        Dtype::BF16 => WeightFormat::Bf16,
-        _ => WeightFormat::F32,
-    }
-}
-
-/// Codes as bytes, rows and columns padded to a multiple of 8 with the code of zero: the first padding
-/// row may share its scale with the last block.
-pub fn padded_codes(tensor: &Nf4Tensor, true_depth: usize) -> Vec<u8> {
-    const ZERO: u8 = 0x77;
-    let (rows, depth) = (tensor.shape[0], pad8(true_depth));
-    let mut bytes = vec![ZERO; pad8(rows) * depth / 2];
-    for row in 0..rows {
-        for k in 0..true_depth {
-            let from = row * true_depth + k;
-            let code = tensor.codes[from / 2] >> (4 * (1 - from % 2)) & 15;
-            let byte = &mut bytes[(row * depth + k) / 2];
-            *byte = if k % 2 == 0 { *byte & 0x0f | code << 4 } else { *byte & 0xf0 | code };
-        }
-    }
-    bytes
 }

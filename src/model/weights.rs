@@ -17,10 +17,20 @@ pub struct Model {
     /// The rows of the head: the embedding's own slabs where it is tied.
     pub head: Vec<Slab>,
     pub norm: Tensor,
-    /// Bytes of the quantised layers, or of the layers as they are.
-    pub linear_bytes: u64,
     /// Of name, dtype, shape and bytes of every tensor, whatever the order of reading; 0 where none was read.
     pub sum: u128,
+}
+
+impl Model {
+    /// The products of the decoder's linear layers.
+    pub fn linear(&self) -> impl Iterator<Item = &Stacked> {
+        self.layers.iter().flat_map(|layer| layer.groups.0.iter().flatten())
+    }
+
+    /// Those whose weights are quantised.
+    pub fn quantized(&self) -> impl Iterator<Item = &Stacked> {
+        self.linear().filter(|product| product.weight.format.is_quantized())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +68,11 @@ impl Stacked {
     /// N of the product.
     pub fn cols(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Values of its weight, without padding.
+    pub fn values(&self) -> u64 {
+        self.parts().map(|part| (part.real_rows().len() * part.module.inputs.real) as u64).sum()
     }
 
     /// What the product has of its modules, in their order.

@@ -11,6 +11,7 @@ use crate::data::tokens::{Selection, TokenSet};
 use crate::device::Store;
 use crate::error::{Error, Result};
 use crate::files::Files;
+use crate::format::gguf::GgufFolder;
 use crate::kernels::lower::Target;
 use crate::memory::Class;
 use crate::model::{Lora, Model};
@@ -27,8 +28,24 @@ impl<R: Kv> Session<R> {
         lora: &Value,
         train: &Value,
     ) -> Result<Footprint> {
-        let architecture = Model::architecture(files).await?;
         let quantization = QuantizationOptions::from_json(quantization)?;
+        match files.gguf() {
+            Some(name) => {
+                let folder = GgufFolder::open(files, &name).await?;
+                self.estimate_folder(&folder, quantization, lora, train).await
+            }
+            None => self.estimate_folder(files, quantization, lora, train).await,
+        }
+    }
+
+    async fn estimate_folder(
+        &self,
+        files: &impl Files,
+        quantization: QuantizationOptions,
+        lora: &Value,
+        train: &Value,
+    ) -> Result<Footprint> {
+        let architecture = Model::architecture(files).await?;
         let mut store = Store::planned_on(&self.device).with_max_weight(self.max_weight);
         let options = quantization.load_options();
         let model = Model::load(files, architecture, options, &mut store, &mut |_| {}).await?;

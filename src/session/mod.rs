@@ -25,6 +25,7 @@ use crate::data::tokens::{self, DatasetReport, Selection, TokenSet};
 use crate::device::{Device, Store};
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{AsRead, Files};
+use crate::format::gguf::GgufFolder;
 use crate::format::read_small;
 use crate::generate::Generator;
 use crate::gpu::AdapterSummary;
@@ -32,7 +33,7 @@ use crate::kernels::linear::Tile;
 use crate::kernels::lower::Target;
 use crate::kernels::tiles::Tiles;
 use crate::memory::{Class, Counters};
-use crate::model::{LoadProgress, Lora, Model, lora_modules};
+use crate::model::{LoadProgress, Lora, Model, Stacked, lora_modules};
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::saved::{self, Found, Identity, RunRecord};
 use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup};
@@ -176,7 +177,7 @@ impl<R: Kv> Session<R> {
         self.device.counters()
     }
 
-    /// Loads a model from its Hugging Face folder, quantising as it streams in.
+    /// Loads a model from its Hugging Face folder or its GGUF, quantising as it streams in.
     ///
     /// # Errors
     ///
@@ -189,6 +190,21 @@ impl<R: Kv> Session<R> {
     ) -> Result<ModelInfo> {
         self.unload();
         let quantization = QuantizationOptions::from_json(quantization)?;
+        match files.gguf() {
+            Some(name) => {
+                let folder = GgufFolder::open(files, &name).await?;
+                self.load_folder(&folder, quantization, on_progress).await
+            }
+            None => self.load_folder(files, quantization, on_progress).await,
+        }
+    }
+
+    async fn load_folder(
+        &mut self,
+        files: &impl Files,
+        quantization: QuantizationOptions,
+        on_progress: &mut dyn FnMut(Loading),
+    ) -> Result<ModelInfo> {
         let weights = AsRead::new(files);
         let architecture = Model::architecture(&weights).await?;
         let of_config = weights.sum();
@@ -217,8 +233,8 @@ impl<R: Kv> Session<R> {
             );
             notices.push(Notice::new("dropout-not-applied", message));
         }
-        let quantized = if quantization.load_in_4bit { model.architecture.linear_parameters() } else { 0 };
-        let bits = 8.0 * model.linear_bytes as f64;
+        let quantized: u64 = model.quantized().map(Stacked::values).sum();
+        let bits = 8.0 * model.quantized().map(|product| product.weight.bytes()).sum::<u64>() as f64;
         let info = ModelInfo {
             model_type: model.architecture.model_type.clone(),
             parameters: model.architecture.parameters(),

@@ -71,12 +71,23 @@ pub struct QuantizationOptions {
     /// Quantise the decoder's linear layers to NF4; otherwise they stay as the file has them. False where
     /// the config is silent, as in bitsandbytes.
     pub load_in_4bit: bool,
+    /// Quantise the decoder's linear layers to LLM.int8. Outliers of activations are not taken apart: these stay f32.
+    pub load_in_8bit: bool,
+    /// What a GGUF, or what bitsandbytes quantised, is quantised to again; `None` keeps its own bits.
+    pub requantize: Option<Requantize>,
     /// Quantise the block scales themselves to 8 bits.
     pub bnb_4bit_use_double_quant: bool,
     pub bnb_4bit_compute_dtype: ComputeDtype,
     /// What is worth knowing of these options.
     #[serde(skip)]
     pub notices: Vec<Notice>,
+}
+
+/// What quantised weights may be quantised to again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requantize {
+    Nf4,
 }
 
 /// What the values of an NF4 weight may be rounded to before they are multiplied. Everything else,
@@ -116,10 +127,24 @@ impl QuantizationOptions {
             ),
         };
         part.only("quant_method", &["bitsandbytes".into()])?;
-        for option in ["load_in_8bit", "_load_in_8bit", "llm_int8_enable_fp32_cpu_offload"] {
-            part.only(option, &[false.into()])?;
+        let load_in_8bit = part.take("load_in_8bit", false)?;
+        if load_in_4bit && load_in_8bit {
+            bail!(
+                BadOption,
+                "quantization.load_in_4bit and quantization.load_in_8bit are both true; set one of them"
+            );
         }
+        let requantize: Option<String> = part.take("requantize", None)?;
+        let requantize = match requantize.as_deref() {
+            None => None,
+            Some("nf4") => Some(Requantize::Nf4),
+            Some(other) => {
+                bail!(BadOption, "quantization.requantize is {other:?}, but must be \"nf4\" or null")
+            }
+        };
+        part.only("llm_int8_enable_fp32_cpu_offload", &[false.into()])?;
         part.only("_load_in_4bit", &[load_in_4bit.into()])?;
+        part.only("_load_in_8bit", &[load_in_8bit.into()])?;
         part.only("llm_int8_skip_modules", &[Value::Null])?;
         // What bitsandbytes packs codes into, and what it does where weights have 8 bits.
         part.ignore(&["bnb_4bit_quant_storage", "llm_int8_has_fp16_weight", "llm_int8_threshold"]);
@@ -131,12 +156,24 @@ impl QuantizationOptions {
                 "quantization.bnb_4bit_quant_type is {quant_type:?}, but only \"nf4\" is supported"
             );
         }
-        Ok(QuantizationOptions { load_in_4bit, bnb_4bit_use_double_quant, bnb_4bit_compute_dtype, notices })
+        Ok(QuantizationOptions {
+            load_in_4bit,
+            load_in_8bit,
+            requantize,
+            bnb_4bit_use_double_quant,
+            bnb_4bit_compute_dtype,
+            notices,
+        })
     }
 
     /// What of these options decides how a model is loaded.
     pub fn load_options(&self) -> LoadOptions {
-        LoadOptions { load_in_4bit: self.load_in_4bit, double_quant: self.bnb_4bit_use_double_quant }
+        LoadOptions {
+            load_in_4bit: self.load_in_4bit,
+            load_in_8bit: self.load_in_8bit,
+            double_quant: self.bnb_4bit_use_double_quant,
+            requantizes: self.requantize.is_some(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Files in and out, without a GPU: safetensors, NF4, `config.json` and PEFT adapters.
 
 mod adapter;
+mod blocks;
 mod config;
 mod files;
 mod gguf;

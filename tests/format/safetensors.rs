@@ -23,7 +23,10 @@ fn header_gives_place_of_each_tensor() {
     let checkpoint = open(&safetensors_file(TWO, &[0; 12])).unwrap();
     let data = 8 + TWO.len() as u64;
     let b = checkpoint.require("b", &[2, 2]).unwrap();
-    assert_eq!((b.dtype, b.start, b.len, b.rows(), b.row_elements()), (Dtype::F16, data + 4, 8, 2, 2));
+    assert_eq!(
+        (b.dtype(), b.start, b.len, b.rows(), b.row_elements()),
+        (Some(Dtype::F16), data + 4, 8, 2, 2)
+    );
     assert_eq!(checkpoint.tensors.len(), 2);
     assert_refused(checkpoint.require("c", &[3, 4]), Code::BadModel, &["c", "[3, 4]", "missing"]);
     assert_refused(checkpoint.require("b", &[4]), Code::BadModel, &[FILE, "b", "[2, 2]", "[4]"]);

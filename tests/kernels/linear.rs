@@ -4,7 +4,7 @@ use tabtune::format::Nf4Quantizer;
 use tabtune::format::WeightFormat;
 use tabtune::kernels::linear::{self, NONE, Panel, Params, Tile, Weight};
 use tabtune::kernels::lora_grad::{self, Along};
-use tabtune::model::padded_codes;
+use tabtune::model::{NF4_ZERO, padded_codes};
 use tabtune::reference;
 
 use crate::harness::{By, Harness, assert_close_scaled, device, random, to_f32, to_f64};
@@ -49,7 +49,7 @@ fn upload(h: &mut Harness, format: WeightFormat, seed: u64, rows: usize, true_de
             quantizer.push(&values);
             let tensor = quantizer.finish().expect("the tensor is whole");
             let dense = pad(&tensor.dequantize());
-            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&padded_codes(&tensor, true_depth));
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&padded_codes(&tensor, true_depth, NF4_ZERO));
             let values = h.input_u32(&words);
             let scales = h.input(&tensor.absmax);
             TestWeight { weight: Weight::new(format, values, scales), dense }

@@ -2,6 +2,7 @@
 //!
 //! `tools/reference` makes the fixtures; its README says how and what they cover.
 
+mod bases;
 mod cut;
 mod families;
 
@@ -15,7 +16,7 @@ use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
 use tabtune::device::{Device, ReadbackRing, Store, Workspace};
-use tabtune::files::Directory;
+use tabtune::files::{Directory, ModelPath};
 use tabtune::format::{read_header, read_rows};
 use tabtune::kernels::Recorder;
 use tabtune::kernels::cross_entropy::DEAD;
@@ -48,6 +49,12 @@ impl Case {
             expected: json(&folder.join("expected.json")),
             folder,
         }
+    }
+
+    /// A GGUF, or a folder of Hugging Face's.
+    fn model(&self) -> ModelPath {
+        let gguf = self.folder.join("model.gguf");
+        ModelPath::new(&if gguf.is_file() { gguf } else { self.folder.join("model") })
     }
 }
 
@@ -100,7 +107,7 @@ async fn prepare(session: &mut Session<Rc<MemoryKv>>, case: &Case, changes: &[(&
     for (option, value) in changes {
         train[*option] = value.clone();
     }
-    let model = Directory(case.folder.join("model"));
+    let model = case.model();
     let quantization = &case.config["quantization"];
     session.load_model(&model, quantization, &mut |_| {}).await.expect("the model loads");
     let data = Directory(case.folder.clone());
@@ -346,7 +353,7 @@ fn a_loss_in_chunks_is_that_of_the_whole_vocabulary() {
         for name in fixtures.into_iter().chain(["families/granite_bf16_tied"]) {
             let files = Directory(PathBuf::from(format!("tests/fixtures/{name}/model")));
             let mut store = Store::new(&device);
-            let load = LoadOptions { load_in_4bit: false, double_quant: false };
+            let load = LoadOptions { load_in_4bit: false, ..LoadOptions::default() };
             let architecture = Model::architecture(&files).await.unwrap();
             let mut model = Model::load(&files, architecture, load, &mut store, &mut |_| {}).await.unwrap();
             let plan = LossPlan::new(LABELLED, model.architecture.vocab.padded);

@@ -164,9 +164,8 @@ TOKENIZERS = {
 }
 
 
-def write_tokenizer(kind, out):
-    pre, architecture = TOKENIZERS[kind]
-    folder = FIXTURES / "tokens/kinds" / kind
+def add_tokenizer(writer, folder, pre, adds_space=True, template=None):
+    """The tokenizer of a folder. Without the name of a pre-tokenizer it is SentencePiece's."""
     file = json.loads((folder / "tokenizer.json").read_text())
     config = json.loads((folder / "tokenizer_config.json").read_text())
     model, added = file["model"], {token["content"]: token for token in file["added_tokens"]}
@@ -183,14 +182,13 @@ def write_tokenizer(kind, out):
         return BYTE if pre is None and token.startswith("<0x") else NORMAL
 
     types = [type_of(token) for token in tokens]
-    writer = gguf.GGUFWriter(out, architecture)
     writer.add_tokenizer_model("llama" if pre is None else "gpt2")
     writer.add_tokenizer_pre(pre or "default")
     merges = [merge if isinstance(merge, list) else merge.split(" ") for merge in model["merges"]]
     if pre is None:
         ranks = {"".join(merge): -float(rank) for rank, merge in reversed(list(enumerate(merges)))}
         writer.add_token_scores([ranks.get(token, -1e4) for token in tokens])
-        writer.add_add_space_prefix(kind != "gemma")
+        writer.add_add_space_prefix(adds_space)
         tokens = [t.replace("▁", " ") if k == USER_DEFINED else t for t, k in zip(tokens, types, strict=True)]
     else:
         writer.add_token_merges([" ".join(merge) for merge in merges])
@@ -207,7 +205,16 @@ def write_tokenizer(kind, out):
     for name, add in {"add_bos_token": writer.add_add_bos_token, "add_eos_token": writer.add_add_eos_token}.items():
         if name in config:
             add(config[name])
-    writer.add_chat_template("{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}")
+    template = template or config.get("chat_template")
+    if template:
+        writer.add_chat_template(template)
+
+
+def write_tokenizer(kind, out):
+    pre, architecture = TOKENIZERS[kind]
+    writer = gguf.GGUFWriter(out, architecture)
+    template = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    add_tokenizer(writer, FIXTURES / "tokens/kinds" / kind, pre, kind != "gemma", template)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()

@@ -12,7 +12,7 @@ use tabtune::data::library::{self, ImportOptions, ImportReport};
 use tabtune::data::tokens::DatasetReport;
 use tabtune::device::Device;
 use tabtune::error::{Code, Context, Error, Result};
-use tabtune::files::Directory;
+use tabtune::files::{Directory, ModelPath};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, RunLog, Session};
 use tabtune::train::EvalLog;
 
@@ -77,7 +77,7 @@ impl Job {
             say("          the processor plays the GPU here: --device cpu is faster".to_owned());
         }
         let path = self.options.model.clone();
-        let model = Directory(path.clone());
+        let model = ModelPath::new(&path);
         let quantization = &self.options.config["quantization"];
         let info = self.session.load_model(&model, quantization, &mut |_| {}).await;
         let info = info.context(format_args!("model {}", path.display()))?;

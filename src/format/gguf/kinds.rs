@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::format::WeightFormat;
+
 /// An encoding that is read here. A tensor's rows are whole blocks of it. The names are ggml's.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +87,23 @@ impl GgmlType {
     pub fn row_bytes(self, values: usize) -> Option<u64> {
         let (block, bytes) = (self.block_values(), self.block_bytes());
         (values.is_multiple_of(block)).then(|| (values as u64 / block as u64).checked_mul(bytes as u64))?
+    }
+
+    /// How a weight of these blocks lies on a device, with the same bits.
+    pub const fn format(self) -> WeightFormat {
+        match self {
+            GgmlType::F32 => WeightFormat::F32,
+            GgmlType::F16 => WeightFormat::F16,
+            GgmlType::BF16 => WeightFormat::Bf16,
+            GgmlType::Q8_0 => WeightFormat::Q8_0,
+            GgmlType::Q4_0 => WeightFormat::Q4_0,
+            GgmlType::Q4_1 => WeightFormat::Q4_1,
+            GgmlType::Q5_0 => WeightFormat::Q5_0,
+            GgmlType::Q5_1 => WeightFormat::Q5_1,
+            GgmlType::Q4_K => WeightFormat::Q4K,
+            GgmlType::Q5_K => WeightFormat::Q5K,
+            GgmlType::Q6_K => WeightFormat::Q6K,
+        }
     }
 
     /// Bytes of a block.

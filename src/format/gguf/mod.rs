@@ -2,6 +2,7 @@
 //! Hugging Face folder: [`Gguf::folder`] makes the files that are small, and [`Gguf::tensors`] says where the weights lie.
 
 mod config;
+mod folder;
 mod header;
 mod kinds;
 mod names;
@@ -13,6 +14,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use self::folder::GgufFolder;
 pub use self::kinds::GgmlType;
 pub use self::names::{Heads, Names, gguf_row, hf_row};
 use self::ropes::RopeFactors;

@@ -36,7 +36,8 @@ pub fn quantize_int8(values: &[f32], depth: usize, rows: &mut Int8Rows) -> Optio
     let halves: Vec<f32> = values.iter().map(|&value| f16::from_f32(value).to_f32()).collect();
     for row in halves.chunks_exact(depth) {
         let absmax = row.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-        let scale = if absmax == 0.0 { 0.0 } else { 127.0 / absmax };
+        // torch divides a number by a tensor in these two steps, and ties are near.
+        let scale = if absmax == 0.0 { 0.0 } else { 1.0 / absmax * 127.0 };
         rows.codes.extend(row.iter().map(|value| (value * scale).round_ties_even() as i8));
         rows.absmax.push(absmax);
     }

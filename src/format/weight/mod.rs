@@ -22,6 +22,7 @@ mod q8_0;
 
 use serde::{Deserialize, Serialize};
 
+pub use fp4::FP4_CODES;
 pub use int8::{INT8_STEP, Int8Rows, quantize_int8};
 pub use nf4::{NF4_BLOCK, NF4_CODES, NF4_THRESHOLDS, Nf4Quantizer, Nf4Tensor};
 

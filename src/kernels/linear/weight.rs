@@ -35,6 +35,11 @@ impl Weight {
         Weight::new(WeightFormat::F32, values, values)
     }
 
+    /// Of values and scales.
+    pub fn bytes(&self) -> u64 {
+        self.values.size() + if self.format.is_quantized() { self.scales.size() } else { 0 }
+    }
+
     pub(super) fn stored(&self) -> Stored {
         Stored { format: self.format, role: self.role }
     }

@@ -351,13 +351,18 @@ impl Architecture {
     }
 }
 
-/// What no family does yet.
+/// What no family does yet. Which weights bitsandbytes quantised, and how, their tensors say.
 fn refuse_unsupported(fields: &Fields) -> Result<()> {
-    if fields.get("quantization_config").is_some() {
-        bail!(
+    let Some(config) = fields.object("quantization_config")? else { return Ok(()) };
+    match config.get("quant_method").and_then(Value::as_str) {
+        Some("bitsandbytes") => Ok(()),
+        // Configs of before the field was there have one of bitsandbytes' options.
+        None if config.contains_key("load_in_8bit") || config.contains_key("load_in_4bit") => Ok(()),
+        method => bail!(
             UnsupportedModel,
-            "{FILE}: quantization_config is there, but weights must not be quantised yet"
-        );
+            "{FILE}: quantization_config is of {}, but only bitsandbytes is supported; take the model as it was before, \
+             or a GGUF of it",
+            method.map_or("no known method".to_owned(), |method| format!("{method:?}"))
+        ),
     }
-    Ok(())
 }
