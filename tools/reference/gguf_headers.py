@@ -1,16 +1,23 @@
 """Writes tests/fixtures/gguf: headers of GGUFs as llama.cpp's converter writes them, made with the `gguf` package.
 
 `configs/CASE.gguf` has the metadata and tensors of a model in tests/fixtures/models or families, without the data of the
-tensors but that of RoPE, which comes first. `tokenizers/KIND.gguf` has a tokenizer of tests/fixtures/tokens/kinds.
+tensors but that of RoPE, which comes first. `tokenizers/KIND.gguf` has a tokenizer of tests/fixtures/tokens/kinds, and
+`tokenizers/expected.json` what transformers makes of the texts there where the kind is nearer to the hub's in a GGUF.
 """
 
 import json
 import math
+import shutil
+import tempfile
 from pathlib import Path
 
 import gguf
 import numpy as np
 from safetensors import safe_open
+from transformers import AutoTokenizer
+from transformers.convert_slow_tokenizer import generate_merges
+
+from awkward import expectation
 
 FIXTURES = Path(__file__).resolve().parents[2] / "tests/fixtures"
 OUT = FIXTURES / "gguf"
@@ -214,6 +221,33 @@ def write_tokenizer(kind, out):
     writer.close()
 
 
+def nearer(kind, folder):
+    """Changes a folder to what the hub's files of the kind have and the small ones have not."""
+    path = folder / "tokenizer.json"
+    file = json.loads(path.read_text())
+    model = file["model"]
+    if kind == "gemma":
+        # The runs that the model's maker lists by hand have a score of 0 in SentencePiece's file, above all others.
+        scores = {"".join(merge): -1.0 - rank for rank, merge in reversed(list(enumerate(model["merges"])))}
+        scores |= {token["content"]: 0.0 for token in file["added_tokens"] if not token["special"]}
+        model["vocab"] |= {token["content"]: token["id"] for token in file["added_tokens"]}
+        model["merges"] = generate_merges(model["vocab"], scores)
+    if kind == "phi3":
+        next(token for token in file["added_tokens"] if token["content"] == "</s>")["rstrip"] = True
+    path.write_text(json.dumps(file))
+
+
+def write_expected(out):
+    expected = {}
+    for kind in ("gemma", "phi3"):
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(FIXTURES / "tokens/kinds" / kind, folder, dirs_exist_ok=True)
+            nearer(kind, Path(folder))
+            expected[kind] = expectation(AutoTokenizer.from_pretrained(folder))
+    lines = [json.dumps(kind) + ": " + json.dumps(each, separators=(",", ":")) for kind, each in expected.items()]
+    out.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 def main():
     for name in ("configs", "tokenizers"):
         (OUT / name).mkdir(parents=True, exist_ok=True)
@@ -221,6 +255,7 @@ def main():
         write_config(folder, OUT / "configs" / f"{folder.name}.gguf")
     for kind in TOKENIZERS:
         write_tokenizer(kind, OUT / "tokenizers" / f"{kind}.gguf")
+    write_expected(OUT / "tokenizers/expected.json")
 
 
 if __name__ == "__main__":
