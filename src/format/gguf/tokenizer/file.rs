@@ -21,7 +21,7 @@ impl Serialize for TokenizerFile<'_> {
         file.serialize_entry("version", "1.0")?;
         file.serialize_entry("truncation", &Json::Null)?;
         file.serialize_entry("padding", &Json::Null)?;
-        file.serialize_entry("added_tokens", &added_tokens(vocabulary, *rstrip))?;
+        file.serialize_entry("added_tokens", &AddedTokens { vocabulary, rstrip: *rstrip })?;
         file.serialize_entry("normalizer", &parts.normalizer)?;
         file.serialize_entry("pre_tokenizer", &parts.pre_tokenizer)?;
         let byte_level = !parts.model.falls_back_to_bytes;
@@ -33,25 +33,32 @@ impl Serialize for TokenizerFile<'_> {
 }
 
 /// Those that are found in a text before it is cut.
-fn added_tokens(vocabulary: &Vocabulary, rstrip: bool) -> Vec<Json> {
-    let takes_blanks = |token: &str| rstrip && !matches!(token, "<unk>" | "<s>" | "<|endoftext|>");
-    let added = |(id, (token, kind)): (usize, (&str, Kind))| {
-        let special = match kind {
-            Kind::Control | Kind::Unknown => true,
-            Kind::UserDefined => false,
-            Kind::Normal | Kind::Unused | Kind::Byte => return None,
+struct AddedTokens<'a> {
+    vocabulary: &'a Vocabulary<'a>,
+    rstrip: bool,
+}
+
+impl Serialize for AddedTokens<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let takes_blanks = |token: &str| self.rstrip && !matches!(token, "<unk>" | "<s>" | "<|endoftext|>");
+        let added = |(id, (token, kind)): (usize, (&str, Kind))| {
+            let special = match kind {
+                Kind::Control | Kind::Unknown => true,
+                Kind::UserDefined => false,
+                Kind::Normal | Kind::Unused | Kind::Byte => return None,
+            };
+            Some(json!({
+                "id": id,
+                "content": token,
+                "single_word": false,
+                "lstrip": false,
+                "rstrip": takes_blanks(token),
+                "normalized": false,
+                "special": special,
+            }))
         };
-        Some(json!({
-            "id": id,
-            "content": token,
-            "single_word": false,
-            "lstrip": false,
-            "rstrip": takes_blanks(token),
-            "normalized": false,
-            "special": special,
-        }))
-    };
-    vocabulary.iter().enumerate().filter_map(added).collect()
+        serializer.collect_seq(self.vocabulary.iter().enumerate().filter_map(added))
+    }
 }
 
 struct ModelFile<'a> {

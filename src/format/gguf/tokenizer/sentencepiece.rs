@@ -5,13 +5,16 @@ use std::cmp::Reverse;
 
 use serde_json::{Value as Json, json};
 
-use super::vocabulary::{Kind, Vocabulary};
+use super::vocabulary::{Kind, TOKENS, Vocabulary};
 use super::{Merges, Model, Parts};
 use crate::error::Result;
 use crate::format::gguf::names::Names;
 use crate::format::gguf::value::Metadata;
 
 const SCORES: &str = "tokenizer.ggml.scores";
+/// How many times over the texts of all tokens the merges may hold them. Gemma's do so three times, but tokens that
+/// are all parts of one another would do so without end.
+const MOST_MERGES: usize = 64;
 /// What stands for a blank.
 pub(super) const MARK: &str = "▁";
 
@@ -61,14 +64,19 @@ pub(super) fn parts<'a>(metadata: &Metadata, names: &Names, vocabulary: &'a Voca
             falls_back_to_bytes: true,
             unknown: vocabulary.special(metadata, "unknown_token_id")?,
             ignores_merges: false,
-            merges: Merges::Cut(merges(vocabulary, &scores)),
+            merges: Merges::Cut(merges(metadata, vocabulary, &scores)?),
         },
         adds_bos: true,
     })
 }
 
 /// The cuts of all tokens into two, those of the highest score first, and of equal ones those with the longest parts.
-fn merges<'a>(vocabulary: &'a Vocabulary, scores: &[f32]) -> Vec<(&'a str, &'a str)> {
+fn merges<'a>(
+    metadata: &Metadata,
+    vocabulary: &'a Vocabulary,
+    scores: &[f32],
+) -> Result<Vec<(&'a str, &'a str)>> {
+    let mut room = MOST_MERGES * vocabulary.iter().map(|(token, _)| token.len()).sum::<usize>();
     let mut cuts = Vec::new();
     for ((token, kind), &score) in vocabulary.iter().zip(scores) {
         let score = match kind {
@@ -82,9 +90,12 @@ fn merges<'a>(vocabulary: &'a Vocabulary, scores: &[f32]) -> Vec<(&'a str, &'a s
             let (left, right) = token.split_at(cut);
             if vocabulary.id(left).is_some() && vocabulary.id(right).is_some() {
                 cuts.push((score, length, characters - length, left, right));
+                room = room.checked_sub(token.len()).ok_or_else(|| {
+                    metadata.bad(TOKENS, "can be cut into one another in more ways than are read")
+                })?;
             }
         }
     }
     cuts.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| Reverse((a.1, a.2)).cmp(&Reverse((b.1, b.2)))));
-    cuts.into_iter().map(|(.., left, right)| (left, right)).collect()
+    Ok(cuts.into_iter().map(|(.., left, right)| (left, right)).collect())
 }

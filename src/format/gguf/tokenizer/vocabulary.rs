@@ -7,7 +7,7 @@ use super::sentencepiece::MARK;
 use crate::error::Result;
 use crate::format::gguf::value::Metadata;
 
-const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 
 /// `tokenizer.ggml.token_type`, as llama.cpp numbers it.
