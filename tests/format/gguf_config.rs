@@ -128,12 +128,18 @@ fn what_a_gguf_does_not_say_is_what_llama_cpp_takes() {
     assert_eq!(config["tie_word_embeddings"], false);
     let config = tiny("gemma3", |file| {
         set(file, "gemma3.block_count", u32_value(62));
+        for layer in 0..62 {
+            let name = format!("blk.{layer}.attn_norm.weight");
+            file.tensors.push(Tensor { name, sizes: vec![8], kind: 0, offset: 192 + 32 * layer });
+        }
+        file.data.resize(192 + 32 * 62, 0);
         set(file, "gemma3.attention.sliding_window", u32_value(8));
     });
     let config = config.unwrap();
     assert_eq!(config["layer_types"][5], "full_attention");
     assert_eq!(config["layer_types"][6], "sliding_attention");
     assert_eq!(config["rope_local_base_freq"], 10_000.0);
+    assert_eq!(config["query_pre_attn_scalar"], 16);
     let no_window = tiny("gemma3", |_| {}).unwrap();
     assert_eq!(no_window["layer_types"][0], "full_attention");
     let granite = tiny("granite", |file| set(file, "granite.logit_scale", f32_value(8.0))).unwrap();
@@ -189,6 +195,7 @@ fn a_gguf_that_means_what_is_not_done_here_is_refused_by_key_or_tensor() {
     refused("llama", "llama.expert_count", u32_value(8), unsupported, &[]);
     refused("llama", "llama.block_count", u32_value(0), bad, &["0"]);
     refused("llama", "llama.block_count", u32_value(5000), unsupported, &["5000"]);
+    refused("llama", "llama.block_count", u32_value(4), bad, &["3 tensors"]);
     refused("llama", "llama.embedding_length", text("32"), bad, &["string"]);
     refused("llama", "llama.embedding_length", u32_value(1), bad, &[]);
     refused("llama", "llama.attention.value_length", u32_value(8), unsupported, &[]);
@@ -214,7 +221,7 @@ fn a_gguf_that_means_what_is_not_done_here_is_refused_by_key_or_tensor() {
     assert_refused(yarn, unsupported, &["qwen2.rope.scaling.yarn_attn_factor", "1.2"]);
     let name = |name: &str| tiny("llama", |file| file.tensors[1].name = name.to_owned());
     assert_refused(name("blk.0.ssm_in.weight"), unsupported, &["blk.0.ssm_in.weight", "llama"]);
-    assert_refused(name("blk.0.attn_q.bias"), unsupported, &["blk.0.attn_q.bias", "blk.0.attn_k.bias"]);
+    assert_refused(name("blk.0.attn_q.bias"), unsupported, &["blk.0.attn_q.bias", "attn_k"]);
     let factors = tiny("llama", |file| file.tensors[1].name = "rope_freqs.weight".to_owned());
     assert_refused(factors, bad, &["rope_freqs.weight", "positive"]);
     assert_refused(

@@ -32,35 +32,35 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 impl Target<'_> {
+    /// Parses the corpus's own files, and damaged ones.
     pub fn run(&self) {
-        let takes = self.corpus.iter().filter(|file| (self.parse)((*file).clone()).is_ok()).count();
+        let takes = self.corpus.iter().filter(|file| self.parsed("of the corpus", file)).count();
         assert_eq!(takes, self.takes, "of {} files", self.corpus.len());
         let (inputs, seed) =
             (setting("FUZZ_INPUTS").unwrap_or(self.inputs), setting("FUZZ_SEED").unwrap_or(1));
-        let (mut taken, mut most) = (0_u64, 0);
+        let mut taken = 0_u64;
         for number in 0..inputs {
             let mut draw = Draw(seed.wrapping_add(number).wrapping_mul(0x2545_f491_4f6c_dd1d));
             let file = damaged(&mut draw, &self.corpus);
-            let (size, start) = (file.len(), Instant::now());
-            let parse = || catch_unwind(AssertUnwindSafe(|| (self.parse)(file.clone())));
-            let (result, peak) = peak_of(parse);
-            let what = match result {
-                Err(_) => "the parser panicked".to_owned(),
-                Ok(_) if start.elapsed() > LONGEST => format!("it took {:?}", start.elapsed()),
-                Ok(_) if peak > self.bytes.0 * size + self.bytes.1 => format!("{peak} bytes were allocated"),
-                Ok(Err(error)) if error.code == Code::Internal => format!("an internal error: {error}"),
-                Ok(result) => {
-                    taken += u64::from(result.is_ok());
-                    most = most.max(peak.saturating_sub(self.bytes.1) / size.max(1));
-                    continue;
-                }
-            };
-            panic!(
-                "input {number} of seed {seed}, {size} bytes: {what}\n{:?}",
-                String::from_utf8_lossy(&file)
-            );
+            taken += u64::from(self.parsed(&format!("input {number} of seed {seed}"), &file));
         }
-        println!("{inputs} inputs, {taken} of them taken; at most {most} bytes allocated for a byte");
+        println!("{inputs} inputs, {taken} of them taken");
+    }
+
+    /// Whether the parser takes a file; panics where it does what it must not.
+    pub fn parsed(&self, name: &str, file: &[u8]) -> bool {
+        let (size, copy, start) = (file.len(), file.to_vec(), Instant::now());
+        let (result, peak) = peak_of(|| catch_unwind(AssertUnwindSafe(|| (self.parse)(copy))));
+        let most = self.bytes.0 * size + self.bytes.1;
+        let what = match result {
+            Err(_) => "the parser panicked".to_owned(),
+            Ok(_) if start.elapsed() > LONGEST => format!("it took {:?}", start.elapsed()),
+            Ok(_) if peak > most => format!("{peak} bytes were allocated, more than {most}"),
+            Ok(Err(error)) if error.code == Code::Internal => format!("an internal error: {error}"),
+            Ok(result) => return result.is_ok(),
+        };
+        let text = String::from_utf8_lossy(&file[..size.min(8192)]);
+        panic!("{name}, {size} bytes: {what}\n{text:?}");
     }
 }
 

@@ -28,7 +28,16 @@ fn safetensors_headers() {
     );
     let parse = |file| block_on(read_header(&Memory::of([("m", file)]), "m")).map(drop);
     let corpus = vec![safetensors(one, 24), safetensors(two, 16), safetensors("{}", 0)];
-    Target { corpus, parse: &parse, takes: 3, inputs: 60_000, bytes: (32, 4096) }.run();
+    let target = Target { corpus, parse: &parse, takes: 3, inputs: 150_000, bytes: (16, 4096) };
+    target.run();
+    let sizes = vec!["1"; 100_000].join(",");
+    let long = format!(r#"{{"a":{{"dtype":"U8","shape":[{sizes}],"data_offsets":[0,1]}}}}"#);
+    target.parsed("a shape without end", &safetensors(&long, 1));
+    let strange = format!(r#"{{"a":[{sizes}]}}"#);
+    target.parsed("a list for a tensor", &safetensors(&strange, 0));
+    let many: Vec<String> =
+        (0..10_000).map(|i| format!(r#""{i}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#)).collect();
+    target.parsed("many empty tensors", &safetensors(&format!("{{{}}}", many.join(",")), 0));
 }
 
 #[test]
@@ -40,7 +49,7 @@ fn indexes_of_shards() {
         block_on(Checkpoint::open(&Memory::of(files))).map(drop)
     };
     let corpus = vec![index.as_bytes().to_vec()];
-    Target { corpus, parse: &parse, takes: 1, inputs: 60_000, bytes: (32, 8192) }.run();
+    Target { corpus, parse: &parse, takes: 1, inputs: 150_000, bytes: (16, 8192) }.run();
 }
 
 fn tiny(name: &str) -> Vec<u8> {
@@ -51,7 +60,7 @@ fn tiny(name: &str) -> Vec<u8> {
 fn gguf_headers() {
     let parse = |file| block_on(Gguf::open(&Memory::of([("m.gguf", file)]), "m.gguf")).map(drop);
     let corpus = ["llama", "gemma3", "granite", "phi3"].map(tiny).to_vec();
-    Target { corpus, parse: &parse, takes: 4, inputs: 60_000, bytes: (16, 4096) }.run();
+    Target { corpus, parse: &parse, takes: 4, inputs: 100_000, bytes: (16, 4096) }.run();
 }
 
 /// A part of a split model, with the other one as it was.
@@ -68,6 +77,45 @@ fn gguf_headers_in_parts() {
     Target { corpus, parse: &parse, takes: 1, inputs: 20_000, bytes: (16, 8192) }.run();
 }
 
+/// A model of a few values whose tokens are these, each with its type.
+fn with_tokens(tokens: &[(String, i32)]) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+    let value =
+        |key: &str, kind: u32, value: Vec<u8>| [text(key), kind.to_le_bytes().to_vec(), value].concat();
+    let list = |key: &str, kind: u32, elements: Vec<u8>| {
+        let head = [&kind.to_le_bytes()[..], &(tokens.len() as u64).to_le_bytes()].concat();
+        value(key, 9, [head, elements].concat())
+    };
+    let mut values = vec![
+        value("general.architecture", 8, text("llama")),
+        value("tokenizer.ggml.model", 8, text("llama")),
+        list("tokenizer.ggml.tokens", 8, tokens.iter().flat_map(|(token, _)| text(token)).collect()),
+        list(
+            "tokenizer.ggml.token_type",
+            5,
+            tokens.iter().flat_map(|(_, kind)| kind.to_le_bytes()).collect(),
+        ),
+        list("tokenizer.ggml.scores", 6, vec![0; 4 * tokens.len()]),
+    ];
+    for (key, size) in [
+        ("block_count", 1_u32),
+        ("context_length", 8),
+        ("embedding_length", 4),
+        ("feed_forward_length", 4),
+        ("attention.head_count", 1),
+    ] {
+        values.push(value(&format!("llama.{key}"), 4, size.to_le_bytes().to_vec()));
+    }
+    values.push(value("llama.attention.layer_norm_rms_epsilon", 6, 1_f32.to_le_bytes().to_vec()));
+    let embedding = [1_u64.to_le_bytes(), 1_u64.to_le_bytes()].concat();
+    let tensor =
+        [text("token_embd.weight"), 2_u32.to_le_bytes().to_vec(), embedding, vec![0; 4 + 8]].concat();
+    let counts = [1_u64.to_le_bytes(), (values.len() as u64).to_le_bytes()].concat();
+    let mut file = [&b"GGUF"[..], &3_u32.to_le_bytes(), &counts, &values.concat(), &tensor].concat();
+    file.resize(file.len().next_multiple_of(32) + 4, 0);
+    file
+}
+
 /// What the headers mean: `config.json` and the files of the tokenizer.
 #[test]
 fn ggufs_as_folders() {
@@ -77,7 +125,21 @@ fn ggufs_as_folders() {
         Architecture::from_json(&folder["config.json"]).map(drop)
     };
     let corpus = ["llama", "gemma3", "granite", "phi3"].map(tiny).to_vec();
-    Target { corpus, parse: &parse, takes: 4, inputs: 20_000, bytes: (48, 64 << 10) }.run();
+    let target = Target { corpus, parse: &parse, takes: 4, inputs: 20_000, bytes: (48, 64 << 10) };
+    target.run();
+    let tokens = |count: usize, token: &dyn Fn(usize) -> String, kind: i32| {
+        with_tokens(&(0..count).map(|number| (token(number), kind)).collect::<Vec<_>>())
+    };
+    let hex = |number| format!("{number:x}");
+    assert!(target.parsed("tokens without merges", &tokens(20_000, &hex, 1)));
+    assert!(target.parsed("added tokens", &tokens(20_000, &hex, 3)));
+    assert!(target.parsed(
+        "tokens to be escaped",
+        &tokens(1000, &|number| "\0".repeat(number % 7 + 1) + &hex(number), 1)
+    ));
+    let runs = |number| "a".repeat(number + 1);
+    assert!(target.parsed("tokens that are cut in many ways", &tokens(20, &runs, 1)));
+    assert!(!target.parsed("tokens that are cut in too many ways", &tokens(1000, &runs, 1)));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value as Json, json};
 
+use super::sentencepiece::Cut;
 use super::vocabulary::{Kind, Vocabulary};
 use super::{Around, Merges, Model, Parts};
 
@@ -78,7 +79,8 @@ impl Serialize for ModelFile<'_> {
         model.serialize_entry("byte_fallback", &self.model.falls_back_to_bytes)?;
         model.serialize_entry("ignore_merges", &self.model.ignores_merges)?;
         model.serialize_entry("vocab", self.vocabulary)?;
-        model.serialize_entry("merges", &self.model.merges)?;
+        let merges = MergesFile { vocabulary: self.vocabulary, merges: &self.model.merges };
+        model.serialize_entry("merges", &merges)?;
         model.end()
     }
 }
@@ -90,11 +92,19 @@ impl Serialize for Vocabulary<'_> {
     }
 }
 
-impl Serialize for Merges<'_> {
+struct MergesFile<'a> {
+    vocabulary: &'a Vocabulary<'a>,
+    merges: &'a Merges<'a>,
+}
+
+impl Serialize for MergesFile<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
+        match self.merges {
             Merges::Listed(merges) => serializer.collect_seq(merges.iter().filter_map(super::bpe::pair)),
-            Merges::Cut(merges) => serializer.collect_seq(merges),
+            Merges::Cut(cuts) => {
+                let parts = |cut: &Cut| self.vocabulary.token(cut.token).split_at(cut.at as usize);
+                serializer.collect_seq(cuts.iter().map(parts))
+            }
         }
     }
 }

@@ -1,8 +1,6 @@
 //! SentencePiece's BPE (`tokenizer.ggml.model` `llama`): the scores of the tokens say which of two neighbours are joined
 //! first. As in transformers' converter, every cut of a token into two tokens becomes a merge.
 
-use std::cmp::Reverse;
-
 use serde_json::{Value as Json, json};
 
 use super::vocabulary::{Kind, TOKENS, Vocabulary};
@@ -12,9 +10,9 @@ use crate::format::gguf::names::Names;
 use crate::format::gguf::value::Metadata;
 
 const SCORES: &str = "tokenizer.ggml.scores";
-/// How many times over the texts of all tokens the merges may hold them. Gemma's do so three times, but tokens that
+/// How many times over the texts of all tokens the merges may hold them. Gemma's do so twice, but tokens that
 /// are all parts of one another would do so without end.
-const MOST_MERGES: usize = 64;
+const MOST_MERGES: usize = 16;
 /// What stands for a blank.
 pub(super) const MARK: &str = "▁";
 
@@ -64,21 +62,27 @@ pub(super) fn parts<'a>(metadata: &Metadata, names: &Names, vocabulary: &'a Voca
             falls_back_to_bytes: true,
             unknown: vocabulary.special(metadata, "unknown_token_id")?,
             ignores_merges: false,
-            merges: Merges::Cut(merges(metadata, vocabulary, &scores)?),
+            merges: Merges::Cut(cuts(metadata, vocabulary, &scores)?),
         },
         adds_bos: true,
     })
 }
 
+/// A token cut into two others.
+pub(super) struct Cut {
+    score: f32,
+    pub(super) token: u32,
+    /// The byte where the right one begins.
+    pub(super) at: u32,
+    /// Characters of the left and the right one.
+    lengths: [u32; 2],
+}
+
 /// The cuts of all tokens into two, those of the highest score first, and of equal ones those with the longest parts.
-fn merges<'a>(
-    metadata: &Metadata,
-    vocabulary: &'a Vocabulary,
-    scores: &[f32],
-) -> Result<Vec<(&'a str, &'a str)>> {
+fn cuts(metadata: &Metadata, vocabulary: &Vocabulary, scores: &[f32]) -> Result<Vec<Cut>> {
     let mut room = MOST_MERGES * vocabulary.iter().map(|(token, _)| token.len()).sum::<usize>();
     let mut cuts = Vec::new();
-    for ((token, kind), &score) in vocabulary.iter().zip(scores) {
+    for (id, ((token, kind), &score)) in vocabulary.iter().zip(scores).enumerate() {
         let score = match kind {
             Kind::Normal => score,
             // SentencePiece finds these before anything is joined, whatever score a converter gave them.
@@ -86,16 +90,18 @@ fn merges<'a>(
             _ => continue,
         };
         let characters = token.chars().count();
-        for (length, (cut, _)) in token.char_indices().enumerate().skip(1) {
-            let (left, right) = token.split_at(cut);
-            if vocabulary.id(left).is_some() && vocabulary.id(right).is_some() {
-                cuts.push((score, length, characters - length, left, right));
-                room = room.checked_sub(token.len()).ok_or_else(|| {
-                    metadata.bad(TOKENS, "can be cut into one another in more ways than are read")
-                })?;
+        for (left, (at, _)) in token.char_indices().enumerate().skip(1) {
+            let parts = token.split_at(at);
+            if vocabulary.id(parts.0).is_none() || vocabulary.id(parts.1).is_none() {
+                continue;
             }
+            room = room.checked_sub(token.len()).ok_or_else(|| {
+                metadata.bad(TOKENS, "can be cut into one another in more ways than are read")
+            })?;
+            let lengths = [left as u32, (characters - left) as u32];
+            cuts.push(Cut { score, token: id as u32, at: at as u32, lengths });
         }
     }
-    cuts.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| Reverse((a.1, a.2)).cmp(&Reverse((b.1, b.2)))));
-    Ok(cuts.into_iter().map(|(.., left, right)| (left, right)).collect())
+    cuts.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| b.lengths.cmp(&a.lengths)));
+    Ok(cuts)
 }

@@ -108,6 +108,10 @@ impl<'a> Vocabulary<'a> {
         self.ids.get(token).copied()
     }
 
+    pub(super) fn token(&self, id: u32) -> &str {
+        &self.tokens[id as usize]
+    }
+
     /// Tokens in the order of their ids with what they are.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Kind)> {
         self.tokens.iter().map(AsRef::as_ref).zip(self.kinds.iter().copied())
