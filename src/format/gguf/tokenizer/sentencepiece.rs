@@ -17,11 +17,12 @@ const MOST_MERGES: usize = 16;
 pub(super) const MARK: &str = "▁";
 
 pub(super) fn parts<'a>(metadata: &Metadata, names: &Names, vocabulary: &'a Vocabulary) -> Result<Parts<'a>> {
-    let scores = metadata.required(SCORES, metadata.floats(SCORES)?)?;
+    let mut scores = metadata.required(SCORES, metadata.floats(SCORES)?)?;
     if scores.len() != vocabulary.len() {
         let what = format!("has {} values for {} tokens", scores.len(), vocabulary.len());
         return Err(metadata.bad(SCORES, what));
     }
+    rank_equal(&mut scores, vocabulary);
     let flag = |name: &str| metadata.boolean(&format!("tokenizer.ggml.{name}"));
     let has_prefix = flag("add_space_prefix")?.unwrap_or(true);
     let removes_blanks = flag("remove_extra_whitespaces")?.unwrap_or(false);
@@ -66,6 +67,19 @@ pub(super) fn parts<'a>(metadata: &Metadata, names: &Names, vocabulary: &'a Voca
         },
         adds_bos: true,
     })
+}
+
+/// A file that was made without SentencePiece's own has one score for all ordinary tokens. In all such vocabularies
+/// those that are joined first come first.
+fn rank_equal(scores: &mut [f32], vocabulary: &Vocabulary) {
+    let ordinary = vocabulary.iter().zip(scores.iter()).filter(|((_, kind), _)| *kind == Kind::Normal);
+    let mut found = ordinary.map(|(_, score)| *score);
+    let first = found.next();
+    if found.all(|score| Some(score) == first) {
+        for (id, score) in scores.iter_mut().enumerate() {
+            *score = -(id as f32);
+        }
+    }
 }
 
 /// A token cut into two others.
