@@ -10,7 +10,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::encoding::Encoding;
 use crate::bail;
@@ -133,32 +133,58 @@ struct RawTensor {
     data_offsets: (u64, u64),
 }
 
-/// An entry of the header: a tensor, or the free text under `__metadata__`.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawEntry {
-    Tensor(RawTensor),
-    Other(serde::de::IgnoredAny),
+/// The entries of the header but the free text under `__metadata__`. They are read as what they must be, because a
+/// value of any kind would take many times its text.
+struct RawHeader(BTreeMap<String, RawTensor>);
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct HeaderVisitor;
+
+        impl<'de> Visitor<'de> for HeaderVisitor {
+            type Value = RawHeader;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<RawHeader, A::Error> {
+                let mut entries = BTreeMap::new();
+                let mut has_metadata = false;
+                while let Some(name) = map.next_key::<String>()? {
+                    let is_metadata = name == "__metadata__";
+                    if entries.contains_key(&name) || is_metadata && has_metadata {
+                        return Err(A::Error::custom(format!("{name} comes twice")));
+                    }
+                    if is_metadata {
+                        has_metadata = true;
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                    let tensor = map.next_value().map_err(|error| {
+                        A::Error::custom(format!(
+                            "tensor {name}: dtype, shape and data_offsets are not all there and right: {error}"
+                        ))
+                    })?;
+                    entries.insert(name, tensor);
+                }
+                Ok(RawHeader(entries))
+            }
+        }
+
+        deserializer.deserialize_map(HeaderVisitor)
+    }
 }
 
 fn parse_header(file: &str, header: &[u8], file_bytes: u64) -> Result<Vec<TensorInfo>> {
-    let UniqueMap(entries) = serde_json::from_slice::<UniqueMap<RawEntry>>(header)
+    let RawHeader(entries) = serde_json::from_slice(header)
         .map_err(|error| Error::new(Code::BadModel, format!("{file}: bad header: {error}")))?;
     let data_start = 8 + header.len() as u64;
     let data_bytes = file_bytes - data_start;
 
     let mut tensors = Vec::with_capacity(entries.len());
-    for (name, entry) in entries {
-        match entry {
-            _ if name == "__metadata__" => {}
-            RawEntry::Tensor(raw) => tensors.push(check_tensor(file, name, raw, data_start)?),
-            RawEntry::Other(_) => {
-                bail!(
-                    BadModel,
-                    "{file}: tensor {name}: dtype, shape and data_offsets are not all there and right"
-                )
-            }
-        }
+    for (name, raw) in entries {
+        tensors.push(check_tensor(file, name, raw, data_start)?);
     }
 
     // The format wants every byte of the data to belong to exactly one tensor.

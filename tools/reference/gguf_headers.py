@@ -1,16 +1,24 @@
 """Writes tests/fixtures/gguf: headers of GGUFs as llama.cpp's converter writes them, made with the `gguf` package.
 
 `configs/CASE.gguf` has the metadata and tensors of a model in tests/fixtures/models or families, without the data of the
-tensors but that of RoPE, which comes first. `tokenizers/KIND.gguf` has a tokenizer of tests/fixtures/tokens/kinds.
+tensors but that of RoPE, which comes first. `tokenizers/KIND.gguf` has a tokenizer of tests/fixtures/tokens/kinds, and
+`tokenizers/expected.json` what transformers makes of the texts there where the kind is nearer to the hub's in a GGUF.
+`tiny/` has whole files of a few hundred bytes, to be damaged.
 """
 
 import json
 import math
+import shutil
+import tempfile
 from pathlib import Path
 
 import gguf
 import numpy as np
 from safetensors import safe_open
+from transformers import AutoTokenizer
+from transformers.convert_slow_tokenizer import generate_merges
+
+from awkward import expectation
 
 FIXTURES = Path(__file__).resolve().parents[2] / "tests/fixtures"
 OUT = FIXTURES / "gguf"
@@ -221,13 +229,85 @@ def write_tokenizer(kind, out):
     writer.close()
 
 
+def nearer(kind, folder):
+    """Changes a folder to what the hub's files of the kind have and the small ones have not."""
+    path = folder / "tokenizer.json"
+    file = json.loads(path.read_text())
+    model = file["model"]
+    if kind == "gemma":
+        # The runs that the model's maker lists by hand have a score of 0 in SentencePiece's file, above all others.
+        scores = {"".join(merge): -1.0 - rank for rank, merge in reversed(list(enumerate(model["merges"])))}
+        scores |= {token["content"]: 0.0 for token in file["added_tokens"] if not token["special"]}
+        model["vocab"] |= {token["content"]: token["id"] for token in file["added_tokens"]}
+        model["merges"] = generate_merges(model["vocab"], scores)
+    if kind == "phi3":
+        next(token for token in file["added_tokens"] if token["content"] == "</s>")["rstrip"] = True
+    path.write_text(json.dumps(file))
+
+
+def write_expected(out):
+    expected = {}
+    for kind in ("gemma", "phi3"):
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(FIXTURES / "tokens/kinds" / kind, folder, dirs_exist_ok=True)
+            nearer(kind, Path(folder))
+            expected[kind] = expectation(AutoTokenizer.from_pretrained(folder))
+    lines = [json.dumps(kind) + ": " + json.dumps(each, separators=(",", ":")) for kind, each in expected.items()]
+    out.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def write_tiny(name, architecture, is_sentencepiece, ropes, split=None):
+    """A model of one layer of which only a few tensors are there."""
+    writer = gguf.GGUFWriter(OUT / f"tiny/{name}.gguf", architecture)
+    if split:
+        writer.add_uint16("split.no", split[0])
+        writer.add_uint16("split.count", split[1])
+        writer.add_int32("split.tensors.count", 2)
+    if not split or split[0] == 0:
+        for add, value in {
+            writer.add_block_count: 1, writer.add_context_length: 64, writer.add_embedding_length: 32,
+            writer.add_feed_forward_length: 64, writer.add_head_count: 2, writer.add_logit_scale: 2.0,
+            writer.add_layer_norm_rms_eps: 1e-5, writer.add_rope_freq_base: 5e5, writer.add_bos_token_id: 1,
+            writer.add_eos_token_id: 2, writer.add_add_bos_token: True, writer.add_sliding_window: 8,
+        }.items():
+            add(value)
+        letters = ["a", "b", "c", "ab", "abc", "bc"]
+        tokens = ["<unk>", "<s>", "</s>", "<0x41>", *letters, "aa", "\n"]
+        writer.add_token_list(tokens)
+        writer.add_token_types([UNKNOWN, CONTROL, CONTROL, BYTE, *[NORMAL] * len(letters), USER_DEFINED, NORMAL])
+        writer.add_tokenizer_model("llama" if is_sentencepiece else "gpt2")
+        if is_sentencepiece:
+            writer.add_token_scores([-float(index) for index in range(len(tokens))])
+        else:
+            writer.add_tokenizer_pre("qwen2")
+            writer.add_token_merges(["a b", "ab c", "b c"])
+        writer.add_chat_template("{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}")
+    for tensor in ropes:
+        writer.add_tensor(tensor, np.linspace(1, 8, 8, dtype=np.float32))
+    if not split or split[0] == 0:
+        writer.add_tensor("token_embd.weight", np.zeros((12, 32), np.float16))
+    if not split or split[0] == 1:
+        writer.add_tensor("output_norm.weight", np.ones(32, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def main():
-    for name in ("configs", "tokenizers"):
+    for name in ("configs", "tokenizers", "tiny"):
         (OUT / name).mkdir(parents=True, exist_ok=True)
     for folder in sorted([*(FIXTURES / "models").iterdir(), *(FIXTURES / "families").iterdir()]):
         write_config(folder, OUT / "configs" / f"{folder.name}.gguf")
     for kind in TOKENIZERS:
         write_tokenizer(kind, OUT / "tokenizers" / f"{kind}.gguf")
+    write_expected(OUT / "tokenizers/expected.json")
+    write_tiny("llama", "llama", False, ["rope_freqs.weight"])
+    write_tiny("gemma3", "gemma3", True, [])
+    write_tiny("granite", "granite", True, [])
+    write_tiny("phi3", "phi3", True, ["rope_factors_long.weight", "rope_factors_short.weight"])
+    write_tiny("part-00001-of-00002", "qwen3", False, [], split=(0, 2))
+    write_tiny("part-00002-of-00002", "qwen3", False, [], split=(1, 2))
 
 
 if __name__ == "__main__":

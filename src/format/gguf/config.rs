@@ -153,6 +153,11 @@ impl Keys<'_> {
         if layers > MOST_LAYERS {
             return Err(self.unsupported("block_count", &format!("{layers} is more than {MOST_LAYERS}")));
         }
+        let tensors = self.gguf.tensors.len();
+        if layers > tensors as u64 {
+            let what = format!("is {layers}, but the file holds {tensors} tensors");
+            return Err(self.metadata().bad(&self.key("block_count"), what));
+        }
         let (hidden, q_heads) =
             (self.required_integer("embedding_length")?, self.required_integer("attention.head_count")?);
         let head_dim = match self.integer("attention.key_length")? {
@@ -254,7 +259,7 @@ impl Keys<'_> {
         Ok(yarn)
     }
 
-    /// Which projections have biases, as the tensors of the first layer show.
+    /// Which projections have biases, as the tensors show.
     fn biases(&self, layers: u64) -> Result<Map<String, Json>> {
         let mut fields = Map::new();
         let groups: &[(&str, &[&str])] = match self.names.architecture {
@@ -267,18 +272,25 @@ impl Keys<'_> {
             ],
         };
         for (field, paths) in groups {
-            let names = (0..layers)
-                .flat_map(|layer| paths.iter().map(move |path| format!("blk.{layer}.{path}.bias")));
-            let (there, missing): (Vec<String>, Vec<String>) =
-                names.partition(|name| self.gguf.tensors.iter().any(|tensor| tensor.name == *name));
-            if let (Some(there), Some(missing)) = (there.first(), missing.first()) {
+            let is_one = |name: &str| {
+                let path =
+                    name.strip_suffix(".bias").and_then(|name| name.strip_prefix("blk.")?.split_once('.'));
+                path.is_some_and(|(_, path)| paths.contains(&path))
+            };
+            let there = self.gguf.tensors.iter().filter(|tensor| is_one(&tensor.name));
+            let count = there.clone().count() as u64;
+            if let Some(first) = there.clone().next()
+                && count != layers * paths.len() as u64
+            {
                 bail!(
                     UnsupportedModel,
-                    "{}: tensor {there} is there and {missing} is not; biases of some projections alone are not supported",
-                    self.metadata().file()
+                    "{}: tensor {} is there, but not the biases of {} in all layers; some alone are not supported",
+                    first.file,
+                    first.name,
+                    paths.join(", ")
                 );
             }
-            fields.insert((*field).to_owned(), (!there.is_empty()).into());
+            fields.insert((*field).to_owned(), (count > 0).into());
         }
         Ok(fields)
     }

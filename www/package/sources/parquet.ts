@@ -12,6 +12,9 @@ const PORTION = 8 << 20;
 /** The bytes that a value may take on average in a column that is no text. */
 const LONGEST_OTHER = 64 << 10;
 
+/** Rows for each byte of a file. Where there are more, nearly all are the same. */
+const MOST_ROWS = 64;
+
 /**
  * The rows of a Parquet file as JSON lines. No more than one portion is in memory, or one row group. Columns that
  * hold no text, but pictures or sound, are not read unless they are among `columns`.
@@ -26,6 +29,7 @@ export async function* parquetPieces(
     slice: (start, end = blob.size) => readBlob(name, blob, start, end),
   };
   const metadata = await understood(name, parquetMetadataAsync(file));
+  refuseLies(name, blob.size, metadata);
   const columns = await understood(name, readColumns(metadata, needed));
   const total = Number(metadata.num_rows);
   for (const { start, end } of portions(metadata, columns, portion_bytes)) {
@@ -34,6 +38,26 @@ export async function* parquetPieces(
     const loaded = Math.floor((blob.size * end) / total);
     for (const bytes of jsonLines(name, rows, start)) yield { bytes, loaded };
   }
+}
+
+/** What a footer claims decides how much is read at once and how often, so it must be what a file of this size can hold. */
+function refuseLies(name: string, bytes: number, { num_rows, row_groups }: FileMetaData): void {
+  const problem = (what: string) => failure("bad-data", `${name}: the Parquet file cannot be read: its footer ${what}`);
+  const is_count = (value: unknown) => Number.isSafeInteger(Number(value ?? 0)) && Number(value ?? 0) >= 0;
+  if (!Array.isArray(row_groups)) throw problem("has no row groups");
+  let rows = 0;
+  for (const group of row_groups) {
+    const sizes = (group.columns ?? []).map(({ meta_data }) => meta_data?.total_uncompressed_size);
+    if (!Array.isArray(group.columns) || ![group.num_rows, ...sizes].every(is_count)) {
+      throw problem("has a row group without columns or with sizes that are none");
+    }
+    if (!group.columns.every(({ meta_data }) => !meta_data || Array.isArray(meta_data.path_in_schema))) {
+      throw problem("has a column without a name");
+    }
+    rows += Number(group.num_rows);
+  }
+  if (rows !== Number(num_rows)) throw problem(`claims ${num_rows} rows, but its row groups have ${rows}`);
+  if (rows > bytes * MOST_ROWS) throw problem(`claims ${rows} rows, more than are in ${bytes} bytes`);
 }
 
 /**

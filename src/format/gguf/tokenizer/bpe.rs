@@ -27,6 +27,8 @@ const DEFAULT: [&str; 4] = [
     r"[0-9][0-9][0-9]",
 ];
 
+const DEEPSEEK_CODER: [&str; 5] = [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", r"[一-龥ࠀ-一가-퟿]+", r"\p{N}"];
+
 /// How text is cut.
 #[derive(Clone, Copy)]
 enum Cut {
@@ -49,12 +51,13 @@ struct Pre {
 const PLAIN: Pre =
     Pre { names: &[], cut: Cut::Gpt2, composes: false, ignores_merges: false, adds_bos: false };
 
-const ALL: [Pre; 8] = [
+const ALL: [Pre; 9] = [
     Pre { names: &["default", ""], cut: Cut::Patterns(&DEFAULT), ..PLAIN },
-    Pre { names: &["gpt-2", "phi-2", "olmo"], ..PLAIN },
+    Pre { names: &["deepseek-coder"], cut: Cut::Patterns(&DEEPSEEK_CODER), ..PLAIN },
+    Pre { names: &["gpt-2", "phi-2", "olmo", "mellum", "a.x-4.0", "exaone4"], ..PLAIN },
     Pre { names: &["smollm", "refact", "starcoder", "command-r", "codeshell"], cut: Cut::Digits, ..PLAIN },
     Pre {
-        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral"],
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "midm-2.0"],
         cut: Cut::Patterns(&[LLAMA3]),
         ignores_merges: true,
         adds_bos: true,

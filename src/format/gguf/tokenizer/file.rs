@@ -3,6 +3,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value as Json, json};
 
+use super::sentencepiece::Cut;
 use super::vocabulary::{Kind, Vocabulary};
 use super::{Around, Merges, Model, Parts};
 
@@ -21,7 +22,7 @@ impl Serialize for TokenizerFile<'_> {
         file.serialize_entry("version", "1.0")?;
         file.serialize_entry("truncation", &Json::Null)?;
         file.serialize_entry("padding", &Json::Null)?;
-        file.serialize_entry("added_tokens", &added_tokens(vocabulary, *rstrip))?;
+        file.serialize_entry("added_tokens", &AddedTokens { vocabulary, rstrip: *rstrip })?;
         file.serialize_entry("normalizer", &parts.normalizer)?;
         file.serialize_entry("pre_tokenizer", &parts.pre_tokenizer)?;
         let byte_level = !parts.model.falls_back_to_bytes;
@@ -33,25 +34,32 @@ impl Serialize for TokenizerFile<'_> {
 }
 
 /// Those that are found in a text before it is cut.
-fn added_tokens(vocabulary: &Vocabulary, rstrip: bool) -> Vec<Json> {
-    let takes_blanks = |token: &str| rstrip && !matches!(token, "<unk>" | "<s>" | "<|endoftext|>");
-    let added = |(id, (token, kind)): (usize, (&str, Kind))| {
-        let special = match kind {
-            Kind::Control | Kind::Unknown => true,
-            Kind::UserDefined => false,
-            Kind::Normal | Kind::Unused | Kind::Byte => return None,
+struct AddedTokens<'a> {
+    vocabulary: &'a Vocabulary<'a>,
+    rstrip: bool,
+}
+
+impl Serialize for AddedTokens<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let takes_blanks = |token: &str| self.rstrip && !matches!(token, "<unk>" | "<s>" | "<|endoftext|>");
+        let added = |(id, (token, kind)): (usize, (&str, Kind))| {
+            let special = match kind {
+                Kind::Control | Kind::Unknown => true,
+                Kind::UserDefined => false,
+                Kind::Normal | Kind::Unused | Kind::Byte => return None,
+            };
+            Some(json!({
+                "id": id,
+                "content": token,
+                "single_word": false,
+                "lstrip": false,
+                "rstrip": takes_blanks(token),
+                "normalized": false,
+                "special": special,
+            }))
         };
-        Some(json!({
-            "id": id,
-            "content": token,
-            "single_word": false,
-            "lstrip": false,
-            "rstrip": takes_blanks(token),
-            "normalized": false,
-            "special": special,
-        }))
-    };
-    vocabulary.iter().enumerate().filter_map(added).collect()
+        serializer.collect_seq(self.vocabulary.iter().enumerate().filter_map(added))
+    }
 }
 
 struct ModelFile<'a> {
@@ -71,7 +79,8 @@ impl Serialize for ModelFile<'_> {
         model.serialize_entry("byte_fallback", &self.model.falls_back_to_bytes)?;
         model.serialize_entry("ignore_merges", &self.model.ignores_merges)?;
         model.serialize_entry("vocab", self.vocabulary)?;
-        model.serialize_entry("merges", &self.model.merges)?;
+        let merges = MergesFile { vocabulary: self.vocabulary, merges: &self.model.merges };
+        model.serialize_entry("merges", &merges)?;
         model.end()
     }
 }
@@ -83,11 +92,19 @@ impl Serialize for Vocabulary<'_> {
     }
 }
 
-impl Serialize for Merges<'_> {
+struct MergesFile<'a> {
+    vocabulary: &'a Vocabulary<'a>,
+    merges: &'a Merges<'a>,
+}
+
+impl Serialize for MergesFile<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
+        match self.merges {
             Merges::Listed(merges) => serializer.collect_seq(merges.iter().filter_map(super::bpe::pair)),
-            Merges::Cut(merges) => serializer.collect_seq(merges),
+            Merges::Cut(cuts) => {
+                let parts = |cut: &Cut| self.vocabulary.token(cut.token).split_at(cut.at as usize);
+                serializer.collect_seq(cuts.iter().map(parts))
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use self::file::TokenizerFile;
+use self::sentencepiece::Cut;
 use self::vocabulary::Vocabulary;
 use super::names::Names;
 use super::value::{Metadata, Strings};
@@ -43,8 +44,7 @@ struct Model<'a> {
 enum Merges<'a> {
     /// Two tokens with a blank between them, as in the file.
     Listed(&'a Strings),
-    /// Cuts of tokens.
-    Cut(Vec<(&'a str, &'a str)>),
+    Cut(Vec<Cut>),
 }
 
 /// `tokenizer.json`, `tokenizer_config.json`, and `chat_template.jinja` where there is a template.

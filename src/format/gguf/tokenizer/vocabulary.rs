@@ -7,7 +7,7 @@ use super::sentencepiece::MARK;
 use crate::error::Result;
 use crate::format::gguf::value::Metadata;
 
-const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 
 /// `tokenizer.ggml.token_type`, as llama.cpp numbers it.
@@ -106,6 +106,10 @@ impl<'a> Vocabulary<'a> {
 
     pub(super) fn id(&self, token: &str) -> Option<u32> {
         self.ids.get(token).copied()
+    }
+
+    pub(super) fn token(&self, id: u32) -> &str {
+        &self.tokens[id as usize]
     }
 
     /// Tokens in the order of their ids with what they are.
