@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "memory",
         ],
     ),
+    ("export", &["model", "adapter", "data", "format"]),
     ("tune", &["model", "format", "kernels", "device", "gpu", "memory", "reference"]),
     ("train", &["model", "adapter", "data", "format", "kernels", "device", "memory"]),
     ("generate", &["model", "adapter", "data", "format", "kernels", "device", "memory"]),

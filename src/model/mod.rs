@@ -25,5 +25,6 @@ pub use load::{LoadOptions, LoadProgress, padded_codes};
 pub use lora::{Lora, LoraFactor, Segment, lora_modules};
 pub use lora_rows::FactorReader;
 pub use loss::{Loss, LossInputs, LossPlan};
+pub use names::{EMBEDDING, FINAL_NORM, HEAD, LAYERS, settle};
 pub use pass::{Pass, RopeTables, Rows, RowsSeen};
 pub use weights::{Model, Part, Slab, Stacked};

@@ -1,0 +1,86 @@
+//! `./build.sh export`: a model with its adapter as files that other programs read. No device is opened.
+
+use std::path::{Path, PathBuf};
+
+use tabtune::bail;
+use tabtune::error::{Context, Result};
+use tabtune::export::{ExportOptions, ExportProgress, Folder, Format, Original, export, read_adapter};
+use tabtune::files::Directory;
+
+use crate::options::folder;
+
+const KNOWN: &str = "--model, --adapter, --format, --dtype, --out";
+
+/// What an export needs to know. All of it was checked.
+pub struct ExportJob {
+    model: PathBuf,
+    adapter: Option<PathBuf>,
+    options: ExportOptions,
+    out: PathBuf,
+}
+
+impl ExportJob {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// `bad-option` for an option that is missing, unknown or wrong; `io` for a path where there is nothing.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let [mut model, mut adapter, mut format, mut dtype, mut out] = [const { None::<String> }; 5];
+        while let Some(argument) = arguments.next() {
+            let (name, inline) = match argument.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (argument, None),
+            };
+            let place = match name.as_str() {
+                "--model" => &mut model,
+                "--adapter" => &mut adapter,
+                "--format" => &mut format,
+                "--dtype" => &mut dtype,
+                "--out" => &mut out,
+                _ => bail!(BadOption, "unknown option {name} (known: {KNOWN})"),
+            };
+            let Some(value) = inline.or_else(|| arguments.next()) else {
+                bail!(BadOption, "{name} needs a value");
+            };
+            *place = Some(value);
+        }
+        let (Some(model), Some(format), Some(out)) = (model, format, out) else {
+            bail!(BadOption, "--model, --format and --out are needed (known: {KNOWN})");
+        };
+        let dtype = dtype.as_deref().map(str::parse).transpose().context("--dtype")?;
+        let options = ExportOptions::new(format.parse().context("--format")?, dtype)?;
+        if options.format == Format::LoraGguf && adapter.is_none() {
+            bail!(BadOption, "--format lora-gguf needs --adapter, the folder of the adapter");
+        }
+        Ok(ExportJob {
+            model: folder(model.into(), "--model")?,
+            adapter: adapter.map(|path| folder(path.into(), "--adapter")).transpose()?,
+            options,
+            out: out.into(),
+        })
+    }
+
+    /// Writes what was asked for, and tells what was written.
+    pub async fn run(&self, say: &mut dyn FnMut(String)) -> Result<()> {
+        let files = open_model(&self.model);
+        let original = Original::open(&files).await;
+        let original = original.context(format_args!("model {}", self.model.display()))?;
+        let adapter = match &self.adapter {
+            Some(path) => Some(read_adapter(&original, &Directory(path.clone())).await?),
+            None => None,
+        };
+        let mut sink = Folder::create(&self.out)?;
+        let mut on_progress = |_: &ExportProgress| true;
+        export(&original, adapter.as_ref(), &self.options, &mut sink, &mut on_progress).await?;
+        for (name, bytes) in sink.written() {
+            say(format!("{:9.1} MB {}", *bytes as f64 / 1e6, self.out.join(name).display()));
+        }
+        Ok(())
+    }
+}
+
+/// The files of a model.
+fn open_model(path: &Path) -> Directory {
+    Directory(path.to_owned())
+}
