@@ -5,7 +5,9 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
+mod gguf;
 mod merge;
+mod modelfile;
 mod options;
 mod original;
 mod safetensors;
@@ -18,6 +20,7 @@ pub use original::Original;
 pub use sink::{ExportProgress, OnProgress, Sink};
 
 use crate::adapter::{PeftAdapter, load_peft};
+use crate::bail;
 use crate::error::{Context, Result};
 use crate::files::Files;
 use crate::model::lora_modules;
@@ -54,8 +57,10 @@ pub async fn export<F: Files>(
     let writer = Writer::new(sink, on_progress);
     match options.format {
         Format::Safetensors => safetensors::write(&merged, options, writer).await,
-        Format::Gguf | Format::LoraGguf => {
-            crate::bail!(BadOption, "format {} is not there", options.format.name())
-        }
+        Format::Gguf => gguf::write(&merged, options, writer).await,
+        Format::LoraGguf => match adapter {
+            Some(adapter) => gguf::write_lora(original, adapter, options, writer).await,
+            None => bail!(BadOption, "format lora-gguf needs an adapter"),
+        },
     }
 }

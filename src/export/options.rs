@@ -97,6 +97,10 @@ pub struct ExportOptions {
     pub dtype: Option<ExportDtype>,
     /// Where a further file of weights is begun.
     pub max_shard_bytes: u64,
+    /// The name of a GGUF.
+    pub file: String,
+    /// What Ollama finds the base of an adapter by.
+    pub base: Option<String>,
 }
 
 impl ExportOptions {
@@ -111,7 +115,10 @@ impl ExportOptions {
             (Format::LoraGguf, Some(ExportDtype::Q8_0)) => {
                 bail!(BadOption, "an adapter is too small to gain by q8_0: take f32, f16 or bf16")
             }
-            _ => Ok(ExportOptions { format, dtype, max_shard_bytes: MAX_SHARD_BYTES }),
+            _ => {
+                let file = if format == Format::LoraGguf { "adapter.gguf" } else { "model.gguf" }.to_owned();
+                Ok(ExportOptions { format, dtype, max_shard_bytes: MAX_SHARD_BYTES, file, base: None })
+            }
         }
     }
 }

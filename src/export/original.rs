@@ -81,7 +81,7 @@ impl<'a, F: Files> Original<'a, F> {
 
     async fn has_rows(&self, own: &TensorInfo, files: &impl Files, other: &TensorInfo) -> Result<bool> {
         let (mut values, mut others) = (Vec::new(), Vec::new());
-        for rows in row_pieces(own) {
+        for rows in row_pieces(own, 1) {
             read_rows(self.files, own, rows.start, rows.len(), &mut values).await?;
             read_rows(files, other, rows.start, rows.len(), &mut others).await?;
             if values != others {
@@ -102,9 +102,13 @@ pub(super) fn stored_dtype(tensor: &TensorInfo) -> Option<ExportDtype> {
     }
 }
 
-/// The rows that are on the host together: a quarter of [`PIECE_BYTES`] as f32, and one at least.
-pub(super) fn row_pieces(tensor: &TensorInfo) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+/// The rows that are on the host together: a quarter of [`PIECE_BYTES`] as f32, and one at least. Their number is a
+/// multiple of `multiple`.
+pub(super) fn row_pieces(
+    tensor: &TensorInfo,
+    multiple: usize,
+) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
     let rows = tensor.rows();
-    let per_piece = (PIECE_BYTES / 4 / (4 * tensor.row_elements().max(1))).max(1);
+    let per_piece = (PIECE_BYTES / 4 / (4 * multiple * tensor.row_elements().max(1))).max(1) * multiple;
     (0..rows).step_by(per_piece).map(move |first| first..rows.min(first + per_piece))
 }

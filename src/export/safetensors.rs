@@ -91,7 +91,7 @@ async fn write_tensor<F: Files, S: Sink>(
 ) -> Result<()> {
     let rows = merged.rows(tensor);
     let (mut values, mut bytes) = (Vec::new(), Vec::new());
-    for piece in row_pieces(tensor) {
+    for piece in row_pieces(tensor, 1) {
         rows.read(piece, dtype, &mut values).await?;
         bytes.clear();
         dtype.encode(&values, &mut bytes)?;

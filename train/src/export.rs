@@ -1,5 +1,6 @@
 //! `./build.sh export`: a model with its adapter as files that other programs read. No device is opened.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use tabtune::bail;
@@ -49,16 +50,15 @@ impl ExportJob {
             bail!(BadOption, "--model, --format and --out are needed (known: {KNOWN})");
         };
         let dtype = dtype.as_deref().map(str::parse).transpose().context("--dtype")?;
-        let options = ExportOptions::new(format.parse().context("--format")?, dtype)?;
+        let mut options = ExportOptions::new(format.parse().context("--format")?, dtype)?;
         if options.format == Format::LoraGguf && adapter.is_none() {
             bail!(BadOption, "--format lora-gguf needs --adapter, the folder of the adapter");
         }
-        Ok(ExportJob {
-            model: folder(model.into(), "--model")?,
-            adapter: adapter.map(|path| folder(path.into(), "--adapter")).transpose()?,
-            options,
-            out: out.into(),
-        })
+        let model = folder(model.into(), "--model")?;
+        options.base =
+            Some(std::path::absolute(&model).unwrap_or_else(|_| model.clone()).display().to_string());
+        let adapter = adapter.map(|path| folder(path.into(), "--adapter")).transpose()?;
+        Ok(ExportJob { model, adapter, out: place(out.into(), &mut options)?, options })
     }
 
     /// Writes what was asked for, and tells what was written.
@@ -77,6 +77,25 @@ impl ExportJob {
             say(format!("{:9.1} MB {}", *bytes as f64 / 1e6, self.out.join(name).display()));
         }
         Ok(())
+    }
+}
+
+/// The folder that is written to. A GGUF may be named itself.
+fn place(out: PathBuf, options: &mut ExportOptions) -> Result<PathBuf> {
+    let is_gguf = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    match (options.format, out.file_name().and_then(OsStr::to_str)) {
+        (Format::Safetensors, _) if out.is_file() => {
+            bail!(Io, "--out {} is a file, not a folder", out.display())
+        }
+        (Format::Gguf | Format::LoraGguf, Some(name)) if is_gguf && !out.is_dir() => {
+            options.file = name.to_owned();
+            let parent = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+            Ok(parent.unwrap_or(Path::new(".")).to_owned())
+        }
+        (Format::Gguf | Format::LoraGguf, _) if out.is_file() => {
+            bail!(Io, "--out {} is a file whose name does not end in .gguf", out.display())
+        }
+        _ => Ok(out),
     }
 }
 
