@@ -32,7 +32,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               --out PATH               the folder, or with gguf and lora-gguf the file, that is written
   serve     build the page and serve it: ./build.sh serve [PORT]
   test      run every test, or those of the parts that are named:
-              ./build.sh test [rust|kernels|package|browser|firefox|webkit|docs ...]
+              ./build.sh test [rust|kernels|llama|package|browser|firefox|webkit|docs ...]
   bench     measure: ./build.sh bench [kernels|ratios|step|generate|all] (default all)
               --engine browser|native  where the engine runs (default native)
               --device webgpu|cpu      what computes (default webgpu); cpu goes with step, generate, peer and products

@@ -138,10 +138,7 @@ impl Sink for Nowhere {
 #[test]
 fn an_export_never_holds_more_than_a_few_pieces() {
     let model = MadeUp::new();
-    for (format, dtype) in [
-        (Format::Safetensors, ExportDtype::F32),
-        (Format::Gguf, ExportDtype::Q8_0),
-    ] {
+    for (format, dtype) in [(Format::Safetensors, ExportDtype::F32), (Format::Gguf, ExportDtype::Q8_0)] {
         let mut sink = Nowhere::default();
         let before = NOW.load(Relaxed);
         PEAK.store(before, Relaxed);
@@ -152,6 +149,6 @@ fn an_export_never_holds_more_than_a_few_pieces() {
         });
         let peak = PEAK.load(Relaxed) - before;
         assert!(sink.bytes > 20_000_000, "{} bytes were written", sink.bytes);
-        assert!(peak < 5 * PIECE_BYTES / 2, "{format:?} {dtype:?} took {peak} bytes");
+        assert!(peak < 4 * PIECE_BYTES, "{format:?} {dtype:?} took {peak} bytes");
     }
 }

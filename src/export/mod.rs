@@ -23,7 +23,7 @@ use crate::adapter::{PeftAdapter, load_peft};
 use crate::bail;
 use crate::error::{Context, Result};
 use crate::files::Files;
-use crate::model::lora_modules;
+use crate::model::{Architecture, View, lora_modules};
 
 use merge::Merged;
 use sink::Writer;
@@ -38,6 +38,23 @@ pub async fn read_adapter<F: Files>(original: &Original<'_, F>, files: &impl Fil
         load_peft(files, &lora_modules(&original.architecture)).await.context("reading the adapter")?;
     original.leave_out_base(files, &adapter).await.context("reading the adapter")?;
     Ok(adapter)
+}
+
+/// What is worth telling a person of an export.
+pub fn notices<F: Files>(original: &Original<'_, F>, options: &ExportOptions) -> Vec<String> {
+    let Architecture { model_type, views, context, .. } = &original.architecture;
+    let windows = views.iter().filter_map(|view| match view {
+        View::Window(window) if window < context => Some(window),
+        _ => None,
+    });
+    // Gemma's are the only windows that llama.cpp has among these families.
+    let is_without = options.format != Format::Safetensors && !model_type.starts_with("gemma3");
+    let told = |window: &usize| {
+        format!(
+            "llama.cpp has no sliding window for {model_type}: from token {window} on it answers otherwise"
+        )
+    };
+    windows.min().filter(|_| is_without).map(told).into_iter().collect()
 }
 
 /// Writes the model with `adapter` merged into it, or as it is where there is none, as `options` say.

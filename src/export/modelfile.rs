@@ -91,22 +91,38 @@ const SECOND: &str = "Xuser4";
 impl Turns {
     /// `None` where there is no template, or where it does something else than putting texts around what is said.
     fn of(tokenizer: &Tokenizer) -> Option<Self> {
-        let template = tokenizer.chat_template().ok()?;
+        // What names the day would name that of the export for ever.
+        let template = tokenizer.chat_template().ok().filter(|template| !template.names("strftime_now"))?;
         let render = |chat: &[(&str, &str)], opens: bool| {
             let messages: Vec<Message> = chat.iter().map(|(role, text)| Message::new(role, text)).collect();
             template.render(&messages, opens).ok().map(|rendered| rendered.text)
         };
         let (system, user) = (("system", SYSTEM), ("user", USER));
         let (assistant, second) = (("assistant", ASSISTANT), ("user", SECOND));
-        let one = render(&[user], false)?;
-        let two = render(&[user, assistant], false)?;
-        let three = render(&[user, assistant, second], false)?;
-        let opening = render(&[user], true)?.strip_prefix(&one)?.to_owned();
-        let users = around(three.strip_prefix(&two)?, SECOND)?;
-        let assistants = around(two.strip_prefix(&one)?, ASSISTANT)?;
+        // A template may close a chat in which nobody is to speak.
+        let open = |chat: &[(&str, &str)]| {
+            let (closed, opened) = (render(chat, false)?, render(chat, true)?);
+            let rest = tokenizer.eos_token().and_then(|eos| closed.strip_suffix(eos));
+            Some(match rest {
+                Some(rest) if !opened.starts_with(&closed) => rest.to_owned(),
+                _ => closed,
+            })
+        };
+        let one = open(&[user])?;
+        let three = open(&[user, assistant, second])?;
+        let [before_first, behind_user] = around(&one, USER)?;
+        let (before_assistant, rest) = three.strip_prefix(&one)?.split_once(ASSISTANT)?;
+        let between = rest.strip_suffix(&behind_user)?.strip_suffix(SECOND)?;
+        // Thoughts may be shown in the last turn alone, so that only what is behind it counts.
+        let two = open(&[user, assistant])?;
+        let (_, behind_assistant) = two.split_once(ASSISTANT)?;
+        let before_user = between.strip_prefix(behind_assistant)?;
+        let start = before_first.strip_suffix(before_user)?.to_owned();
+        let users = [before_user.to_owned(), behind_user];
+        let assistants = [before_assistant.to_owned(), behind_assistant.to_owned()];
         let turn = users.join(USER);
-        let start = one.strip_suffix(&turn)?.to_owned();
-        let told = render(&[system, user], false).filter(|text| text.contains(SYSTEM));
+        let opening = render(&[user], true)?.strip_prefix(&one)?.to_owned();
+        let told = open(&[system, user]).filter(|text| text.contains(SYSTEM));
         let system_part = match told {
             None => System::None,
             Some(text) => match text.strip_suffix(&turn).and_then(|text| around(text, SYSTEM)) {
@@ -226,4 +242,39 @@ impl Turns {
 fn around(text: &str, middle: &str) -> Option<[String; 2]> {
     let (before, behind) = text.split_once(middle)?;
     (!behind.contains(middle)).then(|| [before.to_owned(), behind.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+
+    use super::*;
+    use crate::files::Directory;
+
+    fn turns(folder: &str) -> Option<Turns> {
+        let files = Directory(format!("tests/fixtures/tokens/{folder}").into());
+        Turns::of(&block_on(Tokenizer::load(&files)).expect("the fixture has a tokenizer"))
+    }
+
+    #[test]
+    fn templates_that_put_texts_around_what_is_said_are_recognised() {
+        for folder in ["chatml", "zephyr", "llama3", "phi3", "phi4", "gemma3", "thoughts"] {
+            let turns = turns(folder).unwrap_or_else(|| panic!("{folder}"));
+            assert!(turns.template().is_some(), "{folder}");
+        }
+        let chatml = turns("chatml").unwrap();
+        assert_eq!(chatml.start, "<|im_start|>system\nYou are a small model.<|im_end|>\n");
+        assert_eq!(chatml.user, ["<|im_start|>user\n", "<|im_end|>\n"]);
+        let gemma = turns("gemma3").unwrap();
+        assert_eq!(gemma.system, System::InUser("\n\n".to_owned()));
+        // The tokenizer puts `<bos>` before it.
+        assert_eq!(gemma.start, "");
+    }
+
+    #[test]
+    fn templates_that_name_the_day_or_do_more_are_not() {
+        for folder in ["granite", "smollm3", "mistral3", "closing", "moved"] {
+            assert_eq!(turns(folder), None, "{folder}");
+        }
+    }
 }
