@@ -90,7 +90,7 @@ fn root() -> &'static Path {
 /// The text files in `folder` and below, but for what is built or installed. In order of path.
 fn files(folder: &str) -> Vec<Source> {
     const BUILT: &[&str] = &["node_modules", "build", "dist", "wasm", "__pycache__"];
-    const BINARY: &[&str] = &["safetensors", "parquet", "png", "pyc"];
+    const BINARY: &[&str] = &["gguf", "safetensors", "parquet", "png", "pyc"];
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {

@@ -82,7 +82,7 @@ fn unsupported_configs_are_refused_by_name() {
         (json!({"model_type": "gpt2"}), "gpt2"),
         (json!({"hidden_act": "gelu"}), "hidden_act"),
         (json!({"quantization_config": {"load_in_4bit": true}}), "quantization_config"),
-        (json!({"rope_scaling": {"rope_type": "longrope", "factor": 2.0}}), "longrope"),
+        (json!({"rope_scaling": {"rope_type": "su", "factor": 2.0}}), "\"su\""),
         (json!({"rope_parameters": {"rope_type": "proportional"}}), "rope_parameters.rope_type"),
         (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor"),
         (json!({"head_dim": 6}), "head_dim"),

@@ -3,5 +3,8 @@
 mod adapter;
 mod config;
 mod files;
+mod gguf;
+mod gguf_config;
+mod gguf_tokenizer;
 mod nf4;
 mod safetensors;

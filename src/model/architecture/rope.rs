@@ -70,13 +70,14 @@ pub(super) struct RopeDefaults<'a> {
     pub(super) is_partial: bool,
 }
 
-/// Of all families but Phi.
-pub(super) const KINDS: [(&str, &str); 5] = [
+/// Of all families but Phi. A GGUF's own divisors of the frequencies come as `longrope`.
+pub(super) const KINDS: [(&str, &str); 6] = [
     ("default", "default"),
     ("linear", "linear"),
     ("dynamic", "dynamic"),
     ("llama3", "llama3"),
     ("yarn", "yarn"),
+    ("longrope", "longrope"),
 ];
 
 impl Rope {
