@@ -11,15 +11,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "session", "tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "cpu",
-            "device", "gpu",
+            "export", "session", "tune", "train", "generate", "model", "adapter", "data", "format",
+            "kernels", "cpu", "device", "gpu",
         ],
     ),
     (
         "session",
         &[
-            "tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "device", "gpu",
-            "memory",
+            "export", "tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "device",
+            "gpu", "memory",
         ],
     ),
     ("export", &["model", "adapter", "data", "format"]),
