@@ -23,9 +23,16 @@ usage: ./build.sh COMMAND [OPTIONS]
               --config FILE.json       quantization, lora, train, init_adapter
               --out DIR                where the adapter and log.jsonl go (default out)
               --device DEVICE          webgpu (default), cpu or auto; cpu is faster where there is no real GPU
+  export    write a model, with an adapter merged into it or beside it, as other programs read it
+              --model DIR|FILE.gguf    what it is made of: a Hugging Face folder or a GGUF
+              --adapter DIR            a PEFT adapter
+              --format FORMAT          safetensors (a folder for transformers), gguf (for llama.cpp and Ollama) or
+                                       lora-gguf (the adapter alone, for llama.cpp's --lora)
+              --dtype DTYPE            f32, f16, bf16 or, with gguf, q8_0 (default the original's)
+              --out PATH               the folder, or with gguf and lora-gguf the file, that is written
   serve     build the page and serve it: ./build.sh serve [PORT]
   test      run every test, or those of the parts that are named:
-              ./build.sh test [rust|kernels|package|browser|firefox|webkit|docs ...]
+              ./build.sh test [rust|kernels|llama|package|browser|firefox|webkit|docs ...]
   bench     measure: ./build.sh bench [kernels|ratios|step|generate|all] (default all)
               --engine browser|native  where the engine runs (default native)
               --device webgpu|cpu      what computes (default webgpu); cpu goes with step, generate, peer and products
@@ -158,6 +165,12 @@ train() {
   esac
 }
 
+# Needs no adapter: nothing is computed on a GPU.
+export_model() {
+  need_linker
+  cargo run --release --quiet --manifest-path "$root/Cargo.toml" -p tabtune-train -- export "$@"
+}
+
 # Compiles the benchmarks to WebAssembly and binds them.
 build_bench_wasm() {
   need_wasm_target
@@ -216,6 +229,7 @@ command=${1-}
 shift || true
 case $command in
   train) train "$@" ;;
+  export) export_model "$@" ;;
   serve)
     build_page
     exec node "$root/tools/serve.mjs" "$@"

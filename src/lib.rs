@@ -12,6 +12,7 @@ pub mod options;
 
 pub mod adapter;
 pub mod data;
+pub mod export;
 pub mod format;
 pub mod generate;
 pub mod model;

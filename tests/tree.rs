@@ -11,17 +11,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "session", "tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "cpu",
-            "device", "gpu",
+            "export", "session", "tune", "train", "generate", "model", "adapter", "data", "format",
+            "kernels", "cpu", "device", "gpu",
         ],
     ),
     (
         "session",
         &[
-            "tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "device", "gpu",
-            "memory",
+            "export", "tune", "train", "generate", "model", "adapter", "data", "format", "kernels", "device",
+            "gpu", "memory",
         ],
     ),
+    ("export", &["model", "adapter", "data", "format"]),
     ("tune", &["model", "format", "kernels", "device", "gpu", "memory", "reference"]),
     ("train", &["model", "adapter", "data", "format", "kernels", "device", "memory"]),
     ("generate", &["model", "adapter", "data", "format", "kernels", "device", "memory"]),

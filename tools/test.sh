@@ -2,8 +2,8 @@
 
 # Each part with the seconds that it may take on two idle cores, from a fresh clone: what a part needs that another
 # one made before it (the compiled tests, the package) counts where it is made first.
-TEST_PARTS=(rust kernels package browser firefox webkit docs)
-declare -A TEST_SECONDS=([rust]=1300 [kernels]=150 [package]=280 [browser]=900 [firefox]=200 [webkit]=60 [docs]=200)
+TEST_PARTS=(rust kernels llama package browser firefox webkit docs)
+declare -A TEST_SECONDS=([rust]=1300 [kernels]=150 [llama]=120 [package]=280 [browser]=900 [firefox]=200 [webkit]=60 [docs]=200)
 
 # Whether nextest is there, which runs the tests of all files side by side.
 has_nextest() {
@@ -64,6 +64,15 @@ test_rust() {
 test_kernels() {
   heading "kernels"
   rust_tests kernels
+}
+
+# Exports are loaded by llama.cpp.
+test_llama() {
+  need_node_modules
+  need_linker
+  heading "llama.cpp"
+  linted cargo build -p tabtune-train
+  node_tests tests/llama/*.test.mjs
 }
 
 # Builds the page while something else runs that leaves a core to it.

@@ -6,6 +6,7 @@
 mod convert;
 mod files;
 mod library;
+mod sink;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,6 +19,7 @@ use crate::cpu::Cpu;
 use crate::data::idb_kv::IdbKv;
 use crate::device::{Device, DeviceOption};
 use crate::error::{Code, Error, Result};
+use crate::export::{ExportOptions, ExportProgress};
 use crate::gpu::{Adapter, Gpu};
 use crate::kernels::linear::Tile;
 use crate::session::{self, Loading, PrepareOptions, Saving};
@@ -25,6 +27,7 @@ use crate::train::StepLog;
 use crate::train::options::RunConfig;
 use convert::{from_js, thrown, to_js};
 use files::JsFiles;
+use sink::JsSink;
 
 /// Makes panics readable: a defect then says where it is.
 #[wasm_bindgen(start)]
@@ -105,6 +108,31 @@ struct PrepareArguments {
     overwrite: bool,
     #[serde(default)]
     resume_on_other_device: bool,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportArguments {
+    format: String,
+    #[serde(default)]
+    dtype: Option<String>,
+    /// Of the adapter.
+    #[serde(default)]
+    name: Option<String>,
+    /// What a GGUF is called.
+    #[serde(default)]
+    file: Option<String>,
+}
+
+impl ExportArguments {
+    fn options(&self) -> Result<ExportOptions> {
+        let dtype = self.dtype.as_deref().map(str::parse).transpose()?;
+        let mut options = ExportOptions::new(self.format.parse()?, dtype)?;
+        if let Some(file) = &self.file {
+            options.file.clone_from(file);
+        }
+        Ok(options)
+    }
 }
 
 fn busy() -> Error {
@@ -360,6 +388,27 @@ impl Session {
                 let _ = Reflect::set(&files, &JsValue::from_str(&name), &bytes);
             }
             Ok(files.into())
+        })
+        .await
+    }
+
+    /// Writes the model with an adapter to `sink`, made of the `files` that it was loaded from. `on_progress` hears bytes
+    /// done and bytes in all and stops by returning false. Returns what is worth telling.
+    pub async fn export(
+        &self,
+        files: JsValue,
+        options: JsValue,
+        sink: JsValue,
+        on_progress: Option<Function>,
+    ) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let arguments: ExportArguments = serde_json::from_value(from_js(options, "save")?)
+                .map_err(|error| Error::new(Code::BadOption, format!("save: {error}")))?;
+            let options = arguments.options()?;
+            let mut go_on =
+                |progress: &ExportProgress| convert::goes_on(&on_progress, progress.written, progress.total);
+            let (files, mut sink) = (JsFiles(files), JsSink(sink));
+            to_js(&engine.export(&files, arguments.name.as_deref(), options, &mut sink, &mut go_on).await?)
         })
         .await
     }

@@ -40,13 +40,8 @@ impl Tokenizer {
     /// `tokenizer_config.json` and the template may be missing: what needs them says so later. Older folders
     /// keep the special tokens in `special_tokens_map.json`.
     pub async fn load<F: Files>(files: &F) -> Result<Self> {
-        let Some(mut tokenizer) = read_whole(files, TOKENIZER, MAX_TOKENIZER_BYTES).await? else {
-            bail!(BadModel, "{TOKENIZER} is missing")
-        };
+        let tokenizer = tokenizer_json(files).await?;
         let mut config = read_json(files, CONFIG).await?;
-        let model = read_json(files, MODEL_CONFIG).await?;
-        let model_type = model["model_type"].as_str().unwrap_or_default();
-        tokenizer = as_its_class(tokenizer, &config, model_type)?;
         // As in transformers, that file counts for configs of before `added_tokens_decoder`.
         if config["added_tokens_decoder"].is_null()
             && let Value::Object(tokens) = read_json(files, SPECIAL_TOKENS).await?
@@ -293,6 +288,24 @@ fn template_of_config(config: &Value) -> Result<Option<String>> {
             }
         }
         _ => bail!(BadModel, "{CONFIG}: chat_template must be a string or a list of named templates"),
+    }
+}
+
+/// The bytes of `tokenizer.json` as the model's class in transformers has them.
+pub async fn tokenizer_json<F: Files>(files: &F) -> Result<Vec<u8>> {
+    let Some(tokenizer) = read_whole(files, TOKENIZER, MAX_TOKENIZER_BYTES).await? else {
+        bail!(BadModel, "{TOKENIZER} is missing")
+    };
+    let config = read_json(files, CONFIG).await?;
+    let model = read_json(files, MODEL_CONFIG).await?;
+    as_its_class(tokenizer, &config, model["model_type"].as_str().unwrap_or_default())
+}
+
+/// The text of a folder's chat template.
+pub async fn chat_template_source<F: Files>(files: &F) -> Result<Option<String>> {
+    match read_whole(files, TEMPLATE, MAX_CONFIG_BYTES).await? {
+        Some(bytes) => String::from_utf8(bytes).map(Some).map_err(|cause| bad_model(TEMPLATE, cause)),
+        None => template_of_config(&read_json(files, CONFIG).await?),
     }
 }
 

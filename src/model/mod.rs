@@ -26,6 +26,7 @@ pub use load::{LoadOptions, LoadProgress};
 pub use lora::{Lora, LoraFactor, Segment, lora_modules};
 pub use lora_rows::FactorReader;
 pub use loss::{Loss, LossInputs, LossPlan};
+pub use names::{EMBEDDING, FINAL_NORM, HEAD, LAYERS, settle};
 pub use pass::{Pass, RopeTables, Rows, RowsSeen};
 pub use place::{NF4_ZERO, padded_codes};
 pub use weights::{Model, Part, Slab, Stacked};

@@ -180,7 +180,7 @@ impl<R: Kv> Session<R> {
         }
     }
 
-    fn has_adapter(&self, name: &str) -> bool {
+    pub(super) fn has_adapter(&self, name: &str) -> bool {
         let is_loaded = self.loaded.as_ref().is_some_and(|loaded| loaded.adapters.loaded.contains_key(name));
         is_loaded || (name == DEFAULT_ADAPTER && self.run.is_some())
     }

@@ -5,6 +5,7 @@
 mod adapters;
 mod answer;
 mod estimate;
+mod export;
 mod run;
 mod tiles;
 

@@ -72,6 +72,7 @@ const DOCUMENTS = {
   "README.md": { section: "From a web app", given: { file: [CHAT, CHAT] } },
   "www/package/README.md": { given: { file: [CHAT, CHAT] } },
   "docs/guides/csp-and-headers.md": { pages: { "main.js": "." } },
+  "docs/guides/exports.md": {},
   "docs/guides/errors.md": { expected: /404 \(Not Found\)/ },
   "docs/guides/first-fine-tune.md": { downloads: ["adapter_config.json", "adapter_model.safetensors"] },
   "docs/guides/models.md": {

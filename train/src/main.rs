@@ -1,5 +1,7 @@
-//! `./build.sh train --engine native`: the whole job on a native adapter.
+//! `./build.sh train --engine native`: the whole job on a native adapter. `./build.sh export`: its result as other
+//! programs read it.
 
+mod export;
 mod job;
 mod options;
 mod question;
@@ -10,6 +12,7 @@ use std::process::ExitCode;
 use tabtune::device::Device;
 use tabtune::error::Result;
 
+use export::ExportJob;
 use options::Options;
 
 /// The model and the rows that come with the project.
@@ -27,9 +30,14 @@ fn main() -> ExitCode {
 
 async fn run() -> Result<()> {
     // Every option is checked before anything is opened or read.
-    let options = Options::parse(std::env::args().skip(1), Path::new(BUNDLED))?;
+    let mut arguments = std::env::args().skip(1).peekable();
+    let mut say = |line| println!("{line}");
+    if arguments.next_if(|argument| argument == "export").is_some() {
+        return ExportJob::parse(arguments)?.run(&mut say).await;
+    }
+    let options = Options::parse(arguments, Path::new(BUNDLED))?;
     let device = Device::open_as(options.device).await?;
-    job::run(options, device, &mut |line| println!("{line}")).await
+    job::run(options, device, &mut say).await
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn file(path: PathBuf, option: &str) -> Result<PathBuf> {
 }
 
 /// A path where a folder must lie.
-fn folder(path: PathBuf, option: &str) -> Result<PathBuf> {
+pub fn folder(path: PathBuf, option: &str) -> Result<PathBuf> {
     if path.is_file() {
         bail!(Io, "{option} {} is a file; name the folder that holds it", path.display());
     }

@@ -1,6 +1,7 @@
 import type { WorkerLike } from "./cpu/team.js";
 import { importRows, inspect, library } from "./datasets.js";
 import { detailsOf, failure, TabtuneError } from "./errors.js";
+import { FolderSink, ownFolder } from "./export/sink.js";
 import { openFolder } from "./files.js";
 import { hint, openMachine } from "./kernels.js";
 import { withTokensOf } from "./locks.js";
@@ -193,6 +194,23 @@ export class Engine {
       }),
 
     save: ({ name }) => this.#session.save(name),
+
+    export: async ({ folder, to, options }, { report, signal }) => {
+      const target = to ?? (await ownFolder());
+      const sink = new FolderSink(target);
+      const on_progress = (loaded: number, total: number) => {
+        report({ status: "save", name: options.format, file: "", loaded, total, progress: (100 * loaded) / total });
+        return !signal.aborted;
+      };
+      try {
+        const files = openFolder(folder, { report, signal });
+        const notices = await this.#session.export(files, options, sink, on_progress);
+        return { files: sink.files, folder: target, notices };
+      } catch (thrown) {
+        await sink.abort();
+        throw thrown;
+      }
+    },
 
     load_adapter: ({ name, folder }, { report, signal }) =>
       this.#session.load_adapter(name, openFolder(folder, { report, signal })),

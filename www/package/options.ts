@@ -1,7 +1,7 @@
 import { failure } from "./errors.js";
 import type { HubOptions } from "./files.js";
 import type { LoadOptions, RunOptions } from "./trainer.js";
-import type { DeviceName, LoraConfig, QuantizationConfig, TrainConfig } from "./types.js";
+import type { DeviceName, LoraConfig, QuantizationConfig, SaveOptions, TrainConfig } from "./types.js";
 
 /** What an option has to be; "any" is left to those who read it. */
 type Kind = "any" | "boolean" | "function" | "object" | "signal" | "string";
@@ -113,6 +113,34 @@ export function checkRunOptions(call: string, given: unknown, more: Readonly<Rec
   }
   if (run_name !== undefined && run_name !== null && (typeof run_name !== "string" || run_name === "")) {
     throw failure("bad-option", "run_name must be a name, or null to keep no checkpoints");
+  }
+}
+
+/** The options of {@link Trainer.save} where it writes a model. */
+const SAVE: Kinds<SaveOptions> = {
+  format: "string",
+  dtype: "string",
+  to: "any",
+  adapter: "string",
+  file: "string",
+  signal: "signal",
+  progress_callback: "function",
+};
+
+/** Throws `bad-option` for what a model cannot be written as or to. */
+export function checkSave(given: SaveOptions): void {
+  checkOptions("Trainer.save", given, SAVE);
+  const { format, to, file } = given;
+  if (!["safetensors", "gguf", "lora-gguf"].includes(format)) {
+    const given = JSON.stringify(format);
+    throw failure("bad-option", `format is ${given}, but must be "safetensors", "gguf" or "lora-gguf"`);
+  }
+  const is_folder = typeof to === "object" && to !== null && to.kind === "directory";
+  if (!is_folder && to !== "opfs" && to !== "download") {
+    throw failure("bad-option", 'to must be a folder that showDirectoryPicker gave, "opfs" or "download"');
+  }
+  if (file !== undefined && !/^[^/\\]+\.gguf$/.test(file)) {
+    throw failure("bad-option", `file is "${file}", but must be a name that ends in .gguf`);
   }
 }
 

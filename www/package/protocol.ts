@@ -10,6 +10,7 @@ import type {
   DatasetInfo,
   DeviceName,
   EvalLog,
+  Exported,
   Footprint,
   GenerateOptions,
   GenerateResult,
@@ -25,6 +26,7 @@ import type {
   Prompt,
   QuantizationConfig,
   SavedCheckpoint,
+  SaveOptions,
   SeenRow,
   StepLog,
   StoredRow,
@@ -94,6 +96,16 @@ export interface Calls {
   generate: { args: { prompt: Prompt; options: GenerateOptions }; result: GenerateResult; event: string };
   /** The active adapter where none is named. */
   save: { args: { name: string | undefined }; result: AdapterFiles; event: never };
+  /** Writes the model of `folder` with an adapter; without a folder to go to, into the browser's own storage. */
+  export: {
+    args: {
+      folder: Folder;
+      to: FileSystemDirectoryHandle | undefined;
+      options: Pick<SaveOptions, "format" | "dtype" | "file"> & { name: string | undefined };
+    };
+    result: Exported;
+    event: ProgressEvent;
+  };
   load_adapter: { args: { name: string; folder: Folder }; result: AdapterList; event: ProgressEvent };
   /** Without a name no adapter is active. */
   use_adapter: { args: { name: string | undefined }; result: AdapterList; event: never };

@@ -2,9 +2,10 @@ import { DEFAULT_ADAPTER, EngineAdapters, type Adapters } from "./adapters.js";
 import type { Client } from "./client.js";
 import { withLibrary, type Dataset } from "./dataset.js";
 import { ended, EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
+import { download } from "./export/download.js";
 import { adapterFolder, folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
 import { hold, isHeld } from "./lock.js";
-import { checkDataset, checkDevice, checkOptions, checkRunOptions, ESTIMATE, LOAD, present } from "./options.js";
+import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, ESTIMATE, LOAD, present } from "./options.js";
 import { policyOf } from "./policy.js";
 import type { Calls } from "./protocol.js";
 import { Run, type RunHost, takenUp, type Told, toldOf, watched } from "./run.js";
@@ -16,6 +17,7 @@ import type {
   Counters,
   DeviceName,
   EvalLog,
+  Exported,
   Footprint,
   GenerateOptions,
   GenerateResult,
@@ -29,6 +31,7 @@ import type {
   RunEvent,
   RunPolicy,
   SavedCheckpoint,
+  SaveOptions,
   SeenRow,
   StepLog,
   TrainConfig,
@@ -567,8 +570,22 @@ export class Trainer {
   }
 
   /** An adapter as PEFT loads it: the active one where none is named, and the run's own where it is off. */
-  async save(name?: string): Promise<AdapterFiles> {
-    return (await this.#engine()).call("save", { name });
+  async save(name?: string): Promise<AdapterFiles>;
+  /**
+   * Writes the model with the adapter merged into it, or the adapter, as other programs read it. The sum is made of the
+   * model's own files, never of what was quantised, so these are read once more: a model from a hub comes from the
+   * browser's cache.
+   */
+  async save(options: SaveOptions): Promise<Exported>;
+  async save(given?: string | SaveOptions): Promise<AdapterFiles | Exported> {
+    if (typeof given !== "object") return (await this.#engine()).call("save", { name: given });
+    checkSave(given);
+    const { to, adapter: name, signal, progress_callback: report, ...options } = given;
+    const folder = typeof to === "string" ? undefined : to;
+    const args = { folder: this.#folder, to: folder, options: { ...options, name } };
+    const exported = await (await this.#engine(signal)).call("export", args, { report, signal });
+    if (to === "download") await download(exported.folder, exported.files);
+    return exported;
   }
 
   /** What the engine holds and has done, for tests and the curious. */

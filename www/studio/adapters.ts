@@ -6,6 +6,7 @@ import { element, say, write } from "./dom.js";
 import { downloadAdapter } from "./download.js";
 import { takeOverEarlier } from "./earlier.js";
 import { messageOf, showError } from "./errors.js";
+import { Exporting } from "./exporting.js";
 import type { Job, Loading, Order } from "./job.js";
 import { LearntStore, type Learnt } from "./learnt.js";
 import { LearntList } from "./learnt-list.js";
@@ -41,6 +42,7 @@ export class Adapters implements Follower {
   readonly #page: Page;
   readonly #store = new LearntStore();
   readonly #unsaved = new Unsaved();
+  readonly #exporting: Exporting;
   /** The run that came to its end last. */
   #over: string | undefined;
   readonly #list = new LearntList(this.#store, {
@@ -54,6 +56,7 @@ export class Adapters implements Follower {
   constructor(page: Page) {
     this.#page = page;
     element("download").addEventListener("click", () => this.#work(() => this.#download()));
+    this.#exporting = new Exporting(page.job, (work) => void page.busy.run(work));
     const picker = element<HTMLInputElement>("adapter-files");
     element("open-adapter").addEventListener("click", () => picker.click());
     picker.addEventListener("change", () => {
@@ -73,6 +76,7 @@ export class Adapters implements Follower {
     const open = this.#page.job().adapter;
     const has_some = (this.#unsaved.held ?? open) !== undefined;
     block("download", !has_some);
+    this.#exporting.offer(this.#page.job().parameters);
     this.#page.busy.update();
     write("download-hint", has_some ? HINTS.some : HINTS.none);
     // A run that is over and kept needs its checkpoints no more.

@@ -1,9 +1,10 @@
-import { Trainer, type AdapterFiles, type RunPolicy } from "tabtune";
+import { Trainer, type AdapterFiles, type ProgressEvent, type RunPolicy, type SaveOptions } from "tabtune";
 import { LONGEST_ANSWER, type Asking } from "./asking.js";
 import type { Rows } from "./data.js";
 import type { DeviceForm } from "./device.js";
 import { element, say, show, write } from "./dom.js";
 import { isCancelled, showError } from "./errors.js";
+import { writtenWords } from "./exporting.js";
 import { bytes } from "./format.js";
 import type { Learnt } from "./learnt.js";
 import { LoadingWords } from "./loading.js";
@@ -153,6 +154,20 @@ export class Job {
 
   save(): Promise<AdapterFiles> {
     return this.#trainer!.save();
+  }
+
+  /** Values of the model that there is an adapter for. */
+  get parameters(): number | undefined {
+    return this.adapter && this.#trainer?.model.parameters;
+  }
+
+  /** Writes the model with the adapter merged into it, or the adapter, for other programs. */
+  async export(options: SaveOptions, signal: AbortSignal): Promise<void> {
+    this.#progress.working("Saving the model…");
+    const progress_callback = ({ progress = 0 }: ProgressEvent) => this.#progress.percent(progress);
+    const { files, notices } = await this.#trainer!.save({ ...options, signal, progress_callback });
+    this.#progress.percent(0);
+    say([writtenWords(files.length), ...notices].join(" "));
   }
 
   /** What it is asked to do ends soon. */

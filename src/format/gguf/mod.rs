@@ -18,6 +18,7 @@ pub use self::folder::GgufFolder;
 pub use self::kinds::GgmlType;
 pub use self::names::{Heads, Names, gguf_row, hf_row};
 use self::ropes::RopeFactors;
+pub use self::tokenizer::patterns;
 pub use self::value::{Metadata, Number, Numbers, Strings, Value};
 use crate::bail;
 use crate::error::{Code, Error, Result};

@@ -2,6 +2,7 @@
 
 mod bpe;
 mod file;
+pub mod patterns;
 mod sentencepiece;
 mod vocabulary;
 

@@ -1,0 +1,83 @@
+//! Results as people use them: the base with an adapter merged into it, made of the original files, row by row.
+//!
+//! What is written goes to a [`Sink`] front to back, in pieces of at most [`PIECE_BYTES`](crate::files::PIECE_BYTES): no
+//! file and no tensor is ever whole in memory.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod folder;
+mod gguf;
+mod merge;
+mod modelfile;
+mod options;
+mod original;
+mod safetensors;
+mod sink;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use folder::Folder;
+pub use options::{ExportDtype, ExportOptions, Format, MAX_SHARD_BYTES};
+pub use original::Original;
+pub use sink::{ExportProgress, OnProgress, Sink};
+
+use crate::adapter::{PeftAdapter, load_peft};
+use crate::bail;
+use crate::error::{Context, Result};
+use crate::files::Files;
+use crate::model::{Architecture, View, lora_modules};
+
+use merge::Merged;
+use sink::Writer;
+
+/// Reads the adapter of a PEFT folder for the model `original`.
+///
+/// # Errors
+///
+/// Code `bad-adapter` where it does not fit the model, or holds rows of an embedding or head that the model has not.
+pub async fn read_adapter<F: Files>(original: &Original<'_, F>, files: &impl Files) -> Result<PeftAdapter> {
+    let adapter =
+        load_peft(files, &lora_modules(&original.architecture)).await.context("reading the adapter")?;
+    original.leave_out_base(files, &adapter).await.context("reading the adapter")?;
+    Ok(adapter)
+}
+
+/// What is worth telling a person of an export.
+pub fn notices<F: Files>(original: &Original<'_, F>, options: &ExportOptions) -> Vec<String> {
+    let Architecture { model_type, views, context, .. } = &original.architecture;
+    let windows = views.iter().filter_map(|view| match view {
+        View::Window(window) if window < context => Some(window),
+        _ => None,
+    });
+    // Gemma's are the only windows that llama.cpp has among these families.
+    let is_without = options.format != Format::Safetensors && !model_type.starts_with("gemma3");
+    let told = |window: &usize| {
+        format!(
+            "llama.cpp has no sliding window for {model_type}: from token {window} on it answers otherwise"
+        )
+    };
+    windows.min().filter(|_| is_without).map(told).into_iter().collect()
+}
+
+/// Writes the model with `adapter` merged into it, or as it is where there is none, as `options` say.
+///
+/// # Errors
+///
+/// `bad-model` for files that are wrong; `not-finite`, naming the tensor, where a value does not fit the dtype;
+/// `cancelled` when `on_progress` says so; what the sink fails with.
+pub async fn export<F: Files>(
+    original: &Original<'_, F>,
+    adapter: Option<&PeftAdapter>,
+    options: &ExportOptions,
+    sink: &mut impl Sink,
+    on_progress: OnProgress<'_>,
+) -> Result<()> {
+    let merged = Merged::new(original, adapter);
+    let writer = Writer::new(sink, on_progress);
+    match options.format {
+        Format::Safetensors => safetensors::write(&merged, options, writer).await,
+        Format::Gguf => gguf::write(&merged, options, writer).await,
+        Format::LoraGguf => match adapter {
+            Some(adapter) => gguf::write_lora(original, adapter, options, writer).await,
+            None => bail!(BadOption, "format lora-gguf needs an adapter"),
+        },
+    }
+}

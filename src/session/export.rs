@@ -1,0 +1,55 @@
+//! What was trained as files that other programs read.
+
+use std::collections::BTreeMap;
+
+use super::{DEFAULT_ADAPTER, Session, no_model};
+use crate::data::kv::Kv;
+use crate::error::{Code, Error, Result};
+use crate::export::{ExportOptions, OnProgress, Original, Sink, export, notices, read_adapter};
+use crate::files::{Files, Outside};
+
+/// The files of an adapter, which are beside the heap.
+struct Saved(BTreeMap<String, Outside>);
+
+impl Files for Saved {
+    async fn size(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.0.get(name).map(|bytes| bytes.len() as u64))
+    }
+
+    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
+        let file = self.0.get(name).filter(|file| start as usize + len <= file.len());
+        let missing =
+            || Error::new(Code::Io, format!("{name} has no bytes {start} to {}", start as usize + len));
+        Ok(file.ok_or_else(missing)?.read(start as usize..start as usize + len))
+    }
+}
+
+impl<R: Kv> Session<R> {
+    /// Writes the model with an adapter as `options` say: the one that is named, or else the active one, or else that of
+    /// a run. Without any, the model is written as it is. `files` are those that the model was loaded from; what
+    /// lies on the device is not read, since it may be quantised. Returns what is worth telling.
+    ///
+    /// # Errors
+    ///
+    /// `bad-option` for a name that no adapter has; as [`export`].
+    pub async fn export(
+        &mut self,
+        files: &impl Files,
+        adapter: Option<&str>,
+        mut options: ExportOptions,
+        sink: &mut impl Sink,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Vec<String>> {
+        let Some(loaded) = &self.loaded else { return Err(no_model()) };
+        options.base = options.base.or_else(|| loaded.base.clone());
+        let has_one =
+            adapter.is_some() || loaded.adapters.active.is_some() || self.has_adapter(DEFAULT_ADAPTER);
+        let original = Original::open(files).await?;
+        let adapter = match has_one {
+            true => Some(read_adapter(&original, &Saved(self.save(adapter).await?)).await?),
+            false => None,
+        };
+        export(&original, adapter.as_ref(), &options, sink, on_progress).await?;
+        Ok(notices(&original, &options))
+    }
+}

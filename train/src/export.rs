@@ -1,0 +1,110 @@
+//! `./build.sh export`: a model with its adapter as files that other programs read. No device is opened.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use tabtune::bail;
+use tabtune::error::{Context, Result};
+use tabtune::export::{
+    ExportOptions, ExportProgress, Folder, Format, Original, export, notices, read_adapter,
+};
+use tabtune::files::Directory;
+
+use crate::options::folder;
+
+const KNOWN: &str = "--model, --adapter, --format, --dtype, --out";
+
+/// What an export needs to know. All of it was checked.
+pub struct ExportJob {
+    model: PathBuf,
+    adapter: Option<PathBuf>,
+    options: ExportOptions,
+    out: PathBuf,
+}
+
+impl ExportJob {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// `bad-option` for an option that is missing, unknown or wrong; `io` for a path where there is nothing.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let [mut model, mut adapter, mut format, mut dtype, mut out] = [const { None::<String> }; 5];
+        while let Some(argument) = arguments.next() {
+            let (name, inline) = match argument.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (argument, None),
+            };
+            let place = match name.as_str() {
+                "--model" => &mut model,
+                "--adapter" => &mut adapter,
+                "--format" => &mut format,
+                "--dtype" => &mut dtype,
+                "--out" => &mut out,
+                _ => bail!(BadOption, "unknown option {name} (known: {KNOWN})"),
+            };
+            let Some(value) = inline.or_else(|| arguments.next()) else {
+                bail!(BadOption, "{name} needs a value");
+            };
+            *place = Some(value);
+        }
+        let (Some(model), Some(format), Some(out)) = (model, format, out) else {
+            bail!(BadOption, "--model, --format and --out are needed (known: {KNOWN})");
+        };
+        let dtype = dtype.as_deref().map(str::parse).transpose().context("--dtype")?;
+        let mut options = ExportOptions::new(format.parse().context("--format")?, dtype)?;
+        if options.format == Format::LoraGguf && adapter.is_none() {
+            bail!(BadOption, "--format lora-gguf needs --adapter, the folder of the adapter");
+        }
+        let model = folder(model.into(), "--model")?;
+        options.base =
+            Some(std::path::absolute(&model).unwrap_or_else(|_| model.clone()).display().to_string());
+        let adapter = adapter.map(|path| folder(path.into(), "--adapter")).transpose()?;
+        Ok(ExportJob { model, adapter, out: place(out.into(), &mut options)?, options })
+    }
+
+    /// Writes what was asked for, and tells what was written.
+    pub async fn run(&self, say: &mut dyn FnMut(String)) -> Result<()> {
+        let files = open_model(&self.model);
+        let original = Original::open(&files).await;
+        let original = original.context(format_args!("model {}", self.model.display()))?;
+        let adapter = match &self.adapter {
+            Some(path) => Some(read_adapter(&original, &Directory(path.clone())).await?),
+            None => None,
+        };
+        for notice in notices(&original, &self.options) {
+            say(format!("notice    {notice}"));
+        }
+        let mut sink = Folder::create(&self.out)?;
+        let mut on_progress = |_: &ExportProgress| true;
+        export(&original, adapter.as_ref(), &self.options, &mut sink, &mut on_progress).await?;
+        for (name, bytes) in sink.written() {
+            say(format!("{:7.1} MB {}", *bytes as f64 / 1e6, self.out.join(name).display()));
+        }
+        Ok(())
+    }
+}
+
+/// The folder that is written to. A GGUF may be named itself.
+fn place(out: PathBuf, options: &mut ExportOptions) -> Result<PathBuf> {
+    let is_gguf = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    match (options.format, out.file_name().and_then(OsStr::to_str)) {
+        (Format::Safetensors, _) if out.is_file() => {
+            bail!(Io, "--out {} is a file, not a folder", out.display())
+        }
+        (Format::Gguf | Format::LoraGguf, Some(name)) if is_gguf && !out.is_dir() => {
+            options.file = name.to_owned();
+            let parent = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+            Ok(parent.unwrap_or(Path::new(".")).to_owned())
+        }
+        (Format::Gguf | Format::LoraGguf, _) if out.is_file() => {
+            bail!(Io, "--out {} is a file whose name does not end in .gguf", out.display())
+        }
+        _ => Ok(out),
+    }
+}
+
+/// The files of a model.
+fn open_model(path: &Path) -> Directory {
+    Directory(path.to_owned())
+}
