@@ -92,13 +92,15 @@ impl<'a, F: Files> Original<'a, F> {
     }
 }
 
-/// The dtype that a tensor is stored in, `None` for integers, which no weight of a decoder has.
+/// The dtype that a tensor is stored in, `None` for integers, which no weight of a decoder has. Codes have scales of f16 or
+/// stand for weights that were in 16 bits.
 pub(super) fn stored_dtype(tensor: &TensorInfo) -> Option<ExportDtype> {
-    match tensor.dtype {
-        Dtype::F32 => Some(ExportDtype::F32),
-        Dtype::F16 => Some(ExportDtype::F16),
-        Dtype::BF16 => Some(ExportDtype::BF16),
-        _ => None,
+    match tensor.dtype() {
+        None => Some(ExportDtype::F16),
+        Some(Dtype::F32) => Some(ExportDtype::F32),
+        Some(Dtype::F16) => Some(ExportDtype::F16),
+        Some(Dtype::BF16) => Some(ExportDtype::BF16),
+        Some(_) => None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::data::tokens::{Selection, TokenSet};
 use crate::device::Store;
 use crate::error::{Error, Result};
 use crate::files::Files;
-use crate::format::gguf::GgufFolder;
+use crate::format::gguf::ModelFolder;
 use crate::kernels::lower::Target;
 use crate::memory::Class;
 use crate::model::{Lora, Model};
@@ -29,22 +29,7 @@ impl<R: Kv> Session<R> {
         train: &Value,
     ) -> Result<Footprint> {
         let quantization = QuantizationOptions::from_json(quantization)?;
-        match files.gguf() {
-            Some(name) => {
-                let folder = GgufFolder::open(files, &name).await?;
-                self.estimate_folder(&folder, quantization, lora, train).await
-            }
-            None => self.estimate_folder(files, quantization, lora, train).await,
-        }
-    }
-
-    async fn estimate_folder(
-        &self,
-        files: &impl Files,
-        quantization: QuantizationOptions,
-        lora: &Value,
-        train: &Value,
-    ) -> Result<Footprint> {
+        let files = &ModelFolder::open(files).await?;
         let architecture = Model::architecture(files).await?;
         let mut store = Store::planned_on(&self.device).with_max_weight(self.max_weight);
         let options = quantization.load_options();

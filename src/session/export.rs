@@ -7,6 +7,7 @@ use crate::data::kv::Kv;
 use crate::error::{Code, Error, Result};
 use crate::export::{ExportOptions, OnProgress, Original, Sink, export, notices, read_adapter};
 use crate::files::{Files, Outside};
+use crate::format::gguf::ModelFolder;
 
 /// The files of an adapter, which are beside the heap.
 struct Saved(BTreeMap<String, Outside>);
@@ -44,7 +45,8 @@ impl<R: Kv> Session<R> {
         options.base = options.base.or_else(|| loaded.base.clone());
         let has_one =
             adapter.is_some() || loaded.adapters.active.is_some() || self.has_adapter(DEFAULT_ADAPTER);
-        let original = Original::open(files).await?;
+        let files = ModelFolder::open(files).await?;
+        let original = Original::open(&files).await?;
         let adapter = match has_one {
             true => Some(read_adapter(&original, &Saved(self.save(adapter).await?)).await?),
             false => None,

@@ -26,7 +26,7 @@ use crate::data::tokens::{self, DatasetReport, Selection, TokenSet};
 use crate::device::{Device, Store};
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{AsRead, Files};
-use crate::format::gguf::GgufFolder;
+use crate::format::gguf::ModelFolder;
 use crate::format::read_small;
 use crate::generate::Generator;
 use crate::gpu::AdapterSummary;
@@ -191,21 +191,7 @@ impl<R: Kv> Session<R> {
     ) -> Result<ModelInfo> {
         self.unload();
         let quantization = QuantizationOptions::from_json(quantization)?;
-        match files.gguf() {
-            Some(name) => {
-                let folder = GgufFolder::open(files, &name).await?;
-                self.load_folder(&folder, quantization, on_progress).await
-            }
-            None => self.load_folder(files, quantization, on_progress).await,
-        }
-    }
-
-    async fn load_folder(
-        &mut self,
-        files: &impl Files,
-        quantization: QuantizationOptions,
-        on_progress: &mut dyn FnMut(Loading),
-    ) -> Result<ModelInfo> {
+        let files = &ModelFolder::open(files).await?;
         let weights = AsRead::new(files);
         let architecture = Model::architecture(&weights).await?;
         let of_config = weights.sum();

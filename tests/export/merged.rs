@@ -73,7 +73,7 @@ fn without_an_adapter_the_folder_is_as_it_was() {
     for (name, tensor) in &before {
         block_on(read_rows_raw(&case, tensor, 0, tensor.rows(), &mut was)).unwrap();
         block_on(read_rows_raw(&folder, &after[name], 0, tensor.rows(), &mut is)).unwrap();
-        assert!(was == is && tensor.dtype == after[name].dtype, "{name}");
+        assert!(was == is && tensor.dtype() == after[name].dtype(), "{name}");
     }
     for name in ["tokenizer.json", "tokenizer_config.json"] {
         assert_eq!(folder.files[name], std::fs::read(case.0.join(name)).unwrap());

@@ -8,9 +8,10 @@ use tabtune::error::{Context, Result};
 use tabtune::export::{
     ExportOptions, ExportProgress, Folder, Format, Original, export, notices, read_adapter,
 };
-use tabtune::files::Directory;
+use tabtune::files::{Directory, ModelPath};
+use tabtune::format::gguf::ModelFolder;
 
-use crate::options::folder;
+use crate::options::{folder, model_path};
 
 const KNOWN: &str = "--model, --adapter, --format, --dtype, --out";
 
@@ -56,7 +57,7 @@ impl ExportJob {
         if options.format == Format::LoraGguf && adapter.is_none() {
             bail!(BadOption, "--format lora-gguf needs --adapter, the folder of the adapter");
         }
-        let model = folder(model.into(), "--model")?;
+        let model = model_path(model.into(), "--model")?;
         options.base =
             Some(std::path::absolute(&model).unwrap_or_else(|_| model.clone()).display().to_string());
         let adapter = adapter.map(|path| folder(path.into(), "--adapter")).transpose()?;
@@ -65,9 +66,10 @@ impl ExportJob {
 
     /// Writes what was asked for, and tells what was written.
     pub async fn run(&self, say: &mut dyn FnMut(String)) -> Result<()> {
-        let files = open_model(&self.model);
-        let original = Original::open(&files).await;
-        let original = original.context(format_args!("model {}", self.model.display()))?;
+        let files = ModelPath::new(&self.model);
+        let model = || format!("model {}", self.model.display());
+        let files = ModelFolder::open(&files).await.context(model())?;
+        let original = Original::open(&files).await.context(model())?;
         let adapter = match &self.adapter {
             Some(path) => Some(read_adapter(&original, &Directory(path.clone())).await?),
             None => None,
@@ -102,9 +104,4 @@ fn place(out: PathBuf, options: &mut ExportOptions) -> Result<PathBuf> {
         }
         _ => Ok(out),
     }
-}
-
-/// The files of a model.
-fn open_model(path: &Path) -> Directory {
-    Directory(path.to_owned())
 }

@@ -73,7 +73,7 @@ impl Options {
             bail!(Io, "--out {} is a file, not a folder", out.display());
         }
         Ok(Options {
-            model: folder(given.model.unwrap_or_else(|| bundled.join("models/tiny")), "--model")?,
+            model: model_path(given.model.unwrap_or_else(|| bundled.join("models/tiny")), "--model")?,
             data: file(given.data.unwrap_or_else(|| bundled.join("data/faq.jsonl")), "--data")?,
             evaluated,
             out,
@@ -134,6 +134,12 @@ fn file(path: PathBuf, option: &str) -> Result<PathBuf> {
         bail!(Io, "{option} {} does not exist", path.display());
     }
     Ok(path)
+}
+
+/// A path where a model must lie: a folder, or a GGUF.
+pub fn model_path(path: PathBuf, option: &str) -> Result<PathBuf> {
+    let is_gguf = path.extension().is_some_and(|extension| extension == "gguf");
+    if is_gguf && path.is_file() { Ok(path) } else { folder(path, option) }
 }
 
 /// A path where a folder must lie.

@@ -1,4 +1,4 @@
-//! A GGUF as the Hugging Face folder that its model would have.
+//! A model's files as a Hugging Face folder, whatever they are.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,30 @@ use super::Gguf;
 use crate::error::{Code, Error, Result};
 use crate::files::Files;
 
-/// The files that a GGUF's metadata makes, and the GGUF itself for its weights. What else lies beside it is not seen: a
-/// GGUF is one file and nothing else.
-pub struct GgufFolder<'a, F> {
+/// A Hugging Face folder as it is. Of a GGUF, the files that its metadata makes, and the GGUF itself for its weights: what
+/// else lies beside it is not seen, since a GGUF is one file and nothing else.
+pub struct ModelFolder<'a, F> {
     files: &'a F,
-    name: String,
     made: BTreeMap<String, Vec<u8>>,
 }
 
-impl<'a, F: Files> GgufFolder<'a, F> {
+impl<'a, F: Files> ModelFolder<'a, F> {
     /// Errors as [`Gguf::open`] and [`Gguf::folder`].
-    pub async fn open(files: &'a F, name: &str) -> Result<Self> {
-        let made = Gguf::open(files, name).await?.folder()?;
-        Ok(GgufFolder { files, name: name.to_owned(), made })
+    pub async fn open(files: &'a F) -> Result<Self> {
+        let made = match files.gguf() {
+            Some(name) => Gguf::open(files, &name).await?.folder()?,
+            None => BTreeMap::new(),
+        };
+        Ok(ModelFolder { files, made })
     }
 }
 
-impl<F: Files> Files for GgufFolder<'_, F> {
+impl<F: Files> Files for ModelFolder<'_, F> {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
+        let is_seen = self.made.is_empty() || name.ends_with(".gguf");
         match self.made.get(name) {
             Some(bytes) => Ok(Some(bytes.len() as u64)),
-            None if name.ends_with(".gguf") => self.files.size(name).await,
+            None if is_seen => self.files.size(name).await,
             None => Ok(None),
         }
     }
@@ -36,7 +39,7 @@ impl<F: Files> Files for GgufFolder<'_, F> {
     }
 
     fn gguf(&self) -> Option<String> {
-        Some(self.name.clone())
+        self.files.gguf()
     }
 
     async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {

@@ -14,7 +14,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use self::folder::GgufFolder;
+pub use self::folder::ModelFolder;
 pub use self::kinds::GgmlType;
 pub use self::names::{Heads, Names, gguf_row, hf_row};
 use self::ropes::RopeFactors;
