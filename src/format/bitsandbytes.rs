@@ -180,7 +180,7 @@ async fn join_4bit(
     let [rows, depth] = state.shape[..] else {
         return Err(of_state.bad(format!("shape {:?} is not that of a linear layer", state.shape)));
     };
-    let elements = rows.checked_mul(depth).filter(|&count| count > 0 && count < 1 << 40);
+    let elements = rows.checked_mul(depth).filter(|&count| count > 0 && (count as u64) < 1 << 40);
     let Some(elements) = elements.filter(|&count| count.div_ceil(2) as u64 == codes.len) else {
         let (shape, len) = (&state.shape, codes.len);
         return Err(codes.bad(format!("its {len} bytes are not 4 bits for each of {shape:?}")));
