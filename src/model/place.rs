@@ -29,11 +29,8 @@ impl<F: Files> Placing<'_, F> {
         if self.store.is_planned() {
             return Ok(());
         }
-        let four_bits = match weight.format {
-            WeightFormat::Nf4 | WeightFormat::Nf4Any | WeightFormat::Fp4 | WeightFormat::Fp4Any => true,
-            _ => false,
-        };
-        if four_bits {
+        use WeightFormat::{Fp4, Fp4Any, Nf4, Nf4Any};
+        if matches!(weight.format, Nf4 | Nf4Any | Fp4 | Fp4Any) {
             return self.four_bits(info, parts).await;
         }
         for (part, weight) in parts {

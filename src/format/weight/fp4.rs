@@ -6,7 +6,7 @@ use super::nf4::{NF4, NF4_ANY, value_by};
 /// The value of each code before its scale, as `get_4bit_type("fp4")` of bitsandbytes has them.
 pub const FP4_CODES: [f32; 16] = [
     0.0,
-    0.005_208_333_3,
+    0.005_208_333_5,
     0.666_666_7,
     1.0,
     0.333_333_34,
@@ -14,7 +14,7 @@ pub const FP4_CODES: [f32; 16] = [
     0.166_666_67,
     0.25,
     0.0,
-    -0.005_208_333_3,
+    -0.005_208_333_5,
     -0.666_666_7,
     -1.0,
     -0.333_333_34,

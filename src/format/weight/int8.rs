@@ -6,7 +6,7 @@ use half::f16;
 use super::{Layout, Packed, any, not_of_gguf};
 
 /// What a code is worth of its row's largest magnitude, as `int8_vectorwise_dequant` of bitsandbytes has it: 1/127, rounded.
-pub const INT8_STEP: f32 = 7.874_015_7e-3;
+pub const INT8_STEP: f32 = 7.874_016e-3;
 
 pub(super) const INT8: Layout = Layout {
     name: "int8",
