@@ -6,6 +6,7 @@ mod adapters;
 mod answer;
 mod estimate;
 mod export;
+mod notices;
 mod run;
 mod tiles;
 
@@ -207,19 +208,7 @@ impl<R: Kv> Session<R> {
         let model = Model::load(&weights, architecture, options, &mut store, &mut placed).await?;
         self.device.check()?;
 
-        let mut notices = quantization.notices.clone();
-        if said_to_be_tied && !model.architecture.tied {
-            let message = "config.json ties embedding and head, but the files have a lm_head.weight with other \
-                           values, which is used";
-            notices.push(Notice::new("head-not-tied", message));
-        }
-        for (field, chance) in &model.architecture.dropouts {
-            let message = format!(
-                "config.json: {field} is {chance}, which transformers applies while a model trains: it is taken for 0 \
-                 here; lora.lora_dropout is the dropout that training has"
-            );
-            notices.push(Notice::new("dropout-not-applied", message));
-        }
+        let notices = notices::of_model(&quantization, &model, said_to_be_tied);
         let quantized: u64 = model.quantized().map(Stacked::values).sum();
         let bits = 8.0 * model.quantized().map(|product| product.weight.bytes()).sum::<u64>() as f64;
         let info = ModelInfo {
