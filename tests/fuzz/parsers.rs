@@ -52,6 +52,40 @@ fn indexes_of_shards() {
     Target { corpus, parse: &parse, takes: 1, inputs: 150_000, bytes: (16, 8192) }.run();
 }
 
+/// What bitsandbytes keeps beside the codes of a weight, doubly quantised.
+#[test]
+fn states_of_bitsandbytes() {
+    let parts = [
+        ("w", "U8", "[64,1]", 64),
+        ("w.absmax", "U8", "[2]", 2),
+        ("w.quant_map", "F32", "[16]", 64),
+        ("w.nested_absmax", "F32", "[1]", 4),
+        ("w.nested_quant_map", "F32", "[256]", 1024),
+    ];
+    let parse = |state: Vec<u8>| {
+        let (mut header, mut end) = (String::new(), 0);
+        let of_state = format!("[{}]", state.len());
+        let state_part = ("w.quant_state.bitsandbytes__nf4", "U8", of_state.as_str(), state.len());
+        for (name, dtype, shape, bytes) in std::iter::once(state_part).chain(parts) {
+            let comma = if end == 0 { "" } else { "," };
+            let offsets = format!("[{end},{}]", end + bytes);
+            header +=
+                &format!(r#"{comma}"{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}"#);
+            end += bytes;
+        }
+        let mut file = safetensors(&format!("{{{header}}}"), 0);
+        file.extend(&state);
+        file.resize(file.len() + end - state.len(), 0);
+        block_on(Checkpoint::open(&Memory::of([("model.safetensors", file)]))).map(drop)
+    };
+    let state = concat!(
+        r#"{"quant_type":"nf4","blocksize":64,"dtype":"bfloat16","shape":[2,64],"nested_blocksize":256,"#,
+        r#""nested_dtype":"float32","nested_offset":0.0123}"#
+    );
+    let corpus = vec![state.as_bytes().to_vec()];
+    Target { corpus, parse: &parse, takes: 1, inputs: 30_000, bytes: (32, 32 << 10) }.run();
+}
+
 fn tiny(name: &str) -> Vec<u8> {
     read(&format!("gguf/tiny/{name}.gguf"))
 }
