@@ -176,11 +176,9 @@ impl Turns {
                 ("user", _) => &self.user,
                 _ => &self.assistant,
             };
-            if index == 0 || index == 1 && matches!((chat[0].0, &self.system), ("system", System::InUser(_)))
-            {
-                if *role != "system" {
-                    text += &self.start;
-                }
+            let is_behind_system = matches!((chat[0].0, &self.system), ("system", System::InUser(_)));
+            if *role != "system" && index == usize::from(is_behind_system) {
+                text += &self.start;
             }
             text += before;
             if let (1, "system", System::InUser(between)) = (index, chat[0].0, &self.system) {
