@@ -15,6 +15,7 @@ use js_sys::{Function, Object, Reflect};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
+use crate::bail;
 use crate::cpu::Cpu;
 use crate::data::idb_kv::IdbKv;
 use crate::device::{Device, DeviceOption};
@@ -129,6 +130,9 @@ impl ExportArguments {
         let dtype = self.dtype.as_deref().map(str::parse).transpose()?;
         let mut options = ExportOptions::new(self.format.parse()?, dtype)?;
         if let Some(file) = &self.file {
+            if !file.ends_with(".gguf") || file.contains(['/', '\\']) {
+                bail!(BadOption, "file is {file:?}, but must be a name that ends in .gguf");
+            }
             options.file.clone_from(file);
         }
         Ok(options)

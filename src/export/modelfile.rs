@@ -176,8 +176,8 @@ impl Turns {
                 ("user", _) => &self.user,
                 _ => &self.assistant,
             };
-            let is_in_user = matches!((chat[0].0, &self.system), ("system", System::InUser(_)));
-            if *role != "system" && (index == 0 || index == 1 && is_in_user) {
+            let is_behind_system = matches!((chat[0].0, &self.system), ("system", System::InUser(_)));
+            if *role != "system" && index == usize::from(is_behind_system) {
                 text += &self.start;
             }
             text += before;

@@ -129,20 +129,13 @@ const SAVE: Kinds<SaveOptions> = {
   progress_callback: "function",
 };
 
-/** Throws `bad-option` for what a model cannot be written as or to. */
+/** Throws `bad-option` for where a model cannot be written; what it cannot be written as the engine knows. */
 export function checkSave(given: SaveOptions): void {
   checkOptions("Trainer.save", given, SAVE);
-  const { format, to, file } = given;
-  if (!["safetensors", "gguf", "lora-gguf"].includes(format)) {
-    const given = JSON.stringify(format);
-    throw failure("bad-option", `format is ${given}, but must be "safetensors", "gguf" or "lora-gguf"`);
-  }
+  const { to } = given;
   const is_folder = typeof to === "object" && to !== null && to.kind === "directory";
   if (!is_folder && to !== "opfs" && to !== "download") {
     throw failure("bad-option", 'to must be a folder that showDirectoryPicker gave, "opfs" or "download"');
-  }
-  if (file !== undefined && !/^[^/\\]+\.gguf$/.test(file)) {
-    throw failure("bad-option", `file is "${file}", but must be a name that ends in .gguf`);
   }
 }
 

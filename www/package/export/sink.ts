@@ -78,7 +78,7 @@ async function writerOf(handle: FileSystemFileHandle): Promise<Pick<Open, "write
     return { write: (piece) => stream.write(piece), close: () => stream.close(), abort: () => stream.abort() };
   }
   const { createSyncAccessHandle } = handle as { createSyncAccessHandle?: () => Promise<SyncAccess> };
-  if (!createSyncAccessHandle) throw failure("io", "this browser cannot write files; take another browser");
+  if (!createSyncAccessHandle) throw failure("io", "this browser cannot write files");
   const access = await createSyncAccessHandle.call(handle);
   access.truncate(0);
   return {
@@ -102,6 +102,6 @@ export async function ownFolder(): Promise<FileSystemDirectoryHandle> {
     await root.removeEntry(EXPORTS, { recursive: true }).catch(() => {});
     return await root.getDirectoryHandle(EXPORTS, { create: true });
   } catch (thrown) {
-    throw failure("io", `the browser has no storage for files here: ${String(thrown)}`);
+    throw failure("io", `no storage for files: ${String(thrown)}`);
   }
 }
