@@ -23,7 +23,7 @@ use crate::adapter::{PeftAdapter, load_peft};
 use crate::bail;
 use crate::error::{Context, Result};
 use crate::files::Files;
-use crate::model::{Architecture, View, lora_modules};
+use crate::model::lora_modules;
 
 use merge::Merged;
 use sink::Writer;
@@ -40,24 +40,8 @@ pub async fn read_adapter<F: Files>(original: &Original<'_, F>, files: &impl Fil
     Ok(adapter)
 }
 
-/// What is worth telling a person of an export.
-pub fn notices<F: Files>(original: &Original<'_, F>, options: &ExportOptions) -> Vec<String> {
-    let Architecture { model_type, views, context, .. } = &original.architecture;
-    let windows = views.iter().filter_map(|view| match view {
-        View::Window(window) if window < context => Some(window),
-        _ => None,
-    });
-    // Gemma's are the only windows that llama.cpp has among these families.
-    let is_without = options.format != Format::Safetensors && !model_type.starts_with("gemma3");
-    let told = |window: &usize| {
-        format!(
-            "llama.cpp has no sliding window for {model_type}: from token {window} on it answers otherwise"
-        )
-    };
-    windows.min().filter(|_| is_without).map(told).into_iter().collect()
-}
-
-/// Writes the model with `adapter` merged into it, or as it is where there is none, as `options` say.
+/// Writes the model with `adapter` merged into it, or as it is where there is none, as `options` say. Returns what is worth
+/// telling a person, e.g. what llama.cpp computes otherwise.
 ///
 /// # Errors
 ///
@@ -69,11 +53,11 @@ pub async fn export<F: Files>(
     options: &ExportOptions,
     sink: &mut impl Sink,
     on_progress: OnProgress<'_>,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let merged = Merged::new(original, adapter);
     let writer = Writer::new(sink, on_progress);
     match options.format {
-        Format::Safetensors => safetensors::write(&merged, options, writer).await,
+        Format::Safetensors => safetensors::write(&merged, options, writer).await.map(|()| Vec::new()),
         Format::Gguf => gguf::write(&merged, options, writer).await,
         Format::LoraGguf => match adapter {
             Some(adapter) => gguf::write_lora(original, adapter, options, writer).await,

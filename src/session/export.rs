@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{DEFAULT_ADAPTER, Session, no_model};
 use crate::data::kv::Kv;
 use crate::error::{Code, Error, Result};
-use crate::export::{ExportOptions, OnProgress, Original, Sink, export, notices, read_adapter};
+use crate::export::{ExportOptions, OnProgress, Original, Sink, export, read_adapter};
 use crate::files::{Files, Outside};
 use crate::format::gguf::ModelFolder;
 
@@ -51,7 +51,6 @@ impl<R: Kv> Session<R> {
             true => Some(read_adapter(&original, &Saved(self.save(adapter).await?)).await?),
             false => None,
         };
-        export(&original, adapter.as_ref(), &options, sink, on_progress).await?;
-        Ok(notices(&original, &options))
+        export(&original, adapter.as_ref(), &options, sink, on_progress).await
     }
 }

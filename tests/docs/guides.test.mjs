@@ -51,7 +51,11 @@ const STAND_INS = (hub) => ({
 
 /** The hub has the tiny model alone. These names and this version stand for it too. */
 const MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct";
-const sameModel = (address) => address.replace(/my-team\/(private|my)-model/, MODEL).replace("/revision/v1.0", "/revision/main");
+const SAME = /my-team\/(private|my)-model|bartowski\/SmolLM2-135M-Instruct-GGUF/;
+const sameModel = (address) => address.replace(SAME, MODEL).replace("/revision/v1.0", "/revision/main");
+
+/** The hub has a GGUF beside it, which a file picker gives too. */
+const GGUF = "tests/fixtures/bases/gguf_q4_k_m_llama/model.gguf";
 
 const CHAT = { messages: [{ role: "user", content: "Where are you?" }, { role: "assistant", content: "At 12 Mill Lane." }] };
 
@@ -77,7 +81,11 @@ const DOCUMENTS = {
   "docs/guides/first-fine-tune.md": { downloads: ["adapter_config.json", "adapter_model.safetensors"] },
   "docs/guides/models.md": {
     allow: ["https://hub.example.com", "https://models.example.com"],
-    fill: { "#model": { path: paths.model }, "#token": { text: "hf_of_the_user" } },
+    fill: {
+      "#model": { path: paths.model },
+      "#gguf": { path: join(paths.root, GGUF) },
+      "#token": { text: "hf_of_the_user" },
+    },
     picked: ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"].map((name) => `/models/my-model/${name}`),
   },
   "docs/guides/script-tag.md": { pages: { "index.html": "." }, without_policy: true },
@@ -218,8 +226,10 @@ test("the blocks run", async (t) => {
 async function startModelHub() {
   const names = readdirSync(paths.model).filter((name) => /\.(json|safetensors)$/.test(name));
   const files = Object.fromEntries(names.map((name) => [name, new Uint8Array(readFileSync(join(paths.model, name)))]));
+  const gguf = "model-Q4_K_M.gguf";
+  files[gguf] = new Uint8Array(readFileSync(join(paths.root, GGUF)));
   const sha = "0123456789abcdef0123456789abcdef01234567";
-  return startHub({ id: MODEL, sha, revision: "main", files, lfs: ["model.safetensors"], etag: '"tiny"' });
+  return startHub({ id: MODEL, sha, revision: "main", files, lfs: ["model.safetensors", gguf], etag: '"tiny"' });
 }
 
 async function runDocument(t, { file, plan, home, tarball, dist, hub, browser }) {

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tabtune::bail;
 use tabtune::error::{Context, Result};
-use tabtune::export::{
-    ExportOptions, ExportProgress, Folder, Format, Original, export, notices, read_adapter,
-};
+use tabtune::export::{ExportOptions, ExportProgress, Folder, Format, Original, export, read_adapter};
 use tabtune::files::{Directory, ModelPath};
 use tabtune::format::gguf::ModelFolder;
 
@@ -74,14 +72,14 @@ impl ExportJob {
             Some(path) => Some(read_adapter(&original, &Directory(path.clone())).await?),
             None => None,
         };
-        for notice in notices(&original, &self.options) {
-            say(format!("notice    {notice}"));
-        }
         let mut sink = Folder::create(&self.out)?;
         let mut on_progress = |_: &ExportProgress| true;
-        export(&original, adapter.as_ref(), &self.options, &mut sink, &mut on_progress).await?;
+        let notices = export(&original, adapter.as_ref(), &self.options, &mut sink, &mut on_progress).await?;
         for (name, bytes) in sink.written() {
             say(format!("{:7.1} MB {}", *bytes as f64 / 1e6, self.out.join(name).display()));
+        }
+        for notice in notices {
+            say(format!("notice    {notice}"));
         }
         Ok(())
     }

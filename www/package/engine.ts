@@ -2,7 +2,7 @@ import type { WorkerLike } from "./cpu/team.js";
 import { importRows, inspect, library } from "./datasets.js";
 import { detailsOf, failure, TabtuneError } from "./errors.js";
 import { FolderSink, ownFolder } from "./export/sink.js";
-import { openFolder } from "./files.js";
+import { openFolder, openModel } from "./files.js";
 import { hint, openMachine } from "./kernels.js";
 import { withTokensOf } from "./locks.js";
 import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
@@ -151,13 +151,14 @@ export class Engine {
 
     load_model: async ({ folder, quantization, lora, train, base }, { report, signal }) => {
       check_options({ quantization, lora, train });
-      const info = await this.#session.load_model(openFolder(folder, { report, signal }), quantization, report);
+      const files = await openModel(folder, { report, signal });
+      const info = await this.#session.load_model(files, quantization, report);
       if (base !== undefined) await this.#session.set_base_name(base);
       return info;
     },
 
-    estimate: ({ folder, ...options }, { report, signal }) =>
-      this.#session.estimate(openFolder(folder, { report, signal, peek: true }), options),
+    estimate: async ({ folder, ...options }, { report, signal }) =>
+      this.#session.estimate(await openModel(folder, { report, signal, peek: true }), options),
 
     prepare: async (args, { report, signal }) => {
       const { lora, train, dataset, eval_dataset } = args;
@@ -203,7 +204,7 @@ export class Engine {
         return !signal.aborted;
       };
       try {
-        const files = openFolder(folder, { report, signal });
+        const files = await openModel(folder, { report, signal });
         const notices = await this.#session.export(files, options, sink, on_progress);
         return { files: sink.files, folder: target, notices };
       } catch (thrown) {

@@ -1,6 +1,7 @@
 import { failure, TabtuneError } from "./errors.js";
 import { remoteFolder, type HubOptions, type RemoteFolder } from "./hub/folder.js";
 import { TUNING, type OpenOptions, type Tuning } from "./hub/job.js";
+import { chosenGguf, isGguf, splitFile, splitTag } from "./gguf.js";
 import { fromBlob, type OpenFile } from "./hub/opened.js";
 import { remoteFinder, type Finder } from "./hub/remote.js";
 
@@ -11,20 +12,24 @@ export type { HubOptions } from "./hub/folder.js";
 /**
  * Where a folder lies: a model's id on a hub ("owner/name") or its page there, the address of a folder, the files a person
  * picked (`<input webkitdirectory>` or a drop), or a directory handle. Only the files directly in the
- * folder count.
+ * folder count. A model may be a GGUF too: a `File`, its address, or a hub's id with the file's name or encoding behind it
+ * ("owner/name:Q4_K_M").
  */
-export type FolderSource = string | URL | Iterable<File> | FileSystemDirectoryHandle;
+export type FolderSource = string | URL | File | Iterable<File> | FileSystemDirectoryHandle;
 
-/** A {@link FolderSource} in the form that travels to the worker. */
-export type Folder =
+/** A {@link FolderSource} in the form that travels to the worker, with the GGUF that was asked for: a file's name, or its encoding. */
+export type Folder = (
   | RemoteFolder
   | { kind: "blobs"; blobs: Record<string, Blob>; name: string | undefined }
-  | { kind: "directory"; handle: FileSystemDirectoryHandle };
+  | { kind: "directory"; handle: FileSystemDirectoryHandle }
+) & { gguf?: string };
 
 /** Random access to the files of a folder, as the engine reads them. */
 export interface FilesReader {
   /** What people call the folder, where it has a name. */
   place: string | undefined;
+  /** The GGUF that is the model; undefined for a folder of Hugging Face's. */
+  gguf?: string | undefined;
   /** The length in bytes, or undefined where there is no such file. */
   size(name: string): Promise<number | undefined>;
   /** Exactly `len` bytes from `start`. */
@@ -38,8 +43,10 @@ export interface FilesReader {
  */
 export function folderOf(source: FolderSource, options: HubOptions = {}): Folder {
   if ((typeof source === "string" && source !== "") || source instanceof URL) {
+    const [id, tag] = splitTag(String(source));
+    const [address, file] = tag === undefined ? splitFile(id) : [id, tag];
     try {
-      return remoteFolder(source, options);
+      return { ...remoteFolder(address, options), ...(file !== undefined && { gguf: file }) };
     } catch (thrown) {
       if (thrown instanceof TabtuneError) throw thrown;
       const hub = options.hub === undefined ? "" : `, or the hub ${options.hub} is none`;
@@ -47,6 +54,11 @@ export function folderOf(source: FolderSource, options: HubOptions = {}): Folder
     }
   }
   if (typeof source === "object" && source !== null) {
+    if (source instanceof Blob) {
+      const name = source.name ?? "";
+      if (!isGguf(name)) throw failure("bad-option", `${JSON.stringify(name)} is no GGUF; a model's folder is given by all its files`);
+      return { kind: "blobs", blobs: { [name]: source }, name, gguf: name };
+    }
     if (Symbol.iterator in source) {
       const files = [...source];
       return { kind: "blobs", blobs: topLevel(files), name: files[0]?.webkitRelativePath?.split("/")[0] || undefined };
@@ -88,6 +100,16 @@ function topLevel(files: File[]): Record<string, Blob> {
   return blobs;
 }
 
+/** Opens a model for reading, as {@link openFolder}; which file of a folder is the model is looked up. */
+export async function openModel(folder: Folder, options: OpenOptions = {}, tuning: Tuning = TUNING): Promise<FilesReader> {
+  const find = finderOf(folder, options, tuning);
+  const reader = readerOf(folder, find);
+  const names = await find.names?.();
+  // A server that lists nothing is asked for the file by its name.
+  const gguf = names ? chosenGguf(names, folder.gguf, reader.place ?? "the folder") : folder.gguf;
+  return { ...reader, gguf };
+}
+
 /**
  * Opens a folder for reading. Each file is looked up once. What lies on a server is downloaded by the
  * first read of a file, with progress told to `report`; aborting `signal` ends a download as `cancelled`
@@ -98,7 +120,10 @@ export function openFolder(
   options: OpenOptions = {},
   tuning: Tuning = TUNING,
 ): FilesReader {
-  const find = finderOf(folder, options, tuning);
+  return readerOf(folder, finderOf(folder, options, tuning));
+}
+
+function readerOf(folder: Folder, find: Finder): FilesReader {
   const found = new Map<string, Promise<OpenFile | undefined>>();
   const open = (name: string) => {
     let file = found.get(name);
@@ -119,15 +144,29 @@ export function openFolder(
   };
 }
 
+/** The names of the files in a directory. */
+async function namesIn(handle: FileSystemDirectoryHandle): Promise<string[]> {
+  const names = [];
+  for await (const [name, { kind }] of entriesOf(handle)) if (kind === "file") names.push(name);
+  return names;
+}
+
+/** TypeScript's own types of a directory do not have them yet. */
+function entriesOf(handle: FileSystemDirectoryHandle): AsyncIterable<[string, FileSystemHandle]> {
+  return handle as unknown as AsyncIterable<[string, FileSystemHandle]>;
+}
+
 function finderOf(folder: Folder, options: OpenOptions, tuning: Tuning): Finder {
   switch (folder.kind) {
-    case "blobs":
-      return async (name) => {
+    case "blobs": {
+      const find = async (name: string) => {
         const blob = Object.hasOwn(folder.blobs, name) ? folder.blobs[name] : undefined;
         return blob && fromBlob(blob);
       };
-    case "directory":
-      return async (name) => {
+      return Object.assign(find, { names: async () => Object.keys(folder.blobs) });
+    }
+    case "directory": {
+      const find = async (name: string) => {
         try {
           return fromBlob(await (await folder.handle.getFileHandle(name)).getFile());
         } catch (thrown) {
@@ -135,6 +174,8 @@ function finderOf(folder: Folder, options: OpenOptions, tuning: Tuning): Finder 
           throw failure("io", `${name}: ${String(thrown)}`);
         }
       };
+      return Object.assign(find, { names: () => namesIn(folder.handle) });
+    }
     case "url":
     case "hub":
       return remoteFinder(folder, options, tuning);

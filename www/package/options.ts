@@ -43,6 +43,8 @@ const RUN: Kinds<Omit<RunOptions, keyof TrainConfig>> = {
 const OF_PARTS: { quantization: Kinds<QuantizationConfig>; lora: Kinds<LoraConfig>; train: Kinds<TrainConfig> } = {
   quantization: {
     load_in_4bit: "any",
+    load_in_8bit: "any",
+    requantize: "any",
     bnb_4bit_quant_type: "any",
     bnb_4bit_use_double_quant: "any",
     bnb_4bit_compute_dtype: "any",

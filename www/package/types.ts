@@ -2,6 +2,16 @@
 export interface QuantizationConfig {
   /** Default false: the base keeps its own precision. */
   load_in_4bit?: boolean;
+  /**
+   * Default false. LLM.int8: a byte a value, with a scale for each row. Activations stay in 32 bits, so that outliers
+   * need not be taken apart.
+   */
+  load_in_8bit?: boolean;
+  /**
+   * Default null: weights that are quantised in their files, by bitsandbytes or in a GGUF, stay as they are. With "nf4" they are
+   * quantised once more, which makes them smaller, or the same for every model, and less exact.
+   */
+  requantize?: "nf4" | null;
   /** The 4-bit code; "nf4" is the only one. */
   bnb_4bit_quant_type?: "nf4";
   /** Default false: block scales are kept in 32 bits instead of being quantised to 8. */

@@ -23,7 +23,8 @@ export function namedBy(base: unknown): ModelName | undefined {
   return { kind: "folder", name: named.split(/[\\/]/).at(-1)! };
 }
 
-const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*$/;
+/** A GGUF has its encoding or the name of its file behind the id. */
+const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*(:[\w.-]+)?$/;
 const HUB_PAGE = /^(?:https?:\/\/)?(?:huggingface\.co|hf\.co)\/(\w[\w.-]*\/\w[\w.-]*)(?:[/?#].*)?$/;
 
 /** The hub's id in what a person wrote or copied: the id itself or the address of the model's page. */

@@ -14,22 +14,35 @@ export interface Model {
   name: ModelName;
 }
 
+/** Lets a person choose a GGUF, or the parts of one. */
+function watchGguf(take: (source: Directory | File, name: string) => void): void {
+  const input = element<HTMLInputElement>("gguf");
+  element("pick-gguf").addEventListener("click", () => input.click());
+  input.addEventListener("change", () => {
+    const files = [...(input.files ?? [])];
+    const [first] = files;
+    if (first) take(files.length === 1 ? first : files, first.name);
+  });
+}
+
 /** The part of the form that says which model. */
 export class ModelForm {
   readonly #choice: Choice;
   readonly #id = element<HTMLInputElement>("hub-id");
   readonly #token = element<HTMLInputElement>("hub-token");
   readonly #list: ModelList;
-  #folder: { source: Directory; name: string } | undefined;
+  #folder: { source: Directory | File; name: string } | undefined;
 
   /** `on_kind` is told when another kind of model is chosen, `on_change` when the model is another one. */
   constructor(on_kind: () => void, on_change: () => void) {
     this.#choice = new Choice("model", on_kind);
-    watchFolder(element("pick-folder"), element<HTMLInputElement>("folder"), (source, name) => {
+    const take = (source: Directory | File, name: string) => {
       this.#folder = { source, name };
       write("folder-name", name);
       on_change();
-    });
+    };
+    watchFolder(element("pick-folder"), element<HTMLInputElement>("folder"), take);
+    watchGguf(take);
     this.#list = new ModelList(this.#id, on_change);
     for (const field of [this.#id, this.#token]) {
       field.addEventListener("change", on_change);
@@ -69,14 +82,14 @@ export class ModelForm {
       this.#id.value = name;
       this.#list.follow();
     }
-    if (kind === "folder" && !this.#folder) throw new MissingInput(`Choose the model's folder “${name}” once more, and then go on.`);
+    if (kind === "folder" && !this.#folder) throw new MissingInput(`Choose the model's files “${name}” once more, and then go on.`);
     return this.read();
   }
 
   read(): Model {
     const chosen = this.chosen;
     if (chosen) return chosen;
-    if (this.#choice.value === "folder") throw new MissingInput("Choose the folder of a model first.");
+    if (this.#choice.value === "folder") throw new MissingInput("Choose the files of a model first.");
     throw new MissingInput("Choose a model from the list, or write its name as the hub shows it, like HuggingFaceTB/SmolLM2-135M-Instruct.");
   }
 }

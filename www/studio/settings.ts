@@ -48,7 +48,7 @@ export class SettingsForm {
     const { train, lora, quantization } = this.#base;
     for (const name of TRAIN_FIELDS) this.#field(name).valueAsNumber = train[name] ?? FOR_A_FOLDER.train[name]!;
     this.#field("r").valueAsNumber = lora.r ?? 8;
-    this.#field("load_in_4bit").checked = quantization.load_in_4bit ?? false;
+    this.#bits.value = bitsOf(quantization);
     this.#field("packing").checked = train.packing ?? false;
     this.#field("assistant_only_loss").checked = train.assistant_only_loss ?? false;
     this.#fillShare();
@@ -105,13 +105,31 @@ export class SettingsForm {
     const alpha_by_rank = (lora.lora_alpha ?? 8) / (lora.r ?? 8);
     lora.r = this.#field("r").valueAsNumber;
     lora.lora_alpha = alpha_by_rank * lora.r;
-    quantization.load_in_4bit = this.#field("load_in_4bit").checked;
-    return { train, lora, quantization };
+    return { train, lora, quantization: { ...quantization, ...IN_BITS[this.#bits.value as Bits] } };
+  }
+
+  get #bits(): HTMLSelectElement {
+    return this.#details.querySelector<HTMLSelectElement>("[name=bits]")!;
   }
 
   #field(name: string): HTMLInputElement {
     return this.#details.querySelector<HTMLInputElement>(`[name="${name}"]`)!;
   }
+}
+
+/** In which bits a model is kept. */
+const IN_BITS = {
+  own: { load_in_4bit: false, load_in_8bit: false, requantize: null },
+  8: { load_in_4bit: false, load_in_8bit: true, requantize: null },
+  4: { load_in_4bit: true, load_in_8bit: false, requantize: null },
+  again: { load_in_4bit: true, load_in_8bit: false, requantize: "nf4" },
+} as const satisfies Record<string, QuantizationConfig>;
+
+type Bits = keyof typeof IN_BITS;
+
+function bitsOf({ load_in_4bit, load_in_8bit, requantize }: QuantizationConfig): string {
+  if (requantize) return "again";
+  return load_in_4bit ? "4" : load_in_8bit ? "8" : "own";
 }
 
 async function configFor(bundled: boolean): Promise<Config> {

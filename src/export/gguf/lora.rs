@@ -2,7 +2,7 @@
 
 use super::header::{ALIGNMENT, TensorEntry};
 use super::tensors::{encode, permuted};
-use super::{file_type, general, kind, names, pad, stem};
+use super::{file_type, general, kind, names, pad, stem, window_notice};
 use crate::adapter::{LoraModule, PeftAdapter, Side};
 use crate::bail;
 use crate::data::tokenizer::Tokenizer;
@@ -31,7 +31,7 @@ pub(in crate::export) async fn write<F: Files, S: Sink>(
     adapter: &PeftAdapter,
     options: &ExportOptions,
     mut writer: Writer<'_, S>,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     // A PEFT adapter is f32, and small.
     let dtype = options.dtype.unwrap_or(ExportDtype::F32);
     let names = names(original)?;
@@ -60,7 +60,8 @@ pub(in crate::export) async fn write<F: Files, S: Sink>(
         pad(matrix.entry().bytes(), &mut writer).await?;
     }
     writer.finish().await?;
-    writer.file(modelfile::NAME, modelfile.as_bytes()).await
+    writer.file(modelfile::NAME, modelfile.as_bytes()).await?;
+    Ok(window_notice(&original.architecture))
 }
 
 /// llama.cpp divides it by the rank, whatever the adapter was trained with.

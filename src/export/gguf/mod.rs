@@ -17,6 +17,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
 use crate::files::Files;
 use crate::format::gguf::{GgmlType, Names};
+use crate::model::{Architecture, View};
 
 use header::{ALIGNMENT, Metadata, TensorEntry};
 use tensors::Planned;
@@ -31,7 +32,7 @@ pub(super) async fn write<F: Files, S: Sink>(
     merged: &Merged<'_, F>,
     options: &ExportOptions,
     mut writer: Writer<'_, S>,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let original = merged.original;
     let dtype = options.dtype.unwrap_or_else(|| original.dtype());
     let names = names(original)?;
@@ -40,7 +41,8 @@ pub(super) async fn write<F: Files, S: Sink>(
     metadata.u32("general.file_type", file_type(dtype));
     metadata.u32("general.quantization_version", QUANTIZATION_VERSION);
     parameters::write(&original.architecture, names, &mut metadata)?;
-    tokenizer::write(original, &tokenizer, &mut metadata).await?;
+    let mut notices = window_notice(&original.architecture);
+    notices.extend(tokenizer::write(original, &tokenizer, &mut metadata).await?);
     let planned = tensors::plan(original, names, dtype)?;
     let entries: Vec<TensorEntry> = planned.iter().map(Planned::entry).collect();
     let header = metadata.header(&entries);
@@ -56,7 +58,23 @@ pub(super) async fn write<F: Files, S: Sink>(
         pad(entry.bytes(), &mut writer).await?;
     }
     writer.finish().await?;
-    writer.file(modelfile::NAME, modelfile.as_bytes()).await
+    writer.file(modelfile::NAME, modelfile.as_bytes()).await?;
+    Ok(notices)
+}
+
+/// llama.cpp has no sliding windows for these families, but for Gemma's.
+fn window_notice(architecture: &Architecture) -> Vec<String> {
+    let Architecture { model_type, views, context, .. } = architecture;
+    let windows = views.iter().filter_map(|view| match view {
+        View::Window(window) if window < context && !model_type.starts_with("gemma3") => Some(window),
+        _ => None,
+    });
+    let told = |window: &usize| {
+        format!(
+            "llama.cpp has no sliding window for {model_type}: from token {window} on it answers otherwise"
+        )
+    };
+    windows.min().map(told).into_iter().collect()
 }
 
 /// Which names the tensors of a model have in a GGUF.

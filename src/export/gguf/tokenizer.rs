@@ -28,6 +28,8 @@ struct Vocabulary {
     ids: std::collections::HashMap<String, usize>,
 }
 
+/// Returns what llama.cpp does otherwise.
+///
 /// # Errors
 ///
 /// Code `unsupported-model` for a tokenizer that llama.cpp has not.
@@ -35,7 +37,7 @@ pub(super) async fn write<F: Files>(
     original: &Original<'_, F>,
     tokenizer: &Tokenizer,
     metadata: &mut Metadata,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let bytes = tokenizer_json(original.files).await?;
     let file: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Error::new(Code::BadModel, format!("tokenizer.json: {error}")))?;
@@ -76,7 +78,19 @@ pub(super) async fn write<F: Files>(
     if let Some(template) = chat_template_source(original.files).await? {
         metadata.string("tokenizer.chat_template", &template);
     }
-    Ok(())
+    Ok(prefix_notice(&file).filter(|_| is_sentence_piece))
+}
+
+/// llama.cpp puts a blank before what follows any special token, and before blanks.
+fn prefix_notice(file: &Value) -> Option<String> {
+    let is_first = |part: &Value| part["type"] == "Metaspace" && part["prepend_scheme"] == "first";
+    let steps = file["pre_tokenizer"]["pretokenizers"].as_array();
+    let any = steps.map_or_else(|| is_first(&file["pre_tokenizer"]), |steps| steps.iter().any(is_first));
+    any.then(|| {
+        "llama.cpp puts a blank behind every special token, where this tokenizer puts one before the first word of a text \
+         alone: in chats that begin with a special token there is one more"
+            .to_owned()
+    })
 }
 
 /// The special tokens, and which of them stand around a text.

@@ -334,8 +334,9 @@ impl Keys<'_> {
         // The largest model alone divides by another width than a head's.
         let scalar = if sizes.layers == 62 { sizes.hidden / sizes.q_heads } else { sizes.head_dim };
         let window = self.integer("attention.sliding_window")?.filter(|window| *window > 0);
-        let is_local =
-            |layer: u64, pattern: u64| window.is_some() && pattern > 0 && (layer + 1) % pattern != 0;
+        let is_local = |layer: u64, pattern: u64| {
+            window.is_some() && pattern > 0 && !(layer + 1).is_multiple_of(pattern)
+        };
         let name = "attention.sliding_window_pattern";
         let local: Vec<bool> = match self.metadata().get(&self.key(name)) {
             Some(Value::Numbers(_)) => {

@@ -71,6 +71,8 @@ function summary(folder: string, revision: string, files: Kept[]): CachedModel {
 /** Shards say in their names how many there are. */
 function isComplete(files: Kept[]): boolean {
   if (files.some(({ state }) => state === "begun")) return false;
-  const weights = files.filter(({ file }) => file.endsWith(".safetensors"));
-  return weights.some(({ file }) => weights.length >= Number(/-of-(\d+)\.safetensors$/.exec(file)?.[1] ?? 1));
+  return ["safetensors", "gguf"].some((kind) => {
+    const weights = files.filter(({ file }) => file.endsWith(`.${kind}`));
+    return weights.some(({ file }) => weights.length >= Number(/-of-(\d+)\.\w+$/.exec(file)?.[1] ?? 1));
+  });
 }

@@ -13,7 +13,11 @@ import { agrees, transformersCopy } from "./transformers.js";
 import { fetchWhole } from "./whole.js";
 
 /** Looks up a file by name. */
-export type Finder = (name: string) => Promise<OpenFile | undefined>;
+export interface Finder {
+  (name: string): Promise<OpenFile | undefined>;
+  /** The names of all files; where they are not known beforehand, it is missing or gives undefined. */
+  names?: () => Promise<string[] | undefined>;
+}
 
 /** A folder on a server. Nothing is asked of it before the first file is looked up. */
 export function remoteFinder(
@@ -29,10 +33,11 @@ export function remoteFinder(
     return folder.kind === "hub" ? hubFinder(job, folder) : urlFinder(job, folder);
   };
   let connected: Promise<Finder> | undefined;
-  return async (name) => {
+  const find = async (name: string) => {
     if (!FILE_NAME.test(name)) throw failure("bad-model", `${JSON.stringify(name)} is no name of a file in a model's folder`);
     return (await (connected ??= connect()))(name);
   };
+  return Object.assign(find, { names: async () => (await (connected ??= connect())).names?.() });
 }
 
 /** A name that stays in its folder, whatever an address makes of it. Models name their own weights. */
@@ -41,13 +46,14 @@ const FILE_NAME = /^(?!.*\.\.)[\w-][\w.-]*$/;
 /** The hub's list says what there is, before anything is downloaded. */
 async function hubFinder(job: Job, folder: HubFolder): Promise<Finder> {
   const { sha, files } = await hubList(job, folder);
-  return async (name) => {
+  const find = async (name: string) => {
     const listed = Object.hasOwn(files, name) ? files[name] : undefined;
     if (!listed) return undefined;
     const address = `${folder.hub}/${folder.id}/resolve/${encodeURIComponent(sha)}/${encodeURIComponent(name)}`;
     const file = { name, address, ...listed };
     return job.peek && !(await isBrought(job, file)) ? peeked(job, file) : opened(job, file);
   };
+  return Object.assign(find, { names: async () => Object.keys(files) });
 }
 
 /** A server without a list is asked for each file, and says with its length which version it has. */

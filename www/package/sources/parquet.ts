@@ -51,7 +51,7 @@ function refuseLies(name: string, bytes: number, { num_rows, row_groups }: FileM
     if (!Array.isArray(group.columns) || ![group.num_rows, ...sizes].every(is_count)) {
       throw problem("has a row group without columns or with sizes that are none");
     }
-    if (!group.columns.every(({ meta_data }) => !meta_data || Array.isArray(meta_data.path_in_schema))) {
+    if (!group.columns.every(({ meta_data }) => meta_data === undefined || Array.isArray(meta_data.path_in_schema))) {
       throw problem("has a column without a name");
     }
     rows += Number(group.num_rows);
