@@ -1,6 +1,6 @@
 // Small random models against PyTorch, PEFT and bitsandbytes, in whichever browser has the page.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { paths } from "../../tools/lib/paths.mjs";
 import { valueOf } from "./support.mjs";
@@ -25,6 +25,9 @@ const FAMILIES = [
   "smollm3_bf16_tied",
 ];
 
+/** Those of the kinds of quantised files that most people have. */
+const BASES = ["bitsandbytes_nf4_double", "gguf_q4_k_m_llama", "gguf_q8_0_qwen2"];
+
 /** Trains each of the models through `run`, which runs a job in a page, as a test of its own. */
 export async function checkParity(t, run) {
   const models = readdirSync(paths.fixtures, { withFileTypes: true }).filter((entry) => entry.isDirectory());
@@ -33,14 +36,22 @@ export async function checkParity(t, run) {
   for (const name of FAMILIES) await t.test(name, (t) => checkModel(t, run, paths.families, `/families/${name}`));
 }
 
+/** The same of models whose weights are quantised in their files. */
+export async function checkBases(t, run) {
+  for (const name of BASES) await t.test(name, (t) => checkModel(t, run, paths.bases, `/bases/${name}`));
+}
+
 /** `path` is that of the model's folder on the page; its last part is its name in `folder`. */
 async function checkModel(t, run, folder, path) {
-  const read = (file) => JSON.parse(readFileSync(join(folder, path.split("/").at(-1), file), "utf8"));
+  const at = (file) => join(folder, path.split("/").at(-1), file);
+  const read = (file) => JSON.parse(readFileSync(at(file), "utf8"));
+  const picked = existsSync(at("model.gguf"));
   const expected = read("expected.json");
   const rows = `${path}/data.jsonl`;
   const { plan, steps, evals } = valueOf(
     await run({
-      model: `${path}/model/`,
+      model: picked ? `${path}/model.gguf` : `${path}/model/`,
+      picked,
       rows,
       heldout: rows,
       config: read("config.json"),

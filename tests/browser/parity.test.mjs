@@ -1,14 +1,16 @@
 // Small random models against PyTorch, PEFT and bitsandbytes, in the browser.
 import { test } from "node:test";
-import { checkParity } from "./parity.mjs";
+import { checkBases, checkParity } from "./parity.mjs";
 import { openLab } from "./support.mjs";
 
 test("small models train as PyTorch trains them, by WebGPU", async (t) => {
   const lab = await openLab(t, { keeps: true });
   await checkParity(t, lab.run);
+  await checkBases(t, lab.run);
 });
 
 test("small models train as PyTorch trains them, by the processor", async (t) => {
   const lab = await openLab(t, { device: "cpu" });
   await checkParity(t, lab.run);
+  await checkBases(t, lab.run);
 });

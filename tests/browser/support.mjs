@@ -44,6 +44,7 @@ export function mountsOf() {
     "/heldout.jsonl": fewRows(paths.heldout),
     "/fixtures/": paths.fixtures,
     "/families/": paths.families,
+    "/bases/": paths.bases,
   };
 }
 
@@ -77,16 +78,17 @@ export async function openLab(t, { device = "webgpu", keeps = false, isolated = 
 }
 
 /**
- * Runs in the page. Loads `model`, prepares a run on the rows at `rows`, trains to its end, and tells
- * { value: { model, plan, steps, evals, files, counters } } or { error: { code, message } }.
+ * Runs in the page. Loads `model`, which with `picked` is a file that a person picked, prepares a run on the rows at `rows`,
+ * trains to its end, and tells { value: { model, plan, steps, evals, files, counters } } or { error: { code, message } }.
  */
-export async function runJob({ device, model = "/bundled/", rows = "/rows.jsonl", heldout, config, init_adapter, evaluate = false }) {
+export async function runJob({ device, model = "/bundled/", picked, rows = "/rows.jsonl", heldout, config, init_adapter, evaluate = false }) {
   const { tabtune, importFrom, filesOf, outcome } = globalThis.runner;
   let trainer;
   const result = await outcome(async () => {
     const dataset = await importFrom("rows", rows);
     const eval_dataset = heldout && (await importFrom("heldout", heldout));
-    trainer = await tabtune.Trainer.load(model, {
+    const fileAt = async (url) => new File([await (await fetch(url)).blob()], url.split("/").at(-1));
+    trainer = await tabtune.Trainer.load(picked ? await fileAt(model) : model, {
       ...config,
       device,
       ...(eval_dataset && { eval_dataset }),

@@ -19,6 +19,8 @@ export const paths = {
   fixtures: at("tests/fixtures/models"),
   /** Small models of other families than Llama. */
   families: at("tests/fixtures/families"),
+  /** Small models whose weights are quantised in their files. */
+  bases: at("tests/fixtures/bases"),
   /** The benchmarks as built for browsers. */
   bench: at("target/bench-wasm"),
 };

@@ -57,14 +57,14 @@ def hf_name(name):
     return f"model.layers.{layer}.{LAYER_NAMES[kind]}.{suffix}"
 
 
-def read_weights(reader):
+def read_weights(reader, dtype=np.float16):
     weights = {}
     for tensor in reader.tensors:
         values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
         if tensor.name.endswith("norm.weight"):
             values = values - 1.0  # llama.cpp stores what the norm multiplies by, transformers one less.
-        values = values.astype(np.float16, order="C")
-        assert np.isfinite(values).all(), f"{tensor.name} does not fit F16"
+        values = values.astype(dtype, order="C")
+        assert np.isfinite(values).all(), f"{tensor.name} does not fit {dtype.__name__}"
         weights[hf_name(tensor.name)] = torch.from_numpy(values)
     return weights
 
@@ -149,13 +149,13 @@ def write_model(reader, directory):
     write_tokenizer(field, directory)
 
 
-def write_reference(model_dir, directory):
+def write_reference(model_dir, directory, config=CONFIG):
     from train import write_case
 
     directory.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps({"text": f"{q} {a}"}, ensure_ascii=False) + "\n" for q, a in QUESTIONS)
     (directory / "data.jsonl").write_text(lines, encoding="utf-8")
-    (directory / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
+    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     shutil.rmtree(directory / "adapter", ignore_errors=True)
     # A trained model bears less than a random one: with a larger B it forgets how to speak.
     write_case(directory, model_dir, b_std=0.005)

@@ -80,7 +80,7 @@ def unpermute(weight, heads):
     return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
 
 
-def read_weights(reader, heads, key_value_heads):
+def read_weights(reader, heads, key_value_heads, dtype=np.float16):
     weights = {}
     for tensor in reader.tensors:
         values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
@@ -88,7 +88,7 @@ def read_weights(reader, heads, key_value_heads):
             values = unpermute(values, heads)
         elif ".attn_k." in tensor.name:
             values = unpermute(values, key_value_heads)
-        weights[hf_name(tensor.name)] = torch.from_numpy(values.astype(np.float16, order="C"))
+        weights[hf_name(tensor.name)] = torch.from_numpy(values.astype(dtype, order="C"))
     return weights
 
 
@@ -150,14 +150,14 @@ def write_model(reader, directory):
     (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_reference(model_dir, directory):
+def write_reference(model_dir, directory, config=CONFIG):
     from train import write_case
 
     directory.mkdir(parents=True, exist_ok=True)
     rows = [{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in QUESTIONS]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (directory / "data.jsonl").write_text(lines, encoding="utf-8")
-    (directory / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
+    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     shutil.rmtree(directory / "adapter", ignore_errors=True)
     # A trained model bears less than a random one: with a larger B it forgets how to speak.
     write_case(directory, model_dir, b_std=0.005)
