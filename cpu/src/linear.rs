@@ -13,7 +13,7 @@ use gemm::{Part, Target, multiply};
 pub use weight::{
     Bf16, F16, F32, Fp4, Fp4Any, Int8, Nf4, Nf4Any, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
 };
-use weight::{Dense, Format, Stored, Weight};
+use weight::{ByFunction, Dense, Eight, Format, Stored, Weight, eight_of};
 
 use crate::args::{Args, Output};
 use crate::params::linear::{MAX_STACKED, NONE, Params};
@@ -88,12 +88,12 @@ pub struct Operands<'a, F, const OUTER_MAJOR: bool> {
 
 impl<'a, F: Format, const OUTER_MAJOR: bool> Operands<'a, F, OUTER_MAJOR> {
     #[inline(always)]
-    fn of(args: &Args<'a>) -> Self {
+    fn of(args: &Args<'a>, eight: Eight) -> Self {
         let params: Params = args.params();
         Operands {
             params,
             x: args.input(0),
-            weight: Weight::of::<F>(args, &params, 1),
+            weight: Weight::by::<F>(args, &params, 1, eight),
             t: args.input(3),
             factor: args.input(4),
             residual: (params.add_residual != 0).then(|| args.input(5)),
@@ -137,30 +137,35 @@ impl<F: Format> Kernel for Forward<F> {
 
     #[inline(always)]
     fn run<V: Vector>(args: &Args, task: u32, scratch: &mut [f32]) {
-        let operands = Operands::<F, true>::of(args);
-        let params = operands.params;
-        let [rows, cols, depth, rank] =
-            [params.rows as usize, params.cols as usize, params.depth as usize, params.rank as usize];
-        let part = Cut::of(rows, cols, depth).part(task);
-        if rows == 1 {
-            return row::forward::<V, F>(&operands, part.cols);
+        forward::<V, F>(args, task, scratch, eight_of::<F>);
+    }
+}
+
+#[inline(always)]
+fn forward<V: Vector, F: Format>(args: &Args, task: u32, scratch: &mut [f32], eight: Eight) {
+    let operands = Operands::<F, true>::of(args, eight);
+    let params = operands.params;
+    let [rows, cols, depth, rank] =
+        [params.rows as usize, params.cols as usize, params.depth as usize, params.rank as usize];
+    let part = Cut::of(rows, cols, depth).part(task);
+    if rows == 1 {
+        return row::forward::<V, F>(&operands, part.cols);
+    }
+    let x = rows_of(operands.x, params.x_offset, params.x_stride, rows);
+    let target = operands.target(params.y_offset, params.y_stride);
+    multiply::<V>(&target, &part, depth, &x, &operands.weight(), scratch);
+    if rank == 0 {
+        return;
+    }
+    for (index, start, own) in sections(params.section_end, part.cols) {
+        if params.t_offset[index] == NONE {
+            continue;
         }
-        let x = rows_of(operands.x, params.x_offset, params.x_stride, rows);
-        let target = operands.target(params.y_offset, params.y_stride);
-        multiply::<V>(&target, &part, depth, &x, &operands.weight(), scratch);
-        if rank == 0 {
-            return;
-        }
-        for (index, start, own) in sections(params.section_end, part.cols) {
-            if params.t_offset[index] == NONE {
-                continue;
-            }
-            let t = rows_of(operands.t, params.t_offset[index], params.t_stride, rows);
-            let b = rows_of(operands.factor, params.b_base[index], params.rank, own.end - start);
-            let target = Target { offset: target.offset + start, adds: true, scale: 1.0, ..target };
-            let part = Part { rows: part.rows.clone(), cols: own.start - start..own.end - start };
-            multiply::<V>(&target, &part, rank, &t, &b, scratch);
-        }
+        let t = rows_of(operands.t, params.t_offset[index], params.t_stride, rows);
+        let b = rows_of(operands.factor, params.b_base[index], params.rank, own.end - start);
+        let target = Target { offset: target.offset + start, adds: true, scale: 1.0, ..target };
+        let part = Part { rows: part.rows.clone(), cols: own.start - start..own.end - start };
+        multiply::<V>(&target, &part, rank, &t, &b, scratch);
     }
 }
 
@@ -175,21 +180,70 @@ impl<F: Format> Kernel for Backward<F> {
 
     #[inline(always)]
     fn run<V: Vector>(args: &Args, task: u32, scratch: &mut [f32]) {
-        let operands = Operands::<F, false>::of(args);
-        let params = operands.params;
-        let [rows, cols, depth, rank] =
-            [params.rows as usize, params.cols as usize, params.depth as usize, params.rank as usize];
-        let part = Cut::of(rows, depth, cols).part(task);
-        let dy = rows_of(operands.x, params.y_offset, params.y_stride, rows);
-        let target = operands.target(params.x_offset, params.x_stride);
-        multiply::<V>(&target, &part, cols, &dy, &operands.weight(), scratch);
-        if rank > 0 {
-            let dt = rows_of(operands.t, 0, params.t_stride, rows);
-            let a = Dense::<false> { values: operands.factor, offset: 0, stride: depth, rows: rank };
-            let target = Target { adds: true, scale: 1.0, ..target };
-            multiply::<V>(&target, &part, rank, &dt, &a, scratch);
-        }
+        backward::<V, F>(args, task, scratch, eight_of::<F>);
     }
+}
+
+#[inline(always)]
+fn backward<V: Vector, F: Format>(args: &Args, task: u32, scratch: &mut [f32], eight: Eight) {
+    let operands = Operands::<F, false>::of(args, eight);
+    let params = operands.params;
+    let [rows, cols, depth, rank] =
+        [params.rows as usize, params.cols as usize, params.depth as usize, params.rank as usize];
+    let part = Cut::of(rows, depth, cols).part(task);
+    let dy = rows_of(operands.x, params.y_offset, params.y_stride, rows);
+    let target = operands.target(params.x_offset, params.x_stride);
+    multiply::<V>(&target, &part, cols, &dy, &operands.weight(), scratch);
+    if rank > 0 {
+        let dt = rows_of(operands.t, 0, params.t_stride, rows);
+        let a = Dense::<false> { values: operands.factor, offset: 0, stride: depth, rows: rank };
+        let target = Target { adds: true, scale: 1.0, ..target };
+        multiply::<V>(&target, &part, rank, &dt, &a, scratch);
+    }
+}
+
+/// [`Forward`] for a format that is not hot.
+pub struct SharedForward<F>(PhantomData<F>);
+
+impl<F: Format> Kernel for SharedForward<F> {
+    fn tasks(args: &Args) -> u32 {
+        Forward::<F>::tasks(args)
+    }
+
+    #[inline(always)]
+    fn run<V: Vector>(args: &Args, task: u32, scratch: &mut [f32]) {
+        shared_forward::<V>(args, task, scratch, eight_of::<F>);
+    }
+}
+
+#[inline(never)]
+fn shared_forward<V: Vector>(args: &Args, task: u32, scratch: &mut [f32], eight: Eight) {
+    V::outlined(
+        #[inline(always)]
+        || forward::<V, ByFunction>(args, task, scratch, eight),
+    );
+}
+
+/// [`Backward`] for a format that is not hot.
+pub struct SharedBackward<F>(PhantomData<F>);
+
+impl<F: Format> Kernel for SharedBackward<F> {
+    fn tasks(args: &Args) -> u32 {
+        Backward::<F>::tasks(args)
+    }
+
+    #[inline(always)]
+    fn run<V: Vector>(args: &Args, task: u32, scratch: &mut [f32]) {
+        shared_backward::<V>(args, task, scratch, eight_of::<F>);
+    }
+}
+
+#[inline(never)]
+fn shared_backward<V: Vector>(args: &Args, task: u32, scratch: &mut [f32], eight: Eight) {
+    V::outlined(
+        #[inline(always)]
+        || backward::<V, ByFunction>(args, task, scratch, eight),
+    );
 }
 
 /// Y = scale·X·Wᵀ for an f32 W. Operands: x, w, y.

@@ -17,6 +17,12 @@ use core::ops::{Add, Div, Mul, Sub};
 use crate::args::Args;
 use crate::table::Kernel;
 
+/// Vectors that need no more than the machine always has.
+#[cfg(not(target_arch = "wasm32"))]
+pub type Plain = array::Array;
+#[cfg(target_arch = "wasm32")]
+pub type Plain = wasm::Pair;
+
 /// A flavour of SIMD, lesser first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {

@@ -11,7 +11,7 @@ pub use codes::{Fp4, Fp4Any, Nf4, Nf4Any};
 use super::gemm::Blocks;
 use crate::args::Args;
 use crate::params::linear::Params;
-use crate::simd::{Vector, eight};
+use crate::simd::{Plain, Vector, eight};
 
 /// f32 rows of `stride` from `offset` on. Its rows are the outer dimension of a product or the inner one.
 #[derive(Clone, Copy)]
@@ -67,9 +67,33 @@ pub trait Format: Copy {
     }
 }
 
+/// Writes the eight values of a row from a depth on.
+pub type Eight = fn(&Weight, usize, usize, &mut [f32; 8]);
+
+/// A format by a function of its own: those that are not hot share one product, which would be as large for each.
+#[derive(Clone, Copy)]
+pub struct ByFunction;
+
+impl Format for ByFunction {
+    const WORDS: usize = 0;
+
+    #[inline(always)]
+    fn eight<V: Vector>(weight: &Weight, row: usize, depth: usize) -> V {
+        let mut values = [0.0; 8];
+        (weight.eight)(weight, row, depth, &mut values);
+        V::of(&values)
+    }
+}
+
+/// The function of a format. Its values are exact, or rounded alike by both flavours of SIMD, so the plain one serves.
+pub fn eight_of<F: Format>(weight: &Weight, row: usize, depth: usize, values: &mut [f32; 8]) {
+    F::eight::<Plain>(weight, row, depth).put(values);
+}
+
 /// The operands of a weight.
 #[derive(Clone, Copy)]
 pub struct Weight<'a> {
+    eight: Eight,
     words: &'a [u32],
     scales: &'a [u32],
     /// K rounded up to a multiple of 8.
@@ -81,8 +105,15 @@ impl<'a> Weight<'a> {
     /// The weight whose values are operand `index`, with the scales behind it.
     #[inline(always)]
     pub fn of<F: Format>(args: &Args<'a>, params: &Params, index: usize) -> Self {
+        Self::by::<F>(args, params, index, eight_of::<F>)
+    }
+
+    /// The same, for [`ByFunction`] with the function of the format.
+    #[inline(always)]
+    pub fn by<F: Format>(args: &Args<'a>, params: &Params, index: usize, eight: Eight) -> Self {
         let words = args.words(index);
-        Self::new::<F>(words, args.words(index + 1), [params.cols, params.depth, params.true_depth])
+        let sizes = [params.cols, params.depth, params.true_depth];
+        Weight { eight, ..Self::new::<F>(words, args.words(index + 1), sizes) }
     }
 
     /// The weight [`rows`, `depth`] of these operands; `depth` without padding is `true_depth`.
@@ -90,7 +121,7 @@ impl<'a> Weight<'a> {
     pub fn new<F: Format>(words: &'a [u32], scales: &'a [u32], sizes: [u32; 3]) -> Self {
         let [rows, depth, true_depth] = sizes.map(|size| size as usize);
         assert!(depth.is_multiple_of(8) && words.len() >= rows * depth * F::WORDS / 32);
-        Weight { words, scales, depth, true_depth }
+        Weight { eight: eight_of::<F>, words, scales, depth, true_depth }
     }
 
     /// f32 rows of `depth` values, a multiple of 8.
@@ -98,7 +129,7 @@ impl<'a> Weight<'a> {
     pub fn dense(values: &'a [f32], depth: usize) -> Self {
         // SAFETY: f32 and u32 are as long and take all bits.
         let words = unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), values.len()) };
-        Weight { words, scales: words, depth, true_depth: depth }
+        Weight { eight: eight_of::<F32>, words, scales: words, depth, true_depth: depth }
     }
 
     #[inline(always)]
