@@ -17,7 +17,7 @@ usage: ./build.sh COMMAND [OPTIONS]
 
   train     fine-tune a model in headless Chromium and write the adapter
               --engine browser|native  where the engine runs (default browser)
-              --model DIR              a Hugging Face folder (default www/models/tiny)
+              --model DIR|FILE.gguf    a Hugging Face folder or a GGUF (default www/models/tiny)
               --data FILE              training rows (default www/data/faq.jsonl)
               --eval FILE              held-out rows (default: the bundled ones, or none)
               --config FILE.json       quantization, lora, train, init_adapter

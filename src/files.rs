@@ -122,9 +122,9 @@ pub struct ModelPath {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl ModelPath {
-    /// A path that ends in `.gguf` is that of a file.
+    /// A path that ends in `.gguf`, in letters of either case, is that of a file.
     pub fn new(path: &std::path::Path) -> Self {
-        let is_gguf = path.extension().is_some_and(|extension| extension == "gguf");
+        let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
         let name = path.file_name().filter(|_| is_gguf).map(|name| name.to_string_lossy().into_owned());
         match name {
             Some(name) => ModelPath {

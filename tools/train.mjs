@@ -1,8 +1,8 @@
 // What `./build.sh train` runs: a whole fine-tuning job in headless Chromium.
 import { mkdir, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { launch } from "./lib/chromium.mjs";
-import { Failure, trainOptions } from "./lib/options.mjs";
+import { Failure, isGguf, trainOptions } from "./lib/options.mjs";
 import { paths } from "./lib/paths.mjs";
 import { answerLine, gpuLine, loadLine, megabytes, progress, seconds } from "./lib/report.mjs";
 import { serve } from "./lib/server.mjs";
@@ -16,13 +16,13 @@ const SAMPLE_ROWS = 16;
 const NO_ANSWER = ["bad-data", "bad-model", "unsupported-model"];
 
 /** Runs in the page: the job from the model to the adapter's files. */
-async function job({ config, data, heldout, evaluated, sample_rows, no_answer }) {
+async function job({ model, config, data, heldout, evaluated, sample_rows, no_answer }) {
   const { tabtune, fill, questionOf, filesOf, answer, outcome } = globalThis.runner;
   const { report } = globalThis;
   return outcome(async () => {
     const dataset = await tabtune.Dataset.open("train");
     const rows_of = { file: await tabtune.Dataset.open("held-out"), sample: dataset }[evaluated];
-    const trainer = await tabtune.Trainer.load("/model/", {
+    const trainer = await tabtune.Trainer.load(model, {
       ...config,
       ...(rows_of && { eval_dataset: rows_of }),
       ...(evaluated === "sample" && { train: { max_eval_samples: sample_rows, ...config.train } }),
@@ -67,10 +67,12 @@ async function job({ config, data, heldout, evaluated, sample_rows, no_answer })
 
 async function main() {
   const options = await trainOptions(process.argv.slice(2));
+  // The other parts of a GGUF lie beside the one that is named.
+  const [folder, gguf] = isGguf(options.model) ? [dirname(options.model), basename(options.model)] : [options.model, ""];
   const mounts = {
     "/tabtune/": paths.package,
     "/runner/": paths.runner,
-    "/model/": options.model,
+    "/model/": folder,
     [`/data/${basename(options.data)}`]: options.data,
     ...(options.heldout && { [`/heldout/${basename(options.heldout)}`]: options.heldout }),
   };
@@ -158,6 +160,7 @@ async function main() {
     await page.waitForFunction(() => "runner" in globalThis);
     const started = performance.now();
     const { value: files, error } = await page.evaluate(job, {
+      model: `/model/${encodeURIComponent(gguf)}`,
       config,
       data: `/data/${encodeURIComponent(basename(options.data))}`,
       heldout: options.heldout && `/heldout/${encodeURIComponent(basename(options.heldout))}`,

@@ -79,9 +79,10 @@ test("the command line", async (t) => {
     assert.equal(evaluations("large").length, 2);
   });
 
-  await t.test("evaluates a sample where nothing is held out, and asks what the first row asks, in parts", () => {
+  await t.test("evaluates a sample where nothing is held out, and asks what the first row asks, in parts, of a GGUF", () => {
     const data = write("parts.jsonl", rowsOf("browser-cli-first-row-of-parts"));
-    const { status, stdout, stderr } = onProcessor("--data", data, "--config", one_step, "--out", "parts");
+    const model = join(paths.bases, "gguf_q8_0_qwen2/model.gguf");
+    const { status, stdout, stderr } = onProcessor("--model", model, "--data", data, "--config", one_step, "--out", "parts");
     assert.equal(status, 0, stderr);
     assert.match(stdout, /^notice +no --eval and no test_size: nothing is held out/m);
     assert.match(stdout, /^sample +loss .* before, .* after 1 steps, of \d+ rows that were trained on$/m);

@@ -80,6 +80,16 @@ function folder(path, option, given = path) {
   throw new Failure("io", `${option}: there is no folder ${given}${hint}`);
 }
 
+/** A path where a model must lie: a folder, or a GGUF. */
+function model(path, option, given) {
+  return isGguf(path) && statOf(path)?.isFile() ? path : folder(path, option, given);
+}
+
+/** Whether a path is that of a GGUF, or of a part of one. */
+export function isGguf(path) {
+  return /\.gguf$/i.test(path);
+}
+
 /** Which rows tell how well the model does: those of a file, a share of the rows, or some that are trained on. */
 function evaluated(given, config) {
   const has_share = config.train?.test_size > 0;
@@ -103,7 +113,7 @@ export async function trainOptions(args) {
   const out = resolve(given.out ?? "out");
   if (statOf(out)?.isFile()) throw new Failure("io", `--out ${out} is a file, not a folder`);
   return {
-    model: folder(resolve(given.model ?? paths.model), "--model", given.model),
+    model: model(resolve(given.model ?? paths.model), "--model", given.model),
     data: file(resolve(given.data ?? paths.data), "--data"),
     ...evaluated(given, config),
     out,

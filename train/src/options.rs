@@ -138,7 +138,7 @@ fn file(path: PathBuf, option: &str) -> Result<PathBuf> {
 
 /// A path where a model must lie: a folder, or a GGUF.
 pub fn model_path(path: PathBuf, option: &str) -> Result<PathBuf> {
-    let is_gguf = path.extension().is_some_and(|extension| extension == "gguf");
+    let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     if is_gguf && path.is_file() { Ok(path) } else { folder(path, option) }
 }
 

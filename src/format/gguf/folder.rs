@@ -26,7 +26,7 @@ impl<'a, F: Files> ModelFolder<'a, F> {
 
 impl<F: Files> Files for ModelFolder<'_, F> {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
-        let is_seen = self.made.is_empty() || name.ends_with(".gguf");
+        let is_seen = self.made.is_empty() || name.to_ascii_lowercase().ends_with(".gguf");
         match self.made.get(name) {
             Some(bytes) => Ok(Some(bytes.len() as u64)),
             None if is_seen => self.files.size(name).await,
