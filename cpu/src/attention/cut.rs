@@ -9,7 +9,11 @@ const ENOUGH: u32 = 32;
 
 /// The query heads and the rows that a block has at most, which head_dim limits since packed panels fill the scratch.
 fn largest(params: &Params) -> (u32, u32) {
-    (4, if params.head_dim <= 128 { 32 } else { 16 })
+    match params.head_dim {
+        ..=128 => (4, 32),
+        129..=192 => (4, 16),
+        _ => (2, 16),
+    }
 }
 
 /// Neighbouring rows of query heads that look at the same keys.
