@@ -613,8 +613,12 @@ mod tests {
             (json!({"train": {"zzz": 1}}), "train.zzz is not an option"),
             (json!({"trian": {}}), "trian is not an option; did you mean train?"),
             (
-                json!({"quantization": {"load_in_8bit": true}}),
-                "quantization.load_in_8bit is true, but only false is supported",
+                json!({"quantization": {"load_in_4bit": true, "load_in_8bit": true}}),
+                "quantization.load_in_4bit and quantization.load_in_8bit are both true; set one of them",
+            ),
+            (
+                json!({"quantization": {"requantize": "q4_k"}}),
+                "quantization.requantize is \"q4_k\", but must be \"nf4\" or null",
             ),
             (
                 json!({"quantization": {"load_in_4bit": true, "bnb_4bit_quant_type": "fp4"}}),
