@@ -6,6 +6,7 @@ mod config;
 mod files;
 mod gguf;
 mod gguf_config;
+mod gguf_plan;
 mod gguf_tokenizer;
 mod nf4;
 mod safetensors;

@@ -15,7 +15,7 @@ const SHAPES: [[u32; 3]; 9] = [
     [6, 2, 68],
     [2, 1, 80],
     [2, 2, 128],
-    [2, 1, 256],
+    [4, 1, 256],
 ];
 
 /// Outputs and their gradients are sums, over at most some 400 terms, of products of numbers below
