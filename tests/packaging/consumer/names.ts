@@ -21,6 +21,9 @@ import {
   type Encoding,
   type ErrorCode,
   type EvalLog,
+  type Exported,
+  type ExportedFile,
+  type ExportFormat,
   type FolderSource,
   type Footprint,
   type GenerateOptions,
@@ -48,6 +51,7 @@ import {
   type RunOptions,
   type RunPolicy,
   type SavedCheckpoint,
+  type SaveOptions,
   type SeenRow,
   type StepLog,
   type StoredRow,
@@ -58,7 +62,7 @@ import {
 export const problem: Promise<string | undefined> = webgpuProblem();
 export const version: string = VERSION;
 
-const quantization: QuantizationConfig = { load_in_4bit: true, bnb_4bit_quant_type: "nf4" };
+const quantization: QuantizationConfig = { load_in_4bit: true, bnb_4bit_quant_type: "nf4", requantize: null };
 const lora: LoraConfig = { r: 8, target_modules: ["q_proj", "v_proj"] };
 const device: DeviceName = "auto";
 const train: TrainConfig = { learning_rate: 2e-4, completion_only_loss: null };
@@ -86,6 +90,11 @@ export async function run(model: FolderSource, signal: AbortSignal): Promise<Ada
 
   const counters: Counters = await trainer.counters();
   console.log(adapter.name, adapter.hint, info.context, report.rows, first?.step, answer.stop, counters.buffers);
+  const format: ExportFormat = "gguf";
+  const saving: SaveOptions = { format, dtype: "q8_0", to: "opfs", signal };
+  const exported: Exported = await trainer.save(saving);
+  const names: string[] = exported.files.map(({ name }: ExportedFile) => name);
+  console.log(names, exported.notices);
   const files = await trainer.save();
   await trainer.dispose();
   return files;
