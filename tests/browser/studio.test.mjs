@@ -376,7 +376,7 @@ test("the page on the processor", async (t) => {
 
   await t.test("takes a model folder and a table whose columns the person names", async () => {
     await open();
-    await choose("Model", "Folder");
+    await choose("Model", "Files");
     await page.locator("#folder").setInputFiles(paths.model);
     const sums = Array.from({ length: 9 }, (_, a) => `${a} und ${a}?;${a + a} für alle.;Rechnen\n`);
     const table = `Frage;Antwort;Thema\n${"Zwei und zwei?;Vier für alle.;Rechnen\n".repeat(4)}${sums.join("")}`;
