@@ -59,7 +59,7 @@ const BAD_MODELS = {
 
 const UNSUPPORTED = {
   "an unknown model_type": [{ model_type: "gpt2", architectures: ["GPT2LMHeadModel"] }, /gpt2/],
-  "an unknown rope scaling": [{ rope_scaling: { rope_type: "longrope", factor: 4 } }, /longrope/],
+  "an unknown rope scaling": [{ rope_scaling: { rope_type: "su", factor: 4 } }, /"su"/],
   "an unknown activation": [{ hidden_act: "gelu_new" }, /gelu_new/],
 };
 
