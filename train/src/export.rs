@@ -59,7 +59,16 @@ impl ExportJob {
         options.base =
             Some(std::path::absolute(&model).unwrap_or_else(|_| model.clone()).display().to_string());
         let adapter = adapter.map(|path| folder(path.into(), "--adapter")).transpose()?;
-        Ok(ExportJob { model, adapter, out: place(out.into(), &mut options)?, options })
+        let out = place(out.into(), &mut options)?;
+        let is_model = |path: &Path| path.exists() && path.canonicalize().ok() == model.canonicalize().ok();
+        if is_model(&out) || is_model(&out.join(&options.file)) {
+            bail!(
+                BadOption,
+                "--out {} is where the model itself lies, which is still read; name another place",
+                out.display()
+            );
+        }
+        Ok(ExportJob { model, adapter, out, options })
     }
 
     /// Writes what was asked for, and tells what was written.
@@ -101,5 +110,65 @@ fn place(out: PathBuf, options: &mut ExportOptions) -> Result<PathBuf> {
             bail!(Io, "--out {} is a file whose name does not end in .gguf", out.display())
         }
         _ => Ok(out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tabtune::error::Code;
+
+    use super::*;
+
+    const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../www/models/tiny");
+    const GGUF: &str =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/bases/gguf_q8_0_qwen2/model.gguf");
+
+    fn parsed(words: &[&str]) -> Result<ExportJob> {
+        ExportJob::parse(words.iter().map(|word| (*word).to_owned()))
+    }
+
+    #[test]
+    fn a_gguf_may_be_named_itself() {
+        let file = parsed(&["--model", MODEL, "--format=gguf", "--out", "some/where.gguf"]).unwrap();
+        assert_eq!((file.out.to_str(), file.options.file.as_str()), (Some("some"), "where.gguf"));
+        let folder = parsed(&["--model", MODEL, "--format=gguf", "--out", "some/where"]).unwrap();
+        assert_eq!((folder.out.to_str(), folder.options.file.as_str()), (Some("some/where"), "model.gguf"));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for (words, code, what) in [
+            (
+                &["--model", MODEL, "--out", "x"][..],
+                Code::BadOption,
+                "--model, --format and --out are needed",
+            ),
+            (
+                &["--model", MODEL, "--format", "onnx", "--out", "x"],
+                Code::BadOption,
+                "not one of safetensors",
+            ),
+            (
+                &["--model", MODEL, "--format", "safetensors", "--dtype", "q8_0", "--out", "x"],
+                Code::BadOption,
+                "no q8_0",
+            ),
+            (&["--model", MODEL, "--format", "lora-gguf", "--out", "x"], Code::BadOption, "needs --adapter"),
+            (
+                &["--model", MODEL, "--format", "safetensors", "--out", MODEL],
+                Code::BadOption,
+                "the model itself",
+            ),
+            (&["--model", GGUF, "--format", "gguf", "--out", GGUF], Code::BadOption, "the model itself"),
+            (
+                &["--model", "nowhere", "--format", "gguf", "--out", "x"],
+                Code::Io,
+                "there is no folder nowhere",
+            ),
+        ] {
+            let error = parsed(words).err().unwrap();
+            assert_eq!(error.code, code, "{words:?}");
+            assert!(error.to_string().contains(what), "{words:?}: {error}");
+        }
     }
 }
