@@ -76,11 +76,7 @@ impl GgmlType {
 
     /// Consecutive values that are stored together.
     pub const fn block_values(self) -> usize {
-        match self {
-            GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 => 1,
-            GgmlType::Q8_0 | GgmlType::Q4_0 | GgmlType::Q4_1 | GgmlType::Q5_0 | GgmlType::Q5_1 => 32,
-            GgmlType::Q4_K | GgmlType::Q5_K | GgmlType::Q6_K => 256,
-        }
+        self.format().layout().block
     }
 
     /// Bytes that a row of so many values takes; `None` where they are no whole number of blocks or the bytes do not fit.

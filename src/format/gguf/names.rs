@@ -23,7 +23,7 @@ pub enum Heads {
     Keys,
 }
 
-const OUTER: [(&str, &str); 3] =
+static OUTER: [(&str, &str); 3] =
     [("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
 const HF_LAYERS: &str = "model.layers.";
 const GGUF_LAYERS: &str = "blk.";
@@ -115,24 +115,28 @@ impl Names {
     /// `model.layers.3.self_attn.q_proj.weight` becomes `blk.3.attn_q.weight`; `None` for a tensor that a GGUF of this
     /// architecture does not have.
     pub fn to_gguf(&self, name: &str) -> Option<String> {
-        let (path, suffix) = name.rsplit_once('.')?;
-        if let Some((_, outer)) = OUTER.iter().find(|(hf, _)| *hf == path) {
-            return Some(format!("{outer}.{suffix}"));
-        }
-        let (number, path) = path.strip_prefix(HF_LAYERS)?.split_once('.')?;
-        let (_, inner) = self.layer.iter().find(|(hf, _)| *hf == path)?;
-        is_number(number).then(|| format!("{GGUF_LAYERS}{number}.{inner}.{suffix}"))
+        self.translated(name, [HF_LAYERS, GGUF_LAYERS], |(hf, gguf)| [hf, gguf])
     }
 
     /// The other way: `blk.3.attn_q.weight` becomes `model.layers.3.self_attn.q_proj.weight`.
     pub fn to_hf(&self, name: &str) -> Option<String> {
+        self.translated(name, [GGUF_LAYERS, HF_LAYERS], |(hf, gguf)| [gguf, hf])
+    }
+
+    /// From one side to the other: `sides` gives a pair of names in this order.
+    fn translated(
+        &self,
+        name: &str,
+        [from, to]: [&str; 2],
+        sides: fn(&'static (&'static str, &'static str)) -> [&'static str; 2],
+    ) -> Option<String> {
         let (path, suffix) = name.rsplit_once('.')?;
-        if let Some((outer, _)) = OUTER.iter().find(|(_, gguf)| *gguf == path) {
+        if let Some([_, outer]) = OUTER.iter().map(sides).find(|[own, _]| *own == path) {
             return Some(format!("{outer}.{suffix}"));
         }
-        let (number, path) = path.strip_prefix(GGUF_LAYERS)?.split_once('.')?;
-        let (inner, _) = self.layer.iter().find(|(_, gguf)| *gguf == path)?;
-        is_number(number).then(|| format!("{HF_LAYERS}{number}.{inner}.{suffix}"))
+        let (number, path) = path.strip_prefix(from)?.split_once('.')?;
+        let [_, inner] = self.layer.iter().map(sides).find(|[own, _]| *own == path)?;
+        is_number(number).then(|| format!("{to}{number}.{inner}.{suffix}"))
     }
 
     /// The heads whose rows [`gguf_row`] puts elsewhere, for a tensor (or the B of its LoRA) by its Hugging Face name.
