@@ -112,6 +112,12 @@ impl Files for Directory {
     }
 }
 
+/// Whether a path ends in `.gguf`, in letters of either case.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn is_gguf(path: &std::path::Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
 /// A model on disk: a folder, or a GGUF.
 #[cfg(not(target_arch = "wasm32"))]
 pub struct ModelPath {
@@ -122,10 +128,9 @@ pub struct ModelPath {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl ModelPath {
-    /// A path that ends in `.gguf`, in letters of either case, is that of a file.
+    /// The path of a GGUF, see [`is_gguf`], is that of a file.
     pub fn new(path: &std::path::Path) -> Self {
-        let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-        let name = path.file_name().filter(|_| is_gguf).map(|name| name.to_string_lossy().into_owned());
+        let name = path.file_name().filter(|_| is_gguf(path)).map(|name| name.to_string_lossy().into_owned());
         match name {
             Some(name) => ModelPath {
                 folder: Directory(path.parent().map_or_else(Default::default, std::path::Path::to_owned)),

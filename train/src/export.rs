@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tabtune::bail;
 use tabtune::error::{Context, Result};
 use tabtune::export::{ExportOptions, ExportProgress, Folder, Format, Original, export, read_adapter};
-use tabtune::files::{Directory, ModelPath};
+use tabtune::files::{Directory, ModelPath, is_gguf};
 use tabtune::format::gguf::ModelFolder;
 
 use crate::options::{folder, model_path};
@@ -96,12 +96,11 @@ impl ExportJob {
 
 /// The folder that is written to. A GGUF may be named itself.
 fn place(out: PathBuf, options: &mut ExportOptions) -> Result<PathBuf> {
-    let is_gguf = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     match (options.format, out.file_name().and_then(OsStr::to_str)) {
         (Format::Safetensors, _) if out.is_file() => {
             bail!(Io, "--out {} is a file, not a folder", out.display())
         }
-        (Format::Gguf | Format::LoraGguf, Some(name)) if is_gguf && !out.is_dir() => {
+        (Format::Gguf | Format::LoraGguf, Some(name)) if is_gguf(&out) && !out.is_dir() => {
             options.file = name.to_owned();
             let parent = out.parent().filter(|folder| !folder.as_os_str().is_empty());
             Ok(parent.unwrap_or(Path::new(".")).to_owned())

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tabtune::bail;
 use tabtune::device::DeviceOption;
 use tabtune::error::{Code, Error, Result};
+use tabtune::files::is_gguf;
 use tabtune::train::options::RunConfig;
 
 /// What a run needs to know. All of it was checked.
@@ -138,8 +139,7 @@ fn file(path: PathBuf, option: &str) -> Result<PathBuf> {
 
 /// A path where a model must lie: a folder, or a GGUF.
 pub fn model_path(path: PathBuf, option: &str) -> Result<PathBuf> {
-    let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-    if is_gguf && path.is_file() { Ok(path) } else { folder(path, option) }
+    if is_gguf(&path) && path.is_file() { Ok(path) } else { folder(path, option) }
 }
 
 /// A path where a folder must lie.

@@ -18,7 +18,7 @@ export function splitFile(address: string): [folder: string, gguf: string | unde
   const path = address.replace(/[?#].*$/, "");
   const name = path.split("/").at(-1)!;
   // A page of a hub is known by its whole address.
-  if (!IS_GGUF.test(name) || !path.includes("/")) return [address, undefined];
+  if (!isGguf(name) || !path.includes("/")) return [address, undefined];
   return [/\/(blob|raw)\/[^/]+\/[^/]+$/.test(path) ? address : path.slice(0, -name.length), decodeURIComponent(name)];
 }
 
@@ -33,7 +33,7 @@ export function isGguf(name: string): boolean {
  */
 export function chosenGguf(names: readonly string[], wanted: string | undefined, place: string): string | undefined {
   if (wanted === undefined && names.includes("config.json")) return undefined;
-  const models = names.filter((name) => IS_GGUF.test(name) && (PART.exec(name)?.[1] ?? "00001") === "00001");
+  const models = names.filter((name) => isGguf(name) && (PART.exec(name)?.[1] ?? "00001") === "00001");
   if (wanted === undefined && models.length === 0) return undefined;
   const fitting = models.filter((name) => wanted === undefined || fits(name, wanted));
   if (fitting.length === 1) return fitting[0];
