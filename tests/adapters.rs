@@ -260,7 +260,7 @@ fn what_lora_does_not_say_comes_from_the_adapter() {
         let mut session = loaded().await;
         session.load_adapter(DEFAULT_ADAPTER, &Changed::new("adapter").folder).await.unwrap();
         session.prepare(run(json!({"lora_dropout": 0.05}), short())).await.unwrap();
-        let config = session.trainer().unwrap().lora().config.clone();
+        let config = session.trainer().unwrap().trained().lora.as_ref().unwrap().config.clone();
         assert_eq!((config.r, config.lora_dropout), (8, 0.05));
         session
             .prepare(run(json!({"r": 8, "lora_alpha": 8, "target_modules": null}), short()))

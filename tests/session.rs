@@ -16,7 +16,7 @@ use tabtune::generate::Generator;
 use tabtune::gpu::Dispatches;
 use tabtune::kernels::linear::Tile;
 use tabtune::memory::{Class, LARGEST_BINDING, MAX_BINDING, write};
-use tabtune::model::{Architecture, Group, LoadOptions, Lora, Model, View};
+use tabtune::model::{Architecture, Group, LoadOptions, Model, Trained, View};
 use tabtune::session::{Plan, PrepareOptions, Session};
 use tabtune::train::RunPlan;
 use tabtune::train::options::{QuantizationOptions, TrainOptions};
@@ -153,7 +153,7 @@ fn weights_that_pass_a_binding_are_cut_and_the_adapter_lies_as_if_they_were_not(
                 let model = model.unwrap_or_else(|error| panic!("{name}: {error}"));
                 let config = json!({"r": 16, "target_modules": "all-linear"});
                 let config = LoraConfig::from_json(&config).expect("a config");
-                let lora = Lora::new(&model, config, &mut store).expect("an adapter");
+                let lora = Trained::lora(&model, config, &mut store).expect("an adapter");
                 (model, lora)
             })
         };
@@ -173,9 +173,15 @@ fn weights_that_pass_a_binding_are_cut_and_the_adapter_lies_as_if_they_were_not(
         }
         let bytes = |model: &Model| model.linear().map(|product| product.weight.bytes()).sum::<u64>();
         assert_eq!(bytes(&cut), bytes(&whole), "{name}");
-        let lengths = |lora: &Lora| lora.segments.iter().map(|segment| segment.len).collect::<Vec<_>>();
+        let lengths = |trained: &Trained| {
+            trained.parameters.segments().iter().map(|segment| segment.len).collect::<Vec<_>>()
+        };
         assert_eq!(lengths(&lora), lengths(&lora_of_whole), "{name}");
-        assert_eq!(format!("{:?}", lora.factors()), format!("{:?}", lora_of_whole.factors()), "{name}");
+        assert_eq!(
+            format!("{:?}", lora.parameters.entries()),
+            format!("{:?}", lora_of_whole.parameters.entries()),
+            "{name}"
+        );
     }
 }
 
@@ -216,13 +222,13 @@ fn planned(files: &Unread, settings: &Value) -> (u64, u64) {
         let load = quantization.load_options();
         let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await.expect("weights");
         let lora = LoraConfig::from_json(&settings["lora"]).expect("options");
-        let lora = Lora::new(&model, lora, &mut store).expect("an adapter");
+        let trained = Trained::lora(&model, lora, &mut store).expect("an adapter");
         let train = TrainOptions::from_json(&settings["train"]).expect("options");
         let length = train.max_length.expect("a length");
         let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
         // What GPUs take where nothing was timed.
         let tiles = Tile::Shared64.into();
-        let plan = RunPlan::new(&mut store, &model, &lora, &tiles, &train, &rows, None).expect("a plan");
+        let plan = RunPlan::new(&mut store, &model, &trained, &tiles, &train, &rows, None).expect("a plan");
         (parameters, plan.footprint(&store).peak_gpu_bytes)
     })
 }

@@ -12,7 +12,7 @@ use tabtune::files::Files;
 use tabtune::kernels::linear::Tile;
 use tabtune::kernels::lower::Target;
 use tabtune::kernels::tiles::Tiles;
-use tabtune::model::{LoadOptions, Lora, Model};
+use tabtune::model::{LoadOptions, Model, Trained};
 use tabtune::train::options::TrainOptions;
 use tabtune::train::{StepLog, Trainer, TrainerSetup};
 use tabtune::tune::{self, Tuning};
@@ -65,11 +65,11 @@ impl Training {
             target_modules: TargetModules::AllLinear,
             ..LoraConfig::default()
         };
-        let lora = Lora::new(&model, lora_config, &mut store)?;
+        let trained = Trained::lora(&model, lora_config, &mut store)?;
+        trained.write(&store, initial);
         let setup = TrainerSetup {
             model: &model,
-            lora,
-            initial,
+            trained,
             options: TrainOptions { per_device_train_batch_size: encoded.len() as u32, ..options },
             dataset: Selection::all(set.clone()),
             eval_dataset: Some(Selection::all(set)),

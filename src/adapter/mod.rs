@@ -8,7 +8,7 @@ mod targets;
 
 pub use config::LoraConfig;
 pub use init::LoraRng;
-pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, PeftAdapter, load_peft, save_peft};
+pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, PeftAdapter, factor_name, load_peft, save_peft};
 pub use targets::TargetModules;
 
 use std::ops::Range;

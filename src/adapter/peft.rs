@@ -133,8 +133,13 @@ fn header(r: usize, tensors: &BTreeMap<String, (&LoraModule, Side)>) -> Vec<u8> 
     [&(json.len() as u64).to_le_bytes()[..], &json].concat()
 }
 
+/// PEFT's name of a module's matrix in the model that it adapts.
+pub fn factor_name(path: &str, side: Side) -> String {
+    format!("{path}.lora_{side:?}.weight")
+}
+
 fn tensor_name(path: &str, side: Side) -> String {
-    format!("{PREFIX}{path}.lora_{side:?}.weight")
+    format!("{PREFIX}{}", factor_name(path, side))
 }
 
 fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_path: Option<&str>) -> Value {

@@ -83,7 +83,7 @@ impl Generator {
             // The second recording has the adapter switched off.
             let scales = [lora.map_or(0.0, |lora| lora.config.scale()), 0.0];
             let recorded = scales.map(|lora_scale| {
-                let pass = Pass { model, lora, rows: &rows, lora_scale, dropout: None };
+                let pass = Pass { model, lora, parameters: None, rows: &rows, lora_scale, dropout: None };
                 record(&pass, &cache, logits_row, logits)
             });
             let program = recorded[0].1;

@@ -6,14 +6,14 @@ pub mod embedding;
 pub mod head;
 mod layer;
 mod load;
-mod lora;
-mod lora_rows;
 mod loss;
 mod names;
+mod parameters;
 mod pass;
 mod place;
 mod product;
 mod shapes;
+mod trainable;
 mod weights;
 
 pub use architecture::{
@@ -23,10 +23,10 @@ pub use architecture::{
 pub use compare::are_rows;
 pub use layer::{Backward, Keys, LayerActivations};
 pub use load::{LoadOptions, LoadProgress};
-pub use lora::{Lora, LoraFactor, Segment, lora_modules};
-pub use lora_rows::FactorReader;
 pub use loss::{Loss, LossInputs, LossPlan};
 pub use names::{EMBEDDING, FINAL_NORM, HEAD, LAYERS, settle};
+pub use parameters::{Entry, Parameters, Part as ParameterPart, Reader, Segment};
 pub use pass::{Pass, RopeTables, Rows, RowsSeen};
 pub use place::{NF4_ZERO, padded_codes};
+pub use trainable::{Lora, LoraFactor, Trained, lora_modules};
 pub use weights::{Model, Part, Slab, Stacked};

@@ -1,6 +1,7 @@
 //! What the layers of a pass are recorded with: the model, its adapter and the tokens.
 
-use super::lora::Lora;
+use super::parameters::Parameters;
+use super::trainable::Lora;
 use super::weights::Model;
 use crate::kernels::Recorder;
 use crate::memory::Tensor;
@@ -40,6 +41,8 @@ pub struct RopeTables {
 pub struct Pass<'a> {
     pub model: &'a Model,
     pub lora: Option<&'a Lora>,
+    /// What learns, where backward is recorded.
+    pub parameters: Option<&'a Parameters>,
     pub rows: &'a Rows,
     /// Multiplies LoRA's part; 0 switches the adapter off.
     pub lora_scale: f32,
@@ -48,6 +51,11 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Where the gradient of a kept tensor is added up; `None` for what does not learn.
+    pub(super) fn gradient(&self, param: Tensor) -> Option<Tensor> {
+        self.parameters?.gradient(param)
+    }
+
     /// A tensor of `width` values a row.
     pub(super) fn activation(&self, rec: &mut Recorder, width: usize) -> Tensor {
         rec.transient(self.rows.count * width)

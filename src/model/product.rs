@@ -1,8 +1,8 @@
 //! Records the products of a group of modules with their LoRA panels: Y = X·Wᵀ + s·dropout(X)·AᵀBᵀ.
 
 use super::architecture::{Group, Width};
-use super::lora::{Lora, LoraPanel};
 use super::pass::Pass;
+use super::trainable::{Lora, LoraPanel};
 use super::weights::Stacked;
 use crate::kernels::linear::{self, Panel};
 use crate::kernels::lora_grad::{self, Along};
@@ -47,19 +47,11 @@ struct Adapter<'a> {
 
 impl Adapter<'_> {
     fn a(&self) -> Tensor {
-        Lora::a(self.panel, self.lora.segments[self.panel.segment].param)
+        self.lora.a(self.panel)
     }
 
     fn b(&self) -> Tensor {
-        Lora::b(self.panel, self.lora.segments[self.panel.segment].param)
-    }
-
-    fn a_gradient(&self) -> Tensor {
-        Lora::a(self.panel, self.lora.segments[self.panel.segment].grad)
-    }
-
-    fn b_gradient(&self) -> Tensor {
-        Lora::b(self.panel, self.lora.segments[self.panel.segment].grad)
+        self.lora.b(self.panel)
     }
 }
 
@@ -229,7 +221,9 @@ impl Product<'_> {
             v_offset: params.t_offset,
             g_base: params.b_base,
         };
-        lora_grad::outer(rec, Along::U, of_b, dy, t, adapter.b_gradient());
+        if let Some(gradient) = self.pass.gradient(adapter.b()) {
+            lora_grad::outer(rec, Along::U, of_b, dy, t, gradient);
+        }
 
         let dt = self.pass.activation(rec, params.t_stride as usize);
         let scaled = linear::Params { scale: self.lora_scale(), ..params };
@@ -245,7 +239,9 @@ impl Product<'_> {
             g_base: [0; 4],
             ..of_b
         };
-        lora_grad::outer(rec, Along::V, of_a, dt, dropped, adapter.a_gradient());
+        if let Some(gradient) = self.pass.gradient(adapter.a()) {
+            lora_grad::outer(rec, Along::V, of_a, dt, dropped, gradient);
+        }
         dt
     }
 

@@ -10,15 +10,15 @@ use serde_json::Value;
 
 use super::{Loaded, Session, no_model};
 use crate::adapter::{
-    ADAPTER_WEIGHTS, FirstRows, LoraConfig, LoraModule, LoraRng, PeftAdapter, TargetModules, load_peft,
-    save_peft,
+    ADAPTER_WEIGHTS, FirstRows, LoraConfig, LoraModule, LoraRng, PeftAdapter, TargetModules, factor_name,
+    load_peft, save_peft,
 };
 use crate::bail;
 use crate::data::kv::Kv;
 use crate::device::{Device, Store};
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{Files, Outside};
-use crate::model::{Architecture, Lora, Model, are_rows, lora_modules};
+use crate::model::{Architecture, Lora, Model, ParameterPart, are_rows, lora_modules};
 
 /// PEFT's name of an adapter that was given none: the one that runs start from and train.
 pub const DEFAULT_ADAPTER: &str = "default";
@@ -68,7 +68,7 @@ impl Adapters {
     /// Puts a loaded adapter on the GPU.
     pub fn place(&self, name: &str, model: &Model, store: &mut Store) -> Result<Lora> {
         let Some(adapter) = self.loaded.get(name) else { return Err(unknown(name)) };
-        let lora = Lora::frozen(model, adapter.config.clone(), store)?;
+        let lora = Lora::new(model, adapter.config.clone(), store)?;
         lora.write(store, &mut |module, side, rows| adapter.rows(module, side, rows));
         Ok(lora)
     }
@@ -169,8 +169,8 @@ impl<R: Kv> Session<R> {
                 (name.as_str(), LoadedAdapter::new(name, &adapter.config, base))
             })
             .collect();
-        if let Some(run) = &self.run {
-            let own = LoadedAdapter::new(DEFAULT_ADAPTER, &run.trainer.lora().config, loaded.base.clone());
+        if let Some(lora) = self.run_adapter() {
+            let own = LoadedAdapter::new(DEFAULT_ADAPTER, &lora.config, loaded.base.clone());
             adapters.insert(DEFAULT_ADAPTER, own);
         }
         AdapterList {
@@ -180,9 +180,14 @@ impl<R: Kv> Session<R> {
         }
     }
 
+    /// The adapter of a prepared run.
+    pub(super) fn run_adapter(&self) -> Option<&Lora> {
+        self.run.as_ref()?.trainer.trained().lora.as_ref()
+    }
+
     pub(super) fn has_adapter(&self, name: &str) -> bool {
         let is_loaded = self.loaded.as_ref().is_some_and(|loaded| loaded.adapters.loaded.contains_key(name));
-        is_loaded || (name == DEFAULT_ADAPTER && self.run.is_some())
+        is_loaded || (name == DEFAULT_ADAPTER && self.run_adapter().is_some())
     }
 
     /// The files of an adapter as PEFT reads them, by name: of the active one where none is named, and of
@@ -196,10 +201,12 @@ impl<R: Kv> Session<R> {
         let chosen = name.or(loaded.adapters.active.as_deref()).unwrap_or(DEFAULT_ADAPTER);
         match (&self.run, loaded.adapters.loaded.get(chosen)) {
             (Some(run), _) if chosen == DEFAULT_ADAPTER => {
-                let lora = run.trainer.lora();
+                let Some(lora) = &run.trainer.trained().lora else { return Err(unknown(chosen)) };
                 let modules: Vec<&LoraModule> = lora.factors().iter().map(|factor| &factor.module).collect();
-                let mut weights = run.trainer.weights(&self.device, &loaded.store);
-                let rows = async |module: &LoraModule, side, rows| weights.rows(module, side, rows).await;
+                let mut reader = run.trainer.reader(&self.device, &loaded.store, ParameterPart::Values);
+                let rows = async |module: &LoraModule, side, rows| {
+                    reader.rows(&factor_name(&module.path, side), rows).await
+                };
                 save_peft(&lora.config, loaded.base.as_deref(), &modules, rows).await
             }
             (_, Some(adapter)) => {

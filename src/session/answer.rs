@@ -56,7 +56,7 @@ impl<R: Kv> Session<R> {
             let made = self.device.allocating(|| {
                 let placed;
                 let lora = match (&adapters.active, run) {
-                    (Some(name), Some(run)) if name == DEFAULT_ADAPTER => Some(run.trainer.lora()),
+                    (Some(name), Some(run)) if name == DEFAULT_ADAPTER => run.trainer.trained().lora.as_ref(),
                     (Some(name), _) => {
                         placed = adapters.place(name, model, store)?;
                         Some(&placed)

@@ -14,7 +14,7 @@ use crate::files::Files;
 use crate::format::gguf::ModelFolder;
 use crate::kernels::lower::Target;
 use crate::memory::Class;
-use crate::model::{Lora, Model};
+use crate::model::{Model, Trained};
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::{Footprint, RunPlan};
 
@@ -49,11 +49,11 @@ fn footprint(
     target: &Target,
     store: &mut Store,
 ) -> Result<Footprint> {
-    let lora = Lora::new(model, lora, store)?;
+    let trained = Trained::lora(model, lora, store)?;
     let context = model.architecture.context as u32;
     let length = train.max_length.map_or(context, |length| length.min(context));
     let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
-    let plan = RunPlan::new(store, model, &lora, target, train, &rows, None)?;
+    let plan = RunPlan::new(store, model, &trained, target, train, &rows, None)?;
     Ok(plan.footprint(store))
 }
 

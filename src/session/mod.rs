@@ -15,7 +15,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::adapter::{LoraConfig, LoraWeights, PeftAdapter};
+use crate::adapter::{LoraConfig, PeftAdapter};
 use crate::bail;
 use crate::data::encode::Encoder;
 use crate::data::kv::Kv;
@@ -35,7 +35,7 @@ use crate::kernels::linear::Tile;
 use crate::kernels::lower::Target;
 use crate::kernels::tiles::Tiles;
 use crate::memory::{Class, Counters};
-use crate::model::{LoadProgress, Lora, Model, Stacked, lora_modules};
+use crate::model::{LoadProgress, Model, ParameterPart, Stacked, Trained, lora_modules};
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::saved::{self, Found, Identity, RunRecord};
 use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup};
@@ -436,15 +436,10 @@ impl<R: Kv> Session<R> {
         let (model, store) = (&loaded.model, &mut loaded.store);
         let asked = config.clone();
         let made = self.device.allocating(|| {
-            let setup = TrainerSetup {
-                model,
-                lora: Lora::new(model, config, store)?,
-                initial: &mut *initial,
-                options: train.clone(),
-                dataset,
-                eval_dataset,
-                target,
-            };
+            let trained = Trained::lora(model, config, store)?;
+            trained.write(store, &mut *initial);
+            let setup =
+                TrainerSetup { model, trained, options: train.clone(), dataset, eval_dataset, target };
             Trainer::new(&self.device, store, setup)
         });
         let made = made.await;
@@ -523,10 +518,10 @@ impl<R: Kv> Session<R> {
         run.evaluate(store, rows, go_on).await
     }
 
-    /// The gradients of the last step, by module path; for tests.
-    pub async fn gradients(&mut self) -> Result<Vec<(String, LoraWeights)>> {
+    /// The gradients of the last step, by the names of what learns; for tests.
+    pub async fn gradients(&mut self) -> Result<Vec<(String, Vec<f32>)>> {
         let (device, _, store, run) = self.running()?;
-        run.trainer.gradients(device, store).await
+        run.trainer.reader(device, store, ParameterPart::Gradient).all().await
     }
 }
 

@@ -2,13 +2,14 @@
 
 mod batch;
 mod log;
+mod optimizer;
 pub mod options;
 mod pace;
 mod planning;
-mod recording;
 pub mod saved;
 pub mod schedule;
 mod state;
+mod step;
 mod trainer;
 
 pub use batch::FlatBatch;

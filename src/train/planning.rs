@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::options::{GradientCheckpointing, TrainOptions};
-use super::recording::{Inputs, Programs, REPORT_BYTES, Recording};
+use super::step::{Backprop, Form, Inputs, Method, Programs, REPORT_BYTES, Recording};
 use crate::data::batches::BatchPlan;
 use crate::data::notice::Notice;
 use crate::data::tokens::Selection;
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::kernels::Recorder;
 use crate::kernels::lower::{Target, lower};
 use crate::memory::Class;
-use crate::model::{Lora, LossPlan, Model};
+use crate::model::{LossPlan, Model, Trained};
 
 /// The bytes of a run on its device up to which activations are kept rather than computed again.
 const KEEP_ACTIVATIONS_BYTES: u64 = 512 << 20;
@@ -52,6 +52,7 @@ const KEPT: [Class; 4] = [Class::Weights, Class::Adapter, Class::Optimizer, Clas
 /// counts.
 pub struct RunPlan {
     pub(super) batches: BatchPlan,
+    pub(super) method: Box<dyn Method>,
     pub(super) inputs: Inputs,
     /// Tokens of the longest row.
     pub(super) longest: usize,
@@ -107,7 +108,7 @@ impl RunPlan {
     pub fn new(
         store: &mut Store,
         model: &Model,
-        lora: &Lora,
+        trained: &Trained,
         target: &Target,
         options: &TrainOptions,
         dataset: &Selection,
@@ -117,26 +118,26 @@ impl RunPlan {
         let extent = Extent::of(&batches, dataset, eval_dataset, options);
         let tokens = extent.tokens.next_multiple_of(8);
         let loss_plan = LossPlan::new(extent.targets, model.architecture.vocab.padded);
-        let inputs = Inputs::new(store, model, lora, tokens, loss_plan, longest)?;
+        let inputs = Inputs::new(store, model, tokens, loss_plan, longest)?;
+        let method = Box::new(Backprop::new(options, &trained.parameters, store)?);
         let mut sizes: Vec<usize> =
             (1..=SIZES).rev().map(|i| (tokens * i / SIZES).max(1).next_multiple_of(8)).collect();
         sizes.dedup();
+        let recording = Recording { model, trained, inputs: &inputs };
         let record = |checkpointing: bool, tokens: usize, dropout: f64| {
-            let recording = Recording { model, lora, inputs: &inputs, options };
-            recording.record(checkpointing, tokens, dropout)
+            method.record(&recording, Form { tokens, checkpointing, dropout })
         };
         let kept: u64 = KEPT.into_iter().map(|class| store.bytes(class)).sum();
         let checkpointing = match options.gradient_checkpointing {
             GradientCheckpointing::On => true,
             GradientCheckpointing::Off => false,
             GradientCheckpointing::Auto => {
-                let (recorder, _) = record(false, tokens, lora.config.lora_dropout);
+                let (recorder, _) = record(false, tokens, trained.dropout());
                 kept + lower(&[recorder], target)?.plan().bytes() > KEEP_ACTIVATIONS_BYTES
             }
         };
         // Evaluation is the same recording with dropout at zero.
-        let chances =
-            if lora.config.lora_dropout > 0.0 { vec![lora.config.lora_dropout, 0.0] } else { vec![0.0] };
+        let chances = if trained.dropout() > 0.0 { vec![trained.dropout(), 0.0] } else { vec![0.0] };
         let (recordings, programs): (Vec<Recorder>, Vec<Programs>) = chances
             .iter()
             .flat_map(|&dropout| sizes.iter().map(move |&size| (size, dropout)))
@@ -144,7 +145,7 @@ impl RunPlan {
             .unzip();
         let programs = programs[0].clone();
         let lowered = lower(&recordings, target)?;
-        Ok(RunPlan { batches, inputs, longest, sizes, checkpointing, lowered, programs })
+        Ok(RunPlan { batches, method, inputs, longest, sizes, checkpointing, lowered, programs })
     }
 
     /// What the run will take on its device, whose kept tensors are those of `store`.

@@ -1,10 +1,11 @@
 //! The values of a run on the GPU, for those who save and restore them.
 
 use super::saved::{PIECE_BYTES, State, TensorShape};
+use super::step::Method;
 use crate::device::{Device, ReadbackRing, Store};
 use crate::error::Result;
 use crate::memory::Tensor;
-use crate::model::Lora;
+use crate::model::{Parameters, Segment};
 
 /// Tensors of a [`Store`] by name.
 pub struct StoreState<'a> {
@@ -16,13 +17,20 @@ pub struct StoreState<'a> {
 }
 
 impl<'a> StoreState<'a> {
-    /// Parameters, first and second moments of each segment of the adapter.
-    pub fn new(device: &'a Device, store: &'a Store, lora: &Lora) -> Self {
-        let of_segment = |(index, segment): (usize, &crate::model::Segment)| {
-            [("parameters", segment.param), ("m", segment.m), ("v", segment.v)]
-                .map(|(what, tensor)| (format!("lora.{index}.{what}"), tensor))
+    /// The parameters of each segment, and what the method keeps of them.
+    pub(super) fn new(
+        device: &'a Device,
+        store: &'a Store,
+        parameters: &Parameters,
+        method: &dyn Method,
+    ) -> Self {
+        let of_segment = |(index, segment): (usize, &Segment)| {
+            let mut tensors = vec![("parameters", segment.param)];
+            tensors.extend(method.kept(index));
+            let name = segment.name.clone();
+            tensors.into_iter().map(move |(what, tensor)| (format!("{name}.{what}"), tensor))
         };
-        let tensors = lora.segments.iter().enumerate().flat_map(of_segment).collect();
+        let tensors = parameters.segments().iter().enumerate().flat_map(of_segment).collect();
         StoreState { device, store, tensors, ring: None }
     }
 }

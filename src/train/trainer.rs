@@ -9,11 +9,10 @@ use super::log::{EvalLog, StepLog};
 use super::options::{TrainOptions, every_steps};
 use super::pace::{Pace, Seen};
 use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan};
-use super::recording::{Inputs, Programs, REPORT_BYTES, REPORT_STATS};
 use super::saved::Progress;
 use super::schedule::Schedule;
 use super::state::StoreState;
-use crate::adapter::{FirstRows, LoraWeights, Side, row_pieces};
+use super::step::{Inputs, Method, Programs, REPORT_BYTES, Update};
 use crate::bail;
 use crate::data::batches::BatchPlan;
 use crate::data::encode::Encoded;
@@ -21,17 +20,16 @@ use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
 use crate::device::{Device, Readback, ReadbackRing, Store, Workspace};
 use crate::error::Result;
+use crate::kernels::attention;
 use crate::kernels::lower::Target;
-use crate::kernels::{adamw, attention, grad_norm};
 use crate::memory::{MemoryPlan, ProgramId};
-use crate::model::{FactorReader, Lora, LoraFactor, Model, View};
+use crate::model::{Model, ParameterPart, Reader, Trained, View};
 
 /// What a trainer is made from.
 pub struct TrainerSetup<'a> {
     pub model: &'a Model,
-    pub lora: Lora,
-    /// The adapter to start from.
-    pub initial: &'a mut FirstRows<'a>,
+    /// What learns, with its first values.
+    pub trained: Trained,
     pub options: TrainOptions,
     pub dataset: Selection,
     /// Rows to evaluate on, at least one.
@@ -39,10 +37,11 @@ pub struct TrainerSetup<'a> {
     pub target: &'a Target,
 }
 
-/// A run: its adapter, its programs and how far it is.
+/// A run: what learns, its programs and how far it is.
 pub struct Trainer {
     options: TrainOptions,
-    lora: Lora,
+    trained: Trained,
+    method: Box<dyn Method>,
     batches: BatchPlan,
     schedule: Schedule,
     dataset: Selection,
@@ -96,10 +95,10 @@ impl Trainer {
     /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context;
     /// `out-of-memory`, naming what did not fit.
     pub fn new(device: &Device, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
-        let TrainerSetup { model, lora, initial, options, dataset, eval_dataset, target } = setup;
-        let plan = RunPlan::new(store, model, &lora, target, &options, &dataset, eval_dataset.as_ref())?;
+        let TrainerSetup { model, trained, options, dataset, eval_dataset, target } = setup;
+        let plan = RunPlan::new(store, model, &trained, target, &options, &dataset, eval_dataset.as_ref())?;
         let footprint = plan.footprint(store);
-        let RunPlan { batches, inputs, longest, sizes, lowered, programs, .. } = plan;
+        let RunPlan { batches, method, inputs, longest, sizes, lowered, programs, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
         let workspace = Workspace::new(device, store, &lowered)?;
 
@@ -108,11 +107,11 @@ impl Trainer {
             store.write(tables.cos, &cos);
             store.write(tables.sin, &sin);
         }
-        lora.write(store, initial);
         device.check()?;
 
         Ok(Trainer {
-            lora,
+            trained,
+            method,
             batches,
             schedule,
             dataset,
@@ -146,8 +145,9 @@ impl Trainer {
         &self.options
     }
 
-    pub fn lora(&self) -> &Lora {
-        &self.lora
+    /// What learns.
+    pub fn trained(&self) -> &Trained {
+        &self.trained
     }
 
     /// Where the step's working tensors lie.
@@ -223,7 +223,7 @@ impl Trainer {
 
     /// Parameters and moments as they are after all steps so far.
     pub fn state<'a>(&self, device: &'a Device, store: &'a Store) -> StoreState<'a> {
-        StoreState::new(device, store, &self.lora)
+        StoreState::new(device, store, &self.trained.parameters, &*self.method)
     }
 
     /// Goes on from `progress`, whose values were written into [`Trainer::state`]. The run must be drained.
@@ -266,32 +266,22 @@ impl Trainer {
         let submitted_at = Instant::now();
         let step = self.progress.step;
         let learning_rate = self.schedule.learning_rate(step) * self.progress.learning_rate_scale;
-        let adam = adamw::Options {
-            adam_beta1: self.options.adam_beta1,
-            adam_beta2: self.options.adam_beta2,
-            adam_epsilon: self.options.adam_epsilon,
-            weight_decay: self.options.weight_decay,
-        };
-        let updates = self.progress.next_updates(self.pending.len() as u32);
-        let hyper = updates.map(|update| adamw::Hyper::at_step(&adam, learning_rate, update));
-        store.write(self.inputs.hyper, &hyper);
+        let numbers = self.progress.next_updates(self.pending.len() as u32);
+        self.method.write(store, Update { learning_rate, numbers });
 
         let tokens: usize = micro_batches.iter().flatten().map(|row| row.ids.len()).sum();
         let batches: Vec<FlatBatch> =
             micro_batches.iter().map(|rows| FlatBatch::new(rows, &self.views)).collect();
         let labelled: usize = batches.iter().map(|batch| batch.index.len()).sum();
-        let mut flops = self.workspace.run(&[self.programs.begin], 0);
+        let mut flops = self.workspace.run(&self.programs.begin, 0);
         for (number, batch) in batches.into_iter().enumerate() {
             let seed =
                 self.options.seed as u32 ^ (step * self.options.gradient_accumulation_steps + number as u32);
             let (size, blocks, seen) = self.write_batch(store, batch, 1.0 / labelled as f32);
             store.write(self.inputs.dropout_seed, &[seed]);
-            let mut programs = vec![self.programs.forward];
-            programs.extend(&self.programs.loss[..blocks]);
-            programs.extend([self.programs.loss_sum, self.programs.backward]);
-            flops += self.workspace.run_seeing(&programs, size, seen);
+            flops += self.workspace.run_seeing(&self.programs.micro_batch(blocks), size, seen);
         }
-        flops += self.workspace.run(&[self.programs.optimize], 0);
+        flops += self.workspace.run(&self.programs.end, 0);
         let readback = self.ring.start(store, self.inputs.report);
 
         self.progress.step += 1;
@@ -360,10 +350,7 @@ impl Trainer {
         let (seconds, flops) = self.pace.step(self.in_flight);
         device.learn_speed(flops, seconds);
 
-        let stats = &report[REPORT_STATS..];
-        log.loss = f64::from(report[0]) / labelled as f64;
-        log.grad_norm = f64::from(stats[grad_norm::STATS_NORM]);
-        log.skipped = !log.loss.is_finite() || stats[grad_norm::STATS_FINITE] != 1.0;
+        self.method.read(&report, labelled, &mut log);
         self.skipped_in_a_row = if log.skipped { self.skipped_in_a_row + 1 } else { 0 };
         self.progress.skipped_steps += u32::from(log.skipped);
         self.progress.not_applied += u32::from(log.skipped);
@@ -405,7 +392,7 @@ impl Trainer {
             bail!(BadState, "there is no dataset to evaluate on")
         };
         let began = Instant::now();
-        let eval_sizes = if self.lora.config.lora_dropout > 0.0 { self.sizes.len() } else { 0 };
+        let eval_sizes = if self.trained.dropout() > 0.0 { self.sizes.len() } else { 0 };
         let (mut sum, mut tokens) = (0.0, 0);
         for numbers in held_out.rows.chunks(self.options.per_device_train_batch_size as usize) {
             if !go_on() {
@@ -414,9 +401,8 @@ impl Trainer {
             let batch = FlatBatch::new(&held_out.set.get(rows, numbers).await?, &self.views);
             tokens += batch.index.len() as u64;
             let (size, blocks, seen) = self.write_batch(store, batch, 0.0);
-            let mut programs = vec![self.programs.begin_eval, self.programs.forward];
-            programs.extend(&self.programs.loss[..blocks]);
-            programs.push(self.programs.loss_sum);
+            let Programs { begin_eval, eval, .. } = &self.programs;
+            let programs: Vec<ProgramId> = begin_eval.iter().copied().chain(eval.programs(blocks)).collect();
             self.workspace.run_seeing(&programs, eval_sizes + size, seen);
             let readback = self.eval_ring.start(store, self.inputs.report);
             let report: Vec<f32> = self.eval_ring.finish(readback).await?;
@@ -430,44 +416,26 @@ impl Trainer {
     }
 
     /// Seconds and floating-point operations of each dispatch of one micro-batch and the optimiser's
-    /// step, by shader, on whatever the inputs hold. The adapter is not to be used afterwards.
+    /// step, by shader, on whatever the inputs hold. What learns is not to be used afterwards.
     pub async fn profile(&self) -> Vec<(&str, f64, u64)> {
         self.workspace.profile(&self.one_step(), 0).await
     }
 
     /// Seconds for which the GPU works on one micro-batch and the optimiser's step, on whatever the inputs hold;
-    /// see [`Workspace::busy_seconds`]. The adapter is not to be used afterwards.
+    /// see [`Workspace::busy_seconds`]. What learns is not to be used afterwards.
     pub async fn busy_seconds(&self) -> Result<Option<f64>> {
         self.workspace.busy_seconds(&self.one_step(), 0).await
     }
 
     fn one_step(&self) -> Vec<ProgramId> {
-        let Programs { forward, loss, loss_sum, backward, optimize, .. } = &self.programs;
-        let mut programs = vec![*forward];
-        programs.extend(loss);
-        programs.extend([*loss_sum, *backward, *optimize]);
+        let mut programs = self.programs.micro_batch(self.inputs.loss_plan.blocks);
+        programs.extend(&self.programs.end);
         programs
     }
 
-    /// Reads the adapter as it is after all steps so far.
-    pub fn weights<'a>(&'a self, device: &Device, store: &'a Store) -> FactorReader<'a> {
-        FactorReader::new(&self.lora, device, store, |segment| segment.param)
-    }
-
-    /// The gradient of the last step before clipping, by module; see [`Trainer::set_pipelined`].
-    pub async fn gradients(&self, device: &Device, store: &Store) -> Result<Vec<(String, LoraWeights)>> {
-        let mut reader = FactorReader::new(&self.lora, device, store, |segment| segment.grad);
-        let mut read = Vec::new();
-        for LoraFactor { module, .. } in self.lora.factors() {
-            let mut pair = LoraWeights { a: Vec::new(), b: Vec::new() };
-            for (side, to) in [(Side::A, &mut pair.a), (Side::B, &mut pair.b)] {
-                let [rows, cols] = module.shape(side, self.lora.config.r);
-                for piece in row_pieces(rows, cols) {
-                    to.extend(reader.rows(module, side, piece).await?);
-                }
-            }
-            read.push((module.path.clone(), pair));
-        }
-        Ok(read)
+    /// Reads what learns, as it is after all steps so far, or the gradients of the last step before they were clipped;
+    /// see [`Trainer::set_pipelined`].
+    pub fn reader<'a>(&'a self, device: &Device, store: &'a Store, part: ParameterPart) -> Reader<'a> {
+        self.trained.parameters.reader(device, store, part)
     }
 }

@@ -32,10 +32,7 @@ impl Outcome {
         let exported = files.into_iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect();
         session.trainer().expect("a run").set_pipelined(false);
         let first = session.train_step().await.expect("a step").expect("a first step");
-        let gradients = session.gradients().await.expect("gradients").into_iter();
-        let gradients = gradients
-            .flat_map(|(path, weights)| [(format!("{path} A"), weights.a), (format!("{path} B"), weights.b)])
-            .collect();
+        let gradients = session.gradients().await.expect("gradients");
         session.trainer().expect("a run").set_pipelined(true);
         let mut steps = vec![(first.loss, first.grad_norm)];
         while let Some(log) = session.train_step().await.expect("a step") {

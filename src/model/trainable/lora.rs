@@ -1,31 +1,23 @@
-//! The adapter on the GPU: parameters, gradients and moments, each flat, in few buffers.
+//! LoRA's factors on the device, flat, in few buffers.
 
-use super::architecture::{Architecture, ByGroup, Group, Module, pad8};
-use super::weights::{Model, Stacked};
-use crate::adapter::{LoraConfig, LoraModule, Side};
+use crate::adapter::{FirstRows, LoraConfig, LoraModule, Side, factor_name, row_pieces};
 use crate::device::Store;
 use crate::error::Result;
 use crate::kernels::linear::NONE;
 use crate::memory::{ALIGNMENT, Class, MAX_BINDING, Tensor};
+use crate::model::architecture::{Architecture, ByGroup, Group, Module, pad8};
+use crate::model::parameters::{Entry, EntryPlace, Parameters};
+use crate::model::weights::{Model, Stacked};
 
 /// Values between places in a flat buffer that bindings can start at.
 const STEP: usize = ALIGNMENT as usize / 4;
-
-/// A flat run of adapter values with what the optimiser keeps for each.
-#[derive(Clone, Copy, Debug)]
-pub struct Segment {
-    pub len: usize,
-    pub param: Tensor,
-    pub grad: Tensor,
-    pub m: Tensor,
-    pub v: Tensor,
-}
 
 /// The adapter of a model. The rank is padded to a multiple of 8 with zeros, which stay zero: the
 /// gradient of each is a product with another of them.
 pub struct Lora {
     pub config: LoraConfig,
-    pub segments: Vec<Segment>,
+    /// The values, in as few tensors as bindings allow.
+    params: Vec<Tensor>,
     /// For each layer, each group, each stacked product: its panel if it has one.
     pub panels: Vec<ByGroup<Vec<Option<LoraPanel>>>>,
     factors: Vec<LoraFactor>,
@@ -80,27 +72,12 @@ fn lora_module(architecture: &Architecture, layer: usize, module: &Module) -> Lo
 }
 
 impl Lora {
-    /// Lays the adapter of `config` out in `store`, with what the optimiser keeps for it.
+    /// Lays the adapter of `config` out in `store`. By itself it does not learn.
     ///
     /// # Errors
     ///
     /// Code `bad-option` for a target module that the model has not; `out-of-memory`.
     pub fn new(model: &Model, config: LoraConfig, store: &mut Store) -> Result<Self> {
-        Lora::lay_out(model, config, store, |len| len)
-    }
-
-    /// As [`Lora::new`], for an adapter that is not trained: gradients and moments are empty.
-    pub fn frozen(model: &Model, config: LoraConfig, store: &mut Store) -> Result<Self> {
-        Lora::lay_out(model, config, store, |_| 0)
-    }
-
-    /// `learnt` gives the values of a segment's gradient and moments by those of its parameters.
-    fn lay_out(
-        model: &Model,
-        config: LoraConfig,
-        store: &mut Store,
-        learnt: fn(usize) -> usize,
-    ) -> Result<Self> {
         const SEGMENT_VALUES: usize = (MAX_BINDING / 4) as usize;
         let modules = lora_modules(&model.architecture);
         let targets: Vec<&LoraModule> = config.resolve(&modules)?;
@@ -141,19 +118,45 @@ impl Lora {
             }
             panels.push(of_layer);
         }
-        let segments = lengths
-            .into_iter()
-            .map(|len| {
-                Ok(Segment {
-                    len,
-                    param: store.keep(Class::Adapter, "lora", len)?,
-                    grad: store.keep(Class::Optimizer, "lora gradient", learnt(len))?,
-                    m: store.keep(Class::Optimizer, "adam m", learnt(len))?,
-                    v: store.keep(Class::Optimizer, "adam v", learnt(len))?,
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Lora { config, segments, panels, factors, rank })
+        let params = lengths.into_iter().map(|len| store.keep(Class::Adapter, "lora", len));
+        let params = params.collect::<Result<Vec<_>>>()?;
+        Ok(Lora { config, params, panels, factors, rank })
+    }
+
+    /// Lets the adapter learn.
+    pub(super) fn register(&self, parameters: &mut Parameters, store: &mut Store) -> Result<()> {
+        for (index, &param) in self.params.iter().enumerate() {
+            parameters.add(store, format!("lora.{index}"), param, (param.size() / 4) as usize)?;
+        }
+        for factor in &self.factors {
+            for side in Side::BOTH {
+                parameters.add_entry(Entry {
+                    name: factor_name(&factor.module.path, side),
+                    shape: factor.module.shape(side, self.config.r).to_vec(),
+                    place: self.place(factor, side),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the factors of every module as `rows` gives them: module by module, all rows of A before those
+    /// of B. A store that only plans asks for none.
+    pub fn write(&self, store: &Store, rows: &mut FirstRows<'_>) {
+        if store.is_planned() {
+            return;
+        }
+        for factor in &self.factors {
+            for side in Side::BOTH {
+                let [count, cols] = factor.module.shape(side, self.config.r);
+                let EntryPlace { segment, first, stride } = self.place(factor, side);
+                for piece in row_pieces(count, cols) {
+                    let at = 4 * (first + piece.start * stride) as u64;
+                    let values = padded(rows(&factor.module, side, piece), cols, stride);
+                    store.write_at(self.params[segment], at, &values);
+                }
+            }
+        }
     }
 
     /// The padded rank R.
@@ -166,23 +169,35 @@ impl Lora {
         &self.factors
     }
 
-    /// Where the first row of a factor's matrix lies in its segment, and from row to row, in values.
-    pub(super) fn place(&self, factor: &LoraFactor, side: Side) -> (usize, usize) {
-        match side {
+    fn place(&self, factor: &LoraFactor, side: Side) -> EntryPlace {
+        let (first, stride) = match side {
             Side::A => (factor.a_first, factor.a_stride),
             Side::B => (factor.b_first, self.rank),
-        }
+        };
+        EntryPlace { segment: factor.segment, first, stride }
     }
 
-    /// The factors' part of a segment's tensor: all A of a panel.
-    pub fn a(panel: &LoraPanel, segment: Tensor) -> Tensor {
-        segment.slice(panel.a_first as u64 * 4, panel.a_len as u64 * 4)
+    /// All A of a panel.
+    pub(in crate::model) fn a(&self, panel: &LoraPanel) -> Tensor {
+        self.params[panel.segment].slice(panel.a_first as u64 * 4, panel.a_len as u64 * 4)
     }
 
-    /// The factors' part of a segment's tensor: all B of a panel.
-    pub fn b(panel: &LoraPanel, segment: Tensor) -> Tensor {
-        segment.slice(panel.b_first as u64 * 4, panel.b_len as u64 * 4)
+    /// All B of a panel.
+    pub(in crate::model) fn b(&self, panel: &LoraPanel) -> Tensor {
+        self.params[panel.segment].slice(panel.b_first as u64 * 4, panel.b_len as u64 * 4)
     }
+}
+
+/// Rows of `cols` values with zeros behind each up to `stride`.
+fn padded(values: Vec<f32>, cols: usize, stride: usize) -> Vec<f32> {
+    if cols == stride {
+        return values;
+    }
+    let mut padded = vec![0.0; values.len() / cols * stride];
+    for (to, from) in padded.chunks_mut(stride).zip(values.chunks(cols)) {
+        to[..cols].copy_from_slice(from);
+    }
+    padded
 }
 
 /// Places the factors of a stacked product at the end of a segment; `None` where LoRA adapts none.

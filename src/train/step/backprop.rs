@@ -1,0 +1,122 @@
+//! A step by backpropagation: forward, loss, backward for every micro-batch, then the optimiser.
+
+use super::inputs::{Inputs, REPORT_STATS};
+use super::{Form, LossPass, Method, Programs, Recording, Update};
+use crate::device::Store;
+use crate::error::Result;
+use crate::kernels::{Recorder, grad_norm};
+use crate::memory::{Class, Tensor};
+use crate::model::{Backward, Keys, Loss, Parameters, Rows, embedding};
+use crate::train::log::StepLog;
+use crate::train::optimizer::{Optimizer, optimizer};
+use crate::train::options::TrainOptions;
+
+pub(in crate::train) struct Backprop {
+    optimizer: Box<dyn Optimizer>,
+    max_grad_norm: f32,
+    /// Sums of squares of the gradients.
+    partials: Tensor,
+}
+
+impl Backprop {
+    pub(in crate::train) fn new(
+        options: &TrainOptions,
+        parameters: &Parameters,
+        store: &mut Store,
+    ) -> Result<Self> {
+        let counts = parameters.segments().iter().map(|segment| grad_norm::partial_count(segment.len));
+        Ok(Backprop {
+            optimizer: optimizer(options, parameters, store)?,
+            max_grad_norm: options.max_grad_norm as f32,
+            partials: store.keep(Class::Other, "squares", counts.sum())?,
+        })
+    }
+
+    fn record_update(&self, rec: &mut Recorder, parameters: &Parameters, inputs: &Inputs) {
+        let mut first = 0;
+        for segment in parameters.segments() {
+            let params = grad_norm::SquaresParams { n: segment.len as u32, first: first as u32 };
+            grad_norm::squares(rec, params, segment.grad, self.partials);
+            first += grad_norm::partial_count(segment.len);
+        }
+        let params = grad_norm::FinishParams { count: first as u32, max_grad_norm: self.max_grad_norm };
+        let stats = inputs.stats();
+        grad_norm::finish(rec, params, self.partials, inputs.loss_sum, stats);
+        self.optimizer.record(rec, parameters, stats);
+    }
+}
+
+impl Method for Backprop {
+    fn record(&self, recording: &Recording<'_>, form: Form) -> (Recorder, Programs) {
+        let Recording { model, trained, inputs } = *recording;
+        let Form { tokens, checkpointing, .. } = form;
+        let mut rec = Recorder::new();
+        let begin = rec.program();
+        for segment in trained.parameters.segments() {
+            rec.clear(segment.grad);
+        }
+        rec.clear(inputs.loss_sum);
+        let begin_eval = rec.program();
+        rec.clear(inputs.loss_sum);
+
+        let rows = Rows { count: tokens, ..inputs.rows.clone() };
+        let pass = recording.pass(&rows, form);
+        let forward = rec.program();
+        let mut x = embedding::embed(&mut rec, model, inputs.rows.ids, tokens);
+        let mut layer_inputs = Vec::new();
+        let mut kept = Vec::new();
+        for layer in 0..model.layers.len() {
+            layer_inputs.push(x);
+            let (acts, y) = pass.layer_forward(&mut rec, layer, x, Keys::OfPass);
+            kept.push(acts);
+            x = y;
+        }
+        let dx = rec.transient(tokens * model.architecture.hidden.padded);
+        rec.clear(dx);
+        let plan = inputs.loss_plan;
+        let losses = rec.transient(plan.rows());
+        rec.clear(losses);
+        let loss = Loss { model, plan, inputs: inputs.loss, losses }.blocks(&mut rec, x, dx);
+        let loss_sum = rec.program();
+        let params = grad_norm::LossSumParams { n: plan.rows() as u32 };
+        grad_norm::loss_sum(&mut rec, params, losses, inputs.loss_sum);
+
+        let backward = rec.program();
+        let mut dy = dx;
+        for layer in (0..model.layers.len()).rev() {
+            let acts = if checkpointing {
+                pass.layer_activations(&mut rec, layer, layer_inputs[layer], Keys::OfPass)
+            } else {
+                kept[layer].clone()
+            };
+            let below = Backward { dy, wants_dx: layer > 0 };
+            dy = pass.layer_backward(&mut rec, layer, &acts, below).unwrap_or(dy);
+        }
+        let update = rec.program();
+        self.record_update(&mut rec, &trained.parameters, inputs);
+        let whole = LossPass { before: vec![forward], loss: loss.clone(), after: vec![loss_sum, backward] };
+        let programs = Programs {
+            begin: vec![begin],
+            passes: vec![whole],
+            end: vec![update],
+            begin_eval: vec![begin_eval],
+            eval: LossPass { before: vec![forward], loss, after: vec![loss_sum] },
+        };
+        (rec, programs)
+    }
+
+    fn write(&self, store: &Store, update: Update) {
+        self.optimizer.write(store, update);
+    }
+
+    fn read(&self, report: &[f32], labelled: u64, log: &mut StepLog) {
+        let stats = &report[REPORT_STATS..];
+        log.loss = f64::from(report[0]) / labelled as f64;
+        log.grad_norm = f64::from(stats[grad_norm::STATS_NORM]);
+        log.skipped = !log.loss.is_finite() || stats[grad_norm::STATS_FINITE] != 1.0;
+    }
+
+    fn kept(&self, segment: usize) -> Vec<(&'static str, Tensor)> {
+        self.optimizer.kept(segment)
+    }
+}

@@ -1,0 +1,70 @@
+//! What the host fills in before a pass, and what it reads after a step.
+
+use crate::device::Store;
+use crate::error::Result;
+use crate::kernels::grad_norm;
+use crate::memory::{Class, Tensor};
+use crate::model::{LossInputs, LossPlan, Model, RopeTables, Rows, RowsSeen};
+
+/// The report of a step: the loss sum at 0, what [`grad_norm`] says at 64.
+const REPORT_VALUES: usize = 128;
+pub(in crate::train) const REPORT_BYTES: u64 = 4 * REPORT_VALUES as u64;
+pub(super) const REPORT_STATS: usize = 64;
+
+/// The kept tensors that the host fills before a pass.
+pub(in crate::train) struct Inputs {
+    pub(in crate::train) rows: Rows,
+    pub(in crate::train) loss: LossInputs,
+    pub(in crate::train) loss_plan: LossPlan,
+    /// Gains the sum of the losses of all labelled rows.
+    pub(in crate::train) loss_sum: Tensor,
+    pub(in crate::train) dropout_seed: Tensor,
+    pub(in crate::train) report: Tensor,
+}
+
+impl Inputs {
+    pub(in crate::train) fn new(
+        store: &mut Store,
+        model: &Model,
+        tokens: usize,
+        loss_plan: LossPlan,
+        longest: usize,
+    ) -> Result<Self> {
+        let mut keep = |label: &str, elements: usize| store.keep(Class::Other, label, elements);
+        let mut views = Vec::new();
+        for _ in &model.architecture.views {
+            views.push(RowsSeen { spans: keep("spans", 2 * tokens)?, last: keep("last", tokens)? });
+        }
+        let mut ropes = Vec::new();
+        for rope in &model.architecture.ropes {
+            let table = longest * rope.rotary_dim / 2;
+            ropes.push(RopeTables { cos: keep("rope cos", table)?, sin: keep("rope sin", table)? });
+        }
+        let rows = Rows {
+            count: tokens,
+            ids: keep("ids", tokens)?,
+            positions: keep("positions", tokens)?,
+            views,
+            ropes,
+        };
+        let report = keep("report", REPORT_VALUES)?;
+        let loss = LossInputs {
+            index: keep("label index", loss_plan.rows())?,
+            targets: keep("targets", loss_plan.rows())?,
+            weight: keep("row weight", loss_plan.rows())?,
+        };
+        Ok(Inputs {
+            rows,
+            loss,
+            loss_plan,
+            loss_sum: report.slice(0, 16),
+            dropout_seed: keep("dropout seed", 1)?,
+            report,
+        })
+    }
+
+    /// The part of the report that [`grad_norm`] fills.
+    pub(super) fn stats(&self) -> Tensor {
+        self.report.slice(4 * REPORT_STATS as u64, 4 * grad_norm::STATS as u64)
+    }
+}

@@ -1,0 +1,102 @@
+//! A step as a list of programs: each way to make one records its own, and the trainer runs them.
+
+mod backprop;
+mod inputs;
+
+pub(super) use backprop::Backprop;
+pub(super) use inputs::{Inputs, REPORT_BYTES};
+
+use super::log::StepLog;
+use crate::device::Store;
+use crate::kernels::Recorder;
+use crate::memory::{ProgramId, Tensor};
+use crate::model::{Model, Pass, Rows, Trained};
+
+/// The programs of a recording, as a step and an evaluation run them.
+#[derive(Clone)]
+pub(super) struct Programs {
+    pub(super) begin: Vec<ProgramId>,
+    /// What every micro-batch goes through, one behind another.
+    pub(super) passes: Vec<LossPass>,
+    pub(super) end: Vec<ProgramId>,
+    pub(super) begin_eval: Vec<ProgramId>,
+    pub(super) eval: LossPass,
+}
+
+/// A pass over a micro-batch with the loss in its midst.
+#[derive(Clone)]
+pub(super) struct LossPass {
+    pub(super) before: Vec<ProgramId>,
+    /// By block of labelled rows; a micro-batch runs as many as it fills.
+    pub(super) loss: Vec<ProgramId>,
+    pub(super) after: Vec<ProgramId>,
+}
+
+impl LossPass {
+    /// Those of a micro-batch that fills so many blocks.
+    pub(super) fn programs(&self, blocks: usize) -> impl Iterator<Item = ProgramId> {
+        [&self.before, &self.loss[..blocks], &self.after].into_iter().flatten().copied()
+    }
+}
+
+impl Programs {
+    /// Those of a micro-batch that fills so many blocks.
+    pub(super) fn micro_batch(&self, blocks: usize) -> Vec<ProgramId> {
+        self.passes.iter().flat_map(|pass| pass.programs(blocks)).collect()
+    }
+}
+
+/// All that a recording of the step depends on, besides its form.
+pub(super) struct Recording<'a> {
+    pub(super) model: &'a Model,
+    pub(super) trained: &'a Trained,
+    pub(super) inputs: &'a Inputs,
+}
+
+/// What recordings of one step differ in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    /// M.
+    pub(super) tokens: usize,
+    /// Whether backward computes activations again.
+    pub(super) checkpointing: bool,
+    /// The chance that an input of the adapter is dropped.
+    pub(super) dropout: f64,
+}
+
+/// The number of a step's update and what it is made with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Update {
+    pub(super) learning_rate: f64,
+    /// Counted from 1: where the step before was not applied, and where it was.
+    pub(super) numbers: [u32; 2],
+}
+
+/// A way to make a step.
+pub(super) trait Method {
+    fn record(&self, recording: &Recording<'_>, form: Form) -> (Recorder, Programs);
+
+    /// Writes what changes from step to step, before each.
+    fn write(&self, store: &Store, update: Update);
+
+    /// Puts what the step's report says into its log. The loss is the mean over `labelled` tokens.
+    fn read(&self, report: &[f32], labelled: u64, log: &mut StepLog);
+
+    /// What it keeps of a segment of the parameters, by the names under which that is saved.
+    fn kept(&self, segment: usize) -> Vec<(&'static str, Tensor)>;
+}
+
+impl Recording<'_> {
+    /// The pass that is recorded over the rows of `form`.
+    fn pass<'a>(&'a self, rows: &'a Rows, form: Form) -> Pass<'a> {
+        let Recording { model, trained, inputs } = *self;
+        Pass {
+            model,
+            lora: trained.lora.as_ref(),
+            parameters: Some(&trained.parameters),
+            rows,
+            lora_scale: trained.lora.as_ref().map_or(1.0, |lora| lora.config.scale()),
+            dropout: (trained.dropout() > 0.0).then_some((form.dropout, inputs.dropout_seed)),
+        }
+    }
+}
