@@ -2,8 +2,9 @@
 
     python check_trl.py [CASE_DIR...]     (default: all of tests/fixtures/models and tests/fixtures/ways)
 
-Where there is a final.json, it holds what TRL has made of the parameters against that too. TRL's sampler is set to file order, its precision to f32; the base model is the same one quantised beforehand, because
-TRL turns adapters on a model that bitsandbytes quantised into bf16.
+Where there is a final.json, what TRL has made of the parameters is held against that too. TRL's sampler is set to file
+order, its precision to f32; the base model is the same one quantised beforehand, because TRL turns adapters on a model that
+bitsandbytes quantised into bf16.
 """
 
 import json
