@@ -1,9 +1,10 @@
 """Holds expected.json of every case against TRL's own SFTTrainer, step by step.
 
-    python check_trl.py [CASE_DIR...]     (default: all of tests/fixtures/models)
+    python check_trl.py [CASE_DIR...]     (default: all of tests/fixtures/models and tests/fixtures/ways)
 
-TRL's sampler is set to file order, its precision to f32; the base model is the same one quantised beforehand, because
-TRL turns adapters on a model that bitsandbytes quantised into bf16.
+Where there is a final.json, what TRL has made of the parameters is held against that too. TRL's sampler is set to file
+order, its precision to f32; the base model is the same one quantised beforehand, because TRL turns adapters on a model that
+bitsandbytes quantised into bf16.
 """
 
 import json
@@ -17,20 +18,25 @@ from trl import SFTConfig, SFTTrainer
 from trl.chat_template_utils import has_generation_markers
 
 from rows import load_tokenizer, read_jsonl, tokenize_without_markers
-from train import load_model, read_config
+from train import load_model, read_config, trainable
+from ways import change, off, source_of
 
 # A tenth of what the engine may differ from the reference; the rest of f32 is the order of its sums.
 LIMITS = {"loss": 1e-5, "grad_norm": 1e-4, "learning_rate": 1e-9, "num_tokens": 0.0}
+FINAL_LIMIT = 1e-4
 
 
-def logged_steps(case_dir):
+def train(case_dir):
+    """What TRL logs of every step, and what it makes of the parameters."""
     config = read_config(case_dir / "config.json")
     options = {**config["train"], "logging_steps": 1}
+    is_full = options.pop("finetuning_type", "lora") == "full"
+    source = source_of(case_dir)
     ratio = options.pop("warmup_ratio", 0.0)
     if ratio and not options.get("warmup_steps"):
         options["warmup_steps"] = ratio
-    tokenizer = load_tokenizer(case_dir / "model")
-    rows = read_jsonl(case_dir / "data.jsonl")
+    tokenizer = load_tokenizer(source / "model")
+    rows = read_jsonl(source / "data.jsonl")
     if options.get("assistant_only_loss") and not has_generation_markers(tokenizer.chat_template):
         rows = [tokenize_without_markers(tokenizer, row) for row in rows]
         options["assistant_only_loss"] = False
@@ -47,25 +53,35 @@ def logged_steps(case_dir):
             disable_tqdm=True,
             **options,
         )
-        model = load_model(case_dir / "model", case_dir / "adapter", config["quantization"])
+        model = load_model(source / "model", None if is_full else case_dir / "adapter", config["quantization"])
+        parameters = trainable(model)
+        before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         trainer = SFTTrainer(
             model=model, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer
         )
         trainer.train()
-    return [entry for entry in trainer.state.log_history if "loss" in entry]
+    after = {name: parameter.detach() for name, parameter in parameters.items()}
+    return [entry for entry in trainer.state.log_history if "loss" in entry], change(before, after)
 
 
 def check(case_dir):
-    steps = logged_steps(case_dir)
+    steps, final = train(case_dir)
     expected = json.loads((case_dir / "expected.json").read_text())["steps"]
     worst = dict.fromkeys(LIMITS, 0.0)
     assert len(steps) == len(expected), f"{case_dir.name}: TRL takes {len(steps)} steps, not {len(expected)}"
     for ours, theirs in zip(expected, steps, strict=True):
         for key in LIMITS:
-            difference = abs(ours[key] - theirs[key]) / max(abs(theirs[key]), 1e-12)
-            worst[key] = max(worst[key], difference)
+            worst[key] = max(worst[key], off(ours[key], theirs[key]))
+    limits = LIMITS
+    if (case_dir / "final.json").exists():
+        expected = json.loads((case_dir / "final.json").read_text())
+        assert final.keys() == expected.keys(), f"{case_dir.name}: TRL trains {sorted(final.keys() ^ expected.keys())}"
+        worst["final"] = max(
+            off(expected[name][key], final[name][key]) for name in final for key in ("norm", "change")
+        )
+        limits = {**LIMITS, "final": FINAL_LIMIT}
     print(f"{case_dir.name}: " + ", ".join(f"{key} {value:.1e}" for key, value in worst.items()), flush=True)
-    return [f"{case_dir.name}: {key}" for key, value in worst.items() if value > LIMITS[key]]
+    return [f"{case_dir.name}: {key}" for key, value in worst.items() if value > limits[key]]
 
 
 def main(directories):
@@ -76,5 +92,6 @@ def main(directories):
 
 
 if __name__ == "__main__":
-    fixtures = Path(__file__).resolve().parents[2] / "tests/fixtures/models"
-    main([Path(argument) for argument in sys.argv[1:]] or sorted(fixtures.iterdir()))
+    fixtures = Path(__file__).resolve().parents[2] / "tests/fixtures"
+    everything = [*sorted((fixtures / "models").iterdir()), *sorted((fixtures / "ways").iterdir())]
+    main([Path(argument) for argument in sys.argv[1:]] or everything)

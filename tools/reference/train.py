@@ -1,7 +1,8 @@
-"""The reference: a LoRA fine-tuning by PyTorch and PEFT in f32, with every number the engine is compared with.
+"""The reference: a fine-tuning by PyTorch and PEFT in f32, with every number the engine is compared with.
 
 A case is a folder with model/, adapter/ (PEFT, B not zero), data.jsonl and config.json. `write_case` adds
-expected.json and grads.safetensors; check_trl.py holds the same steps against TRL's SFTTrainer.
+expected.json and grads.safetensors; check_trl.py holds the same steps against TRL's SFTTrainer. Where
+`train.finetuning_type` is "full" there is no adapter, and all weights are trained.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, get_scheduler
+from transformers import Adafactor, AutoModelForCausalLM, Trainer, get_scheduler
 
 import nf4
 from rows import IGNORED, load_tokenizer, prepare, read_jsonl
@@ -37,6 +38,9 @@ def load_base(model_dir, quantization):
 
 
 def load_model(model_dir, adapter_dir, quantization):
+    """The model with an adapter to train, or, where that is None, with all weights to train."""
+    if adapter_dir is None:
+        return load_base(model_dir, quantization)
     model = PeftModel.from_pretrained(load_base(model_dir, quantization), adapter_dir, is_trainable=True)
     for parameter in model.parameters():
         assert parameter.dtype == torch.float32
@@ -44,18 +48,25 @@ def load_model(model_dir, adapter_dir, quantization):
 
 
 def write_adapter(case_dir, model_dir, lora, b_std, exclude=None):
-    """A PEFT adapter with PEFT's own A and a normal B of the given spread, large enough to matter."""
+    """A PEFT adapter with PEFT's own A and a normal B of the given spread, large enough to matter.
+
+    Whatever else is trained is a tenth off from what it is in the model.
+    """
     torch.manual_seed(7)
     base = load_base(model_dir, {})
-    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", exclude_modules=exclude, **lora))
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **{"exclude_modules": exclude, **lora}))
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in trainable(model).items():
             if "lora_B" in name:
                 parameter.normal_(std=b_std)
+            elif "lora_A" not in name:
+                parameter.mul_(1 + 0.1 * torch.randn(parameter.shape))
     settings = model.peft_config["default"]
     settings.base_model_name_or_path = "model"
-    # PEFT keeps a set, whose order is another in every process.
-    settings.target_modules = sorted(settings.target_modules)
+    # PEFT keeps sets, whose order is another in every process.
+    for field in ("target_modules", "exclude_modules"):
+        if isinstance(getattr(settings, field), set):
+            setattr(settings, field, sorted(getattr(settings, field)))
     adapter_dir = Path(case_dir) / "adapter"
     model.save_pretrained(adapter_dir)
     (adapter_dir / "README.md").unlink()
@@ -116,9 +127,38 @@ def warmup_steps(train, total):
     return math.ceil(total * train.get("warmup_ratio", 0.0))
 
 
+def saved_name(name):
+    """The name in adapter_model.safetensors of a parameter of PEFT's model; a model's own names stay."""
+    name = name.replace("lora_magnitude_vector.default.weight", "lora_magnitude_vector")
+    return name.replace(".modules_to_save.default", "").replace(".default", "")
+
+
 def trainable(model):
-    """The LoRA parameters by the names PEFT gives them in adapter_model.safetensors."""
-    return {name.replace(".default", ""): p for name, p in model.named_parameters() if p.requires_grad}
+    """What is trained, by the names that PEFT or transformers saves it under."""
+    return {saved_name(name): p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def make_optimizer(model, train):
+    """The optimiser of `optim` as transformers' Trainer makes it, which leaves biases and norms out of the decay."""
+    decaying = Trainer.get_decay_parameter_names(None, model)
+    groups = [
+        {
+            "params": [p for name, p in model.named_parameters() if p.requires_grad and (name in decaying) == decays],
+            "weight_decay": train.get("weight_decay", 0.0) if decays else 0.0,
+        }
+        for decays in (True, False)
+    ]
+    learning_rate = train.get("learning_rate", 2e-5)
+    match train.get("optim", "adamw_torch"):
+        case "adamw_torch":
+            betas = (train.get("adam_beta1", 0.9), train.get("adam_beta2", 0.999))
+            return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=train.get("adam_epsilon", 1e-8))
+        case "sgd":
+            return torch.optim.SGD(groups, lr=learning_rate)
+        case "adafactor":
+            return Adafactor(groups, lr=learning_rate, scale_parameter=False, relative_step=False)
+        case other:
+            raise ValueError(f"no reference for optim {other}")
 
 
 def train_steps(model, entries, train, padding):
@@ -126,13 +166,7 @@ def train_steps(model, entries, train, padding):
     steps = steps_of(entries, train)
     assert len(steps) <= RECORDED_STEPS, "the loss after the run belongs to the last step recorded"
     parameters = trainable(model)
-    optimizer = torch.optim.AdamW(
-        parameters.values(),
-        lr=train.get("learning_rate", 2e-5),
-        betas=(train.get("adam_beta1", 0.9), train.get("adam_beta2", 0.999)),
-        eps=train.get("adam_epsilon", 1e-8),
-        weight_decay=train.get("weight_decay", 0.0),
-    )
+    optimizer = make_optimizer(model, train)
     name = train.get("lr_scheduler_type", "linear")
     scheduler = get_scheduler(name, optimizer, warmup_steps(train, len(steps)), len(steps))
     max_grad_norm = train.get("max_grad_norm", 1.0)
@@ -181,18 +215,16 @@ def write_expected(case_dir, expected):
     (Path(case_dir) / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 
-def write_case(case_dir, model_dir=None, b_std=0.05, exclude=None):
-    """Makes the adapter where there is none, and writes expected.json and grads.safetensors beside config.json."""
-    torch.set_num_threads(1)
-    case_dir = Path(case_dir)
-    model_dir = model_dir or case_dir / "model"
-    config = read_config(case_dir / "config.json")
-    if not (case_dir / "adapter").exists():
-        write_adapter(case_dir, model_dir, config["lora"], b_std, exclude)
+def save_gradients(case_dir, gradients):
+    contiguous = {name: gradient.contiguous() for name, gradient in gradients.items()}
+    save_file(contiguous, Path(case_dir) / "grads.safetensors")
+
+
+def run(model, model_dir, data, train):
+    """Trains the model on a file of rows; what expected.json holds, and the gradients of the first step."""
     tokenizer = load_tokenizer(model_dir)
-    rows = read_jsonl(case_dir / "data.jsonl")
-    entries = prepare(tokenizer, rows, config["train"])
-    model = load_model(model_dir, case_dir / "adapter", config["quantization"])
+    rows = read_jsonl(data)
+    entries = prepare(tokenizer, rows, train)
     padding = tokenizer.pad_token_id
     expected = {
         "rows": len(rows),
@@ -203,10 +235,23 @@ def write_case(case_dir, model_dir=None, b_std=0.05, exclude=None):
         "eval_loss_before": evaluate(model, entries, padding),
         "first_row": {"input_ids": entries[0]["input_ids"], "logits": some_logits(model, entries[0])},
     }
-    expected["steps"], gradients = train_steps(model, entries, config["train"], padding)
+    expected["steps"], gradients = train_steps(model, entries, train, padding)
     expected["eval_loss_after"] = evaluate(model, entries, padding)
+    return expected, gradients
+
+
+def write_case(case_dir, model_dir=None, b_std=0.05, exclude=None):
+    """Makes the adapter where there is none, and writes expected.json and grads.safetensors beside config.json."""
+    torch.set_num_threads(1)
+    case_dir = Path(case_dir)
+    model_dir = model_dir or case_dir / "model"
+    config = read_config(case_dir / "config.json")
+    if not (case_dir / "adapter").exists():
+        write_adapter(case_dir, model_dir, config["lora"], b_std, exclude)
+    model = load_model(model_dir, case_dir / "adapter", config["quantization"])
+    expected, gradients = run(model, model_dir, case_dir / "data.jsonl", config["train"])
     names = set(load_file(case_dir / "adapter" / "adapter_model.safetensors"))
     assert names == set(gradients), "the gradients do not bear the adapter's names"
-    save_file({name: gradient.contiguous() for name, gradient in gradients.items()}, case_dir / "grads.safetensors")
+    save_gradients(case_dir, gradients)
     write_expected(case_dir, expected)
     return expected
