@@ -1,7 +1,7 @@
 // g = grad * clip
 // m <- beta1 * m + (1 - beta1) * g
 // v <- beta2 * v + (1 - beta2) * g^2
-// param <- param * (1 - lr * weight_decay) - (lr / bias1) * m / (sqrt(v) / sqrt(bias2) + eps)
+// param <- param * (1 - lr * weight_decay, or 1 without `decays`) - (lr / bias1) * m / (sqrt(v) / sqrt(bias2) + eps)
 //     bias1 = 1 - beta1^step, bias2 = 1 - beta2^step
 //
 // AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101), algorithm 2, with epsilon outside the root as
@@ -32,7 +32,8 @@
     let new_m = hyper.beta1 * m[index] + hyper.one_minus_beta1 * g;
     let new_v = hyper.beta2 * v[index] + hyper.one_minus_beta2 * (g * g);
     let denominator = sqrt(new_v) / hyper.root_bias2 + hyper.eps;
-    param[index] = param[index] * hyper.decay - hyper.step_size * (new_m / denominator);
+    let decay = select(1.0, hyper.decay, params.decays == 1u);
+    param[index] = param[index] * decay - hyper.step_size * (new_m / denominator);
     m[index] = new_m;
     v[index] = new_v;
 {% endcall %}

@@ -1,7 +1,7 @@
 //! variant along: u v
 //! variant tile: direct subgroup4 subgroup8
 //! native: subgroup8
-// G += Uᵀ·V, the gradient of LoRA's A (U = dT, V = X) or B (U = dY, V = T).
+// G += scale·Uᵀ·V, the gradient of LoRA's A (U = dT, V = X) or B (U = dY, V = T), or of a whole weight (U = dY, V = X).
 //
 // U [M, u_stride] from u_offset, its columns a; V [M, v_stride], its columns b from the v_offset of
 // the stacked layer that a belongs to, or none (NONE); G rows of `width` values, row a of a layer at
@@ -129,7 +129,7 @@ fn main(
 
     let g_base = (params.g_base[section] + (a - section_start) * params.width + b) / 4u;
     {% for i in range(8) %}
-    gradient[g_base + {{ i }}u * (params.width / 4u)] += c{{ i }}a;
-    gradient[g_base + {{ i }}u * (params.width / 4u) + 1u] += c{{ i }}b;
+    gradient[g_base + {{ i }}u * (params.width / 4u)] += params.scale * c{{ i }}a;
+    gradient[g_base + {{ i }}u * (params.width / 4u) + 1u] += params.scale * c{{ i }}b;
     {% endfor %}
 }

@@ -1,5 +1,5 @@
 //! variant along: u v
-// G += Uᵀ·V: what lora_grad_outer does, with the same tensors, on GPUs.
+// G += scale·Uᵀ·V: what lora_grad_outer does, with the same tensors, on GPUs.
 //
 // A workgroup owns 8 columns of the narrow operand and 16 of the wide one, `along` which invocations lie:
 // four of them have a quad of it each, and 16 share the sum over M, every 16th row each. A factor's
@@ -74,5 +74,5 @@ fn main(
     {% include "shared/section.wgsl" %}
     if params.v_offset[section] == NONE { return; }
     let place = (params.g_base[section] + (row - section_start) * params.width + col) / 4u;
-    gradient[place] += sum_of_parts(thread);
+    gradient[place] += params.scale * sum_of_parts(thread);
 }

@@ -72,7 +72,7 @@ fn elementwise(bench: &Bench) {
     let hyper = [0.999, 0.01, 0.9, 0.1, 0.999, 0.001, 0.03, 1e-8].repeat(2);
     let positive = values(n).iter().map(|x| x * x).collect();
     let mut operands = [values(n), vec![1.0; 4], hyper, values(n), values(n), positive];
-    bench.time("adamw", adamw::Params { n: n as u32 }, n, &mut operands);
+    bench.time("adamw", adamw::Params { n: n as u32, decays: 1 }, n, &mut operands);
     let params = dropout::Params { n: n as u32, stream: 1, threshold: 1 << 29, scale: 1.125 };
     bench.time("dropout_forward", params, n, &mut [vec![0.0], values(n), values(n)]);
     bench.time("dropout_backward_add", params, n, &mut [vec![0.0], values(n), values(n)]);

@@ -30,10 +30,12 @@ impl Kernel for AdamW {
         }
         let hyper = hyper(args.input(2), usize::from(stats[STATS_WAS_FINITE] == 1.0));
         let clip = V::splat(stats[STATS_CLIP]);
-        let own = part(task, TASK as u32, args.params::<Params>().n);
+        let params: Params = args.params();
+        let own = part(task, TASK as u32, params.n);
         // SAFETY: Parts of tasks are disjoint.
         let values = [3, 4, 5].map(|operand| unsafe { args.output(operand).slice(own.clone()) });
-        let [decay, step_size] = [V::splat(hyper.decay), V::splat(hyper.step_size)];
+        let decay = if params.decays == 1 { hyper.decay } else { 1.0 };
+        let [decay, step_size] = [V::splat(decay), V::splat(hyper.step_size)];
         let [beta1, share1] = [V::splat(hyper.beta1), V::splat(hyper.one_minus_beta1)];
         let [beta2, share2] = [V::splat(hyper.beta2), V::splat(hyper.one_minus_beta2)];
         let [root_bias2, eps] = [V::splat(hyper.root_bias2), V::splat(hyper.eps)];
@@ -62,11 +64,14 @@ mod tests {
         for n in [4, 12, 8192, 8196, 20_000] {
             let [grad, param, m] = [1, 2, 3].map(|seed| random(seed, n));
             let v: Vec<f32> = random(4, n).into_iter().map(|v| v * v).collect();
-            for was_finite in [0usize, 1] {
+            for (was_finite, decays) in [(0usize, 1), (1, 1), (1, 0)] {
                 let clip = 0.25;
                 let stats = [4.0, clip, 1.0, was_finite as f32];
                 let hyper: [f64; 8] = std::array::from_fn(|i| f64::from(HYPERS[8 * was_finite + i]));
-                let [decay, step, beta1, share1, beta2, share2, root, eps] = hyper;
+                let [mut decay, step, beta1, share1, beta2, share2, root, eps] = hyper;
+                if decays == 0 {
+                    decay = 1.0;
+                }
                 let want = |i: usize| {
                     let [g, p, m, v] = [grad[i] * clip, param[i], m[i], v[i]].map(f64::from);
                     let (m, v) = (beta1 * m + share1 * g, beta2 * v + share2 * g * g);
@@ -74,7 +79,7 @@ mod tests {
                 };
                 let want: Vec<[f64; 3]> = (0..n).map(want).collect();
                 let operands: [&[f32]; 6] = [&grad, &stats, &HYPERS, &param, &m, &v];
-                for got in run("adamw", &Params { n: n as u32 }, &operands) {
+                for got in run("adamw", &Params { n: n as u32, decays }, &operands) {
                     for (operand, name) in ["param", "m", "v"].into_iter().enumerate() {
                         let want: Vec<f64> = want.iter().map(|want| want[operand]).collect();
                         assert_close(name, &got[3 + operand], &want, &vec![1.0; n], 1e-6);
@@ -88,7 +93,7 @@ mod tests {
     fn a_gradient_that_is_not_finite_changes_nothing() {
         let (grad, values) = (vec![f32::NAN; 12], random(1, 12));
         let operands: [&[f32]; 6] = [&grad, &[f32::NAN, 0.0, 0.0, 1.0], &HYPERS, &values, &values, &values];
-        for got in run("adamw", &Params { n: 12 }, &operands) {
+        for got in run("adamw", &Params { n: 12, decays: 1 }, &operands) {
             assert!(got[3] == values && got[4] == values && got[5] == values);
         }
     }

@@ -1,4 +1,4 @@
-//! Rows of the embedding table by token id.
+//! Rows of the embedding table by token id, and their gradient.
 
 use core::marker::PhantomData;
 
@@ -43,10 +43,44 @@ impl<F: Format> Kernel for Forward<F> {
     }
 }
 
+/// Operands: ids [rows], order [rows], dout [rows, depth], dtable [n_ids, depth].
+pub struct Backward;
+
+impl Kernel for Backward {
+    fn tasks(args: &Args) -> u32 {
+        let params: Params = args.params();
+        params.rows.div_ceil(rows_together(params.depth))
+    }
+
+    #[inline(always)]
+    fn run<V: Vector>(args: &Args, task: u32, _: &mut [f32]) {
+        let params: Params = args.params();
+        let depth = params.depth as usize;
+        let scale = V::splat(params.scale);
+        let ids = args.words(0);
+        let order = &args.words(1)[..params.rows as usize];
+        let id_at = |place: usize| order.get(place).and_then(|&row| ids.get(row as usize)).copied();
+        for place in part(task, rows_together(params.depth), params.rows) {
+            let Some(id) = id_at(place) else { continue };
+            let row = id.wrapping_sub(params.first_id) as usize;
+            let is_first = place == 0 || id_at(place - 1) != Some(id);
+            if row >= params.n_ids as usize || !is_first {
+                continue;
+            }
+            // SAFETY: An id has one first place, so its row is that of one task.
+            let sums = unsafe { args.output(3).slice(row * depth..(row + 1) * depth) };
+            for next in (place..).take_while(|&next| id_at(next) == Some(id)) {
+                let dout = &args.input(2)[order[next] as usize * depth..][..depth];
+                update([&mut *sums], [dout], |[sum], [dout]: [V; 1]| [scale.mul_add(dout, sum)]);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{from_words, random, run};
+    use crate::testing::{assert_close, from_words, random, run};
 
     #[test]
     fn rows_of_the_slab_are_written_and_others_stay() {
@@ -96,6 +130,28 @@ mod tests {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_an_id_add_up_in_the_table() {
+        let ids = [3, 0, 7, 3, 4, 3];
+        // The last row has no gradient.
+        let order = [1, 0, 3, 4, 2, u32::MAX];
+        for depth in [8, 72, 4096] {
+            let params = Params { rows: 6, depth: depth as u32, first_id: 3, n_ids: 3, scale: 0.5 };
+            let (dout, before) = (random(1, 6 * depth), random(2, 3 * depth));
+            let mut want: Vec<f64> = before.iter().map(|&x| f64::from(x)).collect();
+            for (row, to) in [(0, 0), (3, 0), (4, 1)] {
+                for c in 0..depth {
+                    want[to * depth + c] += 0.5 * f64::from(dout[row * depth + c]);
+                }
+            }
+            for got in
+                run("embedding_backward", &params, &[&from_words(&ids), &from_words(&order), &dout, &before])
+            {
+                assert_close("dtable", &got[3], &want, &vec![1.0; 3 * depth], 1e-6);
             }
         }
     }

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::args::Args;
 use crate::lanes::{map, part, rows_together, sum, update};
-use crate::params::head_norm::Params;
+use crate::params::head_norm::{Params, WeightParams};
 use crate::rms_norm::rstd;
 use crate::simd::Vector;
 use crate::table::Kernel;
@@ -92,6 +92,31 @@ impl Kernel for Backward {
     }
 }
 
+/// Operands: qkv [rows, stride], dout [rows, stride], dweight [head_dim].
+pub struct WeightGradient;
+
+impl Kernel for WeightGradient {
+    fn tasks(_: &Args) -> u32 {
+        1
+    }
+
+    #[inline(always)]
+    fn run<V: Vector>(args: &Args, _: u32, _: &mut [f32]) {
+        let WeightParams { rows, stride, offset, heads, head_dim, eps } = args.params();
+        // SAFETY: There is one task.
+        let sums = unsafe { args.output(2).slice(0..head_dim as usize) };
+        for row in 0..rows {
+            for head in 0..heads {
+                let start = (row * stride + offset + head * head_dim) as usize;
+                let own = start..start + head_dim as usize;
+                let (inp, dout) = (&args.input(0)[own.clone()], &args.input(1)[own]);
+                let scale = V::splat(rstd::<V>(inp, head_dim, eps));
+                update([&mut *sums], [dout, inp], |[sum], [dout, x]: [V; 2]| [dout.mul_add(x * scale, sum)]);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +163,32 @@ mod tests {
             }
             for got in run("head_norm_backward", &params, &[&qkv, q_weight, k_weight, &dout]) {
                 assert_close("dqkv", &got[3], &gradient, &norms, 1e-5);
+            }
+            for (first, heads, offset, before) in [(0, 3, gap, q_weight), (3, 2, k_offset, k_weight)] {
+                let of = WeightParams {
+                    rows: rows as u32,
+                    stride: stride as u32,
+                    offset,
+                    heads,
+                    head_dim,
+                    eps: 1e-3,
+                };
+                let mut want: Vec<f64> = before.iter().map(|&x| f64::from(x)).collect();
+                for (row, number) in
+                    (0..rows).flat_map(|row| (first..first + heads).map(move |number| (row, number)))
+                {
+                    let at = row * stride + head(&params, number).0.start;
+                    let x = |i: usize| f64::from(qkv[at + i]);
+                    let mean = (0..dim).map(|i| x(i) * x(i)).sum::<f64>() / dim as f64;
+                    let rstd = 1.0 / (mean + 1e-3f32 as f64).sqrt();
+                    want.iter_mut()
+                        .enumerate()
+                        .for_each(|(i, sum)| *sum += f64::from(dout[at + i]) * x(i) * rstd);
+                }
+                let norms = vec![(rows * heads as usize) as f64; dim];
+                for got in run("head_norm_weight_gradient", &of, &[&qkv, &dout, before]) {
+                    assert_close("dweight", &got[2], &want, &norms, 1e-5);
+                }
             }
         }
     }

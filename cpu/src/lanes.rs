@@ -9,6 +9,9 @@ use crate::simd::Vector;
 /// The work of a task, in values that each take a nanosecond or less.
 pub const TASK: usize = 8192;
 
+/// The columns that a task adds up.
+pub const COLUMNS: u32 = 64;
+
 /// The rows of `width` values that make a task.
 pub fn rows_together(width: u32) -> u32 {
     (TASK as u32 / width.max(1)).max(1)

@@ -28,6 +28,7 @@ pub mod params;
 mod rms_norm;
 mod rope;
 mod rows;
+mod sgd;
 mod simd;
 mod table;
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Kernel for T {
     }
 }
 
-/// G += Uᵀ·V. Operands: u, v, gradient.
+/// G += scale·Uᵀ·V. Operands: u, v, gradient.
 pub struct Outer;
 
 impl Outer {
@@ -98,7 +98,7 @@ impl Kernel for Outer {
                 offset: params.g_base[index] as usize,
                 stride: width,
                 adds: true,
-                scale: 1.0,
+                scale: params.scale,
             };
             let part = Part { rows: own.start - start..own.end - start, cols: part.cols.clone() };
             multiply::<V>(&target, &part, rows, &u, &v, scratch);
@@ -165,7 +165,8 @@ mod tests {
                 v_stride: 2 * width as u32 + 8,
                 height: 152,
                 width: width as u32,
-                pad: [0; 2],
+                scale: 1.0,
+                pad: 0,
                 section_end: SECTIONS,
                 v_offset: [0, NONE, width as u32, NONE],
                 g_base: [0, 0, 72 * width as u32, 0],

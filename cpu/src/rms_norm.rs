@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use crate::args::Args;
-use crate::lanes::{map, part, rows_together, sum};
+use crate::lanes::{COLUMNS, map, part, rows_together, sum, update};
 use crate::params::rms_norm::Params;
 use crate::simd::Vector;
 use crate::table::Kernel;
@@ -104,6 +104,30 @@ impl<R: Residual> Kernel for Backward<R> {
     }
 }
 
+/// Operands: dout [rows, stride], inp [rows, stride], rstd [rows], dweight [stride].
+pub struct WeightGradient;
+
+impl Kernel for WeightGradient {
+    fn tasks(args: &Args) -> u32 {
+        args.params::<Params>().stride.div_ceil(COLUMNS)
+    }
+
+    #[inline(always)]
+    fn run<V: Vector>(args: &Args, task: u32, _: &mut [f32]) {
+        let params: Params = args.params();
+        let own = part(task, COLUMNS, params.stride);
+        // SAFETY: Columns of tasks are disjoint.
+        let sums = unsafe { args.output(3).slice(own.clone()) };
+        for row in 0..params.rows as usize {
+            let start = row * params.stride as usize;
+            let of_row = start + own.start..start + own.end;
+            let scale = V::splat(args.input(2)[row]);
+            let inputs = [&args.input(0)[of_row.clone()], &args.input(1)[of_row]];
+            update([&mut *sums], inputs, |[sum], [dout, x]: [V; 2]| [dout.mul_add(x * scale, sum)]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +181,14 @@ mod tests {
             let operands: [&[f32]; 6] = [&dout, &inp, &weight, &rstd32, &nan, &beside];
             for got in run("rms_norm_backward.residual", &params, &operands) {
                 assert_close("dinp", &got[4], &plus(&dinp), &ones, 4e-6);
+            }
+            let of = |c: usize| -> f64 {
+                (0..rows).map(|row| at(&dout, row, c) * at(&inp, row, c) * rstds[row]).sum()
+            };
+            let dweight: Vec<f64> = (0..stride).map(|c| f64::from(weight[c]) + of(c)).collect();
+            let norms = vec![rows as f64; stride];
+            for got in run("rms_norm_weight_gradient", &params, &[&dout, &inp, &rstd32, &weight]) {
+                assert_close("dweight", &got[3], &dweight, &norms, 4e-6);
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::simd::{Level, Vector};
 use crate::{
     adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm, kv_append, linear,
-    lora_grad, memory, rms_norm, rope, rows,
+    lora_grad, memory, rms_norm, rope, rows, sgd,
 };
 
 /// A kernel or one variant of it.
@@ -57,6 +57,7 @@ table! {
     "attention_decode": attention::Decode,
     "attention_forward": attention::Forward,
     "bias": bias::Bias,
+    "bias_gradient": bias::Gradient,
     "clear": memory::Clear,
     "copy": memory::Copy,
     "cross_entropy_chunk": cross_entropy::Chunk,
@@ -64,6 +65,7 @@ table! {
     "cross_entropy_forward_backward": cross_entropy::ForwardBackward,
     "dropout_backward_add": dropout::BackwardAdd,
     "dropout_forward": dropout::Forward,
+    "embedding_backward": embedding::Backward,
     "embedding_forward.bf16": embedding::Forward<linear::Bf16>,
     "embedding_forward.f16": embedding::Forward<linear::F16>,
     "embedding_forward.f32": embedding::Forward<linear::F32>,
@@ -84,6 +86,7 @@ table! {
     "grad_norm_squares": grad_norm::Squares,
     "head_norm_backward": head_norm::Backward,
     "head_norm_forward": head_norm::Forward,
+    "head_norm_weight_gradient": head_norm::WeightGradient,
     "kv_append": kv_append::KvAppend,
     "linear_backward.bf16": linear::Backward<linear::Bf16>,
     "linear_backward.f16": linear::Backward<linear::F16>,
@@ -140,7 +143,9 @@ table! {
     "rms_norm_backward.residual": rms_norm::Backward<rms_norm::WithResidual>,
     "rms_norm_forward.plain": rms_norm::Forward<rms_norm::Plain>,
     "rms_norm_forward.residual": rms_norm::Forward<rms_norm::WithResidual>,
+    "rms_norm_weight_gradient": rms_norm::WeightGradient,
     "rope": rope::Rope,
     "rows_gather": rows::Gather,
     "rows_scatter": rows::Scatter,
+    "sgd": sgd::Sgd,
 }

@@ -12,6 +12,8 @@ use crate::memory::{Tensor, read, write};
 pub struct Params {
     /// Elements, a multiple of 4.
     pub n: u32,
+    /// 1 where weight decay shrinks them, else 0.
+    pub decays: u32,
 }
 
 /// What changes from step to step, written to a storage buffer before each.

@@ -1,4 +1,4 @@
-//! Adds a frozen bias to columns of an activation, in place.
+//! Adds a bias to columns of an activation, in place, and its gradient.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -22,7 +22,7 @@ pub struct Params {
 
 /// Adds `bias` [cols] to the columns from `offset` on of every row of `y` [rows, stride].
 ///
-/// Forward only: a gradient of `y` is one of what `y` was before, and a frozen bias gets none.
+/// A gradient of `y` is one of what `y` was before; that of a bias that learns is [`gradient`].
 pub fn add(rec: &mut Recorder, params: Params, bias: Tensor, y: Tensor) {
     rec.call(Kernel::Bias, &params, &[read(bias), write(y)]);
 }
@@ -31,5 +31,17 @@ pub(super) fn lower(call: &Sizes<'_>) -> Dispatch {
     call.dispatch("bias", |params: &Params| {
         let elements = params.rows as usize * params.cols as usize;
         (grid(elements.div_ceil(4 * 256)), 8 * elements as u64)
+    })
+}
+
+/// Adds the gradient of the bias to `dbias` [cols]: the sum of `dy` [rows, stride] over rows, in a fixed order.
+pub fn gradient(rec: &mut Recorder, params: Params, dy: Tensor, dbias: Tensor) {
+    rec.call(Kernel::BiasGradient, &params, &[read(dy), write(dbias)]);
+}
+
+pub(super) fn lower_gradient(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("bias_gradient", |params: &Params| {
+        let elements = u64::from(params.rows) * u64::from(params.cols);
+        (grid((params.cols as usize / 4).div_ceil(4)), elements)
     })
 }

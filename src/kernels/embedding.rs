@@ -1,4 +1,4 @@
-//! Rows of the embedding table by token id.
+//! Rows of the embedding table by token id, and their gradient.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -49,5 +49,28 @@ pub(super) fn lower(format: WeightFormat, call: &Sizes<'_>) -> Dispatch {
     call.dispatch(format!("embedding_forward.{}", format.name()), |params: &Params| {
         let elements = params.rows as usize * params.depth as usize;
         (grid(elements.div_ceil(4 * 256)), 4 * elements as u64)
+    })
+}
+
+/// Adds the gradient of a slab to `dtable` [n_ids, depth]: for each id the rows of `dout` [rows, depth] that have it, times
+/// the scale. `order` (u32 [rows]) names the rows by id, those of one id one behind another, and ends with u32::MAX where
+/// there are fewer; the sum runs in that order. Its place in the table is all that a row of `dtable` is written by, so
+/// nothing is atomic.
+pub fn backward(
+    rec: &mut Recorder,
+    params: Params,
+    ids: Tensor,
+    order: Tensor,
+    dout: Tensor,
+    dtable: Tensor,
+) {
+    let bindings = [read(ids), read(order), read(dout), write(dtable)];
+    rec.call(Kernel::EmbeddingBackward, &params, &bindings);
+}
+
+pub(super) fn lower_backward(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("embedding_backward", |params: &Params| {
+        let elements = params.rows as usize * params.depth as usize;
+        (grid(elements.div_ceil(4 * 256)), 2 * elements as u64)
     })
 }

@@ -36,7 +36,7 @@ impl Params {
     }
 }
 
-/// The frozen weights, [head_dim] each.
+/// The weights, [head_dim] each.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights {
     pub q: Tensor,
@@ -55,7 +55,7 @@ pub(super) fn lower_forward(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
 }
 
 /// Replaces the gradient `dqkv` [rows, stride] of what [`forward`] wrote by that of the `qkv` that it
-/// read. The weights are frozen and get none.
+/// read. That of a weight that learns is [`weight_gradient`].
 pub fn backward(rec: &mut Recorder, params: Params, qkv: Tensor, weights: Weights, dqkv: Tensor) {
     let bindings = [read(qkv), read(weights.q), read(weights.k), write(dqkv)];
     rec.call(Kernel::HeadNormBackward, &params, &bindings);
@@ -63,6 +63,43 @@ pub fn backward(rec: &mut Recorder, params: Params, qkv: Tensor, weights: Weight
 
 pub(super) fn lower_backward(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     lower("head_norm_backward", 16, target, call)
+}
+
+/// The heads that share a weight: the queries' or the keys'.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct WeightParams {
+    pub rows: u32,
+    /// Row stride of `qkv`.
+    pub stride: u32,
+    /// Column of the first head; the heads follow one another.
+    pub offset: u32,
+    pub heads: u32,
+    pub head_dim: u32,
+    /// `rms_norm_eps`.
+    pub eps: f32,
+}
+
+impl Params {
+    /// The query heads, then the key heads.
+    pub fn by_weight(&self) -> [WeightParams; 2] {
+        let Params { rows, stride, head_dim, eps, .. } = *self;
+        let of = |offset, heads| WeightParams { rows, stride, offset, heads, head_dim, eps };
+        [of(self.q_offset, self.q_heads), of(self.k_offset, self.kv_heads)]
+    }
+}
+
+/// Adds the gradient of the weight of some heads to `dweight` [head_dim], summed over rows and heads in a fixed order.
+/// `qkv` is what [`forward`] read, `dout` the gradient of what it wrote, both [rows, stride].
+pub fn weight_gradient(rec: &mut Recorder, params: WeightParams, qkv: Tensor, dout: Tensor, dweight: Tensor) {
+    rec.call(Kernel::HeadNormWeightGradient, &params, &[read(qkv), read(dout), write(dweight)]);
+}
+
+pub(super) fn lower_weight_gradient(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("head_norm_weight_gradient", |params: &WeightParams| {
+        let elements = u64::from(params.rows) * u64::from(params.heads) * u64::from(params.head_dim);
+        (grid((params.head_dim as usize / 4).div_ceil(4)), elements * u64::from(params.head_dim))
+    })
 }
 
 fn lower(kernel: &str, flops: u64, target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {

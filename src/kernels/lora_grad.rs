@@ -1,4 +1,4 @@
-//! The gradients of LoRA's factors, for all the layers stacked in one linear at once.
+//! The gradients of LoRA's factors, for all the layers stacked in one linear at once, and those of whole weights.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -24,7 +24,9 @@ pub struct Params {
     pub height: u32,
     /// Columns of V that take part, and the row length of G; a multiple of 8.
     pub width: u32,
-    pub pad: [u32; 2],
+    /// Multiplies the product.
+    pub scale: f32,
+    pub pad: u32,
     /// The column of U at which each stacked layer ends; unused ones are u32::MAX.
     pub section_end: [u32; 4],
     /// Where each stacked layer's columns of V begin, or [`linear::NONE`].
@@ -33,12 +35,31 @@ pub struct Params {
     pub g_base: [u32; 4],
 }
 
+impl Params {
+    /// The gradient of a whole weight [N, K] from dY [rows, N] and X [rows, K], which `scale` multiplies.
+    pub fn whole(rows: u32, [cols, depth]: [u32; 2], scale: f32) -> Self {
+        Params {
+            rows,
+            u_stride: cols,
+            u_offset: 0,
+            v_stride: depth,
+            height: cols,
+            width: depth,
+            scale,
+            pad: 0,
+            section_end: [u32::MAX; 4],
+            v_offset: [0; 4],
+            g_base: [0; 4],
+        }
+    }
+}
+
 /// The wide operand of an outer product, along which invocations lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Along {
     /// U = dY: the gradient of B.
     U,
-    /// V = X: the gradient of A.
+    /// V = X: the gradient of A, and of a whole weight.
     V,
 }
 
@@ -76,7 +97,7 @@ pub(super) fn lower_t(tile: Tile, sections: u32, call: &Sizes<'_>) -> Dispatch {
     })
 }
 
-/// Records G += Uᵀ·V; U [M, u_stride], V [M, v_stride].
+/// Records G += scale·Uᵀ·V; U [M, u_stride], V [M, v_stride].
 pub fn outer(rec: &mut Recorder, along: Along, params: Params, u: Tensor, v: Tensor, gradient: Tensor) {
     linear::expect_few_layers(&params.section_end);
     rec.call(Kernel::LoraGradOuter(along), &params, &[read(u), read(v), write(gradient)]);

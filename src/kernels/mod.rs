@@ -23,6 +23,7 @@ mod recorder;
 pub mod rms_norm;
 pub mod rope;
 pub mod rows;
+pub mod sgd;
 
 use std::borrow::Cow;
 

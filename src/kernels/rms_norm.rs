@@ -65,7 +65,8 @@ pub struct Backward {
     pub dinp: Tensor,
 }
 
-/// Writes the gradient of `inp`. The weight is frozen and gets none; that of [`forward`]'s residual is `dout`.
+/// Writes the gradient of `inp`. That of [`forward`]'s residual is `dout`, and that of a weight that learns is
+/// [`weight_gradient`].
 pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
     let Backward { dout, inp, weight, rstd, dresidual, dinp } = tensors;
     let bindings = [read(dout), read(inp), read(weight), read(rstd), write(dinp)];
@@ -75,6 +76,26 @@ pub fn backward(rec: &mut Recorder, params: Params, tensors: Backward) {
 
 pub(super) fn lower_backward(target: &GpuTarget, has_residual: bool, call: &Sizes<'_>) -> Dispatch {
     lower(&variant("rms_norm_backward", has_residual), 16, target, call)
+}
+
+/// Adds the gradient of the weight to `dweight` [stride]: the sum of dout·inp·rstd over rows, in a fixed order. `dout` and
+/// `inp` are [rows, stride], `rstd` [rows].
+pub fn weight_gradient(
+    rec: &mut Recorder,
+    params: Params,
+    dout: Tensor,
+    inp: Tensor,
+    rstd: Tensor,
+    dweight: Tensor,
+) {
+    let bindings = [read(dout), read(inp), read(rstd), write(dweight)];
+    rec.call(Kernel::RmsNormWeightGradient, &params, &bindings);
+}
+
+pub(super) fn lower_weight_gradient(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("rms_norm_weight_gradient", |params: &Params| {
+        (grid((params.stride as usize / 4).div_ceil(4)), 4 * params.elements())
+    })
 }
 
 /// The residual is the last binding of the variant that has one.

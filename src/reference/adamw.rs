@@ -25,7 +25,8 @@ pub fn update<F: Float>(
         m[i] = float(hyper.beta1) * m[i] + float(hyper.one_minus_beta1) * g;
         v[i] = float(hyper.beta2) * v[i] + float(hyper.one_minus_beta2) * g * g;
         let denominator = v[i].sqrt() / float(hyper.root_bias2) + float(hyper.eps);
-        param[i] = param[i] * float(hyper.decay) - float(hyper.step_size) * (m[i] / denominator);
+        let decay = if params.decays == 1 { float(hyper.decay) } else { F::one() };
+        param[i] = param[i] * decay - float(hyper.step_size) * (m[i] / denominator);
     }
 }
 
@@ -48,7 +49,7 @@ mod tests {
     /// clip_grad_norm_ and another learning rate in each.
     #[test]
     fn three_steps_are_those_of_torch() {
-        let params = Params { n: 4 };
+        let params = Params { n: 4, decays: 1 };
         let (mut param, mut m, mut v) = ([0.5f64, -1.0, 2.0, 0.0], [0.0; 4], [0.0; 4]);
         for (step, learning_rate) in [(1, 0.01), (2, 0.02), (3, 0.005)] {
             let grad = [0.3, -2.0 * f64::from(step), -1e-9, 0.0];
@@ -69,7 +70,7 @@ mod tests {
         let hyper = [Hyper::at_step(&OPTIONS, 0.01, 1); 2];
         let (mut param, mut m, mut v) = ([1.0f64; 4], [2.0; 4], [3.0; 4]);
         let stats = [f64::NAN, 0.0, 0.0, 0.0];
-        update(&Params { n: 4 }, &[f64::NAN; 4], &stats, &hyper, &mut param, &mut m, &mut v);
+        update(&Params { n: 4, decays: 1 }, &[f64::NAN; 4], &stats, &hyper, &mut param, &mut m, &mut v);
         assert_eq!((param, m, v), ([1.0; 4], [2.0; 4], [3.0; 4]));
     }
 }

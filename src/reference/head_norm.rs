@@ -5,7 +5,7 @@ use std::ops::Range;
 use num_traits::Float;
 
 use super::rms_norm;
-use crate::kernels::head_norm::Params;
+use crate::kernels::head_norm::{Params, WeightParams};
 use crate::kernels::rms_norm::Params as Row;
 
 /// Where each query and key head of all rows lies, with its weight.
@@ -47,6 +47,18 @@ pub fn backward<F: Float>(params: &Params, qkv: &[F], q_weight: &[F], k_weight: 
         let (_, rstd) = rms_norm::forward(&row(params), inp, weight, None);
         let dinp = rms_norm::backward(&row(params), &dqkv[head.clone()], inp, weight, &rstd, None);
         dqkv[head].copy_from_slice(&dinp);
+    }
+}
+
+/// Adds the gradient of the weight of some heads to `dweight` [head_dim].
+pub fn weight_gradient<F: Float>(params: &WeightParams, qkv: &[F], dout: &[F], dweight: &mut [F]) {
+    let WeightParams { rows, stride, offset, heads, head_dim, eps } = *params;
+    let row = Row { rows: 1, cols: head_dim, stride: head_dim, eps };
+    for start in (0..rows).flat_map(|row| (0..heads).map(move |head| row * stride + offset + head * head_dim))
+    {
+        let head = start as usize..(start + head_dim) as usize;
+        let (_, rstd) = rms_norm::forward(&row, &qkv[head.clone()], dweight, None);
+        rms_norm::weight_gradient(&row, &dout[head.clone()], &qkv[head], &rstd, dweight);
     }
 }
 
@@ -95,5 +107,14 @@ mod tests {
         let mut gradient = dout.clone();
         backward(&PARAMS, &qkv, &q_weight, &k_weight, &mut gradient);
         check_gradient(loss, &qkv, &gradient, 1e-8);
+
+        let [of_queries, of_keys] = PARAMS.by_weight().map(|params| {
+            let mut dweight = vec![0.0; 4];
+            weight_gradient(&params, &qkv, &dout, &mut dweight);
+            dweight
+        });
+        let dot = |out: Vec<f64>| -> f64 { out.iter().zip(&dout).map(|(y, g)| y * g).sum() };
+        check_gradient(|q: &[f64]| dot(forward(&PARAMS, &qkv, q, &k_weight)), &q_weight, &of_queries, 1e-8);
+        check_gradient(|k: &[f64]| dot(forward(&PARAMS, &qkv, &q_weight, k)), &k_weight, &of_keys, 1e-8);
     }
 }

@@ -26,7 +26,7 @@ pub fn t<F: Float>(params: &linear::Params, sections: usize, dy: &[F], lora_b: &
     }
 }
 
-/// G += Uᵀ·V.
+/// G += scale·Uᵀ·V.
 pub fn outer<F: Float>(params: &Params, u: &[F], v: &[F], gradient: &mut [F]) {
     let p = |value: u32| value as usize;
     for a in 0..p(params.height) {
@@ -41,7 +41,7 @@ pub fn outer<F: Float>(params: &Params, u: &[F], v: &[F], gradient: &mut [F]) {
                 sum = sum + left * v[row * p(params.v_stride) + p(params.v_offset[index]) + b];
             }
             let place = p(params.g_base[index]) + (a - start) * p(params.width) + b;
-            gradient[place] = gradient[place] + sum;
+            gradient[place] = gradient[place] + F::from(params.scale).expect("a scale is finite") * sum;
         }
     }
 }
@@ -91,7 +91,8 @@ mod tests {
             v_stride: stacked.t_stride,
             height: cols as u32,
             width: rank as u32,
-            pad: [0; 2],
+            scale: 1.0,
+            pad: 0,
             section_end: stacked.section_end,
             v_offset: stacked.t_offset,
             g_base: stacked.b_base,

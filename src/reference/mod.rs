@@ -18,3 +18,4 @@ pub mod lora_grad;
 pub mod rms_norm;
 pub mod rope;
 pub mod rows;
+pub mod sgd;

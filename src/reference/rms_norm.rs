@@ -49,6 +49,17 @@ pub fn backward<F: Float>(
     dinp
 }
 
+/// Adds the gradient of the weight to `dweight` [stride].
+pub fn weight_gradient<F: Float>(params: &Params, dout: &[F], inp: &[F], rstd: &[F], dweight: &mut [F]) {
+    let stride = params.stride as usize;
+    for (row, &scale) in rstd.iter().enumerate() {
+        for c in 0..params.cols as usize {
+            let at = row * stride + c;
+            dweight[c] = dweight[c] + dout[at] * (inp[at] * scale);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +96,9 @@ mod tests {
         check_gradient(behind, &inp, &gradient(None), 1e-8);
         let of_residual = |residual: &[f64]| dot(&forward(&params, &inp, &weight, Some(residual)).0, &dout);
         check_gradient(of_residual, &beside, &dout, 1e-8);
+        let of_weight = |weight: &[f64]| dot(&forward(&params, &inp, weight, None).0, &dout);
+        let mut dweight = vec![0.0; 8];
+        weight_gradient(&params, &dout, &inp, &rstd, &mut dweight);
+        check_gradient(of_weight, &weight, &dweight, 1e-8);
     }
 }

@@ -17,7 +17,7 @@ fn hyper_input(h: &mut Harness, hyper: &[Hyper; 2]) -> Tensor {
 fn ten_steps_are_those_of_the_twin() {
     for mut h in Harness::each() {
         for n in [4usize, 1020, 1024, 1028, 100_004] {
-            let params = Params { n: n as u32 };
+            let mut params = Params { n: n as u32, decays: 1 };
             let start = h.random(1, n, -1.0, 1.0);
             let (mut param, mut m, mut v) = (to_f64(&start), vec![0.0; n], vec![0.0; n]);
             // Four elements more, which no step may touch.
@@ -25,6 +25,7 @@ fn ten_steps_are_those_of_the_twin() {
             let param_in = h.input(&longer(&start));
             let (m_in, v_in) = (h.input(&longer(&vec![0.0; n])), h.input(&longer(&vec![0.0; n])));
             for step in 1..=10 {
+                params.decays = u32::from(step % 4 != 0);
                 let mut grad = h.random(100 + u64::from(step), n, -1e-2, 1e-2);
                 grad[0] = 0.0;
                 grad[1] *= 1e-6;
@@ -74,7 +75,7 @@ fn a_gradient_that_is_not_finite_changes_nothing() {
             m: h.input(&m),
             v: h.input(&v),
         };
-        h.run(|rec| adamw::update(rec, Params { n: 64 }, tensors));
+        h.run(|rec| adamw::update(rec, Params { n: 64, decays: 1 }, tensors));
         assert_eq!((h.read(tensors.param), h.read(tensors.m), h.read(tensors.v)), (start, m, v));
     }
 }

@@ -1,4 +1,4 @@
-//! Embedding rows by id, bit for bit, in every table format.
+//! Embedding rows by id, bit for bit, in every table format, and their gradient.
 
 use half::{bf16, f16};
 use tabtune::format::Packed;
@@ -7,7 +7,7 @@ use tabtune::kernels::embedding::{self, Params};
 use tabtune::kernels::linear::Weight;
 use tabtune::reference;
 
-use crate::harness::Harness;
+use crate::harness::{Harness, assert_close_scaled, to_f32, to_f64};
 
 /// Tokens, width, vocabulary.
 const SIZES: [[u32; 3]; 5] = [[1, 1, 1], [5, 8, 3], [17, 20, 31], [64, 576, 97], [131, 2049, 7]];
@@ -123,6 +123,41 @@ fn quantized_tables_give_the_values_of_their_twins() {
             let params = Params { rows, depth: depth as u32, first_id: 0, n_ids, scale: 1.0 };
             h.run(|rec| embedding::forward(rec, params, ids, table, out));
             assert_eq!(h.read_u32(out), want, "{format:?}");
+        }
+    }
+}
+
+#[test]
+fn the_gradient_of_a_table_is_its_twin() {
+    for mut h in Harness::each() {
+        for scale in [1.0, 25.25] {
+            for [rows, width, vocab] in SIZES {
+                let stride = width.next_multiple_of(8);
+                let dout = h.random(1, (rows * stride) as usize, -1.0, 1.0);
+                let ids: Vec<u32> = (0..rows).map(|row| row * row * 31 % vocab).collect();
+                // The last row has no gradient, unless it is the only one.
+                let mut order: Vec<u32> = (0..rows.saturating_sub(1).max(1)).collect();
+                order.sort_by_key(|&row| ids[row as usize]);
+                order.resize(rows as usize, u32::MAX);
+                let (ids_in, order_in, dout_in) = (h.input_u32(&ids), h.input_u32(&order), h.input(&dout));
+                let cut = vocab / 3;
+                for slab in [0..cut, cut..vocab] {
+                    let params =
+                        Params { rows, depth: stride, first_id: slab.start, n_ids: slab.len() as u32, scale };
+                    let before = h.random(2, slab.len() * stride as usize, -1.0, 1.0);
+                    // A row more than there are ids.
+                    let dtable = h.input(&[before.clone(), vec![7.0; stride as usize]].concat());
+                    h.run(|rec| embedding::backward(rec, params, ids_in, order_in, dout_in, dtable));
+
+                    let mut want = to_f64(&before);
+                    reference::embedding::backward(&params, &ids, &order, &to_f64(&dout), &mut want);
+                    let got = h.read(dtable);
+                    assert!(got[want.len()..].iter().all(|&value| value == 7.0));
+                    let scales = vec![scale * (rows as f32).sqrt(); want.len()];
+                    let name = format!("{rows} of {vocab} x {width}");
+                    assert_close_scaled(&name, &got[..want.len()], &to_f32(&want), &scales, 1e-6);
+                }
+            }
         }
     }
 }

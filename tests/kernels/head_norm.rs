@@ -103,3 +103,28 @@ fn poison_stays_in_its_head_and_zeros_stay_zero() {
         assert!(dqkv[values..].iter().take(8).all(|&x| x == 1.0));
     }
 }
+
+#[test]
+fn the_gradients_of_the_weights_are_their_twins() {
+    for mut h in Harness::each() {
+        for size in SIZES {
+            let params = params(size);
+            let [qkv, before, _] = values(&h, &params);
+            let dout = h.random(4, qkv.len(), -2.0, 2.0);
+            let (qkv_in, dout_in) = (h.input(&qkv), h.input(&dout));
+            for of in params.by_weight() {
+                // Four values more, which no dispatch may touch.
+                let dweight = h.input(&[&before[..], &[7.0; 4]].concat());
+                h.run(|rec| head_norm::weight_gradient(rec, of, qkv_in, dout_in, dweight));
+
+                let mut want = to_f64(&before);
+                reference::head_norm::weight_gradient(&of, &to_f64(&qkv), &to_f64(&dout), &mut want);
+                let got = h.read(dweight);
+                assert_eq!(got[before.len()..], [7.0; 4], "{of:?}");
+                let scales = vec![8.0 * ((of.rows * of.heads) as f32).sqrt().max(1.0); want.len()];
+                let name = format!("dweight {of:?}");
+                assert_close_scaled(&name, &got[..before.len()], &to_f32(&want), &scales, TOLERANCE);
+            }
+        }
+    }
+}

@@ -16,3 +16,4 @@ mod linear;
 mod rms_norm;
 mod rope;
 mod rows;
+mod sgd;

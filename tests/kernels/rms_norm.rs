@@ -116,6 +116,30 @@ fn backward_is_its_twin() {
 }
 
 #[test]
+fn the_gradient_of_the_weight_is_its_twin() {
+    for mut h in Harness::each() {
+        for size in SIZES {
+            let params = params(size);
+            let [inp, dout] = [4, 5].map(|seed| padded(&h, &params, seed, params.rows, -2.0, 2.0));
+            let rstd = h.random(6, params.rows as usize, 0.1, 2.0);
+            let before = padded(&h, &params, 7, 1, -1.0, 1.0);
+            // Four values more, which no dispatch may touch.
+            let dweight = h.input(&[&before[..], &[7.0; 4]].concat());
+            let (dout_in, inp_in, rstd_in) = (h.input(&dout), h.input(&inp), h.input(&rstd));
+            h.run(|rec| rms_norm::weight_gradient(rec, params, dout_in, inp_in, rstd_in, dweight));
+
+            let [inp, dout, rstd, mut want] = [&inp, &dout, &rstd, &before].map(|values| to_f64(values));
+            reference::rms_norm::weight_gradient(&params, &dout, &inp, &rstd, &mut want);
+            let got = h.read(dweight);
+            assert_eq!(got[before.len()..], [7.0; 4], "{params:?}");
+            let scales = vec![8.0 * (params.rows as f32).sqrt(); want.len()];
+            let name = format!("dweight {params:?}");
+            assert_close_scaled(&name, &got[..before.len()], &to_f32(&want), &scales, TOLERANCE);
+        }
+    }
+}
+
+#[test]
 fn rows_past_the_end_are_left_alone() {
     for mut h in Harness::teams() {
         let params = params([2, 24]);

@@ -57,7 +57,8 @@ fn products(
         v_stride: width as u32,
         height: cols as u32,
         width: RANK as u32,
-        pad: [0; 2],
+        scale: 1.0,
+        pad: 0,
         section_end: panel.section_end,
         v_offset: panel.t_offset,
         g_base: panel.b_base,
@@ -157,7 +158,7 @@ fn optimizer(sizes: &Sizes<'_>, arena: &mut Arena) -> Result<Vec<Case>> {
             7 * n,
             Box::new(move |rec: &mut _| {
                 let update = adamw::Update { grad, stats, hyper, param, m, v };
-                adamw::update(rec, adamw::Params { n: n as u32 }, update);
+                adamw::update(rec, adamw::Params { n: n as u32, decays: 1 }, update);
             }),
         ),
     ])

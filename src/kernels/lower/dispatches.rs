@@ -11,7 +11,7 @@ use crate::kernels::linear::{Stored, Tile};
 use crate::kernels::recorder::{Kernel, Op, Recorder};
 use crate::kernels::{
     adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm, kv_append, linear,
-    lora_grad, rms_norm, rope, rows,
+    lora_grad, rms_norm, rope, rows, sgd,
 };
 use crate::memory::{Tensor, add_transient, read, write};
 
@@ -55,12 +55,14 @@ impl Lowering<'_> {
             Kernel::AttentionBackwardQ => attention::lower_backward_q(target, call),
             Kernel::AttentionBackwardKv => attention::lower_backward_kv(target, call),
             Kernel::Bias => bias::lower(call),
+            Kernel::BiasGradient => bias::lower_gradient(call),
             Kernel::CrossEntropyForwardBackward => cross_entropy::lower_forward_backward(target, call),
             Kernel::CrossEntropyChunk => cross_entropy::lower_chunk(target, call),
             Kernel::CrossEntropyFinish => cross_entropy::lower_finish(call),
             Kernel::DropoutForward => dropout::lower_forward(call),
             Kernel::DropoutBackwardAdd => dropout::lower_backward_add(call),
             Kernel::EmbeddingForward(format) => embedding::lower(format, call),
+            Kernel::EmbeddingBackward => embedding::lower_backward(call),
             Kernel::GluForward(act) => glu::lower_forward(act, call),
             Kernel::GluBackward(act) => glu::lower_backward(act, call),
             Kernel::GradNormLossSum => grad_norm::lower_loss_sum(call),
@@ -68,6 +70,7 @@ impl Lowering<'_> {
             Kernel::GradNormFinish => grad_norm::lower_finish(call),
             Kernel::HeadNormForward => head_norm::lower_forward(target, call),
             Kernel::HeadNormBackward => head_norm::lower_backward(target, call),
+            Kernel::HeadNormWeightGradient => head_norm::lower_weight_gradient(call),
             Kernel::KvAppend => kv_append::lower(call),
             Kernel::LinearDecode(format) => linear::lower_decode(format, call),
             Kernel::LinearForward(weight) => self.product(Direction::Forward, weight, call),
@@ -77,9 +80,11 @@ impl Lowering<'_> {
             Kernel::LoraGradOuter(along) => lora_grad::lower_outer(target.tile(), along, call),
             Kernel::RmsNormForward { has_residual } => rms_norm::lower_forward(target, has_residual, call),
             Kernel::RmsNormBackward { has_residual } => rms_norm::lower_backward(target, has_residual, call),
+            Kernel::RmsNormWeightGradient => rms_norm::lower_weight_gradient(call),
             Kernel::Rope => rope::lower(call),
             Kernel::RowsGather => rows::lower_gather(call),
             Kernel::RowsScatter => rows::lower_scatter(call),
+            Kernel::Sgd => sgd::lower(call),
         };
         self.out.push(gpu::Op::Dispatch(dispatch));
     }

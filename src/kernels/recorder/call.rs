@@ -18,12 +18,14 @@ pub(crate) enum Kernel {
     AttentionBackwardQ,
     AttentionBackwardKv,
     Bias,
+    BiasGradient,
     CrossEntropyForwardBackward,
     CrossEntropyChunk,
     CrossEntropyFinish,
     DropoutForward,
     DropoutBackwardAdd,
     EmbeddingForward(WeightFormat),
+    EmbeddingBackward,
     GluForward(Act),
     GluBackward(Act),
     GradNormLossSum,
@@ -31,6 +33,7 @@ pub(crate) enum Kernel {
     GradNormFinish,
     HeadNormForward,
     HeadNormBackward,
+    HeadNormWeightGradient,
     KvAppend,
     LinearDecode(WeightFormat),
     LinearForward(Stored),
@@ -47,9 +50,11 @@ pub(crate) enum Kernel {
     RmsNormBackward {
         has_residual: bool,
     },
+    RmsNormWeightGradient,
     Rope,
     RowsGather,
     RowsScatter,
+    Sgd,
 }
 
 /// A kernel on its operands.
