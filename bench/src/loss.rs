@@ -118,7 +118,8 @@ impl Competitor {
         store.write(inputs.weight, &vec![1.0 / rows as f32; plan.rows()]);
 
         let mut rec = Recorder::new();
-        let programs = Loss { model, plan, inputs, losses }.blocks(&mut rec, x, dx);
+        let programs =
+            Loss { model, plan, inputs, parameters: &Parameters::default(), losses }.blocks(&mut rec, x, dx);
         let lowered = lower(&[rec], &Tile::for_adapter(device.summary()).into())?;
         let bytes = lowered.plan().bytes();
         let before = device.counters().dispatches();

@@ -1,4 +1,4 @@
-//! Base and adapter added up as PEFT's `merge_and_unload` does it on a processor.
+//! Base and adapter added up as PEFT's `merge_and_unload` does it on a processor; or weights that learnt themselves.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,14 +9,26 @@ use crate::adapter::{LoraModule, PeftAdapter, Side};
 use crate::error::{Code, Error, Result};
 use crate::files::Files;
 use crate::format::{TensorInfo, read_rows};
-use crate::model::{LAYERS, lora_modules};
+use crate::model::{LAYERS, Reader, lora_modules};
 
-/// The model with an adapter merged into it.
+/// What training made of a model.
+#[derive(Clone, Copy)]
+pub enum Change<'a> {
+    /// Nothing.
+    None,
+    Adapter(&'a PeftAdapter),
+    /// Weights that learnt themselves, by the names of a model of text.
+    Weights(&'a Reader<'a>),
+}
+
+/// The model as training changed it.
 pub(super) struct Merged<'a, F> {
     pub original: &'a Original<'a, F>,
-    pub adapter: Option<&'a PeftAdapter>,
+    pub change: Change<'a>,
     /// What is adapted, by the names of the weights in the files.
     adapted: BTreeMap<&'a str, LoraModule>,
+    /// The names of a model of text by those in the files.
+    learnt: BTreeMap<&'a str, &'a str>,
 }
 
 /// The rows of one tensor, with the adapter's part.
@@ -24,6 +36,8 @@ pub(super) struct Rows<'a, F> {
     files: &'a F,
     tensor: &'a TensorInfo,
     lora: Option<Lora<'a>>,
+    /// What has learnt this tensor, and its name there.
+    learnt: Option<(&'a Reader<'a>, &'a str)>,
 }
 
 /// One module's matrices: A whole, B by rows.
@@ -35,9 +49,13 @@ struct Lora<'a> {
 }
 
 impl<'a, F: Files> Merged<'a, F> {
-    pub fn new(original: &'a Original<'a, F>, adapter: Option<&'a PeftAdapter>) -> Self {
-        let mut adapted = BTreeMap::new();
-        if let Some(adapter) = adapter {
+    pub fn new(original: &'a Original<'a, F>, change: Change<'a>) -> Self {
+        let (mut adapted, mut learnt) = (BTreeMap::new(), BTreeMap::new());
+        if let Change::Weights(reader) = change {
+            let tensors = original.tensors.iter().filter(|(name, _)| reader.has(name));
+            learnt.extend(tensors.map(|(name, tensor)| (tensor.name.as_str(), name.as_str())));
+        }
+        if let Change::Adapter(adapter) = change {
             let modules = original.architecture.modules().zip(lora_modules(&original.architecture));
             for ((layer, module), lora) in modules {
                 if adapter.weights.contains_key(&lora.path) {
@@ -46,15 +64,24 @@ impl<'a, F: Files> Merged<'a, F> {
                 }
             }
         }
-        Merged { original, adapter, adapted }
+        Merged { original, change, adapted, learnt }
     }
 
     pub fn rows(&'a self, tensor: &'a TensorInfo) -> Rows<'a, F> {
-        let lora = self.adapter.zip(self.adapted.get(tensor.name.as_str())).map(|(adapter, module)| {
-            let a = adapter.rows(module, Side::A, 0..adapter.config.r);
-            Lora { adapter, module, a }
-        });
-        Rows { files: self.original.files, tensor, lora }
+        let (mut lora, mut learnt) = (None, None);
+        match self.change {
+            Change::None => {}
+            Change::Adapter(adapter) => {
+                lora = self.adapted.get(tensor.name.as_str()).map(|module| {
+                    let a = adapter.rows(module, Side::A, 0..adapter.config.r);
+                    Lora { adapter, module, a }
+                });
+            }
+            Change::Weights(reader) => {
+                learnt = self.learnt.get(tensor.name.as_str()).map(|&name| (reader, name));
+            }
+        }
+        Rows { files: self.original.files, tensor, lora, learnt }
     }
 }
 
@@ -66,7 +93,10 @@ impl<F: Files> Rows<'_, F> {
     ///
     /// As `read_rows`; `not-finite`, naming the tensor, where a value is beyond the dtype.
     pub async fn read(&self, rows: Range<usize>, dtype: ExportDtype, out: &mut Vec<f32>) -> Result<()> {
-        read_rows(self.files, self.tensor, rows.start, rows.len(), out).await?;
+        match self.learnt {
+            Some((reader, name)) => *out = reader.rows(name, rows.clone()).await?,
+            None => read_rows(self.files, self.tensor, rows.start, rows.len(), out).await?,
+        }
         out.iter_mut().for_each(|value| *value = dtype.rounded(*value));
         if let Some(lora) = &self.lora {
             lora.add_to(rows, out);

@@ -1,4 +1,5 @@
-//! Results as people use them: the base with an adapter merged into it, made of the original files, row by row.
+//! Results as people use them: the base with an adapter merged into it, or with the weights that it learnt, made of the
+//! original files, row by row.
 //!
 //! What is written goes to a [`Sink`] front to back, in pieces of at most [`PIECE_BYTES`](crate::files::PIECE_BYTES): no
 //! file and no tensor is ever whole in memory.
@@ -15,6 +16,7 @@ mod sink;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use folder::Folder;
+pub use merge::Change;
 pub use options::{ExportDtype, ExportOptions, Format, MAX_SHARD_BYTES};
 pub use original::Original;
 pub use sink::{ExportProgress, OnProgress, Sink};
@@ -40,7 +42,7 @@ pub async fn read_adapter<F: Files>(original: &Original<'_, F>, files: &impl Fil
     Ok(adapter)
 }
 
-/// Writes the model with `adapter` merged into it, or as it is where there is none, as `options` say. Returns what is worth
+/// Writes the model as `change` made it, as `options` say. Returns what is worth
 /// telling a person, e.g. what llama.cpp computes otherwise.
 ///
 /// # Errors
@@ -49,19 +51,19 @@ pub async fn read_adapter<F: Files>(original: &Original<'_, F>, files: &impl Fil
 /// `cancelled` when `on_progress` says so; what the sink fails with.
 pub async fn export<F: Files>(
     original: &Original<'_, F>,
-    adapter: Option<&PeftAdapter>,
+    change: Change<'_>,
     options: &ExportOptions,
     sink: &mut impl Sink,
     on_progress: OnProgress<'_>,
 ) -> Result<Vec<String>> {
-    let merged = Merged::new(original, adapter);
+    let merged = Merged::new(original, change);
     let writer = Writer::new(sink, on_progress);
     match options.format {
         Format::Safetensors => safetensors::write(&merged, options, writer).await.map(|()| Vec::new()),
         Format::Gguf => gguf::write(&merged, options, writer).await,
-        Format::LoraGguf => match adapter {
-            Some(adapter) => gguf::write_lora(original, adapter, options, writer).await,
-            None => bail!(BadOption, "format lora-gguf needs an adapter"),
+        Format::LoraGguf => match change {
+            Change::Adapter(adapter) => gguf::write_lora(original, adapter, options, writer).await,
+            Change::None | Change::Weights(_) => bail!(BadOption, "format lora-gguf needs an adapter"),
         },
     }
 }

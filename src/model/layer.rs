@@ -1,8 +1,8 @@
-//! Records the decoder layer: forward, and backward down to the LoRA factors.
+//! Records the decoder layer: forward, and backward down to what learns.
 //!
 //! The Llama layer (Touvron et al. 2023): x → norm → q, k, v → RoPE → attention → o, added to x;
 //! → norm → gate, up → GLU → down, added again. What some families have besides is optional: norms of the heads of
-//! q and k, norms behind o and down, layers without RoPE. Weights are frozen; only LoRA learns.
+//! q and k, norms behind o and down, layers without RoPE. What learns of all this, [`Pass::parameters`] says.
 
 use super::architecture::{Architecture, Attention, ByGroup, GateUpColumns, Group, Layer, QkvColumns};
 use super::pass::{Pass, RopeTables, RowsSeen};
@@ -102,7 +102,7 @@ impl Pass<'_> {
 
     /// Records the backward pass of a layer and returns dx [M, H] where it is wanted.
     ///
-    /// The gradients of the layer's LoRA factors are added to the adapter's.
+    /// The gradients of what learns in the layer are added up.
     pub fn layer_backward(
         &self,
         rec: &mut Recorder,
@@ -216,7 +216,7 @@ impl<'a> LayerPass<'a> {
             dresidual: Some(dy),
             dinp: dmiddle,
         };
-        rms_norm::backward(rec, self.norm_params(), tensors);
+        self.norm_backward(rec, tensors);
 
         let dattended = pass.activation(rec, self.layer.attention.queries().padded);
         let doutput = self.norm_behind_backward(rec, norms.after_attention, acts.after_attention, dmiddle);
@@ -225,10 +225,11 @@ impl<'a> LayerPass<'a> {
         let dqkv = self.attend_backward(rec, acts, dattended);
         self.rotate(rec, dqkv, -1.0);
         if let Some((weights, raw)) = self.weights.head_norm.zip(acts.raw_qkv) {
-            head_norm::backward(rec, self.head_norm_params(), raw, weights, dqkv);
+            self.head_norm_backward(rec, raw, weights, dqkv);
         }
 
-        let dnormed = backward.wants_dx.then(|| pass.activation(rec, hidden));
+        let norm_learns = pass.gradient(norms.before_attention).is_some();
+        let dnormed = (backward.wants_dx || norm_learns).then(|| pass.activation(rec, hidden));
         self.backward_of(rec, Group::Qkv, acts, Upstream { dy: dqkv, x: acts.normed, dx: dnormed });
         let dx = pass.activation(rec, hidden);
         let tensors = rms_norm::Backward {
@@ -239,7 +240,7 @@ impl<'a> LayerPass<'a> {
             dresidual: Some(dmiddle),
             dinp: dx,
         };
-        rms_norm::backward(rec, self.norm_params(), tensors);
+        self.norm_backward(rec, tensors);
         Some(dx)
     }
 
@@ -291,8 +292,27 @@ impl<'a> LayerPass<'a> {
         let Some((weight, NormedOutput { inp, rstd })) = weight.zip(output) else { return dout };
         let dinp = self.pass.activation(rec, self.pass.model.architecture.hidden.padded);
         let tensors = rms_norm::Backward { dout, inp, weight, rstd, dresidual: None, dinp };
-        rms_norm::backward(rec, self.norm_params(), tensors);
+        self.norm_backward(rec, tensors);
         dinp
+    }
+
+    fn norm_backward(&self, rec: &mut Recorder, tensors: rms_norm::Backward) {
+        rms_norm::backward(rec, self.norm_params(), tensors);
+        let rms_norm::Backward { dout, inp, weight, rstd, .. } = tensors;
+        if let Some(gradient) = self.pass.gradient(weight) {
+            rms_norm::weight_gradient(rec, self.norm_params(), dout, inp, rstd, gradient);
+        }
+    }
+
+    /// Replaces the gradient of normed heads by that of the heads as they were projected.
+    fn head_norm_backward(&self, rec: &mut Recorder, raw: Tensor, weights: head_norm::Weights, dqkv: Tensor) {
+        let params = self.head_norm_params();
+        for (params, weight) in params.by_weight().into_iter().zip([weights.q, weights.k]) {
+            if let Some(gradient) = self.pass.gradient(weight) {
+                head_norm::weight_gradient(rec, params, raw, dqkv, gradient);
+            }
+        }
+        head_norm::backward(rec, params, raw, weights, dqkv);
     }
 
     fn norm_params(&self) -> rms_norm::Params {

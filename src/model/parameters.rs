@@ -1,5 +1,6 @@
 //! What a run trains: values by name, flat in few buffers, with a gradient for each.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use crate::adapter::row_pieces;
@@ -19,35 +20,38 @@ pub struct Segment {
     pub param: Tensor,
     /// Of each value, in the same places.
     pub grad: Tensor,
+    /// Whether weight decay shrinks the values.
+    pub decays: bool,
 }
 
-/// A matrix or a vector among the values of a segment.
+/// A matrix or a vector among the values.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// As the files have it that people get, e.g. `model.layers.0.self_attn.q_proj.lora_A.weight`.
     pub name: String,
     /// Without padding: rows and columns, or the length of a vector.
     pub shape: Vec<usize>,
-    pub place: EntryPlace,
+    /// Its rows in their order; one place unless a binding is too small for all.
+    pub places: Vec<EntryPlace>,
+    /// What the values on the device are above those of files, e.g. 1 where a norm multiplies by 1 + w.
+    pub offset: f32,
 }
 
-/// Where an entry lies.
-#[derive(Clone, Copy, Debug)]
+/// Where rows of an entry lie.
+#[derive(Clone, Debug)]
 pub struct EntryPlace {
+    pub rows: Range<usize>,
     pub segment: usize,
-    /// Its first value in the segment.
+    /// Of its rows the first value in the segment.
     pub first: usize,
     /// Values from row to row.
     pub stride: usize,
 }
 
 impl Entry {
-    /// Rows and columns; a vector is one row.
+    /// Rows and columns; the values of a vector are rows.
     pub fn size(&self) -> [usize; 2] {
-        match self.shape[..] {
-            [rows, cols] => [rows, cols],
-            _ => [1, self.shape.iter().product()],
-        }
+        [self.shape[0], self.shape[1..].iter().product()]
     }
 }
 
@@ -59,17 +63,12 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Lets the `len` values of `param` learn: keeps their gradient in `store`. Returns the number of the segment.
-    pub(super) fn add(
-        &mut self,
-        store: &mut Store,
-        name: String,
-        param: Tensor,
-        len: usize,
-    ) -> Result<usize> {
+    /// Lets the values of `param` learn, as the next segment: keeps their gradient in `store`.
+    pub(super) fn add(&mut self, store: &mut Store, name: String, param: Tensor, decays: bool) -> Result<()> {
+        let len = (param.size() / 4) as usize;
         let grad = store.keep(Class::Optimizer, &format!("gradient of {name}"), len)?;
-        self.segments.push(Segment { name, len, param, grad });
-        Ok(self.segments.len() - 1)
+        self.segments.push(Segment { name, len, param, grad, decays });
+        Ok(())
     }
 
     pub(super) fn add_entry(&mut self, entry: Entry) {
@@ -99,7 +98,7 @@ impl Parameters {
     pub fn reader<'a>(&'a self, device: &Device, store: &'a Store, part: Part) -> Reader<'a> {
         let largest = self.segments.iter().map(|segment| segment.param.size()).max().unwrap_or(0);
         let ring = ReadbackRing::new(device, largest.min(PIECE_BYTES as u64), 1);
-        Reader { parameters: self, store, part, ring }
+        Reader { parameters: self, store, part, ring: Cell::new(Some(ring)) }
     }
 }
 
@@ -116,37 +115,60 @@ pub struct Reader<'a> {
     parameters: &'a Parameters,
     store: &'a Store,
     part: Part,
-    ring: ReadbackRing,
+    /// Away while it is in use.
+    ring: Cell<Option<ReadbackRing>>,
 }
 
 impl Reader<'_> {
+    /// Whether there is an entry of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.parameters.entries.iter().any(|entry| entry.name == name)
+    }
+
     /// Rows of an entry, of at most [`row_pieces`] at once.
-    pub async fn rows(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+    pub async fn rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
         let Some(entry) = self.parameters.entries.iter().find(|entry| entry.name == name) else {
             bail!(Internal, "nothing that learns has the name {name}");
         };
         self.rows_of(entry, rows).await
     }
 
-    async fn rows_of(&mut self, entry: &Entry, rows: Range<usize>) -> Result<Vec<f32>> {
-        let EntryPlace { segment, first, stride } = entry.place;
+    async fn rows_of(&self, entry: &Entry, rows: Range<usize>) -> Result<Vec<f32>> {
+        let mut values = Vec::new();
+        for place in &entry.places {
+            let own = rows.start.max(place.rows.start)..rows.end.min(place.rows.end);
+            if !own.is_empty() {
+                values.extend(self.rows_at(entry, place, own).await?);
+            }
+        }
+        if self.part == Part::Values && entry.offset != 0.0 {
+            values.iter_mut().for_each(|value| *value -= entry.offset);
+        }
+        Ok(values)
+    }
+
+    async fn rows_at(&self, entry: &Entry, place: &EntryPlace, rows: Range<usize>) -> Result<Vec<f32>> {
         let [_, cols] = entry.size();
-        let Segment { param, grad, .. } = self.parameters.segments[segment];
+        let Segment { param, grad, .. } = &self.parameters.segments[place.segment];
         let tensor = match self.part {
-            Part::Values => param,
-            Part::Gradient => grad,
+            Part::Values => *param,
+            Part::Gradient => *grad,
         };
-        let (at, bytes) = (4 * (first + rows.start * stride) as u64, 4 * (rows.len() * stride) as u64);
-        let readback = self.ring.start_part(self.store, tensor, at, bytes);
-        let values: Vec<f32> = self.ring.finish(readback).await?;
-        if cols == stride {
+        let first = place.first + (rows.start - place.rows.start) * place.stride;
+        let Some(mut ring) = self.ring.take() else { bail!(Internal, "two reads at once") };
+        let readback =
+            ring.start_part(self.store, tensor, 4 * first as u64, 4 * (rows.len() * place.stride) as u64);
+        let values: Result<Vec<f32>> = ring.finish(readback).await;
+        self.ring.set(Some(ring));
+        let values = values?;
+        if cols == place.stride {
             return Ok(values);
         }
-        Ok(values.chunks(stride).flat_map(|row| &row[..cols]).copied().collect())
+        Ok(values.chunks(place.stride).flat_map(|row| &row[..cols]).copied().collect())
     }
 
     /// Every entry whole, by name.
-    pub async fn all(&mut self) -> Result<Vec<(String, Vec<f32>)>> {
+    pub async fn all(&self) -> Result<Vec<(String, Vec<f32>)>> {
         let mut all = Vec::new();
         for entry in &self.parameters.entries {
             let [rows, cols] = entry.size();

@@ -1,4 +1,5 @@
-//! Records the products of a group of modules with their LoRA panels: Y = X·Wᵀ + s·dropout(X)·AᵀBᵀ.
+//! Records the products of a group of modules with their LoRA panels: Y = X·Wᵀ + s·dropout(X)·AᵀBᵀ. Weights and biases
+//! may learn too.
 
 use super::architecture::{Group, Width};
 use super::pass::Pass;
@@ -102,13 +103,14 @@ impl<'a> GroupProducts<'a> {
         }
     }
 
-    /// Records dX where it is wanted, and adds the gradients of the LoRA factors to the adapter's.
+    /// Records dX where it is wanted, and adds up the gradients of what learns.
     pub(super) fn backward(&self, rec: &mut Recorder, t: &[Option<Tensor>], upstream: Upstream) {
         let Upstream { dy, x, dx } = upstream;
         let dropped = self.dropped(rec, x);
         let mut so_far = None;
         for (index, (product, &t)) in self.products.iter().zip(t).enumerate() {
             let dt = t.map(|t| product.factor_gradients(rec, dy, dropped, t));
+            product.weight_gradients(rec, dy, x);
             let Some(dx) = dx else { continue };
             // Products that could not be stacked add up: each writes into a tensor of its own, and the last one
             // into dx.
@@ -195,13 +197,26 @@ impl Product<'_> {
         let panel = self.adapter.zip(t).map(|(adapter, t)| Panel { t, factor: adapter.b() });
         linear::forward(rec, params, x, self.stacked.weight, panel, residual, y);
         if let Some(bias) = self.stacked.bias {
-            let params = bias::Params {
-                rows: params.rows,
-                stride: params.y_stride,
-                offset: params.y_offset,
-                cols: params.cols,
-            };
-            bias::add(rec, params, bias, y);
+            bias::add(rec, self.bias_params(), bias, y);
+        }
+    }
+
+    fn bias_params(&self) -> bias::Params {
+        let linear::Params { rows, y_stride, y_offset, cols, .. } = self.params;
+        bias::Params { rows, stride: y_stride, offset: y_offset, cols }
+    }
+
+    /// Records the gradients of weight and bias, where these learn.
+    fn weight_gradients(&self, rec: &mut Recorder, dy: Tensor, x: Tensor) {
+        if let Some(gradient) = self.pass.gradient(self.stacked.weight.values) {
+            let params = self.params;
+            let of_weight = lora_grad::Params::whole(params.rows, [params.cols, params.depth], params.scale);
+            let of_weight =
+                lora_grad::Params { u_stride: params.y_stride, u_offset: params.y_offset, ..of_weight };
+            lora_grad::outer(rec, Along::V, of_weight, dy, x, gradient);
+        }
+        if let Some(gradient) = self.stacked.bias.and_then(|bias| self.pass.gradient(bias)) {
+            bias::gradient(rec, self.bias_params(), dy, gradient);
         }
     }
 
@@ -216,7 +231,8 @@ impl Product<'_> {
             v_stride: params.t_stride,
             height: params.cols,
             width: params.rank,
-            pad: [0; 2],
+            scale: 1.0,
+            pad: 0,
             section_end: params.section_end,
             v_offset: params.t_offset,
             g_base: params.b_base,

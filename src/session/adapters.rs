@@ -6,12 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Loaded, Session, no_model};
 use crate::adapter::{
-    ADAPTER_WEIGHTS, FirstRows, LoraConfig, LoraModule, LoraRng, PeftAdapter, TargetModules, factor_name,
-    load_peft, save_peft,
+    ADAPTER_WEIGHTS, LoraConfig, LoraModule, PeftAdapter, TargetModules, factor_name, load_peft, save_peft,
 };
 use crate::bail;
 use crate::data::kv::Kv;
@@ -34,7 +32,8 @@ pub struct LoadedAdapter {
     pub base_model_name_or_path: Option<String>,
 }
 
-/// All adapters, and the one that takes part in answers.
+/// All adapters, and the one that takes part in answers. The weights of a run that trains all of them answer under the name
+/// "default" too, without being among the adapters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct AdapterList {
     pub active: Option<String>,
@@ -187,7 +186,7 @@ impl<R: Kv> Session<R> {
 
     pub(super) fn has_adapter(&self, name: &str) -> bool {
         let is_loaded = self.loaded.as_ref().is_some_and(|loaded| loaded.adapters.loaded.contains_key(name));
-        is_loaded || (name == DEFAULT_ADAPTER && self.run_adapter().is_some())
+        is_loaded || (name == DEFAULT_ADAPTER && self.run.is_some())
     }
 
     /// The files of an adapter as PEFT reads them, by name: of the active one where none is named, and of
@@ -201,9 +200,15 @@ impl<R: Kv> Session<R> {
         let chosen = name.or(loaded.adapters.active.as_deref()).unwrap_or(DEFAULT_ADAPTER);
         match (&self.run, loaded.adapters.loaded.get(chosen)) {
             (Some(run), _) if chosen == DEFAULT_ADAPTER => {
-                let Some(lora) = &run.trainer.trained().lora else { return Err(unknown(chosen)) };
+                let Some(lora) = &run.trainer.trained().lora else {
+                    bail!(
+                        BadState,
+                        "the run trains all weights, so there is no adapter to save: save the model, in the format \
+                         \"safetensors\" or \"gguf\""
+                    );
+                };
                 let modules: Vec<&LoraModule> = lora.factors().iter().map(|factor| &factor.module).collect();
-                let mut reader = run.trainer.reader(&self.device, &loaded.store, ParameterPart::Values);
+                let reader = run.trainer.reader(&self.device, &loaded.store, ParameterPart::Values);
                 let rows = async |module: &LoraModule, side, rows| {
                     reader.rows(&factor_name(&module.path, side), rows).await
                 };
@@ -246,44 +251,4 @@ async fn leave_out_base(
         }
     }
     Ok(())
-}
-
-/// The config of a run's adapter. What `lora` does not say comes from the adapter that it starts from, if there is
-/// one, and what it says must agree with that, but for the dropout.
-pub(super) fn config_of_run(
-    lora: &Value,
-    start: Option<&PeftAdapter>,
-    modules: &[LoraModule],
-) -> Result<LoraConfig> {
-    let Some(PeftAdapter { config: found, .. }) = start else {
-        let config = LoraConfig::from_json(lora)?;
-        config.resolve(modules)?;
-        return Ok(config);
-    };
-    let config = found.clone().with(lora)?;
-    for (name, same) in [
-        ("r", config.r == found.r),
-        ("lora_alpha", config.lora_alpha == found.lora_alpha),
-        ("use_rslora", config.use_rslora == found.use_rslora),
-        ("target_modules", config.resolve(modules)? == found.resolve(modules)?),
-    ] {
-        if !same {
-            bail!(
-                BadOption,
-                "lora.{name} differs from that of init_adapter; leave it out to take the adapter's"
-            );
-        }
-    }
-    Ok(config)
-}
-
-/// The values that a run's adapter starts from: those that were loaded, or PEFT's default start.
-pub(super) fn initial_weights<'a>(r: usize, start: Option<&'a PeftAdapter>, seed: u64) -> Box<FirstRows<'a>> {
-    match start {
-        Some(adapter) => Box::new(|module, side, rows| adapter.rows(module, side, rows)),
-        None => {
-            let mut rng = LoraRng::new(seed);
-            Box::new(move |module, side, rows| rng.first_rows(module, r, side, rows))
-        }
-    }
 }

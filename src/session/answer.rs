@@ -48,15 +48,25 @@ impl<R: Kv> Session<R> {
             bail!(BadData, "the prompt has {} tokens; the model takes 1 to {}", prompt.len(), context - 1);
         }
         let end = prompt.len().saturating_add(options.max_new_tokens).min(context);
-        if loaded.generator.as_ref().is_none_or(|generator| generator.capacity() < end) {
+        let run = self.run.as_ref().filter(|_| active == Some(DEFAULT_ADAPTER));
+        let is_tuned = adapter && run.is_some_and(|run| run.trainer.trained().has_copies());
+        let generator = loaded.generator.as_ref().filter(|_| loaded.generator_is_tuned == is_tuned);
+        if generator.is_none_or(|generator| generator.capacity() < end) {
             loaded.drop_generator();
             let capacity = end.next_multiple_of(256).min(context);
-            let run = self.run.as_ref();
+            loaded.generator_is_tuned = is_tuned;
             let Loaded { store, model, adapters, .. } = loaded;
             let made = self.device.allocating(|| {
                 let placed;
+                let mut model = &*model;
                 let lora = match (&adapters.active, run) {
-                    (Some(name), Some(run)) if name == DEFAULT_ADAPTER => run.trainer.trained().lora.as_ref(),
+                    (Some(_), Some(run)) => {
+                        let trained = run.trainer.trained();
+                        if is_tuned {
+                            model = trained.model(model);
+                        }
+                        trained.lora.as_ref()
+                    }
                     (Some(name), _) => {
                         placed = adapters.place(name, model, store)?;
                         Some(&placed)

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::way::Way;
 use super::{Loaded, Session};
 use crate::adapter::LoraConfig;
 use crate::data::kv::Kv;
@@ -14,7 +15,7 @@ use crate::files::Files;
 use crate::format::gguf::ModelFolder;
 use crate::kernels::lower::Target;
 use crate::memory::Class;
-use crate::model::{Model, Trained};
+use crate::model::Model;
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::{Footprint, RunPlan};
 
@@ -34,22 +35,22 @@ impl<R: Kv> Session<R> {
         let mut store = Store::planned_on(&self.device).with_max_weight(self.max_weight);
         let options = quantization.load_options();
         let model = Model::load(files, architecture, options, &mut store, &mut |_| {}).await?;
-        let lora_config = if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
         let train = TrainOptions::from_json(train)?;
+        let way = Way::asked(&train, lora)?;
         let tiles = self.tiles_for(&model.products(), &quantization).await?;
-        footprint(&model, lora_config, &train, &Target::of(&self.device, &tiles), &mut store)
+        footprint(&model, &way, &train, &Target::of(&self.device, &tiles), &mut store)
     }
 }
 
 /// What a run on rows of `max_length` tokens takes, with the tensors that `store` keeps already.
 fn footprint(
     model: &Model,
-    lora: LoraConfig,
+    way: &Way,
     train: &TrainOptions,
     target: &Target,
     store: &mut Store,
 ) -> Result<Footprint> {
-    let trained = Trained::lora(model, lora, store)?;
+    let trained = way.planned(model, store)?;
     let context = model.architecture.context as u32;
     let length = train.max_length.map_or(context, |length| length.min(context));
     let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
@@ -61,37 +62,39 @@ fn footprint(
 pub(super) fn with_lighter_runs(
     error: Error,
     loaded: &Loaded,
-    lora: &LoraConfig,
+    way: &Way,
     train: &TrainOptions,
     target: &Target,
 ) -> Error {
     let there = loaded.store.bytes(Class::Weights) + loaded.store.device_bytes();
-    let megabytes = |lora: &LoraConfig, train: &TrainOptions| {
+    let megabytes = |way: &Way, train: &TrainOptions| {
         let mut store = Store::planned(loaded.store.max_binding());
-        let planned = footprint(&loaded.model, lora.clone(), train, target, &mut store);
+        let planned = footprint(&loaded.model, way, train, target, &mut store);
         planned.map(|planned| (planned.peak_gpu_bytes + there).div_ceil(1_000_000))
     };
     let context = loaded.model.architecture.context as u32;
     let length = train.max_length.unwrap_or(context).min(context);
-    let (rows, r) = (train.per_device_train_batch_size, lora.r);
+    let rows = train.per_device_train_batch_size;
     let mut lighter = Vec::new();
     if length > 16 {
         let train = TrainOptions { max_length: Some(length / 2), ..train.clone() };
-        lighter.push((format!("max_length {}", length / 2), megabytes(lora, &train)));
+        lighter.push((format!("max_length {}", length / 2), megabytes(way, &train)));
     }
     if rows > 1 {
         let train = TrainOptions { per_device_train_batch_size: rows / 2, ..train.clone() };
-        lighter.push((format!("per_device_train_batch_size {}", rows / 2), megabytes(lora, &train)));
+        lighter.push((format!("per_device_train_batch_size {}", rows / 2), megabytes(way, &train)));
     }
-    if r > 1 {
-        let lora = LoraConfig { r: r / 2, ..lora.clone() };
-        lighter.push((format!("r {}", r / 2), megabytes(&lora, train)));
+    if let Way::Lora(lora) = way
+        && lora.r > 1
+    {
+        let lora = LoraConfig { r: lora.r / 2, ..lora.clone() };
+        lighter.push((format!("r {}", lora.r), megabytes(&Way::Lora(lora), train)));
     }
     let known = lighter.into_iter().filter_map(|(change, megabytes)| Some((change, megabytes.ok()?)));
     let list: Vec<String> =
         known.map(|(change, megabytes)| format!("{megabytes} MB with {change}")).collect();
     let whole =
-        megabytes(lora, train).map_or(String::new(), |whole| format!("; the run takes up to {whole} MB"));
+        megabytes(way, train).map_or(String::new(), |whole| format!("; the run takes up to {whole} MB"));
     let message = format!("{}{whole}, and would take {}", error.message, list.join(", "));
     Error { message, ..error }
 }

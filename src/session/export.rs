@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{DEFAULT_ADAPTER, Session, no_model};
+use super::{DEFAULT_ADAPTER, Run, Session, no_model};
 use crate::data::kv::Kv;
 use crate::error::{Code, Error, Result};
-use crate::export::{ExportOptions, OnProgress, Original, Sink, export, read_adapter};
+use crate::export::{Change, ExportOptions, OnProgress, Original, Sink, export, read_adapter};
 use crate::files::{Files, Outside};
 use crate::format::gguf::ModelFolder;
+use crate::model::ParameterPart;
 
 /// The files of an adapter, which are beside the heap.
 struct Saved(BTreeMap<String, Outside>);
@@ -27,8 +28,8 @@ impl Files for Saved {
 
 impl<R: Kv> Session<R> {
     /// Writes the model with an adapter as `options` say: the one that is named, or else the active one, or else that of
-    /// a run. Without any, the model is written as it is. `files` are those that the model was loaded from; what
-    /// lies on the device is not read, since it may be quantised. Returns what is worth telling.
+    /// a run. A run of all weights stands for the adapter "default". Without any, the model is written as it is. `files` are those that the model was loaded from; what
+    /// lies on the device and did not learn is not read, since it may be quantised. Returns what is worth telling.
     ///
     /// # Errors
     ///
@@ -47,10 +48,23 @@ impl<R: Kv> Session<R> {
             adapter.is_some() || loaded.adapters.active.is_some() || self.has_adapter(DEFAULT_ADAPTER);
         let files = ModelFolder::open(files).await?;
         let original = Original::open(&files).await?;
+        if let Some(run) = self.run_of_weights(adapter) {
+            let loaded = self.loaded.as_ref().ok_or_else(no_model)?;
+            let reader = run.trainer.reader(&self.device, &loaded.store, ParameterPart::Values);
+            return export(&original, Change::Weights(&reader), &options, sink, on_progress).await;
+        }
         let adapter = match has_one {
             true => Some(read_adapter(&original, &Saved(self.save(adapter).await?)).await?),
             false => None,
         };
-        export(&original, adapter.as_ref(), &options, sink, on_progress).await
+        let change = adapter.as_ref().map_or(Change::None, Change::Adapter);
+        export(&original, change, &options, sink, on_progress).await
+    }
+
+    /// The run, where it trains weights of the model themselves and they are what `name` means.
+    fn run_of_weights(&self, name: Option<&str>) -> Option<&Run> {
+        let active = self.loaded.as_ref()?.adapters.active.as_deref();
+        let run = self.run.as_ref().filter(|run| run.trainer.trained().has_copies())?;
+        (name.or(active).unwrap_or(DEFAULT_ADAPTER) == DEFAULT_ADAPTER).then_some(run)
     }
 }

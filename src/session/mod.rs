@@ -9,13 +9,14 @@ mod export;
 mod notices;
 mod run;
 mod tiles;
+mod way;
 
 use std::rc::Rc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::adapter::{LoraConfig, PeftAdapter};
+use crate::adapter::PeftAdapter;
 use crate::bail;
 use crate::data::encode::Encoder;
 use crate::data::kv::Kv;
@@ -35,18 +36,19 @@ use crate::kernels::linear::Tile;
 use crate::kernels::lower::Target;
 use crate::kernels::tiles::Tiles;
 use crate::memory::{Class, Counters};
-use crate::model::{LoadProgress, Model, ParameterPart, Stacked, Trained, lora_modules};
+use crate::model::{LoadProgress, Model, ParameterPart, Stacked};
 use crate::train::options::{QuantizationOptions, TrainOptions};
 use crate::train::saved::{self, Found, Identity, RunRecord};
 use crate::train::{EvalLog, Footprint, RunPlan, StepLog, Trainer, TrainerSetup};
 use crate::tune;
 
+use adapters::Adapters;
 pub use adapters::{AdapterList, DEFAULT_ADAPTER, LoadedAdapter};
-use adapters::{Adapters, config_of_run, initial_weights};
 pub use answer::Generated;
 use estimate::with_lighter_runs;
 use run::Run;
 pub use run::{Resumed, RunLog, Saving};
+use way::Way;
 
 /// What was loaded.
 #[derive(Clone, Debug, Serialize)]
@@ -134,6 +136,8 @@ struct Loaded {
     /// Tokens that end an answer.
     stop_ids: Vec<u32>,
     generator: Option<Generator>,
+    /// Whether it was recorded with the copies of weights that a run trains.
+    generator_is_tuned: bool,
     /// Of the model's config and weights.
     fingerprint: String,
     /// The same as the first form of saved runs has it.
@@ -234,6 +238,7 @@ impl<R: Kv> Session<R> {
             store,
             stop_ids,
             generator: None,
+            generator_is_tuned: false,
             fingerprint,
             fingerprint_as_read,
             quantization,
@@ -304,9 +309,7 @@ impl<R: Kv> Session<R> {
     /// Checks the options of a run against the loaded model before any row is looked at.
     pub fn check_run(&self, lora: &Value, train: &Value) -> Result<()> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
-        TrainOptions::from_json(train)?;
-        let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        config_of_run(lora, start, &lora_modules(&loaded.model.architecture)).map(drop)
+        Way::of(loaded, &TrainOptions::from_json(train)?, lora).map(drop)
     }
 
     /// Plans and records a run of the loaded model on an imported dataset. Its adapter, "default", starts from
@@ -318,8 +321,8 @@ impl<R: Kv> Session<R> {
     pub async fn prepare(&mut self, options: PrepareOptions<'_>) -> Result<Plan> {
         let train = TrainOptions::from_json(&options.train)?;
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
-        let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        let config = config_of_run(&options.lora, start, &lora_modules(&loaded.model.architecture))?;
+        let way = Way::of(loaded, &train, &options.lora)?;
+        let start = way.start(loaded);
         let (dataset, eval_dataset) = self.selections(&options, &train).await?;
         let of_rows = RunPlan::check(&loaded.model, &train, &dataset, eval_dataset.as_ref())?;
         let plain = |options: serde_json::Result<Value>| options.expect("options are plain data");
@@ -331,7 +334,7 @@ impl<R: Kv> Session<R> {
             init_adapter: Some(start.map_or_else(String::new, PeftAdapter::fingerprint)),
             options: Map::from_iter([
                 ("train".to_owned(), train.identity().into()),
-                ("lora".to_owned(), plain(serde_json::to_value(&config))),
+                ("lora".to_owned(), plain(serde_json::to_value(way.lora_config()))),
                 ("quantization".to_owned(), plain(serde_json::to_value(&loaded.quantization))),
             ]),
             ..Identity::default()
@@ -368,9 +371,8 @@ impl<R: Kv> Session<R> {
         let rows = [dataset.rows.len(), eval_dataset.as_ref().map_or(0, |selection| selection.rows.len())];
 
         self.run = None;
-        let trainer = self
-            .trainer_for(config, train, (dataset, eval_dataset), &Target::of(&self.device, &tiles))
-            .await?;
+        let trainer =
+            self.trainer_for(way, train, (dataset, eval_dataset), &Target::of(&self.device, &tiles)).await?;
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.marks[1] = loaded.store.mark();
         let (total_steps, footprint) = (trainer.total_steps(), *trainer.footprint());
@@ -424,32 +426,26 @@ impl<R: Kv> Session<R> {
     /// Allocates and records a run in place of the one before.
     async fn trainer_for(
         &mut self,
-        config: LoraConfig,
+        way: Way,
         train: TrainOptions,
         (dataset, eval_dataset): (Selection, Option<Selection>),
         target: &Target,
     ) -> Result<Trainer> {
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.free_run();
-        let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        let mut initial = initial_weights(config.r, start, train.seed);
-        let (model, store) = (&loaded.model, &mut loaded.store);
-        let asked = config.clone();
+        let Loaded { model, store, adapters, .. } = loaded;
         let made = self.device.allocating(|| {
-            let trained = Trained::lora(model, config, store)?;
-            trained.write(store, &mut *initial);
+            let trained = way.trained(model, adapters, train.seed, store)?;
             let setup =
                 TrainerSetup { model, trained, options: train.clone(), dataset, eval_dataset, target };
             Trainer::new(&self.device, store, setup)
         });
-        let made = made.await;
-        drop(initial);
-        made.map_err(|error| {
+        made.await.map_err(|error| {
             loaded.store.truncate(loaded.marks[0]);
             if error.code != Code::OutOfMemory {
                 return error;
             }
-            with_lighter_runs(error, loaded, &asked, &train, target)
+            with_lighter_runs(error, loaded, &way, &train, target)
         })
     }
 
@@ -516,6 +512,12 @@ impl<R: Kv> Session<R> {
     pub async fn evaluate_while(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<EvalLog> {
         let (_, rows, store, run) = self.running()?;
         run.evaluate(store, rows, go_on).await
+    }
+
+    /// What learns as it is after all steps so far, by name; for tests.
+    pub async fn parameters(&mut self) -> Result<Vec<(String, Vec<f32>)>> {
+        let (device, _, store, run) = self.running()?;
+        run.trainer.reader(device, store, ParameterPart::Values).all().await
     }
 
     /// The gradients of the last step, by the names of what learns; for tests.

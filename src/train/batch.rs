@@ -68,6 +68,16 @@ impl FlatBatch {
         batch
     }
 
+    /// The numbers of the first `tokens` rows by token id, those of one id in their order; then u32::MAX. Those of `without`
+    /// are left out.
+    pub fn order(&self, tokens: usize, without: Option<u32>) -> Vec<u32> {
+        let is_in = |row: &u32| Some(self.ids[*row as usize]) != without;
+        let mut order: Vec<u32> = (0..tokens as u32).filter(is_in).collect();
+        order.sort_by_key(|&row| self.ids[row as usize]);
+        order.resize(self.ids.len(), u32::MAX);
+        order
+    }
+
     /// Fills up with tokens that see nothing and are seen by none.
     pub fn pad(&mut self, tokens: usize, labelled: usize) {
         self.ids.resize(tokens, 0);
@@ -100,6 +110,15 @@ mod tests {
         assert_eq!(batch.seen[0].last, [2, 2, 3, 0, 0, 0, 0, 0]);
         assert_eq!(batch.index, [1, 2, u32::MAX, u32::MAX]);
         assert_eq!(batch.targets, [7, 9, u32::MAX, u32::MAX]);
+    }
+
+    #[test]
+    fn rows_of_an_id_stand_together_in_their_order() {
+        let mut batch = FlatBatch::new(&[row(&[5, 2, 5, 0, 2, 9], &[true; 6])], &[]);
+        batch.pad(8, 8);
+        const NONE: u32 = u32::MAX;
+        assert_eq!(batch.order(5, None), [3, 1, 4, 0, 2, NONE, NONE, NONE]);
+        assert_eq!(batch.order(5, Some(2)), [3, 0, 2, NONE, NONE, NONE, NONE, NONE]);
     }
 
     #[test]

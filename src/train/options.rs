@@ -205,9 +205,31 @@ pub enum OnNotFinite {
     Stop,
 }
 
+/// What of the model learns, by the names that LLaMA-Factory gives these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinetuningType {
+    /// An adapter beside the model.
+    Lora,
+    /// All weights of the model, in 32 bits.
+    Full,
+}
+
+/// What makes updates of gradients, by transformers' names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optim {
+    #[serde(alias = "adamw_torch_fused")]
+    AdamwTorch,
+    /// Without momentum, so that nothing is kept beside the gradient.
+    Sgd,
+}
+
 /// The `train` part.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TrainOptions {
+    pub finetuning_type: FinetuningType,
+    pub optim: Optim,
     pub learning_rate: f64,
     /// Optimiser steps; `None` (written −1) means `num_train_epochs` decides.
     pub max_steps: Option<u32>,
@@ -261,6 +283,8 @@ pub struct TrainOptions {
 impl Default for TrainOptions {
     fn default() -> Self {
         TrainOptions {
+            finetuning_type: FinetuningType::Lora,
+            optim: Optim::AdamwTorch,
             learning_rate: 2e-5,
             max_steps: None,
             num_train_epochs: 3.0,
@@ -301,6 +325,8 @@ impl TrainOptions {
         let default = TrainOptions::default();
         let mut part = Part::new("train", value)?;
         let mut options = TrainOptions {
+            finetuning_type: part.take("finetuning_type", default.finetuning_type)?,
+            optim: part.take("optim", default.optim)?,
             learning_rate: part.take("learning_rate", default.learning_rate)?,
             max_steps: match part.take("max_steps", -1i64)? {
                 -1 => None,
@@ -359,10 +385,10 @@ impl TrainOptions {
         take_what_is_done_anyway(&mut part)?;
         part.finish()?;
         options.check()?;
-        if options.learning_rate > HIGH_LEARNING_RATE {
+        if options.learning_rate > HIGH_LEARNING_RATE && options.optim == Optim::AdamwTorch {
             let message = format!(
-                "train.learning_rate is {}: AdamW moves every value of the adapter by about so much in each step, \
-                 which few models survive; usual for LoRA is 1e-4 to 1e-3",
+                "train.learning_rate is {}: AdamW moves every value that learns by about so much in each step, \
+                 which few models survive; usual for LoRA is 1e-4 to 1e-3, for all weights 1e-5 to 1e-4",
                 options.learning_rate
             );
             options.notices.push(Notice::new("high-learning-rate", message));
@@ -487,7 +513,6 @@ const HIGH_LEARNING_RATE: f64 = 0.1;
 
 /// Options of TRL and transformers at the values that ask for nothing else than what is done.
 fn take_what_is_done_anyway(part: &mut Part) -> Result<()> {
-    part.only("optim", &["adamw_torch".into(), "adamw_torch_fused".into()])?;
     part.only("truncation_mode", &["keep_start".into()])?;
     part.only("loss_type", &["nll".into()])?;
     part.only("dataset_text_field", &["text".into()])?;
@@ -645,7 +670,10 @@ mod tests {
                 "lora.use_dora is true, but only false or null is supported",
             ),
             (json!({"lora": {"bias": "all"}}), "lora.bias is \"all\", but only \"none\" is supported"),
-            (json!({"train": {"optim": "sgd"}}), "train.optim is \"sgd\", but only \"adamw_torch\""),
+            (
+                json!({"train": {"optim": "lion"}}),
+                "train.optim is \"lion\": unknown variant `lion`, expected one of",
+            ),
             (json!({"train": {"learning_rate": "fast"}}), "train.learning_rate is \"fast\": invalid type"),
             (json!({"train": {"learning_rate": -1}}), "train.learning_rate is -1, but must be at least 0"),
             (json!({"train": {"max_steps": 0}}), "train.max_steps is 0, but must be at least 1"),

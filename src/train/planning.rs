@@ -117,8 +117,9 @@ impl RunPlan {
         let (longest, batches) = measured(options, dataset, eval_dataset)?;
         let extent = Extent::of(&batches, dataset, eval_dataset, options);
         let tokens = extent.tokens.next_multiple_of(8);
-        let loss_plan = LossPlan::new(extent.targets, model.architecture.vocab.padded);
-        let inputs = Inputs::new(store, model, tokens, loss_plan, longest)?;
+        let plan = if trained.head_learns(model) { LossPlan::whole } else { LossPlan::new };
+        let loss_plan = plan(extent.targets, model.architecture.vocab.padded);
+        let inputs = Inputs::new(store, model, trained, tokens, loss_plan, longest)?;
         let method = Box::new(Backprop::new(options, &trained.parameters, store)?);
         let mut sizes: Vec<usize> =
             (1..=SIZES).rev().map(|i| (tokens * i / SIZES).max(1).next_multiple_of(8)).collect();

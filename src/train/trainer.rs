@@ -20,8 +20,8 @@ use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
 use crate::device::{Device, Readback, ReadbackRing, Store, Workspace};
 use crate::error::Result;
-use crate::kernels::attention;
-use crate::kernels::lower::Target;
+use crate::kernels::lower::{Target, lower};
+use crate::kernels::{Recorder, attention};
 use crate::memory::{MemoryPlan, ProgramId};
 use crate::model::{Model, ParameterPart, Reader, Trained, View};
 
@@ -47,6 +47,8 @@ pub struct Trainer {
     dataset: Selection,
     eval_dataset: Option<Selection>,
     views: Vec<View>,
+    /// See [`Architecture::padding_id`](crate::model::Architecture::padding_id).
+    padding_id: Option<u32>,
     /// M of each recorded size, largest first.
     sizes: Vec<usize>,
     footprint: Footprint,
@@ -87,6 +89,16 @@ struct Pending {
     submitted_at: Instant,
 }
 
+/// Gives what learns its first values, where these are made on the device.
+fn start(device: &Device, store: &Store, trained: &Trained, target: &Target) -> Result<()> {
+    let mut rec = Recorder::new();
+    let program = rec.program();
+    trained.record_start(&mut rec);
+    let lowered = lower(&[rec], target)?;
+    Workspace::new(device, store, &lowered)?.run(&[program], 0);
+    Ok(())
+}
+
 impl Trainer {
     /// Plans, allocates and records the run, which is work for [`Device::allocating`].
     ///
@@ -101,6 +113,7 @@ impl Trainer {
         let RunPlan { batches, method, inputs, longest, sizes, lowered, programs, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
         let workspace = Workspace::new(device, store, &lowered)?;
+        start(device, store, &trained, target)?;
 
         for (rope, tables) in model.architecture.ropes.iter().zip(&inputs.rows.ropes) {
             let (cos, sin) = rope.table(longest, longest);
@@ -117,6 +130,7 @@ impl Trainer {
             dataset,
             eval_dataset,
             views: model.architecture.views.clone(),
+            padding_id: model.architecture.padding_id,
             sizes,
             footprint,
             programs,
@@ -318,7 +332,7 @@ impl Trainer {
     /// rows and keys that its spans let through.
     fn write_batch(&self, store: &Store, mut batch: FlatBatch, weight: f32) -> (usize, usize, f64) {
         let size = self.sizes.iter().rposition(|&size| size >= batch.ids.len()).unwrap_or(0);
-        let labelled = batch.index.len();
+        let (tokens, labelled) = (batch.ids.len(), batch.index.len());
         let plan = self.inputs.loss_plan;
         let blocks = labelled.div_ceil(plan.block);
         batch.pad(self.sizes[size], blocks * plan.block);
@@ -327,6 +341,9 @@ impl Trainer {
         let Inputs { rows, loss, .. } = &self.inputs;
         store.write(rows.ids, &batch.ids);
         store.write(rows.positions, &batch.positions);
+        if let Some(order) = self.inputs.order {
+            store.write(order, &batch.order(tokens, self.padding_id));
+        }
         for (place, seen) in rows.views.iter().zip(&batch.seen) {
             store.write(place.spans, &seen.spans);
             store.write(place.last, &seen.last);

@@ -5,6 +5,7 @@
 mod bases;
 mod cut;
 mod families;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use tabtune::kernels::cross_entropy::DEAD;
 use tabtune::kernels::linear::{Tile, Weight};
 use tabtune::kernels::lower::lower;
 use tabtune::memory::Class;
-use tabtune::model::{LoadOptions, Loss, LossInputs, LossPlan, Model, Slab};
+use tabtune::model::{LoadOptions, Loss, LossInputs, LossPlan, Model, Parameters, Slab};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 
 /// What computes: the GPU by the tile that suits it or by another one, or the processor.
@@ -51,10 +52,18 @@ impl Case {
         }
     }
 
+    /// Where model and rows are: the folder that the config names as its model, or the case's own.
+    fn place(&self) -> PathBuf {
+        match self.config["model"].as_str() {
+            Some(name) => Path::new("tests/fixtures").join(name),
+            None => self.folder.clone(),
+        }
+    }
+
     /// A GGUF, or a folder of Hugging Face's.
     fn model(&self) -> ModelPath {
         let gguf = self.folder.join("model.gguf");
-        ModelPath::new(&if gguf.is_file() { gguf } else { self.folder.join("model") })
+        ModelPath::new(&if gguf.is_file() { gguf } else { self.place().join("model") })
     }
 }
 
@@ -110,7 +119,7 @@ async fn prepare(session: &mut Session<Rc<MemoryKv>>, case: &Case, changes: &[(&
     let model = case.model();
     let quantization = &case.config["quantization"];
     session.load_model(&model, quantization, &mut |_| {}).await.expect("the model loads");
-    let data = Directory(case.folder.clone());
+    let data = Directory(case.place());
     import_file(session.rows.clone(), "rows", &data, "data.jsonl", ImportOptions::default(), &mut |_, _| {})
         .await
         .expect("the rows import");
@@ -121,8 +130,10 @@ async fn prepare(session: &mut Session<Rc<MemoryKv>>, case: &Case, changes: &[(&
         eval_dataset: Some("rows"),
         ..Default::default()
     };
-    let adapter = Directory(case.folder.join("adapter"));
-    session.load_adapter(DEFAULT_ADAPTER, &adapter).await.expect("the adapter loads");
+    let adapter = case.folder.join("adapter");
+    if adapter.is_dir() {
+        session.load_adapter(DEFAULT_ADAPTER, &Directory(adapter)).await.expect("the adapter loads");
+    }
     session.prepare(options).await.expect("the run is prepared");
 }
 
@@ -228,7 +239,8 @@ fn assert_gradients(case: &Case, checkpointing: bool, by: By, bound: f64) {
     let mut want = pollster::block_on(tensors(&case.folder, "grads.safetensors"));
     let mut worst = 0.0f64;
     for (name, values) in got {
-        let name = format!("base_model.model.{name}");
+        let prefix = if case.config["lora"].is_null() { "" } else { "base_model.model." };
+        let name = format!("{prefix}{name}");
         let want = want.remove(&name).unwrap_or_else(|| panic!("{}: no {name}", case.name));
         assert_eq!(values.len(), want.len(), "{}: {name}", case.name);
         let sum = |f: &dyn Fn(usize) -> f64| (0..want.len()).map(f).sum::<f64>().sqrt();
@@ -347,7 +359,9 @@ async fn loss_of(device: &Device, store: &mut Store, model: &Model, plan: LossPl
     let mut programs = vec![rec.program()];
     rec.clear(losses);
     rec.clear(dx);
-    programs.extend(Loss { model, plan, inputs, losses }.blocks(&mut rec, x, dx));
+    programs.extend(
+        Loss { model, plan, inputs, parameters: &Parameters::default(), losses }.blocks(&mut rec, x, dx),
+    );
     let dispatches = lower(&[rec], &Tile::for_adapter(device.summary()).into()).expect("one recording");
     let made = device.allocating(|| Workspace::new(device, store, &dispatches)).await.expect("a workspace");
     made.run(&programs, 0);

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tabtune::bail;
 use tabtune::error::{Context, Result};
-use tabtune::export::{ExportOptions, ExportProgress, Folder, Format, Original, export, read_adapter};
+use tabtune::export::{
+    Change, ExportOptions, ExportProgress, Folder, Format, Original, export, read_adapter,
+};
 use tabtune::files::{Directory, ModelPath, is_gguf};
 use tabtune::format::gguf::ModelFolder;
 
@@ -81,9 +83,10 @@ impl ExportJob {
             Some(path) => Some(read_adapter(&original, &Directory(path.clone())).await?),
             None => None,
         };
+        let change = adapter.as_ref().map_or(Change::None, Change::Adapter);
         let mut sink = Folder::create(&self.out)?;
         let mut on_progress = |_: &ExportProgress| true;
-        let notices = export(&original, adapter.as_ref(), &self.options, &mut sink, &mut on_progress).await?;
+        let notices = export(&original, change, &self.options, &mut sink, &mut on_progress).await?;
         for (name, bytes) in sink.written() {
             say(format!("{:7.1} MB {}", *bytes as f64 / 1e6, self.out.join(name).display()));
         }

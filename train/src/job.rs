@@ -1,4 +1,4 @@
-//! A run from the model to the adapter's files, told line by line.
+//! A run from the model to the files of its result, told line by line.
 
 use std::fs;
 use std::io::Write;
@@ -12,6 +12,7 @@ use tabtune::data::library::{self, ImportOptions, ImportReport};
 use tabtune::data::tokens::DatasetReport;
 use tabtune::device::Device;
 use tabtune::error::{Code, Context, Error, Result};
+use tabtune::export::{ExportOptions, Folder, Format};
 use tabtune::files::{Directory, ModelPath};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, RunLog, Session};
 use tabtune::train::EvalLog;
@@ -28,7 +29,7 @@ const HELD_OUT: &str = "held-out";
 /// Hears each line of the output.
 pub type Say<'a> = &'a mut dyn FnMut(String);
 
-/// Trains as `options` say, and writes the adapter and the log.
+/// Trains as `options` say, and writes the log and the adapter, or the model where all of it was trained.
 pub async fn run(options: Options, device: Device, say: Say<'_>) -> Result<()> {
     let mut job = Job { session: Session::on(device, Rc::new(MemoryKv::default())), options, eval_rows: 0 };
     job.load(say).await?;
@@ -53,7 +54,8 @@ pub async fn run(options: Options, device: Device, say: Say<'_>) -> Result<()> {
     }
     let peak = job.session.counters().peak_buffer_bytes() as f64 / 1e6;
     say(format!("peak      {peak:.1} MB of {}", job.memory()));
-    say(format!("adapter   {}", job.options.out.display()));
+    let result = if job.is_full() { "model" } else { "adapter" };
+    say(format!("{result:9} {}", job.options.out.display()));
     Ok(())
 }
 
@@ -243,7 +245,19 @@ impl Job {
         Ok(Some(eval))
     }
 
+    /// Whether the run trains all weights, so that it ends with a model.
+    fn is_full(&self) -> bool {
+        self.options.config["train"]["finetuning_type"] == "full"
+    }
+
     async fn save(&mut self) -> Result<()> {
+        if self.is_full() {
+            let files = ModelPath::new(&self.options.model);
+            let options = ExportOptions::new(Format::Safetensors, Some(self.options.dtype))?;
+            let mut sink = Folder::create(&self.options.out)?;
+            self.session.export(&files, None, options, &mut sink, &mut |_| true).await?;
+            return Ok(());
+        }
         for (name, bytes) in self.session.save(None).await? {
             let path = self.options.out.join(name);
             fs::write(&path, bytes.to_vec()).map_err(io(&path))?;

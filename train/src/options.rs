@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use tabtune::bail;
 use tabtune::device::DeviceOption;
 use tabtune::error::{Code, Error, Result};
+use tabtune::export::{ExportDtype, ExportOptions, Format};
 use tabtune::files::is_gguf;
-use tabtune::train::options::RunConfig;
+use tabtune::train::options::{FinetuningType, RunConfig};
 
 /// What a run needs to know. All of it was checked.
 pub struct Options {
@@ -19,6 +20,8 @@ pub struct Options {
     pub config: Value,
     pub init_adapter: Option<PathBuf>,
     pub device: DeviceOption,
+    /// What a model whose weights were all trained is written in.
+    pub dtype: ExportDtype,
 }
 
 /// Which rows tell how well the model does.
@@ -40,6 +43,7 @@ struct Given {
     config: Option<PathBuf>,
     out: Option<PathBuf>,
     device: Option<PathBuf>,
+    dtype: Option<PathBuf>,
 }
 
 impl Options {
@@ -73,8 +77,29 @@ impl Options {
         if out.is_file() {
             bail!(Io, "--out {} is a file, not a folder", out.display());
         }
+        let model = model_path(given.model.unwrap_or_else(|| bundled.join("models/tiny")), "--model")?;
+        let is_full = checked.train.finetuning_type == FinetuningType::Full;
+        if is_full && out.exists() && out.canonicalize().ok() == model.canonicalize().ok() {
+            bail!(
+                BadOption,
+                "--out {} is where the model itself lies, which is still read; name another folder",
+                out.display()
+            );
+        }
+        let dtype = match given.dtype {
+            Some(_) if !is_full => {
+                bail!(
+                    BadOption,
+                    "--dtype is for runs whose train.finetuning_type is \"full\"; adapters are written in f32"
+                )
+            }
+            Some(name) => name.to_string_lossy().parse()?,
+            // What was trained, to the bit.
+            None => ExportDtype::F32,
+        };
+        ExportOptions::new(Format::Safetensors, Some(dtype))?;
         Ok(Options {
-            model: model_path(given.model.unwrap_or_else(|| bundled.join("models/tiny")), "--model")?,
+            model,
             data: file(given.data.unwrap_or_else(|| bundled.join("data/faq.jsonl")), "--data")?,
             evaluated,
             out,
@@ -83,6 +108,7 @@ impl Options {
             device: given
                 .device
                 .map_or(Ok(DeviceOption::default()), |name| name.to_string_lossy().parse())?,
+            dtype,
         })
     }
 }
@@ -102,9 +128,10 @@ impl Given {
                 "--config" => &mut given.config,
                 "--out" => &mut given.out,
                 "--device" => &mut given.device,
+                "--dtype" => &mut given.dtype,
                 _ => bail!(
                     BadOption,
-                    "unknown option {name} (known: --model, --data, --eval, --config, --out, --device)"
+                    "unknown option {name} (known: --model, --data, --eval, --config, --out, --device, --dtype)"
                 ),
             };
             match inline.or_else(|| arguments.next()) {

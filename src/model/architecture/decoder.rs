@@ -1,5 +1,7 @@
 //! What the configs of all families have in common: the pre-norm decoder of Llama (Touvron et al. 2023).
 
+use serde_json::Value;
+
 use super::fields::{FILE, Fields};
 use super::rope::{KINDS, Rope, RopeDefaults};
 use super::{Act, Architecture, Attention, ByGroup, Group, Layer, Module, Norms, View, Width};
@@ -28,6 +30,8 @@ pub(super) struct Defaults<'a> {
     pub(super) tied: bool,
     /// `eos_token_id`.
     pub(super) eos: Option<u32>,
+    /// `pad_token_id`.
+    pub(super) pad: Option<u32>,
     pub(super) rope_theta: f32,
     pub(super) rope_kinds: &'a [(&'a str, &'a str)],
     /// See [`RopeDefaults::original`].
@@ -51,6 +55,7 @@ pub(super) const LLAMA: Defaults<'_> = Defaults {
     eps: 1e-6,
     tied: false,
     eos: Some(2),
+    pad: None,
     rope_theta: 10_000.0,
     rope_kinds: &KINDS,
     original: None,
@@ -130,10 +135,21 @@ pub(super) fn read_decoder(fields: &Fields, defaults: &Defaults) -> Result<Archi
         views: vec![View::All],
         layers: vec![layer; layers],
         adapter_path: "model.layers",
+        padding_id: padding_id(fields, defaults.pad)?,
         eos_token_ids: fields.token_ids("eos_token_id", defaults.eos)?,
         dtype: fields.string("dtype")?.or(fields.string("torch_dtype")?),
         dropouts: Vec::from_iter(fields.dropout("attention_dropout")?),
     })
+}
+
+/// `pad_token_id`; one that is negative counts from the end of the vocabulary, as torch has it.
+fn padding_id(fields: &Fields, default: Option<u32>) -> Result<Option<u32>> {
+    if !fields.has("pad_token_id") {
+        return Ok(default);
+    }
+    let vocab = fields.integer("vocab_size")?.unwrap_or_default() as i64;
+    let id = fields.typed("pad_token_id", "a token id", Value::as_i64)?;
+    Ok(id.and_then(|id| u32::try_from(if id < 0 { id + vocab } else { id }).ok()))
 }
 
 fn head_dim(fields: &Fields, defaults: &Defaults, hidden: usize, q_heads: usize) -> Result<usize> {
@@ -232,7 +248,7 @@ pub(super) fn refuse_true(fields: &Fields, names: &[&str]) -> Result<()> {
 
 /// `layer_types`: whether each layer has the sliding window, where the field is there.
 pub(super) fn read_layer_types(fields: &Fields, layers: usize) -> Result<Option<Vec<bool>>> {
-    let is_sliding = |value: &serde_json::Value| match value.as_str()? {
+    let is_sliding = |value: &Value| match value.as_str()? {
         // The second is an older name of the first.
         "full_attention" | "attention" => Some(false),
         "sliding_attention" => Some(true),

@@ -24,6 +24,7 @@ const GEMMA3: Defaults<'_> = Defaults {
     context: 131_072,
     tied: true,
     eos: Some(1),
+    pad: Some(0),
     rope_theta: THETA,
     act: ("hidden_activation", Act::GeluTanh),
     ..LLAMA

@@ -51,6 +51,8 @@ pub struct Architecture {
     pub layers: Vec<Layer>,
     /// What comes before the number of a layer in the paths of PEFT.
     pub adapter_path: &'static str,
+    /// The token whose row of the embedding learns nothing from where it stands in a text: torch's `padding_idx`.
+    pub padding_id: Option<u32>,
     /// Any of these ends a turn; may be empty.
     pub eos_token_ids: Vec<u32>,
     /// The dtype that the weights are said to have, e.g. `bfloat16`.
@@ -173,7 +175,7 @@ pub struct Norms {
 }
 
 impl Norms {
-    fn paths(&self) -> impl Iterator<Item = &'static str> {
+    pub(super) fn paths(&self) -> impl Iterator<Item = &'static str> {
         let Norms { before_attention, after_attention, before_feed_forward, after_feed_forward } = *self;
         let behind = after_attention.into_iter().chain(after_feed_forward);
         [before_attention, before_feed_forward].into_iter().chain(behind)

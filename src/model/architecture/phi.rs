@@ -14,6 +14,7 @@ pub(super) fn phi3(fields: &Fields) -> Result<Architecture> {
         context: 4096,
         eps: 1e-5,
         eos: Some(32_000),
+        pad: Some(32_000),
         rope_kinds: &KINDS,
         original: Some(fields.positive_or("original_max_position_embeddings", 4096)?),
         is_partial: true,

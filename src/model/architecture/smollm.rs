@@ -15,6 +15,7 @@ pub(super) fn smollm3(fields: &Fields) -> Result<Architecture> {
         tied: true,
         rope_theta: 2_000_000.0,
         eos: Some(128_001),
+        pad: Some(128_004),
         vocab: Some(128_256),
         ..LLAMA
     };

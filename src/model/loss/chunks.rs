@@ -19,7 +19,7 @@ use crate::model::{embedding, head};
 impl Loss<'_> {
     /// Records the losses of the block of rows from `first` on, and returns the gradient of `normed` [block, H].
     pub(super) fn in_chunks(&self, rec: &mut Recorder, first: usize, normed: Tensor) -> Tensor {
-        let Loss { model, plan, inputs, losses } = *self;
+        let Loss { model, plan, inputs, losses, .. } = *self;
         let (block, width) = (plan.block, model.architecture.hidden.padded);
         let chunks = self.chunks();
         let widest = chunks.iter().map(|chunk| pad8(chunk.n_ids)).max().expect("a head has a slab");

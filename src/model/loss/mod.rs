@@ -8,6 +8,7 @@ mod whole;
 pub use plan::LossPlan;
 
 use super::head::{self, Normed};
+use super::parameters::Parameters;
 use super::weights::Model;
 use crate::kernels::{Recorder, rms_norm, rows};
 use crate::memory::{ProgramId, Tensor};
@@ -28,6 +29,8 @@ pub struct Loss<'a> {
     pub model: &'a Model,
     pub plan: LossPlan,
     pub inputs: LossInputs,
+    /// What learns.
+    pub parameters: &'a Parameters,
     /// The loss of each labelled row, [`LossPlan::rows`].
     pub losses: Tensor,
 }
@@ -56,7 +59,11 @@ impl Loss<'_> {
                     dresidual: None,
                     dinp: dgathered,
                 };
-                rms_norm::backward(rec, head::norm_params(model, plan.block), tensors);
+                let norm_params = head::norm_params(model, plan.block);
+                rms_norm::backward(rec, norm_params, tensors);
+                if let Some(gradient) = self.parameters.gradient(model.norm) {
+                    rms_norm::weight_gradient(rec, norm_params, dnormed, gathered, rstd, gradient);
+                }
                 let params = rows::Params {
                     count: plan.block as u32,
                     stride: model.architecture.hidden.padded as u32,

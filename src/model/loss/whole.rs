@@ -1,6 +1,7 @@
 //! A block of rows against the whole vocabulary at once: the gradient of the logits is written over them.
 
 use super::Loss;
+use crate::kernels::lora_grad::{self, Along};
 use crate::kernels::{Recorder, cross_entropy, linear};
 use crate::memory::Tensor;
 use crate::model::head;
@@ -8,7 +9,7 @@ use crate::model::head;
 impl Loss<'_> {
     /// Records the losses of the block of rows from `first` on, and returns the gradient of `normed` [block, H].
     pub(super) fn whole(&self, rec: &mut Recorder, first: usize, normed: Tensor) -> Tensor {
-        let Loss { model, plan, inputs, losses } = *self;
+        let Loss { model, plan, inputs, losses, .. } = *self;
         let (hidden, vocab) = (model.architecture.hidden.padded, model.architecture.vocab);
         let logits = rec.transient(plan.block * vocab.padded);
         head::logits(rec, model, normed, plan.block, logits);
@@ -28,6 +29,15 @@ impl Loss<'_> {
                 ..head::slab_params(model, slab, plan.block)
             };
             linear::backward(rec, params, logits, slab.weight, None, dnormed, out);
+            if let Some(gradient) = self.parameters.gradient(slab.weight.values) {
+                let size = [params.cols, params.depth];
+                let of_head = lora_grad::Params {
+                    u_stride: params.y_stride,
+                    u_offset: params.y_offset,
+                    ..lora_grad::Params::whole(params.rows, size, params.scale)
+                };
+                lora_grad::outer(rec, Along::V, of_head, logits, normed, gradient);
+            }
             dnormed = Some(out);
         }
         dnormed.expect("a head has a slab")

@@ -126,14 +126,15 @@ impl Lora {
     /// Lets the adapter learn.
     pub(super) fn register(&self, parameters: &mut Parameters, store: &mut Store) -> Result<()> {
         for (index, &param) in self.params.iter().enumerate() {
-            parameters.add(store, format!("lora.{index}"), param, (param.size() / 4) as usize)?;
+            parameters.add(store, format!("lora.{index}"), param, true)?;
         }
         for factor in &self.factors {
             for side in Side::BOTH {
                 parameters.add_entry(Entry {
                     name: factor_name(&factor.module.path, side),
                     shape: factor.module.shape(side, self.config.r).to_vec(),
-                    place: self.place(factor, side),
+                    places: vec![self.place(factor, side)],
+                    offset: 0.0,
                 });
             }
         }
@@ -149,7 +150,7 @@ impl Lora {
         for factor in &self.factors {
             for side in Side::BOTH {
                 let [count, cols] = factor.module.shape(side, self.config.r);
-                let EntryPlace { segment, first, stride } = self.place(factor, side);
+                let EntryPlace { segment, first, stride, .. } = self.place(factor, side);
                 for piece in row_pieces(count, cols) {
                     let at = 4 * (first + piece.start * stride) as u64;
                     let values = padded(rows(&factor.module, side, piece), cols, stride);
@@ -174,7 +175,8 @@ impl Lora {
             Side::A => (factor.a_first, factor.a_stride),
             Side::B => (factor.b_first, self.rank),
         };
-        EntryPlace { segment: factor.segment, first, stride }
+        let [rows, _] = factor.module.shape(side, self.config.r);
+        EntryPlace { rows: 0..rows, segment: factor.segment, first, stride }
     }
 
     /// All A of a panel.

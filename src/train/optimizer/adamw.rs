@@ -43,7 +43,11 @@ impl Optimizer for AdamW {
         for (segment, &[m, v]) in parameters.segments().iter().zip(&self.moments) {
             let update =
                 adamw::Update { grad: segment.grad, stats, hyper: self.hyper, param: segment.param, m, v };
-            adamw::update(rec, adamw::Params { n: segment.len as u32 }, update);
+            adamw::update(
+                rec,
+                adamw::Params { n: segment.len as u32, decays: u32::from(segment.decays) },
+                update,
+            );
         }
     }
 

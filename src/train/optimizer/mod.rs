@@ -1,8 +1,9 @@
 //! The optimisers: each owns what it keeps of the parameters, and records how it updates them.
 
 mod adamw;
+mod sgd;
 
-use super::options::TrainOptions;
+use super::options::{Optim, TrainOptions};
 use super::step::Update;
 use crate::device::Store;
 use crate::error::Result;
@@ -29,5 +30,8 @@ pub(super) fn optimizer(
     parameters: &Parameters,
     store: &mut Store,
 ) -> Result<Box<dyn Optimizer>> {
-    Ok(Box::new(adamw::AdamW::new(options, parameters, store)?))
+    Ok(match options.optim {
+        Optim::AdamwTorch => Box::new(adamw::AdamW::new(options, parameters, store)?),
+        Optim::Sgd => Box::new(sgd::Sgd::new(options, store)?),
+    })
 }

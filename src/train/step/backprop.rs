@@ -48,7 +48,8 @@ impl Backprop {
 
 impl Method for Backprop {
     fn record(&self, recording: &Recording<'_>, form: Form) -> (Recorder, Programs) {
-        let Recording { model, trained, inputs } = *recording;
+        let Recording { trained, inputs, .. } = *recording;
+        let model = recording.model();
         let Form { tokens, checkpointing, .. } = form;
         let mut rec = Recorder::new();
         let begin = rec.program();
@@ -76,7 +77,8 @@ impl Method for Backprop {
         let plan = inputs.loss_plan;
         let losses = rec.transient(plan.rows());
         rec.clear(losses);
-        let loss = Loss { model, plan, inputs: inputs.loss, losses }.blocks(&mut rec, x, dx);
+        let loss = Loss { model, plan, inputs: inputs.loss, parameters: &trained.parameters, losses }
+            .blocks(&mut rec, x, dx);
         let loss_sum = rec.program();
         let params = grad_norm::LossSumParams { n: plan.rows() as u32 };
         grad_norm::loss_sum(&mut rec, params, losses, inputs.loss_sum);
@@ -89,8 +91,11 @@ impl Method for Backprop {
             } else {
                 kept[layer].clone()
             };
-            let below = Backward { dy, wants_dx: layer > 0 };
+            let below = Backward { dy, wants_dx: layer > 0 || inputs.order.is_some() };
             dy = pass.layer_backward(&mut rec, layer, &acts, below).unwrap_or(dy);
+        }
+        if let Some(order) = inputs.order {
+            embedding::embed_backward(&mut rec, &pass, order, dy);
         }
         let update = rec.program();
         self.record_update(&mut rec, &trained.parameters, inputs);

@@ -4,7 +4,7 @@ use crate::device::Store;
 use crate::error::Result;
 use crate::kernels::grad_norm;
 use crate::memory::{Class, Tensor};
-use crate::model::{LossInputs, LossPlan, Model, RopeTables, Rows, RowsSeen};
+use crate::model::{LossInputs, LossPlan, Model, RopeTables, Rows, RowsSeen, Trained};
 
 /// The report of a step: the loss sum at 0, what [`grad_norm`] says at 64.
 const REPORT_VALUES: usize = 128;
@@ -14,6 +14,8 @@ pub(super) const REPORT_STATS: usize = 64;
 /// The kept tensors that the host fills before a pass.
 pub(in crate::train) struct Inputs {
     pub(in crate::train) rows: Rows,
+    /// The rows by token id, where the embedding learns; see [`embedding::backward`](crate::kernels::embedding::backward).
+    pub(in crate::train) order: Option<Tensor>,
     pub(in crate::train) loss: LossInputs,
     pub(in crate::train) loss_plan: LossPlan,
     /// Gains the sum of the losses of all labelled rows.
@@ -26,6 +28,7 @@ impl Inputs {
     pub(in crate::train) fn new(
         store: &mut Store,
         model: &Model,
+        trained: &Trained,
         tokens: usize,
         loss_plan: LossPlan,
         longest: usize,
@@ -47,6 +50,7 @@ impl Inputs {
             views,
             ropes,
         };
+        let order = trained.embedding_learns(model).then(|| keep("rows by id", tokens)).transpose()?;
         let report = keep("report", REPORT_VALUES)?;
         let loss = LossInputs {
             index: keep("label index", loss_plan.rows())?,
@@ -55,6 +59,7 @@ impl Inputs {
         };
         Ok(Inputs {
             rows,
+            order,
             loss,
             loss_plan,
             loss_sum: report.slice(0, 16),

@@ -87,11 +87,16 @@ pub(super) trait Method {
 }
 
 impl Recording<'_> {
+    /// The model with what learns in its place.
+    fn model(&self) -> &Model {
+        self.trained.model(self.model)
+    }
+
     /// The pass that is recorded over the rows of `form`.
     fn pass<'a>(&'a self, rows: &'a Rows, form: Form) -> Pass<'a> {
-        let Recording { model, trained, inputs } = *self;
+        let Recording { trained, inputs, .. } = *self;
         Pass {
-            model,
+            model: self.model(),
             lora: trained.lora.as_ref(),
             parameters: Some(&trained.parameters),
             rows,
