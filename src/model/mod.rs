@@ -14,6 +14,7 @@ mod pass;
 mod place;
 mod product;
 mod shapes;
+mod skip;
 mod weights;
 
 pub use architecture::{
@@ -29,4 +30,5 @@ pub use loss::{Loss, LossInputs, LossPlan};
 pub use names::{EMBEDDING, FINAL_NORM, HEAD, LAYERS, settle};
 pub use pass::{Pass, RopeTables, Rows, RowsSeen};
 pub use place::{NF4_ZERO, padded_codes};
+pub use skip::SkipModules;
 pub use weights::{Model, Part, Slab, Stacked};
