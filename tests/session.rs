@@ -219,7 +219,7 @@ fn planned(files: &Unread, settings: &Value) -> (u64, u64) {
         let parameters = architecture.parameters();
         let quantization = QuantizationOptions::from_json(&settings["quantization"]).expect("options");
         let mut store = Store::planned(MAX_BINDING);
-        let load = quantization.load_options();
+        let load = quantization.load_options().expect("options that can be read");
         let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await.expect("weights");
         let lora = LoraConfig::from_json(&settings["lora"]).expect("options");
         let trained = Trained::lora(&model, lora, &mut store).expect("an adapter");

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::architecture::{Architecture, Attention, ByGroup, Group, Module, Norms, Width, pad8};
 use super::names::{self, EMBEDDING, FINAL_NORM, HEAD, LAYERS};
 use super::place::Placing;
+use super::skip::SkipModules;
 use super::weights::{LayerWeights, Model, NormWeights, Slab, Stacked};
 use crate::device::Store;
 use crate::error::{Context, Result};
@@ -32,7 +33,7 @@ pub struct LoadProgress {
 }
 
 /// What loading is asked for. What a checkpoint quantised already stays as it is, unless `requantizes` says otherwise.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// To NF4.
     pub load_in_4bit: bool,
@@ -42,11 +43,16 @@ pub struct LoadOptions {
     pub double_quant: bool,
     /// To NF4, of a GGUF or of a checkpoint that bitsandbytes quantised.
     pub requantizes: bool,
+    /// What stays as the files have it.
+    pub skip_modules: SkipModules,
 }
 
 impl LoadOptions {
-    /// The format of a linear layer of the decoder.
-    fn format_of(&self, info: &TensorInfo, is_gguf: bool) -> WeightFormat {
+    /// The format of a linear layer of the decoder by its path.
+    fn format_of(&self, path: &str, info: &TensorInfo, is_gguf: bool) -> WeightFormat {
+        if self.skip_modules.has(path) {
+            return own_format(info);
+        }
         let depth = info.row_elements();
         let is_kept = is_gguf || info.dtype().is_none();
         let nf4 = if depth.is_multiple_of(NF4_BLOCK) { WeightFormat::Nf4 } else { WeightFormat::Nf4Any };
@@ -268,13 +274,13 @@ impl<F: Files> Loader<'_, F> {
     /// The products of modules that share their input: one for each run of modules of one format that can be stacked, if
     /// a binding holds them all.
     async fn group(&mut self, prefix: &str, modules: &[Module]) -> Result<Vec<Stacked>> {
-        let mut infos = Vec::new();
+        let (mut infos, mut formats) = (Vec::new(), Vec::new());
         for module in modules {
-            let name = format!("{prefix}.{}.weight", module.path);
-            infos.push(self.checkpoint.require(&name, &module.shape())?.clone());
+            let path = format!("{prefix}.{}", module.path);
+            let info = self.checkpoint.require(&format!("{path}.weight"), &module.shape())?.clone();
+            formats.push(self.options.format_of(&path, &info, self.is_gguf));
+            infos.push(info);
         }
-        let formats: Vec<WeightFormat> =
-            infos.iter().map(|info| self.options.format_of(info, self.is_gguf)).collect();
         let numbered: Vec<(usize, WeightFormat)> = formats.iter().copied().enumerate().collect();
         let runs = numbered.chunk_by(|(_, one), (_, other)| one == other && !one.runs_on());
         let runs: Vec<&[Module]> = runs.map(|run| &modules[run[0].0..][..run.len()]).collect();

@@ -13,6 +13,7 @@ mod pass;
 mod place;
 mod product;
 mod shapes;
+mod skip;
 mod trainable;
 mod weights;
 
@@ -28,5 +29,6 @@ pub use names::{EMBEDDING, FINAL_NORM, HEAD, LAYERS, settle};
 pub use parameters::{Entry, Parameters, Part as ParameterPart, Reader, Segment};
 pub use pass::{Pass, RopeTables, Rows, RowsSeen};
 pub use place::{NF4_ZERO, padded_codes};
+pub use skip::SkipModules;
 pub use trainable::{Lora, LoraFactor, Trained, lora_modules};
 pub use weights::{Model, Part, Slab, Stacked};

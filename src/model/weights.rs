@@ -24,7 +24,7 @@ pub struct Model {
 impl Model {
     /// The products of the decoder's linear layers.
     pub fn linear(&self) -> impl Iterator<Item = &Stacked> {
-        self.layers.iter().flat_map(|layer| layer.groups.0.iter().flatten())
+        self.layers.iter().flat_map(LayerWeights::linear)
     }
 
     /// Those whose weights are quantised.
@@ -40,6 +40,13 @@ pub struct LayerWeights {
     pub head_norm: Option<head_norm::Weights>,
     /// The stacked products of each group; several where formats forbid stacking.
     pub groups: ByGroup<Vec<Stacked>>,
+}
+
+impl LayerWeights {
+    /// The products of its linear layers.
+    pub fn linear(&self) -> impl Iterator<Item = &Stacked> {
+        self.groups.0.iter().flatten()
+    }
 }
 
 /// The weights of a layer's norms.

@@ -33,7 +33,7 @@ impl<R: Kv> Session<R> {
         let files = &ModelFolder::open(files).await?;
         let architecture = Model::architecture(files).await?;
         let mut store = Store::planned_on(&self.device).with_max_weight(self.max_weight);
-        let options = quantization.load_options();
+        let options = quantization.load_options()?;
         let model = Model::load(files, architecture, options, &mut store, &mut |_| {}).await?;
         let train = TrainOptions::from_json(train)?;
         let way = Way::asked(&train, lora)?;

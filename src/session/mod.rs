@@ -207,12 +207,13 @@ impl<R: Kv> Session<R> {
         stop_ids.extend(generation_eos(files).await?);
 
         let mut store = Store::new(&self.device).with_max_weight(self.max_weight);
-        let options = quantization.load_options();
+        let options = quantization.load_options()?;
         let mut placed = |progress| on_progress(Loading::Weights(progress));
+        let skipped = options.skip_modules.clone();
         let model = Model::load(&weights, architecture, options, &mut store, &mut placed).await?;
         self.device.check()?;
 
-        let notices = notices::of_model(&quantization, &model, said_to_be_tied);
+        let notices = notices::of_model(&quantization, &skipped, &model, said_to_be_tied);
         let quantized: u64 = model.quantized().map(Stacked::values).sum();
         let bits = 8.0 * model.quantized().map(|product| product.weight.bytes()).sum::<u64>() as f64;
         let info = ModelInfo {

@@ -2,12 +2,13 @@
 
 use crate::data::notice::Notice;
 use crate::format::WeightFormat;
-use crate::model::Model;
+use crate::model::{LAYERS, Model, Module, SkipModules};
 use crate::train::options::QuantizationOptions;
 
 /// The notices of the options, and what the model adds. `said_to_be_tied` is what config.json has of its head.
 pub(super) fn of_model(
     quantization: &QuantizationOptions,
+    skipped: &SkipModules,
     model: &Model,
     said_to_be_tied: bool,
 ) -> Vec<Notice> {
@@ -24,18 +25,22 @@ pub(super) fn of_model(
         );
         notices.push(Notice::new("dropout-not-applied", message));
     }
-    notices.extend(kept_quantized(quantization, model));
+    notices.extend(kept_quantized(quantization, skipped, model));
     notices
 }
 
 /// Tells that weights are not as the options ask, because they are quantised in their files or come from a GGUF.
-fn kept_quantized(options: &QuantizationOptions, model: &Model) -> Option<Notice> {
+fn kept_quantized(options: &QuantizationOptions, skipped: &SkipModules, model: &Model) -> Option<Notice> {
     let (asked, formats): (_, &[WeightFormat]) = match (options.load_in_4bit, options.load_in_8bit) {
         (true, _) => ("load_in_4bit", &[WeightFormat::Nf4, WeightFormat::Nf4Any]),
         (_, true) => ("load_in_8bit", &[WeightFormat::Int8]),
         _ => return None,
     };
-    let others = model.linear().any(|product| !formats.contains(&product.weight.format));
+    let others = model.layers.iter().enumerate().any(|(number, layer)| {
+        let is_skipped = |module: &Module| skipped.has(&format!("{LAYERS}.{number}.{}", module.path));
+        let mut others = layer.linear().filter(|product| !formats.contains(&product.weight.format));
+        others.any(|product| !product.modules.iter().all(is_skipped))
+    });
     let message = format!(
         "quantization.{asked} has no effect on weights that are quantised in their files or come from a GGUF: they stay as \
          they are, unless quantization.requantize is \"nf4\""

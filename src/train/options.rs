@@ -15,7 +15,7 @@ use crate::data::batches::BatchOptions;
 use crate::data::encode::EncodeOptions;
 use crate::data::notice::Notice;
 use crate::error::{Code, Error, Result};
-use crate::model::LoadOptions;
+use crate::model::{LoadOptions, SkipModules};
 use crate::options::Part;
 
 /// The whole config of a run: `{quantization, lora, train, init_adapter}`, each part optional.
@@ -73,6 +73,9 @@ pub struct QuantizationOptions {
     pub load_in_4bit: bool,
     /// Quantise the decoder's linear layers to LLM.int8. Outliers of activations are not taken apart: these stay f32.
     pub load_in_8bit: bool,
+    /// Names of linear layers that stay as their files have them, whatever the others are quantised to. The head is never
+    /// quantised, with or without its name.
+    pub llm_int8_skip_modules: Option<Vec<String>>,
     /// What a GGUF, or what bitsandbytes quantised, is quantised to again; `None` keeps its own bits.
     pub requantize: Option<Requantize>,
     /// Quantise the block scales themselves to 8 bits.
@@ -134,6 +137,7 @@ impl QuantizationOptions {
                 "quantization.load_in_4bit and quantization.load_in_8bit are both true; set one of them"
             );
         }
+        let llm_int8_skip_modules: Option<Vec<String>> = part.take("llm_int8_skip_modules", None)?;
         let requantize: Option<String> = part.take("requantize", None)?;
         let requantize = match requantize.as_deref() {
             None => None,
@@ -145,7 +149,6 @@ impl QuantizationOptions {
         part.only("llm_int8_enable_fp32_cpu_offload", &[false.into()])?;
         part.only("_load_in_4bit", &[load_in_4bit.into()])?;
         part.only("_load_in_8bit", &[load_in_8bit.into()])?;
-        part.only("llm_int8_skip_modules", &[Value::Null])?;
         // What bitsandbytes packs codes into, and what it does where weights have 8 bits.
         part.ignore(&["bnb_4bit_quant_storage", "llm_int8_has_fp16_weight", "llm_int8_threshold"]);
         part.finish()?;
@@ -156,24 +159,32 @@ impl QuantizationOptions {
                 "quantization.bnb_4bit_quant_type is {quant_type:?}, but only \"nf4\" is supported"
             );
         }
-        Ok(QuantizationOptions {
+        let options = QuantizationOptions {
             load_in_4bit,
             load_in_8bit,
+            llm_int8_skip_modules,
             requantize,
             bnb_4bit_use_double_quant,
             bnb_4bit_compute_dtype,
             notices,
-        })
+        };
+        options.load_options()?;
+        Ok(options)
     }
 
     /// What of these options decides how a model is loaded.
-    pub fn load_options(&self) -> LoadOptions {
-        LoadOptions {
+    ///
+    /// # Errors
+    ///
+    /// Code `bad-option` for a name of `llm_int8_skip_modules` that cannot be read.
+    pub fn load_options(&self) -> Result<LoadOptions> {
+        Ok(LoadOptions {
             load_in_4bit: self.load_in_4bit,
             load_in_8bit: self.load_in_8bit,
             double_quant: self.bnb_4bit_use_double_quant,
             requantizes: self.requantize.is_some(),
-        }
+            skip_modules: SkipModules::new(self.llm_int8_skip_modules.as_deref().unwrap_or_default())?,
+        })
     }
 }
 
@@ -648,6 +659,10 @@ mod tests {
             (
                 json!({"quantization": {"load_in_4bit": true, "bnb_4bit_quant_type": "fp4"}}),
                 "quantization.bnb_4bit_quant_type is \"fp4\"",
+            ),
+            (
+                json!({"quantization": {"load_in_8bit": true, "llm_int8_skip_modules": ["(o_proj"]}}),
+                "quantization.llm_int8_skip_modules: \"(o_proj\" is neither the name of a module nor a regular expression",
             ),
             (
                 json!({"quantization": {"bnb_4bit_compute_dtype": "float8"}}),

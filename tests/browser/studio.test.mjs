@@ -8,6 +8,7 @@ import { gzipSync } from "node:zlib";
 import { unzipSync, zipSync } from "fflate";
 import { paths } from "../../tools/lib/paths.mjs";
 import { checkPage } from "./plain.mjs";
+import { parseSafetensors } from "./safetensors.mjs";
 import { fewRows, openLab } from "./support.mjs";
 
 /** The longest that the page may be deaf on a machine whose processor also plays the GPU. */
@@ -417,6 +418,82 @@ test("the page on the processor", async (t) => {
     await page.getByRole("radio", { name: "fragen.csv" }).waitFor({ state: "detached" });
     assert.ok(await page.locator("#error").isHidden());
     assert.ok(await button("Open fragen.csv").isVisible(), "what was learnt stays without its rows");
+  });
+
+  await t.test("saves what was learnt for other programs, and opens the GGUF again as a model", async () => {
+    const menu = page.getByLabel("For other programs");
+    const state = (pattern) => page.locator("#export-state").filter({ hasText: pattern }).waitFor();
+    /** Chooses the form of those words, and saves. */
+    const save = async (words) => {
+      const form = (await menu.locator("option").allInnerTexts()).find((text) => text.startsWith(words));
+      await menu.selectOption(form);
+      await button("Save…").click();
+    };
+    /** The downloads that come of it, by name. */
+    const downloads = async (words, count) => {
+      const [begun, collect] = [[], (download) => begun.push(download)];
+      page.on("download", collect);
+      await save(words);
+      await state(/^Saved [\d.]+ [kM]B among your downloads: .*, Modelfile\.$/);
+      while (begun.length < count) await page.waitForEvent("download");
+      page.off("download", collect);
+      const files = await Promise.all(begun.map(async (download) => [download.suggestedFilename(), readFileSync(await download.path())]));
+      return Object.fromEntries(files);
+    };
+    /** A browser whose person picks a folder, or turns that down, or that has no such dialog. */
+    const picking = (how) =>
+      page.evaluate((how) => {
+        const turnDown = () => Promise.reject(new DOMException("none", "AbortError"));
+        const dialogs = { folder: () => navigator.storage.getDirectory(), none: turnDown };
+        globalThis.showDirectoryPicker = dialogs[how];
+      }, how);
+    const tensorsOf = (gguf) => [gguf.toString("latin1", 0, 4), Number(gguf.readBigUInt64LE(8))];
+
+    const sizes = (await menu.locator("option").allInnerTexts()).map((text) => /[\d.]+ MB$/.exec(text)?.[0]);
+    assert.deepEqual(sizes, ["2.9 MB", "5.5 MB", "5.5 MB", undefined]);
+    await picking("nothing that there is");
+    const merged = await downloads("Ollama, 8 bits", 2);
+    assert.deepEqual(Object.keys(merged).sort(), ["Modelfile", "fragen-2-Q8_0.gguf"]);
+    const gguf = merged["fragen-2-Q8_0.gguf"];
+    assert.deepEqual(tensorsOf(gguf), ["GGUF", 56]);
+    assert.ok(Math.abs(gguf.length - 2.9e6) < 0.1 * 2.9e6, "as large as the menu said");
+    assert.match(merged.Modelfile.toString(), /^FROM \.\/fragen-2-Q8_0\.gguf\nTEMPLATE /);
+    const lora = await downloads("LoRA for llama.cpp", 2);
+    // A and B of seven products of six layers.
+    assert.deepEqual(tensorsOf(lora["fragen-2-LoRA.gguf"]), ["GGUF", 2 * 7 * 6]);
+
+    await picking("none");
+    await save("transformers");
+    await idle();
+    assert.equal(await page.locator("#export-state").innerText(), "", "who picks no folder saves nothing");
+    await picking("folder");
+    await page.evaluate(() => {
+      document.querySelector("#export").click();
+      document.querySelector("#export-stop").click();
+    });
+    await state("Stopped. Nothing was saved.");
+    await idle();
+    await save("transformers");
+    await state(/^Saved 5\.\d MB in the folder “fragen-2-BF16”: model\.safetensors, /);
+    const folder = await page.evaluate(async () => {
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("fragen-2-BF16");
+      const files = await Array.fromAsync(folder.values(), (handle) => handle.getFile());
+      const weights = files.find(({ name }) => name === "model.safetensors").slice(0, 1 << 16);
+      return { names: files.map(({ name }) => name).sort(), weights: Array.from(new Uint8Array(await weights.arrayBuffer())) };
+    });
+    assert.deepEqual(folder.names, ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
+    const header = Object.values(parseSafetensors(Uint8Array.from(folder.weights)));
+    assert.deepEqual([header.length, new Set(header.map(({ dtype }) => dtype))], [56, new Set(["BF16"])]);
+
+    await page.locator("#gguf").setInputFiles({ name: "mine.gguf", mimeType: "", buffer: gguf });
+    await page.locator("#folder-name").filter({ hasText: "mine.gguf" }).waitFor();
+    await choose("Data", "Bundled");
+    await page.locator("#estimate-sum").filter({ hasText: /^A run takes up to [\d.]+ MB of memory/ }).waitFor();
+    await button("Start fine-tuning").click();
+    await status(/^Done: 2 steps\.$/);
+    await idle();
+    assert.equal(await page.locator("#export-state").innerText(), "", "what was said of another adapter is gone");
+    assert.ok(Number(await page.locator("#heldout-loss").innerText()) < 7.2, "less than the 7.6 of one who knows nothing of 2,048 tokens");
   });
 
   await t.test("looks at rows without training, and says what is cut off", async () => {

@@ -156,7 +156,7 @@ test("errors and endings are said in words that hold", async () => {
   const { hintOf, savedWords } = await studio("words.ts");
   assert.match(hintOf("io", "https://huggingface.co/x: TypeError: Failed to fetch (tries: 5)", false), /^You are offline\./);
   assert.match(hintOf("io", "NetworkError when attempting to fetch resource.", true), /^The network gives no answer\./);
-  assert.equal(hintOf("io", "rows.csv: there is no such file", false), "A file could not be read or downloaded.");
+  assert.equal(hintOf("io", "rows.csv: there is no such file", false), "A file could not be read, written or downloaded.");
   assert.equal(hintOf("unknown-to-this-page", "", true), "Something in tabtune broke.");
   assert.match(savedWords(0), /^Nothing of this run was saved/);
   assert.match(savedWords(1200), /until step 1,200 is saved/);
@@ -432,4 +432,73 @@ test("nothing begins with rows while they are being looked at", async () => {
   await settled();
   assert.equal(told, undefined);
   assert.equal(own.missing, undefined);
+});
+
+/** A folder with those names in it: a folder has "folder", a file "file". */
+class PickedFolder {
+  constructor(entries) {
+    this.entries = entries;
+  }
+
+  async getDirectoryHandle(name, { create = false } = {}) {
+    if (this.entries[name] === "file") throw new DOMException("a file", "TypeMismatchError");
+    if (!(name in this.entries) && !create) throw new DOMException("none", "NotFoundError");
+    this.entries[name] = "folder";
+    return { name };
+  }
+
+  async removeEntry(name) {
+    delete this.entries[name];
+  }
+}
+
+test("an export goes into a folder of its own, and nothing stays of one that is stopped or fails", async () => {
+  const page = playPage();
+  const { Busy, Exporting } = await studio("busy.ts", "exporting.ts");
+  const job = { adapter: { id: "a", name: "shop" }, parameters: 1e6 };
+  const exporting = new Exporting(new Busy(() => {}), () => job, async () => "shop (2).csv");
+  exporting.offer(job);
+  const picked = new PickedFolder({ "shop-2-Q8_0": "folder", "shop-2-Q8_0-2": "file" });
+  const before = { ...picked.entries };
+  const save = async (work) => {
+    job.export = work;
+    page.element("export").click();
+    await settled();
+    return page.element("export-state").textContent;
+  };
+  let given;
+  const done = async (options) => ((given = options), { files: [{ name: "shop.gguf", bytes: 2e6 }], notices: ["A notice."] });
+
+  globalThis.showDirectoryPicker = async () => picked;
+  assert.equal(await save(done), "Saved 2.0 MB in the folder “shop-2-Q8_0-3”: shop.gguf. A notice.");
+  assert.deepEqual([given.format, given.dtype, given.file, given.to.name], ["gguf", "q8_0", "shop-2-Q8_0.gguf", "shop-2-Q8_0-3"]);
+  await picked.removeEntry("shop-2-Q8_0-3");
+
+  const stopped = save(({ signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(page.element("export-state").textContent, "Saving…");
+  assert.deepEqual([page.element("export").hidden, page.element("export-stop").hidden, page.is_asking], [true, false, true]);
+  page.element("export-stop").click();
+  await stopped;
+  assert.equal(page.element("export-state").textContent, "Stopped. Nothing was saved.");
+  assert.deepEqual(picked.entries, before);
+  assert.deepEqual([page.element("export").hidden, page.element("export-stop").hidden, page.is_asking], [false, true, false]);
+
+  const refuse = async () => {
+    throw new DOMException("the person said no", "NotAllowedError");
+  };
+  assert.equal(await save(refuse), "Nothing was saved.");
+  assert.deepEqual([page.element("error-code").textContent, picked.entries], ["io", before]);
+
+  globalThis.showDirectoryPicker = () => Promise.reject(new DOMException("", "AbortError"));
+  given = undefined;
+  assert.equal(await save(done), "", "who picks no folder saves nothing");
+  assert.equal(given, undefined);
+
+  globalThis.showDirectoryPicker = undefined;
+  page.element("export-as").selectedIndex = 2;
+  assert.equal(await save(done), "Saved 2.0 MB among your downloads: shop.gguf. A notice.");
+  assert.deepEqual([given.format, given.dtype, given.to, given.file], ["safetensors", "bf16", "download", undefined]);
+  exporting.offer({ adapter: { id: "b", name: "other" }, parameters: 1e6 });
+  assert.equal(page.element("export-state").textContent, "", "what was said of another adapter holds no more");
 });

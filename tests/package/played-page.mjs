@@ -8,6 +8,7 @@ class PlayedElement extends EventTarget {
   textContent = "";
   dataset = {};
   options = [];
+  selectedIndex = -1;
   children = [];
   attributes = new Map();
   classList = { add() {}, remove() {} };

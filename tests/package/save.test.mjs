@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkSave } from "../../www/package/build/options.js";
-import { FolderSink } from "../../www/package/build/export/sink.js";
+import { exportFolder, FolderSink } from "../../www/package/build/export/sink.js";
 
 /** A folder whose files have `createWritable`, or else what workers have in its place. */
 class PlayedFolder {
@@ -11,6 +11,10 @@ class PlayedFolder {
   room = Infinity;
   constructor({ syncs = false } = {}) {
     this.syncs = syncs;
+  }
+
+  async isSameEntry(other) {
+    return other === this;
   }
 
   async getFileHandle(name, { create = false } = {}) {
@@ -79,6 +83,23 @@ test("a full disk has its own code", async () => {
   const sink = new FolderSink(folder);
   await sink.create("a", 2);
   await assert.rejects(sink.write(Uint8Array.of(1, 2)), { code: "quota-exceeded", message: "a: no room" });
+});
+
+test("a model is not written over the files that it is made of", async (t) => {
+  const [model, other, earlier] = [new PlayedFolder(), new PlayedFolder(), new PlayedFolder()];
+  let own = earlier;
+  const root = { removeEntry: async () => void (own = undefined), getDirectoryHandle: async () => (own ??= new PlayedFolder()) };
+  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator") ?? { value: undefined, configurable: true };
+  Object.defineProperty(globalThis, "navigator", { value: { storage: { getDirectory: async () => root } }, configurable: true });
+  t.after(() => Object.defineProperty(globalThis, "navigator", before));
+  const of = (handle) => ({ kind: "directory", handle });
+
+  assert.equal(await exportFolder(of(model), other), other);
+  await assert.rejects(exportFolder(of(model), model), { code: "bad-option", message: /the model itself lies in the folder .* name another one/ });
+  await assert.rejects(exportFolder(of(earlier), undefined), { code: "bad-option" });
+  assert.equal(own, earlier, "an export that a model was loaded from stays");
+  assert.notEqual(await exportFolder(of(model), undefined), earlier, "what an earlier one left is gone");
+  assert.notEqual(await exportFolder({ kind: "url", base: "https://models.test/" }, undefined), earlier);
 });
 
 test("where a model cannot be written is refused", () => {

@@ -29,6 +29,30 @@ fn every_gradient_of_step_one_is_that_of_pytorch() {
     }
 }
 
+/// What bitsandbytes' `llm_int8_skip_modules` names stays as the file has it, and nothing is said of it.
+#[test]
+fn modules_that_are_named_are_not_quantised() {
+    let case = bases().into_iter().find(|case| case.name == "int8_while_loading").expect("a case");
+    let loaded = |quantization| {
+        pollster::block_on(async {
+            let rows = std::rc::Rc::new(tabtune::data::kv::MemoryKv::default());
+            let cpu = tabtune::cpu::Cpu::open(None).expect("threads can be started");
+            let mut session = Session::on(cpu, rows);
+            let info = session.load_model(&case.model(), &quantization, &mut |_: Loading| {}).await;
+            let info = info.expect("the model loads");
+            (info.quantized_parameters, info.notices.len())
+        })
+    };
+    let all = loaded(serde_json::json!({"load_in_8bit": true}));
+    // Of two layers with a hidden width of 60 and a feed-forward width of 92.
+    let (o_proj, up_proj) = (2 * 60 * 60, 60 * 92);
+    for asked in ["load_in_8bit", "load_in_4bit"] {
+        let names = ["lm_head", "o_proj", "model.layers.1.mlp.up_proj"];
+        let some = loaded(serde_json::json!({asked: true, "llm_int8_skip_modules": names}));
+        assert_eq!(some, (all.0 - o_proj - up_proj, all.1), "{asked}");
+    }
+}
+
 /// What a file has quantised stays as it is, whatever is asked for, but for `requantize`.
 #[test]
 fn quantised_weights_are_quantised_again_only_when_that_is_asked_for() {

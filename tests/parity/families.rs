@@ -67,7 +67,7 @@ fn greedy_answers_are_those_of_transformers() {
             let (mut store, files) = (Store::new(&device), Directory(case.folder.join("model")));
             let architecture = Model::architecture(&files).await.expect("a config");
             let options = QuantizationOptions::from_json(&case.config["quantization"]).expect("options");
-            let load = options.load_options();
+            let load = options.load_options().expect("options that can be read");
             let model = Model::load(&files, architecture, load, &mut store, &mut |_| {}).await;
             let model = model.expect("the model loads");
             let tiles = Tile::for_adapter(device.summary()).into();

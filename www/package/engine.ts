@@ -1,7 +1,7 @@
 import type { WorkerLike } from "./cpu/team.js";
 import { importRows, inspect, library } from "./datasets.js";
 import { detailsOf, failure, TabtuneError } from "./errors.js";
-import { FolderSink, ownFolder } from "./export/sink.js";
+import { exportFolder, FolderSink } from "./export/sink.js";
 import { openFolder, openModel } from "./files.js";
 import { hint, openMachine } from "./kernels.js";
 import { withTokensOf } from "./locks.js";
@@ -197,7 +197,7 @@ export class Engine {
     save: ({ name }) => this.#session.save(name),
 
     export: async ({ folder, to, options }, { report, signal }) => {
-      const target = to ?? (await ownFolder());
+      const target = await exportFolder(folder, to);
       const sink = new FolderSink(target);
       const on_progress = (loaded: number, total: number) => {
         report({ status: "save", name: options.format, file: "", loaded, total, progress: (100 * loaded) / total });

@@ -44,6 +44,7 @@ const OF_PARTS: { quantization: Kinds<QuantizationConfig>; lora: Kinds<LoraConfi
   quantization: {
     load_in_4bit: "any",
     load_in_8bit: "any",
+    llm_int8_skip_modules: "any",
     requantize: "any",
     bnb_4bit_quant_type: "any",
     bnb_4bit_use_double_quant: "any",

@@ -8,6 +8,12 @@ export interface QuantizationConfig {
    */
   load_in_8bit?: boolean;
   /**
+   * Default null. Names of linear layers that stay as their files have them while the others are quantised, to 4 bits too:
+   * `"o_proj"`, or `"model.layers.0"` for all of a layer. As in transformers each is what a path ends with, or a regular
+   * expression for its beginning up to a dot. Embedding and head (`"lm_head"`) are never quantised, named or not.
+   */
+  llm_int8_skip_modules?: string[] | null;
+  /**
    * Default null: weights that are quantised in their files, by bitsandbytes or in a GGUF, stay as they are. With "nf4" they are
    * quantised once more, which makes them smaller, or the same for every model, and less exact.
    */
@@ -606,7 +612,8 @@ export interface SaveOptions {
   /**
    * Where it goes: a folder that `showDirectoryPicker({ mode: "readwrite" })` gave, "opfs" for the browser's own storage,
    * or "download". Files are written in pieces as they are made. A download lies in the browser's own storage until the
-   * next one; several files are downloaded one by one, which browsers ask about.
+   * next one; several files are downloaded one by one, which browsers ask about. Files of the same names are written over. The
+   * folder that the model was loaded from is refused, because it is still read.
    */
   to: FileSystemDirectoryHandle | "opfs" | "download";
   /** The adapter that takes part. Default: the active one, or else the run's own; without any the model is written as it is. */

@@ -47,10 +47,15 @@ export function zipped(files: AdapterFiles): Blob {
   return new Blob([zipSync({ ...files }, { level: 0 })], { type: "application/zip" });
 }
 
-/** What a download is called: the name without what file systems dislike. */
+/** What a download is called. */
 export function fileNameOf(name: string): string {
+  return `${stemOf(name)}.zip`;
+}
+
+/** The name without what file systems dislike, and without the ending of a file of rows. */
+export function stemOf(name: string): string {
   const plain = name.replace(/\.(csv|tsv|jsonl?|ndjson|txt|md|parquet|xlsx|gz)\b/gi, "").replace(/[^\p{L}\p{N}._-]+/gu, "-");
-  return `${plain.replace(/^[-.]+|[-.]+$/g, "").slice(0, 80) || "adapter"}.zip`;
+  return plain.replace(/^[-.]+|[-.]+$/g, "").slice(0, 80) || "adapter";
 }
 
 function isZip(bytes: Uint8Array): boolean {

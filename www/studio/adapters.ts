@@ -56,7 +56,7 @@ export class Adapters implements Follower {
   constructor(page: Page) {
     this.#page = page;
     element("download").addEventListener("click", () => this.#work(() => this.#download()));
-    this.#exporting = new Exporting(page.job, (work) => void page.busy.run(work));
+    this.#exporting = new Exporting(page.busy, page.job, () => this.#openName());
     const picker = element<HTMLInputElement>("adapter-files");
     element("open-adapter").addEventListener("click", () => picker.click());
     picker.addEventListener("change", () => {
@@ -76,7 +76,7 @@ export class Adapters implements Follower {
     const open = this.#page.job().adapter;
     const has_some = (this.#unsaved.held ?? open) !== undefined;
     block("download", !has_some);
-    this.#exporting.offer(this.#page.job().parameters);
+    this.#exporting.offer(this.#page.job());
     this.#page.busy.update();
     write("download-hint", has_some ? HINTS.some : HINTS.none);
     // A run that is over and kept needs its checkpoints no more.
@@ -131,6 +131,12 @@ export class Adapters implements Follower {
 
   #work(work: () => Promise<void>): void {
     void this.#page.busy.run(work);
+  }
+
+  /** What the person calls the adapter that is open: it may have been renamed since. */
+  async #openName(): Promise<string> {
+    const { id, name } = this.#page.job().adapter!;
+    return (await this.#store.get(id).catch(() => undefined))?.name ?? name;
   }
 
   async #download(): Promise<void> {

@@ -14,7 +14,7 @@ export function messageOf(thrown: unknown): string {
 }
 
 /** What the browser says of its storage, and of files that were changed or taken away. */
-const OF_BROWSER: Partial<Record<string, ErrorCode>> = { QuotaExceededError: "quota-exceeded", NotFoundError: "io", NotReadableError: "io" };
+const OF_BROWSER: Partial<Record<string, ErrorCode>> = { QuotaExceededError: "quota-exceeded", NotFoundError: "io", NotReadableError: "io", NotAllowedError: "io" };
 
 /** The code of anything thrown. What the page itself asked for and did not get is a TypeError of the browser. */
 export function codeOf(thrown: unknown): ErrorCode {

@@ -1,10 +1,9 @@
-import { Trainer, type AdapterFiles, type ProgressEvent, type RunPolicy, type SaveOptions } from "tabtune";
+import { Trainer, type AdapterFiles, type Exported, type RunPolicy, type SaveOptions } from "tabtune";
 import { LONGEST_ANSWER, type Asking } from "./asking.js";
 import type { Rows } from "./data.js";
 import type { DeviceForm } from "./device.js";
 import { element, say, show, write } from "./dom.js";
 import { isCancelled, showError } from "./errors.js";
-import { writtenWords } from "./exporting.js";
 import { bytes } from "./format.js";
 import type { Learnt } from "./learnt.js";
 import { LoadingWords } from "./loading.js";
@@ -162,12 +161,8 @@ export class Job {
   }
 
   /** Writes the model with the adapter merged into it, or the adapter, for other programs. */
-  async export(options: SaveOptions, signal: AbortSignal): Promise<void> {
-    this.#progress.working("Saving the model…");
-    const progress_callback = ({ progress = 0 }: ProgressEvent) => this.#progress.percent(progress);
-    const { files, notices } = await this.#trainer!.save({ ...options, signal, progress_callback });
-    this.#progress.percent(0);
-    say([writtenWords(files.length), ...notices].join(" "));
+  export(options: SaveOptions): Promise<Exported> {
+    return this.#trainer!.save(options);
   }
 
   /** What it is asked to do ends soon. */

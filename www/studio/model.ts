@@ -21,6 +21,8 @@ function watchGguf(take: (source: Directory | File, name: string) => void): void
   input.addEventListener("change", () => {
     const files = [...(input.files ?? [])];
     const [first] = files;
+    // Choosing the same file once more is to be told too: it may have been written anew.
+    input.value = "";
     if (first) take(files.length === 1 ? first : files, first.name);
   });
 }

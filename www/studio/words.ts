@@ -14,7 +14,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   "not-finite": "The training went astray. Try a lower learning rate.",
   "quota-exceeded": "The browser's storage is full. Delete rows that you no longer need under “Kept”, models under “Hub”, or what was learnt.",
   cancelled: "Stopped.",
-  io: "A file could not be read or downloaded.",
+  io: "A file could not be read, written or downloaded.",
   "bad-state": "That is not possible now.",
   internal: "Something in tabtune broke.",
 };

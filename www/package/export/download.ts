@@ -7,7 +7,8 @@ const BEGINS_MS = 60_000;
 export async function download(folder: FileSystemDirectoryHandle, files: readonly ExportedFile[]): Promise<void> {
   for (const { name } of files) {
     const file = await (await folder.getFileHandle(name)).getFile();
-    const address = URL.createObjectURL(file);
+    // Of a type that they know browsers add an ending to a name without one, such as Modelfile.
+    const address = URL.createObjectURL(file.slice(0, file.size, "application/octet-stream"));
     const link = document.createElement("a");
     link.href = address;
     link.download = name;

@@ -1,4 +1,5 @@
 import { failure, TabtuneError } from "../errors.js";
+import type { Folder } from "../files.js";
 import { isQuota } from "../hub/store.js";
 import type { ExportedFile } from "../types.js";
 
@@ -95,12 +96,25 @@ interface SyncAccess {
   close(): void;
 }
 
-/** An empty folder in the browser's own storage; what an earlier export left in it is gone. */
-export async function ownFolder(): Promise<FileSystemDirectoryHandle> {
-  try {
-    const root = await navigator.storage.getDirectory();
+/**
+ * The folder that a model is written to: the one that was given, or else an empty one in the browser's own storage, where what an
+ * earlier export left is gone. Throws `bad-option` where the model's own files lie there, which are still read.
+ */
+export async function exportFolder(model: Folder, to: FileSystemDirectoryHandle | undefined): Promise<FileSystemDirectoryHandle> {
+  const target = to ?? (await stored((root) => root.getDirectoryHandle(EXPORTS, { create: true })));
+  if (model.kind === "directory" && (await target.isSameEntry(model.handle))) {
+    throw failure("bad-option", `the model itself lies in the folder ${JSON.stringify(target.name)}, which is still read; name another one`);
+  }
+  if (to) return to;
+  return stored(async (root) => {
     await root.removeEntry(EXPORTS, { recursive: true }).catch(() => {});
-    return await root.getDirectoryHandle(EXPORTS, { create: true });
+    return root.getDirectoryHandle(EXPORTS, { create: true });
+  });
+}
+
+async function stored<T>(work: (root: FileSystemDirectoryHandle) => Promise<T>): Promise<T> {
+  try {
+    return await work(await navigator.storage.getDirectory());
   } catch (thrown) {
     throw failure("io", `no storage for files: ${String(thrown)}`);
   }
