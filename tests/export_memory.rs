@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use pollster::block_on;
 use serde_json::json;
 use tabtune::error::Result;
-use tabtune::export::{ExportDtype, ExportOptions, Format, Original, Sink, export};
+use tabtune::export::{Change, ExportDtype, ExportOptions, Format, Original, Sink, export};
 use tabtune::files::{Files, PIECE_BYTES};
 
 struct Counting;
@@ -145,7 +145,7 @@ fn an_export_never_holds_more_than_a_few_pieces() {
         block_on(async {
             let original = Original::open(&model).await.unwrap();
             let options = ExportOptions::new(format, Some(dtype)).unwrap();
-            export(&original, None, &options, &mut sink, &mut |_| true).await.unwrap();
+            export(&original, Change::None, &options, &mut sink, &mut |_| true).await.unwrap();
         });
         let peak = PEAK.load(Relaxed) - before;
         assert!(sink.bytes > 20_000_000, "{} bytes were written", sink.bytes);

@@ -7,7 +7,7 @@ use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::Tile;
 use tabtune::kernels::lower::lower;
 use tabtune::memory::{Class, ProgramId};
-use tabtune::model::{LoadOptions, Loss, LossInputs, LossPlan, Model};
+use tabtune::model::{LoadOptions, Loss, LossInputs, LossPlan, Model, Parameters};
 use web_time::Instant;
 
 use crate::kernels::default_rows;

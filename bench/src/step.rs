@@ -1,7 +1,7 @@
 //! A whole training step: how long it takes, how much of the adapter it uses, and where its time goes.
 
 use serde_json::json;
-use tabtune::adapter::LoraRng;
+use tabtune::adapter::{LoraConfig, LoraRng};
 use tabtune::bail;
 use tabtune::error::Result;
 use tabtune::memory::Counters;
@@ -142,13 +142,14 @@ async fn training(
     checkpointing: GradientCheckpointing,
 ) -> Result<Training> {
     let mut rng = LoraRng::new(1);
+    let adapter = LoraConfig { r: RANK, ..LoraConfig::default() };
     let setup = Setup {
         files: &SyntheticFiles::new(shape, base)?,
         base,
         rank: RANK,
         alpha: RANK as f64,
         rows: (0..shape.batch as u64).map(|row| random_ids(row + 1, shape.seq + 1, shape.vocab)).collect(),
-        initial: &mut |module, side, rows| rng.first_rows(module, RANK, side, rows),
+        initial: &mut |module, side, rows| rng.first_rows(&adapter, module, side, rows),
         options: TrainOptions {
             // One more is always on its way.
             max_steps: Some((WARM_UP + TIMED + 1) as u32),

@@ -1,19 +1,60 @@
 //! The options of LoRA, with PEFT's names and defaults.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::patterns::{Layers, OneOrMany, Patterns, expect_rank};
 use super::{LoraModule, TargetModules};
 use crate::bail;
 use crate::error::Result;
 use crate::options::Part;
 
-const MAX_RANK: usize = 256;
+const MAX_RANK: usize = 512;
+
+/// The first values of an adapter: PEFT's `init_lora_weights`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InitLoraWeights {
+    /// A uniform (`kaiming_uniform_`), B zero: true.
+    #[default]
+    Kaiming,
+    /// A normal with a deviation of 1/r, B zero.
+    Gaussian,
+    /// A and B uniform, as torch makes linear layers: false.
+    Linear,
+}
+
+impl InitLoraWeights {
+    fn from_json(value: &Value) -> Result<Self> {
+        match value {
+            Value::Bool(true) => Ok(InitLoraWeights::Kaiming),
+            Value::Bool(false) => Ok(InitLoraWeights::Linear),
+            Value::String(name) if name.eq_ignore_ascii_case("gaussian") => Ok(InitLoraWeights::Gaussian),
+            other => {
+                bail!(BadOption, "lora.init_lora_weights is {other}, but must be true, false or \"gaussian\"")
+            }
+        }
+    }
+
+    /// As PEFT's configs have it.
+    pub fn to_json(self) -> Value {
+        match self {
+            InitLoraWeights::Kaiming => true.into(),
+            InitLoraWeights::Gaussian => "gaussian".into(),
+            InitLoraWeights::Linear => false.into(),
+        }
+    }
+}
+
+impl Serialize for InitLoraWeights {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
 
 /// PEFT's `LoraConfig`, as far as tabtune does what it says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LoraConfig {
-    /// The rank of the update, 1 to 256.
+    /// The rank of the update, 1 to 512.
     pub r: usize,
     pub lora_alpha: f64,
     /// The chance that an input of `lora_A` is zeroed in training, at least 0 and below 1.
@@ -21,6 +62,17 @@ pub struct LoraConfig {
     pub target_modules: TargetModules,
     /// Scale by `lora_alpha / √r` instead of `lora_alpha / r` (<https://arxiv.org/abs/2312.03732>).
     pub use_rslora: bool,
+    pub init_lora_weights: InitLoraWeights,
+    /// Modules that are not adapted, whatever `target_modules` says.
+    pub exclude_modules: Option<TargetModules>,
+    /// The numbers of the layers that are adapted; `None` means all.
+    pub layers_to_transform: Option<OneOrMany<usize>>,
+    /// What comes before the number of a layer in paths; `None` means any two parts.
+    pub layers_pattern: Option<OneOrMany<String>>,
+    /// Ranks other than `r`, by the ends of paths.
+    pub rank_pattern: Patterns,
+    /// Alphas other than `lora_alpha`, by the ends of paths.
+    pub alpha_pattern: Patterns,
 }
 
 impl Default for LoraConfig {
@@ -31,16 +83,21 @@ impl Default for LoraConfig {
             lora_dropout: 0.0,
             target_modules: TargetModules::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()]),
             use_rslora: false,
+            init_lora_weights: InitLoraWeights::default(),
+            exclude_modules: None,
+            layers_to_transform: None,
+            layers_pattern: None,
+            rank_pattern: Patterns::default(),
+            alpha_pattern: Patterns::default(),
         }
     }
 }
 
 /// Options of PEFT's `LoraConfig` that change no number here, whatever they say.
-pub(super) const WITHOUT_EFFECT: [&str; 10] = [
+pub(super) const WITHOUT_EFFECT: [&str; 9] = [
     "auto_mapping",
     "base_model_name_or_path",
     "inference_mode",
-    "layers_pattern",
     "megatron_core",
     "peft_version",
     "qalora_group_size",
@@ -50,24 +107,20 @@ pub(super) const WITHOUT_EFFECT: [&str; 10] = [
 ];
 
 /// Options of PEFT's `LoraConfig` (PEFT 0.21) that are off here, for good or for now.
-const OFF: [&str; 23] = [
+const OFF: [&str; 19] = [
     "alora_invocation_tokens",
-    "alpha_pattern",
     "arrow_config",
     "corda_config",
     "eva_config",
-    "exclude_modules",
     "fan_in_fan_out",
     "kasa_config",
     "layer_replication",
-    "layers_to_transform",
     "loftq_config",
     "lora_bias",
     "lora_ga_config",
     "megatron_config",
     "modules_to_save",
     "monteclora_config",
-    "rank_pattern",
     "target_parameters",
     "trainable_token_indices",
     "use_bdlora",
@@ -101,11 +154,19 @@ impl LoraConfig {
             lora_dropout: part.take("lora_dropout", self.lora_dropout)?,
             target_modules: targets.unwrap_or(self.target_modules),
             use_rslora: part.take("use_rslora", self.use_rslora)?,
+            init_lora_weights: match part.take("init_lora_weights", Value::Null)? {
+                Value::Null => self.init_lora_weights,
+                value => InitLoraWeights::from_json(&value)?,
+            },
+            exclude_modules: part.take("exclude_modules", self.exclude_modules)?,
+            layers_to_transform: part.take("layers_to_transform", self.layers_to_transform)?,
+            layers_pattern: part.take("layers_pattern", self.layers_pattern)?,
+            rank_pattern: part.take("rank_pattern", self.rank_pattern)?,
+            alpha_pattern: part.take("alpha_pattern", self.alpha_pattern)?,
         };
         part.only("peft_type", &["LORA".into()])?;
         part.only("task_type", &["CAUSAL_LM".into(), Value::Null])?;
         part.only("bias", &["none".into()])?;
-        part.only("init_lora_weights", &[true.into()])?;
         for option in OFF {
             part.only(option, &[false.into(), Value::Null])?;
         }
@@ -129,21 +190,85 @@ impl LoraConfig {
         if !(0.0..1.0).contains(&lora_dropout) {
             bail!(BadOption, "lora.lora_dropout is {lora_dropout}, not at least 0 and below 1");
         }
-        self.target_modules.validate()
+        for (key, rank) in &self.rank_pattern.0 {
+            expect_rank("rank_pattern", key, *rank, MAX_RANK)?;
+        }
+        if let Some((key, alpha)) = self.alpha_pattern.0.iter().find(|(_, alpha)| *alpha <= 0.0) {
+            bail!(BadOption, "lora.alpha_pattern: {key:?} has {alpha}, not a positive number");
+        }
+        self.rank_pattern.validate("rank_pattern")?;
+        self.alpha_pattern.validate("alpha_pattern")?;
+        self.layers()?;
+        if let Some(excluded) = &self.exclude_modules {
+            excluded.validate("exclude_modules")?;
+        }
+        if self.layers_to_transform.is_some()
+            && matches!(self.target_modules, TargetModules::Pattern(_) | TargetModules::AllLinear)
+        {
+            bail!(
+                BadOption,
+                "lora.layers_to_transform goes with a list of target_modules alone, as in PEFT: write the names of the \
+                 modules, or the numbers of the layers into the regular expression"
+            );
+        }
+        if self.layers_pattern.is_some() && self.layers_to_transform.is_none() {
+            bail!(BadOption, "lora.layers_pattern needs lora.layers_to_transform, the numbers of the layers");
+        }
+        self.target_modules.validate("target_modules")
     }
 
-    /// What `B (A x)` is multiplied with.
-    pub fn scale(&self) -> f32 {
-        let r = self.r as f64;
-        (self.lora_alpha / if self.use_rslora { r.sqrt() } else { r }) as f32
+    fn layers(&self) -> Result<Layers<'_>> {
+        let numbers = self.layers_to_transform.as_ref().map_or(&[][..], OneOrMany::all);
+        Layers::new(numbers, self.layers_pattern.as_ref().map_or(&[][..], OneOrMany::all))
     }
 
-    /// Those of a model's linear layers (the head left out) that `target_modules` means, in the model's order.
+    /// The rank of a module's matrices.
+    pub fn rank_of(&self, module: &LoraModule) -> usize {
+        self.rank_pattern.of(&module.path).map_or(self.r, |rank| rank as usize)
+    }
+
+    /// What `B (A x)` of a module is multiplied with.
+    pub fn scale_of(&self, module: &LoraModule) -> f32 {
+        let r = self.rank_of(module) as f64;
+        let alpha = self.alpha_pattern.of(&module.path).unwrap_or(self.lora_alpha);
+        (alpha / if self.use_rslora { r.sqrt() } else { r }) as f32
+    }
+
+    /// Those of a model's linear layers (the head left out) that are adapted, in the model's order.
     ///
     /// # Errors
     ///
-    /// Code `bad-option` when a name matches no layer, or a regular expression none or something else besides.
+    /// Code `bad-option` when a name matches no layer, or a regular expression none or something else besides; when
+    /// nothing is left of what `target_modules` means.
     pub fn resolve<'a>(&self, linears: &'a [LoraModule]) -> Result<Vec<&'a LoraModule>> {
-        self.target_modules.resolve(linears)
+        let mut modules = self.target_modules.resolve(linears)?;
+        let layers = self.layers()?;
+        // A module whose whole path is in the list is adapted in whatever layer it is.
+        modules.retain(|module| self.target_modules.has_path(&module.path) || layers.has(&module.path));
+        if let Some(excluded) = &self.exclude_modules {
+            let mut left = Vec::new();
+            for module in modules {
+                if !excluded.means(&module.path)? {
+                    left.push(module);
+                }
+            }
+            modules = left;
+        }
+        if modules.is_empty() {
+            bail!(
+                BadOption,
+                "lora: no module is left of target_modules after layers_to_transform, layers_pattern and exclude_modules; \
+                 the model has layers 0 to {}",
+                last_layer(linears)
+            );
+        }
+        Ok(modules)
     }
+}
+
+/// The number of the last layer that has a module.
+fn last_layer(linears: &[LoraModule]) -> usize {
+    let numbers =
+        linears.iter().flat_map(|module| module.path.split('.').filter_map(|part| part.parse().ok()));
+    numbers.max().unwrap_or(0)
 }

@@ -3,10 +3,11 @@
 
 mod config;
 mod init;
+mod patterns;
 mod peft;
 mod targets;
 
-pub use config::LoraConfig;
+pub use config::{InitLoraWeights, LoraConfig};
 pub use init::LoraRng;
 pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, PeftAdapter, factor_name, load_peft, save_peft};
 pub use targets::TargetModules;

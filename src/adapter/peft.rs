@@ -72,7 +72,7 @@ impl PeftAdapter {
     /// Rows of one of the matrices of a module that the config names.
     pub fn rows(&self, module: &LoraModule, side: Side, rows: Range<usize>) -> Vec<f32> {
         let Factor { a, b } = &self.weights[&module.path];
-        let [_, cols] = module.shape(side, self.config.r);
+        let [_, cols] = module.shape(side, self.config.rank_of(module));
         let bytes = if side == Side::A { a } else { b }.read(4 * rows.start * cols..4 * rows.end * cols);
         bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
     }
@@ -94,9 +94,9 @@ pub async fn save_peft(
     let tensors: BTreeMap<String, (&LoraModule, Side)> =
         both.map(|(module, side)| (tensor_name(&module.path, side), (module, side))).collect();
     let mut file = Outside::default();
-    file.push(&header(config.r, &tensors));
+    file.push(&header(config, &tensors));
     for (module, side) in tensors.into_values() {
-        let [count, cols] = module.shape(side, config.r);
+        let [count, cols] = module.shape(side, config.rank_of(module));
         for piece in row_pieces(count, cols) {
             let wanted = piece.len() * cols;
             let values = rows(module, side, piece).await?;
@@ -117,13 +117,13 @@ pub async fn save_peft(
 }
 
 /// The length of the header and the header of a safetensors file. The crate's writer wants the whole file in memory.
-fn header(r: usize, tensors: &BTreeMap<String, (&LoraModule, Side)>) -> Vec<u8> {
+fn header(config: &LoraConfig, tensors: &BTreeMap<String, (&LoraModule, Side)>) -> Vec<u8> {
     let mut entries = Map::new();
     // transformers and PEFT look for this entry.
     entries.insert("__metadata__".to_owned(), json!({"format": "pt"}));
     let mut end = 0;
     for (name, (module, side)) in tensors {
-        let shape = module.shape(*side, r);
+        let shape = module.shape(*side, config.rank_of(module));
         let start = end;
         end += 4 * shape.iter().product::<usize>() as u64;
         entries.insert(name.clone(), json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]}));
@@ -150,6 +150,17 @@ fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_
         TargetModules::Pattern(pattern) => json!(pattern),
     };
     let sees_pictures = modules.iter().any(|module| module.path.contains(OF_TEXT));
+    let excluded = match &config.exclude_modules {
+        None => json!(sees_pictures.then_some(NO_PICTURES)),
+        // What PEFT would find in the part that sees pictures has to be left out too.
+        Some(TargetModules::Pattern(pattern)) if sees_pictures => json!(format!("{NO_PICTURES}|{pattern}")),
+        Some(TargetModules::Names(names)) if sees_pictures => {
+            let names: Vec<String> =
+                names.iter().map(|name| fancy_regex::escape(name).into_owned()).collect();
+            json!(format!(r"{NO_PICTURES}|(.*\.)?({})", names.join("|")))
+        }
+        Some(excluded) => json!(excluded),
+    };
     // PEFT declares alpha an integer and writes it as one.
     let alpha = match config.lora_alpha {
         alpha if alpha.fract() == 0.0 && alpha < f64::from(u32::MAX) => json!(alpha as u32),
@@ -166,17 +177,17 @@ fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_
         "lora_alpha": alpha,
         "lora_dropout": config.lora_dropout,
         "target_modules": targets,
-        "exclude_modules": sees_pictures.then_some(NO_PICTURES),
+        "exclude_modules": excluded,
         "bias": "none",
         "use_rslora": config.use_rslora,
         "use_dora": false,
         "fan_in_fan_out": false,
-        "init_lora_weights": true,
+        "init_lora_weights": config.init_lora_weights,
         "modules_to_save": null,
-        "rank_pattern": {},
-        "alpha_pattern": {},
-        "layers_to_transform": null,
-        "layers_pattern": null,
+        "rank_pattern": config.rank_pattern,
+        "alpha_pattern": config.alpha_pattern,
+        "layers_to_transform": config.layers_to_transform,
+        "layers_pattern": config.layers_pattern,
         "layer_replication": null,
         "megatron_config": null,
         "megatron_core": "megatron.core",
@@ -225,7 +236,7 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
     for module in targets {
         let mut factor = Factor::default();
         for (side, to) in [(Side::A, &mut factor.a), (Side::B, &mut factor.b)] {
-            let shape = module.shape(side, config.r);
+            let shape = module.shape(side, config.rank_of(module));
             let tensor = take(&mut tensors, &tensor_name(&module.path, side), shape)?;
             let mut values = Vec::new();
             for rows in row_pieces(shape[0], shape[1]) {
@@ -293,18 +304,26 @@ fn parse_config(fields: &Map<String, Value>) -> Result<LoraConfig> {
     let mut known = Map::new();
     for (name, value) in fields {
         match name.as_str() {
-            "r" | "lora_alpha" | "lora_dropout" | "target_modules" | "use_rslora" => {
+            // The named variants below draw other first values; those not listed change the base weights.
+            "init_lora_weights" if value == "orthogonal" => continue,
+            "exclude_modules" if value == NO_PICTURES => continue,
+            "r"
+            | "lora_alpha"
+            | "lora_dropout"
+            | "target_modules"
+            | "use_rslora"
+            | "init_lora_weights"
+            | "exclude_modules"
+            | "layers_to_transform"
+            | "layers_pattern"
+            | "rank_pattern"
+            | "alpha_pattern" => {
                 known.insert(name.clone(), value.clone());
                 continue;
             }
             "peft_type" => continue,
             "task_type" if value.is_null() || value == "CAUSAL_LM" => continue,
             "bias" if value == "none" => continue,
-            // The named variants below draw other first values; those not listed change the base weights.
-            "init_lora_weights" if value.is_boolean() || value == "gaussian" || value == "orthogonal" => {
-                continue;
-            }
-            "exclude_modules" if value == NO_PICTURES => continue,
             ignored if WITHOUT_EFFECT.contains(&ignored) => continue,
             _ => {}
         }

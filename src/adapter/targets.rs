@@ -27,12 +27,12 @@ impl TargetModules {
     /// # Errors
     ///
     /// Code `bad-option` for an empty list and for what is no regular expression.
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(super) fn validate(&self, option: &str) -> Result<()> {
         match self {
             TargetModules::Names(names) if names.is_empty() => {
-                bail!(BadOption, "lora.target_modules is empty")
+                bail!(BadOption, "lora.{option} is empty")
             }
-            TargetModules::Pattern(pattern) => compile(pattern).map(drop),
+            TargetModules::Pattern(pattern) => compile(option, pattern).map(drop),
             _ => Ok(()),
         }
     }
@@ -41,6 +41,22 @@ impl TargetModules {
     pub(super) fn only_of(&mut self, linears: &[LoraModule]) {
         if let TargetModules::Names(names) = self {
             names.retain(|name| linears.iter().any(|module| ends_with(&module.path, name)));
+        }
+    }
+
+    /// Whether a module is meant by its whole path.
+    pub(super) fn has_path(&self, path: &str) -> bool {
+        matches!(self, TargetModules::Names(names) if names.iter().any(|name| name == path))
+    }
+
+    /// Whether the module at `path` is meant, whatever else there is.
+    pub(super) fn means(&self, path: &str) -> Result<bool> {
+        match self {
+            TargetModules::AllLinear => Ok(true),
+            TargetModules::Names(names) => Ok(names.iter().any(|name| ends_with(path, name))),
+            TargetModules::Pattern(pattern) => {
+                Ok(compile("exclude_modules", pattern)?.is_match(path).unwrap_or(false))
+            }
         }
     }
 
@@ -73,7 +89,7 @@ fn by_names<'a>(names: &[String], linears: &'a [LoraModule]) -> Result<Vec<&'a L
 }
 
 fn by_pattern<'a>(pattern: &str, linears: &'a [LoraModule]) -> Result<Vec<&'a LoraModule>> {
-    let regex = compile(pattern)?;
+    let regex = compile("target_modules", pattern)?;
     let is_match = |path: &str| {
         let message = |error| format!("lora.target_modules: {pattern:?} against {path}: {error}");
         regex.is_match(path).map_err(|error| Error::new(Code::BadOption, message(error)))
@@ -119,11 +135,11 @@ fn beside(linears: &[LoraModule]) -> Vec<&str> {
 }
 
 /// Compiles a regular expression for whole paths.
-fn compile(pattern: &str) -> Result<Regex> {
+fn compile(option: &str, pattern: &str) -> Result<Regex> {
     let whole = format!(r"^(?:{pattern})\z");
     Regex::new(&whole).map_err(|error| {
         let message = format!(
-            "lora.target_modules: {pattern:?} is neither \"{ALL_LINEAR}\" nor a regular expression for the paths of \
+            "lora.{option}: {pattern:?} is neither \"{ALL_LINEAR}\" nor a regular expression for the paths of \
              modules: {error}"
         );
         Error::new(Code::BadOption, message)

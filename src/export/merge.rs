@@ -73,7 +73,7 @@ impl<'a, F: Files> Merged<'a, F> {
             Change::None => {}
             Change::Adapter(adapter) => {
                 lora = self.adapted.get(tensor.name.as_str()).map(|module| {
-                    let a = adapter.rows(module, Side::A, 0..adapter.config.r);
+                    let a = adapter.rows(module, Side::A, 0..adapter.config.rank_of(module));
                     Lora { adapter, module, a }
                 });
             }
@@ -116,7 +116,8 @@ impl<F: Files> Rows<'_, F> {
 
 impl Lora<'_> {
     fn add_to(&self, rows: Range<usize>, out: &mut [f32]) {
-        let (r, scale) = (self.adapter.config.r, self.adapter.config.scale());
+        let config = &self.adapter.config;
+        let (r, scale) = (config.rank_of(self.module), config.scale_of(self.module));
         let b = self.adapter.rows(self.module, Side::B, rows);
         let mut product = vec![0.0; self.module.in_features];
         for (out, b) in out.chunks_exact_mut(self.module.in_features).zip(b.chunks_exact(r)) {

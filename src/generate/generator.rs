@@ -81,8 +81,7 @@ impl Generator {
             }
             let rows = Rows { count, ids, positions, views, ropes: tables.clone() };
             // The second recording has the adapter switched off.
-            let scales = [lora.map_or(0.0, |lora| lora.config.scale()), 0.0];
-            let recorded = scales.map(|lora_scale| {
+            let recorded = [1.0, 0.0].map(|lora_scale| {
                 let pass = Pass { model, lora, parameters: None, rows: &rows, lora_scale, dropout: None };
                 record(&pass, &cache, logits_row, logits)
             });

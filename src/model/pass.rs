@@ -44,7 +44,7 @@ pub struct Pass<'a> {
     /// What learns, where backward is recorded.
     pub parameters: Option<&'a Parameters>,
     pub rows: &'a Rows,
-    /// Multiplies LoRA's part; 0 switches the adapter off.
+    /// Multiplies LoRA's part beside its own scale; 0 switches the adapter off.
     pub lora_scale: f32,
     /// The chance of a dropped LoRA input, and the tensor holding the seed.
     pub dropout: Option<(f64, Tensor)>,

@@ -5,7 +5,7 @@ use super::architecture::{Group, Width};
 use super::pass::Pass;
 use super::trainable::{Lora, LoraPanel};
 use super::weights::Stacked;
-use crate::kernels::linear::{self, Panel};
+use crate::kernels::linear::{self, NONE, Panel};
 use crate::kernels::lora_grad::{self, Along};
 use crate::kernels::{Recorder, bias, dropout};
 use crate::memory::Tensor;
@@ -170,9 +170,9 @@ fn params(pass: &Pass, stacked: &Stacked, adapter: Option<Adapter>, y_stride: u3
 }
 
 impl Product<'_> {
-    /// What the panel is multiplied by: the scale of a product multiplies X·Wᵀ alone.
-    fn lora_scale(&self) -> f32 {
-        self.pass.lora_scale * self.params.scale
+    /// What a panel of `scale` is multiplied by: the scale of a product multiplies X·Wᵀ alone.
+    fn lora_scale(&self, scale: f32) -> f32 {
+        self.pass.lora_scale * scale * self.params.scale
     }
 
     /// Where its A lies, if it has one: segment and place.
@@ -184,11 +184,30 @@ impl Product<'_> {
         let adapter = self.adapter?;
         let cols = self.params.t_stride as usize;
         let t = self.pass.activation(rec, cols);
-        let params = linear::Params {
-            scale: self.lora_scale(),
-            ..linear::Params::plain(self.pass.rows.count, cols, self.params.depth as usize)
-        };
-        linear::narrow(rec, params, dropped, adapter.a(), t);
+        let plain = linear::Params::plain(self.pass.rows.count, cols, self.params.depth as usize);
+        let runs = adapter.panel.by_scale();
+        if let [(scale, _)] = runs[..] {
+            let params = linear::Params { scale: self.lora_scale(scale), ..plain };
+            linear::narrow(rec, params, dropped, adapter.a(), t);
+            return Some(t);
+        }
+        // Layers whose scales differ have products of their own.
+        let rank = self.params.rank;
+        for (scale, layers) in runs {
+            for section in (0..4).filter(|&section| layers[section]) {
+                let first = self.params.t_offset[section];
+                let params = linear::Params {
+                    cols: rank,
+                    y_stride: cols as u32,
+                    y_offset: first,
+                    scale: self.lora_scale(scale),
+                    ..plain
+                };
+                let row = 4 * u64::from(self.params.depth);
+                let a = adapter.a().slice(u64::from(first) * row, u64::from(rank) * row);
+                linear::narrow(rec, params, dropped, a, t);
+            }
+        }
         Some(t)
     }
 
@@ -242,8 +261,13 @@ impl Product<'_> {
         }
 
         let dt = self.pass.activation(rec, params.t_stride as usize);
-        let scaled = linear::Params { scale: self.lora_scale(), ..params };
-        lora_grad::t(rec, scaled, adapter.panel.sections(), dy, adapter.b(), dt);
+        for (scale, layers) in adapter.panel.by_scale() {
+            let mut scaled = linear::Params { scale: self.lora_scale(scale), ..params };
+            for section in (0..4).filter(|&section| !layers[section]) {
+                scaled.t_offset[section] = NONE;
+            }
+            lora_grad::t(rec, scaled, adapter.panel.sections(), dy, adapter.b(), dt);
+        }
         let of_a = lora_grad::Params {
             u_stride: params.t_stride,
             u_offset: 0,

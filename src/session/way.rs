@@ -87,7 +87,7 @@ impl Way {
         let trained = self.planned(model, store)?;
         if let Way::Lora(config) = self {
             let start = adapters.loaded.get(DEFAULT_ADAPTER);
-            trained.write(store, &mut *initial_weights(config.r, start, seed));
+            trained.write(store, &mut *initial_weights(config, start, seed));
         }
         Ok(trained)
     }
@@ -102,11 +102,17 @@ fn config_of_run(lora: &Value, start: Option<&PeftAdapter>, modules: &[LoraModul
         return Ok(config);
     };
     let config = found.clone().with(lora)?;
+    let of_ranks =
+        |config: &LoraConfig| modules.iter().map(|module| config.rank_of(module)).collect::<Vec<_>>();
+    let of_scales =
+        |config: &LoraConfig| modules.iter().map(|module| config.scale_of(module)).collect::<Vec<_>>();
     for (name, same) in [
         ("r", config.r == found.r),
         ("lora_alpha", config.lora_alpha == found.lora_alpha),
         ("use_rslora", config.use_rslora == found.use_rslora),
         ("target_modules", config.resolve(modules)? == found.resolve(modules)?),
+        ("rank_pattern", of_ranks(&config) == of_ranks(found)),
+        ("alpha_pattern", of_scales(&config) == of_scales(found)),
     ] {
         if !same {
             bail!(
@@ -119,12 +125,16 @@ fn config_of_run(lora: &Value, start: Option<&PeftAdapter>, modules: &[LoraModul
 }
 
 /// The values that a run's adapter starts from: those that were loaded, or PEFT's default start.
-fn initial_weights<'a>(r: usize, start: Option<&'a PeftAdapter>, seed: u64) -> Box<FirstRows<'a>> {
+fn initial_weights<'a>(
+    config: &'a LoraConfig,
+    start: Option<&'a PeftAdapter>,
+    seed: u64,
+) -> Box<FirstRows<'a>> {
     match start {
         Some(adapter) => Box::new(|module, side, rows| adapter.rows(module, side, rows)),
         None => {
             let mut rng = LoraRng::new(seed);
-            Box::new(move |module, side, rows| rng.first_rows(module, r, side, rows))
+            Box::new(move |module, side, rows| rng.first_rows(config, module, side, rows))
         }
     }
 }

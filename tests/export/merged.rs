@@ -4,7 +4,7 @@ use pollster::block_on;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use tabtune::error::Code;
-use tabtune::export::{ExportDtype, Format, Original, export, read_adapter};
+use tabtune::export::{Change, ExportDtype, Format, Original, export, read_adapter};
 use tabtune::format::{Checkpoint, read_rows_raw};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -177,7 +177,7 @@ fn progress_counts_to_the_end_and_may_cancel() {
             told.push(Clone::clone(progress));
             true
         };
-        export(&original, Some(&adapter), &options, &mut sink, &mut on_progress).await.unwrap();
+        export(&original, Change::Adapter(&adapter), &options, &mut sink, &mut on_progress).await.unwrap();
         let last = told.last().unwrap();
         let bytes: usize = sink.files.values().map(Vec::len).sum();
         assert_eq!(
@@ -187,7 +187,8 @@ fn progress_counts_to_the_end_and_may_cancel() {
         assert!(told.windows(2).all(|two| two[0].written < two[1].written && two[0].total == two[1].total));
 
         let mut sink = Memory::default();
-        let cancelled = export(&original, Some(&adapter), &options, &mut sink, &mut |_| false).await;
+        let cancelled =
+            export(&original, Change::Adapter(&adapter), &options, &mut sink, &mut |_| false).await;
         assert_eq!(cancelled.unwrap_err().code, Code::Cancelled);
         assert!(!sink.files.contains_key("config.json"));
     });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pollster::block_on;
 use tabtune::error::Result;
-use tabtune::export::{ExportDtype, ExportOptions, Format, Original, Sink, export, read_adapter};
+use tabtune::export::{Change, ExportDtype, ExportOptions, Format, Original, Sink, export, read_adapter};
 use tabtune::files::{Directory, Files, PIECE_BYTES};
 
 /// Files in memory: of a sink, or of a model.
@@ -65,7 +65,8 @@ pub fn exported(model: &impl Files, adapter: Option<&Directory>, options: &Expor
             Some(files) => Some(read_adapter(&original, files).await?),
             None => None,
         };
-        export(&original, adapter.as_ref(), options, &mut sink, &mut |_| true).await
+        let change = adapter.as_ref().map_or(Change::None, Change::Adapter);
+        export(&original, change, options, &mut sink, &mut |_| true).await
     })?;
     Ok(sink)
 }

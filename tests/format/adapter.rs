@@ -42,7 +42,7 @@ fn small_config() -> LoraConfig {
 fn small_weights() -> BTreeMap<String, LoraWeights> {
     let mut rng = LoraRng::new(5);
     let pair = |module: &LoraModule| {
-        let a = rng.first_rows(module, 2, Side::A, 0..2);
+        let a = rng.first_rows(&of_rank(2), module, Side::A, 0..2);
         let b = (0..module.out_features * 2).map(|i| i as f32 - 3.5).collect();
         (module.path.clone(), LoraWeights { a, b })
     };
@@ -73,6 +73,10 @@ fn small_adapter() -> MemoryFiles {
     saved(&small_config(), Some("base"), &small_weights()).unwrap()
 }
 
+fn of_rank(r: usize) -> LoraConfig {
+    LoraConfig { r, ..LoraConfig::default() }
+}
+
 fn load(files: &MemoryFiles) -> Result<PeftAdapter> {
     block_on(load_peft(files, &small_model()))
 }
@@ -82,9 +86,11 @@ fn options_have_the_defaults_of_peft() {
     let config = LoraConfig::from_json(&json!({})).unwrap();
     assert_eq!((config.r, config.lora_alpha, config.lora_dropout, config.use_rslora), (8, 8.0, 0.0, false));
     assert_eq!(config.target_modules, TargetModules::Names(vec!["q_proj".into(), "v_proj".into()]));
-    assert_eq!(config.scale(), 1.0);
+    let module = &small_model()[0];
+    assert_eq!(config.scale_of(module), 1.0);
     let rs = LoraConfig { r: 16, lora_alpha: 8.0, use_rslora: true, ..config };
-    assert_eq!((rs.scale(), LoraConfig { use_rslora: false, ..rs.clone() }.scale()), (2.0, 0.5));
+    let plain = LoraConfig { use_rslora: false, ..rs.clone() };
+    assert_eq!((rs.scale_of(module), plain.scale_of(module)), (2.0, 0.5));
 }
 
 #[test]
@@ -92,7 +98,7 @@ fn wrong_options_are_refused_by_name() {
     let cases = [
         (json!({"rank": 8}), "rank"),
         (json!({"r": 0}), "lora.r"),
-        (json!({"r": 257}), "lora.r"),
+        (json!({"r": 513}), "lora.r"),
         (json!({"r": -1}), "lora.r"),
         (json!({"r": 2.5}), "lora.r"),
         (json!({"lora_alpha": 0}), "lora.lora_alpha"),
@@ -223,8 +229,8 @@ fn tensors_of_the_base_beside_the_adapter_of_a_text_part_are_known() {
 fn first_values_are_seeded_uniform_and_zero() {
     let module = LoraModule { path: "m".into(), in_features: 100, out_features: 30 };
     let mut rng = LoraRng::new(1);
-    let a = rng.first_rows(&module, 16, Side::A, 0..16);
-    assert_eq!((a.len(), rng.first_rows(&module, 16, Side::B, 0..30)), (1600, vec![0.0; 480]));
+    let a = rng.first_rows(&of_rank(16), &module, Side::A, 0..16);
+    assert_eq!((a.len(), rng.first_rows(&of_rank(16), &module, Side::B, 0..30)), (1600, vec![0.0; 480]));
     assert!(a.iter().all(|a| a.abs() <= 0.1));
     let mean = a.iter().sum::<f32>() / 1600.0;
     let variance = a.iter().map(|a| a * a).sum::<f32>() / 1600.0;
@@ -232,12 +238,12 @@ fn first_values_are_seeded_uniform_and_zero() {
     assert!(mean.abs() < 0.006 && (variance - 0.01 / 3.0).abs() < 3e-4, "{mean} {variance}");
     // Whatever pieces they are drawn in.
     let mut rng = LoraRng::new(1);
-    let pieces = [0..5, 5..6, 6..16].map(|rows| rng.first_rows(&module, 16, Side::A, rows));
+    let pieces = [0..5, 5..6, 6..16].map(|rows| rng.first_rows(&of_rank(16), &module, Side::A, rows));
     assert_eq!(a, pieces.concat());
-    assert_ne!(a, LoraRng::new(2).first_rows(&module, 16, Side::A, 0..16));
+    assert_ne!(a, LoraRng::new(2).first_rows(&of_rank(16), &module, Side::A, 0..16));
     // The stream must never change: saved seeds stand for it.
     let narrow = LoraModule { in_features: 1, ..module };
-    let first = LoraRng::new(0).first_rows(&narrow, 3, Side::A, 0..3);
+    let first = LoraRng::new(0).first_rows(&of_rank(3), &narrow, Side::A, 0..3);
     assert_eq!(first, [0.30939424, 0.41815078, 0.45973969]);
 }
 
@@ -409,9 +415,8 @@ fn unsupported_features_are_refused_by_name() {
         ("bias", json!("all")),
         ("use_dora", json!(true)),
         ("modules_to_save", json!(["lm_head"])),
-        ("rank_pattern", json!({"q_proj": 4})),
-        ("alpha_pattern", json!({"q_proj": 4})),
-        ("layers_to_transform", json!([0])),
+        ("rank_pattern", json!({"q_proj": 0})),
+        ("layers_to_transform", json!([7])),
         ("init_lora_weights", json!("pissa")),
         ("some_feature_of_tomorrow", json!("on")),
         ("r", json!(0)),
@@ -421,10 +426,19 @@ fn unsupported_features_are_refused_by_name() {
     ] {
         assert_refused(with_config(name, value), Code::BadAdapter, &[ADAPTER_CONFIG, name]);
     }
-    for (name, value) in
-        [("some_feature_of_tomorrow", json!(false)), ("init_lora_weights", json!("gaussian"))]
-    {
+    for (name, value) in [
+        ("some_feature_of_tomorrow", json!(false)),
+        ("init_lora_weights", json!("gaussian")),
+        ("alpha_pattern", json!({"q_proj": 4})),
+    ] {
         with_config(name, value).unwrap();
+    }
+    // What the config says of modules has to be what the weights have.
+    for (name, value, tensor) in [
+        ("rank_pattern", json!({"q_proj": 4}), "layers.0.self_attn.q_proj.lora_A.weight"),
+        ("layers_to_transform", json!([0]), "layers.1."),
+    ] {
+        assert_refused(with_config(name, value), Code::BadAdapter, &[ADAPTER_WEIGHTS, tensor]);
     }
 }
 
@@ -438,5 +452,88 @@ proptest! {
         if let Err(error) = load(&files) {
             prop_assert_eq!(error.code, Code::BadAdapter);
         }
+    }
+}
+
+/// A of a normal start has a deviation of 1/r, and B is zero; B of torch's own start is as wide as its rank says.
+#[test]
+fn first_values_are_drawn_as_they_are_named() {
+    let module = LoraModule { path: "m".into(), in_features: 400, out_features: 50 };
+    let of = |init: serde_json::Value| {
+        let config = LoraConfig::from_json(&json!({"r": 4, "init_lora_weights": init})).unwrap();
+        let mut rng = LoraRng::new(3);
+        let a = rng.first_rows(&config, &module, Side::A, 0..4);
+        (a, rng.first_rows(&config, &module, Side::B, 0..50))
+    };
+    let moment = |values: &[f32], power: i32| {
+        values.iter().map(|&x| f64::from(x).powi(power)).sum::<f64>() / values.len() as f64
+    };
+    let (a, b) = of(json!("gaussian"));
+    let deviation = moment(&a, 2).sqrt();
+    assert!((deviation * 4.0 - 1.0).abs() < 0.05, "{deviation}");
+    assert!(moment(&a, 1).abs() < 0.02 && (moment(&a, 4) / deviation.powi(4) - 3.0).abs() < 0.4);
+    assert!(b.iter().all(|&x| x == 0.0));
+    let (a, b) = of(json!(false));
+    let widest = |values: &[f32]| values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    assert!(widest(&a) <= 0.05 && widest(&b) <= 0.5 && widest(&b) > 0.45);
+    assert_eq!(of(json!(true)), of(json!(null)));
+    let error = LoraConfig::from_json(&json!({"init_lora_weights": "pissa"})).unwrap_err();
+    assert!(error.to_string().contains("must be true, false or \"gaussian\""), "{error}");
+}
+
+/// What `check_target_module_exists` of PEFT takes, in its order.
+#[test]
+fn modules_are_taken_as_peft_takes_them() {
+    let linears: Vec<LoraModule> = (0..3)
+        .flat_map(|layer| ["self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj"].map(|path| (layer, path)))
+        .map(|(layer, path)| LoraModule {
+            path: format!("model.layers.{layer}.{path}"),
+            in_features: 8,
+            out_features: 8,
+        })
+        .collect();
+    let taken = |options: serde_json::Value| -> Result<Vec<String>> {
+        let config = LoraConfig::from_json(&options)?;
+        let short = |module: &&LoraModule| module.path.replace("model.layers.", "").replace("_proj", "");
+        Ok(config.resolve(&linears)?.iter().map(short).collect())
+    };
+    for (options, want) in [
+        (json!({"target_modules": ["q_proj"], "layers_to_transform": 1}), vec!["1.self_attn.q"]),
+        (
+            json!({"target_modules": ["q_proj", "model.layers.0.mlp.up_proj"], "layers_to_transform": [2]}),
+            vec!["0.mlp.up", "2.self_attn.q"],
+        ),
+        (
+            json!({"target_modules": ["q_proj"], "layers_to_transform": [0, 9], "layers_pattern": ["h", "layers"]}),
+            vec!["0.self_attn.q"],
+        ),
+        (
+            json!({"target_modules": "all-linear", "exclude_modules": ".*(layers\\.[12]|mlp).*"}),
+            vec!["0.self_attn.q", "0.self_attn.o"],
+        ),
+        (
+            json!({"target_modules": ["q_proj", "up_proj"], "layers_to_transform": [], "exclude_modules": ["layers.1.mlp.up_proj", "q_proj"]}),
+            vec!["0.mlp.up", "2.mlp.up"],
+        ),
+    ] {
+        assert_eq!(taken(options.clone()).unwrap(), want, "{options}");
+    }
+    for (options, want) in [
+        (
+            json!({"target_modules": "all-linear", "layers_to_transform": 1}),
+            "goes with a list of target_modules",
+        ),
+        (json!({"target_modules": ["q_proj"], "layers_pattern": "layers"}), "needs lora.layers_to_transform"),
+        (json!({"target_modules": ["q_proj"], "layers_to_transform": 7}), "the model has layers 0 to 2"),
+        (json!({"rank_pattern": {"q_proj": 0}}), "lora.rank_pattern: \"q_proj\" has 0, not 1 to 512"),
+        (json!({"rank_pattern": {"(": 4}}), "lora.rank_pattern: \"(\" is no regular expression"),
+        (
+            json!({"alpha_pattern": {"q_proj": -1}}),
+            "lora.alpha_pattern: \"q_proj\" has -1, not a positive number",
+        ),
+        (json!({"exclude_modules": "("}), "lora.exclude_modules: \"(\" is neither"),
+    ] {
+        let error = taken(options.clone()).unwrap_err();
+        assert!(error.to_string().contains(want), "{options}: {error}");
     }
 }

@@ -11,6 +11,8 @@ use super::{By, Case, assert_gradients, assert_steps, json, prepared_by, relativ
 /// and clipping.
 const FULL: [&str; 5] = ["full_gemma3", "full_granite", "full_llama_biases", "full_qwen3", "full_smollm3"];
 const SGD: [&str; 1] = ["full_qwen2_sgd"];
+/// Adapters whose modules, ranks and alphas are told apart by patterns.
+const PATTERNS: [&str; 3] = ["patterns", "target_expression", "layers_pattern_sgd"];
 
 fn cases(names: &[&str]) -> Vec<Case> {
     names.iter().map(|name| Case::read(format!("tests/fixtures/ways/{name}").into())).collect()
@@ -18,7 +20,7 @@ fn cases(names: &[&str]) -> Vec<Case> {
 
 #[test]
 fn ten_steps_have_the_losses_and_norms_of_transformers() {
-    for case in cases(&[&FULL[..], &SGD].concat()) {
+    for case in cases(&[&FULL[..], &SGD, &PATTERNS].concat()) {
         for by in [By::Gpu, By::Processor] {
             assert_steps(&case, by, [1e-4, 1e-3]);
         }
@@ -27,7 +29,7 @@ fn ten_steps_have_the_losses_and_norms_of_transformers() {
 
 #[test]
 fn every_gradient_of_step_one_is_that_of_transformers() {
-    for case in cases(&[&FULL[..], &SGD].concat()) {
+    for case in cases(&[&FULL[..], &SGD, &PATTERNS].concat()) {
         for (by, checkpointing) in [
             (By::Tile(Tile::Direct), false),
             (By::Tile(Tile::Shared64), true),
@@ -42,7 +44,7 @@ fn every_gradient_of_step_one_is_that_of_transformers() {
 /// After ten steps every parameter is where the reference's is: as long, as far from its start, with the same first values.
 #[test]
 fn what_ten_steps_make_of_the_parameters_is_what_transformers_makes() {
-    for case in cases(&[&FULL[..], &SGD].concat()) {
+    for case in cases(&[&FULL[..], &SGD, &PATTERNS].concat()) {
         let (before, after) = pollster::block_on(async {
             let mut session = prepared_by(By::Processor, &case, &[]).await;
             let before = session.parameters().await.expect("parameters");

@@ -88,7 +88,7 @@ fn matrices<F: Files>(
             bail!(UnsupportedModel, "{weight} has no name in a GGUF of architecture {}", names.architecture);
         };
         for (side, suffix) in [(Side::A, "lora_a"), (Side::B, "lora_b")] {
-            let shape = lora.shape(side, adapter.config.r);
+            let shape = lora.shape(side, adapter.config.rank_of(&lora));
             let head_dim = match (side, names.permuted(&weight)) {
                 (Side::B, Some(_)) => architecture.layers[layer].attention.head_dim,
                 _ => 1,
@@ -115,9 +115,19 @@ impl Matrix {
     async fn write<S: Sink>(&self, adapter: &PeftAdapter, writer: &mut Writer<'_, S>) -> Result<()> {
         let [rows, cols] = self.shape;
         let per_piece = (PIECE_BYTES / 4 / (4 * cols * self.head_dim)).max(1) * self.head_dim;
+        // What llama.cpp multiplies with is the file's alpha divided by the rank of the matrix; what is left is part of B.
+        let rank = adapter.config.rank_of(&self.module) as f32;
+        let factor =
+            match adapter.config.alpha_pattern.0.is_empty() && adapter.config.rank_pattern.0.is_empty() {
+                true => 1.0,
+                false => adapter.config.scale_of(&self.module) * rank / alpha(adapter),
+            };
         let mut bytes = Vec::new();
         for first in (0..rows).step_by(per_piece) {
             let mut values = adapter.rows(&self.module, self.side, first..rows.min(first + per_piece));
+            if self.side == Side::B && factor != 1.0 {
+                values.iter_mut().for_each(|value| *value *= factor);
+            }
             if self.head_dim > 1 {
                 values = permuted(&values, self.head_dim, cols);
             }

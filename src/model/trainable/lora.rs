@@ -39,9 +39,26 @@ pub struct LoraPanel {
     pub section_end: [u32; 4],
     pub t_offset: [u32; 4],
     pub b_base: [u32; 4],
+    /// What each layer's part of the output is multiplied with.
+    pub scale: [f32; 4],
 }
 
 impl LoraPanel {
+    /// Its adapted layers by runs of one scale: the scale, and whether each layer is in the run.
+    pub fn by_scale(&self) -> Vec<(f32, [bool; 4])> {
+        let mut runs: Vec<(f32, [bool; 4])> = Vec::new();
+        for section in (0..4).filter(|&section| self.t_offset[section] != NONE) {
+            let scale = self.scale[section];
+            let known = runs.iter().position(|(of, _)| *of == scale);
+            let run = known.unwrap_or_else(|| {
+                runs.push((scale, [false; 4]));
+                runs.len() - 1
+            });
+            runs[run].1[section] = true;
+        }
+        runs
+    }
+
     /// Layers that the kernels tell apart, adapted or not.
     pub fn sections(&self) -> usize {
         self.section_end.iter().filter(|&&end| end != u32::MAX).count()
@@ -81,7 +98,7 @@ impl Lora {
         const SEGMENT_VALUES: usize = (MAX_BINDING / 4) as usize;
         let modules = lora_modules(&model.architecture);
         let targets: Vec<&LoraModule> = config.resolve(&modules)?;
-        let rank = pad8(config.r);
+        let rank = pad8(targets.iter().map(|module| config.rank_of(module)).max().unwrap_or(config.r));
         let mut lengths = vec![0];
         let mut factors = Vec::new();
         let mut panels = Vec::new();
@@ -109,7 +126,11 @@ impl Lora {
                         panel = panel_at(stacked, rank, segment, &mut end, adapted);
                     }
                     lengths[segment] = end;
-                    if let Some(panel) = &panel {
+                    if let Some(panel) = &mut panel {
+                        for (section, module) in stacked.modules.iter().enumerate() {
+                            let module = lora_module(&model.architecture, layer, module);
+                            panel.scale[section] = config.scale_of(&module);
+                        }
                         factors.extend(panel_factors(&model.architecture, layer, stacked, panel));
                     }
                     of_layer[group].push(panel.as_ref().and_then(|panel| part_of(panel, stacked, rank)));
@@ -132,7 +153,7 @@ impl Lora {
             for side in Side::BOTH {
                 parameters.add_entry(Entry {
                     name: factor_name(&factor.module.path, side),
-                    shape: factor.module.shape(side, self.config.r).to_vec(),
+                    shape: factor.module.shape(side, self.config.rank_of(&factor.module)).to_vec(),
                     places: vec![self.place(factor, side)],
                     offset: 0.0,
                 });
@@ -149,7 +170,7 @@ impl Lora {
         }
         for factor in &self.factors {
             for side in Side::BOTH {
-                let [count, cols] = factor.module.shape(side, self.config.r);
+                let [count, cols] = factor.module.shape(side, self.config.rank_of(&factor.module));
                 let EntryPlace { segment, first, stride, .. } = self.place(factor, side);
                 for piece in row_pieces(count, cols) {
                     let at = 4 * (first + piece.start * stride) as u64;
@@ -175,7 +196,7 @@ impl Lora {
             Side::A => (factor.a_first, factor.a_stride),
             Side::B => (factor.b_first, self.rank),
         };
-        let [rows, _] = factor.module.shape(side, self.config.r);
+        let [rows, _] = factor.module.shape(side, self.config.rank_of(&factor.module));
         EntryPlace { rows: 0..rows, segment: factor.segment, first, stride }
     }
 
@@ -220,6 +241,7 @@ fn panel_at(
         section_end: [u32::MAX; 4],
         t_offset: [NONE; 4],
         b_base: [0; 4],
+        scale: [1.0; 4],
     };
     let mut cols = 0;
     for (section, module) in stacked.modules.iter().enumerate() {
@@ -262,6 +284,7 @@ fn part_of(panel: &LoraPanel, stacked: &Stacked, rank: usize) -> Option<LoraPane
         section_end: [stacked.cols() as u32, u32::MAX, u32::MAX, u32::MAX],
         t_offset: [0, NONE, NONE, NONE],
         b_base: [b_base, 0, 0, 0],
+        scale: [panel.scale[part.section]; 4],
         ..panel.clone()
     })
 }

@@ -100,7 +100,7 @@ impl Recording<'_> {
             lora: trained.lora.as_ref(),
             parameters: Some(&trained.parameters),
             rows,
-            lora_scale: trained.lora.as_ref().map_or(1.0, |lora| lora.config.scale()),
+            lora_scale: 1.0,
             dropout: (trained.dropout() > 0.0).then_some((form.dropout, inputs.dropout_seed)),
         }
     }
