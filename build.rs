@@ -6,7 +6,7 @@
 //!
 //! A shader says its variants in lines such as `//! variant weight: nf4 f32 f16`; each combination
 //! becomes a text of its own under the name `linear_forward.nf4`, with `weight` set while it is rendered.
-//! A line `//! without half64: f32 bf16` leaves out the combinations of the first with any of the others,
+//! A line `//! without half64 half128: f32 bf16` leaves out the combinations of any before the colon with any after it,
 //! and `//! native: cooperative8` those with any of these when it is built for browsers.
 //!
 //! A struct that a kernel's host file shares with its shaders is declared there alone: `host_struct("adamw::Hyper")`
@@ -40,9 +40,11 @@ fn main() {
         let left_out = values_of(source, "without");
         let native = values_of(source, "native").remove("").unwrap_or_default();
         let is_wanted = |variant: &BTreeMap<String, String>| {
-            let has = |wanted: &String| variant.values().any(|value| value == wanted);
-            let is_left_out = left_out.iter().any(|(one, others)| has(one) && others.iter().any(has));
-            let is_not_for_it = for_browsers && native.iter().any(has);
+            let has = |wanted: &str| variant.values().any(|value| value == wanted);
+            let has_any = |wanted: &[String]| wanted.iter().any(|one| has(one));
+            let is_left_out =
+                left_out.iter().any(|(these, others)| these.split_whitespace().any(has) && has_any(others));
+            let is_not_for_it = for_browsers && has_any(&native);
             !(is_left_out || is_not_for_it)
         };
         for variant in combinations(&values_of(source, "variant")).into_iter().filter(is_wanted) {

@@ -1,9 +1,7 @@
 //! variant tile: direct subgroup4 subgroup8 shared32 shared64 shared128 half64 half128 cooperative8 cooperative16
-//! variant weight: nf4 nf4_any f32 f16 bf16
-//! without half64: f32 bf16
-//! without half128: f32 bf16
-//! without cooperative8: f32 bf16
-//! without cooperative16: f32 bf16
+//! variant weight: nf4 nf4_any f32 f16 bf16 fp4 fp4_any int8 q8_0 q4_0 q4_1 q5_0 q5_1 q4_k q5_k q6_k
+//! without half64 half128 cooperative8 cooperative16: f32 bf16
+//! without direct subgroup4 half64 half128 cooperative8 cooperative16 shared32 shared128: fp4 fp4_any int8 q8_0 q4_0 q4_1 q5_0 q5_1 q4_k q5_k q6_k
 //! native: subgroup8 cooperative8 cooperative16
 // dX = scale · dY·W + dT·A + residual: the gradient of a frozen linear layer's input, with its LoRA panel.
 //

@@ -1,9 +1,10 @@
 // The codes of GGUF's formats with four to six bits a value. Of each 32 values a weight has four words of four bits, the
-// first value in the lowest ones, and behind them those of the bits above. The including file sets `bits`.
+// first value in the lowest ones, and behind them those of the bits above. The including file sets `bits`, and `scales` to
+// the type of the scales where they are no single words.
 //
 // f16 scales times codes are exact in f32, so that a fused multiply-add changes nothing.
 @group(0) @binding(2) var<storage, read> codes: array<u32>;
-@group(0) @binding(3) var<storage, read> scales: array<u32>;
+@group(0) @binding(3) var<storage, read> scales: {{ scales | default("array<u32>") }};
 
 {% include "shared/f16.wgsl" %}
 

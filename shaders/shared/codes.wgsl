@@ -1,5 +1,6 @@
 // Four bits a value, the even element in the high nibble of its byte; one f32 scale for each 64 consecutive values of the
 // row-major matrix. The including file sets `values_of_codes`.
+{% set of_scale = 0 if weight in ["nf4_any", "fp4_any"] else 8 %}
 @group(0) @binding(2) var<storage, read> codes: array<u32>;
 @group(0) @binding(3) var<storage, read> scales: array<f32>;
 
@@ -73,7 +74,7 @@ fn quad_of(word: u32) -> vec4<f32> {
     {% endif %}
 }
 
-{% if weight in ["nf4_any", "fp4_any"] %}
+{% if not of_scale %}
 // Where 64 does not divide K, a block runs on from one row into the next, so consecutive values may
 // lie in two blocks.
 fn scales_of(first: u32) -> vec4<f32> {
@@ -90,20 +91,32 @@ fn load_codes(row: u32, k8: u32) -> Eight {
     return Eight(quad_of(word), quad_of(word >> 16u));
 }
 
+{% if of_scale %}
+alias Scale = f32;
+
+fn load_scale(row: u32, k8: u32) -> Scale {
+    return scales[row * (params.depth / 64u) + k8 / 8u];
+}
+
+fn load_scaled(row: u32, k8: u32, scale: Scale) -> Eight {
+    let eight = load_codes(row, k8);
+    return Eight(eight.a * scale, eight.b * scale);
+}
+
+fn load_weight(row: u32, k8: u32) -> Eight {
+    return load_scaled(row, k8, load_scale(row, k8));
+}
+{% else %}
 fn load_weight(row: u32, k8: u32) -> Eight {
     let eight = load_codes(row, k8);
-    {% if weight not in ["nf4_any", "fp4_any"] %}
-    let scale = scales[row * (params.depth / 64u) + k8 / 8u];
-    return Eight(eight.a * scale, eight.b * scale);
-    {% else %}
     let first = row * params.true_depth + k8 * 8u;
     return Eight(eight.a * scales_of(first), eight.b * scales_of(first + 4u));
-    {% endif %}
 }
+{% endif %}
 
 fn load_quad(row: u32, k4: u32) -> vec4<f32> {
     let quad = quad_of(codes[row * (params.depth / 8u) + k4 / 2u] >> (16u * (k4 & 1u)));
-    {% if weight not in ["nf4_any", "fp4_any"] %}
+    {% if of_scale %}
     return quad * scales[row * (params.depth / 64u) + k4 / 16u];
     {% else %}
     return quad * scales_of(row * params.true_depth + k4 * 4u);

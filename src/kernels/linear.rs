@@ -12,6 +12,7 @@ pub use weight::{Role, Stored, Weight};
 
 use super::lower::Sizes;
 use super::recorder::{Kernel, Recorder};
+use super::shader;
 use crate::format::WeightFormat;
 use crate::gpu::{Dispatch, grid};
 use crate::memory::{MAX_BINDING, Tensor, read, write};
@@ -143,16 +144,16 @@ pub fn forward(
 pub(super) fn lower_forward(tile: Tile, format: WeightFormat, call: &Sizes<'_>) -> Dispatch {
     let name = format.name();
     if has_few_rows(call.largest()) {
-        let lanes = if format.has_tiles() { tile.lanes() } else { 0 };
-        let (shader, width) = match lanes {
-            0 => (format!("linear_row.{name}"), 16),
-            _ => (format!("linear_lanes_row.{}.{name}", tile.name()), 4 * lanes),
+        let of_lanes = format!("linear_lanes_row.{}.{name}", tile.name());
+        let (shader, width) = match shader(&of_lanes) {
+            Some(_) => (of_lanes, 4 * tile.lanes()),
+            None => (format!("linear_row.{name}"), 16),
         };
         return call.dispatch(shader, |params: &Params| {
             (grid((params.rows * params.cols.div_ceil(width)) as usize), params.flops())
         });
     }
-    call.dispatch(format!("linear_forward.{}.{name}", tile.variant(format)), |params: &Params| {
+    call.dispatch(format!("linear_forward.{}.{name}", tile.variant()), |params: &Params| {
         (tile.workgroups(params.rows as usize, params.cols as usize), params.flops())
     })
 }
@@ -172,7 +173,7 @@ pub(super) fn lower_narrow(tile: Tile, call: &Sizes<'_>) -> Dispatch {
     let largest: Params = call.largest();
     if largest.cols > tile.most_narrow() || has_few_rows(largest) {
         let [x, w, y] = [0, 1, 2].map(|index| call.bindings()[index]);
-        let dispatch = lower_forward(tile, WeightFormat::F32, call);
+        let dispatch = lower_forward(tile.on(WeightFormat::F32), WeightFormat::F32, call);
         return Dispatch { bindings: vec![x, w, w, x, x, x, y], ..dispatch };
     }
     let (shader, height) = match tile.lanes() {
@@ -211,7 +212,7 @@ pub fn backward(
 }
 
 pub(super) fn lower_backward(tile: Tile, format: WeightFormat, call: &Sizes<'_>) -> Dispatch {
-    let shader = format!("linear_backward.{}.{}", tile.variant(format), format.name());
+    let shader = format!("linear_backward.{}.{}", tile.variant(), format.name());
     call.dispatch(shader, |params: &Params| {
         (tile.workgroups(params.rows as usize, params.depth as usize), params.flops())
     })

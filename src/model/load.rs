@@ -16,7 +16,7 @@ use crate::format::{
     Checkpoint, Encoding, NF4_BLOCK, TensorInfo, TensorSums, WeightFormat, read_rows, read_small,
 };
 use crate::kernels::head_norm;
-use crate::kernels::linear::{Role, Weight};
+use crate::kernels::linear::{Role, Tile, Weight};
 use crate::memory::{Class, Tensor};
 
 /// `config.json` is small; what is larger is something else.
@@ -331,11 +331,11 @@ impl<F: Files> Loader<'_, F> {
     }
 }
 
-/// The most rows of `depth` values that a product may have: what no tile reads is decoded into scratch, which may not be
-/// large.
+/// The most rows of `depth` values that a product may have: what not every tile reads may be decoded into scratch, which
+/// may not be large.
 fn most_rows(format: WeightFormat, depth: usize) -> usize {
     const SCRATCH_BYTES: usize = 64 << 20;
-    if format.has_tiles() { usize::MAX } else { SCRATCH_BYTES / (4 * depth) }
+    if Tile::all_read(format) { usize::MAX } else { SCRATCH_BYTES / (4 * depth) }
 }
 
 /// Rows between places at which a module may be cut: so many begin with a block of NF4, whatever their length.

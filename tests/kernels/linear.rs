@@ -127,12 +127,13 @@ fn runners() -> Vec<By> {
 fn formats(by: By) -> impl Iterator<Item = WeightFormat> {
     let is_slow = |tile| matches!(tile, Tile::Subgroup4 | Tile::Shared32 | Tile::Shared64 | Tile::Shared128);
     let is_slow_here = matches!(by, By::Tile(tile) if is_slow(tile)) && device().summary().is_software;
-    // What no tile reads is decoded alike for each of them.
+    // What a tile does not read is decoded alike for each of them.
     let suits = move |format: WeightFormat| match by {
-        By::Tile(tile) => tile.suits(format) && (format.has_tiles() || tile == Tile::Direct),
+        By::Tile(tile) => tile.suits(format) && (tile.reads(format) || tile == Tile::Direct),
         By::Processor => true,
     };
-    let is_checked = move |format| !is_slow_here || matches!(format, WeightFormat::F16 | WeightFormat::Nf4);
+    let kinds = [WeightFormat::F16, WeightFormat::Nf4, WeightFormat::Q4K];
+    let is_checked = move |format| !is_slow_here || kinds.contains(&format);
     WeightFormat::ALL.into_iter().filter(move |&format| suits(format) && is_checked(format))
 }
 

@@ -4,34 +4,41 @@
 // w0 to w7 are the quads of the eight columns for the turn's first four values, v0 to v7 for the next four.
 {% from "shared/linear/shared_rows.wgsl" import shared_row %}
 {% from "shared/linear/products.wgsl" import add_dots, columns_of %}
-{% set keeps_scales = weight == "nf4" and not is_transposed %}
+{% set keeps_scales = of_scale and not is_transposed %}
+{# Along a row of W what scales the columns of a subgroup is shared by `team` neighbours. Each loads it for some of the
+   eight rows of a turn and gets the others' from them; quads have no shuffle that is fast. #}
+{% set team = [of_scale, lanes] | min if of_scale and is_transposed and lanes == 8 else 0 %}
 {% for i in range(rows // lanes) %}
 let row_{{ i }} = min(row0 + {{ i * lanes }}u + thread, last_row);
 let at{{ i }} = (row_{{ i }} * {{ input_stride }} + {{ input_offset }}) / 4u;
 {% endfor %}
 {% if keeps_scales %}
 {% for j in range(8) %}
-var scale{{ j }} = 0.0;
+var scale{{ j }} = Scale();
 {% endfor %}
 {% endif %}
 for (var turn = 0u; turn < {{ inner }} / 8u; turn++) {
     {% if keeps_scales %}
-    // A block of NF4 lasts for eight turns.
-    if turn % 8u == 0u {
+    if turn % {{ of_scale }}u == 0u {
         {% for j in range(8) %}
-        scale{{ j }} = scales[(col0 + {{ j }}u) * (params.depth / 64u) + turn / 8u];
+        scale{{ j }} = load_scale(col0 + {{ j }}u, turn);
         {% endfor %}
     }
+    {% elif team %}
+    {% for j in range(8 // team) %}
+    let mine{{ j }} = load_scale(turn * 8u + thread % {{ team }}u * {{ 8 // team }}u + {{ j }}u, col8);
+    {% endfor %}
     {% endif %}
     {% for j in range(8) %}
-    {% if is_transposed %}
+    {% if team == 8 %}
+    let eight{{ j }} = load_scaled(turn * 8u + {{ j }}u, col8, subgroupBroadcast(mine0, {{ j }}u));
+    {% elif team %}
+    let scale{{ j }} = subgroupShuffle(mine{{ j % (8 // team) }}, thread / {{ team }}u * {{ team }}u + {{ j // (8 // team) }}u);
+    let eight{{ j }} = load_scaled(turn * 8u + {{ j }}u, col8, scale{{ j }});
+    {% elif is_transposed %}
     let eight{{ j }} = load_weight(turn * 8u + {{ j }}u, col8);
-    {% elif keeps_scales %}
-    let eight{{ j }} = load_codes(col0 + {{ j }}u, turn);
-    let w{{ j }} = eight{{ j }}.a * scale{{ j }};
-    let v{{ j }} = eight{{ j }}.b * scale{{ j }};
     {% else %}
-    let eight{{ j }} = load_weight(col0 + {{ j }}u, turn);
+    let eight{{ j }} = {{ "load_scaled(col0 + %du, turn, scale%d)" | format(j, j) if keeps_scales else "load_weight(col0 + %du, turn)" | format(j) }};
     let w{{ j }} = eight{{ j }}.a;
     let v{{ j }} = eight{{ j }}.b;
     {% endif %}

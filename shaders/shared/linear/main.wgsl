@@ -56,7 +56,7 @@ fn main(
     var c{{ i }}b = vec4<f32>();
     {% endfor %}
     {% endif %}
-    {% if decode in ["memory", "lanes"] and weight in ["nf4", "nf4_any"] %}
+    {% if decode in ["memory", "lanes"] and weight in ["nf4", "nf4_any", "fp4", "fp4_any"] %}
     fill_code_table(thread, {{ size }}u);
     {% endif %}
 

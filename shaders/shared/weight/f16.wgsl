@@ -1,4 +1,5 @@
 // Two 16-bit values a word, the first in the low half.
+{% set of_scale = 0 %}
 @group(0) @binding(2) var<storage, read> values: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> unused_scales: array<f32>;
 

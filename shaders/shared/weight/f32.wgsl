@@ -1,4 +1,5 @@
 // f32 as checkpoints have it.
+{% set of_scale = 0 %}
 @group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> unused_scales: array<f32>;
 

@@ -7,8 +7,19 @@ fn in_127ths(product: vec4<f32>) -> vec4<f32> {
     return max(product, vec4<f32>(-3.4028234663852886e38)) * 0.007874015718698502;
 }
 
-fn load_weight(row: u32, k8: u32) -> Eight {
+// As many as any format has: a row's last ones may be fewer.
+{% set of_scale = 8 %}
+alias Scale = f32;
+
+fn load_scale(row: u32, k8: u32) -> Scale {
+    return scales[row];
+}
+
+fn load_scaled(row: u32, k8: u32, scale: Scale) -> Eight {
     let eight = bytes_of(row, k8);
-    let scale = scales[row];
     return Eight(in_127ths(eight.a * scale), in_127ths(eight.b * scale));
+}
+
+fn load_weight(row: u32, k8: u32) -> Eight {
+    return load_scaled(row, k8, load_scale(row, k8));
 }

@@ -10,7 +10,6 @@ pub(super) const F32: Layout = Layout {
     value: |weight, row, k| f32::from_bits(weight.values[row * weight.depth + k]),
     pack: not_of_gguf,
     random: [|word, _| ((word >> 8) as f32 / (1 << 23) as f32 - 1.0).to_bits(), |word, _| word],
-    has_tiles: true,
 };
 
 pub(super) const F16: Layout = Layout {

@@ -23,11 +23,7 @@ pub const FP4_CODES: [f32; 16] = [
     -0.25,
 ];
 
-pub(super) const FP4: Layout = Layout {
-    name: "fp4",
-    value: |weight, row, k| value_by(&FP4_CODES, weight, row, k),
-    has_tiles: false,
-    ..NF4
-};
+pub(super) const FP4: Layout =
+    Layout { name: "fp4", value: |weight, row, k| value_by(&FP4_CODES, weight, row, k), ..NF4 };
 
-pub(super) const FP4_ANY: Layout = Layout { name: "fp4_any", value: FP4.value, has_tiles: false, ..NF4_ANY };
+pub(super) const FP4_ANY: Layout = Layout { name: "fp4_any", value: FP4.value, ..NF4_ANY };

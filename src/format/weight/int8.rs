@@ -19,7 +19,6 @@ pub(super) const INT8: Layout = Layout {
     },
     pack: not_of_gguf,
     random: [any, super::unit],
-    has_tiles: false,
 };
 
 /// Some quantised rows of a weight.

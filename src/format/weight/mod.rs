@@ -70,9 +70,6 @@ pub struct Layout {
     /// Any word of values and any word of scales with its number, turned into such of values within ±1: for tuning and
     /// tests.
     pub random: [fn(u32, usize) -> u32; 2],
-    /// Whether products have tiles that read the format. The others decode such a weight first, but for a product of few
-    /// rows.
-    pub has_tiles: bool,
 }
 
 /// A weight as it lies on a device.
@@ -184,10 +181,6 @@ impl WeightFormat {
     /// Whether values are codes that scales multiply.
     pub fn is_quantized(self) -> bool {
         self.scale_words(8, 256) > 0
-    }
-
-    pub const fn has_tiles(self) -> bool {
-        self.layout().has_tiles
     }
 }
 

@@ -55,7 +55,6 @@ pub(super) const NF4: Layout = Layout {
     value: |weight, row, k| value_by(&NF4_CODES, weight, row, k),
     pack: not_of_gguf,
     random: [any, unit],
-    has_tiles: true,
 };
 
 pub(super) const NF4_ANY: Layout = Layout {

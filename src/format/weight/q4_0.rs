@@ -14,5 +14,4 @@ pub(super) const Q4_0: Layout = Layout {
         pack_nibbles(&from[2..], values);
     },
     random: [any, small_halves],
-    has_tiles: false,
 };

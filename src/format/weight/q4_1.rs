@@ -17,5 +17,4 @@ pub(super) const Q4_1: Layout = Layout {
         pack_nibbles(&from[4..], values);
     },
     random: [any, small_halves],
-    has_tiles: false,
 };

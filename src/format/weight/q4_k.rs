@@ -19,5 +19,4 @@ pub(super) const Q4_K: Layout = Layout {
         values.extend((0..128).map(|pair| code(bytes, 2 * pair) | code(bytes, 2 * pair + 1) << 4));
     },
     random: [any, random_scales],
-    has_tiles: false,
 };

@@ -18,5 +18,4 @@ pub(super) const Q5_0: Layout = Layout {
         values.extend(&from[2..6]);
     },
     random: [any, small_halves],
-    has_tiles: false,
 };

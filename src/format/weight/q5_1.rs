@@ -19,5 +19,4 @@ pub(super) const Q5_1: Layout = Layout {
         values.extend(&from[4..8]);
     },
     random: [any, |word, _| word & 0x83ff_83ff | 0x2400_2400],
-    has_tiles: false,
 };

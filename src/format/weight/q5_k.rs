@@ -31,5 +31,4 @@ pub(super) const Q5_K: Layout = Layout {
         pair if number.is_multiple_of(4) => pair & 0x83ff_83ff | 0x0800_0800,
         other => other,
     }],
-    has_tiles: false,
 };

@@ -39,5 +39,4 @@ pub(super) const Q6_K: Layout = Layout {
         scales.extend([0, 0]);
     },
     random: [any, |word, number| if number % WORDS == 4 { word & 0x83ff | 0x0400 } else { word }],
-    has_tiles: false,
 };

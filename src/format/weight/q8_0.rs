@@ -17,5 +17,4 @@ pub(super) const Q8_0: Layout = Layout {
         values.extend(&from[2..]);
     },
     random: [any, |word, _| word & 0x83ff_83ff | 0x1c00_1c00],
-    has_tiles: false,
 };

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::WeightFormat;
 use crate::gpu::{AdapterSummary, grid};
+use crate::kernels::shader;
 
 /// How a product is tiled; all give the same result within rounding. `shaders/shared/linear/sizes.wgsl` says
 /// more of each.
@@ -72,25 +73,43 @@ impl Tile {
         }
     }
 
-    /// The name of the shader variant for a weight.
-    pub(super) fn variant(self, format: WeightFormat) -> &'static str {
+    /// The name of the shader variant.
+    pub(super) const fn variant(self) -> &'static str {
         match self {
             Tile::Decoded => Tile::Direct.name(),
             Tile::Decoded64 => Tile::Shared64.name(),
-            Tile::Half64 if !self.suits(format) => Tile::Shared64.name(),
-            Tile::Half128 if !self.suits(format) => Tile::Shared128.name(),
-            Tile::Cooperative8 | Tile::Cooperative16 if !self.suits(format) => Tile::Shared64.name(),
             tile => tile.name(),
+        }
+    }
+
+    /// Whether the build has shaders by which the tile reads a weight as it is stored. A weight that it does not read is
+    /// decoded to f32 for it, but for a product of few rows.
+    pub fn reads(self, format: WeightFormat) -> bool {
+        shader(&format!("linear_backward.{}.{}", self.variant(), format.name())).is_some()
+    }
+
+    /// Whether every tile of the build, or what stands in for it, reads a weight as it is stored.
+    pub fn all_read(format: WeightFormat) -> bool {
+        Tile::ALL.into_iter().filter(|tile| tile.has_shaders()).all(|tile| tile.on(format).reads(format))
+    }
+
+    /// The tile that stands in for this one on a weight that it does not suit.
+    pub(in crate::kernels) fn on(self, format: WeightFormat) -> Tile {
+        match self {
+            tile if tile.suits(format) => tile,
+            Tile::Half64 | Tile::Cooperative8 | Tile::Cooperative16 => Tile::Shared64,
+            Tile::Half128 => Tile::Shared128,
+            tile => tile,
         }
     }
 
     /// Whether the tile is worth trying for a weight. Staging as f16 would change the values of a
     /// checkpoint in f32 or bf16; those of one in f16 it keeps, and NF4 is rounded to f16 by everybody
-    /// (bitsandbytes' `bnb_4bit_compute_dtype`). A weight that no tile reads is decoded for each of them, to f32.
+    /// (bitsandbytes' `bnb_4bit_compute_dtype`). What a tile decodes without being told to is f32.
     pub fn suits(self, format: WeightFormat) -> bool {
         match format {
             WeightFormat::F32 | WeightFormat::Bf16 => !self.is_half(),
-            _ => format.has_tiles() || !self.is_half() && !self.decodes(),
+            _ => self.reads(format) || !self.is_half() && !self.decodes(),
         }
     }
 

@@ -91,7 +91,7 @@ impl Lowering<'_> {
 
     /// A product by the tile that was chosen for it, on its weight as that tile reads it.
     fn product(&mut self, direction: Direction, weight: Stored, call: &Sizes<'_>) -> Dispatch {
-        let tile = self.target.tiles().tile(direction, &call.largest(), weight);
+        let tile = self.target.tiles().tile(direction, &call.largest(), weight).on(weight.format);
         let scratch = self.decoded(direction, tile, weight, call);
         let format = if scratch.is_some() { WeightFormat::F32 } else { weight.format };
         let mut dispatch = match direction {
@@ -105,7 +105,7 @@ impl Lowering<'_> {
     }
 
     /// The weight decoded into scratch, where a tile wants that or cannot read it. One too large for a binding is decoded
-    /// where it is used; loading cuts those that no tile reads.
+    /// where it is used; loading cuts those that not all tiles read.
     fn decoded(
         &mut self,
         direction: Direction,
@@ -115,12 +115,13 @@ impl Lowering<'_> {
     ) -> Option<Tensor> {
         let largest: linear::Params = call.largest();
         let linear::Params { cols, depth, .. } = largest;
-        let decodes = match weight.format.has_tiles() {
+        let reads = tile.reads(weight.format);
+        let decodes = match reads {
             true => tile.decodes() && weight.format != WeightFormat::F32,
             false => direction == Direction::Backward || !linear::has_few_rows(largest),
         };
         let fits = linear::fits_scratch(cols as usize, depth as usize);
-        assert!(fits || !decodes || weight.format.has_tiles(), "a weight that no tile reads was not cut");
+        assert!(fits || !decodes || reads, "a weight that the tile does not read was not cut");
         if !decodes || !fits {
             return None;
         }
@@ -187,6 +188,29 @@ mod tests {
         assert_eq!(names(&subgroups)[1], "linear_forward.subgroup4.nf4");
         let few_rows = dispatches(&sizes[1..], &Tile::Subgroup4.into());
         assert_eq!(names(&few_rows)[1], "linear_lanes_row.subgroup4.nf4");
+    }
+
+    #[test]
+    fn a_weight_is_decoded_for_tiles_that_do_not_read_it() {
+        let lowered = |tile: Tile| {
+            let mut rec = Recorder::new();
+            rec.program();
+            let [x, values, scales, y] = [16 * 256, 64 * 32, 64 * 4, 16 * 64].map(|n| rec.transient(n));
+            let weight = Weight::new(WeightFormat::Q4K, values, scales);
+            linear::forward(&mut rec, Params::plain(16, 64, 256), x, weight, None, None, y);
+            dispatches(&[rec], &tile.into())
+        };
+        assert_eq!(names(&lowered(Tile::Shared64)), ["linear_forward.shared64.q4_k"]);
+        assert_eq!(lowered(Tile::Shared64).transients.len(), 4);
+        // No tile stages it as f16, and another stands in for one that would.
+        assert_eq!(names(&lowered(Tile::Half64)), ["linear_forward.shared64.q4_k"]);
+        for (tile, product) in [
+            (Tile::Decoded64, "linear_forward.shared64.f32"),
+            (Tile::Shared32, "linear_forward.shared32.f32"),
+            (Tile::Half128, "linear_forward.shared128.f32"),
+        ] {
+            assert_eq!(names(&lowered(tile)), ["linear_decode.q4_k", product]);
+        }
     }
 
     /// What the largest size decides holds for the others, whatever they would take by themselves.
