@@ -60,8 +60,8 @@ async function allWeights({ train, device }) {
     const { folder, files } = await trainer.save({ format: "safetensors", dtype: "f32", to: "opfs" });
     await trainer.dispose();
 
-    // B of a fresh adapter is zero, so the loss with it is the model's own.
-    trainer = await Trainer.load(folder, { device, eval_dataset, train });
+    // Before its first step a run has the loss of the model that it begins with.
+    trainer = await Trainer.load(folder, { device, eval_dataset, train: full });
     await trainer.prepare(dataset, { run_name: null });
     evals.push(await trainer.evaluate());
     tuned.push(await ask(trainer, false));
