@@ -80,7 +80,8 @@ async function inTwoParts({ train, device }) {
     const steps = [];
     let last;
     for (const resume_from_checkpoint of [false, true]) {
-      const trainer = await tabtune.Trainer.load("/bundled/", { device, eval_dataset, train: { ...train, finetuning_type: "full", save_steps: 2 } });
+      const full = { ...train, finetuning_type: "full", save_steps: 2 };
+      const trainer = await tabtune.Trainer.load("/bundled/", { device, eval_dataset, train: full });
       for await (const log of trainer.train(dataset, { run_name: "full", resume_from_checkpoint })) {
         steps.push(log);
         if (log.checkpoint && !resume_from_checkpoint) break;
@@ -93,7 +94,10 @@ async function inTwoParts({ train, device }) {
 }
 
 /** All weights that learn, in few steps, on rows that are all as long as they may be. */
-const ALL_WEIGHTS = { ...bundledConfig().train, learning_rate: 3e-3, max_steps: 4, max_length: 24, per_device_train_batch_size: 2, assistant_only_loss: false };
+const ALL_WEIGHTS = {
+  ...bundledConfig().train,
+  ...{ learning_rate: 3e-3, max_steps: 4, max_length: 24, per_device_train_batch_size: 2, assistant_only_loss: false },
+};
 
 /** Checks that all weights learn on that device, and that what they become is kept. Returns the steps and the last loss. */
 async function trainsAllWeights(page, device) {

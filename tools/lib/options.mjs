@@ -28,7 +28,8 @@ const DEFAULT_CONFIG = { quantization: { load_in_4bit: true, bnb_4bit_quant_type
 function parse(args) {
   const option = { type: "string" };
   try {
-    return parseArgs({ args, options: { model: option, data: option, eval: option, config: option, out: option, device: option, dtype: option } }).values;
+    const names = ["model", "data", "eval", "config", "out", "device", "dtype"];
+    return parseArgs({ args, options: Object.fromEntries(names.map((name) => [name, option])) }).values;
   } catch (error) {
     throw new Failure("bad-option", error.message);
   }

@@ -23,8 +23,8 @@ export const DEFAULT_ADAPTER = "default";
 /**
  * The LoRA adapters of a {@link Trainer}'s model by name: one at a time takes part in answers, and another is
  * switched to without loading the model again. "default" is the one of `init_adapter`, which runs start from, and
- * once a run is prepared it is the run's own. Of a run of all weights, "default" is what it made of them: it can be switched to and off, but is no
- * adapter and not in the list.
+ * once a run is prepared it is the run's own. Of a run of all weights, "default" is what it made of them: it can be
+ * switched to and off, but is no adapter and not in the list.
  */
 export interface Adapters {
   /** The adapter that takes part in answers and is saved; null where there is none or it is off. */

@@ -66,7 +66,7 @@ export interface TrainConfig {
   /**
    * What makes steps of gradients, by transformers' names. "adamw_torch" (default): AdamW, which keeps two numbers for each
    * one that learns and suits nearly everything. "sgd": plain gradient descent, which keeps none, for all weights where
-   * memory is short; it learns more slowly and wants a far higher `learning_rate`.
+   * memory is short; it learns more slowly and wants a far higher `learning_rate`, such as 0.1.
    */
   optim?: "adamw_torch" | "sgd";
   /** How far a step goes, at its highest. Default 2e-5, which is usual for all weights and low for LoRA. */
@@ -452,7 +452,7 @@ export interface DatasetReport {
 export interface Footprint {
   /** Everything, weights included. */
   peak_gpu_bytes: number;
-  /** `adapter` is what learns, with its gradients: of runs of all weights their copies. */
+  /** `adapter` is what learns, of runs of all weights their copies; `optimizer` has its gradients and what is kept of earlier ones. */
   gpu_bytes: { weights: number; adapter: number; optimizer: number; activations: number; other: number };
   /** Whether backward runs each layer forward again instead of keeping its activations. */
   checkpointing: boolean;
