@@ -15,13 +15,14 @@ usage() {
   cat <<'USAGE'
 usage: ./build.sh COMMAND [OPTIONS]
 
-  train     fine-tune a model in headless Chromium and write the adapter
+  train     fine-tune a model in headless Chromium and write the adapter, or the model where all weights are trained
               --engine browser|native  where the engine runs (default browser)
               --model DIR|FILE.gguf    a Hugging Face folder or a GGUF (default www/models/tiny)
               --data FILE              training rows (default www/data/faq.jsonl)
               --eval FILE              held-out rows (default: the bundled ones, or none)
               --config FILE.json       quantization, lora, train, init_adapter
-              --out DIR                where the adapter and log.jsonl go (default out)
+              --out DIR                where the result and log.jsonl go (default out)
+              --dtype DTYPE            f32 (default), bf16 or f16: what a model is written in whose weights were all trained
               --device DEVICE          webgpu (default), cpu or auto; cpu is faster where there is no real GPU
   export    write a model, with an adapter merged into it or beside it, as other programs read it
               --model DIR|FILE.gguf    what it is made of: a Hugging Face folder or a GGUF

@@ -364,6 +364,16 @@ fn a_run_that_does_not_fit_says_what_would() {
         assert_eq!(longest, fresh.counters().buffer_bytes());
         let train = json!({"max_length": 64, "per_device_train_batch_size": 1});
         prepare(&mut session, &train, None).await;
+
+        // Weights that learn are those of the files.
+        session.load_model(&model(), &json!({}), &mut |_| {}).await.expect("the bundled model loads");
+        let train =
+            json!({"max_length": 256, "per_device_train_batch_size": 3000, "finetuning_type": "full"});
+        let options = PrepareOptions { train, dataset: "rows", ..Default::default() };
+        let error = session.prepare(options).await.unwrap_err();
+        for part in [" MB with optim \"sgd\"", " MB with finetuning_type \"lora\""] {
+            assert!(error.message.contains(part), "{part}: {error}");
+        }
     });
 }
 

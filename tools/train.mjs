@@ -1,5 +1,5 @@
 // What `./build.sh train` runs: a whole fine-tuning job in headless Chromium.
-import { mkdir, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { launch } from "./lib/chromium.mjs";
 import { Failure, isGguf, trainOptions } from "./lib/options.mjs";
@@ -15,9 +15,12 @@ const SAMPLE_ROWS = 16;
 /** Errors of a sample answer that say something of the model or the row, and nothing of the run. */
 const NO_ANSWER = ["bad-data", "bad-model", "unsupported-model"];
 
-/** Runs in the page: the job from the model to the adapter's files. */
-async function job({ model, config, data, heldout, evaluated, sample_rows, no_answer }) {
-  const { tabtune, fill, questionOf, filesOf, answer, outcome } = globalThis.runner;
+/** Bytes of a model that leave the page at once. */
+const PIECE_BYTES = 8 << 20;
+
+/** Runs in the page: the job from the model to the adapter's files, or to the model's where it is to be written in `dtype`. */
+async function job({ model, config, data, heldout, evaluated, sample_rows, no_answer, dtype, piece_bytes }) {
+  const { tabtune, fill, questionOf, filesOf, toBase64, answer, outcome } = globalThis.runner;
   const { report } = globalThis;
   return outcome(async () => {
     const dataset = await tabtune.Dataset.open("train");
@@ -45,6 +48,17 @@ async function job({ model, config, data, heldout, evaluated, sample_rows, no_an
       if (asked.error && !no_answer.includes(asked.error.code)) throw asked.error;
       await report("answer", { when, question: question.text, text: asked.value, error: asked.error?.message });
     };
+    /** Hands over the model, which may be larger than memory, in pieces. */
+    const handOver = async () => {
+      const { folder, files } = await trainer.save({ format: "safetensors", dtype, to: "opfs" });
+      for (const { name } of files) {
+        const file = await (await folder.getFileHandle(name)).getFile();
+        for (let start = 0; start < file.size; start += piece_bytes) {
+          await report("piece", { name, start, base64: await toBase64(file.slice(start, start + piece_bytes)) });
+        }
+      }
+      return {};
+    };
     const evaluate = async () => plan.eval_rows > 0 && report("eval", await trainer.evaluate());
 
     await ask("before", false);
@@ -59,7 +73,7 @@ async function job({ model, config, data, heldout, evaluated, sample_rows, no_an
     if (!("eval_loss" in (last ?? {}))) await evaluate();
     await report("end");
     await ask("after", true);
-    const files = await filesOf(trainer);
+    const files = dtype === undefined ? await filesOf(trainer) : await handOver();
     await trainer.dispose();
     return files;
   });
@@ -153,6 +167,7 @@ async function main() {
           `${entry.tokens_per_second.toFixed(0)} tokens/s  ${seconds(entry.remaining_seconds)} left`);
       },
       end: () => (training = false),
+      piece: ({ name, start, base64 }) => (start === 0 ? writeFile : appendFile)(join(options.out, name), Buffer.from(base64, "base64")),
     };
     await page.exposeFunction("report", (kind, value) => reports[kind](value));
 
@@ -167,6 +182,8 @@ async function main() {
       evaluated: options.evaluated,
       sample_rows: SAMPLE_ROWS,
       no_answer: NO_ANSWER,
+      dtype: options.dtype,
+      piece_bytes: PIECE_BYTES,
     });
     line.end();
     if (error) throw new Failure(error.code, error.message);
@@ -176,11 +193,12 @@ async function main() {
       await writeFile(join(options.out, name), Buffer.from(base64, "base64"));
     }
     await writeFile(join(options.out, "log.jsonl"), log.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+    const result = options.dtype === undefined ? "adapter" : "model";
     if (evals.length > 0) console.log(lossLine(evaluated, evals, steps));
-    console.log(`took      ${seconds((performance.now() - started) / 1000)} from the first byte of the model to the adapter`);
+    console.log(`took      ${seconds((performance.now() - started) / 1000)} from the first byte of the model to the ${result}`);
     console.log(`peak      ${megabytes(peak_gpu_bytes)} of ${memory} (${peak_gpu_bytes} bytes)`);
     console.log("network   no request while training");
-    console.log(`adapter   ${options.out}`);
+    console.log(`${result.padEnd(9)} ${options.out}`);
   } finally {
     await browser.close();
     await server.close();

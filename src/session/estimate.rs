@@ -16,7 +16,7 @@ use crate::format::gguf::ModelFolder;
 use crate::kernels::lower::Target;
 use crate::memory::Class;
 use crate::model::Model;
-use crate::train::options::{QuantizationOptions, TrainOptions};
+use crate::train::options::{Optim, QuantizationOptions, TrainOptions};
 use crate::train::{Footprint, RunPlan};
 
 impl<R: Kv> Session<R> {
@@ -84,11 +84,20 @@ pub(super) fn with_lighter_runs(
         let train = TrainOptions { per_device_train_batch_size: rows / 2, ..train.clone() };
         lighter.push((format!("per_device_train_batch_size {}", rows / 2), megabytes(way, &train)));
     }
-    if let Way::Lora(lora) = way
-        && lora.r > 1
-    {
-        let lora = LoraConfig { r: lora.r / 2, ..lora.clone() };
-        lighter.push((format!("r {}", lora.r), megabytes(&Way::Lora(lora), train)));
+    match way {
+        Way::Lora(lora) if lora.r > 1 => {
+            let lora = LoraConfig { r: lora.r / 2, ..lora.clone() };
+            lighter.push((format!("r {}", lora.r), megabytes(&Way::Lora(lora), train)));
+        }
+        Way::Lora(_) => {}
+        Way::Full => {
+            if train.optim == Optim::AdamwTorch {
+                let train = TrainOptions { optim: Optim::Sgd, ..train.clone() };
+                lighter.push(("optim \"sgd\"".to_owned(), megabytes(way, &train)));
+            }
+            let lora = Way::Lora(LoraConfig::default());
+            lighter.push(("finetuning_type \"lora\"".to_owned(), megabytes(&lora, train)));
+        }
     }
     let known = lighter.into_iter().filter_map(|(change, megabytes)| Some((change, megabytes.ok()?)));
     let list: Vec<String> =

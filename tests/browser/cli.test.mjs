@@ -61,6 +61,18 @@ test("the command line", async (t) => {
     assert.equal(first_line.eval_loss, last("first").eval_loss);
   });
 
+  await t.test("writes the model where all weights are trained", () => {
+    const config = write("full.json", { train: { ...bundledConfig({ max_steps: 1, max_length: 64 }).train, finetuning_type: "full" } });
+    const { status, stdout, stderr } = onProcessor("--eval", heldout, "--config", config, "--out", "tuned", "--dtype", "bf16");
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^model +.*tuned$/m);
+    const out = join(folder, "tuned");
+    const names = ["config.json", "generation_config.json", "log.jsonl", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    assert.deepEqual(readdirSync(out).sort(), names);
+    const tensors = Object.values(parseSafetensors(new Uint8Array(readFileSync(join(out, "model.safetensors")))));
+    assert.deepEqual([tensors.length, new Set(tensors.map(({ dtype }) => dtype))], [56, new Set(["BF16"])]);
+  });
+
   const rowsOf = (name) => readFileSync(join(paths.root, `tests/cases/${name}/rows.jsonl`), "utf8");
   const one_step = write("step.json", { lora: { r: 4 }, train: { max_steps: 1, per_device_train_batch_size: 1, max_length: 128 } });
 

@@ -496,6 +496,41 @@ test("the page on the processor", async (t) => {
     assert.ok(Number(await page.locator("#heldout-loss").innerText()) < 7.2, "less than the 7.6 of one who knows nothing of 2,048 tokens");
   });
 
+  await t.test("trains all weights, which come out as a model, and opens that again", async () => {
+    await open();
+    const part = (name) => page.locator("#estimate li").filter({ hasText: new RegExp(`^${name} [\\d.]+ MB$`) });
+    await part("Adapter").waitFor();
+    await page.getByRole("radiogroup", { name: "What is trained" }).getByText("All weights", { exact: true }).click();
+    for (const label of ["LoRA rank", "Keep the model in"]) assert.ok(await page.getByLabel(label).isHidden(), label);
+    assert.equal(await page.getByLabel("Learning rate").inputValue(), "0.0007");
+    await part("Weights that learn").waitFor();
+    // What the model says changes in three steps if they are long ones.
+    await page.getByLabel("Learning rate").fill("0.03");
+    await setSteps(3);
+    await button("Start fine-tuning").click();
+    await status(/^Done: 3 steps\.$/);
+    await idle();
+    const tuned = await page.locator("#answer-tuned").innerText();
+    assert.notEqual(tuned, await page.locator("#answer-base").innerText());
+    assert.ok(await page.getByRole("heading", { name: "Model", exact: true }).isVisible());
+    assert.ok(await button("Download").isHidden(), "there is no adapter");
+    const forms = await page.getByLabel("For other programs").locator("option").allInnerTexts();
+    assert.deepEqual(forms.map((text) => text.split(" · ")[0]), ["Ollama, 8 bits", "Ollama, 16 bits", "transformers, 16 bits"]);
+    await page.evaluate(() => (globalThis.showDirectoryPicker = () => navigator.storage.getDirectory()));
+    await button("Save…").click();
+    await page.locator("#export-state").filter({ hasText: /^Saved [\d.]+ MB in the folder “Bundled-FAQ(-\d+)?-Q8_0”: .*\.gguf, Modelfile\.$/ }).waitFor();
+    await idle();
+
+    await open();
+    const kept = page.locator("#learnt-list li").filter({ hasText: "the bundled model · all weights · 3 steps" });
+    await kept.getByRole("button", { name: /^Open/ }).click();
+    await status(/^Done: 3 steps\.$/);
+    await idle();
+    assert.equal(await page.locator("#answer-tuned").innerText(), tuned);
+    await kept.getByRole("button", { name: /^Delete/ }).click();
+    await kept.waitFor({ state: "detached" });
+  });
+
   await t.test("looks at rows without training, and says what is cut off", async () => {
     await open();
     await pick("rows.jsonl.gz", gzipSync('{"prompt":"Two and two?","completion":" Four."}\n'.repeat(9)));

@@ -35,6 +35,88 @@ async function twoSteps({ config, device: named = "webgpu", own_device }) {
   });
 }
 
+/** Runs in the page: all weights learn, and the model is saved, opened again and asked. */
+async function allWeights({ train, device }) {
+  const { tabtune, importFrom, answer, outcome } = globalThis.runner;
+  const { Trainer } = tabtune;
+  return outcome(async () => {
+    const dataset = await importFrom("rows", "/rows.jsonl");
+    const eval_dataset = await importFrom("held-out", "/heldout.jsonl");
+    const full = { ...train, finetuning_type: "full" };
+    const ask = (trainer, adapter) => answer(trainer, "What is tabtune?", { adapter, max_new_tokens: 16 });
+
+    const estimate = await Trainer.estimate("/bundled/", { device, train: full });
+    let trainer = await Trainer.load("/bundled/", { device, eval_dataset, train: full });
+    const base = [await ask(trainer, false)];
+    const plan = await trainer.prepare(dataset, { run_name: null });
+    const { buffer_bytes: counted } = await trainer.counters();
+    const evals = [await trainer.evaluate()];
+    const steps = await trainer.train();
+    evals.push(await trainer.evaluate());
+    const tuned = [await ask(trainer, true)];
+    base.push(await ask(trainer, false));
+    const adapters = [trainer.adapters.active, ...(await trainer.adapters.list())];
+    const { error } = await outcome(() => trainer.save());
+    const { folder, files } = await trainer.save({ format: "safetensors", dtype: "f32", to: "opfs" });
+    await trainer.dispose();
+
+    // Before its first step a run has the loss of the model that it begins with.
+    trainer = await Trainer.load(folder, { device, eval_dataset, train: full });
+    await trainer.prepare(dataset, { run_name: null });
+    evals.push(await trainer.evaluate());
+    tuned.push(await ask(trainer, false));
+    await trainer.dispose();
+
+    return { estimate, plan, counted, steps, losses: evals.map(({ eval_loss }) => eval_loss), base, tuned, adapters, error, files };
+  });
+}
+
+/** Runs in the page: the same run is left after its first checkpoint, and another trainer goes on with it. */
+async function inTwoParts({ train, device }) {
+  const { tabtune, outcome } = globalThis.runner;
+  return outcome(async () => {
+    const dataset = await tabtune.Dataset.open("rows");
+    const eval_dataset = await tabtune.Dataset.open("held-out");
+    const steps = [];
+    let last;
+    for (const resume_from_checkpoint of [false, true]) {
+      const full = { ...train, finetuning_type: "full", save_steps: 2 };
+      const trainer = await tabtune.Trainer.load("/bundled/", { device, eval_dataset, train: full });
+      for await (const log of trainer.train(dataset, { run_name: "full", resume_from_checkpoint })) {
+        steps.push(log);
+        if (log.checkpoint && !resume_from_checkpoint) break;
+      }
+      last = await trainer.evaluate();
+      await trainer.dispose();
+    }
+    return { steps, last: last.eval_loss };
+  });
+}
+
+/** All weights that learn, in few steps, on rows that are all as long as they may be. */
+const ALL_WEIGHTS = {
+  ...bundledConfig().train,
+  ...{ learning_rate: 3e-3, max_steps: 4, max_length: 24, per_device_train_batch_size: 2, assistant_only_loss: false },
+};
+
+/** Checks that all weights learn on that device, and that what they become is kept. Returns the steps and the last loss. */
+async function trainsAllWeights(page, device) {
+  const found = valueOf(await page.evaluate(allWeights, { train: ALL_WEIGHTS, device }));
+  const { estimate, plan, counted, steps, losses: [first, last, opened], base, tuned } = found;
+  assert.equal(estimate.peak_gpu_bytes, counted);
+  for (const part of Object.keys(estimate)) assert.deepEqual(estimate[part], plan[part], part);
+  assert.ok(last < 0.9 * first, `${last} after ${first}`);
+  assert.equal(base[1], base[0], "without it the model answers as before");
+  assert.notEqual(tuned[0], base[0]);
+  assert.deepEqual(found.adapters, ["default"], "what was learnt is active, and no adapter");
+  assert.equal(found.error.code, "bad-state");
+  assert.match(found.error.message, /all weights.*"safetensors" or "gguf"/);
+  assert.ok(found.files.some(({ name, bytes }) => name === "model.safetensors" && bytes > 10e6));
+  assert.ok(Math.abs(opened / last - 1) < 1e-5, `${opened} where it was opened again, ${last} before`);
+  assert.equal(tuned[1], tuned[0]);
+  return { steps, last };
+}
+
 test("a trainer on a GPU", async (t) => {
   const { page } = await openLab(t, { keeps: true });
   await page.evaluate(`(async (open) => {
@@ -111,6 +193,8 @@ test("a trainer on a GPU", async (t) => {
     await tellsItsMemory(page, config, "webgpu");
     await page.evaluate(() => globalThis.trainer.dispose());
   });
+
+  await t.test("trains all weights, and saves the model", () => trainsAllWeights(page, "webgpu"));
 });
 
 /** The estimate of a run beside its plan and what is there when it is prepared. The run's trainer is then the page's. */
@@ -179,5 +263,13 @@ test("a trainer on the processor", async (t) => {
     }, config.train);
     assert.ok(logs[0].loss > 0 && logs[0].data_millis >= 0 && rows > 0);
     assert.ok(packed * 3 < single, `${packed} packed and ${single} single steps`);
+  });
+
+  await t.test("trains all weights, saves the model, and goes on with a run of them that was left", async () => {
+    const whole = await trainsAllWeights(page, "cpu");
+    const parts = valueOf(await page.evaluate(inTwoParts, { train: ALL_WEIGHTS, device: "cpu" }));
+    const numbers = ({ step, loss, grad_norm }) => ({ step, loss, grad_norm });
+    assert.deepEqual(parts.steps.map(numbers), whole.steps.map(numbers));
+    assert.equal(parts.last, whole.last);
   });
 });

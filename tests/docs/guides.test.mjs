@@ -77,6 +77,7 @@ const DOCUMENTS = {
   "www/package/README.md": { given: { file: [CHAT, CHAT] } },
   "docs/guides/csp-and-headers.md": { pages: { "main.js": "." } },
   "docs/guides/exports.md": {},
+  "docs/guides/full-fine-tuning.md": {},
   "docs/guides/errors.md": { expected: /404 \(Not Found\)/ },
   "docs/guides/first-fine-tune.md": { downloads: ["adapter_config.json", "adapter_model.safetensors"] },
   "docs/guides/models.md": {

@@ -57,6 +57,10 @@ test("paths that are not what they should be are named", async () => {
     await refused(["--model", id], "io", new RegExp(`no folder ${id}; the command line takes a folder.*download`));
   }
   await refused(["--data", rows, "--out", rows], "io", /--out .* is a file/);
+  const full = config("full.json", { train: { finetuning_type: "full" } });
+  await refused(["--data", rows, "--config", full, "--out", paths.model], "bad-option", /--out .* is where the model itself lies/);
+  await refused(["--data", rows, "--config", full, "--dtype", "q8_0"], "bad-option", /dtype is "q8_0", not one of f32, bf16, f16/);
+  await refused(["--data", rows, "--dtype", "bf16"], "bad-option", /--dtype is for runs whose train\.finetuning_type is "full"/);
   await refused(["--data", rows, "--config", config("start.json", { init_adapter: "nowhere" })], "io", /init_adapter: there is no folder .*nowhere/);
 });
 

@@ -245,7 +245,7 @@ async function ran({ evaluate, plan = {} }) {
   };
   const progress = new Proxy({}, { get: () => () => undefined });
   const follower = { begun: async () => undefined, event: () => undefined, learnt: async (_order, step, files) => void learnt.push({ step, files }) };
-  const has_learnt = await new LiveRun(trainer, { id: "a", rows: {} }, progress, follower).train({}, false, stop.signal);
+  const has_learnt = await new LiveRun(trainer, { id: "a", config: { train: {} }, rows: {} }, progress, follower).train({}, false, stop.signal);
   return { has_learnt, learnt, trained, status: page.element("status").textContent };
 }
 
@@ -335,7 +335,7 @@ test("what could not be kept is held until it is downloaded or given up", async 
   const { Adapters } = await studio("adapters.ts");
   // The engine that learnt it was ended, so that there is no adapter at hand.
   const job = { adapter: undefined, letGo: async () => undefined };
-  const adapters = new Adapters({ busy: { run: (work) => work(), update: () => undefined }, job: () => job, begun: () => undefined });
+  const adapters = new Adapters({ busy: { run: (work) => work(), update: () => undefined }, job: () => job, begun: () => undefined, event: () => undefined });
   const order = { id: "a", name: "my rows", model: { name: { kind: "bundled", name: "" } }, config: { train: { max_steps: 3 } }, rows: { dataset: { name: "rows" }, is_chat: true, count: 1, question: null } };
   const files = { "adapter_config.json": new Uint8Array([1]), "adapter_model.safetensors": new Uint8Array([2]) };
   const learn = async () => {
@@ -374,6 +374,19 @@ test("what could not be kept is held until it is downloaded or given up", async 
   await settled();
   assert.deepEqual(forgotten, ["a"]);
   assert.ok(!page.is_asking && page.element("unsaved").hidden, "what was deleted is not missed");
+
+  page.full.delete("tabtune-adapters");
+  const whole = { ...order, id: "b", config: { train: { max_steps: 3, finetuning_type: "full" } } };
+  await adapters.begun(whole, {});
+  await adapters.learnt(whole, 3, undefined);
+  await adapters.refresh();
+  assert.ok(!page.is_asking && buttonIn(page.element("learnt-list"), "Open"), "all weights are opened from the last checkpoint of their run");
+  assert.deepEqual(forgotten, ["a"], "which is kept");
+  adapters.event({ type: "checkpoint-failed", detail: "There is no room." });
+  await adapters.learnt(whole, 4, undefined);
+  await adapters.refresh();
+  assert.match(page.element("unsaved").textContent, /^Only in this tab: save it before .*There is no room\.$/);
+  assert.ok(page.is_asking);
 });
 
 test("the settings are those of the model that was chosen last", async () => {
@@ -456,7 +469,8 @@ test("an export goes into a folder of its own, and nothing stays of one that is 
   const page = playPage();
   const { Busy, Exporting } = await studio("busy.ts", "exporting.ts");
   const job = { adapter: { id: "a", name: "shop" }, parameters: 1e6 };
-  const exporting = new Exporting(new Busy(() => {}), () => job, async () => "shop (2).csv");
+  let saved = 0;
+  const exporting = new Exporting(new Busy(() => {}), () => job, { name: async () => "shop (2).csv", saved: () => saved++ });
   exporting.offer(job);
   const picked = new PickedFolder({ "shop-2-Q8_0": "folder", "shop-2-Q8_0-2": "file" });
   const before = { ...picked.entries };
@@ -493,12 +507,15 @@ test("an export goes into a folder of its own, and nothing stays of one that is 
   globalThis.showDirectoryPicker = () => Promise.reject(new DOMException("", "AbortError"));
   given = undefined;
   assert.equal(await save(done), "", "who picks no folder saves nothing");
-  assert.equal(given, undefined);
+  assert.deepEqual([given, saved], [undefined, 1]);
 
   globalThis.showDirectoryPicker = undefined;
   page.element("export-as").selectedIndex = 2;
   assert.equal(await save(done), "Saved 2.0 MB among your downloads: shop.gguf. A notice.");
   assert.deepEqual([given.format, given.dtype, given.to, given.file], ["safetensors", "bf16", "download", undefined]);
-  exporting.offer({ adapter: { id: "b", name: "other" }, parameters: 1e6 });
+  page.element("export-as").selectedIndex = 3;
+  exporting.offer({ adapter: { id: "b", name: "other", is_model: true }, parameters: 1e6 });
   assert.equal(page.element("export-state").textContent, "", "what was said of another adapter holds no more");
+  assert.equal(await save(done), "Saved 2.0 MB among your downloads: shop.gguf. A notice.");
+  assert.equal(given.format, "safetensors", "a model has no LoRA of its own");
 });

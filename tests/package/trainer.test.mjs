@@ -179,6 +179,25 @@ test("asking an engine that has ended starts another, with its adapters and the 
   assert.equal(workers.length, 2, "what was disposed of stays so");
 });
 
+test("what a run of all weights made of them, which is no adapter, is active again in another engine, unless it was off", async () => {
+  const { prepare } = answers;
+  answers.prepare = (args) => {
+    const plan = prepare(args);
+    engine.names = [];
+    return plan;
+  };
+  for (const [off, active] of [[false, "default"], [true, null]]) {
+    const trainer = await Trainer.load(model, { train: { finetuning_type: "full" } });
+    await trainer.train(rows);
+    if (off) await trainer.adapters.off();
+    workers.at(-1).close();
+    await sleep(5);
+    await trainer.generate("a");
+    assert.deepEqual([await trainer.adapters.list(), trainer.adapters.active, engine.active], [[], active, active]);
+    await trainer.dispose();
+  }
+});
+
 const locked = async () => (await navigator.locks.query()).held.map(({ name }) => name).filter((name) => name.startsWith("tabtune-run"));
 
 test("what was disposed of starts no engine and holds no name", async () => {

@@ -1,6 +1,6 @@
 // The command line of `./build.sh train` and the config file it names. train/src/options.rs says the same of
 // the native engine.
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, realpathSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -19,13 +19,17 @@ const PARTS = ["quantization", "lora", "train", "init_adapter"];
 /** What computes; WebGPU without the option, because its kernels are what the command line is mostly for. */
 const DEVICES = ["auto", "webgpu", "cpu"];
 
+/** What a model is written in whose weights were all trained; what was trained, to the bit, without the option. */
+const DTYPES = ["f32", "bf16", "f16"];
+
 /** What a run is when only rows are given: TRL's and PEFT's defaults on a base in 4 bits. */
 const DEFAULT_CONFIG = { quantization: { load_in_4bit: true, bnb_4bit_quant_type: "nf4" } };
 
 function parse(args) {
   const option = { type: "string" };
   try {
-    return parseArgs({ args, options: { model: option, data: option, eval: option, config: option, out: option, device: option } }).values;
+    const names = ["model", "data", "eval", "config", "out", "device", "dtype"];
+    return parseArgs({ args, options: Object.fromEntries(names.map((name) => [name, option])) }).values;
   } catch (error) {
     throw new Failure("bad-option", error.message);
   }
@@ -101,6 +105,21 @@ function evaluated(given, config) {
   return given.data === undefined ? { evaluated: "file", heldout: paths.heldout } : { evaluated: "sample" };
 }
 
+/** What the result is written in where it is a model; undefined where it is an adapter. */
+function dtypeOf({ dtype }, config) {
+  if (config.train?.finetuning_type !== "full") {
+    if (dtype === undefined) return undefined;
+    throw new Failure("bad-option", '--dtype is for runs whose train.finetuning_type is "full"; adapters are written in f32');
+  }
+  if (dtype === undefined || DTYPES.includes(dtype)) return dtype ?? "f32";
+  throw new Failure("bad-option", `dtype is "${dtype}", not one of ${DTYPES.join(", ")}`);
+}
+
+/** Whether two paths are the same place, which is there. */
+function isSame(path, other) {
+  return statOf(path) !== undefined && realpathSync(path) === realpathSync(other);
+}
+
 /** Everything a run needs, with absolute paths. What the engine knows about options is left to it. */
 export async function trainOptions(args) {
   const given = parse(args);
@@ -112,12 +131,18 @@ export async function trainOptions(args) {
   }
   const out = resolve(given.out ?? "out");
   if (statOf(out)?.isFile()) throw new Failure("io", `--out ${out} is a file, not a folder`);
+  const from = model(resolve(given.model ?? paths.model), "--model", given.model);
+  const dtype = dtypeOf(given, config);
+  if (dtype !== undefined && isSame(out, from)) {
+    throw new Failure("bad-option", `--out ${out} is where the model itself lies, which is still read; name another folder`);
+  }
   return {
-    model: model(resolve(given.model ?? paths.model), "--model", given.model),
+    model: from,
     data: file(resolve(given.data ?? paths.data), "--data"),
     ...evaluated(given, config),
     out,
     config,
     device,
+    dtype,
   };
 }

@@ -23,7 +23,8 @@ export const DEFAULT_ADAPTER = "default";
 /**
  * The LoRA adapters of a {@link Trainer}'s model by name: one at a time takes part in answers, and another is
  * switched to without loading the model again. "default" is the one of `init_adapter`, which runs start from, and
- * once a run is prepared it is the run's own.
+ * once a run is prepared it is the run's own. Of a run of all weights, "default" is what it made of them: it can be
+ * switched to and off, but is no adapter and not in the list.
  */
 export interface Adapters {
   /** The adapter that takes part in answers and is saved; null where there is none or it is off. */
@@ -112,8 +113,11 @@ export class EngineAdapters implements Adapters {
 
   /** Makes the adapter active in another engine that was active before. */
   async activate(client: Client): Promise<void> {
-    const { adapters } = await client.call("adapters", undefined);
-    const name = adapters.find((adapter) => adapter.name === this.#active)?.name;
+    const { adapters, has_run } = await client.call("adapters", undefined);
+    const names = adapters.map((adapter) => adapter.name);
+    // A run of all weights has no adapter, and what it made of them goes by that name.
+    if (has_run) names.push(DEFAULT_ADAPTER);
+    const name = names.find((name) => name === this.#active);
     this.#noted(await client.call("use_adapter", { name }));
   }
 

@@ -60,6 +60,8 @@ const OF_PARTS: { quantization: Kinds<QuantizationConfig>; lora: Kinds<LoraConfi
     bias: "any",
   },
   train: {
+    finetuning_type: "any",
+    optim: "any",
     learning_rate: "any",
     max_steps: "any",
     num_train_epochs: "any",

@@ -139,7 +139,7 @@ export type CallName = keyof Calls;
 export interface AdapterList {
   active: string | null;
   adapters: LoadedAdapter[];
-  /** Whether there is a prepared run, whose adapter is then among them. */
+  /** Whether there is a prepared run, whose adapter, if it trains one, is then among them. */
   has_run: boolean;
 }
 

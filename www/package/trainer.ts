@@ -114,7 +114,7 @@ function adapterHub({ hub, token, cache }: HubOptions): HubOptions {
   return { ...(hub && { hub }), ...(token && { token }), ...(cache !== undefined && { cache }) };
 }
 
-/** A model in an engine of its own, with an adapter that is trained on it. */
+/** A model in an engine of its own, which is trained, or an adapter on it. */
 export class Trainer {
   /** The GPU or processor that computes. */
   readonly adapter: AdapterInfo;
@@ -213,7 +213,7 @@ export class Trainer {
 
   /**
    * Tokenises the rows, unless that was done before for this tokenizer and these options, and readies a
-   * run from a fresh adapter, or from the one that is called "default". Nothing more is allocated once this has
+   * run from a fresh adapter, from the one that is called "default", or of all weights. Nothing more is allocated once this has
    * returned. Where it throws for what it was given, a run that was prepared before is still there.
    */
   async prepare(dataset: Dataset, options: RunOptions = {}): Promise<Plan> {
@@ -514,7 +514,7 @@ export class Trainer {
     this.#client.onsilent = (seconds) => this.#run?.silent(seconds);
   }
 
-  /** The loss on the held-out rows with the adapter as it is now. Needs `eval_dataset` or `test_size`, and a prepared run. */
+  /** The loss on the held-out rows with what learns as it is now. Needs `eval_dataset` or `test_size`, and a prepared run. */
   async evaluate(options: { signal?: AbortSignal } = {}): Promise<EvalLog> {
     checkOptions("evaluate", options, { signal: "signal" });
     return (await this.#engine(options.signal)).call("evaluate", undefined, options);
@@ -569,12 +569,15 @@ export class Trainer {
     }
   }
 
-  /** An adapter as PEFT loads it: the active one where none is named, and the run's own where it is off. */
+  /**
+   * An adapter as PEFT loads it: the active one where none is named, and the run's own where it is off. A run of all weights has
+   * none, which throws `bad-state`: a model is too large to be handed over in memory, so it needs a place to be written to.
+   */
   async save(name?: string): Promise<AdapterFiles>;
   /**
-   * Writes the model with the adapter merged into it, or the adapter, as other programs read it. The sum is made of the
-   * model's own files, never of what was quantised, so these are read once more: a model from a hub comes from the
-   * browser's cache.
+   * Writes the model with the adapter merged into it, the adapter, or the model that a run of all weights made, as other programs
+   * read it. The sum is made of the model's own files, never of what was quantised, so these are read once more: a model from
+   * a hub comes from the browser's cache.
    */
   async save(options: SaveOptions): Promise<Exported>;
   async save(given?: string | SaveOptions): Promise<AdapterFiles | Exported> {

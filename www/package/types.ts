@@ -31,7 +31,7 @@ export interface QuantizationConfig {
 }
 
 /**
- * The adapter. PEFT's names and defaults; its other options are accepted at the values that ask for what is
+ * The adapter, which runs of all weights have not. PEFT's names and defaults; its other options are accepted at the values that ask for what is
  * done anyway, e.g. `bias: "none"`. With `init_adapter`, what is not said here comes from that adapter.
  */
 export interface LoraConfig {
@@ -56,7 +56,20 @@ export interface LoraConfig {
 
 /** The run. TRL's and transformers' names and defaults. */
 export interface TrainConfig {
-  /** How far a step goes, at its highest. Default 2e-5, which is low for LoRA. */
+  /**
+   * What learns, by LLaMA-Factory's names. "lora" (default): an adapter beside the model, which is small, quick and usually enough.
+   * "full": all weights of the model, for what no adapter can hold, such as another language. They learn as copies in 32 bits
+   * beside the loaded model, which takes about 16 bytes a parameter, or 8 with `optim: "sgd"`; the model cannot be
+   * quantised then, and there are no options of `lora`. {@link Trainer.save} writes the whole model.
+   */
+  finetuning_type?: "lora" | "full";
+  /**
+   * What makes steps of gradients, by transformers' names. "adamw_torch" (default): AdamW, which keeps two numbers for each
+   * one that learns and suits nearly everything. "sgd": plain gradient descent, which keeps none, for all weights where
+   * memory is short; it learns more slowly and wants a far higher `learning_rate`, such as 0.1.
+   */
+  optim?: "adamw_torch" | "sgd";
+  /** How far a step goes, at its highest. Default 2e-5, which is usual for all weights and low for LoRA. */
   learning_rate?: number;
   /** Optimiser steps. Default -1: `num_train_epochs` decides. */
   max_steps?: number;
@@ -88,7 +101,7 @@ export interface TrainConfig {
   adam_beta2?: number;
   /** What AdamW adds to the divisor. Default 1e-8. */
   adam_epsilon?: number;
-  /** The same seed gives the same run: adapter, order of rows, dropout. Default 42. */
+  /** The same seed gives the same run: the adapter's first values, order of rows, dropout. Default 42. */
   seed?: number;
   /** Mix the rows before they are put into batches. Default false. */
   shuffle_dataset?: boolean;
@@ -439,6 +452,7 @@ export interface DatasetReport {
 export interface Footprint {
   /** Everything, weights included. */
   peak_gpu_bytes: number;
+  /** `adapter` is what learns, of runs of all weights their copies; `optimizer` has its gradients and what is kept of earlier ones. */
   gpu_bytes: { weights: number; adapter: number; optimizer: number; activations: number; other: number };
   /** Whether backward runs each layer forward again instead of keeping its activations. */
   checkpointing: boolean;
@@ -529,7 +543,10 @@ export interface Message {
 export type Prompt = Message[] | string | { prompt: string };
 
 export interface GenerateOptions {
-  /** Whether the active adapter takes part. By default it does where there is one; true is an error where there is none. */
+  /**
+   * Whether the active adapter takes part, or what a run of all weights made of them. By default it does where there is one; true is
+   * an error where there is none.
+   */
   adapter?: boolean;
   /** Default 128. */
   max_new_tokens?: number;
@@ -597,7 +614,7 @@ export type AdapterFiles = Record<"adapter_config.json" | "adapter_model.safeten
 /**
  * What {@link Trainer.save} writes: "safetensors" is the merged model as the folder that transformers reads, "gguf" the
  * merged model as one file for llama.cpp and Ollama, and "lora-gguf" the adapter alone, for llama.cpp's `--lora`. Beside a
- * GGUF lies a Modelfile for Ollama.
+ * GGUF lies a Modelfile for Ollama. Of a run of all weights the model is what they became, and there is no adapter.
  */
 export type ExportFormat = "safetensors" | "gguf" | "lora-gguf";
 
@@ -616,7 +633,10 @@ export interface SaveOptions {
    * folder that the model was loaded from is refused, because it is still read.
    */
   to: FileSystemDirectoryHandle | "opfs" | "download";
-  /** The adapter that takes part. Default: the active one, or else the run's own; without any the model is written as it is. */
+  /**
+   * The adapter that takes part; "default" is also what a run of all weights made of them. Default: the active one, or else the
+   * run's own; without any the model is written as it is.
+   */
   adapter?: string;
   /** The name of a GGUF. Default: "model.gguf", or "adapter.gguf". */
   file?: string;

@@ -2,7 +2,7 @@ import { Dataset, Trainer, type AdapterFiles, type Plan, type RunEvent } from "t
 import { broughtAdapter } from "./adapter-files.js";
 import type { Asking } from "./asking.js";
 import { block, type Busy, type Task } from "./busy.js";
-import { element, say, write } from "./dom.js";
+import { element, say, show, write } from "./dom.js";
 import { downloadAdapter } from "./download.js";
 import { takeOverEarlier } from "./earlier.js";
 import { messageOf, showError } from "./errors.js";
@@ -12,11 +12,13 @@ import { LearntStore, type Learnt } from "./learnt.js";
 import { LearntList } from "./learnt-list.js";
 import type { ModelName } from "./model-name.js";
 import type { Follower } from "./run.js";
+import type { Config } from "./settings.js";
 import { Unsaved } from "./unsaved.js";
 
 const HINTS = {
   none: "What a run learns. Download it, give it away, open it again.",
   some: "A zip file that this page opens again, and PEFT.",
+  model: "All weights were trained, so there is no adapter, but a model of its own. It is kept as the last checkpoint of its run; save it for other programs.",
 };
 
 /** The parts of the page that what was learnt has to do with. */
@@ -32,8 +34,8 @@ export interface Page {
   goOn(order: () => Promise<Order>): void;
   /** Asks what stands in the field. */
   ask(): Promise<void>;
-  /** A run begins, or goes on. */
-  begun(plan: Plan): void;
+  /** A run of these settings begins, or goes on. */
+  begun(plan: Plan, config: Config): void;
   event(event: RunEvent): void;
 }
 
@@ -45,6 +47,8 @@ export class Adapters implements Follower {
   readonly #exporting: Exporting;
   /** The run that came to its end last. */
   #over: string | undefined;
+  /** Why the last checkpoint was not saved that should have been. */
+  #failed = "";
   readonly #list = new LearntList(this.#store, {
     open: (learnt) => this.#openKept(learnt),
     goOn: (learnt) => this.#page.goOn(() => this.#order(learnt)),
@@ -56,7 +60,11 @@ export class Adapters implements Follower {
   constructor(page: Page) {
     this.#page = page;
     element("download").addEventListener("click", () => this.#work(() => this.#download()));
-    this.#exporting = new Exporting(page.busy, page.job, () => this.#openName());
+    this.#exporting = new Exporting(page.busy, page.job, {
+      name: () => this.#openName(),
+      // An adapter is not safe by that: the page opens no merged model as one.
+      saved: () => this.#unsaved.held && !this.#unsaved.held.files && this.#unsaved.downloaded(),
+    });
     const picker = element<HTMLInputElement>("adapter-files");
     element("open-adapter").addEventListener("click", () => picker.click());
     picker.addEventListener("change", () => {
@@ -74,11 +82,14 @@ export class Adapters implements Follower {
 
   async refresh(): Promise<void> {
     const open = this.#page.job().adapter;
+    const is_model = open?.is_model ?? false;
     const has_some = (this.#unsaved.held ?? open) !== undefined;
     block("download", !has_some);
+    show("download", !is_model);
     this.#exporting.offer(this.#page.job());
     this.#page.busy.update();
-    write("download-hint", has_some ? HINTS.some : HINTS.none);
+    write("download-title", is_model ? "Model" : "Adapter");
+    write("download-hint", is_model ? HINTS.model : has_some ? HINTS.some : HINTS.none);
     // A run that is over and kept needs its checkpoints no more.
     if (this.#over !== undefined) await Trainer.forget(this.#over).catch(() => undefined);
     this.#over = undefined;
@@ -105,7 +116,7 @@ export class Adapters implements Follower {
   }
 
   async begun(order: Order, plan: Plan): Promise<void> {
-    this.#page.begun(plan);
+    this.#page.begun(plan, order.config);
     try {
       if (!(await this.#store.get(order.id))) await this.#store.put(learntOf(order));
     } catch {
@@ -114,19 +125,21 @@ export class Adapters implements Follower {
   }
 
   event(event: RunEvent): void {
+    if (event.type === "checkpoint-failed") this.#failed = event.detail ?? "";
     this.#page.event(event);
   }
 
-  async learnt(order: Order, steps: number, files: AdapterFiles): Promise<void> {
+  async learnt(order: Order, steps: number, files: AdapterFiles | undefined): Promise<void> {
     const { id, name } = order;
     try {
+      if (!files && (await Trainer.checkpoints(id)).at(-1)?.step !== steps) throw new Error(this.#failed);
       const learnt = (await this.#store.get(id)) ?? learntOf(order);
       await this.#store.keep({ ...learnt, steps, date: Date.now() }, files);
       this.#unsaved.clear();
     } catch (thrown) {
       return this.#unsaved.tell(messageOf(thrown), { id, name, files });
     }
-    if (steps === order.config.train.max_steps) this.#over = id;
+    if (files && steps === order.config.train.max_steps) this.#over = id;
   }
 
   #work(work: () => Promise<void>): void {

@@ -3,7 +3,7 @@ import { element, make, write } from "./dom.js";
 import { count } from "./format.js";
 import type { Question } from "./question.js";
 
-const NO_ANSWER = { base: "The model as it came.", tuned: "The model with your adapter, once it is trained or opened." };
+const NO_ANSWER = { base: "The model as it came.", tuned: "The model with what it learnt, once that is trained or opened." };
 
 /** In tokens. */
 export const LONGEST_ANSWER = 256;

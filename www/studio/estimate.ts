@@ -4,17 +4,17 @@ import { element, make, show, write } from "./dom.js";
 import { isCancelled, messageOf } from "./errors.js";
 import { bytes } from "./format.js";
 import type { Model } from "./model.js";
-import type { Config } from "./settings.js";
+import { trainsAll, type Config } from "./settings.js";
 
 /** Settings change with every key. */
 const PAUSE_MILLIS = 500;
 
 /** What the memory is for, in the words of the page. */
-function parts({ gpu_bytes }: Footprint): [string, number][] {
+function parts({ gpu_bytes }: Footprint, config: Config): [string, number][] {
   const { weights, adapter, optimizer, activations, other } = gpu_bytes;
   return [
     ["Model", weights],
-    ["Adapter", adapter + optimizer],
+    [trainsAll(config) ? "Weights that learn" : "Adapter", adapter + optimizer],
     ["Working space", activations],
     ["Other", other],
   ];
@@ -54,9 +54,9 @@ export class Estimate {
   }
 
   /** What the run takes that is about to begin. */
-  async show(footprint: Footprint): Promise<void> {
+  async show(footprint: Footprint, config: Config): Promise<void> {
     this.#shown = undefined;
-    this.#draw(footprint, `This run takes ${bytes(footprint.peak_gpu_bytes)} of ${await this.#device.memory()}.`);
+    this.#draw(footprint, config, `This run takes ${bytes(footprint.peak_gpu_bytes)} of ${await this.#device.memory()}.`);
   }
 
   async #count(model: Model, config: Config, longest: number | undefined, settings: string): Promise<void> {
@@ -76,7 +76,7 @@ export class Estimate {
       const footprint = await Trainer.estimate(model.source, options);
       this.#shown = { model, settings };
       const rows = is_known ? "with these rows" : "with the longest rows";
-      this.#draw(footprint, `A run takes up to ${bytes(footprint.peak_gpu_bytes)} of ${await this.#device.memory()} ${rows}.`);
+      this.#draw(footprint, config, `A run takes up to ${bytes(footprint.peak_gpu_bytes)} of ${await this.#device.memory()} ${rows}.`);
     } catch (thrown) {
       if (controller.signal.aborted || isCancelled(thrown)) return;
       this.#tell("How much memory a run takes cannot be told.", messageOf(thrown));
@@ -101,8 +101,8 @@ export class Estimate {
     show("estimate", true);
   }
 
-  #draw(footprint: Footprint, sum: string): void {
-    const found = parts(footprint);
+  #draw(footprint: Footprint, config: Config, sum: string): void {
+    const found = parts(footprint, config);
     this.#tell(sum);
     element("estimate-bar").replaceChildren(
       ...found.map(([, count], index) => {

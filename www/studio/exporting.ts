@@ -38,11 +38,20 @@ const WAYS: readonly Way[] = [
   },
 ];
 
+/** What the menu asks of the page. */
+interface Saving {
+  /** What the person calls what is open. */
+  name(): Promise<string>;
+  /** It was written. */
+  saved(): void;
+}
+
 /** The menu of forms in which what was learnt can be taken to other programs. */
 export class Exporting {
   readonly #menu = element<HTMLSelectElement>("export-as");
-  /** The id of the adapter that was offered last. */
+  /** The id of what was offered last, and in which forms. */
   #offered: string | undefined;
+  #ways = WAYS;
   readonly #task: Task = {
     begin: "export",
     stop: "export-stop",
@@ -53,17 +62,18 @@ export class Exporting {
     },
   };
 
-  /** `name` tells what the person calls the adapter that is open. */
-  constructor(busy: Busy, job: () => Job, name: () => Promise<string>) {
+  constructor(busy: Busy, job: () => Job, { name, saved }: Saving) {
     this.#menu.addEventListener("change", () => this.#chosen());
     element("export").addEventListener("click", () => {
-      const way = WAYS[this.#menu.selectedIndex]!;
+      const way = this.#ways[this.#menu.selectedIndex]!;
       // Browsers open their picker right after a click alone.
       const picked = pickFolder();
       void busy.run(async (signal) => {
         write("export-state", "");
         const to = await picked;
-        if (to) await this.#save(job(), way, `${stemOf(await name())}-${way.ending}`, to, signal);
+        if (!to) return;
+        await this.#save(job(), way, `${stemOf(await name())}-${way.ending}`, to, signal);
+        saved();
       }, this.#task);
     });
   }
@@ -75,15 +85,17 @@ export class Exporting {
     this.#offered = adapter?.id;
     show("exporting", parameters !== undefined);
     if (parameters === undefined) return;
-    const chosen = Math.max(0, this.#menu.selectedIndex);
+    // A model whose weights were trained themselves has no adapter that could be taken alone.
+    this.#ways = WAYS.filter(({ format }) => format !== "lora-gguf" || !adapter?.is_model);
+    const chosen = Math.min(Math.max(0, this.#menu.selectedIndex), this.#ways.length - 1);
     const size = ({ width }: Way) => (width === undefined ? "" : ` · ${bytes(width * parameters)}`);
-    this.#menu.replaceChildren(...WAYS.map((way) => make("option", "", way.words + size(way))));
+    this.#menu.replaceChildren(...this.#ways.map((way) => make("option", "", way.words + size(way))));
     this.#menu.selectedIndex = chosen;
     this.#chosen();
   }
 
   #chosen(): void {
-    write("export-about", WAYS[this.#menu.selectedIndex]!.about);
+    write("export-about", this.#ways[this.#menu.selectedIndex]!.about);
   }
 
   async #save(job: Job, { format, dtype }: Way, name: string, to: Target, signal: AbortSignal): Promise<void> {

@@ -12,7 +12,7 @@ import type { Model } from "./model.js";
 import type { Progress } from "./progress.js";
 import { promptOf, type Question } from "./question.js";
 import { LiveRun, type Follower } from "./run.js";
-import type { Config } from "./settings.js";
+import { trainsAll, type Config } from "./settings.js";
 
 /** What an opened adapter is called beside the model: each takes the place of the one before. */
 const OPENED = "opened";
@@ -22,6 +22,14 @@ export interface Loading {
   model: Model;
   config: Config;
   policy: Partial<RunPolicy> | false;
+}
+
+/** What was learnt and takes part in answers. */
+export interface Open {
+  id: string;
+  name: string;
+  /** Whether it is a whole model, and no adapter. */
+  is_model: boolean;
 }
 
 /** What is to be done, as the form has it. */
@@ -53,7 +61,7 @@ export class Job {
   #loaded: { source: Model["source"]; how: string; run: string } | undefined;
   #run: LiveRun | undefined;
   /** The run or the opened adapter that the trainer has. */
-  #adapter: { id: string; name: string } | undefined;
+  #adapter: Open | undefined;
 
   constructor(progress: Progress, { device, look, asking, follower }: Parts) {
     this.#progress = progress;
@@ -66,8 +74,8 @@ export class Job {
     this.#clear();
   }
 
-  /** The adapter that takes part in answers, if there is one. */
-  get adapter(): { id: string; name: string } | undefined {
+  /** What takes part in answers, if anything was learnt. */
+  get adapter(): Open | undefined {
     return this.#trainer?.ended ? undefined : this.#adapter;
   }
 
@@ -129,7 +137,7 @@ export class Job {
       const run = (this.#run = new LiveRun(this.#trainer!, order, this.#progress, this.#follower));
       this.#adapter = undefined;
       const has_learnt = await run.train(options, resumes, signal);
-      if (has_learnt) this.#adapter = { id: order.id, name: order.name };
+      if (has_learnt) this.#adapter = { id: order.id, name: order.name, is_model: trainsAll(order.config) };
     });
   }
 
@@ -141,7 +149,7 @@ export class Job {
       const trainer = await this.load(loading, signal);
       this.#progress.working("Opening the adapter…");
       await trainer.adapters.load(OPENED, files);
-      this.#adapter = { id, name };
+      this.#adapter = { id, name, is_model: false };
       this.#progress.percent(0);
     });
   }
@@ -155,7 +163,7 @@ export class Job {
     return this.#trainer!.save();
   }
 
-  /** Values of the model that there is an adapter for. */
+  /** Values of the model that has learnt something. */
   get parameters(): number | undefined {
     return this.adapter && this.#trainer?.model.parameters;
   }

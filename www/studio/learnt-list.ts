@@ -4,6 +4,7 @@ import { element, make, show } from "./dom.js";
 import { count } from "./format.js";
 import type { Learnt, LearntStore } from "./learnt.js";
 import { modelWords } from "./model-name.js";
+import { trainsAll } from "./settings.js";
 
 /** What can be done with an entry of the list. */
 export interface Actions {
@@ -36,9 +37,12 @@ export class LearntList {
     this.#actions = actions;
   }
 
-  /** Names of the runs that could not go on without a dataset. */
+  /** Names of the runs that could not go on, or be opened, without a dataset. */
   needing(dataset: string): string[] {
-    const needs = this.#entries.filter((entry) => entry.learnt.rows?.dataset === dataset && entry.saved_step > 0 && !isOver(entry));
+    const needs = this.#entries.filter((entry) => {
+      const { learnt, saved_step } = entry;
+      return learnt.rows?.dataset === dataset && saved_step > 0 && !(learnt.has_files && isOver(entry));
+    });
     return needs.map(({ learnt }) => learnt.name);
   }
 
@@ -73,8 +77,8 @@ export class LearntList {
     };
     const is_over = isOver(entry);
     if (learnt.has_files && !is_open) begin("Open", this.#actions.open);
-    // Before there was this list, the end of a run was kept as its last checkpoint alone.
-    if (!learnt.has_files && is_over && has_rows) begin("Open", this.#actions.goOn);
+    // All weights are kept as the last checkpoint of their run alone, and so was any run before there was this list.
+    if (!learnt.has_files && is_over && has_rows && !is_open) begin("Open", this.#actions.goOn);
     if (saved_step > 0 && !is_over && has_rows) begin(`Go on from step ${saved_step.toLocaleString("en")}`, this.#actions.goOn);
     if (learnt.has_files) buttons.push(smallButton("Download", name, () => this.#actions.download(learnt)));
     const rename = smallButton("Rename", name, () => {
@@ -105,6 +109,7 @@ function aboutOf(entry: Entry): string {
   const notes = [];
   if (rows) notes.push(rows.count === null ? rows.dataset : `${count(rows.count, "row")} of ${rows.dataset}`);
   notes.push(modelWords(model));
+  if (trainsAll(config)) notes.push("all weights");
   const done = learnt.has_files ? steps : saved_step;
   if (done !== null) notes.push(isOver(entry) ? count(done, "step") : `${done.toLocaleString("en")} of ${count(config.train.max_steps!, "step")}`);
   notes.push(new Date(date).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));

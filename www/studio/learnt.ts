@@ -18,7 +18,7 @@ export interface Learnt {
   rows: { dataset: string; heldout: string | null; is_chat: boolean; count: number | null } | null;
   /** The first thing that its rows are asked by. */
   question: Question | null;
-  /** Whether its adapter's files are kept. */
+  /** Whether its adapter's files are kept; a run of all weights has its last checkpoint alone. */
   has_files: boolean;
   /** Steps that they have learnt; null where nobody knows. */
   steps: number | null;
@@ -52,10 +52,10 @@ export class LearntStore {
     await this.#change(id, (stored) => stored && { ...stored, name });
   }
 
-  /** Keeps the files, and then what says that they are there. A name that was given meanwhile stays. */
-  async keep(learnt: Learnt, files: AdapterFiles): Promise<void> {
-    await set(learnt.id, files, this.#adapters);
-    await this.#change(learnt.id, (stored) => ({ ...learnt, name: stored?.name ?? learnt.name, has_files: true }));
+  /** Keeps the files, if there are any, and then what says that they are there. A name that was given meanwhile stays. */
+  async keep(learnt: Learnt, files: AdapterFiles | undefined): Promise<void> {
+    if (files) await set(learnt.id, files, this.#adapters);
+    await this.#change(learnt.id, (stored) => ({ ...learnt, name: stored?.name ?? learnt.name, has_files: files !== undefined }));
   }
 
   async files(id: string): Promise<AdapterFiles> {

@@ -69,7 +69,7 @@ const adapters = new Adapters({
   },
   goOn: (order) => void train(order, true),
   ask,
-  begun: (plan) => void estimate.show(plan),
+  begun: (plan, config) => void estimate.show(plan, config),
   event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
 });
 const job = new Job(new Progress(new Chart(), new Timeline()), { device, look, asking, follower: adapters });

@@ -4,6 +4,7 @@ import { isCancelled } from "./errors.js";
 import { count } from "./format.js";
 import type { Order } from "./job.js";
 import type { Progress } from "./progress.js";
+import { trainsAll } from "./settings.js";
 import { savedWords } from "./words.js";
 
 /** What follows a run and hears of it. */
@@ -11,8 +12,11 @@ export interface Follower {
   /** A run of these was prepared, and takes its first step or goes on. */
   begun(order: Order, plan: Plan): Promise<void>;
   event(event: RunEvent): void;
-  /** It came to its end, or was stopped after that step, with what it has learnt. */
-  learnt(order: Order, step: number, files: AdapterFiles): Promise<void>;
+  /**
+   * It came to its end, or was stopped after that step, with what it has learnt. Of a run of all weights that is too large
+   * for files at hand: its last checkpoint has it.
+   */
+  learnt(order: Order, step: number, files: AdapterFiles | undefined): Promise<void>;
 }
 
 const ELSEWHERE =
@@ -50,7 +54,7 @@ export class LiveRun {
     return this.#saved_step;
   }
 
-  /** Prepares and runs. Resolves to whether the trainer has an adapter that learnt something. */
+  /** Prepares and runs. Resolves to whether the trainer has something that was learnt. */
   async train(train: RunOptions, resumes: boolean, signal: AbortSignal): Promise<boolean> {
     const options = { ...train, on_event: (event: RunEvent) => this.#heard(event) };
     if (!(await this.#prepare(options, resumes, signal))) return false;
@@ -71,7 +75,7 @@ export class LiveRun {
       return false;
     }
     this.#progress.percent((100 * step) / plan.total_steps);
-    const files = await trainer.save();
+    const files = trainsAll(this.#order.config) ? undefined : await trainer.save();
     await this.#follower.learnt(this.#order, step, files);
     say(signal.aborted && step < plan.total_steps ? `Stopped after ${count(step, "step")}.` : `Done: ${count(step, "step")}.`);
     return true;

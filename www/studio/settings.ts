@@ -1,4 +1,5 @@
 import type { LoraConfig, QuantizationConfig, TrainConfig } from "tabtune";
+import { Choice } from "./choice.js";
 import { element } from "./dom.js";
 import ownModelConfig from "./own-model.config.json";
 import { served } from "./served.js";
@@ -9,17 +10,26 @@ export interface Config {
   train: TrainConfig;
 }
 
+/** Whether a run trains all weights of its model, and no adapter. */
+export function trainsAll({ train }: Config): boolean {
+  return train.finetuning_type === "full";
+}
+
 /** For a model of one's own: what usually works with LoRA, small enough for a laptop. */
 const FOR_A_FOLDER = ownModelConfig as Config;
 
 /** What is held out of a person's own rows unless they say otherwise, where there are so many rows. */
 const HELD_OUT = { percent: 10, min_rows: 20 };
 
+/** All weights want steps that are so many times smaller than LoRA's. */
+const SMALLER_STEPS = 10;
+
 const TRAIN_FIELDS = ["max_steps", "learning_rate", "per_device_train_batch_size", "max_length", "seed"] as const;
 
 /** The lower part of the form: the settings of a run, filled with defaults for the chosen model. */
 export class SettingsForm {
   readonly #details = element<HTMLDetailsElement>("settings");
+  readonly #trained = new Choice("trained", () => this.#fillWay());
   #base: Config = FOR_A_FOLDER;
   #filled: Promise<void> = Promise.resolve();
   #has_own_rows = false;
@@ -48,6 +58,7 @@ export class SettingsForm {
     const { train, lora, quantization } = this.#base;
     for (const name of TRAIN_FIELDS) this.#field(name).valueAsNumber = train[name] ?? FOR_A_FOLDER.train[name]!;
     this.#field("r").valueAsNumber = lora.r ?? 8;
+    this.#fillWay();
     this.#bits.value = bitsOf(quantization);
     this.#field("packing").checked = train.packing ?? false;
     this.#field("assistant_only_loss").checked = train.assistant_only_loss ?? false;
@@ -90,6 +101,18 @@ export class SettingsForm {
     return { ...config, train: { ...config.train, test_size: 0 } };
   }
 
+  get #trains_all(): boolean {
+    return this.#trained.value === "all";
+  }
+
+  /** What goes with the choice of what is trained. */
+  #fillWay(): void {
+    const rate = this.#base.train.learning_rate ?? FOR_A_FOLDER.train.learning_rate!;
+    this.#field("learning_rate").valueAsNumber = this.#trains_all ? rate / SMALLER_STEPS : rate;
+    // What nobody sees keeps no run from starting.
+    this.#field("r").disabled = this.#trains_all;
+  }
+
   #fillShare(): void {
     if (!this.#share_is_said) this.#field("held_out_percent").valueAsNumber = this.#has_own_rows ? HELD_OUT.percent : 0;
   }
@@ -102,6 +125,7 @@ export class SettingsForm {
     train.packing = this.#field("packing").checked;
     train.assistant_only_loss = this.#field("assistant_only_loss").checked;
     train.test_size = this.#field("held_out_percent").valueAsNumber / 100;
+    if (this.#trains_all) return { train: { ...train, finetuning_type: "full" }, lora: {}, quantization: IN_BITS.own };
     const alpha_by_rank = (lora.lora_alpha ?? 8) / (lora.r ?? 8);
     lora.r = this.#field("r").valueAsNumber;
     lora.lora_alpha = alpha_by_rank * lora.r;

@@ -7,7 +7,8 @@ const warn = (event: BeforeUnloadEvent) => event.preventDefault();
 export interface Held {
   id: string;
   name: string;
-  files: AdapterFiles;
+  /** None where it is a whole model, which is as large as its checkpoint. */
+  files: AdapterFiles | undefined;
 }
 
 /** What was learnt and is nowhere but in this tab: held here, said loudly, and asked about before it is lost. */
@@ -24,7 +25,8 @@ export class Unsaved {
   tell(reason: string, held: Held): void {
     this.#held = held;
     this.#warn(true);
-    write("unsaved", `Only in this tab: download it before you close the tab. The browser could not keep it: ${reason}`);
+    const act = held.files ? "download" : "save";
+    write("unsaved", `Only in this tab: ${act} it before you close the tab. The browser could not keep it: ${reason}`);
   }
 
   /** It is in a file of the person's. */

@@ -4,7 +4,7 @@ import type { ErrorCode } from "tabtune";
 const HINTS: Partial<Record<ErrorCode, string>> = {
   "webgpu-unavailable": "There is no GPU here. Choose “Automatic” or “Processor” under “Runs on”.",
   "cpu-unavailable": "This browser is too old to compute on the processor. Update it.",
-  "out-of-memory": "There is too little memory. Try shorter rows, fewer rows a step, or 4 bits.",
+  "out-of-memory": "There is too little memory. Try shorter rows, fewer rows a step, 4 bits, or an adapter in place of all weights.",
   "device-lost": "What computes was lost and did not come back. Reload the page and try again.",
   "unsupported-model": "This kind of model is not supported.",
   "bad-model": "The model's files cannot be used.",
