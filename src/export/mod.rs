@@ -63,7 +63,12 @@ pub async fn export<F: Files>(
         Format::Gguf => gguf::write(&merged, options, writer).await,
         Format::LoraGguf => match change {
             Change::Adapter(adapter) => gguf::write_lora(original, adapter, options, writer).await,
-            Change::None | Change::Weights(_) => bail!(BadOption, "format lora-gguf needs an adapter"),
+            Change::None | Change::Weights(_) => {
+                bail!(
+                    BadOption,
+                    "format lora-gguf needs an adapter, and there is none: take format gguf, which writes the whole model"
+                )
+            }
         },
     }
 }

@@ -28,7 +28,9 @@ impl Files for Saved {
 
 impl<R: Kv> Session<R> {
     /// Writes the model with an adapter as `options` say: the one that is named, or else the active one, or else that of
-    /// a run. A run of all weights stands for the adapter "default". Without any, the model is written as it is. `files` are those that the model was loaded from; what
+    /// a run. A run of all weights stands for the adapter "default". Without any, the model is written as it is.
+    ///
+    /// `files` are those that the model was loaded from; what
     /// lies on the device and did not learn is not read, since it may be quantised. Returns what is worth telling.
     ///
     /// # Errors

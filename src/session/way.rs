@@ -39,17 +39,13 @@ impl Way {
 
     /// As the options have it by themselves.
     pub fn asked(train: &TrainOptions, lora: &Value) -> Result<Self> {
+        train.expect_no_lora(lora)?;
         match train.finetuning_type {
             FinetuningType::Lora => {
                 let config =
                     if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
                 Ok(Way::Lora(config))
             }
-            FinetuningType::Full if lora.as_object().is_some_and(|lora| !lora.is_empty()) => bail!(
-                BadOption,
-                "train.finetuning_type is \"full\", which trains no adapter, but there are options of lora: leave one of \
-                 them out"
-            ),
             FinetuningType::Full => Ok(Way::Full),
         }
     }

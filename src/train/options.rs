@@ -38,6 +38,16 @@ impl RunConfig {
         let lora: Value = part.take("lora", Value::Null)?;
         LoraConfig::from_json(&lora)?;
         let train = TrainOptions::from_json(&part.take("train", Value::Null)?)?;
+        train.expect_no_lora(&lora)?;
+        if train.finetuning_type == FinetuningType::Full
+            && (quantization.load_in_4bit || quantization.load_in_8bit)
+        {
+            bail!(
+                BadOption,
+                "train.finetuning_type is \"full\", which trains weights in 32 bits: leave quantization.load_in_4bit and \
+                 load_in_8bit out, or train an adapter with \"lora\""
+            );
+        }
         let init_adapter = part.take("init_adapter", None)?;
         part.finish_with(|unknown| {
             let home = home_of(unknown)?;
@@ -407,6 +417,19 @@ impl TrainOptions {
         Ok(options)
     }
 
+    /// Fails with code `bad-option` where all weights are to learn and there are options of an adapter.
+    pub fn expect_no_lora(&self, lora: &Value) -> Result<()> {
+        let has_options = lora.as_object().is_some_and(|lora| !lora.is_empty());
+        if self.finetuning_type == FinetuningType::Full && has_options {
+            bail!(
+                BadOption,
+                "train.finetuning_type is \"full\", which trains no adapter, but there are options of lora: leave one of \
+                 them out"
+            );
+        }
+        Ok(())
+    }
+
     /// The options that change what a run computes, by name: those that a resumed run must share.
     pub fn identity(&self) -> Map<String, Value> {
         let Ok(Value::Object(mut options)) = serde_json::to_value(self) else { return Map::new() };
@@ -685,6 +708,14 @@ mod tests {
                 "lora.use_dora is true, but only false or null is supported",
             ),
             (json!({"lora": {"bias": "all"}}), "lora.bias is \"all\", but only \"none\" is supported"),
+            (
+                json!({"train": {"finetuning_type": "full"}, "quantization": {"load_in_8bit": true}}),
+                "train.finetuning_type is \"full\", which trains weights in 32 bits: leave",
+            ),
+            (
+                json!({"train": {"finetuning_type": "full"}, "lora": {"r": 4}}),
+                "train.finetuning_type is \"full\", which trains no adapter, but there are options of lora",
+            ),
             (
                 json!({"train": {"optim": "lion"}}),
                 "train.optim is \"lion\": unknown variant `lion`, expected one of",
