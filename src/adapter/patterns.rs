@@ -87,6 +87,7 @@ impl<'a> Layers<'a> {
     pub fn new(numbers: &'a [usize], patterns: &[String]) -> Result<Self> {
         const OPTION: &str = "layers_pattern";
         let patterns = match patterns {
+            [] if numbers.is_empty() => Vec::new(),
             // The first number with two parts before it.
             [] => vec![compile(OPTION, "", r"^.*?\.[^.]*\.(\d+)\.")?],
             patterns => patterns

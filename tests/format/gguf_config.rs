@@ -32,10 +32,14 @@ impl Files for Header {
     }
 }
 
-fn of_gguf(case: &str) -> Architecture {
+fn config_of_gguf(case: &str) -> Value {
     let bytes = std::fs::read(fixtures().join(format!("gguf/configs/{case}.gguf"))).unwrap();
     let gguf = block_on(Gguf::open(&Header(bytes), "model.gguf")).unwrap();
-    let config = gguf.config().unwrap();
+    gguf.config().unwrap()
+}
+
+fn of_gguf(case: &str) -> Architecture {
+    let config = config_of_gguf(case);
     Architecture::from_json(config.to_string().as_bytes())
         .unwrap_or_else(|error| panic!("{case}: {error}: {config}"))
 }
@@ -71,6 +75,11 @@ fn own(case: &str, folder: &str) -> Architecture {
             set("no_rope_layer_interval", 4.into());
         }
         _ => {}
+    }
+    // The token for padding is the tokenizer's there, and that of the class where it has none.
+    match config_of_gguf(case).get("pad_token_id") {
+        Some(id) => config["pad_token_id"] = id.clone(),
+        None => drop(config.as_object_mut().unwrap().remove("pad_token_id")),
     }
     if config["model_type"] == "gemma3_text" {
         config["query_pre_attn_scalar"] = config["head_dim"].clone();

@@ -31,11 +31,11 @@ export interface QuantizationConfig {
 }
 
 /**
- * The adapter, which runs of all weights have not. PEFT's names and defaults; its other options are accepted at the values that ask for what is
- * done anyway, e.g. `bias: "none"`. With `init_adapter`, what is not said here comes from that adapter.
+ * The adapter, which runs of all weights have not. PEFT's names and defaults; its other options are accepted at the values
+ * that ask for what is done anyway, e.g. `bias: "none"`. With `init_adapter`, what is not said here comes from that adapter.
  */
 export interface LoraConfig {
-  /** The rank: how much the adapter can learn, 1 to 256. Default 8. */
+  /** The rank: how much the adapter can learn, 1 to 512. Default 8. */
   r?: number;
   /** The adapter is multiplied by `lora_alpha / r`. Default 8. */
   lora_alpha?: number;
@@ -46,6 +46,21 @@ export interface LoraConfig {
    * paths such as "model.layers.0.self_attn.q_proj". Default: "q_proj" and "v_proj".
    */
   target_modules?: string[] | string;
+  /** Modules that are not adapted: names, or a regular expression for whole paths. Default: none. */
+  exclude_modules?: string[] | string | null;
+  /** The numbers of the layers that are adapted; it goes with a list of `target_modules`. Default: all. */
+  layers_to_transform?: number[] | number | null;
+  /** What stands before the number of a layer in paths, where that is not told by its place. */
+  layers_pattern?: string[] | string | null;
+  /** Ranks other than `r`: by the ends of paths, which may be regular expressions; the first that fits counts. */
+  rank_pattern?: Record<string, number>;
+  /** The same for `lora_alpha`. */
+  alpha_pattern?: Record<string, number>;
+  /**
+   * The first values: true (default; A uniform, B zero), "gaussian" (A normal with a deviation of 1/r, B zero), or false
+   * (both uniform, so that the model is not itself at first).
+   */
+  init_lora_weights?: boolean | "gaussian";
   /** Multiply by `lora_alpha / √r` instead, which suits high ranks. Default false. */
   use_rslora?: boolean;
   /** What the adapter is for; there is one task. */

@@ -58,8 +58,10 @@ pub(super) fn config(gguf: &Gguf, names: &'static Names) -> Result<Json> {
     set("rope_scaling", keys.scaling(&sizes)?);
     let ids = end_ids(metadata)?;
     set("eos_token_id", if ids.len() == 1 { ids[0].into() } else { ids.into() });
-    for (name, key) in [("bos_token_id", "bos_token_id"), ("pad_token_id", "padding_token_id")] {
-        set(name, metadata.integer(&format!("tokenizer.ggml.{key}"))?.into());
+    set("bos_token_id", metadata.integer("tokenizer.ggml.bos_token_id")?.into());
+    // Where the file says none it is that of the model's class, as in transformers.
+    if let Some(id) = metadata.integer("tokenizer.ggml.padding_token_id")? {
+        set("pad_token_id", id.into());
     }
     fields.extend(keys.biases(sizes.layers)?);
     fields.extend(keys.own(&sizes)?);
