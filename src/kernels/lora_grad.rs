@@ -35,25 +35,6 @@ pub struct Params {
     pub g_base: [u32; 4],
 }
 
-impl Params {
-    /// The gradient of a whole weight [N, K] from dY [rows, N] and X [rows, K], which `scale` multiplies.
-    pub fn whole(rows: u32, [cols, depth]: [u32; 2], scale: f32) -> Self {
-        Params {
-            rows,
-            u_stride: cols,
-            u_offset: 0,
-            v_stride: depth,
-            height: cols,
-            width: depth,
-            scale,
-            pad: 0,
-            section_end: [u32::MAX; 4],
-            v_offset: [0; 4],
-            g_base: [0; 4],
-        }
-    }
-}
-
 /// The wide operand of an outer product, along which invocations lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Along {
@@ -101,6 +82,24 @@ pub(super) fn lower_t(tile: Tile, sections: u32, call: &Sizes<'_>) -> Dispatch {
 pub fn outer(rec: &mut Recorder, along: Along, params: Params, u: Tensor, v: Tensor, gradient: Tensor) {
     linear::expect_few_layers(&params.section_end);
     rec.call(Kernel::LoraGradOuter(along), &params, &[read(u), read(v), write(gradient)]);
+}
+
+/// Records G += scale·dYᵀ·X, the gradient of the whole weight [N, K] of a product of `params`; dY [M, y_stride], X [M, K].
+pub fn weight(rec: &mut Recorder, params: linear::Params, dy: Tensor, x: Tensor, gradient: Tensor) {
+    let of_weight = Params {
+        rows: params.rows,
+        u_stride: params.y_stride,
+        u_offset: params.y_offset,
+        v_stride: params.depth,
+        height: params.cols,
+        width: params.depth,
+        scale: params.scale,
+        pad: 0,
+        section_end: [u32::MAX; 4],
+        v_offset: [0; 4],
+        g_base: [0; 4],
+    };
+    outer(rec, Along::V, of_weight, dy, x, gradient);
 }
 
 pub(super) fn lower_outer(tile: Tile, along: Along, call: &Sizes<'_>) -> Dispatch {

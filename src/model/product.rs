@@ -228,11 +228,7 @@ impl Product<'_> {
     /// Records the gradients of weight and bias, where these learn.
     fn weight_gradients(&self, rec: &mut Recorder, dy: Tensor, x: Tensor) {
         if let Some(gradient) = self.pass.gradient(self.stacked.weight.values) {
-            let params = self.params;
-            let of_weight = lora_grad::Params::whole(params.rows, [params.cols, params.depth], params.scale);
-            let of_weight =
-                lora_grad::Params { u_stride: params.y_stride, u_offset: params.y_offset, ..of_weight };
-            lora_grad::outer(rec, Along::V, of_weight, dy, x, gradient);
+            lora_grad::weight(rec, self.params, dy, x, gradient);
         }
         if let Some(gradient) = self.stacked.bias.and_then(|bias| self.pass.gradient(bias)) {
             bias::gradient(rec, self.bias_params(), dy, gradient);

@@ -22,15 +22,16 @@ pub(super) enum Way {
 impl Way {
     /// As the options of a run have it, for a loaded model.
     pub fn of(loaded: &Loaded, train: &TrainOptions, lora: &Value) -> Result<Self> {
+        train.expect_no_lora(lora)?;
         let start = loaded.adapters.loaded.get(DEFAULT_ADAPTER);
-        match Way::asked(train, lora)? {
-            Way::Full if start.is_some() => bail!(
+        match train.finetuning_type {
+            FinetuningType::Full if start.is_some() => bail!(
                 BadOption,
                 "train.finetuning_type is \"full\", but the run would start from an adapter, which only \"lora\" trains on: \
                  delete the adapter \"default\", or leave init_adapter out"
             ),
-            Way::Full => Ok(Way::Full),
-            Way::Lora(_) => {
+            FinetuningType::Full => Ok(Way::Full),
+            FinetuningType::Lora => {
                 let modules = lora_modules(&loaded.model.architecture);
                 Ok(Way::Lora(config_of_run(lora, start, &modules)?))
             }
@@ -41,11 +42,7 @@ impl Way {
     pub fn asked(train: &TrainOptions, lora: &Value) -> Result<Self> {
         train.expect_no_lora(lora)?;
         match train.finetuning_type {
-            FinetuningType::Lora => {
-                let config =
-                    if lora.is_null() { LoraConfig::default() } else { LoraConfig::from_json(lora)? };
-                Ok(Way::Lora(config))
-            }
+            FinetuningType::Lora => Ok(Way::Lora(LoraConfig::from_json(lora)?)),
             FinetuningType::Full => Ok(Way::Full),
         }
     }

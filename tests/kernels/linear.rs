@@ -400,3 +400,36 @@ fn decoding_into_scratch_is_exact() {
         }
     }
 }
+
+/// Of columns of wider rows, as those of one of several products are, added to what is there.
+#[test]
+fn the_gradient_of_a_whole_weight_is_the_sum_over_rows() {
+    for by in runners() {
+        for (rows, cols, depth) in [(1, 8, 8), (5, 24, 72), (70, 104, 64)] {
+            let mut h = Harness::by(by);
+            let (stride, offset, scale) = (cols + 24, 16, -0.75);
+            let params = Params {
+                y_stride: stride as u32,
+                y_offset: offset as u32,
+                scale,
+                ..Params::plain(rows, cols, depth)
+            };
+            let dy = random(1, rows * stride, -1.0, 1.0);
+            let x = random(2, rows * depth, -1.0, 1.0);
+            let before = random(3, cols * depth, -1.0, 1.0);
+            let (dy_in, x_in, gradient) = (h.input(&dy), h.input(&x), h.input(&before));
+            h.run(|rec| lora_grad::weight(rec, params, dy_in, x_in, gradient));
+            let want: Vec<f32> = (0..cols * depth)
+                .map(|at| {
+                    let (n, k) = (at / depth, at % depth);
+                    let of_row =
+                        |m: usize| f64::from(dy[m * stride + offset + n]) * f64::from(x[m * depth + k]);
+                    (f64::from(before[at]) + f64::from(scale) * (0..rows).map(of_row).sum::<f64>()) as f32
+                })
+                .collect();
+            let name = format!("dW {by:?} M={rows} N={cols} K={depth}");
+            let scales = vec![(rows as f32).sqrt(); want.len()];
+            assert_close_scaled(&name, &h.read(gradient), &want, &scales, 2e-6);
+        }
+    }
+}

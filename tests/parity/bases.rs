@@ -2,7 +2,7 @@
 //! codes stand for.
 
 use tabtune::kernels::linear::Tile;
-use tabtune::session::{Loading, Session};
+use tabtune::session::{Loading, ModelInfo, Session};
 
 use super::{By, Case, assert_gradients, assert_steps, folders};
 
@@ -29,19 +29,24 @@ fn every_gradient_of_step_one_is_that_of_pytorch() {
     }
 }
 
+/// What the processor's session says of a case's model once it is loaded.
+fn loaded(case: &Case, quantization: serde_json::Value) -> ModelInfo {
+    pollster::block_on(async {
+        let rows = std::rc::Rc::new(tabtune::data::kv::MemoryKv::default());
+        let cpu = tabtune::cpu::Cpu::open(None).expect("threads can be started");
+        let mut session = Session::on(cpu, rows);
+        let info = session.load_model(&case.model(), &quantization, &mut |_: Loading| {}).await;
+        info.expect("the model loads")
+    })
+}
+
 /// What bitsandbytes' `llm_int8_skip_modules` names stays as the file has it, and nothing is said of it.
 #[test]
 fn modules_that_are_named_are_not_quantised() {
     let case = bases().into_iter().find(|case| case.name == "int8_while_loading").expect("a case");
     let loaded = |quantization| {
-        pollster::block_on(async {
-            let rows = std::rc::Rc::new(tabtune::data::kv::MemoryKv::default());
-            let cpu = tabtune::cpu::Cpu::open(None).expect("threads can be started");
-            let mut session = Session::on(cpu, rows);
-            let info = session.load_model(&case.model(), &quantization, &mut |_: Loading| {}).await;
-            let info = info.expect("the model loads");
-            (info.quantized_parameters, info.notices.len())
-        })
+        let info = loaded(&case, quantization);
+        (info.quantized_parameters, info.notices.len())
     };
     let all = loaded(serde_json::json!({"load_in_8bit": true}));
     // Of two layers with a hidden width of 60 and a feed-forward width of 92.
@@ -57,15 +62,7 @@ fn modules_that_are_named_are_not_quantised() {
 #[test]
 fn quantised_weights_are_quantised_again_only_when_that_is_asked_for() {
     let case = bases().into_iter().find(|case| case.name == "gguf_q8_0_qwen2").expect("a case");
-    let loaded = |quantization| {
-        pollster::block_on(async {
-            let rows = std::rc::Rc::new(tabtune::data::kv::MemoryKv::default());
-            let cpu = tabtune::cpu::Cpu::open(None).expect("threads can be started");
-            let mut session = Session::on(cpu, rows);
-            let info = session.load_model(&case.model(), &quantization, &mut |_: Loading| {}).await;
-            info.expect("the model loads").bits_per_quantized_parameter
-        })
-    };
+    let loaded = |quantization| loaded(&case, quantization).bits_per_quantized_parameter;
     assert_eq!(loaded(serde_json::json!({})), 8.5);
     assert_eq!(loaded(serde_json::json!({"load_in_4bit": true})), 8.5);
     assert_eq!(loaded(serde_json::json!({"load_in_8bit": true})), 8.5);

@@ -54,7 +54,7 @@ pub async fn run(options: Options, device: Device, say: Say<'_>) -> Result<()> {
     }
     let peak = job.session.counters().peak_buffer_bytes() as f64 / 1e6;
     say(format!("peak      {peak:.1} MB of {}", job.memory()));
-    let result = if job.is_full() { "model" } else { "adapter" };
+    let result = if job.options.is_full { "model" } else { "adapter" };
     say(format!("{result:9} {}", job.options.out.display()));
     Ok(())
 }
@@ -245,13 +245,8 @@ impl Job {
         Ok(Some(eval))
     }
 
-    /// Whether the run trains all weights, so that it ends with a model.
-    fn is_full(&self) -> bool {
-        self.options.config["train"]["finetuning_type"] == "full"
-    }
-
     async fn save(&mut self) -> Result<()> {
-        if self.is_full() {
+        if self.options.is_full {
             let files = ModelPath::new(&self.options.model);
             let options = ExportOptions::new(Format::Safetensors, Some(self.options.dtype))?;
             let mut sink = Folder::create(&self.options.out)?;

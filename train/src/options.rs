@@ -20,7 +20,9 @@ pub struct Options {
     pub config: Value,
     pub init_adapter: Option<PathBuf>,
     pub device: DeviceOption,
-    /// What a model whose weights were all trained is written in.
+    /// Whether the run trains all weights, so that it ends with a model.
+    pub is_full: bool,
+    /// What that model is written in.
     pub dtype: ExportDtype,
 }
 
@@ -108,6 +110,7 @@ impl Options {
             device: given
                 .device
                 .map_or(Ok(DeviceOption::default()), |name| name.to_string_lossy().parse())?,
+            is_full,
             dtype,
         })
     }

@@ -1,8 +1,7 @@
 //! A block of rows against the whole vocabulary at once: the gradient of the logits is written over them.
 
 use super::Loss;
-use crate::kernels::lora_grad::{self, Along};
-use crate::kernels::{Recorder, cross_entropy, linear};
+use crate::kernels::{Recorder, cross_entropy, linear, lora_grad};
 use crate::memory::Tensor;
 use crate::model::head;
 
@@ -30,13 +29,7 @@ impl Loss<'_> {
             };
             linear::backward(rec, params, logits, slab.weight, None, dnormed, out);
             if let Some(gradient) = self.parameters.gradient(slab.weight.values) {
-                let size = [params.cols, params.depth];
-                let of_head = lora_grad::Params {
-                    u_stride: params.y_stride,
-                    u_offset: params.y_offset,
-                    ..lora_grad::Params::whole(params.rows, size, params.scale)
-                };
-                lora_grad::outer(rec, Along::V, of_head, logits, normed, gradient);
+                lora_grad::weight(rec, params, logits, normed, gradient);
             }
             dnormed = Some(out);
         }
