@@ -60,13 +60,15 @@ async function labWithRows(t, { device, isolated }) {
   lab.mounts["/model/"] = join(paths.fixtures, "smollm2_f16_tied/model");
   lab.mounts["/few.jsonl"] = join(paths.fixtures, "smollm2_f16_tied/data.jsonl");
   await lab.page.evaluate(() => globalThis.runner.importFrom("rows", "/few.jsonl"));
-  const open = async () => {
+  const opened = async () => {
     const page = await lab.browser.newPage();
     page.setDefaultTimeout(120_000);
     await page.goto(`${lab.server.origin}/runner/`);
     await page.waitForFunction(() => "runner" in globalThis);
     return page;
   };
+  // Chromium may put a page into a process that it has not yet seen to be killed.
+  const open = () => opened().catch((error) => (/crashed/i.test(error.message) ? opened() : Promise.reject(error)));
   return { ...lab, open };
 }
 
