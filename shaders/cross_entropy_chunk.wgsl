@@ -11,7 +11,8 @@
 // which m, l and sums hold nothing. logits [rows, stride] f32, of which the lanes from `vocab` on are
 // ignored and set to zero; sums [rows, width] f32; targets u32. `before` and `after` [rows, 4] hold the
 // bits of m, of l, of the target's logit where a chunk had it, and 1 once a logit was not finite. Rows that
-// are dead or broken get zeros for logits, whatever they held.
+// are dead or broken get zeros for logits, whatever they held. Where width is 0, sums and the new logits are wanted by none,
+// and what they hold is not defined.
 //
 // A team (group: a workgroup of 256; alone: one invocation, for CPU adapters) owns one row.
 {% from "shared/each_row.wgsl" import each_row %}
@@ -46,7 +47,9 @@ const DEAD = 0xffffffffu;
         // A label below first_id wraps to a number past every chunk.
         let is_label = is_real & (column == vec4<u32>(label - params.first_id));
         let grown = bitcast<vec4<u32>>(exp(bitcast<vec4<f32>>(bits) - peak));
-        logits[start + quad] = select(vec4<u32>(0u), grown, is_real & vec4<bool>(!is_zero));
+        if (params.width != 0u) {
+            logits[start + quad] = select(vec4<u32>(0u), grown, is_real & vec4<bool>(!is_zero));
+        }
         if (any(is_label)) {
             let own = select(vec4<u32>(0u), bits, is_label);
             after[4u * row + 2u] = (own.x | own.y) | (own.z | own.w);

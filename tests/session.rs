@@ -222,13 +222,14 @@ fn planned(files: &Unread, settings: &Value) -> (u64, u64) {
         let load = quantization.load_options().expect("options that can be read");
         let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await.expect("weights");
         let lora = LoraConfig::from_json(&settings["lora"]).expect("options");
-        let trained = Trained::lora(&model, lora, &mut store).expect("an adapter");
+        let mut trained = Trained::lora(&model, lora, &mut store).expect("an adapter");
         let train = TrainOptions::from_json(&settings["train"]).expect("options");
         let length = train.max_length.expect("a length");
         let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
         // What GPUs take where nothing was timed.
         let tiles = Tile::Shared64.into();
-        let plan = RunPlan::new(&mut store, &model, &trained, &tiles, &train, &rows, None).expect("a plan");
+        let plan =
+            RunPlan::new(&mut store, &model, &mut trained, &tiles, &train, &rows, None).expect("a plan");
         (parameters, plan.footprint(&store).peak_gpu_bytes)
     })
 }

@@ -3,7 +3,7 @@
 
 use crate::args::Args;
 use crate::lanes::{ln, part, rows_together, update};
-use crate::params::cross_entropy::{ChunkParams, DEAD, FinishParams, Params, SUMMARY_WORDS};
+use crate::params::cross_entropy::{ChunkParams, DEAD, FinishParams, LossesParams, Params, SUMMARY_WORDS};
 use crate::simd::Vector;
 use crate::table::Kernel;
 
@@ -159,7 +159,7 @@ impl Kernel for Chunk {
                 logits.fill(0.0);
             }
             // Most chunks leave the maximum of a row as it is.
-            if !is_first && rescale != 1.0 {
+            if !is_first && rescale != 1.0 && width > 0 {
                 // SAFETY: Rows of tasks are disjoint.
                 multiply::<V>(unsafe { args.output(3).slice(row * width..(row + 1) * width) }, rescale);
             }
@@ -204,6 +204,36 @@ impl Kernel for Finish {
                     [(sum / total - of_target) * weight]
                 });
             }
+        }
+    }
+}
+
+/// Operands: targets, summaries [rows, 4], row_loss, row_miss.
+pub struct Losses;
+
+impl Kernel for Losses {
+    fn tasks(_: &Args) -> u32 {
+        1
+    }
+
+    #[inline(always)]
+    fn run<V: Vector>(args: &Args, _: u32, _: &mut [f32]) {
+        let params: LossesParams = args.params();
+        let own = params.first as usize..(params.first + params.rows) as usize;
+        let (targets, summaries) =
+            (&args.words(0)[own.clone()], args.words(1).as_chunks::<SUMMARY_WORDS>().0);
+        // SAFETY: There is one task.
+        let [losses, misses] = [2, 3].map(|operand| unsafe { args.output(operand).slice(own.clone()) });
+        for (row, (loss, miss)) in losses.iter_mut().zip(misses).enumerate() {
+            let [peak, total, logit, is_broken] = summaries[row];
+            let [peak, total, logit] = [peak, total, logit].map(f32::from_bits);
+            (*loss, *miss) = if targets[row] == DEAD {
+                (0.0, 0.0)
+            } else if is_broken != 0 || targets[row] >= params.vocab {
+                (f32::NAN, f32::NAN)
+            } else {
+                ((peak - logit) + ln(total), f32::from(logit != peak))
+            };
         }
     }
 }

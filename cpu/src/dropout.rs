@@ -3,6 +3,7 @@
 use crate::args::Args;
 use crate::lanes::{load, part, store};
 use crate::params::dropout::Params;
+use crate::random::pcg4d;
 use crate::simd::Vector;
 use crate::table::Kernel;
 
@@ -16,28 +17,13 @@ const COUNTERS: usize = 64;
 const TOGETHER: usize = 2 * 4 * COUNTERS;
 
 /// Which numbers of counters are at least `threshold`, as masks: by the four numbers of a counter, then by counter.
-/// Counters are every second one from `first` on. The generator is pcg4d (Jarzynski and Olano, "Hash Functions for GPU
-/// Rendering", JCGT 9(3), 2020).
+/// Counters are every second one from `first` on.
 #[inline(always)]
-fn pcg4d(params: &Params, first: u32, seed: u32, masks: &mut [[f32; COUNTERS]]) {
-    let stir = |n: u32| n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+fn masks_of(params: &Params, first: u32, seed: u32, masks: &mut [[f32; COUNTERS]]) {
     let mask = |number: u32| f32::from_bits(if number >= params.threshold { u32::MAX } else { 0 });
     let [of_x, of_y, of_z, of_w] = masks else { unreachable!("a counter has four numbers") };
     for i in 0..COUNTERS {
-        let mut x = stir(first.wrapping_add(2 * i as u32));
-        let (mut y, mut z, mut w) = (stir(params.stream), stir(seed), stir(0));
-        x = x.wrapping_add(y.wrapping_mul(w));
-        y = y.wrapping_add(z.wrapping_mul(x));
-        z = z.wrapping_add(x.wrapping_mul(y));
-        w = w.wrapping_add(y.wrapping_mul(z));
-        x ^= x >> 16;
-        y ^= y >> 16;
-        z ^= z >> 16;
-        w ^= w >> 16;
-        x = x.wrapping_add(y.wrapping_mul(w));
-        y = y.wrapping_add(z.wrapping_mul(x));
-        z = z.wrapping_add(x.wrapping_mul(y));
-        w = w.wrapping_add(y.wrapping_mul(z));
+        let [x, y, z, w] = pcg4d([first.wrapping_add(2 * i as u32), params.stream, seed, 0]);
         (of_x[i], of_y[i], of_z[i], of_w[i]) = (mask(x), mask(y), mask(z), mask(w));
     }
 }
@@ -49,8 +35,8 @@ fn each_eight<V: Vector>(params: &Params, seed: u32, task: u32, len: usize, mut 
     let mut at = 0;
     while at < len {
         let counter = (task * ELEMENTS + at as u32) / 4;
-        pcg4d(params, counter, seed, &mut masks[..4]);
-        pcg4d(params, counter + 1, seed, &mut masks[4..]);
+        masks_of(params, counter, seed, &mut masks[..4]);
+        masks_of(params, counter + 1, seed, &mut masks[4..]);
         for first in (0..COUNTERS).step_by(8) {
             let mut eights = [V::zero(); 8];
             for (eight, masks) in eights.iter_mut().zip(&masks) {
@@ -118,28 +104,6 @@ mod tests {
     use super::*;
     use crate::testing::{from_words, random, run};
 
-    /// The four numbers of one counter.
-    fn numbers(counter: [u32; 4]) -> [u32; 4] {
-        let [mut x, mut y, mut z, mut w] =
-            counter.map(|n| n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-        let mut mix = || {
-            x = x.wrapping_add(y.wrapping_mul(w));
-            y = y.wrapping_add(z.wrapping_mul(x));
-            z = z.wrapping_add(x.wrapping_mul(y));
-            w = w.wrapping_add(y.wrapping_mul(z));
-            [x, y, z, w]
-        };
-        [x, y, z, w] = mix().map(|n| n ^ (n >> 16));
-        let mut mix = || {
-            x = x.wrapping_add(y.wrapping_mul(w));
-            y = y.wrapping_add(z.wrapping_mul(x));
-            z = z.wrapping_add(x.wrapping_mul(y));
-            w = w.wrapping_add(y.wrapping_mul(z));
-            [x, y, z, w]
-        };
-        mix()
-    }
-
     #[test]
     fn masks_are_those_of_pcg4d() {
         for n in [4u32, 8, 60, 64, 68, 8192, 20_004] {
@@ -150,7 +114,7 @@ mod tests {
                     threshold: (probability * 4_294_967_296.0) as u32,
                     scale: (1.0 / (1.0 - probability)) as f32,
                 };
-                let kept = (0..n / 4).flat_map(|quad| numbers([quad, params.stream, seed, 0]));
+                let kept = (0..n / 4).flat_map(|quad| pcg4d([quad, params.stream, seed, 0]));
                 let kept = kept.map(|random| random >= params.threshold);
                 let mut inp = random(1, n as usize);
                 inp[2] = f32::INFINITY;

@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::simd::{Level, Vector};
 use crate::{
     adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm, kv_append, linear,
-    lora_grad, memory, rms_norm, rope, rows, sgd,
+    lora_grad, memory, mezo, rms_norm, rope, rows, sgd,
 };
 
 /// A kernel or one variant of it.
@@ -63,6 +63,7 @@ table! {
     "cross_entropy_chunk": cross_entropy::Chunk,
     "cross_entropy_finish": cross_entropy::Finish,
     "cross_entropy_forward_backward": cross_entropy::ForwardBackward,
+    "cross_entropy_losses": cross_entropy::Losses,
     "dropout_backward_add": dropout::BackwardAdd,
     "dropout_forward": dropout::Forward,
     "embedding_backward": embedding::Backward,
@@ -139,6 +140,11 @@ table! {
     "lora_grad_outer.u": lora_grad::Outer,
     "lora_grad_outer.v": lora_grad::Outer,
     "lora_grad_t": lora_grad::T,
+    "mezo_finish": mezo::Finish,
+    "mezo_losses": mezo::Losses,
+    "mezo_misses": mezo::Misses,
+    "mezo_perturb": mezo::Perturb,
+    "mezo_update": mezo::Update,
     "rms_norm_backward.plain": rms_norm::Backward<rms_norm::Plain>,
     "rms_norm_backward.residual": rms_norm::Backward<rms_norm::WithResidual>,
     "rms_norm_forward.plain": rms_norm::Forward<rms_norm::Plain>,

@@ -70,7 +70,7 @@ pub struct ChunkParams {
     pub first: u32,
     /// The id of the chunk's first column; 0 in the first chunk, before which nothing is known.
     pub first_id: u32,
-    /// H, a multiple of 4.
+    /// H, a multiple of 4; 0 where the losses alone are wanted, and then `sums` is not touched and the logits are undefined.
     pub width: u32,
 }
 
@@ -149,5 +149,35 @@ pub(super) fn lower_finish(call: &Sizes<'_>) -> Dispatch {
     call.dispatch("cross_entropy_finish", |params: &FinishParams| {
         let elements = params.rows as usize * params.width as usize;
         (grid(elements.div_ceil(4 * 256)), 8 * elements as u64)
+    })
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct LossesParams {
+    pub rows: u32,
+    /// V.
+    pub vocab: u32,
+    /// Where the block begins in `targets`, `row_loss` and `row_miss`.
+    pub first: u32,
+}
+
+/// The loss of each row after the last [`chunk`], as [`forward_backward`] defines it, without a gradient. `row_miss` is 0
+/// where the target has the greatest logit of its row, or shares it, and else 1; 0 for a dead row, NaN for a broken one.
+pub fn losses(
+    rec: &mut Recorder,
+    params: LossesParams,
+    targets: Tensor,
+    summaries: Tensor,
+    row_loss: Tensor,
+    row_miss: Tensor,
+) {
+    let bindings = [read(targets), read(summaries), write(row_loss), write(row_miss)];
+    rec.call(Kernel::CrossEntropyLosses, &params, &bindings);
+}
+
+pub(super) fn lower_losses(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("cross_entropy_losses", |params: &LossesParams| {
+        (grid((params.rows as usize).div_ceil(256)), 10 * u64::from(params.rows))
     })
 }

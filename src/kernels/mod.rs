@@ -19,6 +19,7 @@ pub mod kv_append;
 pub mod linear;
 pub mod lora_grad;
 pub mod lower;
+pub mod mezo;
 mod recorder;
 pub mod rms_norm;
 pub mod rope;

@@ -18,8 +18,6 @@ pub struct Segment {
     /// Values, a multiple of 4.
     pub len: usize,
     pub param: Tensor,
-    /// Of each value, in the same places.
-    pub grad: Tensor,
     /// Whether weight decay shrinks the values.
     pub decays: bool,
 }
@@ -59,16 +57,16 @@ impl Entry {
 #[derive(Default)]
 pub struct Parameters {
     segments: Vec<Segment>,
+    /// Of each segment, every value's in the same place; none where the run needs no gradient.
+    gradients: Vec<Tensor>,
     entries: Vec<Entry>,
 }
 
 impl Parameters {
-    /// Lets the values of `param` learn, as the next segment: keeps their gradient in `store`.
-    pub(super) fn add(&mut self, store: &mut Store, name: String, param: Tensor, decays: bool) -> Result<()> {
+    /// Lets the values of `param` learn, as the next segment.
+    pub(super) fn add(&mut self, name: String, param: Tensor, decays: bool) {
         let len = (param.size() / 4) as usize;
-        let grad = store.keep(Class::Optimizer, &format!("gradient of {name}"), len)?;
-        self.segments.push(Segment { name, len, param, grad, decays });
-        Ok(())
+        self.segments.push(Segment { name, len, param, decays });
     }
 
     pub(super) fn add_entry(&mut self, entry: Entry) {
@@ -79,19 +77,38 @@ impl Parameters {
         &self.segments
     }
 
+    /// Keeps a gradient of all values in `store`, for a run that needs one.
+    pub fn keep_gradients(&mut self, store: &mut Store) -> Result<()> {
+        for Segment { name, len, .. } in &self.segments {
+            self.gradients.push(store.keep(Class::Optimizer, &format!("gradient of {name}"), *len)?);
+        }
+        Ok(())
+    }
+
+    /// Each segment with its gradient; nothing where none is kept.
+    pub fn with_gradients(&self) -> impl Iterator<Item = (&Segment, Tensor)> {
+        self.segments.iter().zip(self.gradients.iter().copied())
+    }
+
     /// In the model's order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Where the gradient of a kept tensor, or of a part of one, is added up; `None` for what does not learn.
+    /// Where the gradient of a kept tensor, or of a part of one, is added up; `None` for what does not learn or needs
+    /// none.
     pub(super) fn gradient(&self, param: Tensor) -> Option<Tensor> {
-        let has = |segment: &&Segment| {
+        self.beside(param, &self.gradients)
+    }
+
+    /// The part of `tensors`, one for each segment, that lies as `param` does in its own; `None` for what does not learn.
+    pub(super) fn beside(&self, param: Tensor, tensors: &[Tensor]) -> Option<Tensor> {
+        let has = |(segment, _): &(&Segment, &Tensor)| {
             let Tensor { place, offset, size } = segment.param;
             place == param.place && offset <= param.offset && param.offset + param.size <= offset + size
         };
-        let segment = self.segments.iter().find(has)?;
-        Some(segment.grad.slice(param.offset - segment.param.offset, param.size))
+        let (segment, tensor) = self.segments.iter().zip(tensors).find(has)?;
+        Some(tensor.slice(param.offset - segment.param.offset, param.size))
     }
 
     /// Reads values of entries.
@@ -149,10 +166,12 @@ impl Reader<'_> {
 
     async fn rows_at(&self, entry: &Entry, place: &EntryPlace, rows: Range<usize>) -> Result<Vec<f32>> {
         let [_, cols] = entry.size();
-        let Segment { param, grad, .. } = &self.parameters.segments[place.segment];
         let tensor = match self.part {
-            Part::Values => *param,
-            Part::Gradient => *grad,
+            Part::Values => self.parameters.segments[place.segment].param,
+            Part::Gradient => match self.parameters.gradients.get(place.segment) {
+                Some(gradient) => *gradient,
+                None => bail!(BadState, "this run computes no gradients"),
+            },
         };
         let first = place.first + (rows.start - place.rows.start) * place.stride;
         let Some(mut ring) = self.ring.take() else { bail!(Internal, "two reads at once") };

@@ -27,6 +27,27 @@ impl Model {
         self.layers.iter().flat_map(LayerWeights::linear)
     }
 
+    /// Every tensor of it, whose place may change.
+    pub(super) fn each_tensor(&mut self, f: &mut impl FnMut(&mut Tensor)) {
+        let slabs = self.embedding.iter_mut().chain(&mut self.head);
+        let products = self.layers.iter_mut().flat_map(|layer| layer.groups.0.iter_mut().flatten());
+        for weight in slabs.map(|slab| &mut slab.weight).chain(products.map(|product| &mut product.weight)) {
+            [&mut weight.values, &mut weight.scales].into_iter().for_each(&mut *f);
+        }
+        for layer in &mut self.layers {
+            let NormWeights { before_attention, after_attention, before_feed_forward, after_feed_forward } =
+                &mut layer.norms;
+            [before_attention, before_feed_forward].into_iter().for_each(&mut *f);
+            [after_attention, after_feed_forward].into_iter().flatten().for_each(&mut *f);
+            if let Some(head_norm::Weights { q, k }) = &mut layer.head_norm {
+                [q, k].into_iter().for_each(&mut *f);
+            }
+            let products = layer.groups.0.iter_mut().flatten();
+            products.filter_map(|product| product.bias.as_mut()).for_each(&mut *f);
+        }
+        f(&mut self.norm);
+    }
+
     /// Those whose weights are quantised.
     pub fn quantized(&self) -> impl Iterator<Item = &Stacked> {
         self.linear().filter(|product| product.weight.format.is_quantized())

@@ -2,7 +2,7 @@
 
 use num_traits::Float;
 
-use crate::kernels::cross_entropy::{ChunkParams, DEAD, FinishParams, Params};
+use crate::kernels::cross_entropy::{ChunkParams, DEAD, FinishParams, LossesParams, Params};
 
 /// Writes `row_loss[first..first + rows]` and replaces `logits` [rows, stride] by their gradient.
 pub fn forward_backward<F: Float>(
@@ -69,9 +69,10 @@ pub fn chunk<F: Float>(
     sums: &mut [F],
     summaries: &mut [Summary<F>],
 ) {
-    let rows = logits.chunks_exact_mut(params.stride as usize);
-    let rows = rows.zip(sums.chunks_exact_mut(params.width as usize)).zip(summaries);
-    for (i, ((row, sums), summary)) in rows.enumerate() {
+    let width = params.width as usize;
+    let rows = logits.chunks_exact_mut(params.stride as usize).zip(summaries);
+    for (i, (row, summary)) in rows.enumerate() {
+        let sums = &mut sums[i * width..][..width];
         let target = targets[params.first as usize + i];
         let (row, pad) = row.split_at_mut(params.vocab as usize);
         pad.fill(F::zero());
@@ -121,6 +122,27 @@ pub fn finish<F: Float>(
                 *value = (sum / summary.total - *value) * row_weight[at];
             }
         }
+    }
+}
+
+/// Writes `row_loss[first..first + rows]` and `row_miss` there.
+pub fn losses<F: Float>(
+    params: &LossesParams,
+    targets: &[u32],
+    summaries: &[Summary<F>],
+    row_loss: &mut [F],
+    row_miss: &mut [F],
+) {
+    for (i, summary) in summaries.iter().enumerate() {
+        let at = params.first as usize + i;
+        (row_loss[at], row_miss[at]) = if targets[at] == DEAD {
+            (F::zero(), F::zero())
+        } else if targets[at] >= params.vocab || summary.is_broken {
+            (F::nan(), F::nan())
+        } else {
+            let miss = if summary.logit == summary.peak { F::zero() } else { F::one() };
+            ((summary.peak - summary.logit) + summary.total.ln(), miss)
+        };
     }
 }
 

@@ -2,22 +2,8 @@
 
 use num_traits::Float;
 
+use super::random::pcg4d;
 use crate::kernels::dropout::Params;
-
-/// pcg4d of Jarzynski and Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020.
-fn pcg4d(counter: [u32; 4]) -> [u32; 4] {
-    let [mut x, mut y, mut z, mut w] = counter.map(|n| n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-    x = x.wrapping_add(y.wrapping_mul(w));
-    y = y.wrapping_add(z.wrapping_mul(x));
-    z = z.wrapping_add(x.wrapping_mul(y));
-    w = w.wrapping_add(y.wrapping_mul(z));
-    [x, y, z, w] = [x, y, z, w].map(|n| n ^ (n >> 16));
-    x = x.wrapping_add(y.wrapping_mul(w));
-    y = y.wrapping_add(z.wrapping_mul(x));
-    z = z.wrapping_add(x.wrapping_mul(y));
-    w = w.wrapping_add(y.wrapping_mul(z));
-    [x, y, z, w]
-}
 
 /// Whether each of the n elements is kept.
 pub fn mask(params: &Params, seed: u32) -> Vec<bool> {

@@ -15,6 +15,8 @@ pub mod head_norm;
 pub mod kv_append;
 pub mod linear;
 pub mod lora_grad;
+pub mod mezo;
+mod random;
 pub mod rms_norm;
 pub mod rope;
 pub mod rows;

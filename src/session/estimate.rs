@@ -50,11 +50,11 @@ fn footprint(
     target: &Target,
     store: &mut Store,
 ) -> Result<Footprint> {
-    let trained = way.planned(model, store)?;
+    let mut trained = way.planned(model, store)?;
     let context = model.architecture.context as u32;
     let length = train.max_length.map_or(context, |length| length.min(context));
     let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
-    let plan = RunPlan::new(store, model, &trained, target, train, &rows, None)?;
+    let plan = RunPlan::new(store, model, &mut trained, target, train, &rows, None)?;
     Ok(plan.footprint(store))
 }
 

@@ -11,8 +11,8 @@ use crate::device::{Device, Store};
 use crate::error::{Code, Error, Result};
 use crate::kernels::tiles::Tiles;
 use crate::train::options::OnNotFinite;
-use crate::train::saved::{self, Found, Header, Identity, LogRecords, RunRecord};
-use crate::train::{EvalLog, Line, StepLog, Trainer};
+use crate::train::saved::{self, Found, Header, Identity, LogRecords, RunRecord, State};
+use crate::train::{EvalLog, Line, StepLog, StoreState, Trainer};
 
 /// Skipped steps in a row after which a run goes back or stops.
 const SKIPPED_IN_A_ROW: u32 = 3;
@@ -93,6 +93,8 @@ pub struct Run {
     saved_at: Instant,
     /// Checkpoints of this run in the store, as far as is known.
     saved: usize,
+    /// The checkpoint whose values the next ones begin with, where steps since can be made again from the log.
+    start: Option<u32>,
     /// Whether the adapter is in part that of a checkpoint whose reading failed.
     is_torn: bool,
 }
@@ -120,6 +122,7 @@ impl Run {
             kept,
             saved_at: Instant::now(),
             saved: 0,
+            start: None,
             is_torn: false,
         }
     }
@@ -136,6 +139,13 @@ impl Run {
         found.header.identity.expect(&self.identity)?;
         self.is_torn = true;
         saved::restore(kv, name, &found, &mut self.trainer.state(device, store)).await?;
+        if self.trainer.is_made_again() {
+            let (values, header) = found.values();
+            let has_values = !header.tensors.is_empty();
+            self.start = has_values.then_some(values.id());
+            let since = if has_values { values.step } else { 0 };
+            self.trainer.make_again(device, store, since, &found.log)?;
+        }
         self.is_torn = false;
         let Found { header, log, kept, .. } = found;
         self.identity.init_adapter = header.identity.init_adapter;
@@ -241,18 +251,23 @@ impl Run {
         let Some(name) = &self.name else { return Ok(None) };
         let began = Instant::now();
         let (identity, progress) = (self.identity.clone(), self.trainer.progress().clone());
-        let header = Header::new(identity, progress, self.tiles.clone(), &self.device);
+        let mut header = Header::new(identity, progress, self.tiles.clone(), &self.device);
         let step = header.progress.step;
         let record = RunRecord::load(kv, name).await;
         let cleared = self.saved > 0 && record.as_ref().is_ok_and(|record| record.saved.is_empty());
         if cleared {
             self.kept = LogRecords::default();
+            self.start = None;
         }
+        header.start = self.start;
         // The first checkpoint of a run that begins anew takes the place of those of the one before.
         let keep = (self.trainer.options().save_total_limit as usize).min(self.saved + 1);
         let saved = match record {
             Ok(record) => {
-                let mut state = self.trainer.state(device, store);
+                let mut state = match self.start {
+                    Some(_) => StoreState::empty(device, store),
+                    None => self.trainer.state(device, store),
+                };
                 let log = (self.log.as_slice(), &mut self.kept);
                 saved::save(kv, name, record, (header, &mut state), log, keep).await?
             }
@@ -263,6 +278,10 @@ impl Run {
         Ok(Some(match saved {
             Ok(saved) => {
                 self.saved = keep;
+                let has_values = !self.trainer.state(device, store).tensors().is_empty();
+                if self.trainer.is_made_again() && has_values {
+                    self.start.get_or_insert(saved.id());
+                }
                 Saving { step, bytes: saved.bytes, millis, cleared, error: None }
             }
             Err(error) => {

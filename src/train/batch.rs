@@ -16,6 +16,8 @@ pub struct FlatBatch {
     pub index: Vec<u32>,
     /// What they should predict.
     pub targets: Vec<u32>,
+    /// How many of them there are up to the end of each row that has some.
+    pub ends: Vec<u32>,
 }
 
 /// Which tokens see which.
@@ -64,6 +66,10 @@ impl FlatBatch {
                     batch.targets.push(row.ids[position + 1]);
                 }
             }
+            let end = batch.index.len() as u32;
+            if end > batch.ends.last().copied().unwrap_or(0) {
+                batch.ends.push(end);
+            }
         }
         batch
     }
@@ -101,8 +107,9 @@ mod tests {
 
     #[test]
     fn rows_keep_to_themselves_and_labels_move_one_back() {
-        let rows = [row(&[5, 6, 7], &[true, false, true]), row(&[8, 9], &[false, true])];
+        let rows = [row(&[5, 6, 7], &[true, false, true]), row(&[8], &[true]), row(&[8, 9], &[false, true])];
         let mut batch = FlatBatch::new(&rows, &[View::All]);
+        assert_eq!(batch.ends, [1, 2]);
         batch.pad(8, 4);
         assert_eq!(batch.ids, [5, 6, 8, 0, 0, 0, 0, 0]);
         assert_eq!(batch.positions, [0, 1, 0, 0, 0, 0, 0, 0]);

@@ -57,6 +57,53 @@ pub struct StepLog {
     pub skipped: bool,
     /// Steps of the run so far that were skipped.
     pub skipped_steps: u32,
+    /// What MeZO's steps have besides.
+    #[serde(flatten)]
+    pub mezo: Option<MezoLog>,
+}
+
+/// A step without a gradient: all that its update is made of, to the last digit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MezoLog {
+    /// The objective ahead of the parameters along the direction, a mean over directions.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub loss_plus: f64,
+    /// The same behind them.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub loss_minus: f64,
+    /// (loss_plus − loss_minus) / (2 zo_eps) of each direction; a number by itself where there is one.
+    #[serde(with = "one_or_many")]
+    pub projected_grad: Vec<f64>,
+    pub zo_eps: f64,
+    /// What the directions are made from.
+    pub seed: u32,
+}
+
+/// A list that is written without brackets where it has one number.
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Numbers {
+        Many(Vec<Option<f64>>),
+        One(Option<f64>),
+    }
+
+    pub fn serialize<S: Serializer>(numbers: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        match numbers {
+            [number] => number.serialize(serializer),
+            numbers => numbers.serialize(serializer),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        let numbers = match Numbers::deserialize(deserializer)? {
+            Numbers::Many(numbers) => numbers,
+            Numbers::One(number) => vec![number],
+        };
+        Ok(numbers.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
+    }
 }
 
 /// Loss on held-out rows.
@@ -88,6 +135,21 @@ mod tests {
         let read = |line: Value| serde_json::from_value::<Line>(line).unwrap();
         let known = StepLog { step: 3, loss: 2.5, ..StepLog::default() };
         assert_eq!(read(json!({"step": 3, "loss": 2.5, "metrics": {"margin": 1}})), Line::Step(known));
+        let mezo = |slopes: &str| {
+            format!(
+                r#"{{"step":3,"loss_plus":0.1,"loss_minus":null,"projected_grad":{slopes},"zo_eps":1e-3,"seed":7}}"#
+            )
+        };
+        for (json, slopes) in
+            [("0.30000000000000004", vec![0.300_000_000_000_000_04]), ("[1.5,-2.5]", vec![1.5, -2.5])]
+        {
+            let Line::Step(StepLog { mezo: Some(log), .. }) = serde_json::from_str(&mezo(json)).unwrap()
+            else {
+                panic!("a step of MeZO")
+            };
+            assert!(log.loss_minus.is_nan() && log.projected_grad == slopes && log.seed == 7);
+            assert_eq!(serde_json::to_value(&log).unwrap()["projected_grad"].to_string(), json);
+        }
         let known = EvalLog { step: 3, eval_loss: 2.0, ..EvalLog::default() };
         assert_eq!(read(json!({"step": 3, "eval_loss": 2.0, "entropy": 1.5})), Line::Eval(known));
         let [Line::Step(step), Line::Eval(eval)] =

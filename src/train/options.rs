@@ -15,6 +15,7 @@ use crate::data::batches::BatchOptions;
 use crate::data::encode::EncodeOptions;
 use crate::data::notice::Notice;
 use crate::error::{Code, Error, Result};
+use crate::kernels::mezo::MAX_SAMPLES;
 use crate::model::{LoadOptions, SkipModules};
 use crate::options::Part;
 
@@ -244,6 +245,18 @@ pub enum Optim {
     AdamwTorch,
     /// Without momentum, so that nothing is kept beside the gradient.
     Sgd,
+    /// MeZO (Malladi et al. 2023): the loss at both sides of the weights along a random direction, without a gradient.
+    Mezo,
+}
+
+/// What MeZO lowers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MezoObjective {
+    /// The mean loss of labelled tokens.
+    Loss,
+    /// The share of rows whose labelled tokens are not all those that greedy decoding would give.
+    ExactMatch,
 }
 
 /// The `train` part.
@@ -273,6 +286,11 @@ pub struct TrainOptions {
     pub adam_beta1: f64,
     pub adam_beta2: f64,
     pub adam_epsilon: f64,
+    /// How far MeZO moves the weights to either side.
+    pub zo_eps: f64,
+    /// Directions of a step of MeZO, 1 to 8, whose updates are averaged.
+    pub zo_num_samples: u32,
+    pub mezo_objective: MezoObjective,
     pub seed: u64,
     pub shuffle_dataset: bool,
     /// Put rows of like lengths into the same step, which wastes less where rows are padded to sizes.
@@ -322,6 +340,9 @@ impl Default for TrainOptions {
             adam_beta1: 0.9,
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
+            zo_eps: 1e-3,
+            zo_num_samples: 1,
+            mezo_objective: MezoObjective::Loss,
             seed: 42,
             shuffle_dataset: false,
             group_by_length: false,
@@ -374,6 +395,9 @@ impl TrainOptions {
             adam_beta1: part.take("adam_beta1", default.adam_beta1)?,
             adam_beta2: part.take("adam_beta2", default.adam_beta2)?,
             adam_epsilon: part.take("adam_epsilon", default.adam_epsilon)?,
+            zo_eps: part.take("zo_eps", default.zo_eps)?,
+            zo_num_samples: part.take("zo_num_samples", default.zo_num_samples)?,
+            mezo_objective: part.take("mezo_objective", default.mezo_objective)?,
             seed: part.take("seed", default.seed)?,
             shuffle_dataset: part.take("shuffle_dataset", default.shuffle_dataset)?,
             group_by_length: part.take("group_by_length", default.group_by_length)?,
@@ -483,6 +507,7 @@ impl TrainOptions {
             ("adam_beta1", self.adam_beta1, (0.0..1.0).contains(&self.adam_beta1), "at least 0 and below 1"),
             ("adam_beta2", self.adam_beta2, (0.0..1.0).contains(&self.adam_beta2), "at least 0 and below 1"),
             ("adam_epsilon", self.adam_epsilon, self.adam_epsilon >= 0.0, "at least 0"),
+            ("zo_eps", self.zo_eps, self.zo_eps > 0.0, "above 0"),
             ("test_size", self.test_size, (0.0..1.0).contains(&self.test_size), "at least 0 and below 1"),
             ("logging_steps", self.logging_steps, self.logging_steps > 0.0, "above 0"),
             (
@@ -523,6 +548,7 @@ impl TrainOptions {
             ("per_device_train_batch_size", Some(self.per_device_train_batch_size), 1),
             ("gradient_accumulation_steps", Some(self.gradient_accumulation_steps), 1),
             ("save_total_limit", Some(self.save_total_limit), 1),
+            ("zo_num_samples", Some(self.zo_num_samples), 1),
             ("max_eval_samples", self.max_eval_samples, 1),
             // The first token of a row is never a target, so a row of one token has nothing to learn.
             ("max_length", self.max_length, 2),
@@ -537,6 +563,10 @@ impl TrainOptions {
                 BadOption,
                 "train.per_device_train_batch_size is {size}, but must be at most {MAX_BATCH_SIZE}"
             );
+        }
+        if self.zo_num_samples > MAX_SAMPLES as u32 {
+            let samples = self.zo_num_samples;
+            bail!(BadOption, "train.zo_num_samples is {samples}, but must be at most {MAX_SAMPLES}");
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::options::{GradientCheckpointing, TrainOptions};
-use super::step::{Backprop, Form, Inputs, Method, Programs, REPORT_BYTES, Recording};
+use super::options::{GradientCheckpointing, Optim, TrainOptions};
+use super::step::{Backprop, Form, Inputs, Method, Mezo, Programs, REPORT_BYTES, Recording};
 use crate::data::batches::BatchPlan;
 use crate::data::notice::Notice;
 use crate::data::tokens::Selection;
@@ -62,6 +62,8 @@ pub struct RunPlan {
     /// In each size, then, with dropout, in each size without it.
     pub(super) lowered: Lowered,
     pub(super) programs: Programs,
+    /// Where the sizes without dropout begin.
+    pub(super) eval_sizes: usize,
 }
 
 /// The longest row in tokens, and which rows each step takes.
@@ -108,7 +110,7 @@ impl RunPlan {
     pub fn new(
         store: &mut Store,
         model: &Model,
-        trained: &Trained,
+        trained: &mut Trained,
         target: &Target,
         options: &TrainOptions,
         dataset: &Selection,
@@ -117,10 +119,18 @@ impl RunPlan {
         let (longest, batches) = measured(options, dataset, eval_dataset)?;
         let extent = Extent::of(&batches, dataset, eval_dataset, options);
         let tokens = extent.tokens.next_multiple_of(8);
+        let vocab = model.architecture.vocab.padded;
+        let method: Box<dyn Method> = match options.optim {
+            Optim::Mezo => {
+                let labelled = LossPlan::new(extent.targets, vocab).rows();
+                Box::new(Mezo::new(options, trained, labelled, store)?)
+            }
+            _ => Box::new(Backprop::new(options, &mut trained.parameters, store)?),
+        };
+        let trained = &*trained;
         let plan = if trained.head_learns(model) { LossPlan::whole } else { LossPlan::new };
-        let loss_plan = plan(extent.targets, model.architecture.vocab.padded);
+        let loss_plan = plan(extent.targets, vocab);
         let inputs = Inputs::new(store, model, trained, tokens, loss_plan, longest)?;
-        let method = Box::new(Backprop::new(options, &trained.parameters, store)?);
         let mut sizes: Vec<usize> =
             (1..=SIZES).rev().map(|i| (tokens * i / SIZES).max(1).next_multiple_of(8)).collect();
         sizes.dedup();
@@ -128,17 +138,19 @@ impl RunPlan {
         let record = |checkpointing: bool, tokens: usize, dropout: f64| {
             method.record(&recording, Form { tokens, checkpointing, dropout })
         };
+        let dropout = if method.drops() { trained.dropout() } else { 0.0 };
         let kept: u64 = KEPT.into_iter().map(|class| store.bytes(class)).sum();
         let checkpointing = match options.gradient_checkpointing {
             GradientCheckpointing::On => true,
             GradientCheckpointing::Off => false,
             GradientCheckpointing::Auto => {
-                let (recorder, _) = record(false, tokens, trained.dropout());
+                let (recorder, _) = record(false, tokens, dropout);
                 kept + lower(&[recorder], target)?.plan().bytes() > KEEP_ACTIVATIONS_BYTES
             }
         };
         // Evaluation is the same recording with dropout at zero.
-        let chances = if trained.dropout() > 0.0 { vec![trained.dropout(), 0.0] } else { vec![0.0] };
+        let chances = if dropout > 0.0 { vec![dropout, 0.0] } else { vec![0.0] };
+        let eval_sizes = if dropout > 0.0 { sizes.len() } else { 0 };
         let (recordings, programs): (Vec<Recorder>, Vec<Programs>) = chances
             .iter()
             .flat_map(|&dropout| sizes.iter().map(move |&size| (size, dropout)))
@@ -146,7 +158,7 @@ impl RunPlan {
             .unzip();
         let programs = programs[0].clone();
         let lowered = lower(&recordings, target)?;
-        Ok(RunPlan { batches, method, inputs, longest, sizes, checkpointing, lowered, programs })
+        Ok(RunPlan { batches, method, inputs, longest, sizes, checkpointing, lowered, programs, eval_sizes })
     }
 
     /// What the run will take on its device, whose kept tensors are those of `store`.

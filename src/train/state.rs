@@ -35,6 +35,13 @@ impl<'a> StoreState<'a> {
     }
 }
 
+impl<'a> StoreState<'a> {
+    /// No values at all.
+    pub fn empty(device: &'a Device, store: &'a Store) -> Self {
+        StoreState { device, store, tensors: Vec::new(), ring: None }
+    }
+}
+
 impl State for StoreState<'_> {
     fn tensors(&self) -> Vec<TensorShape> {
         let shape =

@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use web_time::Instant;
 
 use super::batch::FlatBatch;
-use super::log::{EvalLog, StepLog};
+use super::log::{EvalLog, Line, StepLog};
 use super::options::{TrainOptions, every_steps};
 use super::pace::{Pace, Seen};
 use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan};
 use super::saved::Progress;
 use super::schedule::Schedule;
 use super::state::StoreState;
-use super::step::{Inputs, Method, Programs, REPORT_BYTES, Update};
+use super::step::{Inputs, Method, Programs, REPORT_BYTES, Texts, Update};
 use crate::bail;
 use crate::data::batches::BatchPlan;
 use crate::data::encode::Encoded;
@@ -51,6 +51,9 @@ pub struct Trainer {
     padding_id: Option<u32>,
     /// M of each recorded size, largest first.
     sizes: Vec<usize>,
+    /// Where the sizes of an evaluation begin among those that were recorded.
+    eval_sizes: usize,
+    target: Target,
     footprint: Footprint,
     programs: Programs,
     workspace: Workspace,
@@ -107,10 +110,11 @@ impl Trainer {
     /// `bad-data` for a dataset without rows; `bad-option` for rows longer than the model's context;
     /// `out-of-memory`, naming what did not fit.
     pub fn new(device: &Device, store: &mut Store, setup: TrainerSetup<'_>) -> Result<Self> {
-        let TrainerSetup { model, trained, options, dataset, eval_dataset, target } = setup;
-        let plan = RunPlan::new(store, model, &trained, target, &options, &dataset, eval_dataset.as_ref())?;
+        let TrainerSetup { model, mut trained, options, dataset, eval_dataset, target } = setup;
+        let plan =
+            RunPlan::new(store, model, &mut trained, target, &options, &dataset, eval_dataset.as_ref())?;
         let footprint = plan.footprint(store);
-        let RunPlan { batches, method, inputs, longest, sizes, lowered, programs, .. } = plan;
+        let RunPlan { batches, method, inputs, longest, sizes, lowered, programs, eval_sizes, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
         let workspace = Workspace::new(device, store, &lowered)?;
         start(device, store, &trained, target)?;
@@ -132,6 +136,8 @@ impl Trainer {
             views: model.architecture.views.clone(),
             padding_id: model.architecture.padding_id,
             sizes,
+            eval_sizes,
+            target: target.clone(),
             footprint,
             programs,
             workspace,
@@ -235,9 +241,34 @@ impl Trainer {
         self.skipped_in_a_row
     }
 
-    /// Parameters and moments as they are after all steps so far.
+    /// The values that the next step depends on, as they are after all steps so far. A run whose steps can be made again
+    /// on the model's own weights has none.
     pub fn state<'a>(&self, device: &'a Device, store: &'a Store) -> StoreState<'a> {
-        StoreState::new(device, store, &self.trained.parameters, &*self.method)
+        match self.is_made_again() && self.trained.lora.is_none() {
+            true => StoreState::empty(device, store),
+            false => StoreState::new(device, store, &self.trained.parameters, &*self.method),
+        }
+    }
+
+    /// Whether a checkpoint need not hold values where an earlier one does: what became of them since is in the log.
+    pub fn is_made_again(&self) -> bool {
+        self.method.is_made_again()
+    }
+
+    /// Makes the steps of `log` again that come after step `since`, at which the values of [`Trainer::state`] are; where it has
+    /// none, all of them from the start.
+    pub fn make_again(&mut self, device: &Device, store: &Store, since: u32, log: &[Line]) -> Result<()> {
+        if since == 0 {
+            start(device, store, &self.trained, &self.target)?;
+        }
+        for line in log {
+            let Line::Step(step) = line else { continue };
+            if step.step > since && !step.skipped {
+                self.method.write_again(store, &self.inputs, step);
+                self.workspace.run(&self.programs.again, 0);
+            }
+        }
+        Ok(())
     }
 
     /// Goes on from `progress`, whose values were written into [`Trainer::state`]. The run must be drained.
@@ -281,16 +312,18 @@ impl Trainer {
         let step = self.progress.step;
         let learning_rate = self.schedule.learning_rate(step) * self.progress.learning_rate_scale;
         let numbers = self.progress.next_updates(self.pending.len() as u32);
-        self.method.write(store, Update { learning_rate, numbers });
+        self.method.write(store, Update { step, learning_rate, numbers });
 
         let tokens: usize = micro_batches.iter().flatten().map(|row| row.ids.len()).sum();
         let batches: Vec<FlatBatch> =
             micro_batches.iter().map(|rows| FlatBatch::new(rows, &self.views)).collect();
         let labelled: usize = batches.iter().map(|batch| batch.index.len()).sum();
+        let in_step: usize = batches.iter().map(|batch| batch.ends.len()).sum();
         let mut flops = self.workspace.run(&self.programs.begin, 0);
         for (number, batch) in batches.into_iter().enumerate() {
             let seed =
                 self.options.seed as u32 ^ (step * self.options.gradient_accumulation_steps + number as u32);
+            self.method.write_texts(store, &Texts { ends: &batch.ends, in_step });
             let (size, blocks, seen) = self.write_batch(store, batch, 1.0 / labelled as f32);
             store.write(self.inputs.dropout_seed, &[seed]);
             flops += self.workspace.run_seeing(&self.programs.micro_batch(blocks), size, seen);
@@ -316,6 +349,7 @@ impl Trainer {
             eval_due: self.eval_due(step + 1),
             skipped: false,
             skipped_steps: 0,
+            mezo: None,
         };
         self.pending.push_back(Pending {
             readback,
@@ -409,7 +443,6 @@ impl Trainer {
             bail!(BadState, "there is no dataset to evaluate on")
         };
         let began = Instant::now();
-        let eval_sizes = if self.trained.dropout() > 0.0 { self.sizes.len() } else { 0 };
         let (mut sum, mut tokens) = (0.0, 0);
         for numbers in held_out.rows.chunks(self.options.per_device_train_batch_size as usize) {
             if !go_on() {
@@ -420,7 +453,7 @@ impl Trainer {
             let (size, blocks, seen) = self.write_batch(store, batch, 0.0);
             let Programs { begin_eval, eval, .. } = &self.programs;
             let programs: Vec<ProgramId> = begin_eval.iter().copied().chain(eval.programs(blocks)).collect();
-            self.workspace.run_seeing(&programs, eval_sizes + size, seen);
+            self.workspace.run_seeing(&programs, self.eval_sizes + size, seen);
             let readback = self.eval_ring.start(store, self.inputs.report);
             let report: Vec<f32> = self.eval_ring.finish(readback).await?;
             sum += f64::from(report[0]);

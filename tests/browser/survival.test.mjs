@@ -7,7 +7,7 @@ import { paths } from "../../tools/lib/paths.mjs";
 import { memoryOf, processesOf } from "../../tools/lib/processes.mjs";
 import { openLab, valueOf } from "./support.mjs";
 
-/** On the processor, and a quarter on a GPU. Many more by hand; what a cut after any step and in the midst of saving leaves, tests/resume.rs has. */
+/** On the processor, and a quarter on a GPU. Many more by hand; what a cut after any step and in the midst of saving leaves, tests/resume has. */
 const KILLS = Number(process.env.TABTUNE_KILLS ?? 24);
 /** Killing happens within so many milliseconds of a start: while it loads, prepares, steps and saves. */
 const LONGEST_LIFE_MILLIS = { cpu: 1500, webgpu: 3000 };

@@ -1,6 +1,8 @@
 //! Cross-entropy over chunks of the vocabulary against its twin.
 
-use tabtune::kernels::cross_entropy::{self, Chunk, ChunkParams, DEAD, Finish, FinishParams, SUMMARY_WORDS};
+use tabtune::kernels::cross_entropy::{
+    self, Chunk, ChunkParams, DEAD, Finish, FinishParams, LossesParams, SUMMARY_WORDS,
+};
 use tabtune::kernels::linear::{self, Tile, Weight};
 use tabtune::reference;
 use tabtune::reference::cross_entropy::Summary;
@@ -225,6 +227,55 @@ fn chunks_are_their_twins() {
             for (first, scale) in [(0, 1.0), (3, 6.0)] {
                 Case::new(&h, vocabulary, first, scale).check(&mut h);
             }
+        }
+    }
+}
+
+/// Without a gradient: no width, and what would have been its sums is left alone.
+#[test]
+fn losses_alone_are_those_of_the_twin() {
+    for mut h in Harness::all() {
+        for (vocabulary, first, scale) in VOCABULARIES.iter().flat_map(|&of| [(of, 0, 1.0), (of, 3, 6.0)]) {
+            let mut case = Case::new(&h, vocabulary, first, scale);
+            case.targets[first] = vocabulary.0 as u32;
+            // The second row's answer is the greedy one.
+            let of_row = case.chunks().flat_map(|params| {
+                let stride = params.stride as usize;
+                case.logits(&params)[stride..][..params.vocab as usize].to_vec()
+            });
+            let greatest = of_row.enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b)).expect("a vocabulary");
+            case.targets[first + 1] = greatest.0 as u32;
+            let targets = h.input_u32(&case.targets);
+            let sums = h.input(&[7.0; 4]);
+            let mut summaries = [0; 2].map(|_| h.output(case.rows() * SUMMARY_WORDS));
+            let mut of_twin = vec![Summary::new(); case.rows()];
+            for params in case.chunks() {
+                let params = ChunkParams { width: 0, ..params };
+                let mut logits = to_f64(&case.logits(&params));
+                reference::cross_entropy::chunk(&params, &case.targets, &mut logits, &mut [], &mut of_twin);
+                let logits = h.input(&case.logits(&params));
+                let [before, after] = summaries;
+                let of = Chunk { logits, before, after, sums };
+                h.run(|rec| cross_entropy::chunk(rec, params, targets, of));
+                summaries.swap(0, 1);
+            }
+            let params =
+                LossesParams { rows: case.rows() as u32, vocab: case.vocab as u32, first: first as u32 };
+            let [row_loss, row_miss] = [0; 2].map(|_| h.output(case.targets.len() + 1));
+            h.run(|rec| cross_entropy::losses(rec, params, targets, summaries[0], row_loss, row_miss));
+            let mut want = [0; 2].map(|_| vec![f64::NAN; case.targets.len()]);
+            let [loss, miss] = &mut want;
+            reference::cross_entropy::losses(&params, &case.targets, &of_twin, loss, miss);
+            for (got, want) in [row_loss, row_miss].into_iter().zip(want) {
+                let (bits, got) = (h.read_u32(got), h.read(got));
+                let outside = bits[..first].iter().chain(&bits[case.targets.len()..][..1]);
+                assert!(outside.clone().all(|&bits| bits == u32::MAX), "wrote the loss of another block");
+                assert!(got[first].is_nan() && want[first].is_nan());
+                let own = first + 1..case.targets.len();
+                assert_close("losses", &got[own.clone()], &to_f32(&want[own]), 2e-6);
+            }
+            assert_eq!(h.read(row_miss)[first + 1], 0.0);
+            assert_eq!(h.read(sums), [7.0; 4]);
         }
     }
 }

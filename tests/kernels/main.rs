@@ -13,6 +13,7 @@ mod harness;
 mod head_norm;
 mod kv_append;
 mod linear;
+mod mezo;
 mod rms_norm;
 mod rope;
 mod rows;

@@ -5,6 +5,7 @@
 mod bases;
 mod cut;
 mod families;
+mod mezo;
 mod ways;
 
 use std::collections::BTreeMap;

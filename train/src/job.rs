@@ -262,11 +262,17 @@ impl Job {
 }
 
 fn step_line(log: &RunLog) -> Value {
-    json!({
+    let mut line = json!({
         "step": log.step, "loss": log.loss, "grad_norm": log.grad_norm,
         "learning_rate": log.learning_rate, "num_tokens": log.num_tokens,
         "tokens_per_second": log.tokens_per_second, "peak_gpu_bytes": log.peak_gpu_bytes,
-    })
+    });
+    // MeZO has slopes instead.
+    if let (Value::Object(line), Ok(Value::Object(mezo))) = (&mut line, serde_json::to_value(&log.mezo)) {
+        line.remove("grad_norm");
+        line.extend(mezo);
+    }
+    line
 }
 
 fn counts(report: &DatasetReport) -> String {

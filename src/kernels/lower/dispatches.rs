@@ -11,7 +11,7 @@ use crate::kernels::linear::{Stored, Tile};
 use crate::kernels::recorder::{Kernel, Op, Recorder};
 use crate::kernels::{
     adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm, kv_append, linear,
-    lora_grad, rms_norm, rope, rows, sgd,
+    lora_grad, mezo, rms_norm, rope, rows, sgd,
 };
 use crate::memory::{Tensor, add_transient, read, write};
 
@@ -59,6 +59,7 @@ impl Lowering<'_> {
             Kernel::CrossEntropyForwardBackward => cross_entropy::lower_forward_backward(target, call),
             Kernel::CrossEntropyChunk => cross_entropy::lower_chunk(target, call),
             Kernel::CrossEntropyFinish => cross_entropy::lower_finish(call),
+            Kernel::CrossEntropyLosses => cross_entropy::lower_losses(call),
             Kernel::DropoutForward => dropout::lower_forward(call),
             Kernel::DropoutBackwardAdd => dropout::lower_backward_add(call),
             Kernel::EmbeddingForward(format) => embedding::lower(format, call),
@@ -78,6 +79,11 @@ impl Lowering<'_> {
             Kernel::LinearNarrow => linear::lower_narrow(target.tile(), call),
             Kernel::LoraGradT { sections } => lora_grad::lower_t(target.tile(), sections, call),
             Kernel::LoraGradOuter(along) => lora_grad::lower_outer(target.tile(), along, call),
+            Kernel::MezoPerturb => mezo::lower_perturb(call),
+            Kernel::MezoMisses => mezo::lower_misses(call),
+            Kernel::MezoLosses => mezo::lower_losses(call),
+            Kernel::MezoFinish => mezo::lower_finish(call),
+            Kernel::MezoUpdate => mezo::lower_update(call),
             Kernel::RmsNormForward { has_residual } => rms_norm::lower_forward(target, has_residual, call),
             Kernel::RmsNormBackward { has_residual } => rms_norm::lower_backward(target, has_residual, call),
             Kernel::RmsNormWeightGradient => rms_norm::lower_weight_gradient(call),

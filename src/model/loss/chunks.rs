@@ -73,7 +73,7 @@ impl Loss<'_> {
 
     /// The chunks of each slab, about as wide as one another. They begin at rows of the head where a binding can start
     /// whatever a row takes: at multiples of 16, and of 128 where the scales of a row may take two bytes.
-    fn chunks(&self) -> Vec<Slab> {
+    pub(super) fn chunks(&self) -> Vec<Slab> {
         let Loss { model, plan, .. } = *self;
         let of_slab = |slab: &Slab| {
             let pieces = slab.n_ids.div_ceil(plan.chunk);

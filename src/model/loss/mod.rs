@@ -1,6 +1,7 @@
 //! Records the loss and its gradient. Logits exist a block of rows at a time, of a large vocabulary a chunk at a
 //! time, and only for rows that have a label.
 
+mod alone;
 mod chunks;
 mod plan;
 mod whole;

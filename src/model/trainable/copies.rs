@@ -179,7 +179,7 @@ pub(super) fn copy_all(
     let mut segments = Vec::new();
     for (index, &(len, decays)) in layout.segments.iter().enumerate() {
         let param = store.keep(Class::Adapter, "trained weights", len)?;
-        parameters.add(store, format!("weights.{index}"), param, decays)?;
+        parameters.add(format!("weights.{index}"), param, decays);
         segments.push(param);
     }
     layout.entries.into_iter().for_each(|entry| parameters.add_entry(entry));

@@ -14,6 +14,7 @@ const STEP: usize = ALIGNMENT as usize / 4;
 
 /// The adapter of a model. The rank is padded to a multiple of 8 with zeros, which stay zero: the
 /// gradient of each is a product with another of them.
+#[derive(Clone)]
 pub struct Lora {
     pub config: LoraConfig,
     /// The values, in as few tensors as bindings allow.
@@ -145,9 +146,9 @@ impl Lora {
     }
 
     /// Lets the adapter learn.
-    pub(super) fn register(&self, parameters: &mut Parameters, store: &mut Store) -> Result<()> {
+    pub(super) fn register(&self, parameters: &mut Parameters) {
         for (index, &param) in self.params.iter().enumerate() {
-            parameters.add(store, format!("lora.{index}"), param, true)?;
+            parameters.add(format!("lora.{index}"), param, true);
         }
         for factor in &self.factors {
             for side in Side::BOTH {
@@ -159,7 +160,11 @@ impl Lora {
                 });
             }
         }
-        Ok(())
+    }
+
+    /// The adapter with its values in other places.
+    pub(super) fn moved(&self, place: impl Fn(Tensor) -> Tensor) -> Lora {
+        Lora { params: self.params.iter().map(|&param| place(param)).collect(), ..self.clone() }
     }
 
     /// Writes the factors of every module as `rows` gives them: module by module, all rows of A before those

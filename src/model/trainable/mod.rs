@@ -15,6 +15,7 @@ use crate::device::Store;
 use crate::error::Result;
 use crate::format::WeightFormat;
 use crate::kernels::Recorder;
+use crate::memory::Tensor;
 
 /// What a run trains, and what of it the model's passes are recorded with.
 pub struct Trained {
@@ -23,6 +24,19 @@ pub struct Trained {
     /// The model with copies in the places of weights that learn.
     copied: Option<Model>,
     copies: Vec<Copied>,
+}
+
+/// What passes read of what learns, at other values of it.
+pub struct Moved {
+    pub lora: Option<Lora>,
+    copied: Option<Model>,
+}
+
+impl Moved {
+    /// The model that passes are recorded with, of which `base` is what was loaded.
+    pub fn model<'a>(&'a self, base: &'a Model) -> &'a Model {
+        self.copied.as_ref().unwrap_or(base)
+    }
 }
 
 impl Trained {
@@ -34,7 +48,7 @@ impl Trained {
     pub fn lora(model: &Model, config: LoraConfig, store: &mut Store) -> Result<Self> {
         let lora = Lora::new(model, config, store)?;
         let mut parameters = Parameters::default();
-        lora.register(&mut parameters, store)?;
+        lora.register(&mut parameters);
         Ok(Trained { parameters, lora: Some(lora), copied: None, copies: Vec::new() })
     }
 
@@ -59,6 +73,16 @@ impl Trained {
         let mut parameters = Parameters::default();
         let (copied, copies) = copies::copy_all(model, &mut parameters, store)?;
         Ok(Trained { parameters, lora: None, copied: Some(copied), copies })
+    }
+
+    /// What passes read of what learns, with `tensors`, one for each segment of the parameters, in the place of these.
+    pub fn moved(&self, tensors: &[Tensor]) -> Moved {
+        let place = |tensor: Tensor| self.parameters.beside(tensor, tensors).unwrap_or(tensor);
+        let mut copied = self.copied.clone();
+        if let Some(model) = &mut copied {
+            model.each_tensor(&mut |tensor| *tensor = place(*tensor));
+        }
+        Moved { lora: self.lora.as_ref().map(|lora| lora.moved(place)), copied }
     }
 
     /// The model that passes are recorded with, of which `base` is what was loaded.

@@ -40,9 +40,8 @@ impl Optimizer for AdamW {
     }
 
     fn record(&self, rec: &mut Recorder, parameters: &Parameters, stats: Tensor) {
-        for (segment, &[m, v]) in parameters.segments().iter().zip(&self.moments) {
-            let update =
-                adamw::Update { grad: segment.grad, stats, hyper: self.hyper, param: segment.param, m, v };
+        for ((segment, grad), &[m, v]) in parameters.with_gradients().zip(&self.moments) {
+            let update = adamw::Update { grad, stats, hyper: self.hyper, param: segment.param, m, v };
             adamw::update(
                 rec,
                 adamw::Params { n: segment.len as u32, decays: u32::from(segment.decays) },
@@ -51,7 +50,7 @@ impl Optimizer for AdamW {
         }
     }
 
-    fn write(&self, store: &Store, Update { learning_rate, numbers }: Update) {
+    fn write(&self, store: &Store, Update { learning_rate, numbers, .. }: Update) {
         let hyper = numbers.map(|number| adamw::Hyper::at_step(&self.options, learning_rate, number));
         store.write(self.hyper, &hyper);
     }

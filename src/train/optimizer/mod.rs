@@ -5,6 +5,7 @@ mod sgd;
 
 use super::options::{Optim, TrainOptions};
 use super::step::Update;
+use crate::bail;
 use crate::device::Store;
 use crate::error::Result;
 use crate::kernels::Recorder;
@@ -33,5 +34,6 @@ pub(super) fn optimizer(
     Ok(match options.optim {
         Optim::AdamwTorch => Box::new(adamw::AdamW::new(options, parameters, store)?),
         Optim::Sgd => Box::new(sgd::Sgd::new(options, store)?),
+        Optim::Mezo => bail!(Internal, "MeZO has no gradients to update from"),
     })
 }

@@ -26,9 +26,9 @@ impl Optimizer for Sgd {
     }
 
     fn record(&self, rec: &mut Recorder, parameters: &Parameters, stats: Tensor) {
-        for segment in parameters.segments() {
+        for (segment, grad) in parameters.with_gradients() {
             let params = sgd::Params { n: segment.len as u32, decays: u32::from(segment.decays) };
-            let update = sgd::Update { grad: segment.grad, stats, hyper: self.hyper, param: segment.param };
+            let update = sgd::Update { grad, stats, hyper: self.hyper, param: segment.param };
             sgd::update(rec, params, update);
         }
     }

@@ -69,6 +69,9 @@ pub struct Header {
     pub device: Option<String>,
     /// Lines of the log so far.
     pub lines: usize,
+    /// The checkpoint of the same run that has the values, from which the steps of the log lead to this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<u32>,
     pub tensors: Vec<TensorShape>,
     /// XXH3-128 of each piece of values, in their order.
     pub(super) pieces: Vec<String>,

@@ -30,9 +30,17 @@ pub struct Saved {
     id: u32,
     pub step: u32,
     pub bytes: u64,
+    /// The checkpoint whose values this one begins with, where it has none itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<u32>,
 }
 
 impl Saved {
+    /// Its name among those of its run.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     fn place<'a>(&self, run: &'a str) -> Place<'a> {
         let first = Key::new(Table::Checkpoints, &format!("{run}/{}", self.id), 0);
         Place { run, first, bytes: self.bytes }
@@ -65,7 +73,8 @@ impl RunRecord {
     }
 }
 
-/// Saves a checkpoint in a run's `record`, and keeps the last `keep` of the run, at least this one. `log` is all of
+/// Saves a checkpoint in a run's `record`, and keeps the last `keep` of the run, at least this one, and those that these
+/// start from. `log` is all of
 /// the run's, of which `kept` says what is in the store.
 ///
 /// # Errors
@@ -84,7 +93,7 @@ pub async fn save(
         return Ok(Err(error));
     }
     header.lines = log.len();
-    let mut saved = Saved { id: record.next, step: header.progress.step, bytes: 0 };
+    let mut saved = Saved { id: record.next, step: header.progress.step, bytes: 0, start: header.start };
     let first = saved.place(run).first;
     let written = async {
         // Whatever a kill left behind under this name.
@@ -103,8 +112,12 @@ pub async fn save(
         record.next += 1;
         record.version = VERSION;
         record.saved.push(saved.clone());
-        let gone = record.saved.len().saturating_sub(keep.max(1));
-        changes.extend(record.saved.drain(..gone).map(|old| Write::RemoveFrom(old.place(run).first)));
+        let old = record.saved.len().saturating_sub(keep.max(1));
+        let last = record.saved.split_off(old);
+        let is_start = |old: &Saved| last.iter().any(|saved| saved.start == Some(old.id));
+        let (starts, gone): (Vec<_>, Vec<_>) = record.saved.drain(..).partition(is_start);
+        changes.extend(gone.iter().map(|old| Write::RemoveFrom(old.place(run).first)));
+        record.saved = [starts, last].concat();
         let json = serde_json::to_vec(&record).expect("a record is plain data");
         changes.push(Write::Put(Key::new(Table::Runs, run, 0), json));
         Ok(kv.write(changes).await)
@@ -126,11 +139,23 @@ pub async fn save(
 pub struct Found {
     saved: Saved,
     pub header: Header,
+    /// What has the values, where that is another checkpoint.
+    start: Option<(Saved, Header)>,
     pub log: Vec<Line>,
     /// Which lines of the log are in records of their own.
     pub kept: LogRecords,
     /// The steps of later checkpoints that are damaged or gone.
     pub damaged: Vec<u32>,
+}
+
+impl Found {
+    /// The checkpoint that has the values.
+    pub fn values(&self) -> (&Saved, &Header) {
+        match &self.start {
+            Some((saved, header)) => (saved, header),
+            None => (&self.saved, &self.header),
+        }
+    }
 }
 
 /// The last whole checkpoint of a run. Its values are read, but not held. `None` where the run has saved none.
@@ -143,17 +168,28 @@ pub async fn latest(kv: &impl Kv, run: &str) -> Result<Option<Found>> {
     record.expect_known(run)?;
     let mut damaged = Vec::new();
     for saved in record.saved.iter().rev() {
-        let place = saved.place(run);
-        let mut opened = checkpoint::open(kv, &place).await?;
-        if let Some(opened) = &mut opened
-            && opened.read(kv, &place, &mut |_, _, _| {}).await?
-        {
+        if let Some(mut opened) = whole(kv, run, saved).await? {
             let header = opened.header().clone();
-            let (kept, log) = match opened {
+            let start = match header.start {
+                None => None,
+                Some(id) => {
+                    let start = record.saved.iter().find(|saved| saved.id == id);
+                    let opened = match start {
+                        Some(start) => whole(kv, run, start).await?,
+                        None => None,
+                    };
+                    let Some((start, opened)) = start.zip(opened) else {
+                        damaged.push(saved.step);
+                        continue;
+                    };
+                    Some((start.clone(), opened.header().clone()))
+                }
+            };
+            let (kept, log) = match &mut opened {
                 Opened::First(opened) => (LogRecords::default(), std::mem::take(&mut opened.log)),
                 Opened::Now(_) => LogRecords::load(kv, run, header.lines).await?,
             };
-            return Ok(Some(Found { saved: saved.clone(), header, log, kept, damaged }));
+            return Ok(Some(Found { saved: saved.clone(), header, start, log, kept, damaged }));
         }
         damaged.push(saved.step);
     }
@@ -169,6 +205,13 @@ pub async fn latest(kv: &impl Kv, run: &str) -> Result<Option<Found>> {
     ))
 }
 
+/// A checkpoint with all its values; `None` where it is damaged or gone.
+async fn whole(kv: &impl Kv, run: &str, saved: &Saved) -> Result<Option<Opened>> {
+    let place = saved.place(run);
+    let Some(mut opened) = checkpoint::open(kv, &place).await? else { return Ok(None) };
+    Ok(opened.read(kv, &place, &mut |_, _, _| {}).await?.then_some(opened))
+}
+
 /// Writes the values of a checkpoint that was found into `state`.
 ///
 /// # Errors
@@ -176,7 +219,8 @@ pub async fn latest(kv: &impl Kv, run: &str) -> Result<Option<Found>> {
 /// `bad-state`: for tensors of other sizes, and then nothing was written; and where the checkpoint has been
 /// damaged since it was found.
 pub async fn restore(kv: &impl Kv, run: &str, found: &Found, state: &mut impl State) -> Result<()> {
-    let (saved, wanted) = (&found.header.tensors, state.tensors());
+    let (values, header) = found.values();
+    let (saved, wanted) = (&header.tensors, state.tensors());
     // The first form has no names.
     let is_it = |(saved, wanted): (&super::TensorShape, &super::TensorShape)| {
         saved.values == wanted.values && (saved.name.is_empty() || saved.name == wanted.name)
@@ -184,13 +228,13 @@ pub async fn restore(kv: &impl Kv, run: &str, found: &Found, state: &mut impl St
     if saved.len() != wanted.len() || !saved.iter().zip(&wanted).all(is_it) {
         bail!(BadState, "the checkpoint is of an adapter of another size");
     }
-    let place = found.saved.place(run);
+    let place = values.place(run);
     if let Some(mut opened) = checkpoint::open(kv, &place).await?
         && opened.read(kv, &place, &mut |tensor, first, values| state.write(tensor, first, values)).await?
     {
         return Ok(());
     }
-    bail!(BadState, "the checkpoint of run {run:?} at step {} was just damaged", found.saved.step)
+    bail!(BadState, "the checkpoint of run {run:?} at step {} was just damaged", values.step)
 }
 
 /// What the run was made from whose checkpoints lie under a name, and the step of the last one; `None` where

@@ -21,9 +21,10 @@ pub(in crate::train) struct Backprop {
 impl Backprop {
     pub(in crate::train) fn new(
         options: &TrainOptions,
-        parameters: &Parameters,
+        parameters: &mut Parameters,
         store: &mut Store,
     ) -> Result<Self> {
+        parameters.keep_gradients(store)?;
         let counts = parameters.segments().iter().map(|segment| grad_norm::partial_count(segment.len));
         Ok(Backprop {
             optimizer: optimizer(options, parameters, store)?,
@@ -34,13 +35,13 @@ impl Backprop {
 
     fn record_update(&self, rec: &mut Recorder, parameters: &Parameters, inputs: &Inputs) {
         let mut first = 0;
-        for segment in parameters.segments() {
+        for (segment, gradient) in parameters.with_gradients() {
             let params = grad_norm::SquaresParams { n: segment.len as u32, first: first as u32 };
-            grad_norm::squares(rec, params, segment.grad, self.partials);
+            grad_norm::squares(rec, params, gradient, self.partials);
             first += grad_norm::partial_count(segment.len);
         }
         let params = grad_norm::FinishParams { count: first as u32, max_grad_norm: self.max_grad_norm };
-        let stats = inputs.stats();
+        let stats = inputs.stats(grad_norm::STATS);
         grad_norm::finish(rec, params, self.partials, inputs.loss_sum, stats);
         self.optimizer.record(rec, parameters, stats);
     }
@@ -53,8 +54,8 @@ impl Method for Backprop {
         let Form { tokens, checkpointing, .. } = form;
         let mut rec = Recorder::new();
         let begin = rec.program();
-        for segment in trained.parameters.segments() {
-            rec.clear(segment.grad);
+        for (_, gradient) in trained.parameters.with_gradients() {
+            rec.clear(gradient);
         }
         rec.clear(inputs.loss_sum);
         let begin_eval = rec.program();
@@ -104,6 +105,7 @@ impl Method for Backprop {
             begin: vec![begin],
             passes: vec![whole],
             end: vec![update],
+            again: Vec::new(),
             begin_eval: vec![begin_eval],
             eval: LossPass { before: vec![forward], loss, after: vec![loss_sum] },
         };

@@ -2,11 +2,10 @@
 
 use crate::device::Store;
 use crate::error::Result;
-use crate::kernels::grad_norm;
 use crate::memory::{Class, Tensor};
 use crate::model::{LossInputs, LossPlan, Model, RopeTables, Rows, RowsSeen, Trained};
 
-/// The report of a step: the loss sum at 0, what [`grad_norm`] says at 64.
+/// The report of a step: the loss sum at 0, what the method says at 64.
 const REPORT_VALUES: usize = 128;
 pub(in crate::train) const REPORT_BYTES: u64 = 4 * REPORT_VALUES as u64;
 pub(super) const REPORT_STATS: usize = 64;
@@ -68,8 +67,8 @@ impl Inputs {
         })
     }
 
-    /// The part of the report that [`grad_norm`] fills.
-    pub(super) fn stats(&self) -> Tensor {
-        self.report.slice(4 * REPORT_STATS as u64, 4 * grad_norm::STATS as u64)
+    /// The part of the report that holds `values` of what the method says of a step.
+    pub(super) fn stats(&self, values: usize) -> Tensor {
+        self.report.slice(4 * REPORT_STATS as u64, 4 * values as u64)
     }
 }

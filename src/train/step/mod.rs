@@ -2,9 +2,11 @@
 
 mod backprop;
 mod inputs;
+mod mezo;
 
 pub(super) use backprop::Backprop;
 pub(super) use inputs::{Inputs, REPORT_BYTES};
+pub(super) use mezo::Mezo;
 
 use super::log::StepLog;
 use crate::device::Store;
@@ -19,6 +21,8 @@ pub(super) struct Programs {
     /// What every micro-batch goes through, one behind another.
     pub(super) passes: Vec<LossPass>,
     pub(super) end: Vec<ProgramId>,
+    /// The update of a step whose log is all that is left of it.
+    pub(super) again: Vec<ProgramId>,
     pub(super) begin_eval: Vec<ProgramId>,
     pub(super) eval: LossPass,
 }
@@ -67,6 +71,8 @@ pub(super) struct Form {
 /// The number of a step's update and what it is made with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Update {
+    /// Counted from zero.
+    pub(super) step: u32,
     pub(super) learning_rate: f64,
     /// Counted from 1: where the step before was not applied, and where it was.
     pub(super) numbers: [u32; 2],
@@ -76,14 +82,52 @@ pub(super) struct Update {
 pub(super) trait Method {
     fn record(&self, recording: &Recording<'_>, form: Form) -> (Recorder, Programs);
 
+    /// Whether inputs of an adapter are dropped in its passes.
+    fn drops(&self) -> bool {
+        true
+    }
+
     /// Writes what changes from step to step, before each.
     fn write(&self, store: &Store, update: Update);
+
+    /// Writes what it wants to know of the texts of a micro-batch, before each.
+    fn write_texts(&self, _: &Store, _: &Texts<'_>) {}
 
     /// Puts what the step's report says into its log. The loss is the mean over `labelled` tokens.
     fn read(&self, report: &[f32], labelled: u64, log: &mut StepLog);
 
     /// What it keeps of a segment of the parameters, by the names under which that is saved.
     fn kept(&self, segment: usize) -> Vec<(&'static str, Tensor)>;
+
+    /// Whether updates can be made again from the log, so that the run's start and its log are all of it.
+    fn is_made_again(&self) -> bool {
+        false
+    }
+
+    /// Writes what the update of a logged step is made of, before [`Programs::again`].
+    fn write_again(&self, _: &Store, _: &Inputs, _: &StepLog) {}
+}
+
+/// The texts of a micro-batch that have labels.
+pub(super) struct Texts<'a> {
+    /// Labelled tokens up to the end of each.
+    pub(super) ends: &'a [u32],
+    /// How many the whole step has.
+    pub(super) in_step: usize,
+}
+
+impl Texts<'_> {
+    /// For `labelled` tokens: of the last one of each text the first one, and the text's share in the step; u32::MAX and 0 for
+    /// the others.
+    fn last_labels(&self, labelled: usize) -> (Vec<u32>, Vec<f32>) {
+        let (mut starts, mut shares) = (vec![u32::MAX; labelled], vec![0.0; labelled]);
+        let mut start = 0;
+        for &end in self.ends {
+            (starts[end as usize - 1], shares[end as usize - 1]) = (start, 1.0 / self.in_step as f32);
+            start = end;
+        }
+        (starts, shares)
+    }
 }
 
 impl Recording<'_> {

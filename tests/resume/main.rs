@@ -1,5 +1,7 @@
 //! A run that is cut off anywhere and resumed is, to the bit, one that never was.
 
+mod mezo;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
