@@ -39,7 +39,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               --device webgpu|cpu      what computes (default webgpu); cpu goes with step, generate, peer and products
               --workers N              the workers of --device cpu (default as many as the engine takes)
               --shape SHAPE            tiny, small, smollm2-135m (default), smollm2-360m, qwen2.5-0.5b,
-                                       llama-1b or llama-3b
+                                       llama-1b, llama-3b or llama-2-7b
               --tokens M               rows of the kernels, or tokens of a step
               --base f32|nf4           how the base is held (default nf4)
               --checkpointing CHOICE   whether a step computes activations again: true, false, auto (default)
@@ -47,6 +47,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               tiles agree with the plain twin on it, and which is fastest for each product of a shape
             ./build.sh bench loss [--tokens M] tells what the loss of so many labelled tokens takes at vocabularies of
               three sizes, in chunks and against the whole vocabulary at once
+            ./build.sh bench ways [--way qlora|int8|mezo|full] does a step by each way to train and tells the memory it takes
             ./build.sh bench peer tiny|small [--engine …] [--base …] times the step that peers run
             ./build.sh bench products times dense and 4-bit products at the sizes that other libraries are compared at
             ./build.sh bench data [--rows N] imports, tokenises and re-opens so many rows in the browser

@@ -5,7 +5,7 @@ use tabtune::device::Store;
 use tabtune::error::Result;
 use tabtune::generate::Generator;
 use tabtune::kernels::lower::Target;
-use tabtune::model::{LoadOptions, Model};
+use tabtune::model::Model;
 use web_time::Instant;
 
 use crate::ceilings::Ceilings;
@@ -29,7 +29,7 @@ pub async fn run(options: &Options, ceilings: Option<&Ceilings>, output: &Output
     let device = open_for(options).await?;
     let mut store = Store::new(&device);
     let files = SyntheticFiles::new(shape, base)?;
-    let load = LoadOptions { load_in_4bit: base == Base::Nf4, ..LoadOptions::default() };
+    let load = base.load();
     let model = Model::load(&files, shape.architecture()?, load, &mut store, &mut |_| {}).await?;
     let target = Target::of(&device, &tiles(&device, &model).await?);
     let capacity = (PROMPT + WARM_UP + TIMED).next_multiple_of(64);

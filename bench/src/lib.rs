@@ -8,6 +8,7 @@
 pub mod arena;
 pub mod ceilings;
 pub mod generate;
+pub mod heap;
 pub mod kernels;
 pub mod loss;
 pub mod naive;
@@ -25,6 +26,7 @@ pub mod synthetic;
 pub mod tiles;
 pub mod timing;
 pub mod training;
+pub mod ways;
 pub mod work;
 
 mod run;

@@ -4,8 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tabtune::error::Result;
+use tabtune_bench::heap::Counting;
 use tabtune_bench::output::Stream;
 use tabtune_bench::{report, run, shapes};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

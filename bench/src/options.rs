@@ -3,9 +3,11 @@
 use tabtune::bail;
 use tabtune::device::DeviceOption;
 use tabtune::error::{Code, Error, Result};
+use tabtune::model::LoadOptions;
 use tabtune::train::options::GradientCheckpointing;
 
 use crate::shapes::{SHAPES, Shape};
+use crate::ways::Way;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum What {
     Ratios,
     /// A whole training step.
     Step,
+    /// What each way to train takes.
+    Ways,
     /// Generation, token by token.
     Generate,
     /// Kernels, ratios, step and generation.
@@ -39,7 +43,7 @@ pub enum What {
 impl What {
     /// Whether it is measured on the processor too.
     fn has_processor(self) -> bool {
-        matches!(self, What::Step | What::Generate | What::Peer | What::Products)
+        matches!(self, What::Step | What::Ways | What::Generate | What::Peer | What::Products)
     }
 }
 
@@ -57,6 +61,11 @@ impl Base {
             Base::Nf4 => "nf4",
         }
     }
+
+    /// How a model is loaded so.
+    pub fn load(self) -> LoadOptions {
+        LoadOptions { load_in_4bit: self == Base::Nf4, ..LoadOptions::default() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +80,8 @@ pub struct Options {
     pub checkpointing: GradientCheckpointing,
     /// What computes; most is measured on the GPU alone.
     pub device: DeviceOption,
+    /// Where `None`, each way to train that suits the shape.
+    pub way: Option<Way>,
     /// The workers of the processor; by default as many as the engine takes.
     pub workers: Option<usize>,
 }
@@ -85,7 +96,7 @@ impl Options {
     pub fn parse(arguments: &[String]) -> Result<Self> {
         let (mut what, mut shape, mut tokens, mut base) = (None, None, None, None);
         let (mut checkpointing, mut device) = (GradientCheckpointing::Auto, DeviceOption::default());
-        let mut workers = None;
+        let (mut workers, mut way) = (None, None);
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let Some(option) = argument.strip_prefix("--") else {
@@ -107,14 +118,18 @@ impl Options {
                 "base" => base = Some(parse_base(&value)?),
                 "checkpointing" => checkpointing = parse_checkpointing(&value)?,
                 "device" => device = value.parse()?,
+                "way" => way = Some(parse_way(&value)?),
                 "workers" => workers = Some(parse_workers(&value)?),
                 _ => bail!(
                     BadOption,
-                    "--{option} is not an option: known are engine, device, workers, shape, tokens, base and checkpointing"
+                    "--{option} is not an option: known are engine, device, workers, shape, tokens, base, way and checkpointing"
                 ),
             }
         }
         let what = what.unwrap_or(What::All);
+        if way.is_some() && what != What::Ways {
+            bail!(BadOption, "--way goes with ways");
+        }
         let shape = match (what, shape) {
             (What::Peer, Some(shape)) if !shape.is_of_peers() => {
                 bail!(BadOption, "peer takes the shape tiny or small, not {}", shape.name)
@@ -132,13 +147,13 @@ impl Options {
         if device == DeviceOption::Cpu && !what.has_processor() {
             bail!(
                 BadOption,
-                "--device cpu goes with step, generate, peer and products: the rest is about GPUs"
+                "--device cpu goes with step, ways, generate, peer and products: the rest is about GPUs"
             );
         }
         if workers.is_some() && device != DeviceOption::Cpu {
             bail!(BadOption, "--workers goes with --device cpu: a GPU has its own");
         }
-        Ok(Options { what, shape, tokens, base, checkpointing, device, workers })
+        Ok(Options { what, shape, tokens, base, checkpointing, device, way, workers })
     }
 }
 
@@ -152,13 +167,14 @@ fn parse_what(text: &str) -> Result<What> {
         "loss" => What::Loss,
         "ratios" => What::Ratios,
         "step" => What::Step,
+        "ways" => What::Ways,
         "generate" => What::Generate,
         "all" => What::All,
         "peer" => What::Peer,
         "products" => What::Products,
         _ => bail!(
             BadOption,
-            "{text:?} is not adapter, ceilings, tiles, race, kernels, loss, ratios, step, generate, all, peer or products"
+            "{text:?} is not adapter, ceilings, tiles, race, kernels, loss, ratios, step, ways, generate, all, peer or products"
         ),
     })
 }
@@ -182,6 +198,12 @@ fn parse_workers(text: &str) -> Result<usize> {
         Ok(workers @ 1..=64) => Ok(workers),
         _ => bail!(BadOption, "--workers is {text:?}, but must be a whole number from 1 to 64"),
     }
+}
+
+fn parse_way(text: &str) -> Result<Way> {
+    Way::ALL.into_iter().find(|way| way.name() == text).ok_or_else(|| {
+        Error::new(Code::BadOption, format!("--way is {text:?}, but must be qlora, int8, mezo or full"))
+    })
 }
 
 fn parse_base(text: &str) -> Result<Base> {
@@ -220,6 +242,8 @@ mod tests {
         assert_eq!(kept.checkpointing, GradientCheckpointing::Off);
         let alone = parse("products --device cpu --workers 1").unwrap();
         assert_eq!((alone.what, alone.device, alone.workers), (What::Products, DeviceOption::Cpu, Some(1)));
+        let way = parse("ways --way mezo --shape llama-2-7b").unwrap();
+        assert_eq!((way.what, way.way, way.shape.name), (What::Ways, Some(Way::Mezo), "llama-2-7b"));
         let peer = parse("peer --base nf4 tiny").unwrap();
         assert_eq!((peer.what, peer.shape.name, peer.base), (What::Peer, "tiny", Some(Base::Nf4)));
     }
@@ -241,6 +265,8 @@ mod tests {
             ("kernels --device cpu", "--device cpu goes with step"),
             ("step --device auto", "--device is \"auto\""),
             ("step --device gpu", "device must be auto"),
+            ("ways --way dora", "--way is \"dora\""),
+            ("step --way full", "--way goes with ways"),
             ("step --workers 2", "--workers goes with --device cpu"),
             ("step --device cpu --workers 0", "--workers is \"0\""),
         ] {

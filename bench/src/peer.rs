@@ -64,7 +64,7 @@ pub async fn steps(device: Device, work: &Work, base: Base) -> Result<PeerRun> {
     };
     let setup = Setup {
         files: &work.files,
-        base,
+        load: base.load(),
         rank: RANK,
         alpha: ALPHA,
         rows: work.rows.clone(),

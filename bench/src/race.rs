@@ -5,7 +5,7 @@ use tabtune::device::Store;
 use tabtune::error::Result;
 use tabtune::kernels::linear::Tile;
 use tabtune::memory::MAX_BINDING;
-use tabtune::model::{LoadOptions, Model};
+use tabtune::model::Model;
 use tabtune::tune::{self, Tuning};
 use web_time::Instant;
 
@@ -24,7 +24,7 @@ pub async fn run(options: &Options, ceilings: &Ceilings, output: &Output<'_>) ->
     let (shape, base) = (options.shape, options.base.unwrap_or(Base::Nf4));
     output.note(&format!("race of the tiles for {} with {} base", shape.name, base.name()));
     let device = open().await?;
-    let load = LoadOptions { load_in_4bit: base == Base::Nf4, ..LoadOptions::default() };
+    let load = base.load();
     let files = SyntheticFiles::new(shape, base)?;
     let model =
         Model::load(&files, shape.architecture()?, load, &mut Store::planned(MAX_BINDING), &mut |_| {})

@@ -8,7 +8,7 @@ use tabtune::kernels::linear::Tile;
 use crate::ceilings::Ceilings;
 use crate::options::{Options, What};
 use crate::output::{Output, Stream};
-use crate::{generate, kernels, loss, open_for, peer, products, race, ratios, step, tiles};
+use crate::{generate, kernels, loss, open_for, peer, products, race, ratios, step, tiles, ways};
 
 /// Measures what `arguments` ask for and hands every text to `write`.
 ///
@@ -30,6 +30,10 @@ pub async fn run(arguments: &[String], write: &dyn Fn(Stream, &str)) -> Result<(
         What::Peer => {
             drop(device);
             peer::run(&options, &output).await?;
+        }
+        What::Ways => {
+            drop(device);
+            ways::run(&options, &output).await?;
         }
         What::Products => products::run(&device, &output).await?,
         _ if options.device == DeviceOption::Cpu => {

@@ -6,7 +6,7 @@ use tabtune::model::Architecture;
 
 use crate::step::RANK;
 
-/// The sizes of a Llama decoder with a tied head, and of the step that is measured on it.
+/// The sizes of a Llama decoder, and of the step that is measured on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     pub name: &'static str,
@@ -18,6 +18,8 @@ pub struct Shape {
     pub kv_heads: usize,
     pub head_dim: usize,
     pub vocab: usize,
+    /// Whether the head is the embedding.
+    pub tied: bool,
     /// Rows of a step.
     pub batch: usize,
     /// Tokens of a row of a step.
@@ -26,7 +28,7 @@ pub struct Shape {
 
 /// The two shapes of the peers, and those of published models. The biases that Qwen2.5 adds to q, k and
 /// v are left out: they cost next to nothing, and the engine has none.
-pub const SHAPES: [Shape; 7] = [
+pub const SHAPES: [Shape; 8] = [
     shape("tiny", [256, 768, 4, 4, 2, 64, 2048], [2, 128]),
     shape("small", [576, 1536, 4, 9, 3, 64, 8192], [1, 128]),
     shape("smollm2-135m", [576, 1536, 30, 9, 3, 64, 49_152], [1, 512]),
@@ -34,12 +36,13 @@ pub const SHAPES: [Shape; 7] = [
     shape("qwen2.5-0.5b", [896, 4864, 24, 14, 2, 64, 151_936], [1, 512]),
     shape("llama-1b", [2048, 8192, 16, 32, 8, 64, 128_256], [1, 512]),
     shape("llama-3b", [3072, 8192, 28, 24, 8, 128, 128_256], [1, 512]),
+    Shape { tied: false, ..shape("llama-2-7b", [4096, 11_008, 32, 32, 32, 128, 32_000], [1, 512]) },
 ];
 
 const fn shape(name: &'static str, sizes: [usize; 7], step: [usize; 2]) -> Shape {
     let [hidden, intermediate, layers, heads, kv_heads, head_dim, vocab] = sizes;
     let [batch, seq] = step;
-    Shape { name, hidden, intermediate, layers, heads, kv_heads, head_dim, vocab, batch, seq }
+    Shape { name, hidden, intermediate, layers, heads, kv_heads, head_dim, vocab, tied: true, batch, seq }
 }
 
 impl Shape {
@@ -61,10 +64,16 @@ impl Shape {
             "vocab_size": self.vocab,
             "rms_norm_eps": 1e-5,
             "rope_theta": 10_000.0,
-            "tie_word_embeddings": true,
+            "tie_word_embeddings": self.tied,
             "max_position_embeddings": 131_072,
         })
         .to_string()
+    }
+
+    /// Values of all its weights.
+    pub fn parameters(&self) -> Result<usize> {
+        let tensors = self.architecture()?.checkpoint_tensors();
+        Ok(tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum())
     }
 
     /// What the engine makes of it.
@@ -84,6 +93,7 @@ pub fn all_json() -> Value {
             "kv_heads": shape.kv_heads,
             "head_dim": shape.head_dim,
             "vocab": shape.vocab,
+            "tied": shape.tied,
             "batch": shape.batch,
             "seq": shape.seq,
             "rank": RANK,

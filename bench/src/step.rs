@@ -145,7 +145,7 @@ async fn training(
     let adapter = LoraConfig { r: RANK, ..LoraConfig::default() };
     let setup = Setup {
         files: &SyntheticFiles::new(shape, base)?,
-        base,
+        load: base.load(),
         rank: RANK,
         alpha: RANK as f64,
         rows: (0..shape.batch as u64).map(|row| random_ids(row + 1, shape.seq + 1, shape.vocab)).collect(),

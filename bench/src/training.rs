@@ -13,16 +13,14 @@ use tabtune::kernels::linear::Tile;
 use tabtune::kernels::lower::Target;
 use tabtune::kernels::tiles::Tiles;
 use tabtune::model::{LoadOptions, Model, Trained};
-use tabtune::train::options::TrainOptions;
+use tabtune::train::options::{FinetuningType, TrainOptions};
 use tabtune::train::{StepLog, Trainer, TrainerSetup};
 use tabtune::tune::{self, Tuning};
-
-use crate::options::Base;
 
 /// How a run is set up.
 pub struct Setup<'a, F> {
     pub files: &'a F,
-    pub base: Base,
+    pub load: LoadOptions,
     pub rank: usize,
     pub alpha: f64,
     /// Each holds token ids that all count as labels. All rows go into every step.
@@ -46,10 +44,9 @@ pub struct Training {
 impl Training {
     /// Loads the model, adapts every linear layer, and records the step.
     pub async fn new<F: Files>(device: Device, setup: Setup<'_, F>) -> Result<Self> {
-        let Setup { files, base, rank, alpha, rows, initial, options } = setup;
+        let Setup { files, load, rank, alpha, rows, initial, options } = setup;
         let architecture = Model::architecture(files).await?;
         let mut store = Store::new(&device);
-        let load = LoadOptions { load_in_4bit: base == Base::Nf4, ..LoadOptions::default() };
         let model = Model::load(files, architecture, load, &mut store, &mut |_| {}).await?;
 
         let target = Target::of(&device, &tiles(&device, &model).await?);
@@ -65,7 +62,10 @@ impl Training {
             target_modules: TargetModules::AllLinear,
             ..LoraConfig::default()
         };
-        let trained = Trained::lora(&model, lora_config, &mut store)?;
+        let trained = match options.finetuning_type {
+            FinetuningType::Lora => Trained::lora(&model, lora_config, &mut store)?,
+            FinetuningType::Full => Trained::full(&model, &mut store)?,
+        };
         trained.write(&store, initial);
         let setup = TrainerSetup {
             model: &model,

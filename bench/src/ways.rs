@@ -1,0 +1,128 @@
+//! What each way to train takes: a step of each on a model that is made up, with its bytes on the device and on the host.
+
+use serde_json::json;
+use tabtune::adapter::{LoraConfig, LoraRng};
+use tabtune::bail;
+use tabtune::error::Result;
+use tabtune::model::LoadOptions;
+use tabtune::train::options::{FinetuningType, Optim, TrainOptions};
+use web_time::Instant;
+
+use crate::heap;
+use crate::open_for;
+use crate::options::{Base, Options};
+use crate::output::{Output, Table, digits, rounded};
+use crate::shapes::Shape;
+use crate::step::RANK;
+use crate::synthetic::{SyntheticFiles, random_ids};
+use crate::training::{Setup, Training};
+
+/// Above so many parameters all weights are trained only where that is asked for by name.
+const MOST_OF_ALL: usize = 1_000_000_000;
+
+/// A way to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// An adapter on 4 bits.
+    Qlora,
+    /// An adapter on 8 bits.
+    Int8,
+    /// An adapter on 4 bits, without a backward pass.
+    Mezo,
+    /// All weights.
+    Full,
+}
+
+impl Way {
+    pub const ALL: [Way; 4] = [Way::Qlora, Way::Int8, Way::Mezo, Way::Full];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Qlora => "qlora",
+            Way::Int8 => "int8",
+            Way::Mezo => "mezo",
+            Way::Full => "full",
+        }
+    }
+
+    fn load(self) -> LoadOptions {
+        LoadOptions {
+            load_in_4bit: matches!(self, Way::Qlora | Way::Mezo),
+            double_quant: matches!(self, Way::Qlora | Way::Mezo),
+            load_in_8bit: self == Way::Int8,
+            ..LoadOptions::default()
+        }
+    }
+
+    fn train(self) -> TrainOptions {
+        let finetuning_type = if self == Way::Full { FinetuningType::Full } else { FinetuningType::Lora };
+        let optim = if self == Way::Mezo { Optim::Mezo } else { Optim::AdamwTorch };
+        TrainOptions { max_steps: Some(1), finetuning_type, optim, ..TrainOptions::default() }
+    }
+}
+
+/// One step of each way that `options` ask for.
+pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
+    let shape = &Shape { seq: options.tokens.unwrap_or(options.shape.seq), ..*options.shape };
+    let parameters = shape.parameters()?;
+    let is_asked = |way: &Way| match options.way {
+        Some(asked) => *way == asked,
+        None => *way != Way::Full || parameters < MOST_OF_ALL,
+    };
+    let title = format!("a step of {}, {} × {} tokens, rank {RANK}", shape.name, shape.batch, shape.seq);
+    let mut table =
+        Table::new(title, &["way", "MB planned", "MB at most", "MB of host heap", "s to load", "s a step"]);
+    for way in Way::ALL.into_iter().filter(is_asked) {
+        table.row(measure(options, shape, way, output).await?);
+    }
+    output.table(table);
+    Ok(())
+}
+
+async fn measure(options: &Options, shape: &Shape, way: Way, output: &Output<'_>) -> Result<Vec<String>> {
+    output.note(&format!("{} of {}", way.name(), shape.name));
+    let mut rng = LoraRng::new(1);
+    let adapter = LoraConfig { r: RANK, ..LoraConfig::default() };
+    let setup = Setup {
+        files: &SyntheticFiles::new(shape, Base::Nf4)?,
+        load: way.load(),
+        rank: RANK,
+        alpha: RANK as f64,
+        rows: (0..shape.batch as u64).map(|row| random_ids(row + 1, shape.seq + 1, shape.vocab)).collect(),
+        initial: &mut |module, side, rows| rng.first_rows(&adapter, module, side, rows),
+        options: way.train(),
+    };
+    heap::begin();
+    let loading = Instant::now();
+    let mut training = Training::new(open_for(options).await?, setup).await?;
+    let load_seconds = loading.elapsed().as_secs_f64();
+    let Some(log) = training.step().await? else { bail!(Internal, "the run has no step") };
+    let heap = heap::peak();
+    let footprint = *training.trainer.footprint();
+    let peak = training.device.counters().peak_buffer_bytes();
+    output.result(
+        "way",
+        json!({
+            "shape": shape.name,
+            "way": way.name(),
+            "tokens": shape.batch * shape.seq,
+            "loss": log.loss,
+            "planned_gpu_bytes": footprint.peak_gpu_bytes,
+            "peak_gpu_bytes": peak,
+            "gpu_bytes": footprint.gpu_bytes,
+            "checkpointing": footprint.checkpointing,
+            "heap_bytes": heap,
+            "load_seconds": rounded(load_seconds),
+            "step_seconds": rounded(log.step_millis / 1e3),
+        }),
+    );
+    let megabytes = |bytes: u64| digits(bytes as f64 / 1e6);
+    Ok(vec![
+        way.name().to_owned(),
+        megabytes(footprint.peak_gpu_bytes),
+        megabytes(peak),
+        heap.map_or("not counted".to_owned(), megabytes),
+        digits(load_seconds),
+        digits(log.step_millis / 1e3),
+    ])
+}
