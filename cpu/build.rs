@@ -9,12 +9,18 @@ use std::{env, fs};
 const KERNELS: &str = "../src/kernels";
 const FORMATS: &str = "../src/format/weight";
 /// The constants of formats, each with the file that has it.
-const OF_FORMATS: [(&str, &str); 4] =
-    [("NF4_BLOCK", "nf4.rs"), ("NF4_CODES", "nf4.rs"), ("FP4_CODES", "fp4.rs"), ("INT8_STEP", "int8.rs")];
+const OF_FORMATS: [(&str, &str); 5] = [
+    ("NF4_BLOCK", "nf4.rs"),
+    ("NF4_CODES", "nf4.rs"),
+    ("FP4_CODES", "fp4.rs"),
+    ("INT8_STEP", "int8.rs"),
+    ("DYNAMIC_MAP_UPPER", "../dynamic_map.rs"),
+];
 
 fn main() {
     println!("cargo::rerun-if-changed={KERNELS}");
     println!("cargo::rerun-if-changed={FORMATS}");
+    println!("cargo::rerun-if-changed={FORMATS}/../dynamic_map.rs");
     println!("cargo::rerun-if-changed=build.rs");
 
     let mut modules = BTreeMap::new();

@@ -96,13 +96,23 @@ fn a_model_of_seven_billion_parameters_is_planned_with_adapters_of_any_rank() {
     pollster::block_on(async {
         let session = opened();
         let files = Unread::llama_2_7b();
-        let estimate = async |r: u32| {
-            let train = json!({"max_length": 512, "per_device_train_batch_size": 1});
-            let quantization = json!({"load_in_4bit": true, "bnb_4bit_use_double_quant": true});
+        let on = async |quantization: Value, r: u32, optim: &str| {
+            let train = json!({"max_length": 512, "per_device_train_batch_size": 1, "optim": optim});
             let lora = json!({"r": r, "target_modules": "all-linear"});
             session.estimate(&files, &quantization, &lora, &train).await.expect("a plan")
         };
-        assert!(estimate(16).await.peak_gpu_bytes < 6_000_000_000);
+        let four_bits = json!({"load_in_4bit": true, "bnb_4bit_use_double_quant": true});
+        let estimate = async |r: u32| on(four_bits.clone(), r, "adamw_torch").await;
+        let eight_bits = on(json!({"load_in_8bit": true}), 16, "adamw_torch").await;
+        let [qlora, int8, mezo] = [estimate(16).await, eight_bits, on(four_bits.clone(), 16, "mezo").await];
+        println!("7B by QLoRA, 8 bits, MeZO: {qlora:?} {int8:?} {mezo:?}");
+        assert!(qlora.peak_gpu_bytes < 5_000_000_000 && int8.peak_gpu_bytes < 8_600_000_000);
+        assert!(mezo.peak_gpu_bytes < 4_400_000_000 && mezo.gpu_bytes.optimizer < qlora.gpu_bytes.optimizer);
+        // 4 bits a weight, 8 for each 64 of them, and what tells which group of scales these are in.
+        let linear: u64 = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008);
+        let embeddings = 2 * 2 * 32000 * 4096;
+        let bits = 8.0 * (qlora.gpu_bytes.weights - embeddings) as f64 / linear as f64;
+        assert!((4.125..4.16).contains(&bits), "{bits} bits a weight");
         let mut before = 0;
         for r in [8, 64, 80, 96, 112, 128, 256] {
             let adapter = estimate(r).await.gpu_bytes.adapter;

@@ -25,6 +25,7 @@ mod linear;
 mod lora_grad;
 mod memory;
 mod mezo;
+mod nested_scales;
 pub mod params;
 mod random;
 mod rms_norm;

@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::simd::{Level, Vector};
 use crate::{
     adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm, kv_append, linear,
-    lora_grad, memory, mezo, rms_norm, rope, rows, sgd,
+    lora_grad, memory, mezo, nested_scales, rms_norm, rope, rows, sgd,
 };
 
 /// A kernel or one variant of it.
@@ -145,6 +145,7 @@ table! {
     "mezo_misses": mezo::Misses,
     "mezo_perturb": mezo::Perturb,
     "mezo_update": mezo::Update,
+    "nested_scales": nested_scales::NestedScales,
     "rms_norm_backward.plain": rms_norm::Backward<rms_norm::Plain>,
     "rms_norm_backward.residual": rms_norm::Backward<rms_norm::WithResidual>,
     "rms_norm_forward.plain": rms_norm::Forward<rms_norm::Plain>,

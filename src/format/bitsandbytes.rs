@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
-use super::dynamic_map::{NESTED_BLOCK, NestedAbsmax, dequantize_absmax};
+use super::dynamic_map::{NESTED_BLOCK, NestedAbsmax, dequantize_absmax, dynamic_map};
 use super::encoding::Encoding;
 use super::read::{read_rows, read_rows_raw};
 use super::safetensors::{Dtype, TensorInfo};
@@ -90,6 +90,27 @@ impl Bits4 {
             return Err(self.map.bad(format!("its values are not those of {}", self.quant_type)));
         }
         Ok(())
+    }
+
+    /// The first so many scales as they are quantised themselves.
+    ///
+    /// # Errors
+    ///
+    /// Code `unsupported-model` where the file's codes of scales stand for other values than bitsandbytes gives them.
+    pub async fn nested_scales(&self, files: &impl Files, blocks: usize) -> Result<NestedAbsmax> {
+        let Some(nested) = &self.nested else {
+            return Err(self.absmax.bad("its scales are not quantised"));
+        };
+        let (mut codes, mut map, mut absmax) = (Vec::new(), Vec::new(), Vec::new());
+        read_rows(files, &nested.map, 0, nested.map.rows(), &mut map).await?;
+        if map != dynamic_map() {
+            return Err(nested.map.unsupported(
+                "its values are not those of bitsandbytes' dynamic map; quantise the model again with the default",
+            ));
+        }
+        read_rows_raw(files, &self.absmax, 0, blocks, &mut codes).await?;
+        read_rows(files, &nested.absmax, 0, blocks.div_ceil(NESTED_BLOCK), &mut absmax).await?;
+        Ok(NestedAbsmax { codes, absmax, offset: nested.offset })
     }
 
     /// The scales of some blocks.

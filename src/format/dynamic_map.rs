@@ -3,9 +3,142 @@
 //! The map is the signed dynamic data type of "8-bit Approximations for Parallelism in Deep Learning"
 //! (Dettmers 2015, <https://arxiv.org/abs/1511.04561>) as bitsandbytes makes it.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::weight::nf4::SMALLEST_ABSMAX;
+
+/// The values of the map above zero, which is code 127; those below it are their negatives, and the last, 1, has none.
+pub const DYNAMIC_MAP_UPPER: [f32; 128] = [
+    5.500_000_4e-7,
+    3.250_000_2e-6,
+    7.75e-6,
+    2.124_999_8e-5,
+    4.375e-5,
+    6.625e-5,
+    8.875e-5,
+    1.562_500_1e-4,
+    2.687_500_4e-4,
+    3.812_500_2e-4,
+    4.937_500_3e-4,
+    6.062_501e-4,
+    7.187_500_6e-4,
+    8.3125e-4,
+    9.437_501e-4,
+    0.001_281_249_9,
+    0.001_843_75,
+    0.002_406_25,
+    0.002_968_75,
+    0.003_531_249_7,
+    0.004_093_75,
+    0.004_656_249_7,
+    0.005_218_750_3,
+    0.005_781_25,
+    0.006_343_75,
+    0.006_906_25,
+    0.007_468_75,
+    0.008_031_25,
+    0.008_593_75,
+    0.009_156_249,
+    0.009_718_75,
+    0.011_406_25,
+    0.014_218_75,
+    0.017_031_25,
+    0.019_843_752,
+    0.022_656_25,
+    0.025_468_75,
+    0.028_281_251,
+    0.031_093_75,
+    0.033_906_25,
+    0.036_718_752,
+    0.039_531_25,
+    0.042_343_747,
+    0.045_156_25,
+    0.047_968_75,
+    0.050_781_25,
+    0.053_593_75,
+    0.056_406_25,
+    0.059_218_753,
+    0.062_031_25,
+    0.064_843_75,
+    0.067_656_256,
+    0.070_468_746,
+    0.073_281_25,
+    0.076_093_75,
+    0.078_906_25,
+    0.081_718_76,
+    0.084_531_25,
+    0.087_343_75,
+    0.090_156_25,
+    0.092_968_754,
+    0.095_781_26,
+    0.098_593_75,
+    0.107_031_256,
+    0.121_093_75,
+    0.135_156_24,
+    0.149_218_75,
+    0.163_281_25,
+    0.177_343_76,
+    0.191_406_25,
+    0.205_468_74,
+    0.219_531_25,
+    0.233_593_75,
+    0.247_656_24,
+    0.261_718_75,
+    0.275_781_27,
+    0.289_843_74,
+    0.303_906_26,
+    0.317_968_73,
+    0.332_031_25,
+    0.346_093_74,
+    0.360_156_24,
+    0.374_218_76,
+    0.388_281_23,
+    0.402_343_75,
+    0.416_406_24,
+    0.430_468_74,
+    0.444_531_26,
+    0.458_593_73,
+    0.472_656_25,
+    0.486_718_7,
+    0.500_781_24,
+    0.514_843_7,
+    0.528_906_2,
+    0.542_968_75,
+    0.557_031_3,
+    0.571_093_8,
+    0.585_156_26,
+    0.599_218_7,
+    0.613_281_25,
+    0.627_343_8,
+    0.641_406_3,
+    0.655_468_76,
+    0.669_531_2,
+    0.683_593_75,
+    0.697_656_3,
+    0.711_718_8,
+    0.725_781_26,
+    0.739_843_7,
+    0.753_906_25,
+    0.767_968_8,
+    0.782_031_24,
+    0.796_093_76,
+    0.810_156_2,
+    0.824_218_75,
+    0.838_281_3,
+    0.852_343_74,
+    0.866_406_26,
+    0.880_468_7,
+    0.894_531_25,
+    0.908_593_8,
+    0.922_656_24,
+    0.936_718_76,
+    0.950_781_2,
+    0.964_843_75,
+    0.978_906_3,
+    0.992_968_74,
+    1.0,
+];
 
 /// Scales that share one second-level scale.
 pub const NESTED_BLOCK: usize = 256;
@@ -17,6 +150,32 @@ pub struct NestedAbsmax {
     pub absmax: Vec<f32>,
     /// The mean of the scales.
     pub offset: f32,
+}
+
+impl NestedAbsmax {
+    /// The scales of some rows, `blocks` (at most [`NESTED_BLOCK`]) each, as
+    /// [`nested_scales`](crate::kernels::nested_scales) reads them: for each row the second-level scales of the two groups
+    /// that it may be in, how many of its blocks lie in the first, the offset, and the codes, four a word.
+    pub fn rows(&self, blocks: usize, rows: Range<usize>) -> Vec<u32> {
+        let mut words = Vec::with_capacity(rows.len() * nested_row_words(blocks));
+        for row in rows {
+            let start = row * blocks;
+            let group = start / NESTED_BLOCK;
+            let absmax = |group: usize| self.absmax.get(group).copied().unwrap_or(0.0).to_bits();
+            let split = (group + 1) * NESTED_BLOCK - start;
+            words.extend([absmax(group), absmax(group + 1), split as u32, self.offset.to_bits()]);
+            words.extend(self.codes[start..start + blocks].chunks(4).map(|four| {
+                let codes = four.iter().zip([0, 8, 16, 24]);
+                codes.map(|(&code, shift)| u32::from(code) << shift).sum::<u32>()
+            }));
+        }
+        words
+    }
+}
+
+/// The words of a row of `blocks` scales that [`NestedAbsmax::rows`] packs.
+pub fn nested_row_words(blocks: usize) -> usize {
+    4 + blocks.div_ceil(4)
 }
 
 /// Quantises scales to 8 bits and replaces each by what it is then worth, as bitsandbytes does with
@@ -45,32 +204,14 @@ pub fn dequantize_absmax(nested: &NestedAbsmax, map: &[f32; 256]) -> Vec<f32> {
 /// The 256 values of the 8-bit code in rising order: `bitsandbytes.functional.create_dynamic_map()`.
 pub fn dynamic_map() -> &'static [f32; 256] {
     static MAP: LazyLock<[f32; 256]> = LazyLock::new(|| {
-        let mut map = [0.0; 256];
-        let mut filled = 0;
-        for exponent in 0..7 {
-            let steps = 1 << exponent;
-            let power = 10_f64.powi(exponent - 6) as f32;
-            for k in 0..steps {
-                let value = power * ((tenth_to_one(k, steps) + tenth_to_one(k + 1, steps)) / 2.0);
-                map[filled..filled + 2].copy_from_slice(&[value, -value]);
-                filled += 2;
-            }
-        }
-        map[filled..].copy_from_slice(&[0.0, 1.0]);
-        map.sort_by(f32::total_cmp);
-        map
+        let upper = |i: usize| DYNAMIC_MAP_UPPER[i];
+        std::array::from_fn(|code| match code {
+            127 => 0.0,
+            128.. => upper(code - 128),
+            _ => -upper(126 - code),
+        })
     });
     &MAP
-}
-
-/// `torch.linspace(0.1, 1, steps + 1)[k]`, which counts from the nearer end with one rounding.
-fn tenth_to_one(k: i32, steps: i32) -> f32 {
-    let step = f64::from((1.0 - 0.1_f32) / steps as f32);
-    if k < (steps + 1) / 2 {
-        (step * f64::from(k) + f64::from(0.1_f32)) as f32
-    } else {
-        (1.0 - step * f64::from(steps - k)) as f32
-    }
 }
 
 /// The code whose value is nearest to `x` in [-1, 1], found as bitsandbytes' CUDA kernel finds it, so
@@ -154,5 +295,36 @@ fn add_row<const N: usize>(sum: &mut [[f32; N]; 4], row: &[[f32; N]; 4]) {
 fn add<const N: usize>(sum: &mut [f32; N], vector: &[f32; N]) {
     for (sum, x) in sum.iter_mut().zip(vector) {
         *sum += x;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `torch.linspace(0.1, 1, steps + 1)[k]`, which counts from the nearer end with one rounding.
+    fn tenth_to_one(k: i32, steps: i32) -> f32 {
+        let step = f64::from((1.0 - 0.1_f32) / steps as f32);
+        if k < (steps + 1) / 2 {
+            (step * f64::from(k) + f64::from(0.1_f32)) as f32
+        } else {
+            (1.0 - step * f64::from(steps - k)) as f32
+        }
+    }
+
+    /// `bitsandbytes.functional.create_dynamic_map()`.
+    #[test]
+    fn the_map_is_that_of_bitsandbytes() {
+        let mut map = vec![0.0, 1.0];
+        for exponent in 0..7 {
+            let steps = 1 << exponent;
+            let power = 10_f64.powi(exponent - 6) as f32;
+            for k in 0..steps {
+                let value = power * ((tenth_to_one(k, steps) + tenth_to_one(k + 1, steps)) / 2.0);
+                map.extend([value, -value]);
+            }
+        }
+        map.sort_by(f32::total_cmp);
+        assert_eq!(map, dynamic_map());
     }
 }

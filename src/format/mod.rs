@@ -13,7 +13,9 @@ mod weight;
 
 pub use bitsandbytes::{Bits4, QuantType};
 pub use checkpoint::Checkpoint;
-pub use dynamic_map::{NESTED_BLOCK, NestedAbsmax, dequantize_absmax, double_quantize, dynamic_map};
+pub use dynamic_map::{
+    NESTED_BLOCK, NestedAbsmax, dequantize_absmax, double_quantize, dynamic_map, nested_row_words,
+};
 pub use encoding::Encoding;
 pub use read::{pack_blocks, read_codes, read_rows, read_rows_raw};
 pub use safetensors::{Converted, Dtype, TensorInfo, read_header};

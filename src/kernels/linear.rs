@@ -100,7 +100,8 @@ pub(super) const WEIGHT: Range<usize> = 1..3;
 
 /// Records the decoding of a weight [N, K] to f32.
 pub fn decode(rec: &mut Recorder, params: Params, weight: Weight, out: Tensor) {
-    let bindings = [write(out), read(weight.values), read(weight.scales)];
+    let scales = weight.scales_of(rec, &params);
+    let bindings = [write(out), read(weight.values), read(scales)];
     rec.call(Kernel::LinearDecode(weight.format), &params, &bindings);
 }
 
@@ -129,10 +130,11 @@ pub fn forward(
     debug_assert_eq!(params.add_residual == 1, residual.is_some());
     expect_few_layers(&params.section_end);
     let panel = panel.unwrap_or(Panel { t: x, factor: x });
+    let scales = weight.scales_of(rec, &params);
     let bindings = [
         read(x),
         read(weight.values),
-        read(weight.scales),
+        read(scales),
         read(panel.t),
         read(panel.factor),
         read(residual.unwrap_or(x)),
@@ -199,10 +201,11 @@ pub fn backward(
     debug_assert_eq!(params.add_residual == 1, residual.is_some());
     expect_few_layers(&params.section_end);
     let panel = panel.unwrap_or(Panel { t: dy, factor: dy });
+    let scales = weight.scales_of(rec, &params);
     let bindings = [
         read(dy),
         read(weight.values),
-        read(weight.scales),
+        read(scales),
         read(panel.t),
         read(panel.factor),
         read(residual.unwrap_or(dy)),

@@ -20,6 +20,7 @@ pub mod linear;
 pub mod lora_grad;
 pub mod lower;
 pub mod mezo;
+pub mod nested_scales;
 mod recorder;
 pub mod rms_norm;
 pub mod rope;

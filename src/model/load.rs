@@ -13,7 +13,8 @@ use crate::device::Store;
 use crate::error::{Context, Result};
 use crate::files::Files;
 use crate::format::{
-    Checkpoint, Encoding, NF4_BLOCK, TensorInfo, TensorSums, WeightFormat, read_rows, read_small,
+    Checkpoint, Encoding, NESTED_BLOCK, NF4_BLOCK, TensorInfo, TensorSums, WeightFormat, nested_row_words,
+    read_rows, read_small,
 };
 use crate::kernels::head_norm;
 use crate::kernels::linear::{Role, Tile, Weight};
@@ -48,6 +49,21 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
+    /// How a linear layer of the decoder is held, by its path.
+    fn form_of(&self, path: &str, info: &TensorInfo, is_gguf: bool) -> Form {
+        let format = self.format_of(path, info, is_gguf);
+        let has_nested = match &info.encoding {
+            Encoding::Bits4(bits) if info.encoding.format(info.row_elements()) == Some(format) => {
+                bits.nested.is_some()
+            }
+            _ => self.double_quant,
+        };
+        let blocks = info.row_elements() / NF4_BLOCK;
+        // A row in more groups than two could not say where these begin, and a short one would be no smaller.
+        let is_worth_it = (nested_row_words(blocks)..=NESTED_BLOCK).contains(&blocks);
+        Form { format, is_nested: format == WeightFormat::Nf4 && has_nested && is_worth_it }
+    }
+
     /// The format of a linear layer of the decoder by its path.
     fn format_of(&self, path: &str, info: &TensorInfo, is_gguf: bool) -> WeightFormat {
         if self.skip_modules.has(path) {
@@ -63,6 +79,13 @@ impl LoadOptions {
             _ => own_format(info),
         }
     }
+}
+
+/// How a linear layer is held: its format, and whether the scales are in 8 bits.
+#[derive(Clone, Copy, PartialEq)]
+struct Form {
+    format: WeightFormat,
+    is_nested: bool,
 }
 
 /// The format with the values of a tensor that a checkpoint was asked for.
@@ -252,6 +275,7 @@ impl<F: Files> Loader<'_, F> {
         let info = self.checkpoint.require(name, shape)?.clone();
         let [rows, width] = *shape;
         let format = table_format(&info);
+        let form = Form { format, is_nested: false };
         let most = SLAB_BYTES / (format.row_words(pad8(width)) * 4);
         let per_slab = (most.min(most_rows(format, pad8(width))) / 8 * 8).max(8);
         let mut slabs = Vec::new();
@@ -259,7 +283,7 @@ impl<F: Files> Loader<'_, F> {
             let n_ids = per_slab.min(rows - first_id);
             // The head's product wants whole blocks of 8 rows; those past the end are zero.
             let role = Role::Head { cols: pad8(n_ids) as u32 };
-            let weight = self.weight_of(name, pad8(n_ids), Width::new(width), (format, role))?;
+            let weight = self.weight_of(name, pad8(n_ids), Width::new(width), (form, role))?;
             self.placing().rows(&info, first_id..first_id + n_ids, weight, 0).await?;
             slabs.push(Slab { first_id, n_ids, weight });
         }
@@ -274,29 +298,30 @@ impl<F: Files> Loader<'_, F> {
     /// The products of modules that share their input: one for each run of modules of one format that can be stacked, if
     /// a binding holds them all.
     async fn group(&mut self, prefix: &str, modules: &[Module]) -> Result<Vec<Stacked>> {
-        let (mut infos, mut formats) = (Vec::new(), Vec::new());
+        let (mut infos, mut forms) = (Vec::new(), Vec::new());
         for module in modules {
             let path = format!("{prefix}.{}", module.path);
             let info = self.checkpoint.require(&format!("{path}.weight"), &module.shape())?.clone();
-            formats.push(self.options.format_of(&path, &info, self.is_gguf));
+            forms.push(self.options.form_of(&path, &info, self.is_gguf));
             infos.push(info);
         }
-        let numbered: Vec<(usize, WeightFormat)> = formats.iter().copied().enumerate().collect();
-        let runs = numbered.chunk_by(|(_, one), (_, other)| one == other && !one.runs_on());
+        let numbered: Vec<(usize, Form)> = forms.iter().copied().enumerate().collect();
+        let runs = numbered.chunk_by(|(_, one), (_, other)| one == other && !one.format.runs_on());
         let runs: Vec<&[Module]> = runs.map(|run| &modules[run[0].0..][..run.len()]).collect();
-        let mut placed = infos.iter().zip(formats);
+        let mut placed = infos.iter().zip(forms);
         let mut first_col = 0;
         let mut products = Vec::new();
         for modules in runs {
             let members: Vec<_> = placed.by_ref().take(modules.len()).collect();
-            let format = members[0].1;
+            let form = members[0].1;
+            let format = form.format;
             let begun = products.len();
             let inputs = modules[0].inputs;
             let row_bytes = 4 * format.row_words(inputs.padded) as u64;
             let most = (self.store.max_weight() / row_bytes).min(most_rows(format, inputs.padded) as u64);
             for rows in cut(modules, most) {
                 let label = format!("{prefix}.{}", modules[0].path);
-                let weight = self.weight_of(&label, rows.len(), inputs, (format, Role::Layer))?;
+                let weight = self.weight_of(&label, rows.len(), inputs, (form, Role::Layer))?;
                 let next_col = first_col + rows.len();
                 products.push(Stacked { modules: modules.to_vec(), rows, first_col, weight, bias: None });
                 first_col = next_col;
@@ -320,14 +345,18 @@ impl<F: Files> Loader<'_, F> {
         label: &str,
         cols: usize,
         inputs: Width,
-        (format, role): (WeightFormat, Role),
+        (Form { format, is_nested }, role): (Form, Role),
     ) -> Result<Weight> {
         let values = self.store.keep(Class::Weights, label, cols * format.row_words(inputs.padded))?;
-        let scales = match format.scale_words(cols, inputs.real) {
+        let scale_words = match is_nested {
+            true => cols * nested_row_words(inputs.real / NF4_BLOCK),
+            false => format.scale_words(cols, inputs.real),
+        };
+        let scales = match scale_words {
             0 => values,
             words => self.store.keep(Class::Weights, label, words)?,
         };
-        Ok(Weight { format, role, values, scales })
+        Ok(Weight { format, role, values, scales, is_nested })
     }
 }
 

@@ -9,8 +9,8 @@ use crate::device::Store;
 use crate::error::Result;
 use crate::files::{Files, PIECE_BYTES};
 use crate::format::{
-    Encoding, Int8Rows, NF4_BLOCK, Nf4Quantizer, Nf4Tensor, TensorInfo, WeightFormat, double_quantize,
-    pack_blocks, quantize_int8, read_codes, read_rows, read_rows_raw,
+    Encoding, Int8Rows, NF4_BLOCK, NestedAbsmax, Nf4Quantizer, Nf4Tensor, TensorInfo, WeightFormat,
+    double_quantize, nested_row_words, pack_blocks, quantize_int8, read_codes, read_rows, read_rows_raw,
 };
 use crate::kernels::linear::Weight;
 use crate::memory::Tensor;
@@ -120,34 +120,50 @@ impl<F: Files> Placing<'_, F> {
 
     /// Writes a weight in codes of four bits: those of the file, or NF4 made of its values.
     async fn four_bits(&self, info: &TensorInfo, parts: Vec<(Part, Weight)>) -> Result<()> {
-        let (format, depth) = (parts[0].1.format, info.row_elements());
-        let mut tensor = match &info.encoding {
-            Encoding::Bits4(bits) if info.encoding.format(depth) == Some(format) => {
+        let (weight, depth) = (parts[0].1, info.row_elements());
+        let (mut tensor, nested) = match &info.encoding {
+            Encoding::Bits4(bits) if info.encoding.format(depth) == Some(weight.format) => {
                 bits.check_map(self.files).await?;
                 let (elements, shape) = (info.elements(), info.shape.clone());
                 let codes = read_codes(self.files, info, 0..elements).await?;
-                let absmax = bits.scales(self.files, 0..elements.div_ceil(NF4_BLOCK)).await?;
-                Nf4Tensor { shape, codes, absmax }
+                let blocks = elements.div_ceil(NF4_BLOCK);
+                let (mut absmax, mut nested) = (Vec::new(), None);
+                match weight.is_nested {
+                    true => nested = Some(bits.nested_scales(self.files, blocks).await?),
+                    false => absmax = bits.scales(self.files, 0..blocks).await?,
+                }
+                (Nf4Tensor { shape, codes, absmax }, nested)
             }
             _ => self.quantized(info).await?,
         };
-        if format.runs_on() {
-            let zero = if format == WeightFormat::Nf4Any { NF4_ZERO } else { 0 };
+        if weight.format.runs_on() {
+            let zero = if weight.format == WeightFormat::Nf4Any { NF4_ZERO } else { 0 };
             tensor.codes = padded_codes(&tensor, depth, zero);
         }
         let row_bytes = pad8(depth) / 2;
-        for (Part { rows, at, .. }, weight) in parts {
+        // A part begins with a block.
+        let block = |row: usize| row * depth / NF4_BLOCK;
+        for (part, weight) in parts {
+            let (rows, at) = (part.rows.clone(), part.at);
             let end = tensor.codes.len().min(rows.end * row_bytes);
             self.write(weight.values, at * row_bytes, tensor.codes[rows.start * row_bytes..end].to_vec());
-            // A part begins with a block.
-            let block = |row: usize| row * depth / NF4_BLOCK;
-            let end = tensor.absmax.len().min((rows.end * depth).div_ceil(NF4_BLOCK));
-            self.store.write_at(weight.scales, 4 * block(at) as u64, &tensor.absmax[block(rows.start)..end]);
+            match &nested {
+                Some(nested) if weight.is_nested => {
+                    let words = nested.rows(block(1), part.real_rows());
+                    self.store.write_at(weight.scales, 4 * (at * nested_row_words(block(1))) as u64, &words);
+                }
+                _ => {
+                    let end = tensor.absmax.len().min((rows.end * depth).div_ceil(NF4_BLOCK));
+                    let scales = &tensor.absmax[block(rows.start)..end];
+                    self.store.write_at(weight.scales, 4 * block(at) as u64, scales);
+                }
+            }
         }
         Ok(())
     }
 
-    async fn quantized(&self, info: &TensorInfo) -> Result<Nf4Tensor> {
+    /// NF4 made of a weight's values, and its scales in 8 bits where these are asked for.
+    async fn quantized(&self, info: &TensorInfo) -> Result<(Nf4Tensor, Option<NestedAbsmax>)> {
         let mut quantizer = Nf4Quantizer::new(&info.shape);
         let (rows, per_piece) = (info.rows(), info.rows_in(PIECE_BYTES));
         let mut values = Vec::new();
@@ -156,10 +172,8 @@ impl<F: Files> Placing<'_, F> {
             quantizer.push(&values);
         }
         let mut quantized = quantizer.finish()?;
-        if self.double_quant {
-            double_quantize(&mut quantized.absmax);
-        }
-        Ok(quantized)
+        let nested = self.double_quant.then(|| double_quantize(&mut quantized.absmax));
+        Ok((quantized, nested))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod kv_append;
 pub mod linear;
 pub mod lora_grad;
 pub mod mezo;
+pub mod nested_scales;
 mod random;
 pub mod rms_norm;
 pub mod rope;

@@ -14,6 +14,7 @@ mod head_norm;
 mod kv_append;
 mod linear;
 mod mezo;
+mod nested_scales;
 mod rms_norm;
 mod rope;
 mod rows;

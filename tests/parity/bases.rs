@@ -1,7 +1,15 @@
 //! Models whose weights are quantised in their files, or to 8 bits while they load, against PyTorch and PEFT on what the
 //! codes stand for.
 
-use tabtune::kernels::linear::Tile;
+use tabtune::cpu::Cpu;
+use tabtune::device::{Device, ReadbackRing, Store, Workspace};
+use tabtune::files::Directory;
+use tabtune::format::{Nf4Quantizer, double_quantize, read_header, read_rows};
+use tabtune::kernels::Recorder;
+use tabtune::kernels::linear::{self, Tile};
+use tabtune::kernels::lower::{Target, lower};
+use tabtune::memory::Class;
+use tabtune::model::{Group, LoadOptions, Model};
 use tabtune::session::{Loading, ModelInfo, Session};
 
 use super::{By, Case, assert_gradients, assert_steps, folders};
@@ -68,4 +76,47 @@ fn quantised_weights_are_quantised_again_only_when_that_is_asked_for() {
     assert_eq!(loaded(serde_json::json!({"load_in_8bit": true})), 8.5);
     let again = loaded(serde_json::json!({"requantize": "nf4"}));
     assert!(again > 4.4 && again < 5.0, "{again} bits");
+}
+
+/// Scales that stay in 8 bits on the device are worth, to the bit, what bitsandbytes makes of them.
+#[test]
+fn doubly_quantised_weights_have_the_values_of_bitsandbytes_to_the_bit() {
+    pollster::block_on(async {
+        let files = Directory("www/models/tiny".into());
+        let gpu = Device::open().await.expect("the tests need a GPU adapter");
+        for device in [gpu, Cpu::open(None).expect("threads can be started").into()] {
+            let mut store = Store::new(&device);
+            let load = LoadOptions { load_in_4bit: true, double_quant: true, ..LoadOptions::default() };
+            let architecture = Model::architecture(&files).await.expect("a config");
+            let model =
+                Model::load(&files, architecture, load, &mut store, &mut |_| {}).await.expect("a model");
+            for (number, layer) in model.layers.iter().enumerate() {
+                let product = &layer.groups[Group::Down][0];
+                assert!(product.weight.is_nested, "its rows of 512 values have eight scales");
+                let (rows, depth) = (product.cols(), product.inputs().padded);
+                assert_eq!(product.weight.scales.size(), 4 * 6 * rows as u64);
+                let out = store.keep(Class::Other, "values", rows * depth).expect("room");
+                let mut rec = Recorder::new();
+                let program = rec.program();
+                linear::decode(&mut rec, linear::Params::plain(1, rows, depth), product.weight, out);
+                let lowered = lower(&[rec], &Target::of(&device, &Tile::Direct.into())).expect("a program");
+                Workspace::new(&device, &store, &lowered).expect("a workspace").run(&[program], 0);
+                let mut ring = ReadbackRing::new(&device, out.size(), 1);
+                let readback = ring.start(&store, out);
+                let got: Vec<f32> = ring.finish(readback).await.expect("values");
+
+                let name = format!("model.layers.{number}.mlp.down_proj.weight");
+                let header = read_header(&files, "model.safetensors").await.expect("a header");
+                let info = header.iter().find(|info| info.name == name).expect("the weight");
+                let mut values = Vec::new();
+                read_rows(&files, info, 0, info.rows(), &mut values).await.expect("its values");
+                let mut quantizer = Nf4Quantizer::new(&info.shape);
+                quantizer.push(&values);
+                let mut want = quantizer.finish().expect("a tensor");
+                double_quantize(&mut want.absmax);
+                let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                assert!(bits(&got[..want.dequantize().len()]) == bits(&want.dequantize()), "{name}");
+            }
+        }
+    });
 }

@@ -1,6 +1,9 @@
 //! A frozen weight: where it lies, what it is to the model.
 
+use super::Params;
 use crate::format::WeightFormat;
+use crate::kernels::nested_scales;
+use crate::kernels::recorder::Recorder;
 use crate::memory::Tensor;
 
 /// What a weight is to the model, which says what is known of its products.
@@ -22,12 +25,14 @@ pub struct Weight {
     pub values: Tensor,
     /// What scales the values; in formats without scales any tensor.
     pub scales: Tensor,
+    /// Whether the scales are those of NF4 in 8 bits, which products want in f32.
+    pub is_nested: bool,
 }
 
 impl Weight {
     /// A weight by itself.
     pub fn new(format: WeightFormat, values: Tensor, scales: Tensor) -> Self {
-        Weight { format, role: Role::Alone, values, scales }
+        Weight { format, role: Role::Alone, values, scales, is_nested: false }
     }
 
     /// A dense f32 matrix by itself.
@@ -38,6 +43,17 @@ impl Weight {
     /// Of values and scales.
     pub fn bytes(&self) -> u64 {
         self.values.size() + if self.format.is_quantized() { self.scales.size() } else { 0 }
+    }
+
+    /// Records what a product of `params` reads for its scales.
+    pub(super) fn scales_of(&self, rec: &mut Recorder, params: &Params) -> Tensor {
+        if !self.is_nested {
+            return self.scales;
+        }
+        let params = nested_scales::Params::new(params.cols as usize, params.depth as usize);
+        let scales = rec.transient(params.scales());
+        nested_scales::expand(rec, params, self.scales, scales);
+        scales
     }
 
     pub(super) fn stored(&self) -> Stored {

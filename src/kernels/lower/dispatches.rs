@@ -11,7 +11,7 @@ use crate::kernels::linear::{Stored, Tile};
 use crate::kernels::recorder::{Kernel, Op, Recorder};
 use crate::kernels::{
     adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm, kv_append, linear,
-    lora_grad, mezo, rms_norm, rope, rows, sgd,
+    lora_grad, mezo, nested_scales, rms_norm, rope, rows, sgd,
 };
 use crate::memory::{Tensor, add_transient, read, write};
 
@@ -84,6 +84,7 @@ impl Lowering<'_> {
             Kernel::MezoLosses => mezo::lower_losses(call),
             Kernel::MezoFinish => mezo::lower_finish(call),
             Kernel::MezoUpdate => mezo::lower_update(call),
+            Kernel::NestedScales => nested_scales::lower(call),
             Kernel::RmsNormForward { has_residual } => rms_norm::lower_forward(target, has_residual, call),
             Kernel::RmsNormBackward { has_residual } => rms_norm::lower_backward(target, has_residual, call),
             Kernel::RmsNormWeightGradient => rms_norm::lower_weight_gradient(call),

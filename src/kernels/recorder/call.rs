@@ -50,6 +50,7 @@ pub(crate) enum Kernel {
     MezoLosses,
     MezoFinish,
     MezoUpdate,
+    NestedScales,
     RmsNormForward {
         has_residual: bool,
     },

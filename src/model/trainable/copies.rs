@@ -202,7 +202,7 @@ fn replaced(model: &Model, places: &HashMap<Tensor, Tensor>) -> Model {
     let tensor = |tensor: &mut Tensor| *tensor = places[tensor];
     let weight = |weight: &mut Weight| {
         let to = places[&weight.values];
-        *weight = Weight { format: WeightFormat::F32, values: to, scales: to, ..*weight };
+        *weight = Weight { format: WeightFormat::F32, values: to, scales: to, is_nested: false, ..*weight };
     };
     for slab in model.embedding.iter_mut().chain(&mut model.head) {
         weight(&mut slab.weight);
