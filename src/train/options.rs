@@ -240,6 +240,8 @@ pub enum FinetuningType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Optim {
+    /// Without a first moment, which keeps a moment for each row and each column.
+    Adafactor,
     #[serde(alias = "adamw_torch_fused")]
     AdamwTorch,
     /// Without momentum, so that nothing is kept beside the gradient.

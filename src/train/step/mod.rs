@@ -84,6 +84,9 @@ pub(super) trait Method {
 
     /// What it keeps of a segment of the parameters, by the names under which that is saved.
     fn kept(&self, segment: usize) -> Vec<(&'static str, Tensor)>;
+
+    /// What it keeps beside that, by the names under which that is saved.
+    fn kept_of_matrices(&self) -> Vec<(String, Tensor)>;
 }
 
 impl Recording<'_> {
