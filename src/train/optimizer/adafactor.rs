@@ -5,13 +5,13 @@ use super::Optimizer;
 use crate::device::Store;
 use crate::error::Result;
 use crate::kernels::Recorder;
-use crate::kernels::adafactor::{self, Hyper, Piece, Shared, TILE_SUMS, Table, Tables};
+use crate::kernels::adafactor::{self, Hyper, Piece, Shared, TILE, TILE_SUMS, Table, Tables};
 use crate::memory::{Class, MAX_BINDING, Tensor};
 use crate::model::{Entry, EntryPlace, Parameters, Segment};
 use crate::train::options::TrainOptions;
 use crate::train::step::Update;
 
-/// Tiles whose sums take half of a binding: some 500 million values.
+/// Tiles of a group, whose sums take half of a binding: some 500 million values.
 const GROUP_TILES: usize = (MAX_BINDING / 2) as usize / (4 * TILE_SUMS);
 
 pub(super) struct Adafactor {
@@ -20,7 +20,7 @@ pub(super) struct Adafactor {
     groups: Vec<Group>,
 }
 
-/// Matrices that are updated together, as many as have sums for one binding.
+/// Matrices that are updated together: as many as [`GROUP_TILES`] hold, or one that is larger.
 struct Group {
     /// Of segments that have any.
     tiles: Vec<(usize, Table)>,
@@ -42,17 +42,21 @@ fn add(tables: &mut Tables, entry: &Entry) {
     tables.add(if is_vector { [1, rows] } else { [rows, cols] }, &pieces);
 }
 
-/// The tables of groups of entries.
+/// No fewer tiles than the entry has: each of its places may end with part of one.
+fn most_tiles(entry: &Entry) -> usize {
+    let [rows, cols] = entry.size();
+    (rows.div_ceil(TILE) + entry.places.len()) * cols.div_ceil(TILE)
+}
+
+/// The tables of each group of entries.
 fn tables(entries: &[Entry]) -> Vec<Tables> {
-    let mut groups = vec![Tables::default()];
+    let mut groups: Vec<Tables> = Vec::new();
     for entry in entries {
-        let last = groups.last_mut().expect("there is one");
-        add(last, entry);
-        if last.tile_count >= GROUP_TILES {
+        if groups.last().is_none_or(|last| last.tile_count + most_tiles(entry) > GROUP_TILES) {
             groups.push(Tables::default());
         }
+        add(groups.last_mut().expect("there is one"), entry);
     }
-    groups.retain(|group| group.tile_count > 0);
     groups
 }
 
@@ -130,5 +134,31 @@ impl Optimizer for Adafactor {
     fn write(&self, store: &Store, Update { learning_rate, numbers }: Update) {
         let hyper = numbers.map(|number| Hyper::at_step(learning_rate, self.weight_decay, number));
         store.write(self.hyper, &hyper);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_for_one_group_is_in_several() {
+        let entry = |[rows, cols]: [usize; 2]| Entry {
+            name: String::new(),
+            shape: vec![rows, cols],
+            places: vec![EntryPlace { rows: 0..rows, segment: 0, first: 0, stride: cols }],
+            offset: 0.0,
+        };
+        let tiles = |sizes: &[[usize; 2]]| -> Vec<usize> {
+            let entries: Vec<Entry> = sizes.iter().map(|&size| entry(size)).collect();
+            tables(&entries).iter().map(|tables| tables.tile_count).collect()
+        };
+        assert!(tiles(&[]).is_empty());
+        assert_eq!(tiles(&[[64, 64], [65, 128], [1, 200]]), [1 + 4 + 4]);
+        // An embedding of Gemma 3 of four billion parameters is larger than a group by itself.
+        let embedding = [262_208, 2560];
+        let count = 4097 * 40;
+        assert!(count > GROUP_TILES && 4 * count * TILE_SUMS <= MAX_BINDING as usize);
+        assert_eq!(tiles(&[[64, 64], embedding, [64, 64], [6400, 6400]]), [1, count, 1 + 10_000]);
     }
 }
