@@ -86,7 +86,9 @@ pub(super) trait Method {
     fn kept(&self, segment: usize) -> Vec<(&'static str, Tensor)>;
 
     /// What it keeps beside that, by the names under which that is saved.
-    fn kept_of_matrices(&self) -> Vec<(String, Tensor)>;
+    fn kept_of_matrices(&self) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
 }
 
 impl Recording<'_> {
