@@ -382,7 +382,9 @@ fn a_run_that_does_not_fit_says_what_would() {
             json!({"max_length": 256, "per_device_train_batch_size": 3000, "finetuning_type": "full"});
         let options = PrepareOptions { train, dataset: "rows", ..Default::default() };
         let error = session.prepare(options).await.unwrap_err();
-        for part in [" MB with optim \"sgd\"", " MB with finetuning_type \"lora\""] {
+        for part in
+            [" MB with optim \"adafactor\"", " MB with optim \"sgd\"", " MB with finetuning_type \"lora\""]
+        {
             assert!(error.message.contains(part), "{part}: {error}");
         }
     });

@@ -9,6 +9,7 @@
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
+mod adafactor;
 mod adamw;
 mod args;
 mod attention;

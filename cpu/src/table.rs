@@ -3,8 +3,8 @@
 use crate::args::Args;
 use crate::simd::{Level, Vector};
 use crate::{
-    adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm, kv_append, linear,
-    lora_grad, memory, mezo, nested_scales, rms_norm, rope, rows, sgd,
+    adafactor, adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm,
+    kv_append, linear, lora_grad, memory, mezo, nested_scales, rms_norm, rope, rows, sgd,
 };
 
 /// A kernel or one variant of it.
@@ -51,6 +51,11 @@ macro_rules! table {
 }
 
 table! {
+    "adafactor_moments": adafactor::Moments,
+    "adafactor_ratios": adafactor::Ratios,
+    "adafactor_scales": adafactor::Scales,
+    "adafactor_squares": adafactor::Squares,
+    "adafactor_update": adafactor::Update,
     "adamw": adamw::AdamW,
     "attention_backward_kv": attention::BackwardKv,
     "attention_backward_q": attention::BackwardQ,

@@ -2,7 +2,7 @@
 //
 // One barrier: every invocation then adds the 64 summands itself, always in the same order. That is
 // cheaper than a tree on adapters that compute on the CPU, where each barrier suspends every lane,
-// and no slower on GPUs, where equal addresses are read once. A kernel may call it once.
+// and no slower on GPUs, where equal addresses are read once. Before a second call a kernel needs a barrier.
 var<workgroup> summands: array<f32, 64>;
 
 fn sum_64(value: f32, lane: u32) -> f32 {

@@ -6,6 +6,7 @@
 //!
 //! A struct here that is `#[repr(C)]` is one that shaders take: `build.rs` writes its WGSL.
 
+pub mod adafactor;
 pub mod adamw;
 pub mod attention;
 pub mod bias;

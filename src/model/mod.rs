@@ -26,7 +26,7 @@ pub use layer::{Backward, Keys, LayerActivations};
 pub use load::{LoadOptions, LoadProgress};
 pub use loss::{Loss, LossInputs, LossPlan};
 pub use names::{EMBEDDING, FINAL_NORM, HEAD, LAYERS, settle};
-pub use parameters::{Entry, Parameters, Part as ParameterPart, Reader, Segment};
+pub use parameters::{Entry, EntryPlace, Parameters, Part as ParameterPart, Reader, Segment};
 pub use pass::{Pass, RopeTables, Rows, RowsSeen};
 pub use place::{NF4_ZERO, padded_codes};
 pub use skip::SkipModules;

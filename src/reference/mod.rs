@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "the loops read like the equations")]
 
+pub mod adafactor;
 pub mod adamw;
 pub mod attention;
 pub mod bias;

@@ -92,8 +92,10 @@ pub(super) fn with_lighter_runs(
         Way::Lora(_) => {}
         Way::Full => {
             if train.optim == Optim::AdamwTorch {
-                let train = TrainOptions { optim: Optim::Sgd, ..train.clone() };
-                lighter.push(("optim \"sgd\"".to_owned(), megabytes(way, &train)));
+                for (name, optim) in [("adafactor", Optim::Adafactor), ("sgd", Optim::Sgd)] {
+                    let train = TrainOptions { optim, ..train.clone() };
+                    lighter.push((format!("optim \"{name}\""), megabytes(way, &train)));
+                }
             }
             let lora = Way::Lora(LoraConfig::default());
             lighter.push(("finetuning_type \"lora\"".to_owned(), megabytes(&lora, train)));

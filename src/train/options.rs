@@ -241,6 +241,8 @@ pub enum FinetuningType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Optim {
+    /// Without a first moment, which keeps a moment for each row and each column.
+    Adafactor,
     #[serde(alias = "adamw_torch_fused")]
     AdamwTorch,
     /// Without momentum, so that nothing is kept beside the gradient.
@@ -430,9 +432,14 @@ impl TrainOptions {
         take_what_is_done_anyway(&mut part)?;
         part.finish()?;
         options.check()?;
-        if options.learning_rate > HIGH_LEARNING_RATE && options.optim == Optim::AdamwTorch {
+        let bound_by_rate = match options.optim {
+            Optim::Adafactor => Some("Adafactor"),
+            Optim::AdamwTorch => Some("AdamW"),
+            Optim::Mezo | Optim::Sgd => None,
+        };
+        if let Some(name) = bound_by_rate.filter(|_| options.learning_rate > HIGH_LEARNING_RATE) {
             let message = format!(
-                "train.learning_rate is {}: AdamW moves every value that learns by about so much in each step, \
+                "train.learning_rate is {}: {name} moves every value that learns by about so much in each step, \
                  which few models survive; usual for LoRA is 1e-4 to 1e-3, for all weights 1e-5 to 1e-4",
                 options.learning_rate
             );

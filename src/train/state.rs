@@ -17,7 +17,7 @@ pub struct StoreState<'a> {
 }
 
 impl<'a> StoreState<'a> {
-    /// The parameters of each segment, and what the method keeps of them.
+    /// The parameters of each segment and what the method keeps of them, then what it keeps of matrices.
     pub(super) fn new(
         device: &'a Device,
         store: &'a Store,
@@ -30,7 +30,8 @@ impl<'a> StoreState<'a> {
             let name = segment.name.clone();
             tensors.into_iter().map(move |(what, tensor)| (format!("{name}.{what}"), tensor))
         };
-        let tensors = parameters.segments().iter().enumerate().flat_map(of_segment).collect();
+        let of_segments = parameters.segments().iter().enumerate().flat_map(of_segment);
+        let tensors = of_segments.chain(method.kept_of_matrices()).collect();
         StoreState { device, store, tensors, ring: None }
     }
 }

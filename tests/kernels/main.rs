@@ -1,5 +1,6 @@
 //! Every kernel against its plain twin, on the machine's own adapter.
 
+mod adafactor;
 mod adamw;
 mod attention;
 mod bias;

@@ -11,6 +11,8 @@ use super::{By, Case, assert_gradients, assert_steps, json, prepared_by, relativ
 /// and clipping.
 const FULL: [&str; 5] = ["full_gemma3", "full_granite", "full_llama_biases", "full_qwen3", "full_smollm3"];
 const SGD: [&str; 1] = ["full_qwen2_sgd"];
+/// Fused projections, each of which is one matrix to it; decay and clipping.
+const ADAFACTOR: [&str; 1] = ["full_phi3_adafactor"];
 /// Adapters whose modules, ranks and alphas are told apart by patterns.
 const PATTERNS: [&str; 3] = ["patterns", "target_expression", "layers_pattern_sgd"];
 
@@ -20,7 +22,7 @@ fn cases(names: &[&str]) -> Vec<Case> {
 
 #[test]
 fn ten_steps_have_the_losses_and_norms_of_transformers() {
-    for case in cases(&[&FULL[..], &SGD, &PATTERNS].concat()) {
+    for case in cases(&[&FULL[..], &SGD, &ADAFACTOR, &PATTERNS].concat()) {
         for by in [By::Gpu, By::Processor] {
             assert_steps(&case, by, [1e-4, 1e-3]);
         }
@@ -29,7 +31,7 @@ fn ten_steps_have_the_losses_and_norms_of_transformers() {
 
 #[test]
 fn every_gradient_of_step_one_is_that_of_transformers() {
-    for case in cases(&[&FULL[..], &SGD, &PATTERNS].concat()) {
+    for case in cases(&[&FULL[..], &SGD, &ADAFACTOR, &PATTERNS].concat()) {
         for (by, checkpointing) in [
             (By::Tile(Tile::Direct), false),
             (By::Tile(Tile::Shared64), true),
@@ -44,7 +46,7 @@ fn every_gradient_of_step_one_is_that_of_transformers() {
 /// After ten steps every parameter is where the reference's is: as long, as far from its start, with the same first values.
 #[test]
 fn what_ten_steps_make_of_the_parameters_is_what_transformers_makes() {
-    for case in cases(&[&FULL[..], &SGD, &PATTERNS].concat()) {
+    for case in cases(&[&FULL[..], &SGD, &ADAFACTOR, &PATTERNS].concat()) {
         let (before, after) = pollster::block_on(async {
             let mut session = prepared_by(By::Processor, &case, &[]).await;
             let before = session.parameters().await.expect("parameters");
@@ -84,7 +86,7 @@ fn what_ten_steps_make_of_the_parameters_is_what_transformers_makes() {
 #[test]
 fn a_saved_model_has_the_loss_that_training_ended_with() {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("full");
-    for case in cases(&FULL) {
+    for case in cases(&[&FULL[..], &ADAFACTOR].concat()) {
         std::fs::create_dir_all(&place).expect("a folder");
         std::fs::copy(case.place().join("data.jsonl"), place.join("data.jsonl")).expect("the rows");
         let mut again = Case::read(case.folder.clone());

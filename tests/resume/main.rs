@@ -146,10 +146,10 @@ fn bits(log: &RunLog) -> (u32, u64) {
 #[test]
 fn a_run_that_is_cut_after_any_step_ends_as_one_that_was_not() {
     block_on(async {
-        let whole = uncut(processor(Some(1))).await;
+        let whole = uncut(processor(Some(1)), train_options()).await;
         for cut in 1..STEPS {
             let devices = [processor(Some(cut as usize)), processor(Some(STEPS as usize - cut as usize))];
-            assert!(cut_after(cut, devices).await == whole, "cut after step {cut}");
+            assert!(cut_after(cut, devices, train_options()).await == whole, "cut after step {cut}");
         }
     });
 }
@@ -158,28 +158,41 @@ fn a_run_that_is_cut_after_any_step_ends_as_one_that_was_not() {
 fn a_run_that_is_cut_on_a_gpu_ends_as_one_that_was_not() {
     block_on(async {
         let gpu = gpu().await;
-        let whole = uncut(gpu.clone()).await;
-        assert!(cut_after(3, [gpu.clone(), gpu]).await == whole);
+        let whole = uncut(gpu.clone(), train_options()).await;
+        assert!(cut_after(3, [gpu.clone(), gpu], train_options()).await == whole);
+    });
+}
+
+/// Its moments are those of matrices, which are saved apart from segments.
+#[test]
+fn a_run_by_adafactor_that_is_cut_ends_as_one_that_was_not() {
+    block_on(async {
+        let mut train = train_options();
+        train["optim"] = json!("adafactor");
+        let whole = uncut(processor(Some(1)), train.clone()).await;
+        assert!(whole != uncut(processor(Some(1)), train_options()).await, "AdamW ends elsewhere");
+        let devices = [processor(Some(1)), processor(Some(2))];
+        assert!(cut_after(3, devices, train).await == whole);
     });
 }
 
 /// How a run ends that nothing cuts.
-async fn uncut(device: Device) -> Outcome {
+async fn uncut(device: Device, train: Value) -> Outcome {
     let kv = Limited::new(Code::Io);
     import(&kv).await;
     let mut session = opened_on(device, &kv).await;
-    assert_eq!(prepare(&mut session, train_options()).await.unwrap(), None);
+    assert_eq!(prepare(&mut session, train).await.unwrap(), None);
     let outcome = finish(&mut session).await.unwrap();
     assert_eq!(outcome.0.len(), STEPS as usize);
     outcome
 }
 
 /// How a run ends whose tab goes away after the step `cut`, and which goes on in the next one.
-async fn cut_after(cut: u32, [device, next]: [Device; 2]) -> Outcome {
+async fn cut_after(cut: u32, [device, next]: [Device; 2], train: Value) -> Outcome {
     let kv = Limited::new(Code::Io);
     import(&kv).await;
     let mut session = opened_on(device, &kv).await;
-    prepare(&mut session, train_options()).await.unwrap();
+    prepare(&mut session, train.clone()).await.unwrap();
     let mut losses = Vec::new();
     for _ in 0..cut {
         losses.push(bits(&session.train_step().await.unwrap().expect("a step is left")));
@@ -189,7 +202,7 @@ async fn cut_after(cut: u32, [device, next]: [Device; 2]) -> Outcome {
     let mut session = opened_on(next, &kv).await;
     // A tuner that would choose anew must not change the run.
     session.set_tile(Tile::Shared32);
-    assert_eq!(prepare(&mut session, train_options()).await.unwrap(), Some(cut));
+    assert_eq!(prepare(&mut session, train).await.unwrap(), Some(cut));
     let (rest, adapter) = finish(&mut session).await.unwrap();
     losses.extend(rest);
     (losses, adapter)

@@ -74,16 +74,17 @@ export interface TrainConfig {
   /**
    * What learns, by LLaMA-Factory's names. "lora" (default): an adapter beside the model, which is small, quick and usually enough.
    * "full": all weights of the model, for what no adapter can hold, such as another language. They learn as copies in 32 bits
-   * beside the loaded model, which takes about 16 bytes a parameter, or 8 with `optim: "sgd"`; the model cannot be
+   * beside the loaded model, which takes about 16 bytes a parameter, or 8 with `optim: "adafactor"`; the model cannot be
    * quantised then, and there are no options of `lora`. {@link Trainer.save} writes the whole model.
    */
   finetuning_type?: "lora" | "full";
   /**
    * What makes steps of gradients, by transformers' names. "adamw_torch" (default): AdamW, which keeps two numbers for each
-   * one that learns and suits nearly everything. "sgd": plain gradient descent, which keeps none, for all weights where
-   * memory is short; it learns more slowly and wants a far higher `learning_rate`, such as 0.1.
+   * one that learns and suits nearly everything. "adafactor": keeps one for each row and each column of a matrix, for all
+   * weights where memory is short; rates that suit AdamW suit it. "sgd": plain gradient descent, which keeps none; it learns
+   * more slowly and wants a far higher `learning_rate`, such as 0.1.
    */
-  optim?: "adamw_torch" | "sgd";
+  optim?: "adamw_torch" | "adafactor" | "sgd";
   /** How far a step goes, at its highest. Default 2e-5, which is usual for all weights and low for LoRA. */
   learning_rate?: number;
   /** Optimiser steps. Default -1: `num_train_epochs` decides. */

@@ -37,6 +37,11 @@ fn call<'a>(op: &Op, sizes: impl Iterator<Item = &'a Op>) -> Call {
 /// The name of a kernel in the table of `tabtune-cpu`.
 fn name(kernel: Kernel) -> String {
     let fixed = match kernel {
+        Kernel::AdafactorMoments => "adafactor_moments",
+        Kernel::AdafactorRatios => "adafactor_ratios",
+        Kernel::AdafactorScales => "adafactor_scales",
+        Kernel::AdafactorSquares => "adafactor_squares",
+        Kernel::AdafactorUpdate => "adafactor_update",
         Kernel::AdamW => "adamw",
         Kernel::AttentionForward => "attention_forward",
         Kernel::AttentionDecode => "attention_decode",
@@ -99,6 +104,11 @@ mod tests {
     fn the_processor_has_every_kernel() {
         use Kernel::*;
         let mut kernels = vec![
+            AdafactorMoments,
+            AdafactorRatios,
+            AdafactorScales,
+            AdafactorSquares,
+            AdafactorUpdate,
             AdamW,
             AttentionForward,
             AttentionDecode,

@@ -10,8 +10,8 @@ use crate::gpu::{self, Dispatch, Dispatches};
 use crate::kernels::linear::{Stored, Tile};
 use crate::kernels::recorder::{Kernel, Op, Recorder};
 use crate::kernels::{
-    adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm, kv_append, linear,
-    lora_grad, mezo, nested_scales, rms_norm, rope, rows, sgd,
+    adafactor, adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm,
+    kv_append, linear, lora_grad, mezo, nested_scales, rms_norm, rope, rows, sgd,
 };
 use crate::memory::{Tensor, add_transient, read, write};
 
@@ -49,6 +49,11 @@ impl Lowering<'_> {
     fn call(&mut self, call: &Sizes<'_>) {
         let target = self.target;
         let dispatch = match call.call().kernel {
+            Kernel::AdafactorMoments => adafactor::lower_moments(call),
+            Kernel::AdafactorRatios => adafactor::lower_ratios(call),
+            Kernel::AdafactorScales => adafactor::lower_scales(call),
+            Kernel::AdafactorSquares => adafactor::lower_squares(call),
+            Kernel::AdafactorUpdate => adafactor::lower_update(call),
             Kernel::AdamW => adamw::lower(call),
             Kernel::AttentionForward => attention::lower_forward(target, call),
             Kernel::AttentionDecode => attention::lower_decode(target, call),

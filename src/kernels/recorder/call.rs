@@ -12,6 +12,11 @@ use crate::memory::{Binding, Tensor, params_bytes};
 /// missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kernel {
+    AdafactorMoments,
+    AdafactorRatios,
+    AdafactorScales,
+    AdafactorSquares,
+    AdafactorUpdate,
     AdamW,
     AttentionForward,
     AttentionDecode,

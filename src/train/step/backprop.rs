@@ -126,4 +126,8 @@ impl Method for Backprop {
     fn kept(&self, segment: usize) -> Vec<(&'static str, Tensor)> {
         self.optimizer.kept(segment)
     }
+
+    fn kept_of_matrices(&self) -> Vec<(String, Tensor)> {
+        self.optimizer.kept_of_matrices()
+    }
 }

@@ -99,6 +99,11 @@ pub(super) trait Method {
     /// What it keeps of a segment of the parameters, by the names under which that is saved.
     fn kept(&self, segment: usize) -> Vec<(&'static str, Tensor)>;
 
+    /// What it keeps beside that, by the names under which that is saved.
+    fn kept_of_matrices(&self) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
+
     /// Whether updates can be made again from the log, so that the run's start and its log are all of it.
     fn is_made_again(&self) -> bool {
         false
