@@ -4,7 +4,7 @@
 use super::architecture::{Group, Width};
 use super::pass::Pass;
 use super::trainable::{Lora, LoraPanel};
-use super::weights::Stacked;
+use super::weights::{Bias, Stacked};
 use crate::kernels::linear::{self, NONE, Panel};
 use crate::kernels::lora_grad::{self, Along};
 use crate::kernels::{Recorder, bias, dropout};
@@ -215,14 +215,14 @@ impl Product<'_> {
         let params = linear::Params { add_residual: u32::from(residual.is_some()), ..self.params };
         let panel = self.adapter.zip(t).map(|(adapter, t)| Panel { t, factor: adapter.b() });
         linear::forward(rec, params, x, self.stacked.weight, panel, residual, y);
-        if let Some(bias) = self.stacked.bias {
-            bias::add(rec, self.bias_params(), bias, y);
+        for bias in &self.stacked.biases {
+            bias::add(rec, self.bias_params(bias), bias.values, y);
         }
     }
 
-    fn bias_params(&self) -> bias::Params {
-        let linear::Params { rows, y_stride, y_offset, cols, .. } = self.params;
-        bias::Params { rows, stride: y_stride, offset: y_offset, cols }
+    fn bias_params(&self, bias: &Bias) -> bias::Params {
+        let linear::Params { rows, y_stride, y_offset, .. } = self.params;
+        bias::Params { rows, stride: y_stride, offset: y_offset + bias.at as u32, cols: bias.cols as u32 }
     }
 
     /// Records the gradients of weight and bias, where these learn.
@@ -230,8 +230,10 @@ impl Product<'_> {
         if let Some(gradient) = self.pass.gradient(self.stacked.weight.values) {
             lora_grad::weight(rec, self.params, dy, x, gradient);
         }
-        if let Some(gradient) = self.stacked.bias.and_then(|bias| self.pass.gradient(bias)) {
-            bias::gradient(rec, self.bias_params(), dy, gradient);
+        for bias in &self.stacked.biases {
+            if let Some(gradient) = self.pass.gradient(bias.values) {
+                bias::gradient(rec, self.bias_params(bias), dy, gradient);
+            }
         }
     }
 

@@ -707,7 +707,10 @@ mod tests {
                 json!({"lora": {"use_dora": true}}),
                 "lora.use_dora is true, but only false or null is supported",
             ),
-            (json!({"lora": {"bias": "all"}}), "lora.bias is \"all\", but only \"none\" is supported"),
+            (
+                json!({"lora": {"bias": "both"}}),
+                "lora.bias is \"both\": unknown variant `both`, expected one of",
+            ),
             (
                 json!({"train": {"finetuning_type": "full"}, "quantization": {"load_in_8bit": true}}),
                 "train.finetuning_type is \"full\", which trains weights in 32 bits: leave",

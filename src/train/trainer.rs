@@ -20,8 +20,8 @@ use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
 use crate::device::{Device, Readback, ReadbackRing, Store, Workspace};
 use crate::error::Result;
-use crate::kernels::lower::{Target, lower};
-use crate::kernels::{Recorder, attention};
+use crate::kernels::attention;
+use crate::kernels::lower::Target;
 use crate::memory::{MemoryPlan, ProgramId};
 use crate::model::{Model, ParameterPart, Reader, Trained, View};
 
@@ -89,16 +89,6 @@ struct Pending {
     submitted_at: Instant,
 }
 
-/// Gives what learns its first values, where these are made on the device.
-fn start(device: &Device, store: &Store, trained: &Trained, target: &Target) -> Result<()> {
-    let mut rec = Recorder::new();
-    let program = rec.program();
-    trained.record_start(&mut rec);
-    let lowered = lower(&[rec], target)?;
-    Workspace::new(device, store, &lowered)?.run(&[program], 0);
-    Ok(())
-}
-
 impl Trainer {
     /// Plans, allocates and records the run, which is work for [`Device::allocating`].
     ///
@@ -113,7 +103,6 @@ impl Trainer {
         let RunPlan { batches, method, inputs, longest, sizes, lowered, programs, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
         let workspace = Workspace::new(device, store, &lowered)?;
-        start(device, store, &trained, target)?;
 
         for (rope, tables) in model.architecture.ropes.iter().zip(&inputs.rows.ropes) {
             let (cos, sin) = rope.table(longest, longest);

@@ -4,13 +4,13 @@ use pollster::block_on;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tabtune::adapter::{
-    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, LoraConfig, LoraModule, LoraRng, LoraWeights, PeftAdapter, Side,
-    TargetModules, load_peft, row_pieces, save_peft,
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adaptable, AdapterTensor, Factor, LoraConfig, LoraModule, LoraRng,
+    LoraWeights, PeftAdapter, Side, TargetModules, load_peft, row_pieces, save_peft,
 };
 use tabtune::error::{Code, Result};
 use tabtune::files::{Outside, PIECE_BYTES};
 use tabtune::format::{Checkpoint, read_rows};
-use tabtune::model::{Architecture, lora_modules};
+use tabtune::model::{Architecture, adaptable};
 
 use crate::files::{MemoryFiles, assert_refused, safetensors_file};
 
@@ -35,6 +35,11 @@ fn text_of_pictures() -> Vec<LoraModule> {
     small_model().into_iter().map(of_text).collect()
 }
 
+/// A model of these linear layers and nothing else.
+fn of(linears: Vec<LoraModule>) -> Adaptable {
+    Adaptable { linears, others: Vec::new() }
+}
+
 fn small_config() -> LoraConfig {
     LoraConfig::from_json(&json!({"r": 2, "lora_alpha": 3, "target_modules": ["q_proj", "up_proj"]})).unwrap()
 }
@@ -55,10 +60,11 @@ fn saved(
     base: Option<&str>,
     weights: &BTreeMap<String, LoraWeights>,
 ) -> Result<MemoryFiles> {
-    let modules = small_model();
-    let modules: Vec<&LoraModule> = modules.iter().collect();
-    let rows = async |module: &LoraModule, side, rows| Ok(weights[&module.path].rows(module, side, rows));
-    block_on(save_peft(config, base, &modules, rows)).map(in_memory)
+    let rows = async |tensor: &AdapterTensor, rows| {
+        let (module, side) = tensor.factor.as_ref().expect("the adapter has factors alone");
+        Ok(weights[&module.path].rows(module, *side, rows))
+    };
+    block_on(save_peft(config, base, &of(small_model()), rows)).map(in_memory)
 }
 
 fn in_memory(files: BTreeMap<String, Outside>) -> MemoryFiles {
@@ -78,7 +84,7 @@ fn of_rank(r: usize) -> LoraConfig {
 }
 
 fn load(files: &MemoryFiles) -> Result<PeftAdapter> {
-    block_on(load_peft(files, &small_model()))
+    block_on(load_peft(files, &of(small_model())))
 }
 
 #[test]
@@ -204,7 +210,7 @@ fn tensors_of_the_base_beside_the_adapter_of_a_text_part_are_known() {
             header[name] = json!({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]});
         }
         *file = safetensors_file(&header.to_string(), &file[8 + length..]);
-        let adapter = block_on(load_peft(&files, &text_of_pictures()));
+        let adapter = block_on(load_peft(&files, &of(text_of_pictures())));
         adapter.map(|adapter| adapter.of_base.iter().map(|(name, _)| *name).collect::<Vec<_>>())
     };
     let want = ["model.language_model.embed_tokens.weight", "lm_head.weight"];
@@ -289,9 +295,9 @@ fn saved_files_have_the_names_of_peft() {
 fn fixture_adapters_are_loaded_and_saved_again() {
     for model in ["llama2_bf16_dense", "mistral_f16_window", "tied_f32_odd_sizes"] {
         let base = MemoryFiles::fixture(&format!("models/{model}/model"));
-        let linears = lora_modules(&Architecture::from_json(&base.0["config.json"]).unwrap());
+        let base_of = adaptable(&Architecture::from_json(&base.0["config.json"]).unwrap());
         let files = MemoryFiles::fixture(&format!("models/{model}/adapter"));
-        let adapter = block_on(load_peft(&files, &linears)).unwrap();
+        let adapter = block_on(load_peft(&files, &base_of)).unwrap();
 
         let renamed = MemoryFiles::of(&[("model.safetensors", &files.0[ADAPTER_WEIGHTS])]);
         let checkpoint = block_on(Checkpoint::open(&renamed)).unwrap();
@@ -305,10 +311,9 @@ fn fixture_adapters_are_loaded_and_saved_again() {
                 assert_eq!(values, self::values(want), "{model}: {name}");
             }
         }
-        let modules = adapter.config.resolve(&linears).unwrap();
-        let rows = async |module: &LoraModule, side, rows| Ok(adapter.rows(module, side, rows));
-        let saved = in_memory(block_on(save_peft(&adapter.config, Some("model"), &modules, rows)).unwrap());
-        assert_eq!(block_on(load_peft(&saved, &linears)).unwrap(), adapter, "{model}");
+        let rows = async |tensor: &AdapterTensor, rows| Ok(adapter.tensor_rows(tensor, rows));
+        let saved = in_memory(block_on(save_peft(&adapter.config, Some("model"), &base_of, rows)).unwrap());
+        assert_eq!(block_on(load_peft(&saved, &base_of)).unwrap(), adapter, "{model}");
     }
 }
 
@@ -342,9 +347,8 @@ fn weights_that_are_not_finite_are_not_saved() {
     weights.get_mut("model.layers.1.mlp.up_proj").unwrap().b[3] = f32::NAN;
     let refused = saved(&small_config(), None, &weights);
     assert_refused(refused, Code::NotFinite, &["model.layers.1.mlp.up_proj"]);
-    let rows = async |_: &LoraModule, _, _| Ok(vec![0.0; 3]);
-    let modules = small_model();
-    let short = block_on(save_peft(&small_config(), None, &[&modules[0]], rows));
+    let rows = async |_: &AdapterTensor, _| Ok(vec![0.0; 3]);
+    let short = block_on(save_peft(&small_config(), None, &of(small_model()), rows));
     assert_refused(short, Code::Internal, &["3 values"]);
 }
 
@@ -412,7 +416,7 @@ fn unsupported_features_are_refused_by_name() {
         ("peft_type", json!("IA3")),
         ("peft_type", Value::Null),
         ("task_type", json!("SEQ_CLS")),
-        ("bias", json!("all")),
+        ("bias", json!("some")),
         ("use_dora", json!(true)),
         ("modules_to_save", json!(["lm_head"])),
         ("rank_pattern", json!({"q_proj": 0})),

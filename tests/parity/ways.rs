@@ -1,11 +1,18 @@
 //! The other ways to train, against transformers and PEFT: all weights, and each optimiser.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use serde_json::{Value, json};
+use tabtune::data::kv::MemoryKv;
+use tabtune::error::Code;
 use tabtune::export::{ExportDtype, ExportOptions, Folder, Format};
+use tabtune::files::{Directory, Outside};
 use tabtune::kernels::linear::Tile;
+use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 
-use super::{By, Case, assert_gradients, assert_steps, json, prepared_by, relative};
+use super::{By, Case, assert_gradients, assert_steps, json as read_json, prepared_by, relative};
 
 /// Tied and untied heads, biases, fused projections, norms of heads, norms that add one, multipliers; accumulation, decay
 /// and clipping.
@@ -13,6 +20,18 @@ const FULL: [&str; 5] = ["full_gemma3", "full_granite", "full_llama_biases", "fu
 const SGD: [&str; 1] = ["full_qwen2_sgd"];
 /// Adapters whose modules, ranks and alphas are told apart by patterns.
 const PATTERNS: [&str; 3] = ["patterns", "target_expression", "layers_pattern_sgd"];
+/// Adapters beside which weights and biases of the model learn.
+const SAVED: [&str; 5] =
+    ["save_embedding_and_head", "save_tied_embedding", "save_norms", "bias_lora_only", "bias_all"];
+
+/// Adapters that are more than LoRA's factors.
+fn beyond_factors() -> Vec<Case> {
+    cases(&SAVED)
+}
+
+fn all() -> Vec<Case> {
+    cases(&[&FULL[..], &SGD, &PATTERNS, &SAVED].concat())
+}
 
 fn cases(names: &[&str]) -> Vec<Case> {
     names.iter().map(|name| Case::read(format!("tests/fixtures/ways/{name}").into())).collect()
@@ -20,7 +39,7 @@ fn cases(names: &[&str]) -> Vec<Case> {
 
 #[test]
 fn ten_steps_have_the_losses_and_norms_of_transformers() {
-    for case in cases(&[&FULL[..], &SGD, &PATTERNS].concat()) {
+    for case in all() {
         for by in [By::Gpu, By::Processor] {
             assert_steps(&case, by, [1e-4, 1e-3]);
         }
@@ -29,7 +48,7 @@ fn ten_steps_have_the_losses_and_norms_of_transformers() {
 
 #[test]
 fn every_gradient_of_step_one_is_that_of_transformers() {
-    for case in cases(&[&FULL[..], &SGD, &PATTERNS].concat()) {
+    for case in all() {
         for (by, checkpointing) in [
             (By::Tile(Tile::Direct), false),
             (By::Tile(Tile::Shared64), true),
@@ -44,14 +63,14 @@ fn every_gradient_of_step_one_is_that_of_transformers() {
 /// After ten steps every parameter is where the reference's is: as long, as far from its start, with the same first values.
 #[test]
 fn what_ten_steps_make_of_the_parameters_is_what_transformers_makes() {
-    for case in cases(&[&FULL[..], &SGD, &PATTERNS].concat()) {
+    for case in all() {
         let (before, after) = pollster::block_on(async {
             let mut session = prepared_by(By::Processor, &case, &[]).await;
             let before = session.parameters().await.expect("parameters");
             while session.train_step().await.expect("a step").is_some() {}
             (before, session.parameters().await.expect("parameters"))
         });
-        let want = json(&case.folder.join("final.json"));
+        let want = read_json(&case.folder.join("final.json"));
         let want = want.as_object().expect("final.json has parameters");
         assert_eq!(after.len(), want.len(), "{}", case.name);
         let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
@@ -80,26 +99,43 @@ fn what_ten_steps_make_of_the_parameters_is_what_transformers_makes() {
     }
 }
 
+/// Trains a case to its end and writes the model that came of it; the loss at the end and what the model says then.
+async fn trained_and_written(case: &Case, dtype: ExportDtype, place: &Path) -> (f64, String) {
+    let mut session = prepared_by(By::Processor, case, &[]).await;
+    while session.train_step().await.expect("a step").is_some() {}
+    let loss = session.evaluate().await.expect("an evaluation").eval_loss;
+    let said = says(&mut session, true).await;
+    let options = ExportOptions::new(Format::Safetensors, Some(dtype)).expect("options");
+    let mut sink = Folder::create(&place.join("model")).expect("a folder");
+    let written = session.export(&case.model(), None, options, &mut sink, &mut |_| true).await;
+    written.expect("a model");
+    (loss, said)
+}
+
+/// What the model goes on with, with its adapter or without.
+async fn says(session: &mut Session<Rc<MemoryKv>>, adapter: bool) -> String {
+    let options = json!({"max_new_tokens": 24, "adapter": adapter});
+    session.generate(&"The quick brown".into(), &options, &mut |_| true).await.expect("an answer").text
+}
+
+/// A folder with the rows of a case, into which a model can be written.
+fn folder(name: &str, case: &Case) -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", case.name));
+    std::fs::create_dir_all(&place).expect("a folder");
+    std::fs::copy(case.place().join("data.jsonl"), place.join("data.jsonl")).expect("the rows");
+    place
+}
+
 /// A model whose weights were all trained is a model like any other: loaded again it has the loss that training ended with.
 #[test]
 fn a_saved_model_has_the_loss_that_training_ended_with() {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("full");
     for case in cases(&FULL) {
-        std::fs::create_dir_all(&place).expect("a folder");
-        std::fs::copy(case.place().join("data.jsonl"), place.join("data.jsonl")).expect("the rows");
+        let place = folder("full", &case);
         let mut again = Case::read(case.folder.clone());
         again.config["model"] = place.to_str().expect("a path in UTF-8").into();
         for (dtype, bound) in [(ExportDtype::F32, 1e-6), (ExportDtype::BF16, 1e-2)] {
             let [trained, saved] = pollster::block_on(async {
-                let mut session = prepared_by(By::Processor, &case, &[]).await;
-                while session.train_step().await.expect("a step").is_some() {}
-                let trained = session.evaluate().await.expect("an evaluation").eval_loss;
-                let options = ExportOptions::new(Format::Safetensors, Some(dtype)).expect("options");
-                let mut sink = Folder::create(&place.join("model")).expect("a folder");
-                session
-                    .export(&case.model(), None, options, &mut sink, &mut |_| true)
-                    .await
-                    .expect("a model");
+                let (trained, _) = trained_and_written(&case, dtype, &place).await;
                 let mut session = prepared_by(By::Processor, &again, &[]).await;
                 [trained, session.evaluate().await.expect("an evaluation").eval_loss]
             });
@@ -108,5 +144,98 @@ fn a_saved_model_has_the_loss_that_training_ended_with() {
             assert!(relative(trained, want) <= 1e-5, "{}: {trained} against {want}", case.name);
         }
         std::fs::remove_dir_all(&place).expect("the folder goes");
+    }
+}
+
+/// Merged, whatever an adapter changes is part of the model: loaded again it has the loss that training ended with, and
+/// says the same. A model in NF4 is merged as its files have it, so it is trained on as they do.
+#[test]
+fn a_merged_model_is_what_the_adapter_made_of_it() {
+    for mut case in beyond_factors() {
+        let place = folder("merged", &case);
+        case.config["quantization"] = Value::Null;
+        let mut again = Case::read(case.folder.clone());
+        again.folder = place.clone();
+        again.config["model"] = place.to_str().expect("a path in UTF-8").into();
+        // An adapter that changes nothing yet.
+        again.config["lora"] = json!({"r": 1, "target_modules": "all-linear"});
+        again.config["quantization"] = Value::Null;
+        let ([trained, merged], [said, merged_said]) = pollster::block_on(async {
+            let (trained, said) = trained_and_written(&case, ExportDtype::F32, &place).await;
+            let mut session = prepared_by(By::Processor, &again, &[]).await;
+            let merged = session.evaluate().await.expect("an evaluation").eval_loss;
+            ([trained, merged], [said, says(&mut session, false).await])
+        });
+        println!("{:25} {:.1e}", case.name, relative(merged, trained));
+        assert!(relative(merged, trained) <= 1e-6, "{}: {merged}, not {trained}", case.name);
+        assert_eq!(merged_said, said, "{}", case.name);
+        std::fs::remove_dir_all(&place).expect("the folder goes");
+    }
+}
+
+/// What a run made of an adapter is all in its files: loaded again it says the same, is saved as the same bytes, and a run
+/// from it goes on with the same loss. Without it the model is what it was.
+#[test]
+fn a_saved_adapter_is_what_the_run_made_of_it() {
+    for case in beyond_factors() {
+        pollster::block_on(async {
+            for by in [By::Gpu, By::Processor] {
+                // Far enough that even a few norms change what the model says.
+                let mut session = prepared_by(by, &case, &[("learning_rate", 0.03.into())]).await;
+                while session.train_step().await.expect("a step").is_some() {}
+                let loss = session.evaluate().await.expect("an evaluation").eval_loss;
+                let after = says(&mut session, true).await;
+                let plain = says(&mut session, false).await;
+                assert_ne!(after, plain, "{} {by:?}", case.name);
+                let files = session.save(None).await.expect("the adapter is saved");
+
+                let place = folder(&format!("adapter-{by:?}"), &case);
+                for (name, bytes) in &files {
+                    std::fs::write(place.join(name), bytes.to_vec()).expect("a file");
+                }
+                let saved = Directory(place.clone());
+                session.load_adapter("again", &saved).await.expect("the saved adapter loads");
+                assert_eq!(says(&mut session, true).await, after, "{} {by:?}", case.name);
+                assert_eq!(says(&mut session, false).await, plain, "{} {by:?}", case.name);
+                let again = session.save(Some("again")).await.expect("the adapter is saved again");
+                let bytes = |files: &BTreeMap<String, Outside>| -> Vec<Vec<u8>> {
+                    files.values().map(Outside::to_vec).collect()
+                };
+                assert_eq!(bytes(&again), bytes(&files), "{}", case.name);
+                session.use_adapter(None).expect("no adapter");
+                assert_eq!(says(&mut session, false).await, plain, "{} {by:?}", case.name);
+
+                session.load_adapter(DEFAULT_ADAPTER, &saved).await.expect("the saved adapter loads");
+                let options = PrepareOptions {
+                    train: case.config["train"].clone(),
+                    dataset: "rows",
+                    eval_dataset: Some("rows"),
+                    ..Default::default()
+                };
+                session.prepare(options).await.expect("the run is prepared");
+                let gone_on = session.evaluate().await.expect("an evaluation").eval_loss;
+                assert_eq!(gone_on, loss, "{} {by:?}", case.name);
+                std::fs::remove_dir_all(&place).expect("the folder goes");
+            }
+        });
+    }
+}
+
+/// llama.cpp's adapters have factors alone.
+#[test]
+fn an_adapter_that_is_more_than_factors_is_no_lora_gguf() {
+    for case in beyond_factors() {
+        let error = pollster::block_on(async {
+            let mut session = prepared_by(By::Processor, &case, &[]).await;
+            let options = ExportOptions::new(Format::LoraGguf, None).expect("options");
+            let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-lora-gguf");
+            let mut sink = Folder::create(&place).expect("a folder");
+            session.export(&case.model(), None, options, &mut sink, &mut |_| true).await.expect_err("no GGUF")
+        });
+        assert_eq!(error.code, Code::BadOption);
+        assert!(
+            error.message.starts_with("format lora-gguf") && error.message.contains("take format gguf"),
+            "{error}"
+        );
     }
 }

@@ -1,11 +1,14 @@
 //! LoRA's factors on the device, flat, in few buffers.
 
-use crate::adapter::{FirstRows, LoraConfig, LoraModule, Side, factor_name, row_pieces};
+use crate::adapter::{
+    Adaptable, BaseTensor, FirstRows, LoraConfig, LoraModule, Side, factor_name, row_pieces,
+};
 use crate::device::Store;
 use crate::error::Result;
 use crate::kernels::linear::NONE;
 use crate::memory::{ALIGNMENT, Class, MAX_BINDING, Tensor};
 use crate::model::architecture::{Architecture, ByGroup, Group, Module, pad8};
+use crate::model::names::{EMBEDDING, HEAD};
 use crate::model::parameters::{Entry, EntryPlace, Parameters};
 use crate::model::weights::{Model, Stacked};
 
@@ -85,6 +88,28 @@ fn lora_module(architecture: &Architecture, layer: usize, module: &Module) -> Lo
         path: format!("{}.{layer}.{}", architecture.adapter_path, module.path),
         in_features: module.inputs.real,
         out_features: module.outputs.real,
+    }
+}
+
+/// What of a model an adapter may change, by the names of the model that PEFT adapts.
+pub fn adaptable(architecture: &Architecture) -> Adaptable {
+    let mut tensors = architecture.checkpoint_tensors();
+    if architecture.tied {
+        tensors.push((HEAD.to_owned(), vec![architecture.vocab.real, architecture.hidden.real]));
+    }
+    let is_linear = |name: &str, shape: &[usize]| shape.len() == 2 && ![EMBEDDING, HEAD].contains(&name);
+    let others = tensors.into_iter().filter(|(name, shape)| !is_linear(name, shape));
+    let others =
+        others.map(|(name, shape)| BaseTensor { name: peft_name(architecture, &name), shape }).collect();
+    Adaptable { linears: lora_modules(architecture), others }
+}
+
+/// The name that a tensor of a model of text has in the model that PEFT adapts.
+pub fn peft_name(architecture: &Architecture, name: &str) -> String {
+    let text = architecture.adapter_path.strip_suffix(".layers").unwrap_or(architecture.adapter_path);
+    match name.strip_prefix("model.") {
+        Some(rest) => format!("{text}.{rest}"),
+        None => name.to_owned(),
     }
 }
 
@@ -212,7 +237,7 @@ impl Lora {
 }
 
 /// Rows of `cols` values with zeros behind each up to `stride`.
-fn padded(values: Vec<f32>, cols: usize, stride: usize) -> Vec<f32> {
+pub(super) fn padded(values: Vec<f32>, cols: usize, stride: usize) -> Vec<f32> {
     if cols == stride {
         return values;
     }

@@ -4,38 +4,55 @@ mod copies;
 mod lora;
 
 pub(super) use lora::LoraPanel;
-pub use lora::{Lora, LoraFactor, lora_modules};
+pub use lora::{Lora, LoraFactor, adaptable, lora_modules, peft_name};
 
-use self::copies::Copied;
-use super::parameters::Parameters;
+use self::copies::{Choice, Copies};
+use super::parameters::{Entry, Parameters};
 use super::weights::{Model, Slab};
-use crate::adapter::{FirstRows, LoraConfig};
+use crate::adapter::{FirstValues, LoraConfig};
 use crate::bail;
-use crate::device::Store;
+use crate::device::{Device, Store, Workspace};
 use crate::error::Result;
 use crate::format::WeightFormat;
 use crate::kernels::Recorder;
+use crate::kernels::lower::{Target, lower};
 
 /// What a run trains, and what of it the model's passes are recorded with.
 pub struct Trained {
     pub parameters: Parameters,
     pub lora: Option<Lora>,
-    /// The model with copies in the places of weights that learn.
-    copied: Option<Model>,
-    copies: Vec<Copied>,
+    /// Of weights that learn, or that an adapter has its own of.
+    copies: Option<Copies>,
 }
 
 impl Trained {
+    /// An adapter that does not learn.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lora::new`]; code `bad-option` too for modules to save that the model has not.
+    pub fn fixed(model: &Model, config: LoraConfig, store: &mut Store) -> Result<Self> {
+        let base = adaptable(&model.architecture);
+        let saved = config.saved(&base)?;
+        let name = |name: &str| {
+            let name = peft_name(&model.architecture, name);
+            saved.iter().find(|(tensor, _)| tensor.name == name).map(|(_, name)| name.clone())
+        };
+        let choice = Choice { name: &name, keeps_ties: false };
+        let copies = (!saved.is_empty()).then(|| Copies::new(model, &choice, store)).transpose()?;
+        let lora = Lora::new(model, config.clone(), store)?;
+        Ok(Trained { parameters: Parameters::default(), lora: Some(lora), copies })
+    }
+
     /// An adapter that learns.
     ///
     /// # Errors
     ///
-    /// As [`Lora::new`].
+    /// As [`Trained::fixed`].
     pub fn lora(model: &Model, config: LoraConfig, store: &mut Store) -> Result<Self> {
-        let lora = Lora::new(model, config, store)?;
-        let mut parameters = Parameters::default();
-        lora.register(&mut parameters, store)?;
-        Ok(Trained { parameters, lora: Some(lora), copied: None, copies: Vec::new() })
+        let mut trained = Trained::fixed(model, config, store)?;
+        trained.register(store)?;
+        Ok(trained)
     }
 
     /// All weights of the model, as copies in f32.
@@ -56,19 +73,32 @@ impl Trained {
                 format.name()
             );
         }
-        let mut parameters = Parameters::default();
-        let (copied, copies) = copies::copy_all(model, &mut parameters, store)?;
-        Ok(Trained { parameters, lora: None, copied: Some(copied), copies })
+        let choice = Choice { name: &|name| Some(name.to_owned()), keeps_ties: true };
+        let copies = Some(Copies::new(model, &choice, store)?);
+        let mut trained = Trained { parameters: Parameters::default(), lora: None, copies };
+        trained.register(store)?;
+        Ok(trained)
+    }
+
+    fn register(&mut self, store: &mut Store) -> Result<()> {
+        if let Some(lora) = &self.lora {
+            lora.register(&mut self.parameters, store)?;
+        }
+        if let Some(copies) = &self.copies {
+            copies.register(&mut self.parameters, store)?;
+        }
+        Ok(())
     }
 
     /// The model that passes are recorded with, of which `base` is what was loaded.
     pub fn model<'a>(&'a self, base: &'a Model) -> &'a Model {
-        self.copied.as_ref().unwrap_or(base)
+        self.copies.as_ref().map_or(base, |copies| &copies.model)
     }
 
-    /// Whether weights of the model learn, rather than what is beside them.
-    pub fn has_copies(&self) -> bool {
-        self.copied.is_some()
+    /// Whether passes with it and without are over different models, rather than the same one with the adapter switched
+    /// off.
+    pub fn changes_model(&self) -> bool {
+        self.lora.as_ref().is_none_or(|lora| lora.config.changes_model())
     }
 
     /// Whether the embedding learns, whose gradient wants the rows by token id.
@@ -85,20 +115,51 @@ impl Trained {
         slabs.iter().any(|slab| self.parameters.gradient(slab.weight.values).is_some())
     }
 
-    /// Records what gives copies their first values.
-    pub fn record_start(&self, rec: &mut Recorder) {
-        self.copies.iter().for_each(|copied| copied.record(rec));
-    }
-
-    /// Writes the first values of the adapter, as [`Lora::write`] does.
-    pub fn write(&self, store: &Store, initial: &mut FirstRows<'_>) {
-        if let Some(lora) = &self.lora {
-            lora.write(store, initial);
+    /// Gives everything its first values: copies those of the model, then takes the adapter's from `first`. This is work
+    /// for [`Device::allocating`]. A store that only plans takes none.
+    ///
+    /// # Errors
+    ///
+    /// `out-of-memory`.
+    pub fn start(
+        &self,
+        device: &Device,
+        store: &Store,
+        target: &Target,
+        first: Option<FirstValues<'_>>,
+    ) -> Result<()> {
+        if let Some(copies) = &self.copies {
+            run(device, store, target, |rec| copies.record(rec))?;
         }
+        match (&self.lora, first) {
+            (Some(lora), Some(FirstValues::Factors(rows))) => lora.write(store, rows),
+            (Some(lora), Some(FirstValues::Of(adapter))) => {
+                lora.write(store, &mut |module, side, rows| adapter.rows(module, side, rows));
+                let mut rows = |entry: &Entry, rows| {
+                    let [_, cols] = entry.size();
+                    adapter.other_rows(&entry.name, rows, cols).expect("an adapter has what its config says")
+                };
+                if let Some(copies) = &self.copies {
+                    copies.write(store, &mut rows);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The chance that an input of the adapter is dropped in training.
     pub fn dropout(&self) -> f64 {
         self.lora.as_ref().map_or(0.0, |lora| lora.config.lora_dropout)
     }
+}
+
+/// Runs once what `record` records.
+fn run(device: &Device, store: &Store, target: &Target, record: impl FnOnce(&mut Recorder)) -> Result<()> {
+    let mut rec = Recorder::new();
+    let program = rec.program();
+    record(&mut rec);
+    let lowered = lower(&[rec], target)?;
+    Workspace::new(device, store, &lowered)?.run(&[program], 0);
+    Ok(())
 }
