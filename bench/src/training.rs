@@ -66,7 +66,7 @@ impl Training {
             ..LoraConfig::default()
         };
         let trained = Trained::lora(&model, lora_config, &mut store)?;
-        trained.start(&device, &store, &target, Some(FirstValues::Factors(initial)))?;
+        trained.start(&model, (&device, &store), &target, Some(FirstValues::Factors(initial)))?;
         let setup = TrainerSetup {
             model: &model,
             trained,

@@ -76,6 +76,8 @@ pub struct LoraConfig {
     /// Modules of the model that learn themselves, by the ends of their paths.
     pub modules_to_save: Vec<String>,
     pub bias: Bias,
+    /// Scale the rows of the adapted weight to magnitudes that learn (<https://arxiv.org/abs/2402.09353>).
+    pub use_dora: bool,
 }
 
 impl Default for LoraConfig {
@@ -94,6 +96,7 @@ impl Default for LoraConfig {
             alpha_pattern: Patterns::default(),
             modules_to_save: Vec::new(),
             bias: Bias::default(),
+            use_dora: false,
         }
     }
 }
@@ -111,7 +114,7 @@ pub(super) const WITHOUT_EFFECT: [&str; 8] = [
 ];
 
 /// Options of PEFT's `LoraConfig` (PEFT 0.21) that are off here, for good or for now.
-const OFF: [&str; 18] = [
+const OFF: [&str; 17] = [
     "alora_invocation_tokens",
     "arrow_config",
     "corda_config",
@@ -127,7 +130,6 @@ const OFF: [&str; 18] = [
     "target_parameters",
     "trainable_token_indices",
     "use_bdlora",
-    "use_dora",
     "use_qalora",
     "velora_config",
 ];
@@ -170,6 +172,7 @@ impl LoraConfig {
                 .take::<Option<_>>("modules_to_save", Some(self.modules_to_save))?
                 .unwrap_or_default(),
             bias: part.take("bias", self.bias)?,
+            use_dora: part.take::<Option<_>>("use_dora", Some(self.use_dora))?.unwrap_or_default(),
         };
         part.only("peft_type", &["LORA".into()])?;
         part.only("task_type", &["CAUSAL_LM".into(), Value::Null])?;

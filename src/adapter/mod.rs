@@ -14,7 +14,7 @@ pub use init::LoraRng;
 pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, PeftAdapter, load_peft, save_peft};
 pub use saved::{Adaptable, BaseTensor, Bias};
 pub use targets::TargetModules;
-pub use tensors::{AdapterTensor, factor_name};
+pub use tensors::{AdapterTensor, factor_name, magnitude_name};
 
 use std::ops::Range;
 

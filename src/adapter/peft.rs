@@ -196,7 +196,7 @@ fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_
         "exclude_modules": excluded,
         "bias": config.bias,
         "use_rslora": config.use_rslora,
-        "use_dora": false,
+        "use_dora": config.use_dora,
         "fan_in_fan_out": false,
         "init_lora_weights": config.init_lora_weights,
         "modules_to_save": (!config.modules_to_save.is_empty()).then_some(&config.modules_to_save),
@@ -337,6 +337,7 @@ fn parse_config(fields: &Map<String, Value>) -> Result<LoraConfig> {
             | "rank_pattern"
             | "alpha_pattern"
             | "modules_to_save"
+            | "use_dora"
             | "ensure_weight_tying"
             | "bias" => {
                 known.insert(name.clone(), value.clone());

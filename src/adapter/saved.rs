@@ -48,7 +48,7 @@ impl LoraConfig {
     /// Whether the adapter is more than the factors of LoRA that a product adds: then the model without it is another
     /// one, and not the same one with the factors scaled by zero.
     pub fn changes_model(&self) -> bool {
-        !self.modules_to_save.is_empty() || self.bias != Bias::None
+        self.use_dora || !self.modules_to_save.is_empty() || self.bias != Bias::None
     }
 
     /// The tensors of the model that learn beside the adapter, each with its name in the adapter's file.

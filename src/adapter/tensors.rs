@@ -36,6 +36,10 @@ impl LoraConfig {
                     factor: Some((module.clone(), side)),
                 });
             }
+            if self.use_dora {
+                let name = magnitude_name(&module.path);
+                tensors.push(AdapterTensor { name, shape: vec![module.out_features], factor: None });
+            }
         }
         for (tensor, name) in self.saved(model)? {
             tensors.push(AdapterTensor { name, shape: tensor.shape.clone(), factor: None });
@@ -47,4 +51,9 @@ impl LoraConfig {
 /// PEFT's name of a module's matrix in the model that it adapts.
 pub fn factor_name(path: &str, side: Side) -> String {
     format!("{path}.lora_{side:?}.weight")
+}
+
+/// PEFT's name of a module's magnitudes.
+pub fn magnitude_name(path: &str) -> String {
+    format!("{path}.lora_magnitude_vector")
 }

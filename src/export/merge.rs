@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::options::ExportDtype;
 use super::original::Original;
-use crate::adapter::{LoraModule, PeftAdapter, Side};
+use crate::adapter::{LoraModule, PeftAdapter, Side, magnitude_name};
 use crate::error::{Code, Error, Result};
 use crate::files::Files;
 use crate::format::{TensorInfo, read_rows};
@@ -153,7 +153,9 @@ impl Lora<'_> {
     fn add_to(&self, rows: Range<usize>, out: &mut [f32]) {
         let config = &self.adapter.config;
         let (r, scale) = (config.rank_of(self.module), config.scale_of(self.module));
-        let b = self.adapter.rows(self.module, Side::B, rows);
+        let b = self.adapter.rows(self.module, Side::B, rows.clone());
+        let magnitudes = self.adapter.other_rows(&magnitude_name(&self.module.path), rows, 1);
+        let mut magnitudes = magnitudes.into_iter().flatten();
         let mut product = vec![0.0; self.module.in_features];
         for (out, b) in out.chunks_exact_mut(self.module.in_features).zip(b.chunks_exact(r)) {
             product.fill(0.0);
@@ -165,6 +167,11 @@ impl Lora<'_> {
             }
             for (out, sum) in out.iter_mut().zip(&product) {
                 *out += sum * scale;
+            }
+            if let Some(magnitude) = magnitudes.next() {
+                let norm = out.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt() as f32;
+                let factor = if norm == 0.0 { 0.0 } else { magnitude / norm };
+                out.iter_mut().for_each(|out| *out *= factor);
             }
         }
     }

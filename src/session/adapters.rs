@@ -75,7 +75,7 @@ impl Adapters {
     ) -> Result<Trained> {
         let Some(adapter) = self.loaded.get(name) else { return Err(unknown(name)) };
         let placed = Trained::fixed(model, adapter.config.clone(), store)?;
-        placed.start(device, store, target, Some(FirstValues::Of(adapter)))?;
+        placed.start(model, (device, store), target, Some(FirstValues::Of(adapter)))?;
         Ok(placed)
     }
 }

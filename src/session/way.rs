@@ -80,7 +80,7 @@ impl Way {
     ) -> Result<Trained> {
         let trained = self.planned(model, store)?;
         let Way::Lora(config) = self else {
-            trained.start(device, store, target, None)?;
+            trained.start(model, (device, store), target, None)?;
             return Ok(trained);
         };
         let mut rng = LoraRng::new(seed);
@@ -89,7 +89,7 @@ impl Way {
             Some(adapter) => FirstValues::Of(adapter),
             None => FirstValues::Factors(&mut drawn),
         };
-        trained.start(device, store, target, Some(first))?;
+        trained.start(model, (device, store), target, Some(first))?;
         Ok(trained)
     }
 }
@@ -116,6 +116,7 @@ fn config_of_run(lora: &Value, start: Option<&PeftAdapter>, base: &Adaptable) ->
         ("rank_pattern", of_ranks(&config) == of_ranks(found)),
         ("alpha_pattern", of_scales(&config) == of_scales(found)),
         ("bias", config.bias == found.bias),
+        ("use_dora", config.use_dora == found.use_dora),
         ("modules_to_save", config.saved(base)? == found.saved(base)?),
     ] {
         if !same {

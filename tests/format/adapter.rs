@@ -417,7 +417,7 @@ fn unsupported_features_are_refused_by_name() {
         ("peft_type", Value::Null),
         ("task_type", json!("SEQ_CLS")),
         ("bias", json!("some")),
-        ("use_dora", json!(true)),
+        ("use_dora", json!(1)),
         ("modules_to_save", json!(["lm_head"])),
         ("rank_pattern", json!({"q_proj": 0})),
         ("layers_to_transform", json!([7])),

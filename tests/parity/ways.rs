@@ -24,13 +24,16 @@ const PATTERNS: [&str; 3] = ["patterns", "target_expression", "layers_pattern_sg
 const SAVED: [&str; 5] =
     ["save_embedding_and_head", "save_tied_embedding", "save_norms", "bias_lora_only", "bias_all"];
 
+/// Over dense weights and NF4, with biases, stacked modules and fused ones.
+const DORA: [&str; 3] = ["dora", "dora_biases_nf4", "dora_fused_nf4"];
+
 /// Adapters that are more than LoRA's factors.
 fn beyond_factors() -> Vec<Case> {
-    cases(&SAVED)
+    cases(&[&SAVED[..], &DORA].concat())
 }
 
 fn all() -> Vec<Case> {
-    cases(&[&FULL[..], &SGD, &PATTERNS, &SAVED].concat())
+    cases(&[&FULL[..], &SGD, &PATTERNS, &SAVED, &DORA].concat())
 }
 
 fn cases(names: &[&str]) -> Vec<Case> {
@@ -218,6 +221,90 @@ fn a_saved_adapter_is_what_the_run_made_of_it() {
                 std::fs::remove_dir_all(&place).expect("the folder goes");
             }
         });
+    }
+}
+
+/// Descends a step along the gradient of those of what learns that `follows` names. Returns the loss before it, the loss
+/// after it with the same masks, and the square of the norm of that gradient.
+async fn descended(case: &Case, by: By, learning_rate: f64, follows: fn(&str) -> bool) -> [f64; 3] {
+    let changes = [
+        ("optim", "sgd".into()),
+        ("learning_rate", learning_rate.into()),
+        ("lr_scheduler_type", "constant".into()),
+        ("weight_decay", 0.into()),
+        ("max_grad_norm", 0.into()),
+        ("gradient_accumulation_steps", 1.into()),
+    ];
+    let mut session = prepared_by(by, case, &changes).await;
+    session.trainer().expect("a run").set_pipelined(false);
+    let before = session.train_step().await.expect("a step").expect("a first step").loss;
+    let gradients = session.gradients().await.expect("gradients");
+    let followed = gradients.iter().filter(|(name, _)| follows(name)).flat_map(|(_, values)| values);
+    let squared: f64 = followed.map(|&value| f64::from(value).powi(2)).sum();
+
+    let place = folder(&format!("descended-{by:?}"), case);
+    for (name, bytes) in session.save(None).await.expect("the adapter is saved") {
+        let first = std::fs::read(case.folder.join("adapter").join(&name)).expect("the fixture's adapter");
+        let bytes = match name.ends_with(".safetensors") {
+            true => mixed(&first, &bytes.to_vec(), follows),
+            false => first,
+        };
+        std::fs::write(place.join(name), bytes).expect("a file");
+    }
+    session.load_adapter(DEFAULT_ADAPTER, &Directory(place.clone())).await.expect("the adapter loads");
+    let mut train = case.config["train"].clone();
+    changes.into_iter().for_each(|(option, value)| train[option] = value);
+    let options =
+        PrepareOptions { lora: case.config["lora"].clone(), train, dataset: "rows", ..Default::default() };
+    session.prepare(options).await.expect("the run is prepared");
+    let after = session.train_step().await.expect("a step").expect("a first step").loss;
+    std::fs::remove_dir_all(&place).expect("the folder goes");
+    [before, after, squared]
+}
+
+/// The file of an adapter with those of its tensors that `takes` names from another one.
+fn mixed(file: &[u8], other: &[u8], takes: fn(&str) -> bool) -> Vec<u8> {
+    let places = |file: &[u8]| -> Vec<(String, std::ops::Range<usize>)> {
+        let end = 8 + u64::from_le_bytes(file[..8].try_into().expect("8 bytes")) as usize;
+        let header: Value = serde_json::from_slice(&file[8..end]).expect("a header");
+        let of = |info: &Value, i: usize| end + info["data_offsets"][i].as_u64().expect("a place") as usize;
+        let entries = header.as_object().expect("an object").iter();
+        entries
+            .filter(|(name, _)| *name != "__metadata__")
+            .map(|(name, info)| (name.clone(), of(info, 0)..of(info, 1)))
+            .collect()
+    };
+    let (mut file, others) = (file.to_vec(), places(other));
+    for (name, place) in places(&file).into_iter().filter(|(name, _)| takes(name)) {
+        let (_, from) = others.iter().find(|(other, _)| *other == name).expect("both have it");
+        file[place].copy_from_slice(&other[from.clone()]);
+    }
+    file
+}
+
+/// With dropout the gradient is that of the loss with the same masks, by which it falls when one follows it. With DoRA that
+/// is so of the magnitudes alone, since no gradient flows through the norms.
+#[test]
+fn the_gradient_with_dropout_is_that_of_the_loss() {
+    let magnitudes: fn(&str) -> bool = |name| name.ends_with("lora_magnitude_vector");
+    let cases = [("patterns", (|_| true) as fn(&str) -> bool)].into_iter();
+    for (name, follows) in cases.chain(DORA.map(|name| (name, magnitudes))) {
+        let mut case = Case::read(format!("tests/fixtures/ways/{name}").into());
+        case.config["lora"]["lora_dropout"] = 0.3.into();
+        for (by, checkpointing) in [(By::Gpu, true), (By::Processor, false)] {
+            case.config["train"]["gradient_checkpointing"] = checkpointing.into();
+            let fall = |learning_rate: f64| {
+                let [before, after, squared] =
+                    pollster::block_on(descended(&case, by, learning_rate, follows));
+                ((before - after) / learning_rate, squared)
+            };
+            let (_, squared) = fall(1e-9);
+            // A step by which the loss falls by some hundredths, and half of it: together they tell where it is straight.
+            let step = 0.04 / squared;
+            let straight = 2.0 * fall(step / 2.0).0 - fall(step).0;
+            println!("{name:25} {by:?} {:.1e}", relative(straight, squared));
+            assert!(relative(straight, squared) <= 1e-2, "{name} {by:?}: {straight}, not {squared}");
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub(in crate::export) async fn write<F: Files, S: Sink>(
     if adapter.config.changes_model() {
         bail!(
             BadOption,
-            "format lora-gguf holds LoRA's factors alone, but the adapter has {} of its own: take format gguf, which \
+            "format lora-gguf holds LoRA's factors alone, but the adapter has {} too: take format gguf, which \
              writes the whole model with them",
             adapter.others.keys().next().map_or("weights", String::as_str)
         );

@@ -1,7 +1,8 @@
 //! LoRA's factors on the device, flat, in few buffers.
 
+use super::dora::{Dora, DoraPlace, DoraRows};
 use crate::adapter::{
-    Adaptable, BaseTensor, FirstRows, LoraConfig, LoraModule, Side, factor_name, row_pieces,
+    Adaptable, BaseTensor, FirstRows, LoraConfig, LoraModule, Side, factor_name, magnitude_name, row_pieces,
 };
 use crate::device::Store;
 use crate::error::Result;
@@ -13,7 +14,7 @@ use crate::model::parameters::{Entry, EntryPlace, Parameters};
 use crate::model::weights::{Model, Stacked};
 
 /// Values between places in a flat buffer that bindings can start at.
-const STEP: usize = ALIGNMENT as usize / 4;
+pub(super) const STEP: usize = ALIGNMENT as usize / 4;
 
 /// The adapter of a model. The rank is padded to a multiple of 8 with zeros, which stay zero: the
 /// gradient of each is a product with another of them.
@@ -25,6 +26,7 @@ pub struct Lora {
     pub panels: Vec<ByGroup<Vec<Option<LoraPanel>>>>,
     factors: Vec<LoraFactor>,
     rank: usize,
+    pub(super) dora: Option<Dora>,
 }
 
 /// The LoRA factors of one stacked product.
@@ -37,6 +39,11 @@ pub struct LoraPanel {
     /// Of all the B [N, R] one behind another, in values.
     pub b_first: usize,
     pub b_len: usize,
+    /// Of all the magnitudes one behind another, in values; none without DoRA.
+    pub m_first: usize,
+    pub m_len: usize,
+    /// Where DoRA keeps what it knows of the rows.
+    pub(super) dora: DoraPlace,
     /// Adapted modules; T has this many times R columns.
     pub modules: usize,
     pub section_end: [u32; 4],
@@ -76,6 +83,7 @@ pub struct LoraFactor {
     a_first: usize,
     a_stride: usize,
     b_first: usize,
+    m_first: usize,
 }
 
 /// The modules of a model that LoRA may adapt, with their paths as PEFT names them.
@@ -127,6 +135,7 @@ impl Lora {
         let mut lengths = vec![0];
         let mut factors = Vec::new();
         let mut panels = Vec::new();
+        let mut rows = DoraRows::default();
         for (layer, weights) in model.layers.iter().enumerate() {
             let mut of_layer = ByGroup::<Vec<Option<LoraPanel>>>::default();
             for group in Group::ALL {
@@ -134,7 +143,8 @@ impl Lora {
                 for stacked in &weights.groups[group] {
                     // What is cut is laid out with its first part, as if it were not.
                     if stacked.rows.start > 0 {
-                        of_layer[group].push(whole.as_ref().and_then(|it| part_of(it, stacked, rank)));
+                        let part = whole.as_ref().and_then(|it| part_of(it, stacked, rank));
+                        of_layer[group].push(part.map(|part| rows.of_part(part, stacked)));
                         continue;
                     }
                     let mut segment = lengths.len() - 1;
@@ -143,12 +153,12 @@ impl Lora {
                         targets.iter().any(|target| **target == module)
                     };
                     let mut end = lengths[segment];
-                    let mut panel = panel_at(stacked, rank, segment, &mut end, adapted);
+                    let mut panel = panel_at(stacked, (rank, config.use_dora), segment, &mut end, adapted);
                     // One that would outgrow what a binding holds begins the next segment.
                     if end > SEGMENT_VALUES && lengths[segment] > 0 {
                         (segment, end) = (segment + 1, 0);
                         lengths.push(0);
-                        panel = panel_at(stacked, rank, segment, &mut end, adapted);
+                        panel = panel_at(stacked, (rank, config.use_dora), segment, &mut end, adapted);
                     }
                     lengths[segment] = end;
                     if let Some(panel) = &mut panel {
@@ -156,9 +166,11 @@ impl Lora {
                             let module = lora_module(&model.architecture, layer, module);
                             panel.scale[section] = config.scale_of(&module);
                         }
-                        factors.extend(panel_factors(&model.architecture, layer, stacked, panel));
+                        rows.of_panel(panel);
+                        factors.extend(panel_factors(&model.architecture, layer, (stacked, rank), panel));
                     }
-                    of_layer[group].push(panel.as_ref().and_then(|panel| part_of(panel, stacked, rank)));
+                    let part = panel.as_ref().and_then(|panel| part_of(panel, stacked, rank));
+                    of_layer[group].push(part.map(|part| rows.of_part(part, stacked)));
                     whole = panel;
                 }
             }
@@ -166,7 +178,8 @@ impl Lora {
         }
         let params = lengths.into_iter().map(|len| store.keep(Class::Adapter, "lora", len));
         let params = params.collect::<Result<Vec<_>>>()?;
-        Ok(Lora { config, params, panels, factors, rank })
+        let dora = config.use_dora.then(|| rows.keep(store)).transpose()?;
+        Ok(Lora { config, params, panels, factors, rank, dora })
     }
 
     /// Lets the adapter learn.
@@ -180,6 +193,14 @@ impl Lora {
                     name: factor_name(&factor.module.path, side),
                     shape: factor.module.shape(side, self.config.rank_of(&factor.module)).to_vec(),
                     places: vec![self.place(factor, side)],
+                    offset: 0.0,
+                });
+            }
+            if self.dora.is_some() {
+                parameters.add_entry(Entry {
+                    name: magnitude_name(&factor.module.path),
+                    shape: vec![factor.module.out_features],
+                    places: vec![factor.magnitudes()],
                     offset: 0.0,
                 });
             }
@@ -230,6 +251,16 @@ impl Lora {
         self.params[panel.segment].slice(panel.a_first as u64 * 4, panel.a_len as u64 * 4)
     }
 
+    /// All magnitudes of a panel.
+    pub(in crate::model) fn m(&self, panel: &LoraPanel) -> Tensor {
+        self.params[panel.segment].slice(panel.m_first as u64 * 4, panel.m_len as u64 * 4)
+    }
+
+    /// The values of a segment.
+    pub(super) fn params(&self, segment: usize) -> Tensor {
+        self.params[segment]
+    }
+
     /// All B of a panel.
     pub(in crate::model) fn b(&self, panel: &LoraPanel) -> Tensor {
         self.params[panel.segment].slice(panel.b_first as u64 * 4, panel.b_len as u64 * 4)
@@ -248,10 +279,19 @@ pub(super) fn padded(values: Vec<f32>, cols: usize, stride: usize) -> Vec<f32> {
     padded
 }
 
-/// Places the factors of a stacked product at the end of a segment; `None` where LoRA adapts none.
+impl LoraFactor {
+    /// Where its magnitudes lie.
+    pub(super) fn magnitudes(&self) -> EntryPlace {
+        let rows = 0..self.module.out_features;
+        EntryPlace { rows, segment: self.segment, first: self.m_first, stride: 1 }
+    }
+}
+
+/// Places the factors of a stacked product at the end of a segment, with magnitudes behind them where `has_magnitudes`;
+/// `None` where LoRA adapts none.
 fn panel_at(
     stacked: &Stacked,
-    rank: usize,
+    (rank, has_magnitudes): (usize, bool),
     segment: usize,
     end: &mut usize,
     adapted: impl Fn(&Module) -> bool,
@@ -262,6 +302,9 @@ fn panel_at(
         a_len: 0,
         b_first: 0,
         b_len: 0,
+        m_first: 0,
+        m_len: 0,
+        dora: DoraPlace::default(),
         modules: 0,
         section_end: [u32::MAX; 4],
         t_offset: [NONE; 4],
@@ -286,6 +329,10 @@ fn panel_at(
     panel.a_len = panel.modules * rank * stacked.inputs().padded;
     panel.b_first = (panel.a_first + panel.a_len).next_multiple_of(STEP);
     *end = (panel.b_first + panel.b_len).next_multiple_of(STEP);
+    if has_magnitudes {
+        (panel.m_first, panel.m_len) = (*end, panel.b_len / rank);
+        *end = (panel.m_first + panel.m_len).next_multiple_of(STEP);
+    }
     Some(panel)
 }
 
@@ -318,7 +365,7 @@ fn part_of(panel: &LoraPanel, stacked: &Stacked, rank: usize) -> Option<LoraPane
 fn panel_factors<'a>(
     architecture: &'a Architecture,
     layer: usize,
-    stacked: &'a Stacked,
+    (stacked, rank): (&'a Stacked, usize),
     panel: &'a LoraPanel,
 ) -> impl Iterator<Item = LoraFactor> + 'a {
     let a_stride = stacked.inputs().padded;
@@ -330,5 +377,6 @@ fn panel_factors<'a>(
         a_first: panel.a_first + panel.t_offset[section] as usize * a_stride,
         a_stride,
         b_first: panel.b_first + panel.b_base[section] as usize,
+        m_first: panel.m_first + panel.b_base[section] as usize / rank,
     })
 }

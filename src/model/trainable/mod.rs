@@ -1,13 +1,14 @@
 //! The ways to train: what each adds to a model, and which values learn.
 
 mod copies;
+mod dora;
 mod lora;
 
 pub(super) use lora::LoraPanel;
 pub use lora::{Lora, LoraFactor, adaptable, lora_modules, peft_name};
 
 use self::copies::{Choice, Copies};
-use super::parameters::{Entry, Parameters};
+use super::parameters::Parameters;
 use super::weights::{Model, Slab};
 use crate::adapter::{FirstValues, LoraConfig};
 use crate::bail;
@@ -116,31 +117,43 @@ impl Trained {
     }
 
     /// Gives everything its first values: copies those of the model, then takes the adapter's from `first`. This is work
-    /// for [`Device::allocating`]. A store that only plans takes none.
+    /// for [`Device::allocating`].
     ///
     /// # Errors
     ///
     /// `out-of-memory`.
     pub fn start(
         &self,
-        device: &Device,
-        store: &Store,
+        base: &Model,
+        (device, store): (&Device, &Store),
         target: &Target,
         first: Option<FirstValues<'_>>,
     ) -> Result<()> {
-        if let Some(copies) = &self.copies {
-            run(device, store, target, |rec| copies.record(rec))?;
-        }
+        let model = self.model(base);
+        run(device, store, target, |rec| {
+            if let Some(copies) = &self.copies {
+                copies.record(rec);
+            }
+            if let Some(lora) = &self.lora {
+                lora.record_squares(rec, model);
+            }
+        })?;
         match (&self.lora, first) {
-            (Some(lora), Some(FirstValues::Factors(rows))) => lora.write(store, rows),
+            (Some(lora), Some(FirstValues::Factors(rows))) => {
+                lora.write(store, rows);
+                run(device, store, target, |rec| {
+                    lora.record_norms(rec, model, 1.0);
+                    lora.record_magnitudes(rec, model);
+                })?;
+            }
             (Some(lora), Some(FirstValues::Of(adapter))) => {
                 lora.write(store, &mut |module, side, rows| adapter.rows(module, side, rows));
-                let mut rows = |entry: &Entry, rows| {
-                    let [_, cols] = entry.size();
-                    adapter.other_rows(&entry.name, rows, cols).expect("an adapter has what its config says")
+                let rows = |name: &str, rows, cols| {
+                    adapter.other_rows(name, rows, cols).expect("an adapter has what its config says")
                 };
+                lora.write_magnitudes(store, &mut |name, own| rows(name, own, 1));
                 if let Some(copies) = &self.copies {
-                    copies.write(store, &mut rows);
+                    copies.write(store, &mut |entry, own| rows(&entry.name, own, entry.size()[1]));
                 }
             }
             _ => {}
@@ -159,6 +172,9 @@ fn run(device: &Device, store: &Store, target: &Target, record: impl FnOnce(&mut
     let mut rec = Recorder::new();
     let program = rec.program();
     record(&mut rec);
+    if rec.is_empty() {
+        return Ok(());
+    }
     let lowered = lower(&[rec], target)?;
     Workspace::new(device, store, &lowered)?.run(&[program], 0);
     Ok(())
