@@ -704,8 +704,8 @@ mod tests {
                 "lora.alpha is not an option; did you mean lora.lora_alpha?",
             ),
             (
-                json!({"lora": {"use_dora": true}}),
-                "lora.use_dora is true, but only false or null is supported",
+                json!({"lora": {"use_qalora": true}}),
+                "lora.use_qalora is true, but only false or null is supported",
             ),
             (
                 json!({"lora": {"bias": "both"}}),

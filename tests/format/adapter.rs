@@ -9,7 +9,7 @@ use tabtune::adapter::{
 };
 use tabtune::error::{Code, Result};
 use tabtune::files::{Outside, PIECE_BYTES};
-use tabtune::format::{Checkpoint, read_rows};
+use tabtune::format::{Checkpoint, TensorInfo, read_rows};
 use tabtune::model::{Architecture, adaptable};
 
 use crate::files::{MemoryFiles, assert_refused, safetensors_file};
@@ -293,27 +293,56 @@ fn saved_files_have_the_names_of_peft() {
 /// PEFT wrote these adapters.
 #[test]
 fn fixture_adapters_are_loaded_and_saved_again() {
-    for model in ["llama2_bf16_dense", "mistral_f16_window", "tied_f32_odd_sizes"] {
-        let base = MemoryFiles::fixture(&format!("models/{model}/model"));
+    let of_itself = ["llama2_bf16_dense", "mistral_f16_window", "tied_f32_odd_sizes"]
+        .map(|name| (format!("models/{name}/model"), format!("models/{name}/adapter")));
+    let beyond_factors = [
+        ("gemma3text_f32_untied", "save_embedding_and_head"),
+        ("smollm3_bf16_tied", "save_tied_embedding"),
+        ("qwen3_bf16_tied", "save_norms"),
+        ("qwen2_bf16_tied", "bias_lora_only"),
+        ("llama_f16_biases", "bias_all"),
+        ("llama_bf16_yarn", "dora"),
+        ("phi3_f32_plain", "dora_fused_nf4"),
+    ]
+    .map(|(model, name)| (format!("families/{model}/model"), format!("ways/{name}/adapter")));
+    for (model, name) in of_itself.into_iter().chain(beyond_factors) {
+        let base = MemoryFiles::fixture(&model);
         let base_of = adaptable(&Architecture::from_json(&base.0["config.json"]).unwrap());
-        let files = MemoryFiles::fixture(&format!("models/{model}/adapter"));
+        let files = MemoryFiles::fixture(&name);
         let adapter = block_on(load_peft(&files, &base_of)).unwrap();
 
-        let renamed = MemoryFiles::of(&[("model.safetensors", &files.0[ADAPTER_WEIGHTS])]);
-        let checkpoint = block_on(Checkpoint::open(&renamed)).unwrap();
-        assert_eq!(checkpoint.tensors.len(), 2 * adapter.weights.len(), "{model}");
+        let checkpoint_of = |files: &MemoryFiles| {
+            let renamed = MemoryFiles::of(&[("model.safetensors", &files.0[ADAPTER_WEIGHTS])]);
+            let checkpoint = block_on(Checkpoint::open(&renamed)).unwrap();
+            (renamed, checkpoint.tensors)
+        };
+        let (renamed, tensors) = checkpoint_of(&files);
+        let factors = adapter.weights.iter().flat_map(|(path, pair)| {
+            [("A", &pair.a), ("B", &pair.b)]
+                .map(|(matrix, values)| (format!("{path}.lora_{matrix}.weight"), values))
+        });
+        let others = adapter.others.iter().map(|(name, values)| (name.clone(), values));
+        let held: Vec<(String, &Outside)> = factors.chain(others).collect();
+        assert_eq!(tensors.len(), held.len(), "{name}");
         let mut values = Vec::new();
-        for (path, pair) in &adapter.weights {
-            for (matrix, want) in [("A", &pair.a), ("B", &pair.b)] {
-                let name = format!("base_model.model.{path}.lora_{matrix}.weight");
-                let tensor = &checkpoint.tensors[&name];
-                block_on(read_rows(&renamed, tensor, 0, tensor.rows(), &mut values)).unwrap();
-                assert_eq!(values, self::values(want), "{model}: {name}");
-            }
+        for (tensor, want) in held {
+            let info = &tensors[&format!("base_model.model.{tensor}")];
+            block_on(read_rows(&renamed, info, 0, info.rows(), &mut values)).unwrap();
+            assert_eq!(values, self::values(want), "{name}: {tensor}");
         }
         let rows = async |tensor: &AdapterTensor, rows| Ok(adapter.tensor_rows(tensor, rows));
         let saved = in_memory(block_on(save_peft(&adapter.config, Some("model"), &base_of, rows)).unwrap());
-        assert_eq!(block_on(load_peft(&saved, &base_of)).unwrap(), adapter, "{model}");
+        assert_eq!(block_on(load_peft(&saved, &base_of)).unwrap(), adapter, "{name}");
+        let (_, again) = checkpoint_of(&saved);
+        let shapes = |tensors: &BTreeMap<String, TensorInfo>| -> Vec<(String, Vec<usize>)> {
+            tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
+        };
+        assert_eq!(shapes(&again), shapes(&tensors), "{name}");
+        let [config, peft] =
+            [&saved, &files].map(|files| serde_json::from_slice::<Value>(&files.0[ADAPTER_CONFIG]).unwrap());
+        for option in ["bias", "modules_to_save", "use_dora", "use_rslora", "r", "rank_pattern"] {
+            assert_eq!(config[option], peft[option], "{name}: {option}");
+        }
     }
 }
 

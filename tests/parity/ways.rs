@@ -150,6 +150,15 @@ fn a_saved_model_has_the_loss_that_training_ended_with() {
     }
 }
 
+/// The same case on what is in `place`, with an adapter that changes nothing yet.
+fn without_adapter(case: &Case, place: &Path) -> Case {
+    let Case { name, config, expected, .. } = case;
+    let (folder, mut config) = (place.to_owned(), config.clone());
+    config["model"] = place.to_str().expect("a path in UTF-8").into();
+    config["lora"] = json!({"r": 1, "target_modules": "all-linear"});
+    Case { name: name.clone(), folder, config, expected: expected.clone() }
+}
+
 /// Merged, whatever an adapter changes is part of the model: loaded again it has the loss that training ended with, and
 /// says the same. A model in NF4 is merged as its files have it, so it is trained on as they do.
 #[test]
@@ -157,12 +166,7 @@ fn a_merged_model_is_what_the_adapter_made_of_it() {
     for mut case in beyond_factors() {
         let place = folder("merged", &case);
         case.config["quantization"] = Value::Null;
-        let mut again = Case::read(case.folder.clone());
-        again.folder = place.clone();
-        again.config["model"] = place.to_str().expect("a path in UTF-8").into();
-        // An adapter that changes nothing yet.
-        again.config["lora"] = json!({"r": 1, "target_modules": "all-linear"});
-        again.config["quantization"] = Value::Null;
+        let again = without_adapter(&case, &place);
         let ([trained, merged], [said, merged_said]) = pollster::block_on(async {
             let (trained, said) = trained_and_written(&case, ExportDtype::F32, &place).await;
             let mut session = prepared_by(By::Processor, &again, &[]).await;
@@ -173,6 +177,66 @@ fn a_merged_model_is_what_the_adapter_made_of_it() {
         assert!(relative(merged, trained) <= 1e-6, "{}: {merged}, not {trained}", case.name);
         assert_eq!(merged_said, said, "{}", case.name);
         std::fs::remove_dir_all(&place).expect("the folder goes");
+    }
+}
+
+/// So it is as a GGUF, whose head is a tensor of its own where the embedding learnt apart from it.
+#[test]
+fn a_merged_gguf_is_what_the_adapter_made_of_it() {
+    for (name, saved) in [
+        ("save_norms", None),
+        ("bias_lora_only", None),
+        ("bias_all", None),
+        ("dora_biases_nf4", None),
+        ("dora_fused_nf4", None),
+        ("save_norms", Some("embed_tokens")),
+        ("save_norms", Some("lm_head")),
+    ] {
+        let mut case = Case::read(format!("tests/fixtures/ways/{name}").into());
+        if let Some(module) = saved {
+            // The fixture whose embedding is untied is none for llama.cpp, so this one begins without an adapter.
+            case.folder = case.folder.join("none");
+            case.config["lora"] = json!({"r": 3, "use_dora": true, "modules_to_save": [module]});
+        }
+        let place = folder("gguf", &case);
+        case.config["quantization"] = Value::Null;
+        let again = without_adapter(&case, &place);
+        let [trained, merged] = pollster::block_on(async {
+            let mut session = prepared_by(By::Processor, &case, &[]).await;
+            while session.train_step().await.expect("a step").is_some() {}
+            let trained = session.evaluate().await.expect("an evaluation").eval_loss;
+            let options = ExportOptions::new(Format::Gguf, Some(ExportDtype::F32)).expect("options");
+            let mut sink = Folder::create(&place).expect("a folder");
+            session
+                .export(&case.model(), None, options, &mut sink, &mut |_| true)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            let mut session = prepared_by(By::Processor, &again, &[]).await;
+            [trained, session.evaluate().await.expect("an evaluation").eval_loss]
+        });
+        println!("{name:25} {:.1e}", relative(merged, trained));
+        assert!(relative(merged, trained) <= 1e-6, "{name}: {merged}, not {trained}");
+        std::fs::remove_dir_all(&place).expect("the folder goes");
+    }
+}
+
+/// By default an adapter begins as the model is: magnitudes are the norms, and what is saved is what it was.
+#[test]
+fn a_new_adapter_changes_nothing_yet() {
+    for case in beyond_factors() {
+        let empty = case.folder.join("none");
+        for by in [By::Gpu, By::Processor] {
+            let loss = |lora: Value| {
+                let mut new = Case::read(case.folder.clone());
+                (new.folder, new.config["lora"]) = (empty.clone(), lora);
+                pollster::block_on(async {
+                    prepared_by(by, &new, &[]).await.evaluate().await.expect("an evaluation").eval_loss
+                })
+            };
+            let (plain, new) =
+                (loss(json!({"r": 1, "target_modules": "all-linear"})), loss(case.config["lora"].clone()));
+            assert!(relative(new, plain) <= 1e-6, "{} {by:?}: {new}, not {plain}", case.name);
+        }
     }
 }
 
