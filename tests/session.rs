@@ -92,6 +92,28 @@ fn an_estimate_is_what_is_allocated() {
 }
 
 #[test]
+fn an_estimate_knows_of_what_learns_beside_factors() {
+    let train = json!({"max_length": 24, "per_device_train_batch_size": 3});
+    let lora = json!({
+        "r": 8, "use_dora": true, "lora_dropout": 0.1, "modules_to_save": ["embed_tokens", "lm_head", "norm"]
+    });
+    pollster::block_on(async {
+        for mut session in [loaded().await, with_model(on_gpu().await).await] {
+            let estimate = session.estimate(&model(), &quantization(), &lora, &train).await.unwrap();
+            let options = PrepareOptions {
+                lora: lora.clone(),
+                train: train.clone(),
+                dataset: "rows",
+                ..Default::default()
+            };
+            let plan = session.prepare(options).await.expect("a run");
+            assert_eq!(estimate, plan.footprint);
+            assert_eq!(plan.footprint.peak_gpu_bytes, session.counters().buffer_bytes());
+        }
+    });
+}
+
+#[test]
 fn a_model_of_seven_billion_parameters_is_planned_with_adapters_of_any_rank() {
     pollster::block_on(async {
         let session = opened();

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tabtune::adapter::{FirstRows, LoraConfig, TargetModules};
+use tabtune::adapter::{FirstRows, FirstValues, LoraConfig, TargetModules};
 use tabtune::data::encode::Encoded;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::tokens::{Selection, TokenSet};
@@ -66,7 +66,7 @@ impl Training {
             FinetuningType::Lora => Trained::lora(&model, lora_config, &mut store)?,
             FinetuningType::Full => Trained::full(&model, &mut store)?,
         };
-        trained.write(&store, initial);
+        trained.start(&model, (&device, &store), &target, Some(FirstValues::Factors(initial)))?;
         let setup = TrainerSetup {
             model: &model,
             trained,

@@ -15,6 +15,7 @@ mod args;
 mod attention;
 mod bias;
 mod cross_entropy;
+mod dora;
 mod dropout;
 mod embedding;
 mod glu;

@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::simd::{Level, Vector};
 use crate::{
-    adafactor, adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm,
+    adafactor, adamw, attention, bias, cross_entropy, dora, dropout, embedding, glu, grad_norm, head_norm,
     kv_append, linear, lora_grad, memory, mezo, nested_scales, rms_norm, rope, rows, sgd,
 };
 
@@ -69,6 +69,26 @@ table! {
     "cross_entropy_finish": cross_entropy::Finish,
     "cross_entropy_forward_backward": cross_entropy::ForwardBackward,
     "cross_entropy_losses": cross_entropy::Losses,
+    "dora_backward": dora::Backward,
+    "dora_forward": dora::Forward,
+    "dora_magnitude_gradient": dora::MagnitudeGradient,
+    "dora_norms": dora::Norms,
+    "dora_squares.bf16": dora::Squares<linear::Bf16>,
+    "dora_squares.f16": dora::Squares<linear::F16>,
+    "dora_squares.f32": dora::Squares<linear::F32>,
+    "dora_squares.fp4": dora::Squares<linear::Fp4>,
+    "dora_squares.fp4_any": dora::Squares<linear::Fp4Any>,
+    "dora_squares.int8": dora::Squares<linear::Int8>,
+    "dora_squares.nf4": dora::Squares<linear::Nf4>,
+    "dora_squares.nf4_any": dora::Squares<linear::Nf4Any>,
+    "dora_squares.q4_0": dora::Squares<linear::Q4_0>,
+    "dora_squares.q4_1": dora::Squares<linear::Q4_1>,
+    "dora_squares.q4_k": dora::Squares<linear::Q4K>,
+    "dora_squares.q5_0": dora::Squares<linear::Q5_0>,
+    "dora_squares.q5_1": dora::Squares<linear::Q5_1>,
+    "dora_squares.q5_k": dora::Squares<linear::Q5K>,
+    "dora_squares.q6_k": dora::Squares<linear::Q6K>,
+    "dora_squares.q8_0": dora::Squares<linear::Q8_0>,
     "dropout_backward_add": dropout::BackwardAdd,
     "dropout_forward": dropout::Forward,
     "embedding_backward": embedding::Backward,

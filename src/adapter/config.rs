@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::patterns::{Layers, OneOrMany, Patterns, expect_rank};
-use super::{LoraModule, TargetModules};
+use super::{Bias, LoraModule, TargetModules};
 use crate::bail;
 use crate::error::Result;
 use crate::options::Part;
@@ -73,6 +73,11 @@ pub struct LoraConfig {
     pub rank_pattern: Patterns,
     /// Alphas other than `lora_alpha`, by the ends of paths.
     pub alpha_pattern: Patterns,
+    /// Modules of the model that learn themselves, by the ends of their paths.
+    pub modules_to_save: Vec<String>,
+    pub bias: Bias,
+    /// Scale the rows of the adapted weight to magnitudes that learn (<https://arxiv.org/abs/2402.09353>).
+    pub use_dora: bool,
 }
 
 impl Default for LoraConfig {
@@ -89,12 +94,15 @@ impl Default for LoraConfig {
             layers_pattern: None,
             rank_pattern: Patterns::default(),
             alpha_pattern: Patterns::default(),
+            modules_to_save: Vec::new(),
+            bias: Bias::default(),
+            use_dora: false,
         }
     }
 }
 
 /// Options of PEFT's `LoraConfig` that change no number here, whatever they say.
-pub(super) const WITHOUT_EFFECT: [&str; 9] = [
+pub(super) const WITHOUT_EFFECT: [&str; 8] = [
     "auto_mapping",
     "base_model_name_or_path",
     "inference_mode",
@@ -103,11 +111,10 @@ pub(super) const WITHOUT_EFFECT: [&str; 9] = [
     "qalora_group_size",
     "revision",
     "runtime_config",
-    "ensure_weight_tying",
 ];
 
 /// Options of PEFT's `LoraConfig` (PEFT 0.21) that are off here, for good or for now.
-const OFF: [&str; 19] = [
+const OFF: [&str; 17] = [
     "alora_invocation_tokens",
     "arrow_config",
     "corda_config",
@@ -119,12 +126,10 @@ const OFF: [&str; 19] = [
     "lora_bias",
     "lora_ga_config",
     "megatron_config",
-    "modules_to_save",
     "monteclora_config",
     "target_parameters",
     "trainable_token_indices",
     "use_bdlora",
-    "use_dora",
     "use_qalora",
     "velora_config",
 ];
@@ -163,10 +168,19 @@ impl LoraConfig {
             layers_pattern: part.take("layers_pattern", self.layers_pattern)?,
             rank_pattern: part.take("rank_pattern", self.rank_pattern)?,
             alpha_pattern: part.take("alpha_pattern", self.alpha_pattern)?,
+            modules_to_save: part
+                .take::<Option<_>>("modules_to_save", Some(self.modules_to_save))?
+                .unwrap_or_default(),
+            bias: part.take("bias", self.bias)?,
+            use_dora: part.take::<Option<_>>("use_dora", Some(self.use_dora))?.unwrap_or_default(),
         };
         part.only("peft_type", &["LORA".into()])?;
         part.only("task_type", &["CAUSAL_LM".into(), Value::Null])?;
-        part.only("bias", &["none".into()])?;
+        match config.modules_to_save.is_empty() {
+            true => part.ignore(&["ensure_weight_tying"]),
+            // A tied head stays what the embedding was.
+            false => part.only("ensure_weight_tying", &[false.into(), Value::Null])?,
+        }
         for option in OFF {
             part.only(option, &[false.into(), Value::Null])?;
         }

@@ -5,12 +5,16 @@ mod config;
 mod init;
 mod patterns;
 mod peft;
+mod saved;
 mod targets;
+mod tensors;
 
 pub use config::{InitLoraWeights, LoraConfig};
 pub use init::LoraRng;
-pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, PeftAdapter, factor_name, load_peft, save_peft};
+pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, PeftAdapter, load_peft, save_peft};
+pub use saved::{Adaptable, BaseTensor, Bias};
 pub use targets::TargetModules;
+pub use tensors::{AdapterTensor, factor_name, magnitude_name};
 
 use std::ops::Range;
 
@@ -57,6 +61,14 @@ impl LoraModule {
 
 /// Gives rows of a module's matrix, row-major.
 pub type FirstRows<'a> = dyn FnMut(&LoraModule, Side, Range<usize>) -> Vec<f32> + 'a;
+
+/// What an adapter begins with.
+pub enum FirstValues<'a> {
+    /// The factors, beside a model that is as it was.
+    Factors(&'a mut FirstRows<'a>),
+    /// All that another adapter has.
+    Of(&'a PeftAdapter),
+}
 
 /// The rows of a matrix that pass the host together: [`PIECE_BYTES`] of them at most, and one at least. Columns are
 /// counted as the GPU has them, in blocks of 8.

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::config::WITHOUT_EFFECT;
 use super::targets::last_names;
-use super::{LoraConfig, LoraModule, Side, TargetModules, row_pieces};
+use super::{Adaptable, AdapterTensor, LoraConfig, LoraModule, Side, TargetModules, row_pieces};
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{Files, Outside};
@@ -51,6 +51,8 @@ pub struct PeftAdapter {
     /// By the path of the module, e.g. `model.layers.0.self_attn.q_proj`: one for each module that
     /// the config names, and no other.
     pub weights: BTreeMap<String, Factor>,
+    /// What else it holds, f32, little-endian, by the names of [`AdapterTensor`].
+    pub others: BTreeMap<String, Outside>,
     /// Embedding and head of the base, which PEFT saves too where it suspects that the vocabulary grew, each
     /// with its name in the base. They have not been read.
     pub of_base: Vec<(&'static str, TensorInfo)>,
@@ -66,6 +68,10 @@ impl PeftAdapter {
                 hash.update(&piece);
             }
         }
+        for (name, values) in &self.others {
+            hash.update(name.as_bytes());
+            values.pieces().for_each(|piece| hash.update(&piece));
+        }
         format!("{:032x}", hash.digest128())
     }
 
@@ -73,43 +79,62 @@ impl PeftAdapter {
     pub fn rows(&self, module: &LoraModule, side: Side, rows: Range<usize>) -> Vec<f32> {
         let Factor { a, b } = &self.weights[&module.path];
         let [_, cols] = module.shape(side, self.config.rank_of(module));
-        let bytes = if side == Side::A { a } else { b }.read(4 * rows.start * cols..4 * rows.end * cols);
-        bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+        values(if side == Side::A { a } else { b }, rows, cols)
+    }
+
+    /// Rows of `cols` values of a tensor that is none of LoRA's matrices; `None` where there is none of the name.
+    pub fn other_rows(&self, name: &str, rows: Range<usize>, cols: usize) -> Option<Vec<f32>> {
+        self.others.get(name).map(|bytes| values(bytes, rows, cols))
+    }
+
+    /// Rows of a tensor that the config calls for.
+    pub fn tensor_rows(&self, tensor: &AdapterTensor, rows: Range<usize>) -> Vec<f32> {
+        match &tensor.factor {
+            Some((module, side)) => self.rows(module, *side, rows),
+            None => values(&self.others[&tensor.name], rows, tensor.size()[1]),
+        }
     }
 }
 
-/// The two files of an adapter by name; weights are F32. `rows` gives rows of each of `modules`.
+/// Rows of `cols` values.
+fn values(bytes: &Outside, rows: Range<usize>, cols: usize) -> Vec<f32> {
+    let bytes = bytes.read(4 * rows.start * cols..4 * rows.end * cols);
+    bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
+/// The two files of an adapter of `model` by name; weights are F32. `rows` gives rows of each of its tensors.
 ///
 /// # Errors
 ///
-/// `not-finite`, naming the module; `internal` when the rows are no matrix of the rank; what `rows` fails with.
+/// `bad-option` for a config that means what the model has not; `not-finite`, naming the tensor; `internal` when rows have
+/// another length than the tensor's; what `rows` fails with.
 pub async fn save_peft(
     config: &LoraConfig,
     base_model_name_or_path: Option<&str>,
-    modules: &[&LoraModule],
-    mut rows: impl AsyncFnMut(&LoraModule, Side, Range<usize>) -> Result<Vec<f32>>,
+    model: &Adaptable,
+    mut rows: impl AsyncFnMut(&AdapterTensor, Range<usize>) -> Result<Vec<f32>>,
 ) -> Result<BTreeMap<String, Outside>> {
+    let mut tensors = config.tensors(model)?;
     // As the crate `safetensors` lays them out: by name.
-    let both = modules.iter().flat_map(|&module| Side::BOTH.map(|side| (module, side)));
-    let tensors: BTreeMap<String, (&LoraModule, Side)> =
-        both.map(|(module, side)| (tensor_name(&module.path, side), (module, side))).collect();
+    tensors.sort_by(|one, other| one.name.cmp(&other.name));
     let mut file = Outside::default();
-    file.push(&header(config, &tensors));
-    for (module, side) in tensors.into_values() {
-        let [count, cols] = module.shape(side, config.rank_of(module));
+    file.push(&header(&tensors));
+    for tensor in &tensors {
+        let [count, cols] = tensor.size();
         for piece in row_pieces(count, cols) {
             let wanted = piece.len() * cols;
-            let values = rows(module, side, piece).await?;
+            let values = rows(tensor, piece).await?;
             if values.len() != wanted {
-                bail!(Internal, "{}: {} values came for {wanted}", module.path, values.len());
+                bail!(Internal, "{}: {} values came for {wanted}", tensor.name, values.len());
             }
             if !values.iter().all(|value| value.is_finite()) {
-                bail!(NotFinite, "the adapter's weights of {} are not finite", module.path);
+                bail!(NotFinite, "the adapter's values of {} are not finite", tensor.name);
             }
             file.push(&values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>());
         }
     }
-    let json = serde_json::to_vec_pretty(&config_json(config, modules, base_model_name_or_path))
+    let modules = config.resolve(&model.linears)?;
+    let json = serde_json::to_vec_pretty(&config_json(config, &modules, base_model_name_or_path))
         .map_err(|error| Error::new(Code::Internal, error))?;
     let mut config = Outside::default();
     config.push(&json);
@@ -117,29 +142,20 @@ pub async fn save_peft(
 }
 
 /// The length of the header and the header of a safetensors file. The crate's writer wants the whole file in memory.
-fn header(config: &LoraConfig, tensors: &BTreeMap<String, (&LoraModule, Side)>) -> Vec<u8> {
+fn header(tensors: &[AdapterTensor]) -> Vec<u8> {
     let mut entries = Map::new();
     // transformers and PEFT look for this entry.
     entries.insert("__metadata__".to_owned(), json!({"format": "pt"}));
     let mut end = 0;
-    for (name, (module, side)) in tensors {
-        let shape = module.shape(*side, config.rank_of(module));
+    for AdapterTensor { name, shape, .. } in tensors {
         let start = end;
         end += 4 * shape.iter().product::<usize>() as u64;
-        entries.insert(name.clone(), json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]}));
+        let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]});
+        entries.insert(format!("{PREFIX}{name}"), entry);
     }
     let mut json = Value::Object(entries).to_string().into_bytes();
     json.resize(json.len().next_multiple_of(8), b' ');
     [&(json.len() as u64).to_le_bytes()[..], &json].concat()
-}
-
-/// PEFT's name of a module's matrix in the model that it adapts.
-pub fn factor_name(path: &str, side: Side) -> String {
-    format!("{path}.lora_{side:?}.weight")
-}
-
-fn tensor_name(path: &str, side: Side) -> String {
-    format!("{PREFIX}{}", factor_name(path, side))
 }
 
 fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_path: Option<&str>) -> Value {
@@ -178,12 +194,12 @@ fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_
         "lora_dropout": config.lora_dropout,
         "target_modules": targets,
         "exclude_modules": excluded,
-        "bias": "none",
+        "bias": config.bias,
         "use_rslora": config.use_rslora,
-        "use_dora": false,
+        "use_dora": config.use_dora,
         "fan_in_fan_out": false,
         "init_lora_weights": config.init_lora_weights,
-        "modules_to_save": null,
+        "modules_to_save": (!config.modules_to_save.is_empty()).then_some(&config.modules_to_save),
         "rank_pattern": config.rank_pattern,
         "alpha_pattern": config.alpha_pattern,
         "layers_to_transform": config.layers_to_transform,
@@ -195,16 +211,15 @@ fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_
     })
 }
 
-/// Reads an adapter for a model whose linear layers (the head left out) are `linears`. F16 and BF16
-/// weights become f32.
+/// Reads an adapter for `model`. F16 and BF16 weights become f32.
 ///
 /// # Errors
 ///
 /// Code `bad-adapter`, naming the file and the field or tensor, when a file is missing, truncated or
 /// inconsistent, when the adapter uses a feature of PEFT that tabtune has not, or when its tensors
 /// are not exactly those that its config and the model call for.
-pub async fn load_peft(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter> {
-    load(files, linears).await.map_err(|mut error| {
+pub async fn load_peft(files: &impl Files, model: &Adaptable) -> Result<PeftAdapter> {
+    load(files, model).await.map_err(|mut error| {
         // The readers of `format` blame the model.
         if matches!(error.code, Code::BadModel | Code::BadOption) {
             error.code = Code::BadAdapter;
@@ -213,18 +228,18 @@ pub async fn load_peft(files: &impl Files, linears: &[LoraModule]) -> Result<Pef
     })
 }
 
-async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter> {
+async fn load(files: &impl Files, model: &Adaptable) -> Result<PeftAdapter> {
     let Some(json) = read_small(files, ADAPTER_CONFIG, MAX_CONFIG_BYTES).await? else {
         bail!(BadAdapter, "{ADAPTER_CONFIG} is missing");
     };
     let fields: Map<String, Value> = serde_json::from_slice(&json)
         .map_err(|error| Error::new(Code::BadAdapter, format!("{ADAPTER_CONFIG}: {error}")))?;
     let mut config = parse_config(&fields).context(ADAPTER_CONFIG)?;
-    let sees_pictures = linears.iter().any(|module| module.path.contains(OF_TEXT));
+    let sees_pictures = model.linears.iter().any(|module| module.path.contains(OF_TEXT));
     if sees_pictures {
-        config.target_modules.only_of(linears);
+        config.target_modules.only_of(&model.linears);
     }
-    let targets = config.resolve(linears).context(ADAPTER_CONFIG)?;
+    let wanted = config.tensors(model).context(ADAPTER_CONFIG)?;
 
     let mut tensors: BTreeMap<String, TensorInfo> = read_header(files, ADAPTER_WEIGHTS)
         .await?
@@ -232,19 +247,22 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
         .filter(|tensor| !(sees_pictures && tensor.name.contains(OF_PICTURES)))
         .map(|tensor| (if sees_pictures { text_name(&tensor.name) } else { tensor.name.clone() }, tensor))
         .collect();
-    let mut weights = BTreeMap::new();
-    for module in targets {
-        let mut factor = Factor::default();
-        for (side, to) in [(Side::A, &mut factor.a), (Side::B, &mut factor.b)] {
-            let shape = module.shape(side, config.rank_of(module));
-            let tensor = take(&mut tensors, &tensor_name(&module.path, side), shape)?;
-            let mut values = Vec::new();
-            for rows in row_pieces(shape[0], shape[1]) {
-                read_rows(files, &tensor, rows.start, rows.len(), &mut values).await?;
-                to.push(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+    let (mut weights, mut others) = (BTreeMap::<String, Factor>::new(), BTreeMap::new());
+    for AdapterTensor { name, shape, factor } in wanted {
+        let tensor = take(&mut tensors, &format!("{PREFIX}{name}"), &shape)?;
+        let mut values = Vec::new();
+        let mut to = Outside::default();
+        for rows in row_pieces(tensor.rows(), tensor.row_elements()) {
+            read_rows(files, &tensor, rows.start, rows.len(), &mut values).await?;
+            to.push(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        match factor {
+            Some((module, Side::A)) => weights.entry(module.path).or_default().a = to,
+            Some((module, Side::B)) => weights.entry(module.path).or_default().b = to,
+            None => {
+                others.insert(name, to);
             }
         }
-        weights.insert(module.path.clone(), factor);
     }
     let of_base = OF_BASE.iter().filter_map(|&name| {
         let tensor = tensors.remove(&format!("{PREFIX}{name}"))?;
@@ -259,7 +277,7 @@ async fn load(files: &impl Files, linears: &[LoraModule]) -> Result<PeftAdapter>
     }
     let base_model_name_or_path =
         fields.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned);
-    Ok(PeftAdapter { config, base_model_name_or_path, weights, of_base })
+    Ok(PeftAdapter { config, base_model_name_or_path, weights, others, of_base })
 }
 
 /// The name that PEFT gives a tensor today which it wrote on transformers before 4.52, where the text part of a model
@@ -275,7 +293,7 @@ fn text_name(name: &str) -> String {
     }
 }
 
-fn take(tensors: &mut BTreeMap<String, TensorInfo>, name: &str, shape: [usize; 2]) -> Result<TensorInfo> {
+fn take(tensors: &mut BTreeMap<String, TensorInfo>, name: &str, shape: &[usize]) -> Result<TensorInfo> {
     let Some(tensor) = tensors.remove(name) else {
         bail!(BadAdapter, "{ADAPTER_WEIGHTS}: tensor {name} {shape:?} is missing");
     };
@@ -317,13 +335,16 @@ fn parse_config(fields: &Map<String, Value>) -> Result<LoraConfig> {
             | "layers_to_transform"
             | "layers_pattern"
             | "rank_pattern"
-            | "alpha_pattern" => {
+            | "alpha_pattern"
+            | "modules_to_save"
+            | "use_dora"
+            | "ensure_weight_tying"
+            | "bias" => {
                 known.insert(name.clone(), value.clone());
                 continue;
             }
             "peft_type" => continue,
             "task_type" if value.is_null() || value == "CAUSAL_LM" => continue,
-            "bias" if value == "none" => continue,
             ignored if WITHOUT_EFFECT.contains(&ignored) => continue,
             _ => {}
         }

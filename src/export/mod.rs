@@ -25,7 +25,7 @@ use crate::adapter::{PeftAdapter, load_peft};
 use crate::bail;
 use crate::error::{Context, Result};
 use crate::files::Files;
-use crate::model::lora_modules;
+use crate::model::adaptable;
 
 use merge::Merged;
 use sink::Writer;
@@ -37,7 +37,7 @@ use sink::Writer;
 /// Code `bad-adapter` where it does not fit the model, or holds rows of an embedding or head that the model has not.
 pub async fn read_adapter<F: Files>(original: &Original<'_, F>, files: &impl Files) -> Result<PeftAdapter> {
     let adapter =
-        load_peft(files, &lora_modules(&original.architecture)).await.context("reading the adapter")?;
+        load_peft(files, &adaptable(&original.architecture)).await.context("reading the adapter")?;
     original.leave_out_base(files, &adapter).await.context("reading the adapter")?;
     Ok(adapter)
 }
@@ -56,7 +56,7 @@ pub async fn export<F: Files>(
     sink: &mut impl Sink,
     on_progress: OnProgress<'_>,
 ) -> Result<Vec<String>> {
-    let merged = Merged::new(original, change);
+    let merged = Merged::new(original, change)?;
     let writer = Writer::new(sink, on_progress);
     match options.format {
         Format::Safetensors => safetensors::write(&merged, options, writer).await.map(|()| Vec::new()),

@@ -46,10 +46,15 @@ pub(super) async fn write<F: Files, S: Sink>(
 ) -> Result<()> {
     let original = merged.original;
     let dtype = options.dtype.unwrap_or_else(|| original.dtype());
-    let tensors: Vec<&TensorInfo> =
-        original.stored.values().filter(|tensor| stored_dtype(tensor).is_some()).collect();
+    let mut tensors: Vec<&TensorInfo> = original.stored.values().chain(&merged.untied).collect();
+    tensors.retain(|tensor| stored_dtype(tensor).is_some());
+    tensors.sort_by(|one, other| one.name.cmp(&other.name));
     let shards = shards(&tensors, dtype, options.max_shard_bytes);
-    let mut small = vec![(CONFIG, pretty(&config(&original.config, dtype))?)];
+    let mut changed = config(&original.config, dtype);
+    if merged.untied.is_some() {
+        untie(&mut changed);
+    }
+    let mut small = vec![(CONFIG, pretty(&changed.into())?)];
     if let [_, _, ..] = &shards[..] {
         small.push(("model.safetensors.index.json", pretty(&index(&shards, dtype))?));
     }
@@ -172,7 +177,7 @@ fn index(shards: &[Shard], dtype: ExportDtype) -> Value {
 }
 
 /// The original's config with another dtype. What is merged is not quantised.
-fn config(original: &Map<String, Value>, dtype: ExportDtype) -> Value {
+fn config(original: &Map<String, Value>, dtype: ExportDtype) -> Map<String, Value> {
     let (_, name, _) = dtype_names(dtype);
     let mut config = original.clone();
     config.shift_remove("quantization_config");
@@ -185,7 +190,16 @@ fn config(original: &Map<String, Value>, dtype: ExportDtype) -> Value {
     if !set_dtype(&mut config, name) {
         config.insert("dtype".to_owned(), name.into());
     }
-    Value::Object(config)
+    config
+}
+
+/// Says that the head is a tensor of its own.
+fn untie(config: &mut Map<String, Value>) {
+    let untied = ("tie_word_embeddings".to_owned(), Value::Bool(false));
+    if let Some(Value::Object(part)) = config.get_mut("text_config") {
+        part.extend([untied.clone()]);
+    }
+    config.extend([untied]);
 }
 
 /// Whether there is one, which is then `name`.

@@ -40,6 +40,8 @@ pub struct Generator {
 /// A pass of the decoder over some tokens.
 struct Recorded {
     workspace: Workspace,
+    /// What does not depend on the tokens: it is run before the first of them.
+    begin: Option<ProgramId>,
     program: ProgramId,
     rows: Rows,
 }
@@ -85,9 +87,14 @@ impl Generator {
                 let pass = Pass { model, lora, parameters: None, rows: &rows, lora_scale, dropout: None };
                 record(&pass, &cache, logits_row, logits)
             });
-            let program = recorded[0].1;
+            let (begin, program) = recorded[0].1;
             let lowered = lower(&recorded.map(|(recording, _)| recording), target)?;
-            passes.push(Recorded { workspace: Workspace::new(device, store, &lowered)?, program, rows });
+            passes.push(Recorded {
+                workspace: Workspace::new(device, store, &lowered)?,
+                begin,
+                program,
+                rows,
+            });
         }
         let token = passes.pop().expect("two passes were made");
         let prompt = passes.pop().expect("two passes were made");
@@ -147,7 +154,9 @@ impl Generator {
             store.write(pass.rows.ids, &padded(ids.to_vec(), 0));
             store.write(pass.rows.positions, &padded((first..end).collect(), kv_append::SKIP));
             store.write(self.logits_row, &[ids.len() as u32 - 1]);
-            pass.workspace.run_seeing(&[pass.program], recording, seen);
+            let begin = pass.begin.filter(|_| first == 0);
+            let programs: Vec<ProgramId> = begin.into_iter().chain([pass.program]).collect();
+            pass.workspace.run_seeing(&programs, recording, seen);
         }
         let readback = self.ring.start(store, self.logits);
         let mut logits: Vec<f32> = self.ring.finish(readback).await?;
@@ -171,9 +180,19 @@ fn write_tables(store: &Store, ropes: &[(Rope, RopeTables)], positions: usize, l
     }
 }
 
-/// Records a pass: its tokens' keys and values go to the cache, the logits of one row to `logits`.
-fn record(pass: &Pass, cache: &[Tensor], logits_row: Tensor, logits: Tensor) -> (Recorder, ProgramId) {
+/// Records what a pass begins with and the pass: its tokens' keys and values go to the cache, the logits of one row to `logits`.
+fn record(
+    pass: &Pass,
+    cache: &[Tensor],
+    logits_row: Tensor,
+    logits: Tensor,
+) -> (Recorder, (Option<ProgramId>, ProgramId)) {
     let mut rec = Recorder::new();
+    let begin = pass.has_beginning().then(|| {
+        let begin = rec.program();
+        pass.begin(&mut rec);
+        begin
+    });
     let program = rec.program();
     let mut x = embedding::embed(&mut rec, pass.model, pass.rows.ids, pass.rows.count);
     for (layer, &cache) in cache.iter().enumerate() {
@@ -181,5 +200,5 @@ fn record(pass: &Pass, cache: &[Tensor], logits_row: Tensor, logits: Tensor) -> 
     }
     let normed = head::final_norm(&mut rec, pass.model, x, logits_row, 0, 1).normed;
     head::logits(&mut rec, pass.model, normed, 1, logits);
-    (rec, program)
+    (rec, (begin, program))
 }

@@ -8,7 +8,7 @@ use super::architecture::{Architecture, Attention, ByGroup, Group, Module, Norms
 use super::names::{self, EMBEDDING, FINAL_NORM, HEAD, LAYERS};
 use super::place::Placing;
 use super::skip::SkipModules;
-use super::weights::{LayerWeights, Model, NormWeights, Slab, Stacked};
+use super::weights::{Bias, LayerWeights, Model, NormWeights, Slab, Stacked};
 use crate::device::Store;
 use crate::error::{Context, Result};
 use crate::files::Files;
@@ -164,7 +164,9 @@ impl Model {
             }
             for group in Group::ALL {
                 for product in &mut groups[group] {
-                    product.bias = loader.bias(&prefix, product, layer.scale(group)).await?;
+                    let values = loader.bias(&prefix, product, layer.scale(group)).await?;
+                    let cols = product.cols();
+                    product.biases.extend(values.map(|values| Bias { at: 0, cols, values }));
                 }
             }
             let norms = loader.norms(&prefix, layer.norms, hidden).await?;
@@ -323,7 +325,8 @@ impl<F: Files> Loader<'_, F> {
                 let label = format!("{prefix}.{}", modules[0].path);
                 let weight = self.weight_of(&label, rows.len(), inputs, (form, Role::Layer))?;
                 let next_col = first_col + rows.len();
-                products.push(Stacked { modules: modules.to_vec(), rows, first_col, weight, bias: None });
+                let biases = Vec::new();
+                products.push(Stacked { modules: modules.to_vec(), rows, first_col, weight, biases });
                 first_col = next_col;
             }
             for (section, (info, _)) in members.into_iter().enumerate() {

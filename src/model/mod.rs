@@ -30,5 +30,5 @@ pub use parameters::{Entry, EntryPlace, Parameters, Part as ParameterPart, Reade
 pub use pass::{Pass, RopeTables, Rows, RowsSeen};
 pub use place::{NF4_ZERO, padded_codes};
 pub use skip::SkipModules;
-pub use trainable::{Lora, LoraFactor, Moved, Trained, lora_modules};
-pub use weights::{Model, Part, Slab, Stacked};
+pub use trainable::{Lora, LoraFactor, Moved, Trained, adaptable, lora_modules, peft_name};
+pub use weights::{Bias, Model, Part, Slab, Stacked};

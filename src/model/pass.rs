@@ -51,6 +51,18 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Whether there is anything to do before what learns is read.
+    pub fn has_beginning(&self) -> bool {
+        self.lora.is_some_and(|lora| lora.config.use_dora)
+    }
+
+    /// Records what every forward pass begins with: the norms that DoRA divides by, as what learns is now.
+    pub fn begin(&self, rec: &mut Recorder) {
+        if let Some(lora) = self.lora {
+            lora.record_norms(rec, self.model, self.lora_scale);
+        }
+    }
+
     /// Where the gradient of a kept tensor is added up; `None` for what does not learn.
     pub(super) fn gradient(&self, param: Tensor) -> Option<Tensor> {
         self.parameters?.gradient(param)

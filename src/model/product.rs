@@ -1,17 +1,28 @@
-//! Records the products of a group of modules with their LoRA panels: Y = X·Wᵀ + s·dropout(X)·AᵀBᵀ. Weights and biases
-//! may learn too.
+//! Records the products of a group of modules with their LoRA panels: Y = X·Wᵀ + s·dropout(X)·AᵀBᵀ, scaled by DoRA where
+//! there is one. Weights and biases may learn too.
+
+mod dora;
 
 use super::architecture::{Group, Width};
 use super::pass::Pass;
 use super::trainable::{Lora, LoraPanel};
-use super::weights::Stacked;
+use super::weights::{Bias, Stacked};
 use crate::kernels::linear::{self, NONE, Panel};
 use crate::kernels::lora_grad::{self, Along};
 use crate::kernels::{Recorder, bias, dropout};
 use crate::memory::Tensor;
 
-/// T = s·dropout(X)·Aᵀ of each product that has a panel.
-pub(super) type Ts = Vec<Option<Tensor>>;
+/// What backward needs of the products of a group: of each that has a panel.
+pub(super) type Ts = Vec<Option<Kept>>;
+
+/// What backward needs of a product.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    /// T = s·dropout(X)·Aᵀ.
+    t: Tensor,
+    /// With DoRA, what it scales: dropout(X)·Wᵀ + T·Bᵀ.
+    z: Option<Tensor>,
+}
 
 /// What comes back to a group from above it, and where its own gradient goes.
 #[derive(Clone, Copy)]
@@ -77,14 +88,16 @@ impl<'a> GroupProducts<'a> {
         GroupProducts { products, dropout: dropout.map(|(probability, seed)| (stream, probability, seed)) }
     }
 
-    /// Records T of each product.
+    /// Records T of each product, and with DoRA what that scales.
     pub(super) fn t(&self, rec: &mut Recorder, x: Tensor) -> Ts {
         let dropped = self.dropped(rec, x);
         let mut ts = Ts::new();
         for (index, product) in self.products.iter().enumerate() {
             // Parts of one module have one A.
             let is_same = index > 0 && self.products[index - 1].a_place() == product.a_place();
-            ts.push(if is_same { ts[index - 1] } else { product.t(rec, dropped) });
+            let before = ts.last().copied().flatten().filter(|_| is_same);
+            let t = before.map(|Kept { t, .. }| t).or_else(|| product.t(rec, dropped));
+            ts.push(t.map(|t| Kept { t, z: product.z(rec, dropped, t) }));
         }
         ts
     }
@@ -94,22 +107,27 @@ impl<'a> GroupProducts<'a> {
         &self,
         rec: &mut Recorder,
         x: Tensor,
-        t: &[Option<Tensor>],
+        t: &[Option<Kept>],
         residual: Option<Tensor>,
         y: Tensor,
     ) {
-        for (product, &t) in self.products.iter().zip(t) {
-            product.forward(rec, x, t, residual, y);
+        for (product, &kept) in self.products.iter().zip(t) {
+            match kept {
+                Some(Kept { z: Some(z), .. }) => self.scaled(rec, product, (x, z), residual, y),
+                _ => product.forward(rec, x, kept.map(|kept| kept.t), residual, y),
+            }
+            product.add_biases(rec, y);
         }
     }
 
     /// Records dX where it is wanted, and adds up the gradients of what learns.
-    pub(super) fn backward(&self, rec: &mut Recorder, t: &[Option<Tensor>], upstream: Upstream) {
+    pub(super) fn backward(&self, rec: &mut Recorder, t: &[Option<Kept>], upstream: Upstream) {
         let Upstream { dy, x, dx } = upstream;
         let dropped = self.dropped(rec, x);
         let mut so_far = None;
-        for (index, (product, &t)) in self.products.iter().zip(t).enumerate() {
-            let dt = t.map(|t| product.factor_gradients(rec, dy, dropped, t));
+        for (index, (product, &kept)) in self.products.iter().zip(t).enumerate() {
+            let own = product.own_gradient(rec, dy, kept);
+            let dt = kept.map(|kept| product.factor_gradients(rec, own, dropped, kept.t));
             product.weight_gradients(rec, dy, x);
             let Some(dx) = dx else { continue };
             // Products that could not be stacked add up: each writes into a tensor of its own, and the last one
@@ -117,10 +135,10 @@ impl<'a> GroupProducts<'a> {
             let is_last = index + 1 == self.products.len();
             let out = if is_last { dx } else { rec.transient((dx.size() / 4) as usize) };
             match self.dropout.zip(dt) {
-                None => product.input_gradient(rec, dy, dt, so_far, out),
+                None => product.input_gradient(rec, own, dt, so_far, out),
                 Some((_, dt)) => {
-                    product.input_gradient(rec, dy, None, so_far, out);
-                    self.masked_gradient(rec, product, dt, out);
+                    product.input_gradient(rec, (product.params, dy), None, so_far, out);
+                    self.masked_gradient(rec, product, (dy, dt), out);
                 }
             }
             so_far = Some(out);
@@ -140,12 +158,15 @@ impl<'a> GroupProducts<'a> {
         Some((dropout::Params::new((x.size() / 4) as u32, stream, probability), seed))
     }
 
-    /// Adds dT·A to dx, with dropout's mask on it.
-    fn masked_gradient(&self, rec: &mut Recorder, product: &Product, dt: Tensor, dx: Tensor) {
-        let through_a = rec.transient((dx.size() / 4) as usize);
-        product.through_a(rec, dt, through_a);
+    /// Adds the gradient of dropout's output to dx, with its mask on it.
+    fn masked_gradient(&self, rec: &mut Recorder, product: &Product, (dy, dt): (Tensor, Tensor), dx: Tensor) {
+        let through = rec.transient((dx.size() / 4) as usize);
+        match product.scaling() {
+            Some(scaling) => product.through_both(rec, scaling, (dy, dt), through),
+            None => product.through_a(rec, dt, through),
+        }
         let (params, seed) = self.dropout_params(dx).expect("a mask has its dropout");
-        dropout::backward_add(rec, params, seed, through_a, dx);
+        dropout::backward_add(rec, params, seed, through, dx);
     }
 }
 
@@ -212,17 +233,24 @@ impl Product<'_> {
     }
 
     fn forward(&self, rec: &mut Recorder, x: Tensor, t: Option<Tensor>, residual: Option<Tensor>, y: Tensor) {
-        let params = linear::Params { add_residual: u32::from(residual.is_some()), ..self.params };
         let panel = self.adapter.zip(t).map(|(adapter, t)| Panel { t, factor: adapter.b() });
+        let params = linear::Params {
+            rank: panel.map_or(0, |_| self.params.rank),
+            add_residual: u32::from(residual.is_some()),
+            ..self.params
+        };
         linear::forward(rec, params, x, self.stacked.weight, panel, residual, y);
-        if let Some(bias) = self.stacked.bias {
-            bias::add(rec, self.bias_params(), bias, y);
+    }
+
+    fn add_biases(&self, rec: &mut Recorder, y: Tensor) {
+        for bias in &self.stacked.biases {
+            bias::add(rec, self.bias_params(bias), bias.values, y);
         }
     }
 
-    fn bias_params(&self) -> bias::Params {
-        let linear::Params { rows, y_stride, y_offset, cols, .. } = self.params;
-        bias::Params { rows, stride: y_stride, offset: y_offset, cols }
+    fn bias_params(&self, bias: &Bias) -> bias::Params {
+        let linear::Params { rows, y_stride, y_offset, .. } = self.params;
+        bias::Params { rows, stride: y_stride, offset: y_offset + bias.at as u32, cols: bias.cols as u32 }
     }
 
     /// Records the gradients of weight and bias, where these learn.
@@ -230,15 +258,22 @@ impl Product<'_> {
         if let Some(gradient) = self.pass.gradient(self.stacked.weight.values) {
             lora_grad::weight(rec, self.params, dy, x, gradient);
         }
-        if let Some(gradient) = self.stacked.bias.and_then(|bias| self.pass.gradient(bias)) {
-            bias::gradient(rec, self.bias_params(), dy, gradient);
+        for bias in &self.stacked.biases {
+            if let Some(gradient) = self.pass.gradient(bias.values) {
+                bias::gradient(rec, self.bias_params(bias), dy, gradient);
+            }
         }
     }
 
-    /// Records the gradients of A and B and returns dT = s·dY·B.
-    fn factor_gradients(&self, rec: &mut Recorder, dy: Tensor, dropped: Tensor, t: Tensor) -> Tensor {
+    /// Records the gradients of A and B from that of the product, which lies as `params` say, and returns dT = s·dY·B.
+    fn factor_gradients(
+        &self,
+        rec: &mut Recorder,
+        (params, dy): (linear::Params, Tensor),
+        dropped: Tensor,
+        t: Tensor,
+    ) -> Tensor {
         let adapter = self.adapter.expect("what has a T has a panel");
-        let params = self.params;
         let of_b = lora_grad::Params {
             rows: params.rows,
             u_stride: params.y_stride,
@@ -281,20 +316,20 @@ impl Product<'_> {
         dt
     }
 
-    /// Records dX = dY·W + dT·A + residual.
+    /// Records dX = dY·W + dT·A + residual, where dY lies as `params` say.
     fn input_gradient(
         &self,
         rec: &mut Recorder,
-        dy: Tensor,
+        (params, dy): (linear::Params, Tensor),
         dt: Option<Tensor>,
         residual: Option<Tensor>,
         dx: Tensor,
     ) {
         let panel = self.adapter.zip(dt).map(|(adapter, dt)| Panel { t: dt, factor: adapter.a() });
         let params = linear::Params {
-            rank: panel.map_or(0, |_| self.params.t_stride),
+            rank: panel.map_or(0, |_| params.t_stride),
             add_residual: u32::from(residual.is_some()),
-            ..self.params
+            ..params
         };
         linear::backward(rec, params, dy, self.stacked.weight, panel, residual, dx);
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::architecture::{Architecture, ByGroup, Module, Width};
+use super::architecture::{Architecture, ByGroup, Module, Width, pad8};
 use crate::kernels::head_norm;
 use crate::kernels::linear::Weight;
 use crate::memory::Tensor;
@@ -42,8 +42,8 @@ impl Model {
             if let Some(head_norm::Weights { q, k }) = &mut layer.head_norm {
                 [q, k].into_iter().for_each(&mut *f);
             }
-            let products = layer.groups.0.iter_mut().flatten();
-            products.filter_map(|product| product.bias.as_mut()).for_each(&mut *f);
+            let biases = layer.groups.0.iter_mut().flatten().flat_map(|product| &mut product.biases);
+            biases.for_each(|bias| f(&mut bias.values));
         }
         f(&mut self.norm);
     }
@@ -88,8 +88,18 @@ pub struct Stacked {
     /// The column of the group at which the product begins.
     pub first_col: usize,
     pub weight: Weight,
-    /// [N], zero where a module has none.
-    pub bias: Option<Tensor>,
+    /// One for all columns where any module has a bias; several where some of them are trained by themselves.
+    pub biases: Vec<Bias>,
+}
+
+/// The biases of consecutive columns of a product.
+#[derive(Clone, Copy, Debug)]
+pub struct Bias {
+    /// The column at which they begin.
+    pub at: usize,
+    pub cols: usize,
+    /// [cols], zero where a module has none.
+    pub values: Tensor,
 }
 
 impl Stacked {
@@ -152,4 +162,23 @@ pub struct Slab {
     pub first_id: usize,
     pub n_ids: usize,
     pub weight: Weight,
+}
+
+impl Slab {
+    /// Rows between those at which a binding can start, whatever a row of the format and its scales take.
+    pub(super) fn step(&self) -> usize {
+        if self.weight.format.is_quantized() { 128 } else { 16 }
+    }
+
+    /// `n_ids` of its rows of `depth` values, from its row `first` on, a multiple of [`Slab::step`].
+    pub(super) fn part(&self, first: usize, n_ids: usize, depth: usize) -> Slab {
+        let Weight { format, values, scales, .. } = self.weight;
+        let bytes = |rows: usize| {
+            [rows * format.row_words(depth), format.scale_words(rows, depth)].map(|words| 4 * words as u64)
+        };
+        let (start, len) = (bytes(first), bytes(pad8(n_ids)));
+        let values = values.slice(start[0], len[0]);
+        let scales = if format.is_quantized() { scales.slice(start[1], len[1]) } else { values };
+        Slab { first_id: self.first_id + first, n_ids, weight: Weight { values, scales, ..self.weight } }
+    }
 }

@@ -7,6 +7,7 @@ pub mod adamw;
 pub mod attention;
 pub mod bias;
 pub mod cross_entropy;
+pub mod dora;
 pub mod dropout;
 pub mod embedding;
 pub mod finite_difference;

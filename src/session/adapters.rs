@@ -9,14 +9,15 @@ use serde::Serialize;
 
 use super::{Loaded, Session, no_model};
 use crate::adapter::{
-    ADAPTER_WEIGHTS, LoraConfig, LoraModule, PeftAdapter, TargetModules, factor_name, load_peft, save_peft,
+    ADAPTER_WEIGHTS, AdapterTensor, FirstValues, LoraConfig, PeftAdapter, TargetModules, load_peft, save_peft,
 };
 use crate::bail;
 use crate::data::kv::Kv;
 use crate::device::{Device, Store};
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{Files, Outside};
-use crate::model::{Architecture, Lora, Model, ParameterPart, are_rows, lora_modules};
+use crate::kernels::lower::Target;
+use crate::model::{Architecture, Lora, Model, ParameterPart, Trained, adaptable, are_rows};
 
 /// PEFT's name of an adapter that was given none: the one that runs start from and train.
 pub const DEFAULT_ADAPTER: &str = "default";
@@ -64,12 +65,18 @@ impl LoadedAdapter {
 }
 
 impl Adapters {
-    /// Puts a loaded adapter on the GPU.
-    pub fn place(&self, name: &str, model: &Model, store: &mut Store) -> Result<Lora> {
+    /// Puts a loaded adapter on the device.
+    pub fn place(
+        &self,
+        name: &str,
+        model: &Model,
+        (device, store): (&Device, &mut Store),
+        target: &Target,
+    ) -> Result<Trained> {
         let Some(adapter) = self.loaded.get(name) else { return Err(unknown(name)) };
-        let lora = Lora::new(model, adapter.config.clone(), store)?;
-        lora.write(store, &mut |module, side, rows| adapter.rows(module, side, rows));
-        Ok(lora)
+        let placed = Trained::fixed(model, adapter.config.clone(), store)?;
+        placed.start(model, (device, store), target, Some(FirstValues::Of(adapter)))?;
+        Ok(placed)
     }
 }
 
@@ -101,9 +108,9 @@ impl<R: Kv> Session<R> {
         if name.is_empty() {
             bail!(BadOption, "an adapter needs a name");
         }
-        let modules = lora_modules(&loaded.model.architecture);
+        let base = adaptable(&loaded.model.architecture);
         let adapter = async {
-            let adapter = load_peft(files, &modules).await?;
+            let adapter = load_peft(files, &base).await?;
             leave_out_base(&self.device, loaded, files, &adapter).await?;
             Ok(adapter)
         };
@@ -198,6 +205,7 @@ impl<R: Kv> Session<R> {
     pub async fn save(&mut self, name: Option<&str>) -> Result<BTreeMap<String, Outside>> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let chosen = name.or(loaded.adapters.active.as_deref()).unwrap_or(DEFAULT_ADAPTER);
+        let model = adaptable(&loaded.model.architecture);
         match (&self.run, loaded.adapters.loaded.get(chosen)) {
             (Some(run), _) if chosen == DEFAULT_ADAPTER => {
                 let Some(lora) = &run.trainer.trained().lora else {
@@ -207,18 +215,14 @@ impl<R: Kv> Session<R> {
                          \"safetensors\" or \"gguf\""
                     );
                 };
-                let modules: Vec<&LoraModule> = lora.factors().iter().map(|factor| &factor.module).collect();
                 let reader = run.trainer.reader(&self.device, &loaded.store, ParameterPart::Values);
-                let rows = async |module: &LoraModule, side, rows| {
-                    reader.rows(&factor_name(&module.path, side), rows).await
-                };
-                save_peft(&lora.config, loaded.base.as_deref(), &modules, rows).await
+                let rows = async |tensor: &AdapterTensor, rows| reader.rows(&tensor.name, rows).await;
+                save_peft(&lora.config, loaded.base.as_deref(), &model, rows).await
             }
             (_, Some(adapter)) => {
                 let base = loaded.base.as_deref().or(adapter.base_model_name_or_path.as_deref());
-                let modules = lora_modules(&loaded.model.architecture);
-                let rows = async |module: &LoraModule, side, rows| Ok(adapter.rows(module, side, rows));
-                save_peft(&adapter.config, base, &adapter.config.resolve(&modules)?, rows).await
+                let rows = async |tensor: &AdapterTensor, rows| Ok(adapter.tensor_rows(tensor, rows));
+                save_peft(&adapter.config, base, &model, rows).await
             }
             _ if name.is_some() => Err(unknown(chosen)),
             _ => bail!(BadState, "there is no adapter to save: prepare a run or load one"),

@@ -49,7 +49,15 @@ impl<R: Kv> Session<R> {
         }
         let end = prompt.len().saturating_add(options.max_new_tokens).min(context);
         let run = self.run.as_ref().filter(|_| active == Some(DEFAULT_ADAPTER));
-        let is_tuned = adapter && run.is_some_and(|run| run.trainer.trained().has_copies());
+        let changes_model = match (run, active) {
+            (Some(run), _) => run.trainer.trained().changes_model(),
+            (None, Some(name)) => {
+                loaded.adapters.loaded.get(name).is_some_and(|adapter| adapter.config.changes_model())
+            }
+            (None, None) => false,
+        };
+        // One generator answers with the adapter and without where both are passes over the same model.
+        let is_tuned = adapter && changes_model;
         let generator = loaded.generator.as_ref().filter(|_| loaded.generator_is_tuned == is_tuned);
         if generator.is_none_or(|generator| generator.capacity() < end) {
             loaded.drop_generator();
@@ -58,21 +66,17 @@ impl<R: Kv> Session<R> {
             let Loaded { store, model, adapters, .. } = loaded;
             let made = self.device.allocating(|| {
                 let placed;
-                let mut model = &*model;
-                let lora = match (&adapters.active, run) {
-                    (Some(_), Some(run)) => {
-                        let trained = run.trainer.trained();
-                        if is_tuned {
-                            model = trained.model(model);
-                        }
-                        trained.lora.as_ref()
-                    }
-                    (Some(name), _) => {
-                        placed = adapters.place(name, model, store)?;
+                let trained = match (&adapters.active, run) {
+                    _ if changes_model && !adapter => None,
+                    (Some(_), Some(run)) => Some(run.trainer.trained()),
+                    (Some(name), None) => {
+                        placed = adapters.place(name, model, (&self.device, &mut *store), &target)?;
                         Some(&placed)
                     }
                     (None, _) => None,
                 };
+                let model = trained.map_or(&*model, |trained| trained.model(model));
+                let lora = trained.and_then(|trained| trained.lora.as_ref());
                 Generator::new(&self.device, store, model, lora, &target, capacity)
             });
             match made.await {

@@ -86,8 +86,8 @@ pub(super) fn with_lighter_runs(
     }
     match way {
         Way::Lora(lora) if lora.r > 1 => {
-            let lora = LoraConfig { r: lora.r / 2, ..lora.clone() };
-            lighter.push((format!("r {}", lora.r), megabytes(&Way::Lora(lora), train)));
+            let lora = LoraConfig { r: lora.r / 2, ..LoraConfig::clone(lora) };
+            lighter.push((format!("r {}", lora.r), megabytes(&Way::Lora(lora.into()), train)));
         }
         Way::Lora(_) => {}
         Way::Full => {
@@ -97,7 +97,7 @@ pub(super) fn with_lighter_runs(
                     lighter.push((format!("optim \"{name}\""), megabytes(way, &train)));
                 }
             }
-            let lora = Way::Lora(LoraConfig::default());
+            let lora = Way::Lora(Box::default());
             lighter.push(("finetuning_type \"lora\"".to_owned(), megabytes(&lora, train)));
         }
     }

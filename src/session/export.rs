@@ -66,7 +66,7 @@ impl<R: Kv> Session<R> {
     /// The run, where it trains weights of the model themselves and they are what `name` means.
     fn run_of_weights(&self, name: Option<&str>) -> Option<&Run> {
         let active = self.loaded.as_ref()?.adapters.active.as_deref();
-        let run = self.run.as_ref().filter(|run| run.trainer.trained().has_copies())?;
+        let run = self.run.as_ref().filter(|run| run.trainer.trained().lora.is_none())?;
         (name.or(active).unwrap_or(DEFAULT_ADAPTER) == DEFAULT_ADAPTER).then_some(run)
     }
 }

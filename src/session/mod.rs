@@ -436,7 +436,7 @@ impl<R: Kv> Session<R> {
         loaded.free_run();
         let Loaded { model, store, adapters, .. } = loaded;
         let made = self.device.allocating(|| {
-            let trained = way.trained(model, adapters, train.seed, store)?;
+            let trained = way.trained((model, adapters), train.seed, (&self.device, store), target)?;
             let setup =
                 TrainerSetup { model, trained, options: train.clone(), dataset, eval_dataset, target };
             Trainer::new(&self.device, store, setup)

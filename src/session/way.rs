@@ -4,17 +4,18 @@ use serde_json::Value;
 
 use super::adapters::Adapters;
 use super::{DEFAULT_ADAPTER, Loaded};
-use crate::adapter::{FirstRows, LoraConfig, LoraModule, LoraRng, PeftAdapter};
+use crate::adapter::{Adaptable, FirstValues, LoraConfig, LoraModule, LoraRng, PeftAdapter, Side};
 use crate::bail;
-use crate::device::Store;
+use crate::device::{Device, Store};
 use crate::error::Result;
-use crate::model::{Model, Trained, lora_modules};
+use crate::kernels::lower::Target;
+use crate::model::{Model, Trained, adaptable};
 use crate::train::options::{FinetuningType, TrainOptions};
 
 /// What of a model learns.
 #[derive(Clone, Debug)]
 pub(super) enum Way {
-    Lora(LoraConfig),
+    Lora(Box<LoraConfig>),
     /// All weights.
     Full,
 }
@@ -32,8 +33,8 @@ impl Way {
             ),
             FinetuningType::Full => Ok(Way::Full),
             FinetuningType::Lora => {
-                let modules = lora_modules(&loaded.model.architecture);
-                Ok(Way::Lora(config_of_run(lora, start, &modules)?))
+                let base = adaptable(&loaded.model.architecture);
+                Ok(Way::Lora(config_of_run(lora, start, &base)?.into()))
             }
         }
     }
@@ -42,7 +43,7 @@ impl Way {
     pub fn asked(train: &TrainOptions, lora: &Value) -> Result<Self> {
         train.expect_no_lora(lora)?;
         match train.finetuning_type {
-            FinetuningType::Lora => Ok(Way::Lora(LoraConfig::from_json(lora)?)),
+            FinetuningType::Lora => Ok(Way::Lora(LoraConfig::from_json(lora)?.into())),
             FinetuningType::Full => Ok(Way::Full),
         }
     }
@@ -64,34 +65,42 @@ impl Way {
     /// Keeps what learns in `store`, without its first values.
     pub fn planned(&self, model: &Model, store: &mut Store) -> Result<Trained> {
         match self {
-            Way::Lora(config) => Trained::lora(model, config.clone(), store),
+            Way::Lora(config) => Trained::lora(model, LoraConfig::clone(config), store),
             Way::Full => Trained::full(model, store),
         }
     }
 
-    /// Keeps what learns in `store`, with its first values.
+    /// Keeps what learns in `store`, with its first values: those that were loaded, or PEFT's default start.
     pub fn trained(
         &self,
-        model: &Model,
-        adapters: &Adapters,
+        (model, adapters): (&Model, &Adapters),
         seed: u64,
-        store: &mut Store,
+        (device, store): (&Device, &mut Store),
+        target: &Target,
     ) -> Result<Trained> {
         let trained = self.planned(model, store)?;
-        if let Way::Lora(config) = self {
-            let start = adapters.loaded.get(DEFAULT_ADAPTER);
-            trained.write(store, &mut *initial_weights(config, start, seed));
-        }
+        let Way::Lora(config) = self else {
+            trained.start(model, (device, store), target, None)?;
+            return Ok(trained);
+        };
+        let mut rng = LoraRng::new(seed);
+        let mut drawn = |module: &LoraModule, side: Side, rows| rng.first_rows(config, module, side, rows);
+        let first = match adapters.loaded.get(DEFAULT_ADAPTER) {
+            Some(adapter) => FirstValues::Of(adapter),
+            None => FirstValues::Factors(&mut drawn),
+        };
+        trained.start(model, (device, store), target, Some(first))?;
         Ok(trained)
     }
 }
 
 /// The config of a run's adapter. What `lora` does not say comes from the adapter that it starts from, if there is
 /// one, and what it says must agree with that, but for the dropout.
-fn config_of_run(lora: &Value, start: Option<&PeftAdapter>, modules: &[LoraModule]) -> Result<LoraConfig> {
+fn config_of_run(lora: &Value, start: Option<&PeftAdapter>, base: &Adaptable) -> Result<LoraConfig> {
+    let modules = &base.linears;
     let Some(PeftAdapter { config: found, .. }) = start else {
         let config = LoraConfig::from_json(lora)?;
-        config.resolve(modules)?;
+        config.tensors(base)?;
         return Ok(config);
     };
     let config = found.clone().with(lora)?;
@@ -106,6 +115,9 @@ fn config_of_run(lora: &Value, start: Option<&PeftAdapter>, modules: &[LoraModul
         ("target_modules", config.resolve(modules)? == found.resolve(modules)?),
         ("rank_pattern", of_ranks(&config) == of_ranks(found)),
         ("alpha_pattern", of_scales(&config) == of_scales(found)),
+        ("bias", config.bias == found.bias),
+        ("use_dora", config.use_dora == found.use_dora),
+        ("modules_to_save", config.saved(base)? == found.saved(base)?),
     ] {
         if !same {
             bail!(
@@ -115,19 +127,4 @@ fn config_of_run(lora: &Value, start: Option<&PeftAdapter>, modules: &[LoraModul
         }
     }
     Ok(config)
-}
-
-/// The values that a run's adapter starts from: those that were loaded, or PEFT's default start.
-fn initial_weights<'a>(
-    config: &'a LoraConfig,
-    start: Option<&'a PeftAdapter>,
-    seed: u64,
-) -> Box<FirstRows<'a>> {
-    match start {
-        Some(adapter) => Box::new(|module, side, rows| adapter.rows(module, side, rows)),
-        None => {
-            let mut rng = LoraRng::new(seed);
-            Box::new(move |module, side, rows| rng.first_rows(config, module, side, rows))
-        }
-    }
 }

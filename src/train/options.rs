@@ -741,10 +741,13 @@ mod tests {
                 "lora.alpha is not an option; did you mean lora.lora_alpha?",
             ),
             (
-                json!({"lora": {"use_dora": true}}),
-                "lora.use_dora is true, but only false or null is supported",
+                json!({"lora": {"use_qalora": true}}),
+                "lora.use_qalora is true, but only false or null is supported",
             ),
-            (json!({"lora": {"bias": "all"}}), "lora.bias is \"all\", but only \"none\" is supported"),
+            (
+                json!({"lora": {"bias": "both"}}),
+                "lora.bias is \"both\": unknown variant `both`, expected one of",
+            ),
             (
                 json!({"train": {"finetuning_type": "full"}, "quantization": {"load_in_8bit": true}}),
                 "train.finetuning_type is \"full\", which trains weights in 32 bits: leave",

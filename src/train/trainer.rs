@@ -20,8 +20,8 @@ use crate::data::kv::Kv;
 use crate::data::tokens::Selection;
 use crate::device::{Device, Readback, ReadbackRing, Store, Workspace};
 use crate::error::Result;
-use crate::kernels::lower::{Target, lower};
-use crate::kernels::{Recorder, attention};
+use crate::kernels::attention;
+use crate::kernels::lower::Target;
 use crate::memory::{MemoryPlan, ProgramId};
 use crate::model::{Model, ParameterPart, Reader, Trained, View};
 
@@ -92,16 +92,6 @@ struct Pending {
     submitted_at: Instant,
 }
 
-/// Gives what learns its first values, where these are made on the device.
-fn start(device: &Device, store: &Store, trained: &Trained, target: &Target) -> Result<()> {
-    let mut rec = Recorder::new();
-    let program = rec.program();
-    trained.record_start(&mut rec);
-    let lowered = lower(&[rec], target)?;
-    Workspace::new(device, store, &lowered)?.run(&[program], 0);
-    Ok(())
-}
-
 impl Trainer {
     /// Plans, allocates and records the run, which is work for [`Device::allocating`].
     ///
@@ -117,7 +107,6 @@ impl Trainer {
         let RunPlan { batches, method, inputs, longest, sizes, lowered, programs, eval_sizes, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
         let workspace = Workspace::new(device, store, &lowered)?;
-        start(device, store, &trained, target)?;
 
         for (rope, tables) in model.architecture.ropes.iter().zip(&inputs.rows.ropes) {
             let (cos, sin) = rope.table(longest, longest);
@@ -258,8 +247,8 @@ impl Trainer {
     /// Makes the steps of `log` again that come after step `since`, at which the values of [`Trainer::state`] are; where it has
     /// none, all of them from the start.
     pub fn make_again(&mut self, device: &Device, store: &Store, since: u32, log: &[Line]) -> Result<()> {
-        if since == 0 {
-            start(device, store, &self.trained, &self.target)?;
+        if since == 0 && self.trained.lora.is_none() {
+            self.trained.start_again(device, store, &self.target)?;
         }
         for line in log {
             let Line::Step(step) = line else { continue };

@@ -4,13 +4,13 @@ use pollster::block_on;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tabtune::adapter::{
-    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, LoraConfig, LoraModule, LoraRng, LoraWeights, PeftAdapter, Side,
-    TargetModules, load_peft, row_pieces, save_peft,
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adaptable, AdapterTensor, Factor, LoraConfig, LoraModule, LoraRng,
+    LoraWeights, PeftAdapter, Side, TargetModules, load_peft, row_pieces, save_peft,
 };
 use tabtune::error::{Code, Result};
 use tabtune::files::{Outside, PIECE_BYTES};
-use tabtune::format::{Checkpoint, read_rows};
-use tabtune::model::{Architecture, lora_modules};
+use tabtune::format::{Checkpoint, TensorInfo, read_rows};
+use tabtune::model::{Architecture, adaptable};
 
 use crate::files::{MemoryFiles, assert_refused, safetensors_file};
 
@@ -35,6 +35,11 @@ fn text_of_pictures() -> Vec<LoraModule> {
     small_model().into_iter().map(of_text).collect()
 }
 
+/// A model of these linear layers and nothing else.
+fn of(linears: Vec<LoraModule>) -> Adaptable {
+    Adaptable { linears, others: Vec::new() }
+}
+
 fn small_config() -> LoraConfig {
     LoraConfig::from_json(&json!({"r": 2, "lora_alpha": 3, "target_modules": ["q_proj", "up_proj"]})).unwrap()
 }
@@ -55,10 +60,11 @@ fn saved(
     base: Option<&str>,
     weights: &BTreeMap<String, LoraWeights>,
 ) -> Result<MemoryFiles> {
-    let modules = small_model();
-    let modules: Vec<&LoraModule> = modules.iter().collect();
-    let rows = async |module: &LoraModule, side, rows| Ok(weights[&module.path].rows(module, side, rows));
-    block_on(save_peft(config, base, &modules, rows)).map(in_memory)
+    let rows = async |tensor: &AdapterTensor, rows| {
+        let (module, side) = tensor.factor.as_ref().expect("the adapter has factors alone");
+        Ok(weights[&module.path].rows(module, *side, rows))
+    };
+    block_on(save_peft(config, base, &of(small_model()), rows)).map(in_memory)
 }
 
 fn in_memory(files: BTreeMap<String, Outside>) -> MemoryFiles {
@@ -78,7 +84,7 @@ fn of_rank(r: usize) -> LoraConfig {
 }
 
 fn load(files: &MemoryFiles) -> Result<PeftAdapter> {
-    block_on(load_peft(files, &small_model()))
+    block_on(load_peft(files, &of(small_model())))
 }
 
 #[test]
@@ -204,7 +210,7 @@ fn tensors_of_the_base_beside_the_adapter_of_a_text_part_are_known() {
             header[name] = json!({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]});
         }
         *file = safetensors_file(&header.to_string(), &file[8 + length..]);
-        let adapter = block_on(load_peft(&files, &text_of_pictures()));
+        let adapter = block_on(load_peft(&files, &of(text_of_pictures())));
         adapter.map(|adapter| adapter.of_base.iter().map(|(name, _)| *name).collect::<Vec<_>>())
     };
     let want = ["model.language_model.embed_tokens.weight", "lm_head.weight"];
@@ -287,28 +293,56 @@ fn saved_files_have_the_names_of_peft() {
 /// PEFT wrote these adapters.
 #[test]
 fn fixture_adapters_are_loaded_and_saved_again() {
-    for model in ["llama2_bf16_dense", "mistral_f16_window", "tied_f32_odd_sizes"] {
-        let base = MemoryFiles::fixture(&format!("models/{model}/model"));
-        let linears = lora_modules(&Architecture::from_json(&base.0["config.json"]).unwrap());
-        let files = MemoryFiles::fixture(&format!("models/{model}/adapter"));
-        let adapter = block_on(load_peft(&files, &linears)).unwrap();
+    let of_itself = ["llama2_bf16_dense", "mistral_f16_window", "tied_f32_odd_sizes"]
+        .map(|name| (format!("models/{name}/model"), format!("models/{name}/adapter")));
+    let beyond_factors = [
+        ("gemma3text_f32_untied", "save_embedding_and_head"),
+        ("smollm3_bf16_tied", "save_tied_embedding"),
+        ("qwen3_bf16_tied", "save_norms"),
+        ("qwen2_bf16_tied", "bias_lora_only"),
+        ("llama_f16_biases", "bias_all"),
+        ("llama_bf16_yarn", "dora"),
+        ("phi3_f32_plain", "dora_fused_nf4"),
+    ]
+    .map(|(model, name)| (format!("families/{model}/model"), format!("ways/{name}/adapter")));
+    for (model, name) in of_itself.into_iter().chain(beyond_factors) {
+        let base = MemoryFiles::fixture(&model);
+        let base_of = adaptable(&Architecture::from_json(&base.0["config.json"]).unwrap());
+        let files = MemoryFiles::fixture(&name);
+        let adapter = block_on(load_peft(&files, &base_of)).unwrap();
 
-        let renamed = MemoryFiles::of(&[("model.safetensors", &files.0[ADAPTER_WEIGHTS])]);
-        let checkpoint = block_on(Checkpoint::open(&renamed)).unwrap();
-        assert_eq!(checkpoint.tensors.len(), 2 * adapter.weights.len(), "{model}");
+        let checkpoint_of = |files: &MemoryFiles| {
+            let renamed = MemoryFiles::of(&[("model.safetensors", &files.0[ADAPTER_WEIGHTS])]);
+            let checkpoint = block_on(Checkpoint::open(&renamed)).unwrap();
+            (renamed, checkpoint.tensors)
+        };
+        let (renamed, tensors) = checkpoint_of(&files);
+        let factors = adapter.weights.iter().flat_map(|(path, pair)| {
+            [("A", &pair.a), ("B", &pair.b)]
+                .map(|(matrix, values)| (format!("{path}.lora_{matrix}.weight"), values))
+        });
+        let others = adapter.others.iter().map(|(name, values)| (name.clone(), values));
+        let held: Vec<(String, &Outside)> = factors.chain(others).collect();
+        assert_eq!(tensors.len(), held.len(), "{name}");
         let mut values = Vec::new();
-        for (path, pair) in &adapter.weights {
-            for (matrix, want) in [("A", &pair.a), ("B", &pair.b)] {
-                let name = format!("base_model.model.{path}.lora_{matrix}.weight");
-                let tensor = &checkpoint.tensors[&name];
-                block_on(read_rows(&renamed, tensor, 0, tensor.rows(), &mut values)).unwrap();
-                assert_eq!(values, self::values(want), "{model}: {name}");
-            }
+        for (tensor, want) in held {
+            let info = &tensors[&format!("base_model.model.{tensor}")];
+            block_on(read_rows(&renamed, info, 0, info.rows(), &mut values)).unwrap();
+            assert_eq!(values, self::values(want), "{name}: {tensor}");
         }
-        let modules = adapter.config.resolve(&linears).unwrap();
-        let rows = async |module: &LoraModule, side, rows| Ok(adapter.rows(module, side, rows));
-        let saved = in_memory(block_on(save_peft(&adapter.config, Some("model"), &modules, rows)).unwrap());
-        assert_eq!(block_on(load_peft(&saved, &linears)).unwrap(), adapter, "{model}");
+        let rows = async |tensor: &AdapterTensor, rows| Ok(adapter.tensor_rows(tensor, rows));
+        let saved = in_memory(block_on(save_peft(&adapter.config, Some("model"), &base_of, rows)).unwrap());
+        assert_eq!(block_on(load_peft(&saved, &base_of)).unwrap(), adapter, "{name}");
+        let (_, again) = checkpoint_of(&saved);
+        let shapes = |tensors: &BTreeMap<String, TensorInfo>| -> Vec<(String, Vec<usize>)> {
+            tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
+        };
+        assert_eq!(shapes(&again), shapes(&tensors), "{name}");
+        let [config, peft] =
+            [&saved, &files].map(|files| serde_json::from_slice::<Value>(&files.0[ADAPTER_CONFIG]).unwrap());
+        for option in ["bias", "modules_to_save", "use_dora", "use_rslora", "r", "rank_pattern"] {
+            assert_eq!(config[option], peft[option], "{name}: {option}");
+        }
     }
 }
 
@@ -342,9 +376,8 @@ fn weights_that_are_not_finite_are_not_saved() {
     weights.get_mut("model.layers.1.mlp.up_proj").unwrap().b[3] = f32::NAN;
     let refused = saved(&small_config(), None, &weights);
     assert_refused(refused, Code::NotFinite, &["model.layers.1.mlp.up_proj"]);
-    let rows = async |_: &LoraModule, _, _| Ok(vec![0.0; 3]);
-    let modules = small_model();
-    let short = block_on(save_peft(&small_config(), None, &[&modules[0]], rows));
+    let rows = async |_: &AdapterTensor, _| Ok(vec![0.0; 3]);
+    let short = block_on(save_peft(&small_config(), None, &of(small_model()), rows));
     assert_refused(short, Code::Internal, &["3 values"]);
 }
 
@@ -412,8 +445,8 @@ fn unsupported_features_are_refused_by_name() {
         ("peft_type", json!("IA3")),
         ("peft_type", Value::Null),
         ("task_type", json!("SEQ_CLS")),
-        ("bias", json!("all")),
-        ("use_dora", json!(true)),
+        ("bias", json!("some")),
+        ("use_dora", json!(1)),
         ("modules_to_save", json!(["lm_head"])),
         ("rank_pattern", json!({"q_proj": 0})),
         ("layers_to_transform", json!([7])),

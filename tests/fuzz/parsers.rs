@@ -6,7 +6,7 @@ use pollster::block_on;
 use tabtune::adapter::load_peft;
 use tabtune::format::gguf::Gguf;
 use tabtune::format::{Checkpoint, read_header};
-use tabtune::model::{Architecture, lora_modules};
+use tabtune::model::{Architecture, adaptable};
 
 use crate::harness::{Memory, Target};
 
@@ -196,7 +196,7 @@ fn configs_of_adapters() {
     let folder = "models/untied_f32_dense";
     let architecture = Architecture::from_json(&read(&format!("{folder}/model/config.json"))).unwrap();
     let (modules, weights) =
-        (lora_modules(&architecture), read(&format!("{folder}/adapter/adapter_model.safetensors")));
+        (adaptable(&architecture), read(&format!("{folder}/adapter/adapter_model.safetensors")));
     let parse = |file| {
         let files = [("adapter_config.json", file), ("adapter_model.safetensors", weights.clone())];
         block_on(load_peft(&Memory::of(files), &modules)).map(drop)

@@ -6,6 +6,7 @@ mod attention;
 mod bias;
 mod cross_entropy;
 mod cross_entropy_chunks;
+mod dora;
 mod dropout;
 mod embedding;
 mod glu;

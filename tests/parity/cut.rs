@@ -45,7 +45,7 @@ impl Outcome {
     }
 }
 
-/// Dense weights, NF4 with whole blocks in a row and without, fused projections, biases; one with dropout.
+/// Dense weights, NF4 with whole blocks in a row and without, fused projections, biases, DoRA; some with dropout.
 #[test]
 fn cut_weights_give_what_whole_ones_do() {
     for (name, dropout, checkpointing) in [
@@ -54,6 +54,10 @@ fn cut_weights_give_what_whole_ones_do() {
         ("families/phi3_f32_plain", 0.1, false),
         ("families/qwen2_bf16_tied", 0.0, false),
         ("families/llama_f16_biases", 0.0, false),
+        ("ways/dora", 0.0, true),
+        ("ways/dora_fused_nf4", 0.1, false),
+        ("ways/dora_biases_nf4", 0.0, false),
+        ("ways/bias_lora_only", 0.0, false),
     ] {
         let mut case = Case::read(format!("tests/fixtures/{name}").into());
         case.config["lora"]["lora_dropout"] = dropout.into();

@@ -1,11 +1,18 @@
 //! The other ways to train, against transformers and PEFT: all weights, and each optimiser.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use serde_json::{Value, json};
+use tabtune::data::kv::MemoryKv;
+use tabtune::error::Code;
 use tabtune::export::{ExportDtype, ExportOptions, Folder, Format};
+use tabtune::files::{Directory, Outside};
 use tabtune::kernels::linear::Tile;
+use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 
-use super::{By, Case, assert_gradients, assert_steps, json, prepared_by, relative};
+use super::{By, Case, assert_gradients, assert_steps, json as read_json, prepared_by, relative};
 
 /// Tied and untied heads, biases, fused projections, norms of heads, norms that add one, multipliers; accumulation, decay
 /// and clipping.
@@ -15,6 +22,21 @@ const SGD: [&str; 1] = ["full_qwen2_sgd"];
 const ADAFACTOR: [&str; 1] = ["full_phi3_adafactor"];
 /// Adapters whose modules, ranks and alphas are told apart by patterns.
 const PATTERNS: [&str; 3] = ["patterns", "target_expression", "layers_pattern_sgd"];
+/// Adapters beside which weights and biases of the model learn.
+const SAVED: [&str; 5] =
+    ["save_embedding_and_head", "save_tied_embedding", "save_norms", "bias_lora_only", "bias_all"];
+
+/// Over dense weights and NF4, with biases, stacked modules and fused ones.
+const DORA: [&str; 3] = ["dora", "dora_biases_nf4", "dora_fused_nf4"];
+
+/// Adapters that are more than LoRA's factors.
+fn beyond_factors() -> Vec<Case> {
+    cases(&[&SAVED[..], &DORA].concat())
+}
+
+fn all() -> Vec<Case> {
+    cases(&[&FULL[..], &SGD, &ADAFACTOR, &PATTERNS, &SAVED, &DORA].concat())
+}
 
 fn cases(names: &[&str]) -> Vec<Case> {
     names.iter().map(|name| Case::read(format!("tests/fixtures/ways/{name}").into())).collect()
@@ -22,7 +44,7 @@ fn cases(names: &[&str]) -> Vec<Case> {
 
 #[test]
 fn ten_steps_have_the_losses_and_norms_of_transformers() {
-    for case in cases(&[&FULL[..], &SGD, &ADAFACTOR, &PATTERNS].concat()) {
+    for case in all() {
         for by in [By::Gpu, By::Processor] {
             assert_steps(&case, by, [1e-4, 1e-3]);
         }
@@ -31,7 +53,7 @@ fn ten_steps_have_the_losses_and_norms_of_transformers() {
 
 #[test]
 fn every_gradient_of_step_one_is_that_of_transformers() {
-    for case in cases(&[&FULL[..], &SGD, &ADAFACTOR, &PATTERNS].concat()) {
+    for case in all() {
         for (by, checkpointing) in [
             (By::Tile(Tile::Direct), false),
             (By::Tile(Tile::Shared64), true),
@@ -46,14 +68,14 @@ fn every_gradient_of_step_one_is_that_of_transformers() {
 /// After ten steps every parameter is where the reference's is: as long, as far from its start, with the same first values.
 #[test]
 fn what_ten_steps_make_of_the_parameters_is_what_transformers_makes() {
-    for case in cases(&[&FULL[..], &SGD, &ADAFACTOR, &PATTERNS].concat()) {
+    for case in all() {
         let (before, after) = pollster::block_on(async {
             let mut session = prepared_by(By::Processor, &case, &[]).await;
             let before = session.parameters().await.expect("parameters");
             while session.train_step().await.expect("a step").is_some() {}
             (before, session.parameters().await.expect("parameters"))
         });
-        let want = json(&case.folder.join("final.json"));
+        let want = read_json(&case.folder.join("final.json"));
         let want = want.as_object().expect("final.json has parameters");
         assert_eq!(after.len(), want.len(), "{}", case.name);
         let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
@@ -82,26 +104,43 @@ fn what_ten_steps_make_of_the_parameters_is_what_transformers_makes() {
     }
 }
 
+/// Trains a case to its end and writes the model that came of it; the loss at the end and what the model says then.
+async fn trained_and_written(case: &Case, dtype: ExportDtype, place: &Path) -> (f64, String) {
+    let mut session = prepared_by(By::Processor, case, &[]).await;
+    while session.train_step().await.expect("a step").is_some() {}
+    let loss = session.evaluate().await.expect("an evaluation").eval_loss;
+    let said = says(&mut session, true).await;
+    let options = ExportOptions::new(Format::Safetensors, Some(dtype)).expect("options");
+    let mut sink = Folder::create(&place.join("model")).expect("a folder");
+    let written = session.export(&case.model(), None, options, &mut sink, &mut |_| true).await;
+    written.expect("a model");
+    (loss, said)
+}
+
+/// What the model goes on with, with its adapter or without.
+async fn says(session: &mut Session<Rc<MemoryKv>>, adapter: bool) -> String {
+    let options = json!({"max_new_tokens": 24, "adapter": adapter});
+    session.generate(&"The quick brown".into(), &options, &mut |_| true).await.expect("an answer").text
+}
+
+/// A folder with the rows of a case, into which a model can be written.
+fn folder(name: &str, case: &Case) -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", case.name));
+    std::fs::create_dir_all(&place).expect("a folder");
+    std::fs::copy(case.place().join("data.jsonl"), place.join("data.jsonl")).expect("the rows");
+    place
+}
+
 /// A model whose weights were all trained is a model like any other: loaded again it has the loss that training ended with.
 #[test]
 fn a_saved_model_has_the_loss_that_training_ended_with() {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("full");
     for case in cases(&[&FULL[..], &ADAFACTOR].concat()) {
-        std::fs::create_dir_all(&place).expect("a folder");
-        std::fs::copy(case.place().join("data.jsonl"), place.join("data.jsonl")).expect("the rows");
+        let place = folder("full", &case);
         let mut again = Case::read(case.folder.clone());
         again.config["model"] = place.to_str().expect("a path in UTF-8").into();
         for (dtype, bound) in [(ExportDtype::F32, 1e-6), (ExportDtype::BF16, 1e-2)] {
             let [trained, saved] = pollster::block_on(async {
-                let mut session = prepared_by(By::Processor, &case, &[]).await;
-                while session.train_step().await.expect("a step").is_some() {}
-                let trained = session.evaluate().await.expect("an evaluation").eval_loss;
-                let options = ExportOptions::new(Format::Safetensors, Some(dtype)).expect("options");
-                let mut sink = Folder::create(&place.join("model")).expect("a folder");
-                session
-                    .export(&case.model(), None, options, &mut sink, &mut |_| true)
-                    .await
-                    .expect("a model");
+                let (trained, _) = trained_and_written(&case, dtype, &place).await;
                 let mut session = prepared_by(By::Processor, &again, &[]).await;
                 [trained, session.evaluate().await.expect("an evaluation").eval_loss]
             });
@@ -110,5 +149,246 @@ fn a_saved_model_has_the_loss_that_training_ended_with() {
             assert!(relative(trained, want) <= 1e-5, "{}: {trained} against {want}", case.name);
         }
         std::fs::remove_dir_all(&place).expect("the folder goes");
+    }
+}
+
+/// The same case on what is in `place`, with an adapter that changes nothing yet.
+fn without_adapter(case: &Case, place: &Path) -> Case {
+    let Case { name, config, expected, .. } = case;
+    let (folder, mut config) = (place.to_owned(), config.clone());
+    config["model"] = place.to_str().expect("a path in UTF-8").into();
+    config["lora"] = json!({"r": 1, "target_modules": "all-linear"});
+    Case { name: name.clone(), folder, config, expected: expected.clone() }
+}
+
+/// Merged, whatever an adapter changes is part of the model: loaded again it has the loss that training ended with, and
+/// says the same. A model in NF4 is merged as its files have it, so it is trained on as they do.
+#[test]
+fn a_merged_model_is_what_the_adapter_made_of_it() {
+    for mut case in beyond_factors() {
+        let place = folder("merged", &case);
+        case.config["quantization"] = Value::Null;
+        let again = without_adapter(&case, &place);
+        let ([trained, merged], [said, merged_said]) = pollster::block_on(async {
+            let (trained, said) = trained_and_written(&case, ExportDtype::F32, &place).await;
+            let mut session = prepared_by(By::Processor, &again, &[]).await;
+            let merged = session.evaluate().await.expect("an evaluation").eval_loss;
+            ([trained, merged], [said, says(&mut session, false).await])
+        });
+        println!("{:25} {:.1e}", case.name, relative(merged, trained));
+        assert!(relative(merged, trained) <= 1e-6, "{}: {merged}, not {trained}", case.name);
+        assert_eq!(merged_said, said, "{}", case.name);
+        std::fs::remove_dir_all(&place).expect("the folder goes");
+    }
+}
+
+/// So it is as a GGUF, whose head is a tensor of its own where the embedding learnt apart from it.
+#[test]
+fn a_merged_gguf_is_what_the_adapter_made_of_it() {
+    for (name, saved) in [
+        ("save_norms", None),
+        ("bias_lora_only", None),
+        ("bias_all", None),
+        ("dora_biases_nf4", None),
+        ("dora_fused_nf4", None),
+        ("save_norms", Some("embed_tokens")),
+        ("save_norms", Some("lm_head")),
+    ] {
+        let mut case = Case::read(format!("tests/fixtures/ways/{name}").into());
+        if let Some(module) = saved {
+            // The fixture whose embedding is untied is none for llama.cpp, so this one begins without an adapter.
+            case.folder = case.folder.join("none");
+            case.config["lora"] = json!({"r": 3, "use_dora": true, "modules_to_save": [module]});
+        }
+        let place = folder("gguf", &case);
+        case.config["quantization"] = Value::Null;
+        let again = without_adapter(&case, &place);
+        let [trained, merged] = pollster::block_on(async {
+            let mut session = prepared_by(By::Processor, &case, &[]).await;
+            while session.train_step().await.expect("a step").is_some() {}
+            let trained = session.evaluate().await.expect("an evaluation").eval_loss;
+            let options = ExportOptions::new(Format::Gguf, Some(ExportDtype::F32)).expect("options");
+            let mut sink = Folder::create(&place).expect("a folder");
+            session
+                .export(&case.model(), None, options, &mut sink, &mut |_| true)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            let mut session = prepared_by(By::Processor, &again, &[]).await;
+            [trained, session.evaluate().await.expect("an evaluation").eval_loss]
+        });
+        println!("{name:25} {:.1e}", relative(merged, trained));
+        assert!(relative(merged, trained) <= 1e-6, "{name}: {merged}, not {trained}");
+        std::fs::remove_dir_all(&place).expect("the folder goes");
+    }
+}
+
+/// By default an adapter begins as the model is: magnitudes are the norms, and what is saved is what it was.
+#[test]
+fn a_new_adapter_changes_nothing_yet() {
+    for case in beyond_factors() {
+        let empty = case.folder.join("none");
+        for by in [By::Gpu, By::Processor] {
+            let loss = |lora: Value| {
+                let mut new = Case::read(case.folder.clone());
+                (new.folder, new.config["lora"]) = (empty.clone(), lora);
+                pollster::block_on(async {
+                    prepared_by(by, &new, &[]).await.evaluate().await.expect("an evaluation").eval_loss
+                })
+            };
+            let (plain, new) =
+                (loss(json!({"r": 1, "target_modules": "all-linear"})), loss(case.config["lora"].clone()));
+            assert!(relative(new, plain) <= 1e-6, "{} {by:?}: {new}, not {plain}", case.name);
+        }
+    }
+}
+
+/// What a run made of an adapter is all in its files: loaded again it says the same, is saved as the same bytes, and a run
+/// from it goes on with the same loss. Without it the model is what it was.
+#[test]
+fn a_saved_adapter_is_what_the_run_made_of_it() {
+    for case in beyond_factors() {
+        pollster::block_on(async {
+            for by in [By::Gpu, By::Processor] {
+                // Far enough that even a few norms change what the model says.
+                let mut session = prepared_by(by, &case, &[("learning_rate", 0.03.into())]).await;
+                while session.train_step().await.expect("a step").is_some() {}
+                let loss = session.evaluate().await.expect("an evaluation").eval_loss;
+                let after = says(&mut session, true).await;
+                let plain = says(&mut session, false).await;
+                assert_ne!(after, plain, "{} {by:?}", case.name);
+                let files = session.save(None).await.expect("the adapter is saved");
+
+                let place = folder(&format!("adapter-{by:?}"), &case);
+                for (name, bytes) in &files {
+                    std::fs::write(place.join(name), bytes.to_vec()).expect("a file");
+                }
+                let saved = Directory(place.clone());
+                session.load_adapter("again", &saved).await.expect("the saved adapter loads");
+                assert_eq!(says(&mut session, true).await, after, "{} {by:?}", case.name);
+                assert_eq!(says(&mut session, false).await, plain, "{} {by:?}", case.name);
+                let again = session.save(Some("again")).await.expect("the adapter is saved again");
+                let bytes = |files: &BTreeMap<String, Outside>| -> Vec<Vec<u8>> {
+                    files.values().map(Outside::to_vec).collect()
+                };
+                assert_eq!(bytes(&again), bytes(&files), "{}", case.name);
+                session.use_adapter(None).expect("no adapter");
+                assert_eq!(says(&mut session, false).await, plain, "{} {by:?}", case.name);
+
+                session.load_adapter(DEFAULT_ADAPTER, &saved).await.expect("the saved adapter loads");
+                let options = PrepareOptions {
+                    train: case.config["train"].clone(),
+                    dataset: "rows",
+                    eval_dataset: Some("rows"),
+                    ..Default::default()
+                };
+                session.prepare(options).await.expect("the run is prepared");
+                let gone_on = session.evaluate().await.expect("an evaluation").eval_loss;
+                assert_eq!(gone_on, loss, "{} {by:?}", case.name);
+                std::fs::remove_dir_all(&place).expect("the folder goes");
+            }
+        });
+    }
+}
+
+/// Descends a step along the gradient of those of what learns that `follows` names. Returns the loss before it, the loss
+/// after it with the same masks, and the square of the norm of that gradient.
+async fn descended(case: &Case, by: By, learning_rate: f64, follows: fn(&str) -> bool) -> [f64; 3] {
+    let changes = [
+        ("optim", "sgd".into()),
+        ("learning_rate", learning_rate.into()),
+        ("lr_scheduler_type", "constant".into()),
+        ("weight_decay", 0.into()),
+        ("max_grad_norm", 0.into()),
+        ("gradient_accumulation_steps", 1.into()),
+    ];
+    let mut session = prepared_by(by, case, &changes).await;
+    session.trainer().expect("a run").set_pipelined(false);
+    let before = session.train_step().await.expect("a step").expect("a first step").loss;
+    let gradients = session.gradients().await.expect("gradients");
+    let followed = gradients.iter().filter(|(name, _)| follows(name)).flat_map(|(_, values)| values);
+    let squared: f64 = followed.map(|&value| f64::from(value).powi(2)).sum();
+
+    let place = folder(&format!("descended-{by:?}"), case);
+    for (name, bytes) in session.save(None).await.expect("the adapter is saved") {
+        let first = std::fs::read(case.folder.join("adapter").join(&name)).expect("the fixture's adapter");
+        let bytes = match name.ends_with(".safetensors") {
+            true => mixed(&first, &bytes.to_vec(), follows),
+            false => first,
+        };
+        std::fs::write(place.join(name), bytes).expect("a file");
+    }
+    session.load_adapter(DEFAULT_ADAPTER, &Directory(place.clone())).await.expect("the adapter loads");
+    let mut train = case.config["train"].clone();
+    changes.into_iter().for_each(|(option, value)| train[option] = value);
+    let options =
+        PrepareOptions { lora: case.config["lora"].clone(), train, dataset: "rows", ..Default::default() };
+    session.prepare(options).await.expect("the run is prepared");
+    let after = session.train_step().await.expect("a step").expect("a first step").loss;
+    std::fs::remove_dir_all(&place).expect("the folder goes");
+    [before, after, squared]
+}
+
+/// The file of an adapter with those of its tensors that `takes` names from another one.
+fn mixed(file: &[u8], other: &[u8], takes: fn(&str) -> bool) -> Vec<u8> {
+    let places = |file: &[u8]| -> Vec<(String, std::ops::Range<usize>)> {
+        let end = 8 + u64::from_le_bytes(file[..8].try_into().expect("8 bytes")) as usize;
+        let header: Value = serde_json::from_slice(&file[8..end]).expect("a header");
+        let of = |info: &Value, i: usize| end + info["data_offsets"][i].as_u64().expect("a place") as usize;
+        let entries = header.as_object().expect("an object").iter();
+        entries
+            .filter(|(name, _)| *name != "__metadata__")
+            .map(|(name, info)| (name.clone(), of(info, 0)..of(info, 1)))
+            .collect()
+    };
+    let (mut file, others) = (file.to_vec(), places(other));
+    for (name, place) in places(&file).into_iter().filter(|(name, _)| takes(name)) {
+        let (_, from) = others.iter().find(|(other, _)| *other == name).expect("both have it");
+        file[place].copy_from_slice(&other[from.clone()]);
+    }
+    file
+}
+
+/// With dropout the gradient is that of the loss with the same masks, by which it falls when one follows it. With DoRA that
+/// is so of the magnitudes alone, since no gradient flows through the norms.
+#[test]
+fn the_gradient_with_dropout_is_that_of_the_loss() {
+    let magnitudes: fn(&str) -> bool = |name| name.ends_with("lora_magnitude_vector");
+    let cases = [("patterns", (|_| true) as fn(&str) -> bool)].into_iter();
+    for (name, follows) in cases.chain(DORA.map(|name| (name, magnitudes))) {
+        let mut case = Case::read(format!("tests/fixtures/ways/{name}").into());
+        case.config["lora"]["lora_dropout"] = 0.3.into();
+        for (by, checkpointing) in [(By::Gpu, true), (By::Processor, false)] {
+            case.config["train"]["gradient_checkpointing"] = checkpointing.into();
+            let fall = |learning_rate: f64| {
+                let [before, after, squared] =
+                    pollster::block_on(descended(&case, by, learning_rate, follows));
+                ((before - after) / learning_rate, squared)
+            };
+            let (_, squared) = fall(1e-9);
+            // A step by which the loss falls by some hundredths, and half of it: together they tell where it is straight.
+            let step = 0.04 / squared;
+            let straight = 2.0 * fall(step / 2.0).0 - fall(step).0;
+            println!("{name:25} {by:?} {:.1e}", relative(straight, squared));
+            assert!(relative(straight, squared) <= 1e-2, "{name} {by:?}: {straight}, not {squared}");
+        }
+    }
+}
+
+/// llama.cpp's adapters have factors alone.
+#[test]
+fn an_adapter_that_is_more_than_factors_is_no_lora_gguf() {
+    for case in beyond_factors() {
+        let error = pollster::block_on(async {
+            let mut session = prepared_by(By::Processor, &case, &[]).await;
+            let options = ExportOptions::new(Format::LoraGguf, None).expect("options");
+            let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-lora-gguf");
+            let mut sink = Folder::create(&place).expect("a folder");
+            session.export(&case.model(), None, options, &mut sink, &mut |_| true).await.expect_err("no GGUF")
+        });
+        assert_eq!(error.code, Code::BadOption);
+        assert!(
+            error.message.starts_with("format lora-gguf") && error.message.contains("take format gguf"),
+            "{error}"
+        );
     }
 }

@@ -154,6 +154,37 @@ fn a_run_that_is_cut_after_any_step_ends_as_one_that_was_not() {
     });
 }
 
+/// What learns beside factors is in a checkpoint too.
+#[test]
+fn a_run_of_more_than_factors_goes_on_where_it_was() {
+    let options = |resume_from_checkpoint: bool| PrepareOptions {
+        lora: json!({
+            "r": 4, "use_dora": true, "lora_dropout": 0.1, "modules_to_save": ["embed_tokens", "norm"], "bias": "all"
+        }),
+        resume_from_checkpoint,
+        ..mine(train_options())
+    };
+    block_on(async {
+        for device in [processor(None), gpu().await] {
+            let kv = Limited::new(Code::Io);
+            import(&kv).await;
+            let mut session = opened_on(device.clone(), &kv).await;
+            session.prepare(options(false)).await.expect("a run");
+            for _ in 0..3 {
+                session.train_step().await.expect("a step").expect("a step is left");
+            }
+            drop(session);
+            let mut session = opened_on(device, &kv).await;
+            let plan = session.prepare(options(true)).await.expect("a run");
+            assert_eq!(plan.resumed.map(|resumed| resumed.step), Some(3));
+            let resumed = finish(&mut session).await.expect("the other steps");
+            session.prepare(PrepareOptions { overwrite: true, ..options(false) }).await.expect("a run");
+            let whole = finish(&mut session).await.expect("all steps");
+            assert!(whole.0[3..] == resumed.0 && whole.1 == resumed.1, "{:?} and {:?}", whole.0, resumed.0);
+        }
+    });
+}
+
 #[test]
 fn a_run_that_is_cut_on_a_gpu_ends_as_one_that_was_not() {
     block_on(async {

@@ -32,6 +32,14 @@ pub(in crate::export) async fn write<F: Files, S: Sink>(
     options: &ExportOptions,
     mut writer: Writer<'_, S>,
 ) -> Result<Vec<String>> {
+    if adapter.config.changes_model() {
+        bail!(
+            BadOption,
+            "format lora-gguf holds LoRA's factors alone, but the adapter has {} too: take format gguf, which \
+             writes the whole model with them",
+            adapter.others.keys().next().map_or("weights", String::as_str)
+        );
+    }
     // A PEFT adapter is f32, and small.
     let dtype = options.dtype.unwrap_or(ExportDtype::F32);
     let names = names(original)?;

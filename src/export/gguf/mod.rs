@@ -43,7 +43,7 @@ pub(super) async fn write<F: Files, S: Sink>(
     parameters::write(&original.architecture, names, &mut metadata)?;
     let mut notices = window_notice(&original.architecture);
     notices.extend(tokenizer::write(original, &tokenizer, &mut metadata).await?);
-    let planned = tensors::plan(original, names, dtype)?;
+    let planned = tensors::plan(merged, names, dtype)?;
     let entries: Vec<TensorEntry> = planned.iter().map(Planned::entry).collect();
     let header = metadata.header(&entries);
     let modelfile = modelfile::of_model(&options.file, &tokenizer, &original.architecture);

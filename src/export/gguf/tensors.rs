@@ -8,12 +8,12 @@ use crate::bail;
 use crate::error::Result;
 use crate::export::merge::Merged;
 use crate::export::options::ExportDtype;
-use crate::export::original::{Original, row_pieces};
+use crate::export::original::row_pieces;
 use crate::export::sink::{Sink, Writer};
 use crate::files::Files;
 use crate::format::TensorInfo;
 use crate::format::gguf::{GgmlType, Names, hf_row};
-use crate::model::{Architecture, RopeScaling};
+use crate::model::{Architecture, HEAD, RopeScaling};
 
 /// A tensor that will be written.
 pub(super) struct Planned<'a> {
@@ -39,13 +39,17 @@ enum Values<'a> {
 
 /// The tensors in the order of a forward pass.
 pub(super) fn plan<'a, F: Files>(
-    original: &'a Original<'_, F>,
+    merged: &'a Merged<'_, F>,
     names: &Names,
     dtype: ExportDtype,
 ) -> Result<Vec<Planned<'a>>> {
-    let architecture = &original.architecture;
+    let architecture = &merged.original.architecture;
     let mut planned = rope_tensors(architecture);
-    for (name, shape) in architecture.checkpoint_tensors() {
+    let mut tensors = architecture.checkpoint_tensors();
+    if let Some(head) = &merged.untied {
+        tensors.push((HEAD.to_owned(), head.shape.clone()));
+    }
+    for (name, shape) in tensors {
         let Some(gguf_name) = names.to_gguf(&name) else {
             bail!(UnsupportedModel, "{name} has no name in a GGUF of architecture {}", names.architecture);
         };
@@ -58,7 +62,7 @@ pub(super) fn plan<'a, F: Files>(
         }
         let kind = if shape.len() < 2 { GgmlType::F32 } else { kind(dtype, shape[shape.len() - 1]) };
         let values = Values::Of {
-            tensor: &original.tensors[&name],
+            tensor: merged.tensor(&name),
             head_dim: names.permuted(&name).map_or(1, |_| architecture.layers[0].attention.head_dim),
             plus: if names.is_plus_one(&name) { 1.0 } else { 0.0 },
             times: if name.ends_with(".q_norm.weight") { query_scale(architecture, names) } else { 1.0 },

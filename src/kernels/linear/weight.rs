@@ -46,7 +46,7 @@ impl Weight {
     }
 
     /// Records what a product of `params` reads for its scales.
-    pub(super) fn scales_of(&self, rec: &mut Recorder, params: &Params) -> Tensor {
+    pub(in crate::kernels) fn scales_of(&self, rec: &mut Recorder, params: &Params) -> Tensor {
         if !self.is_nested {
             return self.scales;
         }

@@ -53,6 +53,11 @@ fn name(kernel: Kernel) -> String {
         Kernel::CrossEntropyChunk => "cross_entropy_chunk",
         Kernel::CrossEntropyFinish => "cross_entropy_finish",
         Kernel::CrossEntropyLosses => "cross_entropy_losses",
+        Kernel::DoraSquares(format) => return format!("dora_squares.{}", format.name()),
+        Kernel::DoraNorms => "dora_norms",
+        Kernel::DoraForward => "dora_forward",
+        Kernel::DoraBackward => "dora_backward",
+        Kernel::DoraMagnitudeGradient => "dora_magnitude_gradient",
         Kernel::DropoutForward => "dropout_forward",
         Kernel::DropoutBackwardAdd => "dropout_backward_add",
         Kernel::EmbeddingBackward => "embedding_backward",
@@ -120,6 +125,10 @@ mod tests {
             CrossEntropyChunk,
             CrossEntropyFinish,
             CrossEntropyLosses,
+            DoraNorms,
+            DoraForward,
+            DoraBackward,
+            DoraMagnitudeGradient,
             DropoutForward,
             DropoutBackwardAdd,
             EmbeddingBackward,
@@ -153,7 +162,7 @@ mod tests {
         kernels.extend(Act::ALL.into_iter().flat_map(|act| [GluForward(act), GluBackward(act)]));
         for format in WeightFormat::ALL {
             let weight = Stored { format, role: Role::Alone };
-            kernels.extend([LinearForward(weight), LinearBackward(weight)]);
+            kernels.extend([DoraSquares(format), LinearForward(weight), LinearBackward(weight)]);
             // Nothing is left to decode in f32.
             kernels.extend((format != WeightFormat::F32).then_some(LinearDecode(format)));
         }

@@ -10,7 +10,7 @@ use crate::gpu::{self, Dispatch, Dispatches};
 use crate::kernels::linear::{Stored, Tile};
 use crate::kernels::recorder::{Kernel, Op, Recorder};
 use crate::kernels::{
-    adafactor, adamw, attention, bias, cross_entropy, dropout, embedding, glu, grad_norm, head_norm,
+    adafactor, adamw, attention, bias, cross_entropy, dora, dropout, embedding, glu, grad_norm, head_norm,
     kv_append, linear, lora_grad, mezo, nested_scales, rms_norm, rope, rows, sgd,
 };
 use crate::memory::{Tensor, add_transient, read, write};
@@ -65,6 +65,11 @@ impl Lowering<'_> {
             Kernel::CrossEntropyChunk => cross_entropy::lower_chunk(target, call),
             Kernel::CrossEntropyFinish => cross_entropy::lower_finish(call),
             Kernel::CrossEntropyLosses => cross_entropy::lower_losses(call),
+            Kernel::DoraSquares(format) => dora::lower_squares(format, call),
+            Kernel::DoraNorms => dora::lower_norms(call),
+            Kernel::DoraForward => dora::lower_forward(call),
+            Kernel::DoraBackward => dora::lower_backward(call),
+            Kernel::DoraMagnitudeGradient => dora::lower_magnitude_gradient(call),
             Kernel::DropoutForward => dropout::lower_forward(call),
             Kernel::DropoutBackwardAdd => dropout::lower_backward_add(call),
             Kernel::EmbeddingForward(format) => embedding::lower(format, call),

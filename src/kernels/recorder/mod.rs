@@ -70,6 +70,11 @@ impl Recorder {
         Self::default()
     }
 
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.programs.iter().all(Vec::is_empty)
+    }
+
     /// Starts the next program; what is recorded from here on belongs to it.
     ///
     /// A transient tensor may be written in one program and read in a later one.

@@ -10,7 +10,7 @@ use std::array;
 use super::Loss;
 use crate::kernels::Recorder;
 use crate::kernels::cross_entropy::{self, SUMMARY_WORDS};
-use crate::kernels::linear::{self, Weight};
+use crate::kernels::linear;
 use crate::memory::Tensor;
 use crate::model::architecture::pad8;
 use crate::model::weights::Slab;
@@ -71,30 +71,16 @@ impl Loss<'_> {
         rows
     }
 
-    /// The chunks of each slab, about as wide as one another. They begin at rows of the head where a binding can start
-    /// whatever a row takes: at multiples of 16, and of 128 where the scales of a row may take two bytes.
+    /// The chunks of each slab, about as wide as one another.
     pub(super) fn chunks(&self) -> Vec<Slab> {
         let Loss { model, plan, .. } = *self;
         let of_slab = |slab: &Slab| {
             let pieces = slab.n_ids.div_ceil(plan.chunk);
-            let step = if slab.weight.format.is_quantized() { 128 } else { 16 };
-            let ids = slab.n_ids.div_ceil(pieces).next_multiple_of(step);
+            let ids = slab.n_ids.div_ceil(pieces).next_multiple_of(slab.step());
             let (slab, depth) = (*slab, model.architecture.hidden.padded);
             let starts = (0..slab.n_ids).step_by(ids);
-            starts.map(move |first| part(&slab, first, ids.min(slab.n_ids - first), depth))
+            starts.map(move |first| slab.part(first, ids.min(slab.n_ids - first), depth))
         };
         model.head.iter().flat_map(of_slab).collect()
     }
-}
-
-/// `n_ids` rows of a slab, from its row `first` on.
-fn part(slab: &Slab, first: usize, n_ids: usize, depth: usize) -> Slab {
-    let Weight { format, values, scales, .. } = slab.weight;
-    let bytes = |rows: usize| {
-        [rows * format.row_words(depth), format.scale_words(rows, depth)].map(|words| 4 * words as u64)
-    };
-    let (start, len) = (bytes(first), bytes(pad8(n_ids)));
-    let values = values.slice(start[0], len[0]);
-    let scales = if format.is_quantized() { scales.slice(start[1], len[1]) } else { values };
-    Slab { first_id: slab.first_id + first, n_ids, weight: Weight { values, scales, ..slab.weight } }
 }

@@ -1,16 +1,20 @@
 //! LoRA's factors on the device, flat, in few buffers.
 
-use crate::adapter::{FirstRows, LoraConfig, LoraModule, Side, factor_name, row_pieces};
+use super::dora::{Dora, DoraPlace, DoraRows};
+use crate::adapter::{
+    Adaptable, BaseTensor, FirstRows, LoraConfig, LoraModule, Side, factor_name, magnitude_name, row_pieces,
+};
 use crate::device::Store;
 use crate::error::Result;
 use crate::kernels::linear::NONE;
 use crate::memory::{ALIGNMENT, Class, MAX_BINDING, Tensor};
 use crate::model::architecture::{Architecture, ByGroup, Group, Module, pad8};
+use crate::model::names::{EMBEDDING, HEAD};
 use crate::model::parameters::{Entry, EntryPlace, Parameters};
 use crate::model::weights::{Model, Stacked};
 
 /// Values between places in a flat buffer that bindings can start at.
-const STEP: usize = ALIGNMENT as usize / 4;
+pub(super) const STEP: usize = ALIGNMENT as usize / 4;
 
 /// The adapter of a model. The rank is padded to a multiple of 8 with zeros, which stay zero: the
 /// gradient of each is a product with another of them.
@@ -23,6 +27,7 @@ pub struct Lora {
     pub panels: Vec<ByGroup<Vec<Option<LoraPanel>>>>,
     factors: Vec<LoraFactor>,
     rank: usize,
+    pub(super) dora: Option<Dora>,
 }
 
 /// The LoRA factors of one stacked product.
@@ -35,6 +40,11 @@ pub struct LoraPanel {
     /// Of all the B [N, R] one behind another, in values.
     pub b_first: usize,
     pub b_len: usize,
+    /// Of all the magnitudes one behind another, in values; none without DoRA.
+    pub m_first: usize,
+    pub m_len: usize,
+    /// Where DoRA keeps what it knows of the rows.
+    pub(super) dora: DoraPlace,
     /// Adapted modules; T has this many times R columns.
     pub modules: usize,
     pub section_end: [u32; 4],
@@ -74,6 +84,7 @@ pub struct LoraFactor {
     a_first: usize,
     a_stride: usize,
     b_first: usize,
+    m_first: usize,
 }
 
 /// The modules of a model that LoRA may adapt, with their paths as PEFT names them.
@@ -86,6 +97,28 @@ fn lora_module(architecture: &Architecture, layer: usize, module: &Module) -> Lo
         path: format!("{}.{layer}.{}", architecture.adapter_path, module.path),
         in_features: module.inputs.real,
         out_features: module.outputs.real,
+    }
+}
+
+/// What of a model an adapter may change, by the names of the model that PEFT adapts.
+pub fn adaptable(architecture: &Architecture) -> Adaptable {
+    let mut tensors = architecture.checkpoint_tensors();
+    if architecture.tied {
+        tensors.push((HEAD.to_owned(), vec![architecture.vocab.real, architecture.hidden.real]));
+    }
+    let is_linear = |name: &str, shape: &[usize]| shape.len() == 2 && ![EMBEDDING, HEAD].contains(&name);
+    let others = tensors.into_iter().filter(|(name, shape)| !is_linear(name, shape));
+    let others =
+        others.map(|(name, shape)| BaseTensor { name: peft_name(architecture, &name), shape }).collect();
+    Adaptable { linears: lora_modules(architecture), others }
+}
+
+/// The name that a tensor of a model of text has in the model that PEFT adapts.
+pub fn peft_name(architecture: &Architecture, name: &str) -> String {
+    let text = architecture.adapter_path.strip_suffix(".layers").unwrap_or(architecture.adapter_path);
+    match name.strip_prefix("model.") {
+        Some(rest) => format!("{text}.{rest}"),
+        None => name.to_owned(),
     }
 }
 
@@ -103,6 +136,7 @@ impl Lora {
         let mut lengths = vec![0];
         let mut factors = Vec::new();
         let mut panels = Vec::new();
+        let mut rows = DoraRows::default();
         for (layer, weights) in model.layers.iter().enumerate() {
             let mut of_layer = ByGroup::<Vec<Option<LoraPanel>>>::default();
             for group in Group::ALL {
@@ -110,7 +144,8 @@ impl Lora {
                 for stacked in &weights.groups[group] {
                     // What is cut is laid out with its first part, as if it were not.
                     if stacked.rows.start > 0 {
-                        of_layer[group].push(whole.as_ref().and_then(|it| part_of(it, stacked, rank)));
+                        let part = whole.as_ref().and_then(|it| part_of(it, stacked, rank));
+                        of_layer[group].push(part.map(|part| rows.of_part(part, stacked)));
                         continue;
                     }
                     let mut segment = lengths.len() - 1;
@@ -119,12 +154,12 @@ impl Lora {
                         targets.iter().any(|target| **target == module)
                     };
                     let mut end = lengths[segment];
-                    let mut panel = panel_at(stacked, rank, segment, &mut end, adapted);
+                    let mut panel = panel_at(stacked, (rank, config.use_dora), segment, &mut end, adapted);
                     // One that would outgrow what a binding holds begins the next segment.
                     if end > SEGMENT_VALUES && lengths[segment] > 0 {
                         (segment, end) = (segment + 1, 0);
                         lengths.push(0);
-                        panel = panel_at(stacked, rank, segment, &mut end, adapted);
+                        panel = panel_at(stacked, (rank, config.use_dora), segment, &mut end, adapted);
                     }
                     lengths[segment] = end;
                     if let Some(panel) = &mut panel {
@@ -132,9 +167,11 @@ impl Lora {
                             let module = lora_module(&model.architecture, layer, module);
                             panel.scale[section] = config.scale_of(&module);
                         }
-                        factors.extend(panel_factors(&model.architecture, layer, stacked, panel));
+                        rows.of_panel(panel);
+                        factors.extend(panel_factors(&model.architecture, layer, (stacked, rank), panel));
                     }
-                    of_layer[group].push(panel.as_ref().and_then(|panel| part_of(panel, stacked, rank)));
+                    let part = panel.as_ref().and_then(|panel| part_of(panel, stacked, rank));
+                    of_layer[group].push(part.map(|part| rows.of_part(part, stacked)));
                     whole = panel;
                 }
             }
@@ -142,7 +179,8 @@ impl Lora {
         }
         let params = lengths.into_iter().map(|len| store.keep(Class::Adapter, "lora", len));
         let params = params.collect::<Result<Vec<_>>>()?;
-        Ok(Lora { config, params, panels, factors, rank })
+        let dora = config.use_dora.then(|| rows.keep(store)).transpose()?;
+        Ok(Lora { config, params, panels, factors, rank, dora })
     }
 
     /// Lets the adapter learn.
@@ -156,6 +194,14 @@ impl Lora {
                     name: factor_name(&factor.module.path, side),
                     shape: factor.module.shape(side, self.config.rank_of(&factor.module)).to_vec(),
                     places: vec![self.place(factor, side)],
+                    offset: 0.0,
+                });
+            }
+            if self.dora.is_some() {
+                parameters.add_entry(Entry {
+                    name: magnitude_name(&factor.module.path),
+                    shape: vec![factor.module.out_features],
+                    places: vec![factor.magnitudes()],
                     offset: 0.0,
                 });
             }
@@ -210,6 +256,16 @@ impl Lora {
         self.params[panel.segment].slice(panel.a_first as u64 * 4, panel.a_len as u64 * 4)
     }
 
+    /// All magnitudes of a panel.
+    pub(in crate::model) fn m(&self, panel: &LoraPanel) -> Tensor {
+        self.params[panel.segment].slice(panel.m_first as u64 * 4, panel.m_len as u64 * 4)
+    }
+
+    /// The values of a segment.
+    pub(super) fn params(&self, segment: usize) -> Tensor {
+        self.params[segment]
+    }
+
     /// All B of a panel.
     pub(in crate::model) fn b(&self, panel: &LoraPanel) -> Tensor {
         self.params[panel.segment].slice(panel.b_first as u64 * 4, panel.b_len as u64 * 4)
@@ -217,7 +273,7 @@ impl Lora {
 }
 
 /// Rows of `cols` values with zeros behind each up to `stride`.
-fn padded(values: Vec<f32>, cols: usize, stride: usize) -> Vec<f32> {
+pub(super) fn padded(values: Vec<f32>, cols: usize, stride: usize) -> Vec<f32> {
     if cols == stride {
         return values;
     }
@@ -228,10 +284,19 @@ fn padded(values: Vec<f32>, cols: usize, stride: usize) -> Vec<f32> {
     padded
 }
 
-/// Places the factors of a stacked product at the end of a segment; `None` where LoRA adapts none.
+impl LoraFactor {
+    /// Where its magnitudes lie.
+    pub(super) fn magnitudes(&self) -> EntryPlace {
+        let rows = 0..self.module.out_features;
+        EntryPlace { rows, segment: self.segment, first: self.m_first, stride: 1 }
+    }
+}
+
+/// Places the factors of a stacked product at the end of a segment, with magnitudes behind them where `has_magnitudes`;
+/// `None` where LoRA adapts none.
 fn panel_at(
     stacked: &Stacked,
-    rank: usize,
+    (rank, has_magnitudes): (usize, bool),
     segment: usize,
     end: &mut usize,
     adapted: impl Fn(&Module) -> bool,
@@ -242,6 +307,9 @@ fn panel_at(
         a_len: 0,
         b_first: 0,
         b_len: 0,
+        m_first: 0,
+        m_len: 0,
+        dora: DoraPlace::default(),
         modules: 0,
         section_end: [u32::MAX; 4],
         t_offset: [NONE; 4],
@@ -266,6 +334,10 @@ fn panel_at(
     panel.a_len = panel.modules * rank * stacked.inputs().padded;
     panel.b_first = (panel.a_first + panel.a_len).next_multiple_of(STEP);
     *end = (panel.b_first + panel.b_len).next_multiple_of(STEP);
+    if has_magnitudes {
+        (panel.m_first, panel.m_len) = (*end, panel.b_len / rank);
+        *end = (panel.m_first + panel.m_len).next_multiple_of(STEP);
+    }
     Some(panel)
 }
 
@@ -298,7 +370,7 @@ fn part_of(panel: &LoraPanel, stacked: &Stacked, rank: usize) -> Option<LoraPane
 fn panel_factors<'a>(
     architecture: &'a Architecture,
     layer: usize,
-    stacked: &'a Stacked,
+    (stacked, rank): (&'a Stacked, usize),
     panel: &'a LoraPanel,
 ) -> impl Iterator<Item = LoraFactor> + 'a {
     let a_stride = stacked.inputs().padded;
@@ -310,5 +382,6 @@ fn panel_factors<'a>(
         a_first: panel.a_first + panel.t_offset[section] as usize * a_stride,
         a_stride,
         b_first: panel.b_first + panel.b_base[section] as usize,
+        m_first: panel.m_first + panel.b_base[section] as usize / rank,
     })
 }

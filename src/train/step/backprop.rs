@@ -64,6 +64,7 @@ impl Method for Backprop {
         let rows = Rows { count: tokens, ..inputs.rows.clone() };
         let pass = recording.pass(&rows, form);
         let forward = rec.program();
+        pass.begin(&mut rec);
         let mut x = embedding::embed(&mut rec, model, inputs.rows.ids, tokens);
         let mut layer_inputs = Vec::new();
         let mut kept = Vec::new();

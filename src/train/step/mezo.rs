@@ -158,6 +158,7 @@ impl Method for Mezo {
             lora_scale: 1.0,
             dropout: None,
         };
+        pass.begin(&mut rec);
         let mut x = embedding::embed(&mut rec, model, inputs.rows.ids, form.tokens);
         for layer in 0..model.layers.len() {
             (_, x) = pass.layer_forward(&mut rec, layer, x, Keys::OfPass);
