@@ -62,8 +62,10 @@ const OF_PARTS: { quantization: Kinds<QuantizationConfig>; lora: Kinds<LoraConfi
     alpha_pattern: "any",
     init_lora_weights: "any",
     use_rslora: "any",
-    task_type: "any",
+    use_dora: "any",
+    modules_to_save: "any",
     bias: "any",
+    task_type: "any",
   },
   train: {
     finetuning_type: "any",

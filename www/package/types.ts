@@ -63,10 +63,20 @@ export interface LoraConfig {
   init_lora_weights?: boolean | "gaussian";
   /** Multiply by `lora_alpha / √r` instead, which suits high ranks. Default false. */
   use_rslora?: boolean;
+  /**
+   * DoRA (Liu et al. 2024): beside the adapter each row of an adapted weight learns its length, which brings a small rank
+   * nearer to training all weights. A step takes longer. Default false.
+   */
+  use_dora?: boolean;
+  /**
+   * Modules that learn whole beside the adapter, by the ends of their names: "embed_tokens" and "lm_head" for words that
+   * the model does not know, "norm" for all norms. Each is held in 32 bits. Default: none.
+   */
+  modules_to_save?: string[] | null;
+  /** Which biases of the model learn too: "none" (default), "lora_only" for those of adapted layers, or "all". */
+  bias?: "none" | "lora_only" | "all";
   /** What the adapter is for; there is one task. */
   task_type?: "CAUSAL_LM";
-  /** Which biases are trained: none. */
-  bias?: "none";
 }
 
 /** The run. TRL's and transformers' names and defaults. */
