@@ -236,7 +236,7 @@ test("a trainer on the processor", async (t) => {
         const ways = await Trainer.compare("/bundled/", { lora, train });
         const alone = [];
         for (const { options } of ways) alone.push(await Trainer.estimate("/bundled/", options));
-        return { ways, alone, quantized: await Trainer.compare("/bases/bitsandbytes_nf4_double/", { lora, train }) };
+        return { ways, alone, quantized: await Trainer.compare("/bases/bitsandbytes_nf4_double/model/", { lora, train }) };
       });
     }, config));
     assert.deepEqual(ways.map(({ way }) => way), ["full", "lora", "lora_8bit", "qlora", "mezo"]);
