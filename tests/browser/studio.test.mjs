@@ -531,6 +531,31 @@ test("the page on the processor", async (t) => {
     await kept.waitFor({ state: "detached" });
   });
 
+  await t.test("compares the ways to train, and learns without a gradient", async () => {
+    await open();
+    const bars = page.locator("#ways-list li");
+    const chosen = (words) => page.locator("#ways-list [aria-current]").filter({ hasText: words }).waitFor();
+    await chosen(/^QLoRA, 4 bits/);
+    const words = (await bars.allInnerTexts()).map((text) => /^[^\d]+(\d bits)?/.exec(text)[0].trim());
+    assert.deepEqual(words, ["MeZO, 4 bits", "QLoRA, 4 bits", "LoRA, 8 bits", "LoRA, as it is", "All weights"]);
+    const how = page.getByRole("radiogroup", { name: "How it learns" });
+    const values = async () => [await page.getByLabel("Learning rate").inputValue(), await page.getByLabel("Steps").inputValue()];
+    for (const [name, expected] of [["SGD", ["0.1", "80"]], ["Adafactor", ["0.007", "80"]], ["MeZO", ["0.035", "800"]]]) {
+      await how.getByText(name, { exact: true }).click();
+      assert.deepEqual(await values(), expected, name);
+    }
+    await chosen(/^MeZO, 4 bits/);
+    await setSteps(4);
+    await button("Start fine-tuning").click();
+    await status(/^Done: 4 steps\.$/);
+    await idle();
+    assert.ok(Number(await page.locator("#loss").innerText()) > 0);
+    assert.match(await page.locator("#chart").getAttribute("aria-label"), /^Loss by step: [\d.]+ at step 1, .* at step 4/);
+    assert.notEqual(await page.locator("#answer-tuned").innerText(), "");
+    await how.getByText("AdamW", { exact: true }).click();
+    assert.deepEqual(await values(), ["0.007", "4"], "steps that the person set stay");
+  });
+
   await t.test("looks at rows without training, and says what is cut off", async () => {
     await open();
     await pick("rows.jsonl.gz", gzipSync('{"prompt":"Two and two?","completion":" Four."}\n'.repeat(9)));

@@ -229,6 +229,48 @@ test("a trainer on the processor", async (t) => {
 
   await t.test("tells its memory before anything is allocated, as the plan then has it", () => tellsItsMemory(page, config, "auto"));
 
+  await t.test("compares the ways to train as each is estimated, without those that a model does not allow", async () => {
+    const { ways, alone, quantized } = valueOf(await page.evaluate(async ({ lora, train }) => {
+      const { tabtune: { Trainer }, outcome } = globalThis.runner;
+      return outcome(async () => {
+        const ways = await Trainer.compare("/bundled/", { lora, train });
+        const alone = [];
+        for (const { options } of ways) alone.push(await Trainer.estimate("/bundled/", options));
+        return { ways, alone, quantized: await Trainer.compare("/bases/bitsandbytes_nf4_double/model/", { lora, train }) };
+      });
+    }, config));
+    assert.deepEqual(ways.map(({ way }) => way), ["full", "lora", "lora_8bit", "qlora", "mezo"]);
+    assert.deepEqual(ways.map(({ footprint }) => footprint), alone);
+    const peaks = ways.map(({ footprint }) => footprint.peak_gpu_bytes);
+    assert.deepEqual(peaks, peaks.toSorted((a, b) => b - a), "from the one that takes most");
+    const told = Object.fromEntries(quantized.map(({ way, error }) => [way, error?.code]));
+    assert.deepEqual(told, { full: "bad-option", lora: undefined, lora_8bit: "bad-option", qlora: "bad-option", mezo: undefined });
+  });
+
+  await t.test("learns without a gradient, in the memory that was told", async () => {
+    const { plan, estimate, steps, evals } = valueOf(await page.evaluate(async ({ quantization, lora, train }) => {
+      const { tabtune: { Trainer }, outcome } = globalThis.runner;
+      return outcome(async () => {
+        const mezo = { ...train, optim: "mezo", learning_rate: 0.02, max_steps: 4, max_length: 24, assistant_only_loss: false, zo_num_samples: 2 };
+        const options = { quantization, lora, train: mezo };
+        const estimate = await Trainer.estimate("/bundled/", options);
+        const trainer = await Trainer.load("/bundled/", options);
+        const plan = await trainer.prepare(globalThis.dataset, { run_name: null, eval_steps: 4, test_size: 0.1 });
+        const lines = await trainer.train();
+        await trainer.dispose();
+        return { plan, estimate, steps: lines.filter((line) => "loss" in line), evals: lines.filter((line) => "eval_loss" in line) };
+      });
+    }, config));
+    assert.deepEqual([steps.length, evals.length], [4, 1]);
+    for (const { loss, loss_plus, loss_minus, projected_grad, zo_eps, seed, grad_norm, skipped } of steps) {
+      assert.ok(Math.abs(loss - (loss_plus + loss_minus) / 2) < 1e-12 && !skipped);
+      assert.ok(projected_grad.length === 2 && projected_grad.every(Number.isFinite), String(projected_grad));
+      assert.ok(zo_eps === 1e-3 && Number.isInteger(seed) && Number.isNaN(grad_norm));
+    }
+    assert.equal(new Set(steps.map(({ seed }) => seed)).size, 4, "each step has a direction of its own");
+    assert.equal(estimate.peak_gpu_bytes, plan.peak_gpu_bytes);
+  });
+
   await t.test("shows rows as the model sees them, and how long they are", async () => {
     const { seen, lengths, report, token_sets } = await page.evaluate(async () => {
       const { trainer, dataset } = globalThis;

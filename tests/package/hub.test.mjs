@@ -236,6 +236,16 @@ test("a token goes to the hub's origin alone", async () => {
   assert.ok(elsewhere.every(({ token }) => token === undefined));
 });
 
+test("of a file that is only looked at, the same bytes are asked for once", async () => {
+  const bytes = Uint8Array.from({ length: 2 << 20 }, (_, index) => index % 251);
+  const played = play((_, method) => new Response(method === "HEAD" ? "" : bytes, { headers: { "Content-Length": String(bytes.length) } }));
+  const files = openFolder(folderOf("https://models.example/a", { cache: false }), { peek: true }, TUNING);
+  for (const [start, len] of [[8, 4], [1000, 3], [8, 4]]) {
+    assert.deepEqual(await files.read("model.safetensors", start, len), bytes.slice(start, start + len));
+  }
+  assert.deepEqual(played.map(({ method }) => method), ["HEAD", "GET", "GET"]);
+});
+
 test("no network is told in words, with a code", async () => {
   const fails = (message) => () => {
     throw new TypeError(message);

@@ -37,6 +37,34 @@ async function studio(...names) {
 /** As long as whatever was begun takes to come to rest. */
 const settled = () => new Promise((resolve) => setTimeout(resolve, 50));
 
+test("the ways to train are drawn from the lightest, and what was chosen is among them", async () => {
+  const { barsOf } = await studio("ways.ts");
+  const lora = { finetuning_type: "lora" };
+  const in4 = { load_in_4bit: true };
+  const options = {
+    full: { train: { finetuning_type: "full" } },
+    lora: { train: lora },
+    lora_8bit: { train: lora, quantization: { load_in_8bit: true } },
+    qlora: { train: lora, quantization: in4 },
+    mezo: { train: { ...lora, optim: "mezo" }, quantization: in4 },
+  };
+  const ways = (peaks) => Object.entries(options).map(([way, options]) => ({ way, options, ...(way in peaks && { footprint: { peak_gpu_bytes: peaks[way] } }) }));
+  const bars = (found, config) => barsOf(found, { lora: {}, quantization: {}, ...config }, 4).map(({ words, bytes, is_chosen }) => `${is_chosen ? "*" : ""}${words} ${bytes}`);
+  const all = ways({ full: 9, lora: 5, lora_8bit: 3, qlora: 2, mezo: 1 });
+  assert.deepEqual(bars(all, { quantization: in4, train: { optim: "sgd" } }), [
+    "MeZO, 4 bits 1", "*QLoRA, 4 bits 2", "LoRA, 8 bits 3", "LoRA, as it is 5", "All weights 9",
+  ]);
+  const chosen = (found, config) => bars(found, config).find((bar) => bar.startsWith("*"));
+  assert.equal(chosen(all, options.full), "*All weights 9");
+  assert.equal(chosen(all, options.mezo), "*MeZO, 4 bits 1");
+  assert.equal(chosen(all, { train: { ...options.full.train, optim: "mezo" } }), "*MeZO, all weights 4");
+  assert.equal(chosen(all, { train: options.mezo.train, quantization: { load_in_8bit: true } }), "*MeZO, 8 bits 4");
+
+  const quantized = ways({ full: 9, lora: 3, mezo: 2 });
+  assert.deepEqual(bars(quantized, options.qlora), ["MeZO, as it is 2", "*LoRA, as it is 3", "All weights 9"]);
+  assert.equal(chosen(quantized, { train: lora, quantization: { ...in4, requantize: "nf4" } }), "*QLoRA, 4 bits 4");
+});
+
 test("the first question of rows is asked as they are learnt", async () => {
   const { questionOf, promptOf, isChat } = await studio("question.ts");
   const user = (content) => ({ role: "user", content });

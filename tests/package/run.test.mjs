@@ -30,10 +30,14 @@ function played({ policy, fail = () => {}, can_restart = true, log_of = log, eva
       return { step, owes_evaluation: false };
     },
   };
-  const on_event = ({ type, reason }) => told.push(reason ? `${type} ${reason}` : type);
+  const details = [];
+  const on_event = ({ type, reason, detail }) => {
+    told.push(reason ? `${type} ${reason}` : type);
+    details.push(detail);
+  };
   const settings = { name: undefined, policy, on_event, signal, can_restart };
   const again = () => new Run(host, { ...settings, signal: undefined }, progress);
-  return { run: new Run(host, settings, progress), told, host, again };
+  return { run: new Run(host, settings, progress), told, details, host, again };
 }
 
 async function all(lines) {
@@ -184,6 +188,16 @@ test("checkpoints, skipped steps and a way back are told", async () => {
     "checkpoint-failed quota-exceeded",
     "rewound not-finite",
     "finished",
+  ]);
+});
+
+test("why a step was not applied is told, of MeZO without a gradient", async () => {
+  const steps = { 2: { loss: NaN, grad_norm: Infinity }, 3: { loss: NaN, grad_norm: NaN, projected_grad: [1.5, NaN] } };
+  const { run, details } = played({ log_of: (step) => log(step, steps[step] && { ...steps[step], skipped: true }) });
+  await all(run.lines());
+  assert.deepEqual(details.filter(Boolean), [
+    "step 2 was not applied: the loss is NaN, the gradient's norm Infinity",
+    "step 3 was not applied: the loss is NaN, its slope 1.5,NaN",
   ]);
 });
 

@@ -84,6 +84,7 @@ test("an option that a call does not have is refused, and where it belongs is sa
   await refused(() => Trainer.load("http://[1"), /http:..\[1 is neither the id of a model on a hub nor an address/);
   for (const call of [Trainer.load, Trainer.estimate]) await refused(() => call(model, { device: "gpu" }), /device is "gpu", but must be "auto", "webgpu", "cpu" or a/);
   await refused(() => Trainer.estimate(model, { progress_callback() {} }), /progress_callback is not an option of Trainer.estimate/);
+  await refused(() => Trainer.compare(model, { quantization: {} }), /quantization is not an option of Trainer.compare; there are .*lora, train/);
   assert.equal(workers.length, 0, "nothing was started for it");
 
   const trainer = await Trainer.load(model);
@@ -136,6 +137,20 @@ test("a run goes on on the device that it began on, and an estimate is of the on
     await Trainer.estimate(model, { device: given });
     assert.deepEqual(asked.splice(0), [given ?? "auto"]);
   }
+});
+
+test("ways to train are compared in an engine that ends with it", async () => {
+  const ways = [{ way: "lora", options: { lora: { r: 4 } }, footprint: { peak_gpu_bytes: 1 } }];
+  let asked;
+  answers.compare = (args) => ((asked = args), ways);
+  assert.deepEqual(await Trainer.compare(model, { lora: { r: 4 }, train: null }), ways);
+  assert.deepEqual([asked.lora, asked.train], [{ r: 4 }, {}]);
+  assert.deepEqual(workers.map(({ calls, is_over }) => [...calls, is_over]), [["start", "compare", true]]);
+
+  const controller = new AbortController();
+  answers.compare = () => new Promise(() => controller.abort());
+  await assert.rejects(Trainer.compare(model, { signal: controller.signal }), { code: "cancelled" });
+  assert.ok(workers[1].is_over);
 });
 
 test("an engine that hangs is ended when the caller stops, and the next call goes on in another", async () => {

@@ -8,6 +8,7 @@ import { withTokensOf } from "./locks.js";
 import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
 import type { AdapterInfo, DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
 import init, { check_options, Session } from "./wasm/tabtune.js";
+import { compare } from "./ways.js";
 import { problemAfter } from "./webgpu.js";
 
 /** What a running call can do besides answering. */
@@ -159,6 +160,11 @@ export class Engine {
 
     estimate: async ({ folder, ...options }, { report, signal }) =>
       this.#session.estimate(await openModel(folder, { report, signal, peek: true }), options),
+
+    compare: async ({ folder, lora, train }, { report, signal }) => {
+      const files = await openModel(folder, { report, signal, peek: true });
+      return compare((options) => this.#session.estimate(files, options), lora, train);
+    },
 
     prepare: async (args, { report, signal }) => {
       const { lora, train, dataset, eval_dataset } = args;

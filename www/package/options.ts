@@ -12,10 +12,11 @@ const HUB: Kinds<HubOptions> = { hub: "string", token: "string", revision: "stri
 
 const DEVICES: readonly DeviceName[] = ["auto", "webgpu", "cpu"];
 
-const PARTS = { quantization: "object", lora: "object", train: "object" } as const;
+/** The options of {@link Trainer.compare}. */
+export const COMPARE = { ...HUB, lora: "object", train: "object", device: "any", signal: "signal" } as const;
 
 /** The options of {@link Trainer.estimate}. */
-export const ESTIMATE = { ...HUB, ...PARTS, device: "any", signal: "signal" } as const;
+export const ESTIMATE = { ...COMPARE, quantization: "object" } as const;
 
 /** The options of {@link Trainer.load}. */
 export const LOAD: Kinds<LoadOptions> = {
@@ -86,6 +87,9 @@ const OF_PARTS: { quantization: Kinds<QuantizationConfig>; lora: Kinds<LoraConfi
     adam_beta1: "any",
     adam_beta2: "any",
     adam_epsilon: "any",
+    zo_eps: "any",
+    zo_num_samples: "any",
+    mezo_objective: "any",
     seed: "any",
     shuffle_dataset: "any",
     group_by_length: "any",

@@ -6,6 +6,7 @@ import type {
   AdapterFiles,
   AdapterInfo,
   CheckpointReport,
+  ComparedWay,
   Counters,
   DatasetInfo,
   DeviceName,
@@ -73,6 +74,11 @@ export interface Calls {
   estimate: {
     args: { folder: Folder; quantization?: QuantizationConfig; lora?: LoraConfig; train?: TrainConfig };
     result: Footprint;
+    event: ProgressEvent;
+  };
+  compare: {
+    args: { folder: Folder; lora: LoraConfig; train: TrainConfig };
+    result: ComparedWay[];
     event: ProgressEvent;
   };
   preview: {

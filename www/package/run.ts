@@ -261,8 +261,9 @@ export class Run {
     if (log.notice) this.#tell({ type: "notice", reason: log.notice.code, detail: log.notice.message });
     if (log.checkpoint) this.#noteCheckpoint(log.checkpoint);
     if (log.skipped) {
-      const detail = `step ${log.step} was not applied: the loss is ${log.loss}, the gradient's norm ${log.grad_norm}`;
-      this.#tell({ type: "skipped", reason: "not-finite", detail });
+      const { step, loss, grad_norm, projected_grad: slope } = log;
+      const how = slope === undefined ? `the gradient's norm ${grad_norm}` : `its slope ${slope}`;
+      this.#tell({ type: "skipped", reason: "not-finite", detail: `step ${step} was not applied: the loss is ${loss}, ${how}` });
     }
     if (log.rewound_to !== undefined) {
       this.#told.ready.length = 0;

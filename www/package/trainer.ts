@@ -5,7 +5,7 @@ import { ended, EngineGone, failure, TabtuneError, throwIfAborted } from "./erro
 import { download } from "./export/download.js";
 import { adapterFolder, folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
 import { hold, isHeld } from "./lock.js";
-import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, ESTIMATE, LOAD, present } from "./options.js";
+import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, COMPARE, ESTIMATE, LOAD, present } from "./options.js";
 import { policyOf } from "./policy.js";
 import type { Calls } from "./protocol.js";
 import { Run, type RunHost, takenUp, type Told, toldOf, watched } from "./run.js";
@@ -14,6 +14,7 @@ import { streamOf, type Stream } from "./stream.js";
 import type {
   AdapterFiles,
   AdapterInfo,
+  ComparedWay,
   Counters,
   DeviceName,
   EvalLog,
@@ -194,21 +195,23 @@ export class Trainer {
   ): Promise<Footprint> {
     checkOptions("Trainer.estimate", options, ESTIMATE);
     options = present(options);
-    checkDevice(options.device);
-    const { signal, quantization, lora, train, device } = options;
-    const args = {
-      folder: folderOf(model, options),
-      ...(quantization && { quantization }),
-      ...(lora && { lora }),
-      ...(train && { train }),
-    };
-    return started(signal, device, async (client) => {
-      try {
-        return await client.call("estimate", args);
-      } finally {
-        client.terminate();
-      }
-    });
+    const { quantization, lora, train } = options;
+    const parts = { ...(quantization && { quantization }), ...(lora && { lora }), ...(train && { train }) };
+    return looked(model, options, (client, folder) => client.call("estimate", { folder, ...parts }));
+  }
+
+  /**
+   * What each way to train would take of this model, as {@link Trainer.estimate} tells it, or why it cannot be trained so.
+   * The lengths, the rank and whatever else counts are those of `train` and `lora`.
+   */
+  static async compare(
+    model: FolderSource,
+    options: HubOptions & Pick<LoadOptions, "lora" | "train" | "device" | "signal"> = {},
+  ): Promise<ComparedWay[]> {
+    checkOptions("Trainer.compare", options, COMPARE);
+    options = present(options);
+    const { lora = {}, train = {} } = options;
+    return looked(model, options, (client, folder) => client.call("compare", { folder, lora, train }));
   }
 
   /**
@@ -624,6 +627,18 @@ export class Trainer {
       await this.#letGo();
     }
   }
+}
+
+/** Asks about a model that is not loaded, in an engine that is there for this alone. */
+async function looked<T>(
+  model: FolderSource,
+  options: HubOptions & Pick<LoadOptions, "device" | "signal">,
+  ask: (client: Client, folder: Folder) => Promise<T>,
+): Promise<T> {
+  const { signal, device } = options;
+  checkDevice(device);
+  const folder = folderOf(model, options);
+  return started(signal, device, (client) => ask(client, folder).finally(() => client.terminate()));
 }
 
 /** What calls are told of an engine that another one is to replace. */

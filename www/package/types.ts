@@ -92,9 +92,12 @@ export interface TrainConfig {
    * What makes steps of gradients, by transformers' names. "adamw_torch" (default): AdamW, which keeps two numbers for each
    * one that learns and suits nearly everything. "adafactor": keeps one for each row and each column of a matrix, for all
    * weights where memory is short; rates that suit AdamW suit it. "sgd": plain gradient descent, which keeps none; it learns
-   * more slowly and wants a far higher `learning_rate`, such as 0.1.
+   * more slowly and wants a far higher `learning_rate`, such as 0.1. "mezo": MeZO, which has no gradient: it
+   * measures the loss a little to either side along a random direction and goes down, in about the memory that an answer takes.
+   * A step takes about 0.6 of the time, but many times as many are needed; rates that suit it are 1e-4 to 1e-3 for LoRA and
+   * 1e-6 to 1e-4 for all weights. Dropout is off in it, and `max_grad_norm`, `gradient_checkpointing` and `adam_…` have no effect.
    */
-  optim?: "adamw_torch" | "adafactor" | "sgd";
+  optim?: "adamw_torch" | "sgd" | "adafactor" | "mezo";
   /** How far a step goes, at its highest. Default 2e-5, which is usual for all weights and low for LoRA. */
   learning_rate?: number;
   /** Optimiser steps. Default -1: `num_train_epochs` decides. */
@@ -127,6 +130,15 @@ export interface TrainConfig {
   adam_beta2?: number;
   /** What AdamW adds to the divisor. Default 1e-8. */
   adam_epsilon?: number;
+  /** How far MeZO moves what learns to either side, to see what that does to the loss; above 0. Default 1e-3. */
+  zo_eps?: number;
+  /** Directions that a step of MeZO tries, 1 to 8: more make it as many times as long, and surer of its way. Default 1. */
+  zo_num_samples?: number;
+  /**
+   * What MeZO lowers: the loss (default), or with "exact_match" the share of rows whose likeliest answer is not word for word
+   * the row's. That is what counts where an answer is right or wrong, and has no gradient.
+   */
+  mezo_objective?: "loss" | "exact_match";
   /** The same seed gives the same run: the adapter's first values, order of rows, dropout. Default 42. */
   seed?: number;
   /** Mix the rows before they are put into batches. Default false. */
@@ -485,6 +497,23 @@ export interface Footprint {
   tokens_per_step_max: number;
 }
 
+/**
+ * The ways to train that {@link Trainer.compare} knows: "full" is all weights, "lora" an adapter on the model as its files
+ * have it, "lora_8bit" one on the model in 8 bits, "qlora" one on the model in 4 bits, and "mezo" the same by MeZO.
+ */
+export type WayName = "full" | "lora" | "lora_8bit" | "qlora" | "mezo";
+
+/** A way to train a model, and what it takes. */
+export interface ComparedWay {
+  way: WayName;
+  /** What makes a run go this way, for {@link Trainer.load}; learning rate and steps are another matter. */
+  options: { quantization?: QuantizationConfig; lora?: LoraConfig; train: TrainConfig };
+  /** Left out where the model cannot be trained so. */
+  footprint?: Footprint;
+  /** Why it cannot. */
+  error?: { code: string; message: string };
+}
+
 /** A run before its first step: how long it is and what it takes. */
 export interface Plan extends Footprint {
   total_steps: number;
@@ -503,10 +532,20 @@ export interface Plan extends Footprint {
 /** One optimiser step. */
 export interface StepLog {
   step: number;
-  /** Mean over all labelled tokens of the step, in nats. */
+  /** Mean over all labelled tokens of the step, in nats. Of MeZO the mean of both sides, in what it lowers. */
   loss: number;
-  /** Global L2 norm before clipping. */
+  /** Global L2 norm before clipping. MeZO has no gradient, so that it is NaN there. */
   grad_norm: number;
+  /** Of MeZO: the loss ahead along the direction, as a mean where a step tries several. */
+  loss_plus?: number;
+  /** Of MeZO: the loss behind. */
+  loss_minus?: number;
+  /** Of MeZO: how steeply the loss rises along the direction, of which the step goes down; a list where it tries several. */
+  projected_grad?: number | number[];
+  /** Of MeZO: how far it went to either side. */
+  zo_eps?: number;
+  /** Of MeZO: what the direction was made from. With the slope it is all that is kept of a step. */
+  seed?: number;
   learning_rate: number;
   /** Tokens since the start of the run, padding left out. */
   num_tokens: number;

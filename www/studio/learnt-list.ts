@@ -110,6 +110,7 @@ function aboutOf(entry: Entry): string {
   if (rows) notes.push(rows.count === null ? rows.dataset : `${count(rows.count, "row")} of ${rows.dataset}`);
   notes.push(modelWords(model));
   if (trainsAll(config)) notes.push("all weights");
+  if (config.train.optim === "mezo") notes.push("MeZO");
   const done = learnt.has_files ? steps : saved_step;
   if (done !== null) notes.push(isOver(entry) ? count(done, "step") : `${done.toLocaleString("en")} of ${count(config.train.max_steps!, "step")}`);
   notes.push(new Date(date).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));

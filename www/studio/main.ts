@@ -88,7 +88,7 @@ let longest: number | undefined;
 
 /** What a run with the settings as they stand would take. While one is on its way the device is left to it. */
 function tellMemory(): void {
-  if (!busy.running) estimate.later(model.chosen, settings.peek(), longest);
+  if (!busy.running) estimate.later({ model: model.chosen, config: settings.peek(), lora: settings.lora, longest });
 }
 
 /** What the person still has to say, and what the chosen model is worth for their rows. */

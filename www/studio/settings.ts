@@ -24,12 +24,19 @@ const HELD_OUT = { percent: 10, min_rows: 20 };
 /** All weights want steps that are so many times smaller than LoRA's. */
 const SMALLER_STEPS = 10;
 
+/** Plain gradient descent goes as far as its gradient is long, which is clipped to 1. */
+const SGD_RATE = 0.1;
+
+/** By how much MeZO's steps differ from those of AdamW for LoRA: they are many more, of another length. */
+const MEZO = { more_steps: 10, adapter_rate: 5, all_rate: 0.05 };
+
 const TRAIN_FIELDS = ["max_steps", "learning_rate", "per_device_train_batch_size", "max_length", "seed"] as const;
 
 /** The lower part of the form: the settings of a run, filled with defaults for the chosen model. */
 export class SettingsForm {
   readonly #details = element<HTMLDetailsElement>("settings");
   readonly #trained = new Choice("trained", () => this.#fillWay());
+  readonly #optim = new Choice("optim", () => this.#fillHow());
   #base: Config = FOR_A_FOLDER;
   #filled: Promise<void> = Promise.resolve();
   #has_own_rows = false;
@@ -58,7 +65,7 @@ export class SettingsForm {
     const { train, lora, quantization } = this.#base;
     for (const name of TRAIN_FIELDS) this.#field(name).valueAsNumber = train[name] ?? FOR_A_FOLDER.train[name]!;
     this.#field("r").valueAsNumber = lora.r ?? 8;
-    this.#fillWay();
+    this.#fillHow();
     this.#bits.value = bitsOf(quantization);
     this.#field("packing").checked = train.packing ?? false;
     this.#field("assistant_only_loss").checked = train.assistant_only_loss ?? false;
@@ -101,16 +108,39 @@ export class SettingsForm {
     return { ...config, train: { ...config.train, test_size: 0 } };
   }
 
+  /** The adapter as the form has it, whether one is trained or not. */
+  get lora(): LoraConfig {
+    const { lora } = structuredClone(this.#base);
+    const alpha_by_rank = (lora.lora_alpha ?? 8) / (lora.r ?? 8);
+    const r = this.#field("r").valueAsNumber;
+    return { ...lora, r, lora_alpha: alpha_by_rank * r };
+  }
+
   get #trains_all(): boolean {
     return this.#trained.value === "all";
   }
 
   /** What goes with the choice of what is trained. */
   #fillWay(): void {
-    const rate = this.#base.train.learning_rate ?? FOR_A_FOLDER.train.learning_rate!;
-    this.#field("learning_rate").valueAsNumber = this.#trains_all ? rate / SMALLER_STEPS : rate;
+    this.#field("learning_rate").value = String(Number(this.#usualRate().toPrecision(6)));
     // What nobody sees keeps no run from starting.
     this.#field("r").disabled = this.#trains_all;
+  }
+
+  /** What goes with the choice of how it learns. */
+  #fillHow(): void {
+    this.#fillWay();
+    const usual = this.#base.train.max_steps ?? FOR_A_FOLDER.train.max_steps!;
+    const field = this.#field("max_steps");
+    if (this.#optim.value === "mezo") field.valueAsNumber = MEZO.more_steps * usual;
+    else if (field.valueAsNumber === MEZO.more_steps * usual) field.valueAsNumber = usual;
+  }
+
+  #usualRate(): number {
+    const rate = this.#base.train.learning_rate ?? FOR_A_FOLDER.train.learning_rate!;
+    if (this.#optim.value === "sgd") return SGD_RATE;
+    if (this.#optim.value === "mezo") return rate * (this.#trains_all ? MEZO.all_rate : MEZO.adapter_rate);
+    return rate * (this.#trains_all ? 1 / SMALLER_STEPS : 1);
   }
 
   #fillShare(): void {
@@ -118,7 +148,8 @@ export class SettingsForm {
   }
 
   #values(): Config {
-    const { train, lora, quantization } = structuredClone(this.#base);
+    const { train, quantization } = structuredClone(this.#base);
+    train.optim = this.#optim.value as NonNullable<TrainConfig["optim"]>;
     for (const name of TRAIN_FIELDS) train[name] = this.#field(name).valueAsNumber;
     // About ten held-out points make a curve.
     train.eval_steps = Math.max(1, Math.round(train.max_steps! / 10));
@@ -126,10 +157,7 @@ export class SettingsForm {
     train.assistant_only_loss = this.#field("assistant_only_loss").checked;
     train.test_size = this.#field("held_out_percent").valueAsNumber / 100;
     if (this.#trains_all) return { train: { ...train, finetuning_type: "full" }, lora: {}, quantization: IN_BITS.own };
-    const alpha_by_rank = (lora.lora_alpha ?? 8) / (lora.r ?? 8);
-    lora.r = this.#field("r").valueAsNumber;
-    lora.lora_alpha = alpha_by_rank * lora.r;
-    return { train, lora, quantization: { ...quantization, ...IN_BITS[this.#bits.value as Bits] } };
+    return { train, lora: this.lora, quantization: { ...quantization, ...IN_BITS[this.#bits.value as Bits] } };
   }
 
   get #bits(): HTMLSelectElement {

@@ -13,6 +13,7 @@ import {
   type BadRow,
   type CachedModel,
   type CheckpointReport,
+  type ComparedWay,
   type Counters,
   type DatasetInfo,
   type DatasetReport,
@@ -57,6 +58,7 @@ import {
   type StoredRow,
   type Stream,
   type TrainConfig,
+  type WayName,
 } from "tabtune";
 
 export const problem: Promise<string | undefined> = webgpuProblem();
@@ -123,9 +125,11 @@ export async function data(source: DataSource, hub: HubOptions): Promise<RowShap
   const info: DatasetInfo = await dataset.info();
   const rows: StoredRow[] = await dataset.rows(0, 1);
   const footprint: Footprint = await Trainer.estimate("owner/name", { ...hub, quantization, device });
+  const compared: ComparedWay[] = await Trainer.compare("owner/name", { ...hub, device });
+  const fitting: WayName[] = compared.filter(({ error }) => !error).map(({ way }) => way);
   const models: CachedModel[] = await cachedModels();
   await forgetModel(models[0]?.name ?? "");
-  console.log(bad?.place, info.rows, rows.length, footprint.peak_gpu_bytes);
+  console.log(bad?.place, info.rows, rows.length, footprint.peak_gpu_bytes, ...fitting);
   return seen.mapping?.shape;
 }
 

@@ -6,7 +6,10 @@ import { discard, refusal, request, retrying, Passing } from "./request.js";
 /** Files up to this size are brought here even where only a part of them is wanted. */
 export const SMALL_BYTES = 1 << 20;
 
-/** A file of which only some bytes are wanted, such as a header: each read is a request, and nothing is kept. */
+/**
+ * A file of which only some bytes are wanted, such as a header. Each read is a request; what it gave is kept as long as the file
+ * is open, because several ways to train may be asked about.
+ */
 export function peeked(job: Job, { name, address, size }: Pick<RemoteFile, "name" | "address" | "size">): OpenFile {
   const read = async (start: number, len: number) => {
     if (len === 0) return new Uint8Array();
@@ -29,5 +32,14 @@ export function peeked(job: Job, { name, address, size }: Pick<RemoteFile, "name
     if (place < len) throw new Passing(address, `${name}: the connection ended early`);
     return bytes;
   };
-  return { size, read: (start, len) => retrying(job, () => read(start, len)) };
+  const known = new Map<string, Uint8Array>();
+  return {
+    size,
+    read: async (start, len) => {
+      const place = `${start} ${len}`;
+      const bytes = known.get(place) ?? (await retrying(job, () => read(start, len)));
+      known.set(place, bytes);
+      return bytes;
+    },
+  };
 }
