@@ -217,6 +217,49 @@ fn weights_that_pass_a_binding_are_cut_and_the_adapter_lies_as_if_they_were_not(
     }
 }
 
+/// In f32 the rows of a large vocabulary are more than one binding holds, where those of the files are not.
+#[test]
+fn a_large_vocabulary_that_learns_is_cut() {
+    let configs: Value = serde_json::from_slice(
+        &std::fs::read("tests/fixtures/listed/configs.json").expect("the configs of listed models"),
+    )
+    .expect("JSON");
+    for id in ["Qwen/Qwen2.5-0.5B-Instruct", "google/gemma-3-1b-it"] {
+        let files = Unread::new(&configs[id]["config"], "BF16");
+        pollster::block_on(async {
+            let mut store = Store::planned(MAX_BINDING);
+            let architecture = Model::architecture(&files).await.expect("a config");
+            let load = LoadOptions::default();
+            let model =
+                Model::load(&files, architecture, load, &mut store, &mut |_| {}).await.expect("weights");
+            let config = json!({"modules_to_save": ["embed_tokens", "lm_head"]});
+            let config = LoraConfig::from_json(&config).expect("a config");
+            let trained = Trained::lora(&model, config, &mut store).expect("an adapter");
+            let learning = trained.model(&model);
+            assert!(!learning.architecture.tied && model.architecture.tied, "{id}");
+            for (name, slabs, of_model) in [
+                ("model.embed_tokens.weight", &learning.embedding, &model.embedding),
+                ("lm_head.weight", &learning.head, &model.head),
+            ] {
+                assert!(slabs.len() > of_model.len(), "{id}: {} slabs of {name}", slabs.len());
+                let entry = trained.parameters.entries().iter().find(|entry| entry.name == name);
+                let places = &entry.expect("it learns").places;
+                let mut next = 0;
+                for (slab, place) in slabs.iter().zip(places) {
+                    assert_eq!((slab.first_id, place.rows.start), (next, next), "{id}: {name}");
+                    assert!(slab.weight.values.size() <= MAX_BINDING);
+                    next += slab.n_ids;
+                }
+                assert_eq!(
+                    (next, places.len()),
+                    (model.architecture.vocab.real, slabs.len()),
+                    "{id}: {name}"
+                );
+            }
+        });
+    }
+}
+
 #[test]
 fn the_figures_of_the_listed_models_are_what_is_planned() {
     let read = |path: &str| -> Value {

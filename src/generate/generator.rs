@@ -180,7 +180,8 @@ fn write_tables(store: &Store, ropes: &[(Rope, RopeTables)], positions: usize, l
     }
 }
 
-/// Records what a pass begins with and the pass: its tokens' keys and values go to the cache, the logits of one row to `logits`.
+/// Records what a pass begins with, where there is such a thing, and the pass: its tokens' keys and values go to the
+/// cache, the logits of one row to `logits`.
 fn record(
     pass: &Pass,
     cache: &[Tensor],

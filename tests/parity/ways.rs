@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use tabtune::cpu::Cpu;
+use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
+use tabtune::data::library::ImportOptions;
 use tabtune::error::Code;
 use tabtune::export::{ExportDtype, ExportOptions, Folder, Format};
 use tabtune::files::{Directory, Outside};
@@ -371,6 +374,31 @@ fn the_gradient_with_dropout_is_that_of_the_loss() {
             println!("{name:25} {by:?} {:.1e}", relative(straight, squared));
             assert!(relative(straight, squared) <= 1e-2, "{name} {by:?}: {straight}, not {squared}");
         }
+    }
+}
+
+/// Granite multiplies what o_proj and down_proj give, their biases too, which are kept so: they do not learn.
+#[test]
+fn biases_that_a_model_scales_are_refused() {
+    let place = Path::new("tests/fixtures/families/granite_f16_biases");
+    for (lora, train) in [
+        (json!({"target_modules": ["o_proj"], "bias": "lora_only"}), Value::Null),
+        (Value::Null, json!({"finetuning_type": "full"})),
+    ] {
+        let error = pollster::block_on(async {
+            let rows = Rc::new(MemoryKv::default());
+            let mut session = Session::on(Cpu::open(None).expect("threads can be started"), rows);
+            let model = Directory(place.join("model"));
+            session.load_model(&model, &Value::Null, &mut |_| {}).await.expect("the model loads");
+            let data = Directory(place.to_owned());
+            let (kv, options) = (session.rows.clone(), ImportOptions::default());
+            import_file(kv, "rows", &data, "data.jsonl", options, &mut |_, _| {}).await.expect("rows");
+            let options = PrepareOptions { lora, train, dataset: "rows", ..Default::default() };
+            session.prepare(options).await.map(drop).expect_err("no run")
+        });
+        assert_eq!(error.code, Code::BadOption);
+        let says = ["biases of model.layers.0.self_attn.o_proj", "lora.bias"];
+        assert!(says.iter().all(|text| error.message.contains(text)), "{error}");
     }
 }
 
