@@ -9,6 +9,9 @@ import { serve } from "./lib/server.mjs";
 
 const LOGGED = ["step", "loss", "grad_norm", "learning_rate", "num_tokens", "tokens_per_second", "peak_gpu_bytes"];
 
+/** What steps of MeZO have in the place of a gradient's norm. */
+const OF_MEZO = ["loss_plus", "loss_minus", "projected_grad", "zo_eps", "seed"];
+
 /** Rows that are evaluated where none are held out. */
 const SAMPLE_ROWS = 16;
 
@@ -162,7 +165,8 @@ async function main() {
         steps = entry.step;
         tell({ notices: entry.notice ? [entry.notice] : [] });
         peak_gpu_bytes = Math.max(peak_gpu_bytes, entry.peak_gpu_bytes);
-        log.push(Object.fromEntries(LOGGED.map((name) => [name, entry[name]])));
+        const names = "loss_plus" in entry ? [...LOGGED.filter((name) => name !== "grad_norm"), ...OF_MEZO] : LOGGED;
+        log.push(Object.fromEntries(names.map((name) => [name, entry[name]])));
         line.show(`step ${String(entry.step).padStart(5)}/${entry.total_steps}  loss ${entry.loss.toFixed(4)}  ` +
           `${entry.tokens_per_second.toFixed(0)} tokens/s  ${seconds(entry.remaining_seconds)} left`);
       },
