@@ -27,6 +27,9 @@ const SMALLER_STEPS = 10;
 /** Plain gradient descent goes as far as its gradient is long, which is clipped to 1. */
 const SGD_RATE = 0.1;
 
+/** The module that has a vector for each word. */
+const WORDS = "embed_tokens";
+
 /** MeZO's steps against those of AdamW for LoRA: many more, and shorter ones, because a slope says little of the way. */
 const MEZO = { more_steps: 10, adapter_rate: 0.15, all_rate: 0.05 };
 
@@ -65,6 +68,8 @@ export class SettingsForm {
     const { train, lora, quantization } = this.#base;
     for (const name of TRAIN_FIELDS) this.#field(name).valueAsNumber = train[name] ?? FOR_A_FOLDER.train[name]!;
     this.#field("r").valueAsNumber = lora.r ?? 8;
+    this.#field("use_dora").checked = lora.use_dora ?? false;
+    this.#field("learns_words").checked = lora.modules_to_save?.includes(WORDS) ?? false;
     this.#fillHow();
     this.#bits.value = bitsOf(quantization);
     this.#field("packing").checked = train.packing ?? false;
@@ -113,7 +118,9 @@ export class SettingsForm {
     const { lora } = structuredClone(this.#base);
     const alpha_by_rank = (lora.lora_alpha ?? 8) / (lora.r ?? 8);
     const r = this.#field("r").valueAsNumber;
-    return { ...lora, r, lora_alpha: alpha_by_rank * r };
+    const use_dora = this.#field("use_dora").checked;
+    const modules_to_save = this.#field("learns_words").checked ? [WORDS] : [];
+    return { ...lora, r, lora_alpha: alpha_by_rank * r, use_dora, modules_to_save };
   }
 
   get #trains_all(): boolean {
