@@ -161,8 +161,12 @@ def make_optimizer(model, train):
             raise ValueError(f"no reference for optim {other}")
 
 
-def train_steps(model, entries, train, padding):
-    """Trains, and returns the record of every step with the gradients of the first one."""
+def optimise(model, entries, train, take):
+    """Trains, and returns the record of every step with the gradients of the first one.
+
+    `take` adds the gradients of a step's micro-batches to the parameters' and tells of the step its loss, the number of its
+    tokens and what else is recorded.
+    """
     steps = steps_of(entries, train)
     assert len(steps) <= RECORDED_STEPS, "the loss after the run belongs to the last step recorded"
     parameters = trainable(model)
@@ -173,20 +177,14 @@ def train_steps(model, entries, train, padding):
     records, first_gradients, num_tokens = [], None, 0
     model.train()
     for index, batches in enumerate(steps):
-        entries_of_step = [entry for batch in batches for entry in batch]
-        tokens = labelled_tokens(entries_of_step)
         optimizer.zero_grad()
-        loss = 0.0
-        for batch in batches:
-            micro = loss_sum(model, batch, padding) / tokens
-            micro.backward()
-            loss += micro.item()
+        loss, tokens, more = take(batches)
         if first_gradients is None:
             first_gradients = {name: p.grad.clone() for name, p in parameters.items()}
         norm = torch.nn.utils.clip_grad_norm_(
             parameters.values(), max_grad_norm if max_grad_norm > 0 else float("inf")
         )
-        num_tokens += sum(len(entry["input_ids"]) for entry in entries_of_step)
+        num_tokens += tokens
         records.append(
             {
                 "step": index + 1,
@@ -194,12 +192,29 @@ def train_steps(model, entries, train, padding):
                 "grad_norm": norm.item(),
                 "learning_rate": scheduler.get_last_lr()[0],
                 "num_tokens": num_tokens,
-                "labelled_tokens": tokens,
+                **more,
             }
         )
         optimizer.step()
         scheduler.step()
     return records, first_gradients
+
+
+def train_steps(model, entries, train, padding):
+    """Supervised training: the loss of a step is the mean over all its labelled tokens."""
+
+    def take(batches):
+        entries_of_step = [entry for batch in batches for entry in batch]
+        labelled = labelled_tokens(entries_of_step)
+        loss = 0.0
+        for batch in batches:
+            micro = loss_sum(model, batch, padding) / labelled
+            micro.backward()
+            loss += micro.item()
+        tokens = sum(len(entry["input_ids"]) for entry in entries_of_step)
+        return loss, tokens, {"labelled_tokens": labelled}
+
+    return optimise(model, entries, train, take)
 
 
 def some_logits(model, entry):
