@@ -94,7 +94,7 @@ export interface TrainConfig {
    * weights where memory is short; rates that suit AdamW suit it. "sgd": plain gradient descent, which keeps none; it learns
    * more slowly and wants a far higher `learning_rate`, such as 0.1. "mezo": MeZO, which has no gradient: it
    * measures the loss a little to either side along a random direction and goes down, in about the memory that an answer takes.
-   * A step takes about 0.6 of the time, but many times as many are needed; rates that suit it are 1e-4 to 1e-3 for LoRA and
+   * A step takes about 0.6 of the time, but many times as many are needed; rates that suit it are 5e-5 to 1e-3 for LoRA and
    * 1e-6 to 1e-4 for all weights. Dropout is off in it, and `max_grad_norm`, `gradient_checkpointing` and `adam_…` have no effect.
    */
   optim?: "adamw_torch" | "sgd" | "adafactor" | "mezo";
