@@ -64,7 +64,7 @@ export class WaysPicture {
     }
     const bars = barsOf(this.#known.ways, config, peak);
     const longest = Math.max(...bars.map(({ bytes }) => bytes));
-    write("ways-about", `What each way to train takes, with rows of ${count(max_length!, "token")}:`);
+    write("ways-about", `Each way to train, rows of ${count(max_length!, "token")}:`);
     element("ways-list").replaceChildren(...bars.map((bar) => item(bar, longest)));
     show("ways", true);
   }
