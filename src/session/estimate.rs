@@ -85,11 +85,16 @@ pub(super) fn with_lighter_runs(
         lighter.push((format!("per_device_train_batch_size {}", rows / 2), megabytes(way, &train)));
     }
     match way {
-        Way::Lora(lora) if lora.r > 1 => {
-            let lora = LoraConfig { r: lora.r / 2, ..LoraConfig::clone(lora) };
-            lighter.push((format!("r {}", lora.r), megabytes(&Way::Lora(lora.into()), train)));
+        Way::Lora(lora) => {
+            if lora.r > 1 {
+                let lora = LoraConfig { r: lora.r / 2, ..LoraConfig::clone(lora) };
+                lighter.push((format!("r {}", lora.r), megabytes(&Way::Lora(lora.into()), train)));
+            }
+            if train.optim != Optim::Mezo {
+                let train = TrainOptions { optim: Optim::Mezo, ..train.clone() };
+                lighter.push(("optim \"mezo\"".to_owned(), megabytes(way, &train)));
+            }
         }
-        Way::Lora(_) => {}
         Way::Full => {
             if train.optim == Optim::AdamwTorch {
                 for (name, optim) in [("adafactor", Optim::Adafactor), ("sgd", Optim::Sgd)] {

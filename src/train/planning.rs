@@ -138,9 +138,10 @@ impl RunPlan {
         let record = |checkpointing: bool, tokens: usize, dropout: f64| {
             method.record(&recording, Form { tokens, checkpointing, dropout })
         };
-        let dropout = if method.drops() { trained.dropout() } else { 0.0 };
+        let dropout = if method.goes_back() { trained.dropout() } else { 0.0 };
         let kept: u64 = KEPT.into_iter().map(|class| store.bytes(class)).sum();
         let checkpointing = match options.gradient_checkpointing {
+            _ if !method.goes_back() => false,
             GradientCheckpointing::On => true,
             GradientCheckpointing::Off => false,
             GradientCheckpointing::Auto => {

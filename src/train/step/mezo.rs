@@ -221,7 +221,7 @@ impl Method for Mezo {
         (rec, programs)
     }
 
-    fn drops(&self) -> bool {
+    fn goes_back(&self) -> bool {
         false
     }
 

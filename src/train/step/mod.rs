@@ -82,8 +82,8 @@ pub(super) struct Update {
 pub(super) trait Method {
     fn record(&self, recording: &Recording<'_>, form: Form) -> (Recorder, Programs);
 
-    /// Whether inputs of an adapter are dropped in its passes.
-    fn drops(&self) -> bool {
+    /// Whether it goes back through the model, which wants activations and may drop inputs of an adapter.
+    fn goes_back(&self) -> bool {
         true
     }
 
