@@ -17,8 +17,10 @@ use crate::step::RANK;
 use crate::synthetic::{SyntheticFiles, random_ids};
 use crate::training::{Setup, Training};
 
-/// Above so many parameters all weights are trained only where that is asked for by name.
-const MOST_OF_ALL: usize = 1_000_000_000;
+/// Above so many parameters one step has to do, and all weights are trained only where that is asked for by name.
+const LARGE: usize = 1_000_000_000;
+/// Steps below that, of which the last counts: the first ones compile kernels.
+const STEPS: u32 = 3;
 
 /// A way to train.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +56,10 @@ impl Way {
         }
     }
 
-    fn train(self) -> TrainOptions {
+    fn train(self, steps: u32) -> TrainOptions {
         let finetuning_type = if self == Way::Full { FinetuningType::Full } else { FinetuningType::Lora };
         let optim = if self == Way::Mezo { Optim::Mezo } else { Optim::AdamwTorch };
-        TrainOptions { max_steps: Some(1), finetuning_type, optim, ..TrainOptions::default() }
+        TrainOptions { max_steps: Some(steps), finetuning_type, optim, ..TrainOptions::default() }
     }
 }
 
@@ -67,19 +69,25 @@ pub async fn run(options: &Options, output: &Output<'_>) -> Result<()> {
     let parameters = shape.parameters()?;
     let is_asked = |way: &Way| match options.way {
         Some(asked) => *way == asked,
-        None => *way != Way::Full || parameters < MOST_OF_ALL,
+        None => *way != Way::Full || parameters < LARGE,
     };
     let title = format!("a step of {}, {} × {} tokens, rank {RANK}", shape.name, shape.batch, shape.seq);
     let mut table =
         Table::new(title, &["way", "MB planned", "MB at most", "MB of host heap", "s to load", "s a step"]);
+    let steps = if parameters < LARGE { STEPS } else { 1 };
     for way in Way::ALL.into_iter().filter(is_asked) {
-        table.row(measure(options, shape, way, output).await?);
+        table.row(measure(options, shape, (way, steps), output).await?);
     }
     output.table(table);
     Ok(())
 }
 
-async fn measure(options: &Options, shape: &Shape, way: Way, output: &Output<'_>) -> Result<Vec<String>> {
+async fn measure(
+    options: &Options,
+    shape: &Shape,
+    (way, steps): (Way, u32),
+    output: &Output<'_>,
+) -> Result<Vec<String>> {
     output.note(&format!("{} of {}", way.name(), shape.name));
     let mut rng = LoraRng::new(1);
     let adapter = LoraConfig { r: RANK, ..LoraConfig::default() };
@@ -90,13 +98,18 @@ async fn measure(options: &Options, shape: &Shape, way: Way, output: &Output<'_>
         alpha: RANK as f64,
         rows: (0..shape.batch as u64).map(|row| random_ids(row + 1, shape.seq + 1, shape.vocab)).collect(),
         initial: &mut |module, side, rows| rng.first_rows(&adapter, module, side, rows),
-        options: way.train(),
+        options: way.train(steps),
     };
     heap::begin();
     let loading = Instant::now();
     let mut training = Training::new(open_for(options).await?, setup).await?;
     let load_seconds = loading.elapsed().as_secs_f64();
-    let Some(log) = training.step().await? else { bail!(Internal, "the run has no step") };
+    training.trainer.set_pipelined(false);
+    let mut last = None;
+    while let Some(log) = training.step().await? {
+        last = Some(log);
+    }
+    let Some(log) = last else { bail!(Internal, "the run has no step") };
     let heap = heap::peak();
     let footprint = *training.trainer.footprint();
     let peak = training.device.counters().peak_buffer_bytes();

@@ -38,7 +38,7 @@ pub struct StepLog {
     /// Mean over all labelled tokens of the step.
     #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
-    /// Global L2 norm of the gradient before clipping.
+    /// Global L2 norm of the gradient before clipping; not a number where MeZO has no gradient.
     #[serde(deserialize_with = "number_or_nan")]
     pub grad_norm: f64,
     pub learning_rate: f64,
