@@ -8,6 +8,7 @@
 // where it was; moments f32. Where the gradient is not finite nothing is changed.
 //
 // A workgroup of 64 owns a line, the moments that lie in the same tiles, and an invocation one of them.
+{% from "shared/each_group.wgsl" import each_group %}
 {{ params("adafactor::Params") }}
 {{ host_struct("adafactor::Hyper") }}
 {{ host_struct("adafactor::Line") }}
@@ -17,17 +18,7 @@
 @group(0) @binding(4) var<storage, read> lines: array<Line>;
 @group(0) @binding(5) var<storage, read_write> moments: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group.x + group.y * groups.x;
-    // Uniform in a group: the whole workgroup leaves.
-    if (index >= params.count) {
-        return;
-    }
+{% call each_group("params.count") %}
     let line = lines[index];
     if (stats[2] != 1.0 || lane >= line.len) {
         return;
@@ -39,4 +30,4 @@ fn main(
     let hyper = hypers[select(0u, 1u, stats[3] == 1.0)];
     let at = line.moments + lane;
     moments[at] = hyper.beta2 * moments[at] + hyper.one_minus_beta2 * (sum / f32(line.values) + hyper.eps);
-}
+{% endcall %}

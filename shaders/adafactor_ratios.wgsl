@@ -7,6 +7,7 @@
 // partials [tiles] f32.
 //
 // A workgroup of 64 owns a tile: an invocation has a column quad of 16 in every fourth row.
+{% from "shared/each_group.wgsl" import each_group %}
 {{ params("adafactor::Params") }}
 {{ host_struct("adafactor::Tile") }}
 @group(0) @binding(1) var<storage, read> grad: array<vec4<f32>>;
@@ -17,17 +18,7 @@
 
 {% include "shared/sum_64.wgsl" %}
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group.x + group.y * groups.x;
-    // Uniform in a group: the whole workgroup leaves.
-    if (index >= params.count) {
-        return;
-    }
+{% call each_group("params.count") %}
     let tile = tiles[index];
     let quad = lane % 16u;
     var squares = vec4<f32>();
@@ -44,4 +35,4 @@ fn main(
     if (lane == 0u) {
         partials[tile.number] = sum;
     }
-}
+{% endcall %}

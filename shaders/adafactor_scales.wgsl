@@ -9,6 +9,7 @@
 // has it; moments f32, zero where a band of tiles has no row; scales [matrices] f32.
 //
 // A workgroup of 64 owns a matrix. Sums have a fixed order.
+{% from "shared/each_group.wgsl" import each_group %}
 {{ params("adafactor::Params") }}
 {{ host_struct("adafactor::Hyper") }}
 {{ host_struct("adafactor::Matrix") }}
@@ -21,17 +22,7 @@
 
 {% include "shared/sum_64.wgsl" %}
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group.x + group.y * groups.x;
-    // Uniform in a group: the whole workgroup leaves.
-    if (index >= params.count) {
-        return;
-    }
+{% call each_group("params.count") %}
     let matrix = matrices[index];
     var of_rows = 0.0;
     for (var place = lane; place < matrix.row_places; place += 64u) {
@@ -49,4 +40,4 @@ fn main(
         let hyper = hypers[select(0u, 1u, stats[3] == 1.0)];
         scales[index] = hyper.learning_rate * sqrt(mean) / max(1.0, rms);
     }
-}
+{% endcall %}

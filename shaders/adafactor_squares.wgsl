@@ -8,6 +8,7 @@
 //
 // A workgroup of 64 owns a tile: an invocation has a column quad of 16 in every fourth row. The parts of a sum are added
 // in a fixed order.
+{% from "shared/each_group.wgsl" import each_group %}
 {{ params("adafactor::Params") }}
 {{ host_struct("adafactor::Tile") }}
 @group(0) @binding(1) var<storage, read> grad: array<vec4<f32>>;
@@ -20,17 +21,7 @@ var<workgroup> row_parts: array<f32, 1024>;
 // By slice of rows and column.
 var<workgroup> col_parts: array<f32, 256>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group.x + group.y * groups.x;
-    // Uniform in a group: the whole workgroup leaves.
-    if (index >= params.count) {
-        return;
-    }
+{% call each_group("params.count") %}
     let tile = tiles[index];
     let quad = lane % 16u;
     let slice = lane / 16u;
@@ -60,4 +51,4 @@ fn main(
         let sum = (col_parts[lane] + col_parts[64u + lane]) + (col_parts[128u + lane] + col_parts[192u + lane]);
         sums[tile.number * 128u + 64u + lane] = sum;
     }
-}
+{% endcall %}

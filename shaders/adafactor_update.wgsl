@@ -18,6 +18,7 @@
 // Where the gradient is not finite nothing is changed. Padding has no gradient and stays zero.
 //
 // A workgroup of 64 owns a tile: an invocation has a column quad of 16 in every fourth row.
+{% from "shared/each_group.wgsl" import each_group %}
 {{ params("adafactor::UpdateParams") }}
 {{ host_struct("adafactor::Hyper") }}
 {{ host_struct("adafactor::Tile") }}
@@ -29,17 +30,7 @@
 @group(0) @binding(6) var<storage, read> scales: array<f32>;
 @group(0) @binding(7) var<storage, read_write> param: array<vec4<f32>>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group.x + group.y * groups.x;
-    // Uniform in a group: the whole workgroup leaves.
-    if (index >= params.count) {
-        return;
-    }
+{% call each_group("params.count") %}
     let tile = tiles[index];
     let quad = lane % 16u;
     if (stats[2] != 1.0 || quad * 4u >= tile.cols) {
@@ -55,4 +46,4 @@ fn main(
         let at = (tile.first + row * tile.stride) / 4u + quad;
         param[at] = param[at] * decay - scale * (grad[at] * of_row * of_cols);
     }
-}
+{% endcall %}

@@ -262,12 +262,13 @@ impl Run {
         header.start = self.start;
         // The first checkpoint of a run that begins anew takes the place of those of the one before.
         let keep = (self.trainer.options().save_total_limit as usize).min(self.saved + 1);
+        let mut state = match self.start {
+            Some(_) => StoreState::empty(device, store),
+            None => self.trainer.state(device, store),
+        };
+        let is_start = self.trainer.is_made_again() && !state.tensors().is_empty();
         let saved = match record {
             Ok(record) => {
-                let mut state = match self.start {
-                    Some(_) => StoreState::empty(device, store),
-                    None => self.trainer.state(device, store),
-                };
                 let log = (self.log.as_slice(), &mut self.kept);
                 saved::save(kv, name, record, (header, &mut state), log, keep).await?
             }
@@ -278,9 +279,8 @@ impl Run {
         Ok(Some(match saved {
             Ok(saved) => {
                 self.saved = keep;
-                let has_values = !self.trainer.state(device, store).tensors().is_empty();
-                if self.trainer.is_made_again() && has_values {
-                    self.start.get_or_insert(saved.id());
+                if is_start {
+                    self.start = Some(saved.id());
                 }
                 Saving { step, bytes: saved.bytes, millis, cleared, error: None }
             }

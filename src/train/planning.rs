@@ -120,16 +120,14 @@ impl RunPlan {
         let extent = Extent::of(&batches, dataset, eval_dataset, options);
         let tokens = extent.tokens.next_multiple_of(8);
         let vocab = model.architecture.vocab.padded;
+        let loss_plan = LossPlan::new(extent.targets, vocab);
         let method: Box<dyn Method> = match options.optim {
-            Optim::Mezo => {
-                let labelled = LossPlan::new(extent.targets, vocab).rows();
-                Box::new(Mezo::new(options, trained, labelled, store)?)
-            }
+            Optim::Mezo => Box::new(Mezo::new(options, trained, loss_plan.rows(), store)?),
             _ => Box::new(Backprop::new(options, &mut trained.parameters, store)?),
         };
         let trained = &*trained;
-        let plan = if trained.head_learns(model) { LossPlan::whole } else { LossPlan::new };
-        let loss_plan = plan(extent.targets, vocab);
+        let is_whole = trained.head_learns(model);
+        let loss_plan = if is_whole { LossPlan::whole(extent.targets, vocab) } else { loss_plan };
         let inputs = Inputs::new(store, model, trained, tokens, loss_plan, longest)?;
         let mut sizes: Vec<usize> =
             (1..=SIZES).rev().map(|i| (tokens * i / SIZES).max(1).next_multiple_of(8)).collect();

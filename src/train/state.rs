@@ -17,6 +17,11 @@ pub struct StoreState<'a> {
 }
 
 impl<'a> StoreState<'a> {
+    /// No values at all.
+    pub fn empty(device: &'a Device, store: &'a Store) -> Self {
+        StoreState { device, store, tensors: Vec::new(), ring: None }
+    }
+
     /// The parameters of each segment and what the method keeps of them, then what it keeps of matrices.
     pub(super) fn new(
         device: &'a Device,
@@ -33,13 +38,6 @@ impl<'a> StoreState<'a> {
         let of_segments = parameters.segments().iter().enumerate().flat_map(of_segment);
         let tensors = of_segments.chain(method.kept_of_matrices()).collect();
         StoreState { device, store, tensors, ring: None }
-    }
-}
-
-impl<'a> StoreState<'a> {
-    /// No values at all.
-    pub fn empty(device: &'a Device, store: &'a Store) -> Self {
-        StoreState { device, store, tensors: Vec::new(), ring: None }
     }
 }
 

@@ -233,10 +233,15 @@ impl Trainer {
     /// The values that the next step depends on, as they are after all steps so far. A run whose steps can be made again
     /// on the model's own weights has none.
     pub fn state<'a>(&self, device: &'a Device, store: &'a Store) -> StoreState<'a> {
-        match self.is_made_again() && self.trained.lora.is_none() {
+        match self.starts_as_model() {
             true => StoreState::empty(device, store),
             false => StoreState::new(device, store, &self.trained.parameters, &*self.method),
         }
+    }
+
+    /// Whether what learns started as the model's own weights, from which all steps can be made again.
+    fn starts_as_model(&self) -> bool {
+        self.is_made_again() && self.trained.lora.is_none()
     }
 
     /// Whether a checkpoint need not hold values where an earlier one does: what became of them since is in the log.
@@ -247,7 +252,7 @@ impl Trainer {
     /// Makes the steps of `log` again that come after step `since`, at which the values of [`Trainer::state`] are; where it has
     /// none, all of them from the start.
     pub fn make_again(&mut self, device: &Device, store: &Store, since: u32, log: &[Line]) -> Result<()> {
-        if since == 0 && self.trained.lora.is_none() {
+        if since == 0 && self.starts_as_model() {
             self.trained.start_again(device, store, &self.target)?;
         }
         for line in log {
