@@ -10,14 +10,20 @@ use crate::table::Kernel;
 /// Words before a row's codes.
 const HEAD: usize = 4;
 
-/// The value of a code; those below the zero are the negatives of those above it.
-fn value_of(code: u32) -> f32 {
-    match code {
-        127 => 0.0,
-        128.. => DYNAMIC_MAP_UPPER[code as usize - 128],
-        _ => -DYNAMIC_MAP_UPPER[126 - code as usize],
+/// The values of codes; those below the zero are the negatives of those above it. Which side a code is on cannot be
+/// foreseen, so all are in a table.
+const MAP: [f32; 256] = {
+    let mut map = [0.0; 256];
+    let mut i = 0;
+    while i < 128 {
+        map[128 + i] = DYNAMIC_MAP_UPPER[i];
+        if i < 127 {
+            map[126 - i] = -DYNAMIC_MAP_UPPER[i];
+        }
+        i += 1;
     }
-}
+    map
+};
 
 /// Operands: nested [rows, 4 + words], out [rows, blocks].
 pub struct NestedScales;
@@ -43,10 +49,12 @@ impl Kernel for NestedScales {
             let [first, second, offset] = [first, second, offset].map(f32::from_bits);
             // SAFETY: Rows of tasks are disjoint.
             let out = unsafe { args.output(1).slice(row * blocks..(row + 1) * blocks) };
-            for (block, out) in out.iter_mut().enumerate() {
-                let code = nested[HEAD + block / 4] >> (8 * (block % 4)) & 255;
-                let absmax = if block as u32 >= split { second } else { first };
-                *out = value_of(code) * absmax + offset;
+            let codes = &nested[HEAD..][..params.words as usize];
+            for (number, (word, out)) in codes.iter().zip(out.chunks_mut(4)).enumerate() {
+                for (i, out) in out.iter_mut().enumerate() {
+                    let absmax = if 4 * number + i >= split as usize { second } else { first };
+                    *out = MAP[(word >> (8 * i) & 255) as usize] * absmax + offset;
+                }
             }
         }
     }
@@ -54,14 +62,14 @@ impl Kernel for NestedScales {
 
 #[cfg(test)]
 mod tests {
-    use super::value_of;
+    use super::MAP;
     use crate::params::nested_scales::Params;
     use crate::testing::{from_words, run};
 
     #[test]
     fn codes_become_scales_of_their_group() {
         let codes = [0u32, 126, 127, 128, 255, 200, 9];
-        assert_eq!([127, 255, 0].map(value_of), [0.0, 1.0, -value_of(254)]);
+        assert_eq!([127, 255, 0].map(|code| MAP[code]), [0.0, 1.0, -MAP[254]]);
         let [absmax, next, offset] = [0.5f32, 2.0, 0.25];
         let mut nested = Vec::new();
         for _ in 0..1300 {
@@ -73,7 +81,7 @@ mod tests {
             );
         }
         let want: Vec<f32> = (0..1300 * codes.len())
-            .map(|i| value_of(codes[i % 7]) * if i % 7 < 3 { absmax } else { next } + offset)
+            .map(|i| MAP[codes[i % 7] as usize] * if i % 7 < 3 { absmax } else { next } + offset)
             .collect();
         let params = Params { rows: 1300, blocks: 7, words: 2, zero: 0 };
         for got in run("nested_scales", &params, &[&from_words(&nested), &vec![f32::NAN; want.len()]]) {
