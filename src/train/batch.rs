@@ -16,7 +16,7 @@ pub struct FlatBatch {
     pub index: Vec<u32>,
     /// What they should predict.
     pub targets: Vec<u32>,
-    /// How many of them there are up to the end of each row that has some.
+    /// How many of them there are up to the end of each row.
     pub ends: Vec<u32>,
 }
 
@@ -66,12 +66,15 @@ impl FlatBatch {
                     batch.targets.push(row.ids[position + 1]);
                 }
             }
-            let end = batch.index.len() as u32;
-            if end > batch.ends.last().copied().unwrap_or(0) {
-                batch.ends.push(end);
-            }
+            batch.ends.push(batch.index.len() as u32);
         }
         batch
+    }
+
+    /// The rows that have labels.
+    pub fn texts(&self) -> usize {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).filter(|(start, end)| start < end).count()
     }
 
     /// The numbers of the first `tokens` rows by token id, those of one id in their order; then u32::MAX. Those of `without`
@@ -109,7 +112,7 @@ mod tests {
     fn rows_keep_to_themselves_and_labels_move_one_back() {
         let rows = [row(&[5, 6, 7], &[true, false, true]), row(&[8], &[true]), row(&[8, 9], &[false, true])];
         let mut batch = FlatBatch::new(&rows, &[View::All]);
-        assert_eq!(batch.ends, [1, 2]);
+        assert_eq!((batch.ends.as_slice(), batch.texts()), (&[1, 1, 2][..], 2));
         batch.pad(8, 4);
         assert_eq!(batch.ids, [5, 6, 8, 0, 0, 0, 0, 0]);
         assert_eq!(batch.positions, [0, 1, 0, 0, 0, 0, 0, 0]);

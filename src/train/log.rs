@@ -1,5 +1,7 @@
 //! The lines of a run's log.
 
+use std::collections::BTreeMap;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -26,6 +28,23 @@ impl<'de> Deserialize<'de> for Line {
     }
 }
 
+/// The names of all metrics.
+const METRICS: [&str; 10] = [
+    "rewards/chosen",
+    "rewards/rejected",
+    "rewards/accuracies",
+    "rewards/margins",
+    "logps/chosen",
+    "logps/rejected",
+    "kl",
+    "nll_loss",
+    "log_odds_ratio",
+    "log_odds_chosen",
+];
+
+/// What an objective tells of a step beside its loss, by TRL's names.
+pub type Metrics = BTreeMap<String, f64>;
+
 /// An optimiser step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -35,7 +54,7 @@ pub struct StepLog {
     pub total_steps: u32,
     /// Epochs done after this step.
     pub epoch: f64,
-    /// Mean over all labelled tokens of the step.
+    /// What the step lowers: in supervised tuning the mean over all its labelled tokens.
     #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
     /// Global L2 norm of the gradient before clipping; not a number where MeZO has no gradient.
@@ -57,6 +76,9 @@ pub struct StepLog {
     pub skipped: bool,
     /// Steps of the run so far that were skipped.
     pub skipped_steps: u32,
+    /// What the objective tells besides.
+    #[serde(flatten, deserialize_with = "metrics")]
+    pub metrics: Metrics,
     /// What MeZO's steps have besides.
     #[serde(flatten)]
     pub mezo: Option<MezoLog>,
@@ -117,6 +139,13 @@ pub struct EvalLog {
     pub eval_loss: f64,
     pub tokens: u64,
     pub rows: u64,
+}
+
+/// Those that this build knows, of all that a line has.
+fn metrics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metrics, D::Error> {
+    let mut fields: BTreeMap<String, Value> = BTreeMap::deserialize(deserializer)?;
+    let known = METRICS.iter().filter_map(|&name| Some((name, fields.remove(name)?)));
+    Ok(known.map(|(name, value)| (name.to_owned(), value.as_f64().unwrap_or(f64::NAN))).collect())
 }
 
 /// JSON knows neither NaN nor infinity: both are written as null, and read as NaN.

@@ -2,6 +2,7 @@
 
 mod batch;
 mod log;
+mod objective;
 mod optimizer;
 pub mod options;
 mod pace;
@@ -13,7 +14,7 @@ mod step;
 mod trainer;
 
 pub use batch::FlatBatch;
-pub use log::{EvalLog, Line, StepLog};
+pub use log::{EvalLog, Line, Metrics, StepLog};
 pub use planning::{Footprint, GpuBytes, RunPlan};
 pub use state::StoreState;
 pub use trainer::{Trainer, TrainerSetup};

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::objective::{Objective, Supervised};
 use super::options::{GradientCheckpointing, Optim, TrainOptions};
-use super::step::{Backprop, Form, Inputs, Method, Mezo, Programs, REPORT_BYTES, Recording};
+use super::step::{Backprop, Form, Inputs, Method, Mezo, Passes, Programs, REPORT_BYTES, Recording};
 use crate::data::batches::BatchPlan;
 use crate::data::notice::Notice;
 use crate::data::tokens::Selection;
@@ -53,17 +54,44 @@ const KEPT: [Class; 4] = [Class::Weights, Class::Adapter, Class::Optimizer, Clas
 pub struct RunPlan {
     pub(super) batches: BatchPlan,
     pub(super) method: Box<dyn Method>,
+    pub(super) objective: Box<dyn Objective>,
     pub(super) inputs: Inputs,
     /// Tokens of the longest row.
     pub(super) longest: usize,
-    /// M of each recorded size, largest first.
-    pub(super) sizes: Vec<usize>,
+    pub(super) sizes: Sizes,
     pub(super) checkpointing: bool,
-    /// In each size, then, with dropout, in each size without it.
     pub(super) lowered: Lowered,
     pub(super) programs: Programs,
-    /// Where the sizes without dropout begin.
-    pub(super) eval_sizes: usize,
+}
+
+/// The recordings of a step, which differ in size and, where there is dropout, in that.
+#[derive(Clone, Debug)]
+pub(super) struct Sizes {
+    /// M of each, largest first.
+    tokens: Vec<usize>,
+    /// Whether all sizes are there once more, without dropout.
+    are_twice: bool,
+}
+
+impl Sizes {
+    fn new(tokens: usize, are_twice: bool) -> Self {
+        let mut sizes: Vec<usize> =
+            (1..=SIZES).rev().map(|i| (tokens * i / SIZES).max(1).next_multiple_of(8)).collect();
+        sizes.dedup();
+        Sizes { tokens: sizes, are_twice }
+    }
+
+    /// The largest M.
+    fn largest(&self) -> usize {
+        self.tokens[0]
+    }
+
+    /// The smallest size that holds so many tokens: its M, and which recording has it.
+    pub(super) fn holding(&self, tokens: usize, passes: Passes) -> (usize, usize) {
+        let size = self.tokens.iter().rposition(|&size| size >= tokens).unwrap_or(0);
+        let without_dropout = self.are_twice && passes != Passes::Train;
+        (self.tokens[size], size + if without_dropout { self.tokens.len() } else { 0 })
+    }
 }
 
 /// The longest row in tokens, and which rows each step takes.
@@ -129,10 +157,8 @@ impl RunPlan {
         let is_whole = trained.head_learns(model);
         let loss_plan = if is_whole { LossPlan::whole(extent.targets, vocab) } else { loss_plan };
         let inputs = Inputs::new(store, model, trained, tokens, loss_plan, longest)?;
-        let mut sizes: Vec<usize> =
-            (1..=SIZES).rev().map(|i| (tokens * i / SIZES).max(1).next_multiple_of(8)).collect();
-        sizes.dedup();
-        let recording = Recording { model, trained, inputs: &inputs };
+        let objective: Box<dyn Objective> = Box::new(Supervised);
+        let recording = Recording { model, trained, inputs: &inputs, objective: &*objective };
         let record = |checkpointing: bool, tokens: usize, dropout: f64| {
             method.record(&recording, Form { tokens, checkpointing, dropout })
         };
@@ -149,15 +175,15 @@ impl RunPlan {
         };
         // Evaluation is the same recording with dropout at zero.
         let chances = if dropout > 0.0 { vec![dropout, 0.0] } else { vec![0.0] };
-        let eval_sizes = if dropout > 0.0 { sizes.len() } else { 0 };
+        let sizes = Sizes::new(tokens, chances.len() > 1);
         let (recordings, programs): (Vec<Recorder>, Vec<Programs>) = chances
             .iter()
-            .flat_map(|&dropout| sizes.iter().map(move |&size| (size, dropout)))
+            .flat_map(|&dropout| sizes.tokens.iter().map(move |&size| (size, dropout)))
             .map(|(size, dropout)| record(checkpointing, size, dropout))
             .unzip();
         let programs = programs[0].clone();
         let lowered = lower(&recordings, target)?;
-        Ok(RunPlan { batches, method, inputs, longest, sizes, checkpointing, lowered, programs, eval_sizes })
+        Ok(RunPlan { batches, method, objective, inputs, longest, sizes, checkpointing, lowered, programs })
     }
 
     /// What the run will take on its device, whose kept tensors are those of `store`.
@@ -170,7 +196,7 @@ impl RunPlan {
             peak_gpu_bytes: weights + adapter + optimizer + activations + other,
             gpu_bytes: GpuBytes { weights, adapter, optimizer, activations, other },
             checkpointing: self.checkpointing,
-            tokens_per_step_max: self.sizes[0],
+            tokens_per_step_max: self.sizes.largest(),
         }
     }
 }

@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use web_time::Instant;
 
 use super::batch::FlatBatch;
-use super::log::{EvalLog, Line, StepLog};
+use super::log::{EvalLog, Line, Metrics, StepLog};
+use super::objective::{InStep, Objective, Part};
 use super::options::{TrainOptions, every_steps};
 use super::pace::{Pace, Seen};
-use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan};
+use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan, Sizes};
 use super::saved::Progress;
 use super::schedule::Schedule;
 use super::state::StoreState;
-use super::step::{Inputs, Method, Programs, REPORT_BYTES, Texts, Update};
+use super::step::{Inputs, Method, Passes, Programs, REPORT_BYTES, TALLY_VALUES, Texts, Update};
 use crate::bail;
 use crate::data::batches::BatchPlan;
 use crate::data::encode::Encoded;
@@ -42,6 +43,7 @@ pub struct Trainer {
     options: TrainOptions,
     trained: Trained,
     method: Box<dyn Method>,
+    objective: Box<dyn Objective>,
     batches: BatchPlan,
     schedule: Schedule,
     dataset: Selection,
@@ -49,10 +51,7 @@ pub struct Trainer {
     views: Vec<View>,
     /// See [`Architecture::padding_id`](crate::model::Architecture::padding_id).
     padding_id: Option<u32>,
-    /// M of each recorded size, largest first.
-    sizes: Vec<usize>,
-    /// Where the sizes of an evaluation begin among those that were recorded.
-    eval_sizes: usize,
+    sizes: Sizes,
     target: Target,
     footprint: Footprint,
     programs: Programs,
@@ -83,6 +82,12 @@ struct Fetched {
     millis: f64,
 }
 
+/// A part of a micro-batch, and the same as the device wants it.
+struct Placed {
+    rows: Vec<Encoded>,
+    batch: FlatBatch,
+}
+
 struct Pending {
     readback: Readback,
     log: StepLog,
@@ -104,7 +109,7 @@ impl Trainer {
         let plan =
             RunPlan::new(store, model, &mut trained, target, &options, &dataset, eval_dataset.as_ref())?;
         let footprint = plan.footprint(store);
-        let RunPlan { batches, method, inputs, longest, sizes, lowered, programs, eval_sizes, .. } = plan;
+        let RunPlan { batches, method, objective, inputs, longest, sizes, lowered, programs, .. } = plan;
         let schedule = Schedule::new(&options, batches.total_steps());
         let workspace = Workspace::new(device, store, &lowered)?;
 
@@ -118,6 +123,7 @@ impl Trainer {
         Ok(Trainer {
             trained,
             method,
+            objective,
             batches,
             schedule,
             dataset,
@@ -125,7 +131,6 @@ impl Trainer {
             views: model.architecture.views.clone(),
             padding_id: model.architecture.padding_id,
             sizes,
-            eval_sizes,
             target: target.clone(),
             footprint,
             programs,
@@ -308,19 +313,21 @@ impl Trainer {
         let numbers = self.progress.next_updates(self.pending.len() as u32);
         self.method.write(store, Update { step, learning_rate, numbers });
 
-        let tokens: usize = micro_batches.iter().flatten().map(|row| row.ids.len()).sum();
-        let batches: Vec<FlatBatch> =
-            micro_batches.iter().map(|rows| FlatBatch::new(rows, &self.views)).collect();
-        let labelled: usize = batches.iter().map(|batch| batch.index.len()).sum();
-        let in_step: usize = batches.iter().map(|batch| batch.ends.len()).sum();
+        let micro_batches: Vec<Vec<Placed>> =
+            micro_batches.into_iter().map(|rows| self.placed(rows)).collect();
+        let last = || micro_batches.iter().filter_map(|parts| parts.last());
+        let tokens: usize = last().flat_map(|part| &part.rows).map(|row| row.ids.len()).sum();
+        let in_step = InStep {
+            labelled: last().map(|part| part.batch.index.len()).sum(),
+            texts: last().map(|part| part.batch.texts()).sum(),
+        };
+        let labelled = in_step.labelled as u64;
         let mut flops = self.workspace.run(&self.programs.begin, 0);
-        for (number, batch) in batches.into_iter().enumerate() {
+        for (number, parts) in micro_batches.into_iter().enumerate() {
             let seed =
                 self.options.seed as u32 ^ (step * self.options.gradient_accumulation_steps + number as u32);
-            self.method.write_texts(store, &Texts { ends: &batch.ends, in_step });
-            let (size, blocks, seen) = self.write_batch(store, batch, 1.0 / labelled as f32);
             store.write(self.inputs.dropout_seed, &[seed]);
-            flops += self.workspace.run_seeing(&self.programs.micro_batch(blocks), size, seen);
+            flops += self.run_parts(store, parts, Passes::Train, &in_step);
         }
         flops += self.workspace.run(&self.programs.end, 0);
         let readback = self.ring.start(store, self.inputs.report);
@@ -343,27 +350,51 @@ impl Trainer {
             eval_due: self.eval_due(step + 1),
             skipped: false,
             skipped_steps: 0,
+            metrics: Metrics::new(),
             mezo: None,
         };
         self.pending.push_back(Pending {
             readback,
             log,
             tokens: tokens as u64,
-            labelled: labelled as u64,
+            labelled,
             flops,
             submitted_at,
         });
         Ok(())
     }
 
-    /// Writes a micro-batch; returns the index of its size, the loss blocks it needs, and the share of the pairs of
-    /// rows and keys that its spans let through.
-    fn write_batch(&self, store: &Store, mut batch: FlatBatch, weight: f32) -> (usize, usize, f64) {
-        let size = self.sizes.iter().rposition(|&size| size >= batch.ids.len()).unwrap_or(0);
+    /// The parts of a micro-batch as the device wants them.
+    fn placed(&self, rows: Vec<Encoded>) -> Vec<Placed> {
+        let place = |Part { rows }| Placed { batch: FlatBatch::new(&rows, &self.views), rows };
+        self.objective.parts(rows).into_iter().map(place).collect()
+    }
+
+    /// Runs the parts of a micro-batch, the last one for `passes`; returns the floating-point operations.
+    fn run_parts(&self, store: &Store, parts: Vec<Placed>, passes: Passes, in_step: &InStep) -> u64 {
+        let run = |Placed { batch, .. }: Placed| {
+            self.method.write_texts(store, &Texts { ends: &batch.ends, in_step: in_step.texts });
+            let weight = self.objective.token_weight(in_step);
+            let (size, blocks, seen) = self.write_batch(store, batch, passes, weight);
+            self.workspace.run_seeing(&self.programs.of(passes, blocks), size, seen)
+        };
+        parts.into_iter().map(run).sum()
+    }
+
+    /// Writes rows; returns the recording that holds them, the loss blocks they need, and the share of the pairs of
+    /// rows and keys that their spans let through.
+    fn write_batch(
+        &self,
+        store: &Store,
+        mut batch: FlatBatch,
+        passes: Passes,
+        weight: f32,
+    ) -> (usize, usize, f64) {
         let (tokens, labelled) = (batch.ids.len(), batch.index.len());
+        let (size, recording) = self.sizes.holding(tokens, passes);
         let plan = self.inputs.loss_plan;
         let blocks = labelled.div_ceil(plan.block);
-        batch.pad(self.sizes[size], blocks * plan.block);
+        batch.pad(size, blocks * plan.block);
         let weights: Vec<f32> =
             (0..blocks * plan.block).map(|i| if i < labelled { weight } else { 0.0 }).collect();
         let Inputs { rows, loss, .. } = &self.inputs;
@@ -380,9 +411,9 @@ impl Trainer {
         store.write(loss.targets, &batch.targets);
         store.write(loss.weight, &weights);
         // Submits are cut as if every layer had the widest view.
-        let pairs = attention::pairs(self.sizes[size]);
+        let pairs = attention::pairs(size);
         let shares = batch.seen.iter().map(|seen| attention::share_seen(&seen.spans, pairs));
-        (size, blocks, shares.fold(0.0, f64::max))
+        (recording, blocks, shares.fold(0.0, f64::max))
     }
 
     async fn finish(&mut self, device: &Device, pending: Pending) -> Result<StepLog> {
@@ -395,7 +426,9 @@ impl Trainer {
         let (seconds, flops) = self.pace.step(self.in_flight);
         device.learn_speed(flops, seconds);
 
-        self.method.read(&report, labelled, &mut log);
+        let tally: Vec<f64> = report[..TALLY_VALUES].iter().copied().map(f64::from).collect();
+        (log.loss, log.metrics) = self.objective.read(&tally, labelled);
+        self.method.read(&report, &mut log);
         self.skipped_in_a_row = if log.skipped { self.skipped_in_a_row + 1 } else { 0 };
         self.progress.skipped_steps += u32::from(log.skipped);
         self.progress.not_applied += u32::from(log.skipped);
@@ -437,26 +470,26 @@ impl Trainer {
             bail!(BadState, "there is no dataset to evaluate on")
         };
         let began = Instant::now();
-        let (mut sum, mut tokens) = (0.0, 0);
+        let (mut tally, mut tokens) = ([0.0; TALLY_VALUES], 0);
         for numbers in held_out.rows.chunks(self.options.per_device_train_batch_size as usize) {
             if !go_on() {
                 bail!(Cancelled, "the evaluation was stopped");
             }
-            let batch = FlatBatch::new(&held_out.set.get(rows, numbers).await?, &self.views);
-            tokens += batch.index.len() as u64;
-            let (size, blocks, seen) = self.write_batch(store, batch, 0.0);
-            let Programs { begin_eval, eval, .. } = &self.programs;
-            let programs: Vec<ProgramId> = begin_eval.iter().copied().chain(eval.programs(blocks)).collect();
-            self.workspace.run_seeing(&programs, self.eval_sizes + size, seen);
+            let parts = self.placed(held_out.set.get(rows, numbers).await?);
+            let labelled = parts.last().map_or(0, |part| part.batch.index.len());
+            tokens += labelled as u64;
+            self.workspace.run(&self.programs.begin_eval, 0);
+            self.run_parts(store, parts, Passes::Evaluate, &InStep { labelled, texts: 1 });
             let readback = self.eval_ring.start(store, self.inputs.report);
             let report: Vec<f32> = self.eval_ring.finish(readback).await?;
-            sum += f64::from(report[0]);
+            tally.iter_mut().zip(report).for_each(|(sum, value)| *sum += f64::from(value));
         }
+        let (eval_loss, _) = self.objective.read(&tally, tokens);
         let rows = held_out.rows.len() as u64;
         self.eval_seconds = Some(began.elapsed().as_secs_f64());
         // Time spent here is no training step's.
         self.finished_at = Some(Instant::now());
-        Ok(EvalLog { step: self.progress.step, eval_loss: sum / tokens as f64, tokens, rows })
+        Ok(EvalLog { step: self.progress.step, eval_loss, tokens, rows })
     }
 
     /// Seconds and floating-point operations of each dispatch of one micro-batch and the optimiser's
@@ -472,7 +505,7 @@ impl Trainer {
     }
 
     fn one_step(&self) -> Vec<ProgramId> {
-        let mut programs = self.programs.micro_batch(self.inputs.loss_plan.blocks);
+        let mut programs = self.programs.of(Passes::Train, self.inputs.loss_plan.blocks);
         programs.extend(&self.programs.end);
         programs
     }

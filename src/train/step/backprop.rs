@@ -5,7 +5,7 @@ use super::{Form, LossPass, Method, Programs, Recording, Update};
 use crate::device::Store;
 use crate::error::Result;
 use crate::kernels::{Recorder, grad_norm};
-use crate::memory::{Class, Tensor};
+use crate::memory::{Class, ProgramId, Tensor};
 use crate::model::{Backward, Keys, Loss, Parameters, Rows, embedding};
 use crate::train::log::StepLog;
 use crate::train::optimizer::{Optimizer, optimizer};
@@ -49,7 +49,7 @@ impl Backprop {
 
 impl Method for Backprop {
     fn record(&self, recording: &Recording<'_>, form: Form) -> (Recorder, Programs) {
-        let Recording { trained, inputs, .. } = *recording;
+        let Recording { trained, inputs, objective, .. } = *recording;
         let model = recording.model();
         let Form { tokens, checkpointing, .. } = form;
         let mut rec = Recorder::new();
@@ -57,9 +57,9 @@ impl Method for Backprop {
         for (_, gradient) in trained.parameters.with_gradients() {
             rec.clear(gradient);
         }
-        rec.clear(inputs.loss_sum);
+        rec.clear(inputs.tally);
         let begin_eval = rec.program();
-        rec.clear(inputs.loss_sum);
+        rec.clear(inputs.tally);
 
         let rows = Rows { count: tokens, ..inputs.rows.clone() };
         let pass = recording.pass(&rows, form);
@@ -81,9 +81,8 @@ impl Method for Backprop {
         rec.clear(losses);
         let loss = Loss { model, plan, inputs: inputs.loss, parameters: &trained.parameters, losses }
             .blocks(&mut rec, x, dx);
-        let loss_sum = rec.program();
-        let params = grad_norm::LossSumParams { n: plan.rows() as u32 };
-        grad_norm::loss_sum(&mut rec, params, losses, inputs.loss_sum);
+        let tally = rec.program();
+        objective.record(&mut rec, inputs, losses);
 
         let backward = rec.program();
         let mut dy = dx;
@@ -101,14 +100,15 @@ impl Method for Backprop {
         }
         let update = rec.program();
         self.record_update(&mut rec, &trained.parameters, inputs);
-        let whole = LossPass { before: vec![forward], loss: loss.clone(), after: vec![loss_sum, backward] };
+        let ending =
+            |after: Vec<ProgramId>| vec![LossPass { before: vec![forward], loss: loss.clone(), after }];
         let programs = Programs {
             begin: vec![begin],
-            passes: vec![whole],
+            train: ending(vec![tally, backward]),
             end: vec![update],
             again: Vec::new(),
             begin_eval: vec![begin_eval],
-            eval: LossPass { before: vec![forward], loss, after: vec![loss_sum] },
+            evaluate: ending(vec![tally]),
         };
         (rec, programs)
     }
@@ -117,9 +117,8 @@ impl Method for Backprop {
         self.optimizer.write(store, update);
     }
 
-    fn read(&self, report: &[f32], labelled: u64, log: &mut StepLog) {
+    fn read(&self, report: &[f32], log: &mut StepLog) {
         let stats = &report[REPORT_STATS..];
-        log.loss = f64::from(report[0]) / labelled as f64;
         log.grad_norm = f64::from(stats[grad_norm::STATS_NORM]);
         log.skipped = !log.loss.is_finite() || stats[grad_norm::STATS_FINITE] != 1.0;
     }

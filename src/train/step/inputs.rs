@@ -5,10 +5,11 @@ use crate::error::Result;
 use crate::memory::{Class, Tensor};
 use crate::model::{LossInputs, LossPlan, Model, RopeTables, Rows, RowsSeen, Trained};
 
-/// The report of a step: the loss sum at 0, what the method says at 64.
+/// The report of a step: what the objective adds up at 0, what the method says at 64.
 const REPORT_VALUES: usize = 128;
 pub(in crate::train) const REPORT_BYTES: u64 = 4 * REPORT_VALUES as u64;
 pub(super) const REPORT_STATS: usize = 64;
+pub(in crate::train) const TALLY_VALUES: usize = REPORT_STATS;
 
 /// The kept tensors that the host fills before a pass.
 pub(in crate::train) struct Inputs {
@@ -17,7 +18,9 @@ pub(in crate::train) struct Inputs {
     pub(in crate::train) order: Option<Tensor>,
     pub(in crate::train) loss: LossInputs,
     pub(in crate::train) loss_plan: LossPlan,
-    /// Gains the sum of the losses of all labelled rows.
+    /// What the objective adds up over micro-batches, the loss first; [`TALLY_VALUES`].
+    pub(in crate::train) tally: Tensor,
+    /// The first of these.
     pub(in crate::train) loss_sum: Tensor,
     pub(in crate::train) dropout_seed: Tensor,
     pub(in crate::train) report: Tensor,
@@ -61,6 +64,7 @@ impl Inputs {
             order,
             loss,
             loss_plan,
+            tally: report.slice(0, 4 * TALLY_VALUES as u64),
             loss_sum: report.slice(0, 16),
             dropout_seed: keep("dropout seed", 1)?,
             report,

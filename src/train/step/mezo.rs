@@ -11,8 +11,8 @@ use super::inputs::{Inputs, REPORT_STATS};
 use super::{Form, LossPass, Method, Programs, Recording, Texts, Update};
 use crate::device::Store;
 use crate::error::Result;
+use crate::kernels::Recorder;
 use crate::kernels::mezo::{self, Hyper, MAX_SAMPLES, OF_SAMPLE, Place, STATS, STATS_FINITE, STATS_SAMPLES};
-use crate::kernels::{Recorder, grad_norm};
 use crate::memory::{Class, ProgramId, Tensor};
 use crate::model::{Keys, Loss, Moved, Parameters, Pass, Rows, Trained, embedding};
 use crate::train::log::{MezoLog, StepLog};
@@ -133,13 +133,13 @@ impl Mezo {
 
 impl Method for Mezo {
     fn record(&self, recording: &Recording<'_>, form: Form) -> (Recorder, Programs) {
-        let Recording { trained, inputs, .. } = *recording;
+        let Recording { trained, inputs, objective, .. } = *recording;
         let model = self.moved.model(recording.model);
         let mut rec = Recorder::new();
         let begin = rec.program();
         rec.clear(self.sums);
         let begin_eval = rec.program();
-        rec.clear(inputs.loss_sum);
+        rec.clear(inputs.tally);
         for segment in &self.segments {
             rec.copy(segment.param, segment.moved);
         }
@@ -169,13 +169,8 @@ impl Method for Mezo {
         rec.clear(misses);
         let loss = Loss { model, plan, inputs: inputs.loss, parameters: &trained.parameters, losses };
         let blocks = loss.blocks_alone(&mut rec, x, misses);
-        let loss_sum = rec.program();
-        grad_norm::loss_sum(
-            &mut rec,
-            grad_norm::LossSumParams { n: plan.rows() as u32 },
-            losses,
-            inputs.loss_sum,
-        );
+        let tally = rec.program();
+        objective.record(&mut rec, inputs, losses);
 
         let keep_plus = rec.program();
         let n = plan.rows() as u32;
@@ -210,13 +205,13 @@ impl Method for Mezo {
         let samples = ahead.into_iter().zip(behind).zip(add);
         let programs = Programs {
             begin: vec![begin],
-            passes: samples
+            train: samples
                 .flat_map(|((ahead, behind), add)| [at(ahead, keep_plus), at(behind, add)])
                 .collect(),
             end: vec![finish, update],
             again: vec![update],
             begin_eval: vec![begin_eval],
-            eval: LossPass { before: vec![forward], loss: blocks.clone(), after: vec![loss_sum] },
+            evaluate: vec![LossPass { before: vec![forward], loss: blocks.clone(), after: vec![tally] }],
         };
         (rec, programs)
     }
@@ -237,7 +232,7 @@ impl Method for Mezo {
         store.write(inputs.share, &share);
     }
 
-    fn read(&self, report: &[f32], _: u64, log: &mut StepLog) {
+    fn read(&self, report: &[f32], log: &mut StepLog) {
         let stats = &report[REPORT_STATS..][..STATS];
         let of_samples = stats[STATS_SAMPLES..].as_chunks::<OF_SAMPLE>().0;
         let mean = |part: usize| {

@@ -5,10 +5,11 @@ mod inputs;
 mod mezo;
 
 pub(super) use backprop::Backprop;
-pub(super) use inputs::{Inputs, REPORT_BYTES};
+pub(super) use inputs::{Inputs, REPORT_BYTES, TALLY_VALUES};
 pub(super) use mezo::Mezo;
 
 use super::log::StepLog;
+use super::objective::Objective;
 use crate::device::Store;
 use crate::kernels::Recorder;
 use crate::memory::{ProgramId, Tensor};
@@ -19,12 +20,19 @@ use crate::model::{Model, Pass, Rows, Trained};
 pub(super) struct Programs {
     pub(super) begin: Vec<ProgramId>,
     /// What every micro-batch goes through, one behind another.
-    pub(super) passes: Vec<LossPass>,
+    pub(super) train: Vec<LossPass>,
     pub(super) end: Vec<ProgramId>,
     /// The update of a step whose log is all that is left of it.
     pub(super) again: Vec<ProgramId>,
     pub(super) begin_eval: Vec<ProgramId>,
-    pub(super) eval: LossPass,
+    pub(super) evaluate: Vec<LossPass>,
+}
+
+/// What rows go through the model for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passes {
+    Train,
+    Evaluate,
 }
 
 /// A pass over a micro-batch with the loss in its midst.
@@ -38,15 +46,19 @@ pub(super) struct LossPass {
 
 impl LossPass {
     /// Those of a micro-batch that fills so many blocks.
-    pub(super) fn programs(&self, blocks: usize) -> impl Iterator<Item = ProgramId> {
+    fn programs(&self, blocks: usize) -> impl Iterator<Item = ProgramId> {
         [&self.before, &self.loss[..blocks], &self.after].into_iter().flatten().copied()
     }
 }
 
 impl Programs {
     /// Those of a micro-batch that fills so many blocks.
-    pub(super) fn micro_batch(&self, blocks: usize) -> Vec<ProgramId> {
-        self.passes.iter().flat_map(|pass| pass.programs(blocks)).collect()
+    pub(super) fn of(&self, passes: Passes, blocks: usize) -> Vec<ProgramId> {
+        let passes = match passes {
+            Passes::Train => &self.train,
+            Passes::Evaluate => &self.evaluate,
+        };
+        passes.iter().flat_map(|pass| pass.programs(blocks)).collect()
     }
 }
 
@@ -55,6 +67,7 @@ pub(super) struct Recording<'a> {
     pub(super) model: &'a Model,
     pub(super) trained: &'a Trained,
     pub(super) inputs: &'a Inputs,
+    pub(super) objective: &'a dyn Objective,
 }
 
 /// What recordings of one step differ in.
@@ -93,8 +106,8 @@ pub(super) trait Method {
     /// Writes what it wants to know of the texts of a micro-batch, before each.
     fn write_texts(&self, _: &Store, _: &Texts<'_>) {}
 
-    /// Puts what the step's report says into its log. The loss is the mean over `labelled` tokens.
-    fn read(&self, report: &[f32], labelled: u64, log: &mut StepLog);
+    /// Puts what the step's report says into its log, in which the objective's loss stands already.
+    fn read(&self, report: &[f32], log: &mut StepLog);
 
     /// What it keeps of a segment of the parameters, by the names under which that is saved.
     fn kept(&self, segment: usize) -> Vec<(&'static str, Tensor)>;
@@ -115,9 +128,9 @@ pub(super) trait Method {
 
 /// The texts of a micro-batch that have labels.
 pub(super) struct Texts<'a> {
-    /// Labelled tokens up to the end of each.
+    /// Labelled tokens up to the end of each row.
     pub(super) ends: &'a [u32],
-    /// How many the whole step has.
+    /// How many rows of the whole step have labels.
     pub(super) in_step: usize,
 }
 
@@ -128,7 +141,9 @@ impl Texts<'_> {
         let (mut starts, mut shares) = (vec![u32::MAX; labelled], vec![0.0; labelled]);
         let mut start = 0;
         for &end in self.ends {
-            (starts[end as usize - 1], shares[end as usize - 1]) = (start, 1.0 / self.in_step as f32);
+            if start < end {
+                (starts[end as usize - 1], shares[end as usize - 1]) = (start, 1.0 / self.in_step as f32);
+            }
             start = end;
         }
         (starts, shares)
