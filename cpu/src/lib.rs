@@ -29,6 +29,7 @@ mod memory;
 mod mezo;
 mod nested_scales;
 pub mod params;
+mod preference;
 mod random;
 mod rms_norm;
 mod rope;

@@ -1,7 +1,7 @@
 //! Picks rows out of an activation and puts them back.
 
 use crate::args::Args;
-use crate::lanes::{part, rows_together};
+use crate::lanes::{part, rows_together, update};
 use crate::params::rows::{DEAD, Params};
 use crate::simd::Vector;
 use crate::table::Kernel;
@@ -62,6 +62,31 @@ impl Kernel for Scatter {
     }
 }
 
+/// Operands: index, weight, out [M, stride].
+pub struct Scale;
+
+impl Kernel for Scale {
+    fn tasks(args: &Args) -> u32 {
+        tasks(args)
+    }
+
+    #[inline(always)]
+    fn run<V: Vector>(args: &Args, task: u32, _: &mut [f32]) {
+        let params: Params = args.params();
+        let stride = params.stride as usize;
+        for i in part(task, rows_together(params.stride), params.count) {
+            let entry = params.first as usize + i;
+            let (index, weight) = (args.words(0)[entry], V::splat(args.input(1)[entry]));
+            if index != DEAD {
+                let start = index as usize * stride;
+                // SAFETY: Live indices are distinct.
+                let out = unsafe { args.output(2).slice(start..start + stride) };
+                update([out], [], |[value]: [V; 1], []| [value * weight]);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +104,15 @@ mod tests {
                 for (i, &from) in index[1..].iter().enumerate() {
                     let want = if from == DEAD { vec![0.0; stride] } else { row(&inp, from) };
                     assert_eq!(row(&got[2], i as u32), want);
+                }
+            }
+            let weight = random(3, 6);
+            for got in run("rows_scale", &params, &[&from_words(&index), &weight, &inp]) {
+                for to in 0..7 {
+                    let factor =
+                        index[1..].iter().position(|&index| index == to).map_or(1.0, |i| weight[1 + i]);
+                    let want: Vec<f32> = row(&inp, to).iter().map(|value| value * factor).collect();
+                    assert_eq!(row(&got[2], to), want);
                 }
             }
             let small = random(2, 5 * stride);

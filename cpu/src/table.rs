@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::simd::{Level, Vector};
 use crate::{
     adafactor, adamw, attention, bias, cross_entropy, dora, dropout, embedding, glu, grad_norm, head_norm,
-    kv_append, linear, lora_grad, memory, mezo, nested_scales, rms_norm, rope, rows, sgd,
+    kv_append, linear, lora_grad, memory, mezo, nested_scales, preference, rms_norm, rope, rows, sgd,
 };
 
 /// A kernel or one variant of it.
@@ -171,6 +171,12 @@ table! {
     "mezo_perturb": mezo::Perturb,
     "mezo_update": mezo::Update,
     "nested_scales": nested_scales::NestedScales,
+    "preference_cpo": preference::Cpo,
+    "preference_dpo": preference::Dpo,
+    "preference_kto": preference::Kto,
+    "preference_orpo": preference::Orpo,
+    "preference_spread": preference::Spread,
+    "preference_sums": preference::Sums,
     "rms_norm_backward.plain": rms_norm::Backward<rms_norm::Plain>,
     "rms_norm_backward.residual": rms_norm::Backward<rms_norm::WithResidual>,
     "rms_norm_forward.plain": rms_norm::Forward<rms_norm::Plain>,
@@ -178,6 +184,7 @@ table! {
     "rms_norm_weight_gradient": rms_norm::WeightGradient,
     "rope": rope::Rope,
     "rows_gather": rows::Gather,
+    "rows_scale": rows::Scale,
     "rows_scatter": rows::Scatter,
     "sgd": sgd::Sgd,
 }

@@ -23,6 +23,7 @@ pub mod lora_grad;
 pub mod lower;
 pub mod mezo;
 pub mod nested_scales;
+pub mod preference;
 mod recorder;
 pub mod rms_norm;
 pub mod rope;

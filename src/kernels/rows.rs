@@ -46,6 +46,16 @@ pub(super) fn lower_scatter(call: &Sizes<'_>) -> Dispatch {
     call.dispatch("rows_scatter", work)
 }
 
+/// `out` [M, stride] row `index[first + i]` is multiplied by `weight[first + i]`. Live indices are distinct; rows with index
+/// [`DEAD`] name none.
+pub fn scale(rec: &mut Recorder, params: Params, index: Tensor, weight: Tensor, out: Tensor) {
+    rec.call(Kernel::RowsScale, &params, &[read(index), read(weight), write(out)]);
+}
+
+pub(super) fn lower_scale(call: &Sizes<'_>) -> Dispatch {
+    call.dispatch("rows_scale", work)
+}
+
 fn work(params: &Params) -> ([u32; 3], u64) {
     (grid(params.elements().div_ceil(4 * 256)), 4 * params.elements() as u64)
 }

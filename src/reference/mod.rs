@@ -19,6 +19,7 @@ pub mod linear;
 pub mod lora_grad;
 pub mod mezo;
 pub mod nested_scales;
+pub mod preference;
 mod random;
 pub mod rms_norm;
 pub mod rope;

@@ -30,6 +30,15 @@ pub fn scatter<F: Float>(params: &Params, inp: &[F], index: &[u32], out: &mut [F
     }
 }
 
+/// Multiplies the rows of `out` [M, stride] that live indices name.
+pub fn scale<F: Float>(params: &Params, index: &[u32], weight: &[F], out: &mut [F]) {
+    let stride = params.stride as usize;
+    let own = &weight[params.first as usize..];
+    for (&row, &weight) in block(params, index).iter().zip(own).filter(|(row, _)| **row != DEAD) {
+        out[row as usize * stride..][..stride].iter_mut().for_each(|value| *value = *value * weight);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@ mod kv_append;
 mod linear;
 mod mezo;
 mod nested_scales;
+mod preference;
 mod rms_norm;
 mod rope;
 mod rows;

@@ -1,4 +1,4 @@
-//! Gather and scatter of rows, bit for bit.
+//! Gathering, scattering and scaling of rows, bit for bit.
 
 use tabtune::kernels::rows::{self, DEAD, Params};
 use tabtune::reference;
@@ -18,7 +18,7 @@ fn index(all: u32, count: u32, first: u32) -> Vec<u32> {
 }
 
 #[test]
-fn gather_and_scatter_are_their_twins() {
+fn rows_are_moved_and_scaled_as_by_the_twins() {
     for mut h in Harness::each() {
         for [all, count, stride, first] in SIZES {
             let params = Params { count, stride, first };
@@ -27,7 +27,10 @@ fn gather_and_scatter_are_their_twins() {
             let block = h.random(2, (count * stride) as usize, -1.0, 1.0);
             let (whole_in, block_in, index_in) = (h.input(&whole), h.input(&block), h.input_u32(&index));
             let (gathered, scattered) = (h.output(block.len() + 8), h.output(whole.len()));
+            let weight = h.random(3, index.len(), -1.0, 1.0);
+            let (weight_in, scaled) = (h.input(&weight), h.input(&whole));
             h.run(|rec| {
+                rows::scale(rec, params, index_in, weight_in, scaled);
                 rows::gather(rec, params, whole_in, index_in, gathered);
                 rows::scatter(rec, params, block_in, index_in, scattered);
             });
@@ -39,6 +42,9 @@ fn gather_and_scatter_are_their_twins() {
             let mut want = vec![f32::from_bits(u32::MAX); whole.len()];
             reference::rows::scatter(&params, &block, &index, &mut want);
             assert_eq!(h.read_u32(scattered), bits(&want), "scatter {params:?}");
+            let mut want = whole;
+            reference::rows::scale(&params, &index, &weight, &mut want);
+            assert_eq!(h.read_u32(scaled), bits(&want), "scale {params:?}");
         }
     }
 }

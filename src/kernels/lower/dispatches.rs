@@ -11,7 +11,7 @@ use crate::kernels::linear::{Stored, Tile};
 use crate::kernels::recorder::{Kernel, Op, Recorder};
 use crate::kernels::{
     adafactor, adamw, attention, bias, cross_entropy, dora, dropout, embedding, glu, grad_norm, head_norm,
-    kv_append, linear, lora_grad, mezo, nested_scales, rms_norm, rope, rows, sgd,
+    kv_append, linear, lora_grad, mezo, nested_scales, preference, rms_norm, rope, rows, sgd,
 };
 use crate::memory::{Tensor, add_transient, read, write};
 
@@ -95,11 +95,18 @@ impl Lowering<'_> {
             Kernel::MezoFinish => mezo::lower_finish(call),
             Kernel::MezoUpdate => mezo::lower_update(call),
             Kernel::NestedScales => nested_scales::lower(call),
+            Kernel::PreferenceCpo => preference::lower_cpo(call),
+            Kernel::PreferenceDpo => preference::lower_dpo(call),
+            Kernel::PreferenceKto => preference::lower_kto(call),
+            Kernel::PreferenceOrpo => preference::lower_orpo(call),
+            Kernel::PreferenceSpread => preference::lower_spread(call),
+            Kernel::PreferenceSums => preference::lower_sums(call),
             Kernel::RmsNormForward { has_residual } => rms_norm::lower_forward(target, has_residual, call),
             Kernel::RmsNormBackward { has_residual } => rms_norm::lower_backward(target, has_residual, call),
             Kernel::RmsNormWeightGradient => rms_norm::lower_weight_gradient(call),
             Kernel::Rope => rope::lower(call),
             Kernel::RowsGather => rows::lower_gather(call),
+            Kernel::RowsScale => rows::lower_scale(call),
             Kernel::RowsScatter => rows::lower_scatter(call),
             Kernel::Sgd => sgd::lower(call),
         };

@@ -61,6 +61,12 @@ pub(crate) enum Kernel {
     MezoFinish,
     MezoUpdate,
     NestedScales,
+    PreferenceCpo,
+    PreferenceDpo,
+    PreferenceKto,
+    PreferenceOrpo,
+    PreferenceSpread,
+    PreferenceSums,
     RmsNormForward {
         has_residual: bool,
     },
@@ -70,6 +76,7 @@ pub(crate) enum Kernel {
     RmsNormWeightGradient,
     Rope,
     RowsGather,
+    RowsScale,
     RowsScatter,
     Sgd,
 }
