@@ -1,35 +1,40 @@
 //! A dataset's rows as tokens, made once for a tokenizer and its options and kept.
 //!
 //! Tokenised rows lie in blocks of some 64 KiB, so that a row in the middle of a gigabyte is one short read
-//! away. What a plan needs of every row, its lengths and a hash, stays in memory: 16 bytes a row.
+//! away. What a plan needs of every row, its lengths and a hash, stays in memory: 16 bytes a row, 20 of a judged one.
+//!
+//! A row of the dataset may become two rows of tokens that belong together, a unit (see [`RowUse`]): these follow one
+//! another, and whatever chooses among rows chooses among units.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
+mod selection;
+mod writer;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
-use super::encode::{Encoded, EncodedRow, Encoder};
+use super::encode::{Encoded, EncodedRow, EncodedUnit, Encoder, RowUse};
 use super::example::Example;
-use super::kv::{Key, Kv, Table, Write};
-use super::library::{BadRow, Block, Content, OnBadRow, StoredRow, damaged, tell, token_sets};
-use super::notice::{Notice, Remark};
+use super::kv::{Key, Kv, Table};
+use super::library::{BadRow, Block, Content, OnBadRow, damaged, token_sets};
+use super::notice::Notice;
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 
-/// Bytes of tokens at which a block ends.
-const BLOCK_BYTES: usize = 1 << 16;
+pub use selection::Selection;
+use writer::{Progress, TokenWriter, progress};
 
-/// What tokenising found.
+/// What tokenising found, in rows of the dataset. Of rows of tokens those count that the model is trained on as they are:
+/// both of a pair, and of a judged answer the one with its prompt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetReport {
     /// Rows in the dataset.
     pub rows: u64,
     /// Rows to train on.
     pub kept: u64,
-    /// Rows that are not trained on: those without a single target, because all their labels are masked, and
-    /// those that were skipped.
+    /// Rows that are not trained on: those without a single target, because all their labels are masked, those without
+    /// an answer, and those that were skipped.
     pub dropped: u64,
     /// Rows among these that the chat template or the tokenizer refuses, left out as the import asked.
     #[serde(default)]
@@ -59,36 +64,24 @@ pub struct RowIndex {
     pub targets: Vec<u32>,
     /// Tokens before the row was cut to `max_length`.
     pub full_lengths: Vec<u32>,
-    /// Depends on the row's text alone and is spread evenly.
+    /// Depends on the text of the dataset's row alone and is spread evenly.
     pub hashes: Vec<u32>,
+    /// Of judged answers alone, when they are trained on: twice the number of the dataset's row, and one more for the
+    /// rejected answer of a pair.
+    turns: Vec<u32>,
 }
 
 impl RowIndex {
-    fn columns(&self) -> [&Vec<u32>; 4] {
-        [&self.lengths, &self.targets, &self.full_lengths, &self.hashes]
+    fn columns(&self) -> [&Vec<u32>; 5] {
+        [&self.lengths, &self.targets, &self.full_lengths, &self.hashes, &self.turns]
     }
 
-    fn columns_mut(&mut self) -> [&mut Vec<u32>; 4] {
-        [&mut self.lengths, &mut self.targets, &mut self.full_lengths, &mut self.hashes]
+    /// The columns that such rows have.
+    fn columns_mut(&mut self, rows_as: RowUse) -> impl Iterator<Item = &mut Vec<u32>> {
+        let count = if rows_as == RowUse::Judged { 5 } else { 4 };
+        let RowIndex { lengths, targets, full_lengths, hashes, turns } = self;
+        [lengths, targets, full_lengths, hashes, turns].into_iter().take(count)
     }
-}
-
-/// The description of a token set, written with each of its parts.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Progress {
-    /// Blocks of rows that were tokenised.
-    row_blocks: u32,
-    /// Blocks of tokens.
-    blocks: u32,
-    /// Parts of the index.
-    parts: u32,
-    /// Rows by what is to be said of them.
-    #[serde(default)]
-    remarks: BTreeMap<Remark, u64>,
-    report: DatasetReport,
-    /// Tokens of the longest row before it is cut.
-    #[serde(default)]
-    longest_row: u32,
 }
 
 /// The tokenised rows of a dataset.
@@ -98,6 +91,7 @@ pub struct TokenSet {
     fingerprint: String,
     pub report: DatasetReport,
     pub index: RowIndex,
+    rows_as: RowUse,
     /// The first row of each block.
     block_starts: Vec<u32>,
 }
@@ -118,11 +112,12 @@ impl TokenSet {
 
     /// Rows that are tokens already, stored under `id`.
     pub async fn of_rows(kv: &impl Kv, id: &str, rows: &[Encoded]) -> Result<Self> {
-        let mut writer = TokenWriter::new(kv, id);
+        let mut writer = TokenWriter::new(kv, id, RowUse::Supervised);
         for row in rows {
             let full_length = row.ids.len() as u32;
+            let is_kept = row.targets() > 0;
             let row = EncodedRow { encoded: row.clone(), full_length, ..EncodedRow::default() };
-            writer.add(&row, 0);
+            writer.add(&[EncodedUnit { rows: vec![row], is_kept }], 0);
         }
         writer.flush().await?;
         TokenSet::open(kv, id).await
@@ -130,22 +125,30 @@ impl TokenSet {
 
     /// Rows that are not there: `count` of `length` tokens, all of them labelled, to plan with.
     pub fn alike(count: u32, length: u32) -> Self {
-        let (rows, per_row) = (count as usize, u64::from(length));
+        TokenSet::alike_units(count, RowUse::Supervised, length)
+    }
+
+    /// The same of units, each of whose rows has `length` tokens.
+    pub fn alike_units(count: u32, rows_as: RowUse, length: u32) -> Self {
+        let rows = count as usize * rows_as.rows_per_unit() as usize;
+        let trained_on = u64::from(count) * u64::from(rows_as.policy_rows());
         let index = RowIndex {
             lengths: vec![length; rows],
             targets: vec![length.saturating_sub(1); rows],
             full_lengths: vec![length; rows],
             hashes: vec![u32::MAX; rows],
+            turns: Vec::new(),
         };
         let report = DatasetReport {
             rows: count.into(),
             kept: count.into(),
-            tokens: per_row * u64::from(count),
-            labelled_tokens: per_row.saturating_sub(1) * u64::from(count),
+            tokens: u64::from(length) * trained_on,
+            labelled_tokens: u64::from(length.saturating_sub(1)) * trained_on,
             longest: length,
             ..DatasetReport::default()
         };
-        TokenSet { id: String::new(), fingerprint: String::new(), report, index, block_starts: Vec::new() }
+        let (id, fingerprint, block_starts) = Default::default();
+        TokenSet { id, fingerprint, report, index, rows_as, block_starts }
     }
 
     async fn open(kv: &impl Kv, id: &str) -> Result<Self> {
@@ -157,6 +160,7 @@ impl TokenSet {
             fingerprint: String::new(),
             report: progress.report,
             index: RowIndex::default(),
+            rows_as: progress.rows_as,
             block_starts: Vec::new(),
         };
         // Another tab may be writing parts that this description does not know of.
@@ -164,11 +168,11 @@ impl TokenSet {
         for (_, bytes) in parts.iter().take(progress.parts as usize) {
             set.read_part(bytes)?;
         }
-        set.report.longest = set.index.lengths.iter().copied().max().unwrap_or(0);
+        set.report.longest = set.policy_rows().map(|row| set.index.lengths[row as usize]).max().unwrap_or(0);
         Ok(set)
     }
 
-    /// A part of the index: the numbers of blocks and rows, the rows of each block, then four numbers a row.
+    /// A part of the index: the numbers of blocks and rows, the rows of each block, then the columns.
     fn read_part(&mut self, bytes: &[u8]) -> Result<()> {
         let numbers: Vec<u32> = bytes
             .chunks_exact(4)
@@ -178,7 +182,8 @@ impl TokenSet {
             || Error::new(Code::BadState, format!("the index of the tokens {:?} is damaged", self.id));
         let (&[blocks, rows], rest) = numbers.split_first_chunk().ok_or_else(wrong)?;
         let (blocks, rows) = (blocks as usize, rows as usize);
-        if rest.len() != blocks + 4 * rows {
+        let columns = self.index.columns_mut(self.rows_as).count();
+        if rest.len() != blocks + columns * rows {
             return Err(wrong());
         }
         let mut start = self.len() as u32;
@@ -186,7 +191,7 @@ impl TokenSet {
             self.block_starts.push(start);
             start += in_block;
         }
-        for (number, column) in self.index.columns_mut().into_iter().enumerate() {
+        for (number, column) in self.index.columns_mut(self.rows_as).enumerate() {
             column.extend_from_slice(&rest[blocks + number * rows..][..rows]);
         }
         Ok(())
@@ -197,7 +202,18 @@ impl TokenSet {
         &self.fingerprint
     }
 
-    /// Rows to train on.
+    /// What becomes of a row of the dataset.
+    pub fn rows_as(&self) -> RowUse {
+        self.rows_as
+    }
+
+    /// The rows that the model is trained on as they are; see [`RowUse::policy_rows`].
+    pub fn policy_rows(&self) -> impl Iterator<Item = u32> + Clone {
+        let (of_unit, policy) = (self.rows_as.rows_per_unit(), self.rows_as.policy_rows());
+        (0..self.len() as u32).filter(move |row| row % of_unit < policy)
+    }
+
+    /// Rows of tokens.
     pub fn len(&self) -> usize {
         self.index.lengths.len()
     }
@@ -254,7 +270,7 @@ pub async fn tokenize(
     on_progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<DatasetReport> {
     let id = set_id(content, encoder);
-    let mut writer = TokenWriter::open(kv, &id).await?;
+    let mut writer = TokenWriter::open(kv, &id, encoder.rows_as()).await?;
     let mut turn = Instant::now();
     while writer.progress.row_blocks < content.blocks() {
         writer.go_on(content, on_progress)?;
@@ -265,9 +281,9 @@ pub async fn tokenize(
                 writer.go_on(content, on_progress)?;
                 turn = Instant::now();
             }
-            let encoded = Example::from_json(&row.row).and_then(|example| encoder.encode(&example));
-            match encoded {
-                Ok(encoded) => writer.add(&encoded, (row.hash >> 96) as u32),
+            let units = Example::from_json(&row.row).and_then(|example| encoder.units(&example));
+            match units {
+                Ok(units) => writer.add(&units, (row.hash >> 96) as u32),
                 Err(error) if content.on_bad_row == OnBadRow::Skip && writer.is_of_the_row(&error) => {
                     writer.skip(row, error.message);
                 }
@@ -279,68 +295,10 @@ pub async fn tokenize(
     }
     on_progress(content.rows, content.rows);
     let report = writer.progress.report.clone();
-    if report.kept == 0 {
+    if report.labelled_tokens == 0 {
         return Err(writer.progress.nothing_kept());
     }
     Ok(report)
-}
-
-impl Progress {
-    /// Why there is nothing to train on.
-    fn nothing_kept(&self) -> Error {
-        let DatasetReport { rows, skipped, bad_rows, .. } = &self.report;
-        let cut = self.remarks.get(&Remark::AnswersCut).copied().unwrap_or(0);
-        let message = match bad_rows.first() {
-            Some(bad) if skipped == rows => {
-                let BadRow { file, unit, place, reason } = bad;
-                format!("none of {rows} rows can be used; the first is {file} {unit} {place}: {reason}")
-            }
-            _ if cut + skipped == *rows => format!(
-                "max_length cuts every row before anything that is to be learnt; raise it, up to {} for all",
-                self.longest_row
-            ),
-            _ => format!("all labels of all {rows} rows are masked, so there is nothing to learn"),
-        };
-        Error::new(Code::BadData, message)
-    }
-}
-
-/// Rows of a token set.
-#[derive(Clone, Debug)]
-pub struct Selection {
-    pub set: Rc<TokenSet>,
-    pub rows: Vec<u32>,
-}
-
-impl Selection {
-    /// All rows.
-    pub fn all(set: Rc<TokenSet>) -> Self {
-        let rows = (0..set.len() as u32).collect();
-        Selection { set, rows }
-    }
-
-    /// All rows, and of these apart the share `test_size`, between 0 and 1, whose hashes are the least: a
-    /// row that is held out stays so when others come or go, and equal rows stay together. Where that would leave
-    /// no row on one side, as with few rows, the row of the least hash is held out, or that of the greatest is not.
-    pub fn split(set: Rc<TokenSet>, test_size: f64) -> [Self; 2] {
-        let hashes = &set.index.hashes;
-        let mut bound = test_size * 2f64.powi(32);
-        if let (Some(&least), Some(&greatest)) = (hashes.iter().min(), hashes.iter().max())
-            && test_size > 0.0
-        {
-            bound = bound.max(f64::from(least) + 1.0).min(f64::from(greatest));
-        }
-        let is_held_out = |&row: &u32| f64::from(hashes[row as usize]) < bound;
-        let (held_out, rows) = (0..set.len() as u32).partition(is_held_out);
-        [Selection { set: set.clone(), rows }, Selection { set, rows: held_out }]
-    }
-
-    /// At most so many of these rows, spread evenly over them.
-    pub fn sample(self, most: u32) -> Self {
-        let (count, len) = (u64::from(most).min(self.rows.len() as u64), self.rows.len() as u64);
-        let rows = (0..count).map(|number| self.rows[(number * len / count) as usize]).collect();
-        Selection { set: self.set, rows }
-    }
 }
 
 /// What was found each time that the rows of a content were tokenised, for whatever model and options.
@@ -350,128 +308,4 @@ pub async fn reports(kv: &impl Kv, content: &Content) -> Result<Vec<DatasetRepor
         Ok(progress.report)
     };
     token_sets(kv, &content.id).await?.into_iter().map(read).collect()
-}
-
-async fn progress(kv: &impl Kv, id: &str) -> Result<Option<Progress>> {
-    let json = kv.get_one(Key::new(Table::TokenSets, id, 0)).await?;
-    json.map(|json| serde_json::from_slice(&json).map_err(damaged(id))).transpose()
-}
-
-/// Rows on their way into a token set.
-struct TokenWriter<'a, K> {
-    kv: &'a K,
-    id: String,
-    progress: Progress,
-    /// Of the rows since the last flush.
-    index: RowIndex,
-    /// The blocks since the last flush, each with its rows.
-    blocks: Vec<(Vec<u8>, u32)>,
-}
-
-impl<'a, K: Kv> TokenWriter<'a, K> {
-    fn new(kv: &'a K, id: &str) -> Self {
-        TokenWriter {
-            kv,
-            id: id.to_owned(),
-            progress: Progress::default(),
-            index: RowIndex::default(),
-            blocks: Vec::new(),
-        }
-    }
-
-    /// Goes on where an earlier one was flushed last.
-    async fn open(kv: &'a K, id: &str) -> Result<Self> {
-        let progress = progress(kv, id).await?.unwrap_or_default();
-        Ok(TokenWriter { progress, ..TokenWriter::new(kv, id) })
-    }
-
-    /// Tells how far it is, and stops if asked to.
-    fn go_on(&self, content: &Content, on_progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<()> {
-        let done = self.progress.report.rows;
-        if !on_progress(done, content.rows) {
-            bail!(Cancelled, "tokenising was stopped after {done} rows");
-        }
-        Ok(())
-    }
-
-    /// Whether an error is a row's own fault, rather than that of the model's files: other rows could be encoded.
-    fn is_of_the_row(&self, error: &Error) -> bool {
-        error.code == Code::BadData || error.code == Code::BadModel && self.progress.report.kept > 0
-    }
-
-    /// Counts a row that cannot be encoded.
-    fn skip(&mut self, row: StoredRow, reason: String) {
-        let report = &mut self.progress.report;
-        report.rows += 1;
-        report.dropped += 1;
-        report.skipped += 1;
-        tell(&mut report.bad_rows, BadRow { file: row.file, unit: row.unit, place: row.place, reason });
-    }
-
-    fn add(&mut self, row: &EncodedRow, hash: u32) {
-        if let Some(remark) = row.remark {
-            *self.progress.remarks.entry(remark).or_default() += 1;
-        }
-        self.progress.longest_row = self.progress.longest_row.max(row.full_length);
-        let (encoded, report) = (&row.encoded, &mut self.progress.report);
-        let targets = encoded.targets();
-        report.rows += 1;
-        report.truncated += u64::from(row.truncated);
-        if targets == 0 {
-            report.dropped += 1;
-            return;
-        }
-        let length = encoded.ids.len() as u32;
-        report.kept += 1;
-        report.tokens += u64::from(length);
-        report.labelled_tokens += targets as u64;
-        report.longest = report.longest.max(length);
-        for (column, value) in
-            self.index.columns_mut().into_iter().zip([length, targets as u32, row.full_length, hash])
-        {
-            column.push(value);
-        }
-        if self.blocks.last().is_none_or(|(bytes, _)| bytes.len() >= BLOCK_BYTES) {
-            self.blocks.push((Vec::with_capacity(BLOCK_BYTES), 0));
-        }
-        if let Some((bytes, rows)) = self.blocks.last_mut() {
-            bytes.extend(encoded.to_bytes());
-            *rows += 1;
-        }
-    }
-
-    /// [`TokenWriter::flush`], unless another tab has come further with the same rows: an older description must not
-    /// take the place of a newer one. Then this goes on where that is.
-    async fn flush_unless_behind(&mut self) -> Result<()> {
-        match progress(self.kv, &self.id).await? {
-            Some(stored) if stored.row_blocks >= self.progress.row_blocks => {
-                *self = TokenWriter { progress: stored, ..TokenWriter::new(self.kv, &self.id) };
-                Ok(())
-            }
-            _ => self.flush().await,
-        }
-    }
-
-    /// Writes what was added since the last time, and the description that knows of it, in one transaction.
-    async fn flush(&mut self) -> Result<()> {
-        let mut changes = Vec::new();
-        let index = std::mem::take(&mut self.index);
-        let mut part = vec![self.blocks.len() as u32, index.lengths.len() as u32];
-        part.extend(self.blocks.iter().map(|(_, rows)| rows));
-        for column in index.columns() {
-            part.extend(column);
-        }
-        for (bytes, _) in self.blocks.drain(..) {
-            changes.push(Write::Put(Key::new(Table::Tokens, &self.id, self.progress.blocks), bytes));
-            self.progress.blocks += 1;
-        }
-        let part = part.into_iter().flat_map(u32::to_le_bytes).collect();
-        changes.push(Write::Put(Key::new(Table::TokenIndex, &self.id, self.progress.parts), part));
-        self.progress.parts += 1;
-        let notices = self.progress.remarks.iter().map(|(remark, &rows)| remark.of_rows(rows));
-        self.progress.report.notices = notices.collect();
-        let json = serde_json::to_vec(&self.progress).expect("a description is plain data");
-        changes.push(Write::Put(Key::new(Table::TokenSets, &self.id, 0), json));
-        self.kv.write(changes).await
-    }
 }
