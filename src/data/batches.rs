@@ -14,6 +14,9 @@ use crate::error::Result;
 /// The options that decide which rows a step takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchOptions {
+    /// Rows that are trained on together: those of each unit follow one another. What is said of rows below is said of
+    /// these units.
+    pub rows_per_unit: u32,
     /// Rows of a micro-batch.
     pub batch_size: u32,
     /// Micro-batches of a step.
@@ -28,6 +31,9 @@ pub struct BatchOptions {
     pub group_by_length: bool,
     /// Pack rows into sequences of at most so many tokens; each then counts as one row.
     pub packing: Option<u32>,
+    /// Leave neighbours together: `batch_size` of them are the same micro-batch in every epoch, and a shuffle moves these
+    /// as wholes. The last one may be short. Goes with neither `group_by_length` nor `packing`.
+    pub grouped: bool,
 }
 
 /// The rows of every step of a run, as a function of the step's number alone, so that a run can be taken
@@ -40,32 +46,40 @@ pub struct BatchPlan {
     order: Option<(u32, Vec<u32>)>,
 }
 
-/// What counts as a row: one row, or several that were packed.
+/// What counts as a row: one row or unit, or several that were packed or are left together.
 #[derive(Clone, Debug)]
 struct Sequences {
     /// Row numbers, sequence by sequence.
     rows: Vec<u32>,
-    /// Where each sequence ends in `rows`; `None` where each row is one.
+    per_unit: usize,
+    /// Where each sequence ends in `rows`; `None` where each unit is one.
     ends: Option<Vec<u32>>,
     /// Tokens of each sequence.
     lengths: Vec<u32>,
 }
 
 impl Sequences {
-    fn new(rows: &[u32], lengths: &[u32], packing: Option<u32>) -> Self {
-        let length = |&row: &u32| lengths[row as usize];
-        let Some(capacity) = packing else {
-            return Sequences { rows: rows.to_vec(), ends: None, lengths: rows.iter().map(length).collect() };
+    fn new(rows: &[u32], lengths: &[u32], options: &BatchOptions) -> Self {
+        let per_unit = options.rows_per_unit as usize;
+        let length = |unit: &[u32]| unit.iter().map(|&row| lengths[row as usize]).sum();
+        let unit_lengths: Vec<u32> = rows.chunks(per_unit).map(length).collect();
+        let units: Vec<u32> = (0..unit_lengths.len() as u32).collect();
+        let joined: Vec<Vec<u32>> = match options.packing {
+            _ if options.grouped => units.chunks(options.batch_size as usize).map(<[u32]>::to_vec).collect(),
+            Some(capacity) => best_fit_decreasing(&units, &unit_lengths, capacity),
+            None => return Sequences { rows: rows.to_vec(), per_unit, ends: None, lengths: unit_lengths },
         };
-        let packed = best_fit_decreasing(rows, lengths, capacity);
         let count = |end: &mut u32, sequence: &Vec<u32>| {
-            *end += sequence.len() as u32;
+            *end += sequence.len() as u32 * options.rows_per_unit;
             Some(*end)
         };
+        let length = |sequence: &Vec<u32>| sequence.iter().map(|&unit| unit_lengths[unit as usize]).sum();
+        let rows_of = |&unit: &u32| &rows[unit as usize * per_unit..][..per_unit];
         Sequences {
-            ends: Some(packed.iter().scan(0, count).collect()),
-            lengths: packed.iter().map(|sequence| sequence.iter().map(length).sum()).collect(),
-            rows: packed.concat(),
+            ends: Some(joined.iter().scan(0, count).collect()),
+            lengths: joined.iter().map(length).collect(),
+            rows: joined.iter().flatten().flat_map(rows_of).copied().collect(),
+            per_unit,
         }
     }
 
@@ -76,7 +90,7 @@ impl Sequences {
     fn get(&self, sequence: u32) -> &[u32] {
         let sequence = sequence as usize;
         match &self.ends {
-            None => &self.rows[sequence..=sequence],
+            None => &self.rows[sequence * self.per_unit..][..self.per_unit],
             Some(ends) => {
                 let first = if sequence == 0 { 0 } else { ends[sequence - 1] };
                 &self.rows[first as usize..ends[sequence] as usize]
@@ -95,13 +109,13 @@ pub struct StepRows {
 }
 
 impl BatchPlan {
-    /// A plan over `rows`, numbers into `lengths`, which has the tokens of every row of the dataset.
+    /// A plan over `rows`, whole units of them, numbers into `lengths`, which has the tokens of every row of the dataset.
     /// No rows are an error of code `bad-data`, more micro-batches than can be numbered one of `bad-option`.
     pub fn new(rows: &[u32], lengths: &[u32], options: BatchOptions) -> Result<Self> {
         if rows.is_empty() {
             bail!(BadData, "the dataset has no rows to train on");
         }
-        let sequences = Sequences::new(rows, lengths, options.packing);
+        let sequences = Sequences::new(rows, lengths, &options);
         let plan = BatchPlan { sequences, options, order: None };
         let (steps, accumulation) = (plan.total_steps(), options.accumulation);
         if steps.checked_mul(accumulation).is_none() {
@@ -121,7 +135,7 @@ impl BatchPlan {
         let of_sequence = |sequence| self.sequences.get(sequence).iter().map(|&row| of_row(row)).sum();
         let mut sums: Vec<usize> = (0..self.sequences.len()).map(of_sequence).collect();
         sums.sort_unstable_by(|a, b| b.cmp(a));
-        sums.iter().take(self.options.batch_size as usize).sum()
+        sums.iter().take(self.sequences_per_batch() as usize).sum()
     }
 
     /// Optimiser steps of the whole run.
@@ -135,7 +149,12 @@ impl BatchPlan {
     }
 
     fn micro_batches_per_epoch(&self) -> u32 {
-        self.sequences.len().div_ceil(self.options.batch_size)
+        self.sequences.len().div_ceil(self.sequences_per_batch())
+    }
+
+    /// Sequences of a micro-batch: of neighbours that are left together each is one.
+    fn sequences_per_batch(&self) -> u32 {
+        if self.options.grouped { 1 } else { self.options.batch_size }
     }
 
     /// The rows of step `step`, counted from zero.
@@ -144,7 +163,7 @@ impl BatchPlan {
         let per_epoch = self.micro_batches_per_epoch();
         let first = step % self.steps_per_epoch() * self.options.accumulation;
         let last = first.saturating_add(self.options.accumulation).min(per_epoch);
-        let batch_size = self.options.batch_size as usize;
+        let batch_size = self.sequences_per_batch() as usize;
         self.find_order(epoch);
         let order = self.order.as_ref().map_or(&[][..], |(_, order)| order);
         let batches = order.chunks(batch_size).take(last as usize).skip(first as usize);
@@ -165,7 +184,8 @@ impl BatchPlan {
         let in_file = || (0..count).collect();
         let mut order = self.options.shuffle_seed.map_or_else(in_file, |seed| shuffled(count, seed, epoch));
         if self.options.group_by_length {
-            let step = (self.options.batch_size as usize).saturating_mul(self.options.accumulation as usize);
+            let step =
+                (self.sequences_per_batch() as usize).saturating_mul(self.options.accumulation as usize);
             group_by_length(&mut order, &self.sequences.lengths, step);
         }
         self.order = Some((epoch, order));
@@ -212,6 +232,7 @@ mod tests {
     fn plan(rows: u32, batch_size: u32, accumulation: u32) -> BatchOptions {
         assert!(rows > 0);
         BatchOptions {
+            rows_per_unit: 1,
             batch_size,
             accumulation,
             max_steps: None,
@@ -219,6 +240,7 @@ mod tests {
             shuffle_seed: None,
             group_by_length: false,
             packing: None,
+            grouped: false,
         }
     }
 
@@ -314,6 +336,55 @@ mod tests {
         assert_eq!(first, [0, 6, 1, 5], "rows of 1 and 7 tokens, and of 2 and 6");
         assert_eq!(batches.most(|row| row as usize + 1), 16);
         assert_eq!(over(8, plan(8, 2, 1)).most(|row| row as usize + 1), 15);
+    }
+
+    proptest! {
+        #[test]
+        fn units_stay_whole_and_neighbours_together(
+            units in 1u32..40, batch in 1u32..9, accumulation in 1u32..4, seed: Option<u64>, packing in prop::option::of(1u32..99),
+            grouped: bool,
+        ) {
+            let packing = packing.filter(|_| !grouped);
+            let options = BatchOptions {
+                rows_per_unit: 2, shuffle_seed: seed, packing, grouped, ..plan(units, batch, accumulation)
+            };
+            let mut batches = over(2 * units, options);
+            let per_epoch = batches.steps_per_epoch();
+            let mut epochs = Vec::new();
+            for epoch in 0..2 {
+                let step = |step| batches.step(epoch * per_epoch + step).micro_batches;
+                let micro_batches: Vec<Vec<u32>> = (0..per_epoch).flat_map(step).collect();
+                let whole = |unit: &[u32]| unit[0].is_multiple_of(2) && unit[1] == unit[0] + 1;
+                prop_assert!(micro_batches.iter().all(|rows| rows.chunks(2).all(whole)));
+                let mut taken = micro_batches.concat();
+                taken.sort();
+                prop_assert_eq!(taken, (0..2 * units).collect::<Vec<_>>());
+                // Row i has i + 1 tokens.
+                let tokens = |rows: &Vec<u32>| rows.iter().map(|&row| row as usize + 1).sum::<usize>();
+                prop_assert!(micro_batches.iter().map(tokens).max() <= Some(batches.most(|row| row as usize + 1)));
+                epochs.push(micro_batches);
+            }
+            if grouped {
+                let mut sorted = epochs.clone();
+                sorted.iter_mut().for_each(|epoch| epoch.sort());
+                let neighbours: Vec<u32> = (0..2 * units).collect();
+                let groups: Vec<Vec<u32>> = neighbours.chunks(2 * batch as usize).map(<[u32]>::to_vec).collect();
+                prop_assert_eq!(&sorted, &[groups.clone(), groups.clone()]);
+                prop_assert!(seed.is_some() || epochs[0] == groups);
+            }
+        }
+    }
+
+    #[test]
+    fn units_are_grouped_and_packed_by_all_their_tokens() {
+        // Units of 3, 7, 11 and 15 tokens.
+        let pairs = BatchOptions { rows_per_unit: 2, ..plan(4, 1, 1) };
+        assert_eq!(over(8, pairs).step(2).micro_batches, [[4, 5]]);
+        assert_eq!(over(8, pairs).most(|row| row as usize + 1), 15);
+        let by_length = BatchOptions { group_by_length: true, max_steps: Some(4), ..pairs };
+        assert_eq!(over(2, by_length).step(0).micro_batches, [[0, 1]]);
+        let packed = BatchOptions { packing: Some(18), batch_size: 2, ..pairs };
+        assert_eq!(over(8, packed).step(0).micro_batches, [[0, 1, 6, 7, 2, 3, 4, 5]]);
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub fn pair_text(prompt: &[Message]) -> String {
     prompt.iter().flat_map(|message| [message.content(), end(message)]).collect()
 }
 
-/// A row to learn from, in one of the shapes that TRL's `SFTTrainer` takes.
+/// A row to learn from, in one of the shapes that TRL's trainers take.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Example {
     /// `{"messages": [{"role", "content"}, …]}`
@@ -110,6 +110,12 @@ pub enum Example {
     Pair { prompt: Vec<Message>, completion: Vec<Message> },
     /// `{"text": "…"}`
     Text(String),
+    /// `{"prompt": "…", "chosen": "…", "rejected": "…"}`, or with the prompt at the beginning of both answers.
+    Preference { prompt: String, chosen: String, rejected: String },
+    /// The same of messages.
+    ChatPreference { prompt: Vec<Message>, chosen: Vec<Message>, rejected: Vec<Message> },
+    /// A prompt and its completion with `"label"`: whether the answer is a desirable one.
+    Rated { answer: Box<Example>, is_good: bool },
 }
 
 impl Example {
@@ -120,13 +126,34 @@ impl Example {
         let chat = |part: &str| -> Result<Vec<Message>> {
             row[part].as_array().into_iter().flatten().map(Message::from_json).collect()
         };
-        if !row["chosen"].is_null() {
-            bail!(
-                BadData,
-                "the row is a preference (\"chosen\" and \"rejected\"), which this training does not use"
-            );
-        }
-        Ok(if row["messages"].is_array() {
+        Ok(if let Some(is_good) = row["label"].as_bool() {
+            let mut answer = row.clone();
+            answer["label"].take();
+            Example::Rated { answer: Box::new(Example::from_json(&answer)?), is_good }
+        } else if let (Some(chosen), Some(rejected)) = (row["chosen"].as_str(), row["rejected"].as_str()) {
+            match row["prompt"].as_str() {
+                Some(prompt) => Example::preference(prompt, chosen, rejected),
+                None => Example::with_prompt_in_both(chosen, rejected),
+            }
+        } else if row["chosen"].is_array() {
+            let (mut chosen, mut rejected) = (chat("chosen")?, chat("rejected")?);
+            let prompt = match row["prompt"].is_array() {
+                true => chat("prompt")?,
+                false => {
+                    let shared = parting(&chosen, &rejected);
+                    rejected.drain(..shared);
+                    chosen.drain(..shared).collect()
+                }
+            };
+            if prompt.is_empty() {
+                bail!(
+                    BadData,
+                    "\"chosen\" and \"rejected\" have no message before their answers that is the same in both; begin \
+                     both with what was asked, or give it as \"prompt\""
+                );
+            }
+            Example::ChatPreference { prompt, chosen, rejected }
+        } else if row["messages"].is_array() {
             Example::Chat(chat("messages")?)
         } else if row["pair"] == true {
             Example::Pair { prompt: chat("prompt")?, completion: chat("completion")? }
@@ -138,6 +165,56 @@ impl Example {
             Example::Text(text("text"))
         })
     }
+
+    fn preference(prompt: &str, chosen: &str, rejected: &str) -> Self {
+        let [prompt, chosen, rejected] = [prompt, chosen, rejected].map(str::to_owned);
+        Example::Preference { prompt, chosen, rejected }
+    }
+
+    /// Two texts that begin with their prompt. A space before the place where they part is the answers'.
+    fn with_prompt_in_both(chosen: &str, rejected: &str) -> Self {
+        let [first, second]: [Vec<char>; 2] = [chosen, rejected].map(|text| text.chars().collect());
+        let mut shared = parting(&first, &second);
+        if first.get(shared) != second.get(shared) && shared > 0 && first[shared - 1] == ' ' {
+            shared -= 1;
+        }
+        let bytes: usize = first[..shared].iter().map(|character| character.len_utf8()).sum();
+        Example::preference(&chosen[..bytes], &chosen[bytes..], &rejected[bytes..])
+    }
+
+    /// The chosen and the rejected answer of a preference, each as the completion of the prompt.
+    pub fn answers(&self) -> Option<[Example; 2]> {
+        match self {
+            Example::Preference { prompt, chosen, rejected } => Some(
+                [chosen, rejected]
+                    .map(|answer| Example::Completion { prompt: prompt.clone(), completion: answer.clone() }),
+            ),
+            Example::ChatPreference { prompt, chosen, rejected } => Some([chosen, rejected].map(|answer| {
+                Example::ChatCompletion { prompt: prompt.clone(), completion: answer.clone() }
+            })),
+            _ => None,
+        }
+    }
+
+    /// What the row consists of, for a message.
+    pub fn columns(&self) -> &'static str {
+        match self {
+            Example::Chat(_) => "\"messages\"",
+            Example::Completion { .. } | Example::ChatCompletion { .. } | Example::Pair { .. } => {
+                "\"prompt\" and \"completion\" alone"
+            }
+            Example::Text(_) => "\"text\"",
+            Example::Preference { .. } | Example::ChatPreference { .. } => "\"chosen\" and \"rejected\"",
+            Example::Rated { .. } => "\"prompt\", \"completion\" and \"label\"",
+        }
+    }
+}
+
+/// Where two answers part that begin with their prompt: at the first item that differs, and one before the end of the
+/// shorter where none does, which leaves something to each.
+fn parting<T: PartialEq>(chosen: &[T], rejected: &[T]) -> usize {
+    let differing = chosen.iter().zip(rejected).position(|(a, b)| a != b);
+    differing.unwrap_or(chosen.len().min(rejected.len()).saturating_sub(1))
 }
 
 pub(super) fn kind(value: &Value) -> &'static str {

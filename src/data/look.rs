@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::encode::Encoder;
+use super::encode::{EncodedRow, Encoder, RowUse};
 use super::example::Example;
 use super::library::StoredRow;
 use super::tokenizer::Tokenizer;
@@ -16,6 +16,20 @@ pub struct SeenRow {
     pub origin: String,
     pub tokens: Vec<SeenToken>,
     /// Tokens before the row was cut to `max_length`.
+    pub full_length: u32,
+    /// Whether the answer is a desirable one, where answers are judged by themselves and the row says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<bool>,
+    /// Of a pair, whose chosen answer is above, the prompt with the rejected one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<SeenAnswer>,
+}
+
+/// A prompt with an answer as the model will see it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SeenAnswer {
+    pub tokens: Vec<SeenToken>,
+    /// Tokens before it was cut to `max_length`.
     pub full_length: u32,
 }
 
@@ -33,20 +47,37 @@ pub struct SeenToken {
 
 impl SeenRow {
     pub fn new(row: &StoredRow, tokenizer: &Tokenizer, encoder: &Encoder<'_>) -> Result<Self> {
-        let example = Example::from_json(&row.row).and_then(|example| encoder.encode(&example));
-        let encoded = example.context(row.origin())?;
+        let read = Example::from_json(&row.row).and_then(|example| {
+            let label = match &example {
+                Example::Rated { is_good, .. } if encoder.rows_as() == RowUse::Judged => Some(*is_good),
+                _ => None,
+            };
+            Ok((encoder.units(&example)?, label))
+        });
+        let (units, label) = read.context(row.origin())?;
+        let policy_rows = encoder.rows_as().policy_rows() as usize;
+        let rows = units.iter().flat_map(|unit| unit.rows.iter().take(policy_rows));
+        let mut seen =
+            rows.map(|row| SeenAnswer::new(row, tokenizer)).collect::<Result<Vec<_>>>()?.into_iter();
+        let SeenAnswer { tokens, full_length } = seen.next().unwrap_or_default();
+        Ok(SeenRow { origin: row.origin(), tokens, full_length, label, rejected: seen.next() })
+    }
+}
+
+impl SeenAnswer {
+    fn new(row: &EncodedRow, tokenizer: &Tokenizer) -> Result<Self> {
         let mut decoder = tokenizer.stream_decoder();
         let mut tokens = Vec::new();
-        for (&id, &labelled) in encoded.encoded.ids.iter().zip(&encoded.encoded.labelled) {
+        for (&id, &labelled) in row.encoded.ids.iter().zip(&row.encoded.labelled) {
             let special = tokenizer.is_special(id);
             let text = if special { tokenizer.decode(&[id], false)? } else { decoder.push(id)? };
             tokens.push(SeenToken { id, text, labelled, special });
         }
-        Ok(SeenRow { origin: row.origin(), tokens, full_length: encoded.full_length })
+        Ok(SeenAnswer { tokens, full_length: row.full_length })
     }
 }
 
-/// How long the rows of a dataset are.
+/// How long the rows of a dataset are. Of preferences each answer with its prompt is a row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Lengths {
     /// Tokens of the longest row before it is cut.
@@ -64,14 +95,16 @@ pub struct Lengths {
 impl Lengths {
     /// A histogram of at most `bins` entries.
     pub fn new(set: &TokenSet, bins: usize) -> Self {
-        let full = &set.index.full_lengths;
-        let longest = full.iter().copied().max().unwrap_or(0);
+        let index = &set.index;
+        let of_row = |row: u32| [index.full_lengths[row as usize], index.lengths[row as usize]];
+        let lengths = set.policy_rows().map(of_row);
+        let longest = lengths.clone().map(|[full, _]| full).max().unwrap_or(0);
         let width = (longest + 1).div_ceil(bins.max(1) as u32);
         let mut rows = vec![0; (longest / width + 1) as usize];
-        for length in full {
-            rows[(length / width) as usize] += 1;
+        for [full, _] in lengths.clone() {
+            rows[(full / width) as usize] += 1;
         }
-        let cut = full.iter().zip(&set.index.lengths).map(|(full, kept)| u64::from(full - kept));
+        let cut = lengths.map(|[full, kept]| u64::from(full - kept));
         Lengths {
             longest,
             rows,

@@ -16,6 +16,10 @@ pub enum Remark {
     TemplateDropsText,
     /// All that was to be learnt lies behind `max_length`.
     AnswersCut,
+    /// The prompt of a preference fills `max_length`.
+    PromptsCut,
+    /// An answer that is rated undesirable is learnt like a desirable one.
+    RatingsNotUsed,
 }
 
 impl Remark {
@@ -26,7 +30,7 @@ impl Remark {
             Remark::PairsAsText => Notice::new(
                 "pairs-as-text",
                 format!(
-                    "{rows} of prompt and completion: learnt as bare text, which a chat with this model does not \
+                    "{rows} of a prompt and its answer: learnt as bare text, which a chat with this model does not \
                      reach; import with pairs: \"chat\" to have them asked as chats, or ask by a text to go on from"
                 ),
             ),
@@ -55,6 +59,17 @@ impl Remark {
                 "answers-cut",
                 format!(
                     "{rows} cut to max_length before anything that is to be learnt, and dropped; raise max_length"
+                ),
+            ),
+            Remark::PromptsCut => Notice::new(
+                "prompts-cut",
+                format!("{rows} whose prompt alone has max_length tokens or more, dropped; raise max_length"),
+            ),
+            Remark::RatingsNotUsed => Notice::new(
+                "ratings-not-used",
+                format!(
+                    "{rows} with \"label\" false, an undesirable answer: this training learns it like a desirable one; \
+                     set train.method to \"kto\" to learn from ratings, or import without such rows"
                 ),
             ),
         }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::adapter::LoraConfig;
 use crate::bail;
 use crate::data::batches::BatchOptions;
-use crate::data::encode::EncodeOptions;
+use crate::data::encode::{EncodeOptions, RowUse};
 use crate::data::notice::Notice;
 use crate::error::{Code, Error, Result};
 use crate::kernels::mezo::MAX_SAMPLES;
@@ -481,6 +481,7 @@ impl TrainOptions {
     /// What of these options decides the tokens and the loss mask of a row.
     pub fn encode_options(&self) -> EncodeOptions {
         EncodeOptions {
+            rows_as: RowUse::Supervised,
             assistant_only_loss: self.assistant_only_loss,
             completion_only_loss: self.completion_only_loss,
             max_length: self.max_length,
@@ -490,6 +491,7 @@ impl TrainOptions {
     /// What of these options decides which rows each step takes.
     pub fn batch_options(&self) -> BatchOptions {
         BatchOptions {
+            rows_per_unit: 1,
             batch_size: self.per_device_train_batch_size,
             accumulation: self.gradient_accumulation_steps,
             max_steps: self.max_steps,
@@ -497,6 +499,7 @@ impl TrainOptions {
             shuffle_seed: self.shuffle_dataset.then_some(self.seed),
             group_by_length: self.group_by_length,
             packing: self.max_length.filter(|_| self.packing),
+            grouped: false,
         }
     }
 

@@ -3,6 +3,7 @@
 mod files;
 mod kinds;
 mod library;
+mod preferences;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};

@@ -23,6 +23,10 @@ const INPUT: Part = ("input", &["input", "inputs", "context", "passage"]);
 const CONTEXT: Part = ("context", &["context", "passage"]);
 /// The turns before, as LLaMA-Factory has them.
 const HISTORY: Part = ("history", &["history"]);
+/// Whether the answer is a desirable one, as TRL's rows for KTO have it.
+const LABEL: Part = ("label", &["label"]);
+const QUESTION: Part = ("prompt", &["question", "questions"]);
+const ANSWER: Part = ("completion", &["answer", "answers", "response", "output", "solution", "reply"]);
 const ASKED: &[&str] = &["query", "prompt", "instruction", "problem", "request", "user_message"];
 const REPLIES: &[&str] =
     &["output", "response", "completion", "solution", "answer", "reply", "target", "assistant_message"];
@@ -45,6 +49,11 @@ const fn pair(parts: &'static [Part; 2], possible: &'static [Part]) -> Form {
 
 /// In the order in which they are looked for.
 const FORMS: &[Form] = &[
+    form(
+        Shape::UnpairedPreference,
+        &[("prompt", &["prompt"]), ("completion", &["completion"]), LABEL],
+        &[SYSTEM, INPUT, HISTORY],
+    ),
     pair(&[("prompt", &["prompt"]), ("completion", &["completion"])], &[SYSTEM, INPUT, HISTORY]),
     form(
         Shape::Preference,
@@ -67,13 +76,7 @@ const FORMS: &[Form] = &[
         &[SYSTEM, INPUT, HISTORY],
     ),
     form(Shape::Text, &[("text", &["text"])], &[]),
-    pair(
-        &[
-            ("prompt", &["question", "questions"]),
-            ("completion", &["answer", "answers", "response", "output", "solution", "reply"]),
-        ],
-        &[SYSTEM, INPUT, HISTORY],
-    ),
+    pair(&[QUESTION, ANSWER], &[SYSTEM, INPUT, HISTORY]),
     pair(&[("prompt", ASKED), ("completion", REPLIES)], &[SYSTEM, INPUT, HISTORY]),
     pair(
         &[
@@ -87,6 +90,13 @@ const FORMS: &[Form] = &[
         &[SYSTEM, CONTEXT, HISTORY],
     ),
     pair(&[("prompt", &["q"]), ("completion", &["a"])], &[SYSTEM, CONTEXT, HISTORY]),
+    // Reached where the label's column was named: beside other words for a pair a label may mean anything.
+    form(Shape::UnpairedPreference, &[QUESTION, ANSWER, LABEL], &[SYSTEM, INPUT, HISTORY]),
+    form(
+        Shape::UnpairedPreference,
+        &[("prompt", ASKED), ("completion", REPLIES), LABEL],
+        &[SYSTEM, INPUT, HISTORY],
+    ),
 ];
 
 /// A column's name as names are compared.
@@ -162,6 +172,8 @@ impl<'a> Columns<'a> {
         for part in form.possible.iter().filter(|(part, _)| !is_plain || *part == "system") {
             let column = match self.named(part, form) {
                 Some(column) => self.spelt(column),
+                // What a preference answers may be a chat.
+                None if part.0 == "prompt" => self.usual(part).or_else(|| self.first(part)),
                 None => self.usual(part),
             };
             if let Some(column) = column.filter(|column| !found.values().any(|other| other == column)) {
@@ -192,8 +204,8 @@ impl<'a> Columns<'a> {
 
     /// The first column with a usual name of the part, for a message that says what is wrong with its value.
     fn first(&self, (part, words): &Part) -> Option<String> {
-        // A column called "chat" or "turns" that holds no chat is something else.
-        let is_sure = *part != "messages" || words.contains(part);
+        // A column called "chat" or "turns" that holds no chat is something else, as a label may be.
+        let is_sure = *part != "label" && (*part != "messages" || words.contains(part));
         words.iter().find_map(|name| self.spelt(name)).filter(|_| is_sure)
     }
 
@@ -213,13 +225,20 @@ fn fits(part: &str, value: &Value) -> bool {
         "messages" | "conversations" => turns::is_chat(value),
         "history" => turns::history(value).is_some(),
         "system" => value.is_string(),
+        "label" => is_truth(value),
         _ => matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_)),
     }
 }
 
+/// Whether a value is true or false, perhaps as a table writes it. A number may be the class of whatever.
+fn is_truth(value: &Value) -> bool {
+    let is_word = |text: &str| ["true", "false"].iter().any(|word| text.trim().eq_ignore_ascii_case(word));
+    value.is_boolean() || value.as_str().is_some_and(is_word)
+}
+
 /// Whether these are TRL's `prompt` and `completion` by these very names.
 pub fn is_plain_pair(shape: Shape, columns: &BTreeMap<&'static str, String>) -> bool {
-    shape == Shape::PromptCompletion
+    matches!(shape, Shape::PromptCompletion | Shape::UnpairedPreference)
         && ["prompt", "completion"]
             .iter()
             .all(|part| columns.get(part).is_some_and(|name| normalised(name) == *part))

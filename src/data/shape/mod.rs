@@ -1,7 +1,7 @@
 //! The shapes that rows of training data come in, and the one form in which they are kept.
 //!
-//! A dataset keeps each row as TRL would have it: `{"messages"}`, `{"prompt", "completion"}`, `{"text"}` or
-//! `{"prompt", "chosen", "rejected"}`. ShareGPT's rows are turned into these. A question and its answer that
+//! A dataset keeps each row as TRL would have it: `{"messages"}`, `{"prompt", "completion"}`, `{"text"}`,
+//! `{"prompt", "chosen", "rejected"}` or `{"prompt", "completion", "label"}`. ShareGPT's rows are turned into these. A question and its answer that
 //! are asked as a chat are kept as `{"prompt": [messages], "completion": [messages], "pair": true}`: a model
 //! with a chat template learns them as that chat, one without as text.
 
@@ -41,6 +41,8 @@ pub enum Shape {
     Sharegpt,
     /// `chosen` and `rejected`, perhaps with `prompt`.
     Preference,
+    /// `prompt` and `completion` with `label`: whether the answer is a desirable one.
+    UnpairedPreference,
 }
 
 /// What a pair of texts, a question and its answer, becomes.
@@ -91,8 +93,8 @@ pub fn keep(row: &Map<String, Value>, reading: Reading<'_>) -> Result<Kept> {
     let mut mapping = Mapping { shape, columns };
     let kept = mapping.apply(row, reading.pairs)?;
     if kept["prompt"].is_array() && kept["pair"].is_null() {
-        // Two lists of messages have all that is said in them.
-        mapping.columns.retain(|part, _| ["prompt", "completion", "system"].contains(part));
+        // Lists of messages have all that is said in them.
+        mapping.columns.retain(|part, _| !["input", "context", "history"].contains(part));
     }
     let mut used = mapping.columns.clone();
     // A chat with a system's message of its own keeps that one.
@@ -134,25 +136,22 @@ impl Mapping {
                 json!({"messages": with_system(system, chat(column, value)?)?})
             }
             Shape::Alpaca => self.pair(row, get("instruction"), get("output"), pairs)?,
-            Shape::PromptCompletion => match (get("prompt"), get("completion")) {
-                ((asked, prompt), (answered, completion)) if is_listed(prompt) && is_listed(completion) => {
-                    let prompt = with_system(system, chat(asked, prompt)?)?;
-                    json!({"prompt": prompt, "completion": chat(answered, completion)?})
-                }
-                (asked, answered) => self.pair(row, asked, answered, pairs)?,
-            },
-            Shape::Preference => {
-                let (chosen, rejected) = (get("chosen"), get("rejected"));
-                let mut kept =
-                    json!({"chosen": said(chosen, rejected)?, "rejected": said(rejected, chosen)?});
-                let prompt = get("prompt");
-                if !prompt.1.is_null() {
-                    kept["prompt"] = said(prompt, chosen)?;
-                } else if chosen.1.is_string() {
-                    bail!(BadData, "a row with {:?} that is a string needs \"prompt\"", chosen.0);
+            Shape::PromptCompletion | Shape::UnpairedPreference => {
+                let mut kept = match (get("prompt"), get("completion")) {
+                    ((asked, prompt), (answered, completion))
+                        if is_listed(prompt) && is_listed(completion) =>
+                    {
+                        let prompt = with_system(system, chat(asked, prompt)?)?;
+                        json!({"prompt": prompt, "completion": chat(answered, completion)?})
+                    }
+                    (asked, answered) => self.pair(row, asked, answered, pairs)?,
+                };
+                if self.shape == Shape::UnpairedPreference {
+                    kept["label"] = is_desirable(get("label"))?.into();
                 }
                 kept
             }
+            Shape::Preference => preference(get("prompt"), get("chosen"), get("rejected"), pairs)?,
         })
     }
 
@@ -231,6 +230,52 @@ fn text(column: &str, value: &Value) -> Result<String> {
     match value {
         Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
         value => string(column, value).map(str::to_owned),
+    }
+}
+
+/// Two answers, perhaps with what was asked.
+fn preference(
+    prompt: (&str, &Value),
+    chosen: (&str, &Value),
+    rejected: (&str, &Value),
+    pairs: Pairs,
+) -> Result<Value> {
+    let mut kept = json!({"chosen": said(chosen, rejected)?, "rejected": said(rejected, chosen)?});
+    match (prompt.1, chosen.1) {
+        (Value::Null, _) => (),
+        (Value::String(asked), Value::Array(_)) => {
+            // Where both chats begin with it, it is said already.
+            let first = &kept["chosen"][0];
+            if *first != kept["rejected"][0] || first["role"] == "assistant" {
+                kept["prompt"] = json!([Message::new("user", asked)]);
+            }
+        }
+        (Value::String(asked), Value::String(_)) if pairs == Pairs::Chat => {
+            kept["prompt"] = json!([Message::new("user", asked)]);
+            for part in ["chosen", "rejected"] {
+                kept[part] = json!([Message::new("assistant", kept[part].as_str().unwrap_or_default())]);
+            }
+        }
+        _ => kept["prompt"] = said(prompt, chosen)?,
+    }
+    Ok(kept)
+}
+
+/// What a label says; also 1 and 0, where its column is known to be one.
+fn is_desirable((column, value): (&str, &Value)) -> Result<bool> {
+    let written = match value {
+        Value::String(text) => text.trim().to_lowercase(),
+        Value::Number(number) if number.as_f64() == Some(1.0) => "true".into(),
+        Value::Number(number) if number.as_f64() == Some(0.0) => "false".into(),
+        value => value.to_string(),
+    };
+    match written.as_str() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => bail!(
+            BadData,
+            "{column:?}, which says whether the answer is a desirable one, must be true or false, but is {value}"
+        ),
     }
 }
 

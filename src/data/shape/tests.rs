@@ -53,6 +53,28 @@ fn every_shape_is_recognised_and_kept_in_one_form() {
             json!({"prompt": "a", "chosen": "b", "rejected": "c"}),
         ),
         (json!({"chosen": chat, "rejected": chat}), json!({"chosen": chat, "rejected": chat})),
+        (json!({"chosen": "a b", "rejected": "a c"}), json!({"chosen": "a b", "rejected": "a c"})),
+        (
+            json!({"prompt": [chat[0]], "chosen": [chat[1]], "rejected": [chat[1]], "context": "d"}),
+            json!({"prompt": [chat[0]], "chosen": [chat[1]], "rejected": [chat[1]]}),
+        ),
+        // A prompt that is text is what the user says, unless the chats have it.
+        (
+            json!({"prompt": "Hi", "chosen": [chat[1]], "rejected": [chat[1]]}),
+            json!({"prompt": [chat[0]], "chosen": [chat[1]], "rejected": [chat[1]]}),
+        ),
+        (
+            json!({"prompt": "Hi", "chosen": chat, "rejected": chat}),
+            json!({"chosen": chat, "rejected": chat}),
+        ),
+        (
+            json!({"prompt": "a", "completion": "b", "label": true}),
+            json!({"prompt": "a", "completion": "b", "label": true}),
+        ),
+        (
+            json!({"prompt": [chat[0]], "completion": [chat[1]], "label": "False"}),
+            json!({"prompt": [chat[0]], "completion": [chat[1]], "label": false}),
+        ),
         (json!({"conversation": chat}), json!({"messages": chat})),
         (
             json!({"conversation": [{"input": "Hi", "output": "Hello"}], "source": "a"}),
@@ -117,6 +139,42 @@ fn a_pair_is_what_the_import_says() {
 }
 
 #[test]
+fn a_label_whose_column_was_named_may_be_a_number_and_beside_any_pair() {
+    let named = json!({"label": "good"});
+    let rated = |row: Value| read(row, named.clone(), Pairs::Auto);
+    for (written, label) in
+        [(json!(1), true), (json!(0.0), false), (json!("1"), true), (json!("FALSE "), false)]
+    {
+        let plain = rated(json!({"prompt": "a", "completion": "b", "good": written})).unwrap();
+        assert_eq!(plain.row, json!({"prompt": "a", "completion": "b", "label": label}));
+        for (asked, answered) in [("question", "answer"), ("instruction", "output"), ("prompt", "response")] {
+            let row = json!({asked: "a", answered: "b", "good": written});
+            let mut expected = pair("a", "b");
+            expected["label"] = label.into();
+            assert_eq!(rated(row).unwrap().row, expected, "{asked}");
+        }
+    }
+    let error = rated(json!({"prompt": "a", "completion": "b", "good": 2})).unwrap_err();
+    assert!(error.message.contains("\"good\", which says whether"), "{error}");
+    check_names(&BTreeMap::from([("label".to_owned(), "good".to_owned())])).unwrap();
+}
+
+#[test]
+fn preferences_and_ratings_are_chats_where_the_import_says_it() {
+    let chat = |row: Value| read(row, json!({}), Pairs::Chat).unwrap().row;
+    let mut rated = pair("a", "b");
+    rated["label"] = false.into();
+    assert_eq!(chat(json!({"prompt": "a", "completion": "b", "label": false})), rated);
+    let said = |role: &str, text: &str| json!([{"role": role, "content": text}]);
+    assert_eq!(
+        chat(json!({"prompt": "a", "chosen": "b", "rejected": "c"})),
+        json!({"prompt": said("user", "a"), "chosen": said("assistant", "b"), "rejected": said("assistant", "c")})
+    );
+    let without = json!({"chosen": "a b", "rejected": "a c"});
+    assert_eq!(chat(without.clone()), without);
+}
+
+#[test]
 fn the_usual_columns_beside_a_pair_or_a_chat_are_used() {
     let chat = json!([{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Ahoy."}]);
     let sailor = json!({"role": "system", "content": "Be a sailor."});
@@ -168,7 +226,12 @@ fn the_usual_columns_beside_a_pair_or_a_chat_are_used() {
 fn columns_that_are_not_used_are_named() {
     let chat = json!([{"role": "system", "content": "a"}, {"role": "user", "content": "Hi?"}]);
     for (row, expected) in [
-        (json!({"prompt": "Hi", "completion": " Go away.", "label": false}), vec!["label"]),
+        // The label of a classifier, or of something else.
+        (json!({"prompt": "Hi", "completion": " Go away.", "label": 0}), vec!["label"]),
+        (json!({"prompt": "Hi", "completion": " Go away.", "label": "spam"}), vec!["label"]),
+        (json!({"prompt": "Hi", "response": "Go away.", "label": false}), vec!["label"]),
+        (json!({"prompt": "Hi", "completion": " Go away.", "label": false}), vec![]),
+        (json!({"prompt": [chat[1]], "chosen": chat, "rejected": chat, "label": true}), vec!["label"]),
         (json!({"question": "2+2?", "reasoning": "It is.", "answer": "4", "id": null}), vec!["reasoning"]),
         (
             json!({"question": "Which?", "choices": ["a", "b"], "answer": "a", "tags": [], "note": " "}),
@@ -216,7 +279,9 @@ fn what_is_wrong_with_a_row_is_said() {
         (json!({"messages": []}), "\"messages\" is empty"),
         (json!({"messages": "Hi"}), "is a string that is none"),
         (json!({"messages": "[{'role': 'user', 'content': \"It's me\"}]"}), "as Python prints it"),
-        (json!({"chosen": "a", "rejected": "b"}), "needs \"prompt\""),
+        (json!({"chosen": "a"}), "\"chosen\" needs \"rejected\""),
+        (json!({"chosen": "a", "rejected": []}), "two strings or two lists"),
+        (json!({"prompt": [], "chosen": "a", "rejected": "b"}), "two strings or two lists"),
         (json!({"a": "b"}), "name the columns"),
         (json!({"a": "b", "c": "d"}), "did you mean columns: {\"prompt\": \"a\", \"completion\": \"c\"}?"),
         (json!({"title": "Hours", "mapping": {"a": {"message": null}}}), "convert each conversation"),

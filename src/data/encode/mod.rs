@@ -1,4 +1,5 @@
-//! A row as token ids with its loss mask, as TRL's `SFTTrainer` makes them.
+//! A row as token ids with its loss mask, as TRL's `SFTTrainer` makes them; what its `DPOTrainer` and
+//! `KTOTrainer` make of preferences is in `preference.rs`.
 //!
 //! - Text and completions get an EOS at their end unless they have it; a chat gets what its template
 //!   says, and no BOS of its own.
@@ -6,8 +7,11 @@
 //! - A completion starts at the longest common token prefix of the prompt and of prompt with completion.
 //! - Truncation cuts at the right.
 
+mod preference;
+
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use tokenizers::Encoding;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -18,6 +22,8 @@ use crate::data::template::turns::Turns;
 use crate::data::template::{Rendered, leaves_out};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Code, Error, Result};
+
+pub use preference::mismatched;
 
 /// A row's tokens, and which of them the loss counts as labels.
 ///
@@ -62,9 +68,44 @@ impl Encoded {
     }
 }
 
-/// The options that decide a row's tokens and labels; TRL's names.
+/// What training does with a row of the dataset. Each becomes *units*, of as many rows of tokens each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowUse {
+    /// A row is learnt as it is: a unit is one row.
+    #[default]
+    Supervised,
+    /// Two answers to a prompt are compared, as in DPO: a unit is the prompt with the chosen and with the rejected
+    /// answer.
+    Pairs,
+    /// An answer is judged by itself, as in KTO: a unit is the prompt with the answer, and the answer alone, of which
+    /// [`mismatched`] makes what another prompt is compared with. In the second all tokens are labelled where the
+    /// answer is a desirable one, and none where it is not.
+    Judged,
+}
+
+impl RowUse {
+    /// Rows of a unit.
+    pub fn rows_per_unit(self) -> u32 {
+        match self {
+            RowUse::Supervised => 1,
+            RowUse::Pairs | RowUse::Judged => 2,
+        }
+    }
+
+    /// How many of these, the first, the model is trained on as they are.
+    pub fn policy_rows(self) -> u32 {
+        match self {
+            RowUse::Supervised | RowUse::Judged => 1,
+            RowUse::Pairs => 2,
+        }
+    }
+}
+
+/// The options that decide a row's tokens and labels; TRL's names. Of preferences only `max_length` does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EncodeOptions {
+    pub rows_as: RowUse,
     /// Label only what the assistant says. Needs rows that are chats.
     pub assistant_only_loss: bool,
     /// Label only completions; `None` is true for rows that have one. Other rows are not touched by it.
@@ -91,6 +132,14 @@ pub struct EncodedRow {
     pub remark: Option<Remark>,
 }
 
+/// Rows that are trained on together, as many as [`RowUse::rows_per_unit`] says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncodedUnit {
+    pub rows: Vec<EncodedRow>,
+    /// Whether there is something to learn from it.
+    pub is_kept: bool,
+}
+
 impl<'a> Encoder<'a> {
     pub fn new(tokenizer: &'a Tokenizer, options: EncodeOptions) -> Self {
         Encoder { tokenizer, options }
@@ -98,16 +147,54 @@ impl<'a> Encoder<'a> {
 
     /// Depends on all that decides a row's tokens: tokenizer, template and options.
     pub fn fingerprint(&self) -> String {
-        // Runs that were saved before turns were found by marks go on where no turns are looked for.
-        let version = if self.options.assistant_only_loss { 2 } else { 1 };
-        let text = format!("{version} {:?} {}", self.options, self.tokenizer.fingerprint());
-        format!("{:032x}", xxh3_128(text.as_bytes()))
+        let EncodeOptions { rows_as, assistant_only_loss, completion_only_loss, max_length } = self.options;
+        let text = match rows_as {
+            RowUse::Supervised => {
+                // Runs that were saved before turns were found by marks go on where no turns are looked for, and the
+                // words are those of builds that knew no other use of rows.
+                let version = if assistant_only_loss { 2 } else { 1 };
+                format!(
+                    "{version} EncodeOptions {{ assistant_only_loss: {assistant_only_loss:?}, completion_only_loss: \
+                     {completion_only_loss:?}, max_length: {max_length:?} }}"
+                )
+            }
+            RowUse::Pairs | RowUse::Judged => format!("1 {rows_as:?} {{ max_length: {max_length:?} }}"),
+        };
+        format!("{:032x}", xxh3_128(format!("{text} {}", self.tokenizer.fingerprint()).as_bytes()))
     }
 
-    /// Encodes one row. Errors of code `bad-data` say what is wrong with it, not where it is.
+    /// What becomes of its rows.
+    pub fn rows_as(&self) -> RowUse {
+        self.options.rows_as
+    }
+
+    /// The units that a row of the dataset becomes: one, or two where an answer is judged and the row has two. Errors
+    /// of code `bad-data` say what is wrong with the row, not where it is.
+    pub fn units(&self, example: &Example) -> Result<Vec<EncodedUnit>> {
+        match self.options.rows_as {
+            RowUse::Supervised => {
+                let row = self.encode(example)?;
+                Ok(vec![EncodedUnit { is_kept: row.encoded.targets() > 0, rows: vec![row] }])
+            }
+            RowUse::Pairs => Ok(vec![self.pair(example)?]),
+            RowUse::Judged => self.judged(example),
+        }
+    }
+
+    /// Encodes one row to be learnt as it is, with the errors of [`Encoder::units`].
     pub fn encode(&self, example: &Example) -> Result<EncodedRow> {
         let mut left_out = false;
         let mut encoded = match example {
+            Example::Rated { answer, is_good } => {
+                let row = self.encode(answer)?;
+                let bad = (!is_good && row.encoded.targets() > 0).then_some(Remark::RatingsNotUsed);
+                return Ok(EncodedRow { remark: bad.or(row.remark), ..row });
+            }
+            Example::Preference { .. } | Example::ChatPreference { .. } => bail!(
+                BadData,
+                "the row is a preference (\"chosen\" and \"rejected\"), which this training does not use; set \
+                 train.method to \"dpo\", or to another that learns from preferences"
+            ),
             Example::Text(text) => {
                 self.refuse_assistant_only("\"text\"")?;
                 let ids = self.tokenizer.encode(&self.with_eos(text)?, true)?;
@@ -137,7 +224,7 @@ impl<'a> Encoder<'a> {
                 encoded
             }
         };
-        let length = self.options.max_length.map_or(usize::MAX, |length| length as usize);
+        let length = self.max_length();
         let full_length = encoded.ids.len() as u32;
         let truncated = encoded.ids.len() > length;
         let had_targets = encoded.targets() > 0;
@@ -150,17 +237,21 @@ impl<'a> Encoder<'a> {
         Ok(EncodedRow { encoded, full_length, truncated, remark })
     }
 
+    fn max_length(&self) -> usize {
+        self.options.max_length.map_or(usize::MAX, |length| length as usize)
+    }
+
     /// What is worth telling of a row beside its tokens.
     fn remark(&self, example: &Example) -> Option<Remark> {
         let template = self.tokenizer.chat_template().ok();
         let messages: Vec<&Message> = match example {
             Example::Completion { .. } if template.is_some() => return Some(Remark::PairsAsText),
             Example::Pair { .. } if template.is_none() => return Some(Remark::PairsWithoutTemplate),
-            Example::Text(_) | Example::Completion { .. } => return None,
             Example::Chat(messages) => messages.iter().collect(),
             Example::Pair { prompt, completion } | Example::ChatCompletion { prompt, completion } => {
                 prompt.iter().chain(completion).collect()
             }
+            _ => return None,
         };
         let is_lost = messages.iter().any(|message| message.field("tool_calls").is_some())
             && !template?.names("tool_calls");
