@@ -310,7 +310,13 @@ impl Session {
         .await
     }
 
-    pub async fn prepare(&self, options: JsValue) -> std::result::Result<JsValue, JsValue> {
+    /// `on_progress` hears of how many rows of how many it is known what the method's reference makes of them, and stops by
+    /// returning false.
+    pub async fn prepare(
+        &self,
+        options: JsValue,
+        on_progress: Option<Function>,
+    ) -> std::result::Result<JsValue, JsValue> {
         self.with(async |engine| {
             let arguments: PrepareArguments = serde_json::from_value(from_js(options, "prepare")?)
                 .map_err(|error| Error::new(Code::BadOption, format!("prepare: {error}")))?;
@@ -324,7 +330,8 @@ impl Session {
                 overwrite: arguments.overwrite,
                 resume_on_other_device: arguments.resume_on_other_device,
             };
-            to_js(&engine.prepare(options).await?)
+            let mut go_on = |done: u64, rows: u64| convert::goes_on(&on_progress, done, rows);
+            to_js(&engine.prepare_while(options, &mut go_on).await?)
         })
         .await
     }

@@ -18,6 +18,8 @@ pub enum Table {
     Tokens,
     /// Lengths and the like of the rows of some blocks.
     TokenIndex,
+    /// What a reference makes of tokenised rows.
+    Scores,
     /// Which checkpoints a run has, by its name.
     Runs,
     /// Headers and pieces of checkpoints.
@@ -36,6 +38,7 @@ impl Table {
             Table::TokenSets => "token_sets",
             Table::Tokens => "tokens",
             Table::TokenIndex => "token_index",
+            Table::Scores => "scores",
             Table::Runs => "runs",
             Table::Checkpoints => "checkpoints",
             Table::RunLogs => "run_logs",

@@ -53,7 +53,11 @@ fn footprint(
     let mut trained = way.planned(model, store)?;
     let context = model.architecture.context as u32;
     let length = train.max_length.map_or(context, |length| length.min(context));
-    let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
+    let rows = Selection::all(Rc::new(TokenSet::alike_units(
+        train.per_device_train_batch_size,
+        train.encode_options().rows_as,
+        length,
+    )));
     let plan = RunPlan::new(store, model, &mut trained, target, train, &rows, None)?;
     Ok(plan.footprint(store))
 }

@@ -7,6 +7,7 @@ mod answer;
 mod estimate;
 mod export;
 mod notices;
+mod reference;
 mod run;
 mod tiles;
 mod way;
@@ -320,6 +321,16 @@ impl<R: Kv> Session<R> {
     /// Whatever is wrong with options, rows or checkpoints is told before the run before this one is freed, unless the
     /// storage fails while a checkpoint is read for the second time.
     pub async fn prepare(&mut self, options: PrepareOptions<'_>) -> Result<Plan> {
+        self.prepare_while(options, &mut |_, _| true).await
+    }
+
+    /// The same, for as long as `on_reference` says so, which hears of how many rows of how many it is known what the
+    /// reference makes of them, where the method has one; code `cancelled` where it does not, and then there is no run.
+    pub async fn prepare_while(
+        &mut self,
+        options: PrepareOptions<'_>,
+        on_reference: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Plan> {
         let train = TrainOptions::from_json(&options.train)?;
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let way = Way::of(loaded, &train, &options.lora)?;
@@ -369,11 +380,19 @@ impl<R: Kv> Session<R> {
             notices.push(Notice::new("tiles-replaced", message));
         }
         let tiles = kept.unwrap_or_else(|| self.tiles.clone());
-        let rows = [dataset.rows.len(), eval_dataset.as_ref().map_or(0, |selection| selection.rows.len())];
+        let of_unit = train.rows_per_unit();
+        let selections = [Some(dataset.clone()), eval_dataset.clone()];
+        let rows =
+            selections.each_ref().map(|rows| rows.as_ref().map_or(0, |rows| rows.rows.len() / of_unit));
 
         self.run = None;
-        let trainer =
-            self.trainer_for(way, train, (dataset, eval_dataset), &Target::of(&self.device, &tiles)).await?;
+        let target = Target::of(&self.device, &tiles);
+        let mut trainer = self.trainer_for(way, train.clone(), (dataset, eval_dataset), &target).await?;
+        if let Err(error) = self.know_references(&mut trainer, &train, selections, on_reference).await {
+            drop(trainer);
+            self.loaded.as_mut().ok_or_else(no_model)?.free_run();
+            return Err(error);
+        }
         let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
         loaded.marks[1] = loaded.store.mark();
         let (total_steps, footprint) = (trainer.total_steps(), *trainer.footprint());

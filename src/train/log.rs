@@ -139,13 +139,25 @@ pub struct EvalLog {
     pub eval_loss: f64,
     pub tokens: u64,
     pub rows: u64,
+    /// What the objective tells besides, by the names that steps have with "eval_" before them.
+    #[serde(flatten, deserialize_with = "eval_metrics")]
+    pub metrics: Metrics,
 }
 
 /// Those that this build knows, of all that a line has.
 fn metrics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metrics, D::Error> {
+    metrics_with("", deserializer)
+}
+
+fn eval_metrics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metrics, D::Error> {
+    metrics_with("eval_", deserializer)
+}
+
+fn metrics_with<'de, D: Deserializer<'de>>(prefix: &str, deserializer: D) -> Result<Metrics, D::Error> {
     let mut fields: BTreeMap<String, Value> = BTreeMap::deserialize(deserializer)?;
-    let known = METRICS.iter().filter_map(|&name| Some((name, fields.remove(name)?)));
-    Ok(known.map(|(name, value)| (name.to_owned(), value.as_f64().unwrap_or(f64::NAN))).collect())
+    let named = METRICS.iter().map(|name| format!("{prefix}{name}"));
+    let known = named.filter_map(|name| fields.remove_entry(&name));
+    Ok(known.map(|(name, value)| (name, value.as_f64().unwrap_or(f64::NAN))).collect())
 }
 
 /// JSON knows neither NaN nor infinity: both are written as null, and read as NaN.

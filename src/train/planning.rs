@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::objective::{Objective, Supervised};
+use super::objective::{Capacity, Kind, Objective};
 use super::options::{GradientCheckpointing, Optim, TrainOptions};
 use super::step::{Backprop, Form, Inputs, Method, Mezo, Passes, Programs, REPORT_BYTES, Recording};
 use crate::data::batches::BatchPlan;
@@ -144,8 +144,10 @@ impl RunPlan {
         dataset: &Selection,
         eval_dataset: Option<&Selection>,
     ) -> Result<Self> {
-        let (longest, batches) = measured(options, dataset, eval_dataset)?;
-        let extent = Extent::of(&batches, dataset, eval_dataset, options);
+        let (_, batches) = measured(options, dataset, eval_dataset)?;
+        let kind = Kind::of(options.method);
+        let extent = Extent::of(&batches, dataset, eval_dataset, options, &kind);
+        let longest = extent.longest;
         let tokens = extent.tokens.next_multiple_of(8);
         let vocab = model.architecture.vocab.padded;
         let loss_plan = LossPlan::new(extent.targets, vocab);
@@ -157,12 +159,14 @@ impl RunPlan {
         let is_whole = trained.head_learns(model);
         let loss_plan = if is_whole { LossPlan::whole(extent.targets, vocab) } else { loss_plan };
         let inputs = Inputs::new(store, model, trained, tokens, loss_plan, longest)?;
-        let objective: Box<dyn Objective> = Box::new(Supervised);
+        let capacity = Capacity { rows: extent.rows, scored: loss_plan.rows() };
+        let objective = (kind.keep)(options, store, capacity)?;
         let recording = Recording { model, trained, inputs: &inputs, objective: &*objective };
         let record = |checkpointing: bool, tokens: usize, dropout: f64| {
             method.record(&recording, Form { tokens, checkpointing, dropout })
         };
-        let dropout = if method.goes_back() { trained.dropout() } else { 0.0 };
+        let drops = method.goes_back() && objective.allows_dropout();
+        let dropout = if drops { trained.dropout() } else { 0.0 };
         let kept: u64 = KEPT.into_iter().map(|class| store.bytes(class)).sum();
         let checkpointing = match options.gradient_checkpointing {
             _ if !method.goes_back() => false,
@@ -201,12 +205,15 @@ impl RunPlan {
     }
 }
 
-/// The most that a micro-batch can have.
+/// The most that a part of a micro-batch can have.
 struct Extent {
-    /// Tokens that are computed: all but the last of each row.
+    rows: usize,
+    /// Tokens that are computed.
     tokens: usize,
     /// Tokens with a loss.
     targets: usize,
+    /// Tokens of the longest row.
+    longest: usize,
 }
 
 impl Extent {
@@ -215,20 +222,25 @@ impl Extent {
         dataset: &Selection,
         eval_dataset: Option<&Selection>,
         options: &TrainOptions,
+        kind: &Kind,
     ) -> Self {
-        let computed = |selection: &Selection, row: u32| {
-            selection.set.index.lengths[row as usize].saturating_sub(1) as usize
+        let size = options.rows_per_micro_batch();
+        let most = |of_row: &dyn Fn(&Selection, u32) -> usize| {
+            let held_out = eval_dataset.and_then(|selection| {
+                let sum = |rows: &[u32]| rows.iter().map(|&row| of_row(selection, row)).sum();
+                selection.rows.chunks(size).map(sum).max()
+            });
+            batches.most(|row| of_row(dataset, row)).max(held_out.unwrap_or(0))
         };
-        let targets = |selection: &Selection, row: u32| selection.set.index.targets[row as usize] as usize;
-        let held_out = |of_row: fn(&Selection, u32) -> usize| {
-            let selection = eval_dataset?;
-            let size = options.per_device_train_batch_size as usize;
-            let sum = |rows: &[u32]| rows.iter().map(|&row| of_row(selection, row)).sum();
-            selection.rows.chunks(size).map(sum).max()
-        };
-        Extent {
-            tokens: batches.most(|row| computed(dataset, row)).max(held_out(computed).unwrap_or(0)),
-            targets: batches.most(|row| targets(dataset, row)).max(held_out(targets).unwrap_or(0)),
+        let extents = |selection: &Selection, row: u32| (kind.extents)(&selection.set.index, row);
+        let mut extent = Extent { rows: most(&|_, _| 1), tokens: 0, targets: 0, longest: 0 };
+        for part in 0..extents(dataset, 0).len() {
+            let [tokens, targets] = [0, 1].map(|of| most(&|set, row| extents(set, row)[part][of]));
+            (extent.tokens, extent.targets) = (extent.tokens.max(tokens), extent.targets.max(targets));
         }
+        let chosen = [Some(dataset), eval_dataset].into_iter().flatten();
+        let longest = chosen.map(|chosen| (kind.longest)(chosen.set.report.longest as usize, options));
+        extent.longest = longest.max().unwrap_or(0);
+        extent
     }
 }

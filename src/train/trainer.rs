@@ -1,12 +1,13 @@
 //! The run: its step is recorded once for every size a micro-batch may have, then replayed.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use web_time::Instant;
 
 use super::batch::FlatBatch;
 use super::log::{EvalLog, Line, Metrics, StepLog};
-use super::objective::{InStep, Objective, Part};
+use super::objective::{Fetched, InStep, Objective, Part};
 use super::options::{TrainOptions, every_steps};
 use super::pace::{Pace, Seen};
 use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan, Sizes};
@@ -16,8 +17,8 @@ use super::state::StoreState;
 use super::step::{Inputs, Method, Passes, Programs, REPORT_BYTES, TALLY_VALUES, Texts, Update};
 use crate::bail;
 use crate::data::batches::BatchPlan;
-use crate::data::encode::Encoded;
 use crate::data::kv::Kv;
+use crate::data::scores::Scores;
 use crate::data::tokens::Selection;
 use crate::device::{Device, Readback, ReadbackRing, Store, Workspace};
 use crate::error::Result;
@@ -68,24 +69,41 @@ pub struct Trainer {
     /// Skipped steps since the last one that was not.
     skipped_in_a_row: u32,
     pending: VecDeque<Pending>,
-    next_rows: Option<Fetched>,
+    next_rows: Option<Upcoming>,
+    /// What the reference makes of the rows to train and to evaluate on.
+    references: [Option<Scores>; 2],
     finished_at: Option<Instant>,
     pace: Pace,
     /// What the last evaluation took.
     eval_seconds: Option<f64>,
 }
 
+/// How long log-probabilities of the reference are computed before they are kept.
+const KEEP_SCORES: Duration = Duration::from_secs(1);
+
 /// The rows of a step, by micro-batch.
-struct Fetched {
+struct Upcoming {
     step: u32,
-    micro_batches: Vec<Vec<Encoded>>,
+    micro_batches: Vec<Vec<Fetched>>,
     millis: f64,
 }
 
 /// A part of a micro-batch, and the same as the device wants it.
 struct Placed {
-    rows: Vec<Encoded>,
+    part: Part,
     batch: FlatBatch,
+}
+
+/// Rows by number, each with what the reference makes of it.
+async fn fetched(
+    kv: &impl Kv,
+    selection: &Selection,
+    reference: Option<&Scores>,
+    numbers: &[u32],
+) -> Result<Vec<Fetched>> {
+    let rows = selection.set.get(kv, numbers).await?;
+    let logp = |row: &u32| reference.map_or(f32::NAN, |scores| scores.of(*row));
+    Ok(rows.into_iter().zip(numbers).map(|(row, number)| Fetched { row, reference: logp(number) }).collect())
 }
 
 struct Pending {
@@ -144,6 +162,7 @@ impl Trainer {
             skipped_in_a_row: 0,
             pending: VecDeque::new(),
             next_rows: None,
+            references: [None, None],
             finished_at: None,
             pace: Pace::default(),
             eval_seconds: None,
@@ -191,11 +210,11 @@ impl Trainer {
             && self.progress.step < self.total_steps()
             && (self.pending.is_empty() || !self.waits(self.progress.step))
         {
-            let fetched = match self.next_rows.take().filter(|next| next.step == self.progress.step) {
+            let upcoming = match self.next_rows.take().filter(|next| next.step == self.progress.step) {
                 Some(next) => next,
                 None => self.fetch(rows, self.progress.step).await?,
             };
-            self.submit(device, store, fetched)?;
+            self.submit(device, store, upcoming)?;
             if self.progress.step < self.total_steps() {
                 self.next_rows = Some(self.fetch(rows, self.progress.step).await?);
             }
@@ -204,6 +223,65 @@ impl Trainer {
             Some(pending) => self.finish(device, pending).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Whether what a reference makes of the rows is to be known before the first step.
+    pub fn has_reference_before(&self) -> bool {
+        self.objective.before_steps().is_some()
+    }
+
+    /// Takes what the reference makes of the rows to train on (0) or to evaluate on (1), and computes what is not known of
+    /// it, as far as `go_on` says, which hears rows done and rows in all. The run must be where it starts, and drained.
+    ///
+    /// # Errors
+    ///
+    /// `cancelled` where `go_on` says no; what was computed is kept.
+    pub async fn know_reference(
+        &mut self,
+        (device, store): (&Device, &Store),
+        kv: &impl Kv,
+        of: usize,
+        mut scores: Scores,
+        go_on: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<()> {
+        let Some(before) = self.objective.before_steps() else { return Ok(()) };
+        let Some(selection) = [Some(&self.dataset), self.eval_dataset.as_ref()][of].cloned() else {
+            return Ok(());
+        };
+        let size = self.options.rows_per_micro_batch();
+        let is_known = |scores: &Scores, rows: &[u32]| rows.iter().all(|&row| !scores.of(row).is_nan());
+        let mut ring = ReadbackRing::new(device, before.logps.size(), 1);
+        let (mut done, all) = (0, selection.rows.len() as u64);
+        let mut found = Vec::new();
+        let mut kept_at = Instant::now();
+        for numbers in selection.rows.chunks(size) {
+            done += numbers.len() as u64;
+            if is_known(&scores, numbers) {
+                continue;
+            }
+            let parts = self.placed(fetched(kv, &selection, None, numbers).await?);
+            for placed in parts {
+                let slots: Vec<usize> = placed.part.answers.iter().map(|answer| answer.slot).collect();
+                let in_step = InStep { micro_batches: 1, labelled: placed.batch.index.len(), texts: 1 };
+                self.run_part(store, placed, &[before.passes], &in_step);
+                let readback = ring.start(store, before.logps);
+                let logps: Vec<f32> = ring.finish(readback).await?;
+                found.extend(slots.iter().zip(logps).map(|(&slot, logp)| (numbers[slot], logp)));
+            }
+            let stops = !go_on(done, all);
+            if stops || kept_at.elapsed() > KEEP_SCORES || done == all {
+                scores.add(kv, &std::mem::take(&mut found)).await?;
+                kept_at = Instant::now();
+            }
+            if stops {
+                bail!(Cancelled, "the reference was stopped after {done} of {all} rows, which are kept");
+            }
+        }
+        if !found.is_empty() {
+            scores.add(kv, &found).await?;
+        }
+        self.references[of] = Some(scores);
+        Ok(())
     }
 
     /// With `true`, no further step is submitted while one is on its way.
@@ -296,17 +374,17 @@ impl Trainer {
         self.eval_dataset.is_some() && every.is_some_and(|every| done > 0 && done.is_multiple_of(every))
     }
 
-    async fn fetch(&mut self, rows: &impl Kv, step: u32) -> Result<Fetched> {
+    async fn fetch(&mut self, rows: &impl Kv, step: u32) -> Result<Upcoming> {
         let began = Instant::now();
         let mut micro_batches = Vec::new();
         for numbers in self.batches.step(step).micro_batches {
-            micro_batches.push(self.dataset.set.get(rows, &numbers).await?);
+            micro_batches.push(fetched(rows, &self.dataset, self.references[0].as_ref(), &numbers).await?);
         }
-        Ok(Fetched { step, micro_batches, millis: began.elapsed().as_secs_f64() * 1000.0 })
+        Ok(Upcoming { step, micro_batches, millis: began.elapsed().as_secs_f64() * 1000.0 })
     }
 
-    fn submit(&mut self, device: &Device, store: &Store, fetched: Fetched) -> Result<()> {
-        let Fetched { micro_batches, millis: data_millis, .. } = fetched;
+    fn submit(&mut self, device: &Device, store: &Store, upcoming: Upcoming) -> Result<()> {
+        let Upcoming { micro_batches, millis: data_millis, .. } = upcoming;
         let submitted_at = Instant::now();
         let step = self.progress.step;
         let learning_rate = self.schedule.learning_rate(step) * self.progress.learning_rate_scale;
@@ -316,10 +394,11 @@ impl Trainer {
         let micro_batches: Vec<Vec<Placed>> =
             micro_batches.into_iter().map(|rows| self.placed(rows)).collect();
         let last = || micro_batches.iter().filter_map(|parts| parts.last());
-        let tokens: usize = last().flat_map(|part| &part.rows).map(|row| row.ids.len()).sum();
+        let tokens: usize = last().flat_map(|placed| &placed.part.rows).map(|row| row.ids.len()).sum();
         let in_step = InStep {
-            labelled: last().map(|part| part.batch.index.len()).sum(),
-            texts: last().map(|part| part.batch.texts()).sum(),
+            micro_batches: micro_batches.len(),
+            labelled: last().map(|placed| placed.batch.index.len()).sum(),
+            texts: last().map(|placed| placed.batch.texts()).sum(),
         };
         let labelled = in_step.labelled as u64;
         let mut flops = self.workspace.run(&self.programs.begin, 0);
@@ -365,20 +444,32 @@ impl Trainer {
     }
 
     /// The parts of a micro-batch as the device wants them.
-    fn placed(&self, rows: Vec<Encoded>) -> Vec<Placed> {
-        let place = |Part { rows }| Placed { batch: FlatBatch::new(&rows, &self.views), rows };
+    fn placed(&self, rows: Vec<Fetched>) -> Vec<Placed> {
+        let place = |part: Part| Placed { batch: FlatBatch::new(&part.rows, &self.views), part };
         self.objective.parts(rows).into_iter().map(place).collect()
     }
 
     /// Runs the parts of a micro-batch, the last one for `passes`; returns the floating-point operations.
     fn run_parts(&self, store: &Store, parts: Vec<Placed>, passes: Passes, in_step: &InStep) -> u64 {
-        let run = |Placed { batch, .. }: Placed| {
-            self.method.write_texts(store, &Texts { ends: &batch.ends, in_step: in_step.texts });
-            let weight = self.objective.token_weight(in_step);
-            let (size, blocks, seen) = self.write_batch(store, batch, passes, weight);
-            self.workspace.run_seeing(&self.programs.of(passes, blocks), size, seen)
+        let run = |placed: Placed| {
+            let mut passes_of_part = placed.part.before.clone();
+            passes_of_part.extend((!placed.part.is_beside).then_some(passes));
+            self.run_part(store, placed, &passes_of_part, in_step)
         };
         parts.into_iter().map(run).sum()
+    }
+
+    /// Runs one part for each of `passes`, which are recorded with the same dropout.
+    fn run_part(&self, store: &Store, placed: Placed, passes: &[Passes], in_step: &InStep) -> u64 {
+        let Placed { part, batch } = placed;
+        let Some(&last) = passes.last() else { return 0 };
+        self.method.write_texts(store, &Texts { ends: &batch.ends, in_step: in_step.texts });
+        self.objective.write(store, &part, &batch, in_step);
+        let weight = self.objective.token_weight(in_step);
+        let (size, blocks, seen) = self.write_batch(store, batch, last, weight);
+        let programs: Vec<ProgramId> =
+            passes.iter().flat_map(|&passes| self.programs.of(passes, blocks)).collect();
+        self.workspace.run_seeing(&programs, size, seen)
     }
 
     /// Writes rows; returns the recording that holds them, the loss blocks they need, and the share of the pairs of
@@ -394,9 +485,10 @@ impl Trainer {
         let (size, recording) = self.sizes.holding(tokens, passes);
         let plan = self.inputs.loss_plan;
         let blocks = labelled.div_ceil(plan.block);
-        batch.pad(size, blocks * plan.block);
-        let weights: Vec<f32> =
-            (0..blocks * plan.block).map(|i| if i < labelled { weight } else { 0.0 }).collect();
+        // What comes late is brought to all rows that a pass may have.
+        let rows = if self.objective.comes_late() { plan.rows() } else { blocks * plan.block };
+        batch.pad(size, rows);
+        let weights: Vec<f32> = (0..rows).map(|i| if i < labelled { weight } else { 0.0 }).collect();
         let Inputs { rows, loss, .. } = &self.inputs;
         store.write(rows.ids, &batch.ids);
         store.write(rows.positions, &batch.positions);
@@ -471,25 +563,31 @@ impl Trainer {
         };
         let began = Instant::now();
         let (mut tally, mut tokens) = ([0.0; TALLY_VALUES], 0);
-        for numbers in held_out.rows.chunks(self.options.per_device_train_batch_size as usize) {
+        for numbers in held_out.rows.chunks(self.options.rows_per_micro_batch()) {
             if !go_on() {
                 bail!(Cancelled, "the evaluation was stopped");
             }
-            let parts = self.placed(held_out.set.get(rows, numbers).await?);
-            let labelled = parts.last().map_or(0, |part| part.batch.index.len());
+            let rows = fetched(rows, held_out, self.references[1].as_ref(), numbers).await?;
+            let parts = self.placed(rows);
+            let of_last = parts.last().map(|placed| (placed.batch.index.len(), placed.part.answers.len()));
+            let (labelled, answers) = of_last.unwrap_or_default();
             tokens += labelled as u64;
             self.workspace.run(&self.programs.begin_eval, 0);
-            self.run_parts(store, parts, Passes::Evaluate, &InStep { labelled, texts: 1 });
+            let in_step = InStep { micro_batches: 1, labelled, texts: 1 };
+            self.run_parts(store, parts, Passes::Evaluate, &in_step);
             let readback = self.eval_ring.start(store, self.inputs.report);
             let report: Vec<f32> = self.eval_ring.finish(readback).await?;
-            tally.iter_mut().zip(report).for_each(|(sum, value)| *sum += f64::from(value));
+            // Means over the answers of a batch count by these.
+            let weight = answers.max(1) as f64;
+            tally.iter_mut().zip(report).for_each(|(sum, value)| *sum += weight * f64::from(value));
         }
-        let (eval_loss, _) = self.objective.read(&tally, tokens);
-        let rows = held_out.rows.len() as u64;
+        let (eval_loss, metrics) = self.objective.read(&tally, tokens);
+        let metrics = metrics.into_iter().map(|(name, value)| (format!("eval_{name}"), value)).collect();
+        let rows = (held_out.rows.len() / self.options.rows_per_unit()) as u64;
         self.eval_seconds = Some(began.elapsed().as_secs_f64());
         // Time spent here is no training step's.
         self.finished_at = Some(Instant::now());
-        Ok(EvalLog { step: self.progress.step, eval_loss, tokens, rows })
+        Ok(EvalLog { step: self.progress.step, eval_loss, tokens, rows, metrics })
     }
 
     /// Seconds and floating-point operations of each dispatch of one micro-batch and the optimiser's

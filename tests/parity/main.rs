@@ -6,6 +6,7 @@ mod bases;
 mod cut;
 mod families;
 mod mezo;
+mod preferences;
 mod ways;
 
 use std::collections::BTreeMap;
@@ -59,6 +60,11 @@ impl Case {
             Some(name) => Path::new("tests/fixtures").join(name),
             None => self.folder.clone(),
         }
+    }
+
+    /// Where its rows are: with the model, unless it has some of its own.
+    fn rows(&self) -> PathBuf {
+        if self.folder.join("data.jsonl").is_file() { self.folder.clone() } else { self.place() }
     }
 
     /// A GGUF, or a folder of Hugging Face's.
@@ -120,7 +126,7 @@ async fn prepare(session: &mut Session<Rc<MemoryKv>>, case: &Case, changes: &[(&
     let model = case.model();
     let quantization = &case.config["quantization"];
     session.load_model(&model, quantization, &mut |_| {}).await.expect("the model loads");
-    let data = Directory(case.place());
+    let data = Directory(case.rows());
     import_file(session.rows.clone(), "rows", &data, "data.jsonl", ImportOptions::default(), &mut |_, _| {})
         .await
         .expect("the rows import");

@@ -622,7 +622,7 @@ impl State for Values {
 }
 
 fn line(step: u32, eval_loss: f64) -> Line {
-    Line::Eval(EvalLog { step, eval_loss, tokens: 90, rows: 3 })
+    Line::Eval(EvalLog { step, eval_loss, tokens: 90, rows: 3, ..EvalLog::default() })
 }
 
 /// Saves a run "mine" of two tensors, one of them empty, in an empty store, and returns that.

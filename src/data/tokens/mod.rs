@@ -197,6 +197,11 @@ impl TokenSet {
         Ok(())
     }
 
+    /// The name under which it is kept.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The same for the same rows, tokenizer and options.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint

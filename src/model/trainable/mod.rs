@@ -135,6 +135,11 @@ impl Trained {
         self.learns(&self.model(base).head)
     }
 
+    /// Whether anything behind the last layer learns, which has its gradient from the loss itself.
+    pub fn loss_learns(&self, base: &Model) -> bool {
+        self.head_learns(base) || self.parameters.gradient(self.model(base).norm).is_some()
+    }
+
     fn learns(&self, slabs: &[Slab]) -> bool {
         slabs.iter().any(|slab| self.parameters.gradient(slab.weight.values).is_some())
     }

@@ -170,7 +170,7 @@ impl Method for Mezo {
         let loss = Loss { model, plan, inputs: inputs.loss, parameters: &trained.parameters, losses };
         let blocks = loss.blocks_alone(&mut rec, x, misses);
         let tally = rec.program();
-        objective.record(&mut rec, inputs, losses);
+        objective.record(&mut rec, inputs, losses, inputs.loss.weight);
 
         let keep_plus = rec.program();
         let n = plan.rows() as u32;
@@ -212,6 +212,7 @@ impl Method for Mezo {
             again: vec![update],
             begin_eval: vec![begin_eval],
             evaluate: vec![LossPass { before: vec![forward], loss: blocks.clone(), after: vec![tally] }],
+            scores: Vec::new(),
         };
         (rec, programs)
     }

@@ -26,6 +26,8 @@ pub(super) struct Programs {
     pub(super) again: Vec<ProgramId>,
     pub(super) begin_eval: Vec<ProgramId>,
     pub(super) evaluate: Vec<LossPass>,
+    /// Those that only make log-probabilities of answers.
+    pub(super) scores: Vec<(Passes, LossPass)>,
 }
 
 /// What rows go through the model for.
@@ -33,6 +35,12 @@ pub(super) struct Programs {
 pub(super) enum Passes {
     Train,
     Evaluate,
+    /// The log-probabilities of answers by what learns.
+    Score,
+    /// The same by the model as it was loaded.
+    Reference,
+    /// The same of answers to other prompts.
+    ReferenceOfOthers,
 }
 
 /// A pass over a micro-batch with the loss in its midst.
@@ -54,11 +62,13 @@ impl LossPass {
 impl Programs {
     /// Those of a micro-batch that fills so many blocks.
     pub(super) fn of(&self, passes: Passes, blocks: usize) -> Vec<ProgramId> {
-        let passes = match passes {
-            Passes::Train => &self.train,
-            Passes::Evaluate => &self.evaluate,
+        let scores = || self.scores.iter().filter(move |(own, _)| *own == passes).map(|(_, pass)| pass);
+        let of: Vec<&LossPass> = match passes {
+            Passes::Train => self.train.iter().collect(),
+            Passes::Evaluate => self.evaluate.iter().collect(),
+            Passes::Score | Passes::Reference | Passes::ReferenceOfOthers => scores().collect(),
         };
-        passes.iter().flat_map(|pass| pass.programs(blocks)).collect()
+        of.into_iter().flat_map(|pass| pass.programs(blocks)).collect()
     }
 }
 

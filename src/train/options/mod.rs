@@ -1,11 +1,14 @@
 //! The options of a run, under the names and with the defaults that bitsandbytes and TRL give them.
 //!
-//! Defaults are those of `BitsAndBytesConfig` (bitsandbytes 0.50) and `SFTConfig` (TRL 1.16 on
-//! transformers 5.23). They differ in four places: `bnb_4bit_quant_type` is `"nf4"`, the only 4-bit
+//! Defaults are those of `BitsAndBytesConfig` (bitsandbytes 0.50) and of `SFTConfig`, `DPOConfig`, `ORPOConfig`, `CPOConfig`
+//! and `KTOConfig` (TRL 1.16 on transformers 5.23). They differ in four places: `bnb_4bit_quant_type` is `"nf4"`, the only 4-bit
 //! type here, where bitsandbytes would say `"fp4"`; `bnb_4bit_compute_dtype` is `"float16"`, which is used
 //! only where a GPU is faster with it; `gradient_checkpointing` is `"auto"`, which recomputes
 //! only when memory asks for it and changes no number; and `warmup_ratio`, which transformers 5 folded
 //! into a fractional `warmup_steps`, is still understood as transformers 4 did.
+
+mod preference;
+mod quantization;
 
 use serde_json::{Map, Value};
 
@@ -16,8 +19,10 @@ use crate::data::encode::{EncodeOptions, RowUse};
 use crate::data::notice::Notice;
 use crate::error::{Code, Error, Result};
 use crate::kernels::mezo::MAX_SAMPLES;
-use crate::model::{LoadOptions, SkipModules};
 use crate::options::Part;
+
+pub use preference::{LossType, PreferenceOptions, ReferenceModel, TrainMethod};
+pub use quantization::{ComputeDtype, QuantizationOptions, Requantize};
 
 /// The whole config of a run: `{quantization, lora, train, init_adapter}`, each part optional.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,129 +79,6 @@ fn home_of(option: &str) -> Option<&'static str> {
         options.as_ref().is_ok_and(|options| options.get(option).is_some())
     };
     parts.into_iter().find(has).map(|(part, _)| part)
-}
-
-/// How the base model's linear layers are held.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
-pub struct QuantizationOptions {
-    /// Quantise the decoder's linear layers to NF4; otherwise they stay as the file has them. False where
-    /// the config is silent, as in bitsandbytes.
-    pub load_in_4bit: bool,
-    /// Quantise the decoder's linear layers to LLM.int8. Outliers of activations are not taken apart: these stay f32.
-    pub load_in_8bit: bool,
-    /// Names of linear layers that stay as their files have them, whatever the others are quantised to. The head is never
-    /// quantised, with or without its name.
-    pub llm_int8_skip_modules: Option<Vec<String>>,
-    /// What a GGUF, or what bitsandbytes quantised, is quantised to again; `None` keeps its own bits.
-    pub requantize: Option<Requantize>,
-    /// Quantise the block scales themselves to 8 bits.
-    pub bnb_4bit_use_double_quant: bool,
-    pub bnb_4bit_compute_dtype: ComputeDtype,
-    /// What is worth knowing of these options.
-    #[serde(skip)]
-    pub notices: Vec<Notice>,
-}
-
-/// What quantised weights may be quantised to again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Requantize {
-    Nf4,
-}
-
-/// What the values of an NF4 weight may be rounded to before they are multiplied. Everything else,
-/// sums too, is f32 either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ComputeDtype {
-    /// To f16, where the GPU has it and is found to be faster with it.
-    #[default]
-    Float16,
-    Float32,
-}
-
-impl QuantizationOptions {
-    /// Reads the `quantization` part; null is an empty part.
-    pub fn from_json(value: &Value) -> Result<Self> {
-        let mut part = Part::new("quantization", value)?;
-        let load_in_4bit = part.take("load_in_4bit", false)?;
-        let quant_type: String = part.take("bnb_4bit_quant_type", "nf4".to_string())?;
-        let bnb_4bit_use_double_quant = part.take("bnb_4bit_use_double_quant", false)?;
-        let mut notices = Vec::new();
-        let dtype: String = part.take("bnb_4bit_compute_dtype", "float16".to_string())?;
-        // torch's own names of its dtypes, as BitsAndBytesConfig writes some of them.
-        let bnb_4bit_compute_dtype = match dtype.strip_prefix("torch.").unwrap_or(&dtype) {
-            "float16" => ComputeDtype::Float16,
-            "float32" => ComputeDtype::Float32,
-            "bfloat16" => {
-                let message = "quantization.bnb_4bit_compute_dtype is \"bfloat16\", which GPUs do not offer here: \
-                               everything is computed in 32 bits";
-                notices.push(Notice::new("computed-in-float32", message));
-                ComputeDtype::Float32
-            }
-            _ => bail!(
-                BadOption,
-                "quantization.bnb_4bit_compute_dtype is {dtype:?}, but must be \"float16\", \"float32\" or \
-                 \"bfloat16\""
-            ),
-        };
-        part.only("quant_method", &["bitsandbytes".into()])?;
-        let load_in_8bit = part.take("load_in_8bit", false)?;
-        if load_in_4bit && load_in_8bit {
-            bail!(
-                BadOption,
-                "quantization.load_in_4bit and quantization.load_in_8bit are both true; set one of them"
-            );
-        }
-        let llm_int8_skip_modules: Option<Vec<String>> = part.take("llm_int8_skip_modules", None)?;
-        let requantize: Option<String> = part.take("requantize", None)?;
-        let requantize = match requantize.as_deref() {
-            None => None,
-            Some("nf4") => Some(Requantize::Nf4),
-            Some(other) => {
-                bail!(BadOption, "quantization.requantize is {other:?}, but must be \"nf4\" or null")
-            }
-        };
-        part.only("llm_int8_enable_fp32_cpu_offload", &[false.into()])?;
-        part.only("_load_in_4bit", &[load_in_4bit.into()])?;
-        part.only("_load_in_8bit", &[load_in_8bit.into()])?;
-        // What bitsandbytes packs codes into, and what it does where weights have 8 bits.
-        part.ignore(&["bnb_4bit_quant_storage", "llm_int8_has_fp16_weight", "llm_int8_threshold"]);
-        part.finish()?;
-        let unused = quant_type == "fp4" && !load_in_4bit;
-        if quant_type != "nf4" && !unused {
-            bail!(
-                BadOption,
-                "quantization.bnb_4bit_quant_type is {quant_type:?}, but only \"nf4\" is supported"
-            );
-        }
-        let options = QuantizationOptions {
-            load_in_4bit,
-            load_in_8bit,
-            llm_int8_skip_modules,
-            requantize,
-            bnb_4bit_use_double_quant,
-            bnb_4bit_compute_dtype,
-            notices,
-        };
-        options.load_options()?;
-        Ok(options)
-    }
-
-    /// What of these options decides how a model is loaded.
-    ///
-    /// # Errors
-    ///
-    /// Code `bad-option` for a name of `llm_int8_skip_modules` that cannot be read.
-    pub fn load_options(&self) -> Result<LoadOptions> {
-        Ok(LoadOptions {
-            load_in_4bit: self.load_in_4bit,
-            load_in_8bit: self.load_in_8bit,
-            double_quant: self.bnb_4bit_use_double_quant,
-            requantizes: self.requantize.is_some(),
-            skip_modules: SkipModules::new(self.llm_int8_skip_modules.as_deref().unwrap_or_default())?,
-        })
-    }
 }
 
 /// How the learning rate moves over the run; see [`crate::train::schedule`].
@@ -264,6 +146,10 @@ pub enum MezoObjective {
 /// The `train` part.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TrainOptions {
+    /// What rows are learnt by.
+    pub method: TrainMethod,
+    #[serde(flatten)]
+    pub preference: PreferenceOptions,
     pub finetuning_type: FinetuningType,
     pub optim: Optim,
     pub learning_rate: f64,
@@ -324,6 +210,8 @@ pub struct TrainOptions {
 impl Default for TrainOptions {
     fn default() -> Self {
         TrainOptions {
+            method: TrainMethod::Sft,
+            preference: PreferenceOptions::default(),
             finetuning_type: FinetuningType::Lora,
             optim: Optim::AdamwTorch,
             learning_rate: 2e-5,
@@ -364,11 +252,22 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
+    /// The defaults of a method: TRL's configs of preferences have another learning rate than `SFTConfig`.
+    fn of_method(method: TrainMethod) -> Self {
+        match method {
+            TrainMethod::Sft => TrainOptions::default(),
+            _ => TrainOptions { method, learning_rate: 1e-6, ..TrainOptions::default() },
+        }
+    }
+
     /// Reads the `train` part; null is an empty part. Errors of code `bad-option` name the option.
     pub fn from_json(value: &Value) -> Result<Self> {
-        let default = TrainOptions::default();
         let mut part = Part::new("train", value)?;
+        let method = part.take("method", TrainMethod::Sft)?;
+        let default = TrainOptions::of_method(method);
         let mut options = TrainOptions {
+            method,
+            preference: PreferenceOptions::take(&mut part, method)?,
             finetuning_type: part.take("finetuning_type", default.finetuning_type)?,
             optim: part.take("optim", default.optim)?,
             learning_rate: part.take("learning_rate", default.learning_rate)?,
@@ -480,8 +379,13 @@ impl TrainOptions {
 
     /// What of these options decides the tokens and the loss mask of a row.
     pub fn encode_options(&self) -> EncodeOptions {
+        let rows_as = match self.method {
+            TrainMethod::Sft => RowUse::Supervised,
+            TrainMethod::Dpo | TrainMethod::Orpo | TrainMethod::Simpo | TrainMethod::Cpo => RowUse::Pairs,
+            TrainMethod::Kto => RowUse::Judged,
+        };
         EncodeOptions {
-            rows_as: RowUse::Supervised,
+            rows_as,
             assistant_only_loss: self.assistant_only_loss,
             completion_only_loss: self.completion_only_loss,
             max_length: self.max_length,
@@ -491,7 +395,8 @@ impl TrainOptions {
     /// What of these options decides which rows each step takes.
     pub fn batch_options(&self) -> BatchOptions {
         BatchOptions {
-            rows_per_unit: 1,
+            rows_per_unit: self.encode_options().rows_as.rows_per_unit(),
+            grouped: self.method == TrainMethod::Kto,
             batch_size: self.per_device_train_batch_size,
             accumulation: self.gradient_accumulation_steps,
             max_steps: self.max_steps,
@@ -499,11 +404,21 @@ impl TrainOptions {
             shuffle_seed: self.shuffle_dataset.then_some(self.seed),
             group_by_length: self.group_by_length,
             packing: self.max_length.filter(|_| self.packing),
-            grouped: false,
         }
     }
 
+    /// The most rows of tokens that make a micro-batch, unless rows are packed.
+    pub fn rows_per_micro_batch(&self) -> usize {
+        self.per_device_train_batch_size as usize * self.rows_per_unit()
+    }
+
+    /// Rows of tokens that are trained on together.
+    pub fn rows_per_unit(&self) -> usize {
+        self.encode_options().rows_as.rows_per_unit() as usize
+    }
+
     fn check(&self) -> Result<()> {
+        self.preference.check(self)?;
         if self.packing && self.max_length.is_none() {
             bail!(BadOption, "train.packing needs a train.max_length");
         }
@@ -588,7 +503,6 @@ const HIGH_LEARNING_RATE: f64 = 0.1;
 /// Options of TRL and transformers at the values that ask for nothing else than what is done.
 fn take_what_is_done_anyway(part: &mut Part) -> Result<()> {
     part.only("truncation_mode", &["keep_start".into()])?;
-    part.only("loss_type", &["nll".into()])?;
     part.only("dataset_text_field", &["text".into()])?;
     part.only("report_to", &["none".into(), Value::Null])?;
     for option in ["tf32", "push_to_hub", "eval_packing", "padding_free", "activation_offloading"] {

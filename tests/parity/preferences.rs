@@ -1,0 +1,99 @@
+//! Learning from preferences, against TRL's trainers.
+//!
+//! `tools/reference/preferences.md` says in words what the references fix.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tabtune::kernels::linear::Tile;
+use tabtune::train::StepLog;
+
+use super::{By, Case, assert_gradients, folders, prepared_by, relative};
+
+/// All but those of TRL's measures that are not told here.
+const TOLD: [&str; 10] = [
+    "rewards/chosen",
+    "rewards/rejected",
+    "rewards/accuracies",
+    "rewards/margins",
+    "logps/chosen",
+    "logps/rejected",
+    "kl",
+    "nll_loss",
+    "log_odds_ratio",
+    "log_odds_chosen",
+];
+
+fn cases() -> Vec<Case> {
+    folders("tests/fixtures/preferences")
+}
+
+async fn steps(case: &Case, by: By, changes: &[(&str, Value)]) -> Vec<StepLog> {
+    let mut session = prepared_by(by, case, changes).await;
+    let mut steps = Vec::new();
+    while let Some(log) = session.train_step().await.expect("a step") {
+        steps.push(log.log);
+    }
+    steps
+}
+
+/// How far apart two numbers are: relative, and absolute below 1.
+fn apart(got: f64, want: f64) -> f64 {
+    (got - want).abs() / want.abs().max(1.0)
+}
+
+fn assert_steps(case: &Case, by: By, changes: &[(&str, Value)]) {
+    let steps = pollster::block_on(steps(case, by, changes));
+    let wanted = case.expected["steps"].as_array().expect("expected.json has steps");
+    assert_eq!(steps.len(), wanted.len(), "{}", case.name);
+    let mut worst = [0.0f64; 3];
+    for (log, want) in steps.iter().zip(wanted) {
+        let number = |name: &str| want[name].as_f64().unwrap_or_else(|| panic!("no {name}"));
+        assert_eq!(log.num_tokens as f64, number("num_tokens"), "{} step {}", case.name, log.step);
+        worst[0] = worst[0].max(apart(log.loss, number("loss")));
+        worst[1] = worst[1].max(relative(log.grad_norm, number("grad_norm")));
+        for name in TOLD {
+            let (got, want) = (log.metrics.get(name).copied(), want[name].as_f64());
+            assert_eq!(got.is_some(), want.is_some(), "{} step {}: {name}", case.name, log.step);
+            let Some((got, want)) = got.zip(want) else { continue };
+            let off = apart(got, want);
+            assert!(off <= 1e-4, "{} {by:?} step {}: {name} is {got}, not {want}", case.name, log.step);
+            worst[2] = worst[2].max(off);
+        }
+    }
+    println!(
+        "{:25} {by:?} loss {:.1e} grad_norm {:.1e} metrics {:.1e}",
+        case.name, worst[0], worst[1], worst[2]
+    );
+    assert!(worst[0] <= 1e-4, "{}: loss off by {:e}", case.name, worst[0]);
+    assert!(worst[1] <= 1e-3, "{}: grad_norm off by {:e}", case.name, worst[1]);
+}
+
+#[test]
+fn ten_steps_are_those_of_trl() {
+    for case in cases() {
+        for by in [By::Gpu, By::Processor] {
+            assert_steps(&case, by, &[]);
+        }
+    }
+}
+
+#[test]
+fn a_reference_that_is_computed_along_is_the_same() {
+    for name in ["dpo_nf4", "dpo_full", "kto_cut"] {
+        let case = Case::read(Path::new("tests/fixtures/preferences").join(name));
+        for by in [By::Gpu, By::Processor] {
+            assert_steps(&case, by, &[("precompute_ref_log_probs", false.into())]);
+        }
+    }
+}
+
+#[test]
+fn every_gradient_of_step_one_is_that_of_trl() {
+    for case in cases() {
+        for (by, checkpointing) in [(By::Tile(Tile::Direct), false), (By::Gpu, true), (By::Processor, false)]
+        {
+            assert_gradients(&case, checkpointing, by, 5e-4);
+        }
+    }
+}
