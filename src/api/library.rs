@@ -124,7 +124,17 @@ impl Library {
         to_js(&RunRecord::load(&self.kv, &run).await.map_err(thrown)?.saved).map_err(thrown)
     }
 
-    /// Removes a run's checkpoints.
+    /// Keeps what prompts of a run were answered.
+    pub async fn keep_samples(&self, run: String, json: String) -> Thrown<()> {
+        saved::keep_samples(&self.kv, &run, &json).await.map_err(thrown)
+    }
+
+    /// What was kept, as it was; undefined where there is nothing.
+    pub async fn samples(&self, run: String) -> Thrown<Option<String>> {
+        saved::samples(&self.kv, &run).await.map_err(thrown)
+    }
+
+    /// Removes a run's checkpoints and its samples.
     pub async fn delete_run(&self, run: String) -> Thrown<()> {
         saved::delete(&self.kv, &run).await.map_err(thrown)
     }

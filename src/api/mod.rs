@@ -23,7 +23,7 @@ use crate::error::{Code, Error, Result};
 use crate::export::{ExportOptions, ExportProgress};
 use crate::gpu::{Adapter, Gpu};
 use crate::kernels::linear::Tile;
-use crate::session::{self, Loading, PrepareOptions, Saving};
+use crate::session::{self, Loading, PrepareOptions, Saving, Texts};
 use crate::train::StepLog;
 use crate::train::options::RunConfig;
 use convert::{from_js, thrown, to_js};
@@ -367,6 +367,29 @@ impl Session {
     pub async fn evaluate(&self, goes_on: Option<Function>) -> std::result::Result<JsValue, JsValue> {
         let mut go_on = || convert::goes_on(&goes_on, 0, 0);
         self.with(async |engine| to_js(&engine.evaluate_while(&mut go_on).await?)).await
+    }
+
+    /// Puts what the best evaluation was of in place of what learnt last.
+    pub async fn load_best(&self) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| to_js(&engine.load_best().await?)).await
+    }
+
+    /// How likely texts are, by row; `on_progress` hears rows done and rows in all and stops by returning false.
+    pub async fn score(
+        &self,
+        texts: JsValue,
+        adapter: bool,
+        train: JsValue,
+        on_progress: Option<Function>,
+    ) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let texts: Texts = serde_json::from_value(from_js(texts, "texts")?)
+                .map_err(|error| Error::new(Code::BadOption, format!("score: {error}")))?;
+            let train = from_js(train, "train")?;
+            let mut go_on = |done: u64, rows: u64| convert::goes_on(&on_progress, done, rows);
+            to_js(&engine.score(&texts, adapter, &train, &mut go_on).await?)
+        })
+        .await
     }
 
     pub async fn generate(

@@ -26,6 +26,8 @@ pub enum Table {
     Checkpoints,
     /// The lines of a run's log, by its name.
     RunLogs,
+    /// What prompts of a run were answered at some of its steps, by its name.
+    Samples,
     /// Short texts, such as what was measured on this machine.
     Notes,
 }
@@ -42,6 +44,7 @@ impl Table {
             Table::Runs => "runs",
             Table::Checkpoints => "checkpoints",
             Table::RunLogs => "run_logs",
+            Table::Samples => "samples",
             Table::Notes => "notes",
         }
     }

@@ -280,7 +280,7 @@ pub async fn deduplicate(kv: &impl Kv, name: &str) -> Result<u64> {
     Ok(removed)
 }
 
-/// The changes that remove a content's rows and the tokens that were made from them.
+/// The changes that remove a content's rows, the tokens that were made from them, and what references made of these.
 pub(super) async fn removal(kv: &impl Kv, id: &str) -> Result<Vec<Write>> {
     let mut changes = vec![Write::RemoveFrom(Key::new(Table::Rows, id, 0))];
     for (key, _) in token_sets(kv, id).await? {
@@ -288,14 +288,22 @@ pub(super) async fn removal(kv: &impl Kv, id: &str) -> Result<Vec<Write>> {
             changes.push(Write::RemoveFrom(Key::new(table, &key.name, 0)));
         }
     }
+    let scores = kv.scan(Table::Scores, None).await?;
+    let own = scores.into_iter().filter(|(key, _)| is_of(&key.name, id));
+    changes.extend(own.map(|(key, _)| Write::RemoveFrom(Key { number: 0, ..key })));
     Ok(changes)
 }
 
 /// The descriptions of all tokens that were made from the content `id`.
 pub(super) async fn token_sets(kv: &impl Kv, id: &str) -> Result<Vec<(Key, Vec<u8>)>> {
     let mut records = kv.scan(Table::TokenSets, None).await?;
-    records.retain(|(key, _)| key.name.rsplit_once('/').is_some_and(|(content, _)| content == id));
+    records.retain(|(key, _)| is_of(&key.name, id));
     Ok(records)
+}
+
+/// Whether what has this name was made from the content `id`.
+fn is_of(name: &str, id: &str) -> bool {
+    name.rsplit_once('/').is_some_and(|(content, _)| content == id)
 }
 
 /// Rows `first..first + count` of a dataset, as they are kept, each with where it came from.

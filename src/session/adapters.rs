@@ -4,9 +4,11 @@
 //! recorded in: one at a time, without gradients and moments.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use serde::Serialize;
 
+use super::run::Run;
 use super::{Loaded, Session, no_model};
 use crate::adapter::{
     ADAPTER_WEIGHTS, AdapterTensor, FirstValues, LoraConfig, PeftAdapter, TargetModules, load_peft, save_peft,
@@ -77,6 +79,38 @@ impl Adapters {
         let placed = Trained::fixed(model, adapter.config.clone(), store)?;
         placed.start(model, (device, store), target, Some(FirstValues::Of(adapter)))?;
         Ok(placed)
+    }
+
+    /// What is active, where something is: of `run`, if it is the run's, or put on the device.
+    pub fn tuned<'a>(
+        &self,
+        run: Option<&'a Run>,
+        model: &Model,
+        device: (&Device, &mut Store),
+        target: &Target,
+    ) -> Result<Option<Tuned<'a>>> {
+        Ok(match (&self.active, run) {
+            (Some(_), Some(run)) => Some(Tuned::OfRun(run.trainer.trained())),
+            (Some(name), None) => Some(Tuned::Placed(self.place(name, model, device, target)?)),
+            (None, _) => None,
+        })
+    }
+}
+
+/// What the active adapter, or a run's weights, are recorded by.
+pub(super) enum Tuned<'a> {
+    OfRun(&'a Trained),
+    Placed(Trained),
+}
+
+impl Deref for Tuned<'_> {
+    type Target = Trained;
+
+    fn deref(&self) -> &Trained {
+        match self {
+            Tuned::OfRun(trained) => trained,
+            Tuned::Placed(trained) => trained,
+        }
     }
 }
 

@@ -65,16 +65,11 @@ impl<R: Kv> Session<R> {
             loaded.generator_is_tuned = is_tuned;
             let Loaded { store, model, adapters, .. } = loaded;
             let made = self.device.allocating(|| {
-                let placed;
-                let trained = match (&adapters.active, run) {
-                    _ if changes_model && !adapter => None,
-                    (Some(_), Some(run)) => Some(run.trainer.trained()),
-                    (Some(name), None) => {
-                        placed = adapters.place(name, model, (&self.device, &mut *store), &target)?;
-                        Some(&placed)
-                    }
-                    (None, _) => None,
+                let tuned = match changes_model && !adapter {
+                    true => None,
+                    false => adapters.tuned(run, model, (&self.device, &mut *store), &target)?,
                 };
+                let trained = tuned.as_deref();
                 let model = trained.map_or(&*model, |trained| trained.model(model));
                 let lora = trained.and_then(|trained| trained.lora.as_ref());
                 Generator::new(&self.device, store, model, lora, &target, capacity)

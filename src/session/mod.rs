@@ -9,6 +9,7 @@ mod export;
 mod notices;
 mod reference;
 mod run;
+mod score;
 mod tiles;
 mod way;
 
@@ -20,7 +21,7 @@ use serde_json::{Map, Value};
 use crate::adapter::PeftAdapter;
 use crate::bail;
 use crate::data::encode::Encoder;
-use crate::data::kv::Kv;
+use crate::data::kv::{Key, Kv, Table, Write};
 use crate::data::library::{self, Description, OnBadRow};
 use crate::data::look::{Lengths, SeenRow};
 use crate::data::notice::Notice;
@@ -48,7 +49,8 @@ pub use adapters::{AdapterList, DEFAULT_ADAPTER, LoadedAdapter};
 pub use answer::Generated;
 use estimate::with_lighter_runs;
 use run::Run;
-pub use run::{Resumed, RunLog, Saving};
+pub use run::{Best, Resumed, RunLog, Saving};
+pub use score::Texts;
 use way::Way;
 
 /// What was loaded.
@@ -332,6 +334,12 @@ impl<R: Kv> Session<R> {
         on_reference: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Plan> {
         let train = TrainOptions::from_json(&options.train)?;
+        if train.load_best_model_at_end && options.run_name.is_none() {
+            bail!(
+                BadOption,
+                "train.load_best_model_at_end is true, but the run keeps no checkpoints: give it a run_name"
+            );
+        }
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let way = Way::of(loaded, &train, &options.lora)?;
         let start = way.start(loaded);
@@ -406,6 +414,9 @@ impl<R: Kv> Session<R> {
                 return Err(error);
             }
             resumed = Some(Resumed { step, log: run.log().to_vec(), damaged });
+        }
+        if let Some(name) = options.run_name.filter(|_| resumed.is_none()) {
+            self.rows.write(vec![Write::RemoveFrom(Key::new(Table::Samples, name, 0))]).await?;
         }
         loaded.adapters.active = Some(DEFAULT_ADAPTER.to_owned());
         self.run = Some(run);
@@ -530,8 +541,23 @@ impl<R: Kv> Session<R> {
 
     /// The same, for as long as `go_on` says so; code `cancelled` where it does not.
     pub async fn evaluate_while(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<EvalLog> {
-        let (_, rows, store, run) = self.running()?;
-        run.evaluate(store, rows, go_on).await
+        let (device, rows, store, run) = self.running()?;
+        run.evaluate((device, store), rows, go_on).await
+    }
+
+    /// Puts what the best evaluation of the run was of in place of what learnt last; no step is made after that.
+    ///
+    /// # Errors
+    ///
+    /// `bad-state` where none was kept.
+    pub async fn load_best(&mut self) -> Result<Best> {
+        let (device, rows, store, run) = self.running()?;
+        let loaded = run.load_best(device, store, rows).await;
+        if run.is_torn() {
+            self.run = None;
+            self.loaded.as_mut().ok_or_else(no_model)?.free_run();
+        }
+        loaded
     }
 
     /// What learns as it is after all steps so far, by name; for tests.

@@ -5,13 +5,14 @@ use std::ops::Deref;
 use serde::Serialize;
 use web_time::Instant;
 
+use crate::bail;
 use crate::data::kv::Kv;
 use crate::data::notice::Notice;
 use crate::device::{Device, Store};
 use crate::error::{Code, Error, Result};
 use crate::kernels::tiles::Tiles;
 use crate::train::options::OnNotFinite;
-use crate::train::saved::{self, Found, Header, Identity, LogRecords, RunRecord, State};
+use crate::train::saved::{self, Found, Header, Identity, Keep, LogRecords, RunRecord, State};
 use crate::train::{EvalLog, Line, StepLog, StoreState, Trainer};
 
 /// Skipped steps in a row after which a run goes back or stops.
@@ -77,6 +78,13 @@ pub struct Resumed {
     pub damaged: Vec<u32>,
 }
 
+/// The best evaluation of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Best {
+    pub step: u32,
+    pub metric: f64,
+}
+
 /// A run and its place in the store, if it has a name.
 pub struct Run {
     pub trainer: Trainer,
@@ -95,6 +103,10 @@ pub struct Run {
     saved: usize,
     /// The checkpoint whose values the next ones begin with, where steps since can be made again from the log.
     start: Option<u32>,
+    /// The step of the best evaluation whose checkpoint is kept, and what that told.
+    best: Option<Best>,
+    /// Whether what learnt is what the best evaluation was of, after which no step is made.
+    is_ended: bool,
     /// Whether the adapter is in part that of a checkpoint whose reading failed.
     is_torn: bool,
 }
@@ -123,6 +135,8 @@ impl Run {
             saved_at: Instant::now(),
             saved: 0,
             start: None,
+            best: None,
+            is_ended: false,
             is_torn: false,
         }
     }
@@ -135,10 +149,31 @@ impl Run {
         kv: &impl Kv,
         found: Found,
     ) -> Result<()> {
-        let name = self.name.as_deref().unwrap_or_default();
         found.header.identity.expect(&self.identity)?;
+        self.take_values(device, store, kv, &found).await?;
+        let record = RunRecord::load(kv, self.name.as_deref().unwrap_or_default()).await?;
+        let best = record.best().and_then(|saved| Some(Best { step: saved.step, metric: saved.metric? }));
+        self.best = best.filter(|best| best.step <= found.header.progress.step);
+        let Found { header, log, kept, .. } = found;
+        self.identity.init_adapter = header.identity.init_adapter;
+        self.trainer.go_on_from(header.progress);
+        (self.log, self.kept) = (log, kept);
+        // As many as were kept stay kept.
+        self.saved = self.trainer.options().save_total_limit as usize;
+        Ok(())
+    }
+
+    /// Takes the values of a checkpoint.
+    async fn take_values(
+        &mut self,
+        device: &Device,
+        store: &Store,
+        kv: &impl Kv,
+        found: &Found,
+    ) -> Result<()> {
+        let name = self.name.as_deref().unwrap_or_default();
         self.is_torn = true;
-        saved::restore(kv, name, &found, &mut self.trainer.state(device, store)).await?;
+        saved::restore(kv, name, found, &mut self.trainer.state(device, store)).await?;
         if self.trainer.is_made_again() {
             let (values, header) = found.values();
             let has_values = !header.tensors.is_empty();
@@ -147,13 +182,28 @@ impl Run {
             self.trainer.make_again(device, store, since, &found.log)?;
         }
         self.is_torn = false;
-        let Found { header, log, kept, .. } = found;
-        self.identity.init_adapter = header.identity.init_adapter;
-        self.trainer.go_on_from(header.progress);
-        (self.log, self.kept) = (log, kept);
-        // As many as were kept stay kept.
-        self.saved = self.trainer.options().save_total_limit as usize;
         Ok(())
+    }
+
+    /// Puts what the best evaluation was of in place of what learnt last. No step is made after that, and nothing saved.
+    ///
+    /// # Errors
+    ///
+    /// `bad-state` where none was kept: the run has no name, or `load_best_model_at_end` was not asked for.
+    pub async fn load_best(&mut self, device: &Device, store: &Store, kv: &impl Kv) -> Result<Best> {
+        let none = || {
+            Error::new(
+                Code::BadState,
+                "no best model was kept: give the run a run_name, train.load_best_model_at_end and train.eval_steps",
+            )
+        };
+        let name = self.name.as_deref().ok_or_else(none)?;
+        let (found, metric) = saved::best(kv, name).await?.ok_or_else(none)?;
+        found.header.identity.expect(&self.identity)?;
+        self.trainer.drain(device).await?;
+        self.take_values(device, store, kv, &found).await?;
+        self.is_ended = true;
+        Ok(Best { step: found.header.progress.step, metric })
     }
 
     /// Whether the storage failed while the run went back to a checkpoint: what it has learnt is then neither what it
@@ -174,6 +224,9 @@ impl Run {
     /// `not-finite` after three steps in a row whose loss or gradient was not finite, where the run may
     /// not go back to a checkpoint. `device-lost`.
     pub async fn step(&mut self, device: &Device, store: &Store, kv: &impl Kv) -> Result<Option<RunLog>> {
+        if self.is_ended {
+            return Ok(None);
+        }
         let Some(log) = self.trainer.step(device, store, kv).await? else { return Ok(None) };
         self.log.push(Line::Step(log.clone()));
         let mut line = RunLog { log, checkpoint: None, rewound_to: None, notice: None };
@@ -224,13 +277,52 @@ impl Run {
     /// The loss on the held-out rows, which joins the log, unless `go_on` says no before it is known.
     pub async fn evaluate(
         &mut self,
-        store: &Store,
+        (device, store): (&Device, &Store),
         kv: &impl Kv,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<EvalLog> {
         let log = self.trainer.evaluate(store, kv, go_on).await?;
         self.log.push(Line::Eval(log.clone()));
+        self.keep_if_best(device, store, kv, &log).await?;
         Ok(log)
+    }
+
+    /// Keeps a checkpoint of what was evaluated, where that is better than all before it. One that cannot be stored leaves
+    /// the best before it in its place.
+    async fn keep_if_best(
+        &mut self,
+        device: &Device,
+        store: &Store,
+        kv: &impl Kv,
+        log: &EvalLog,
+    ) -> Result<()> {
+        let options = self.trainer.options();
+        let (name, step) = (&options.metric_for_best_model, log.step);
+        let keeps = options.load_best_model_at_end && !self.is_ended && self.trainer.is_drained();
+        let Some(run) = self.name.clone().filter(|_| keeps) else { return Ok(()) };
+        let Some(metric) = log.metric(name) else {
+            let names: Vec<&str> = log.names().collect();
+            bail!(
+                BadOption,
+                "train.metric_for_best_model is {name:?}, which an evaluation does not tell; it tells {}",
+                names.join(", ")
+            );
+        };
+        if metric.is_nan() || self.best.is_some_and(|best| !options.is_better(metric, best.metric)) {
+            return Ok(());
+        }
+        let is_saved = self.saved > 0 && saved::latest_step(kv, &run).await?.is_some_and(|last| last == step);
+        let kept = match is_saved {
+            true => saved::mark_best(kv, &run, metric).await.is_ok(),
+            false => {
+                let saving = self.save_as(device, store, kv, Some(metric)).await?;
+                saving.is_some_and(|saving| saving.error.is_none())
+            }
+        };
+        if kept {
+            self.best = Some(Best { step, metric });
+        }
+        Ok(())
     }
 
     /// Saves a checkpoint of all steps so far, whatever is due; `None` for a run without a name. Logs of
@@ -248,12 +340,28 @@ impl Run {
 
     /// A checkpoint that cannot be stored is told and does not end the run; a lost GPU does.
     async fn save(&mut self, device: &Device, store: &Store, kv: &impl Kv) -> Result<Option<Saving>> {
-        let Some(name) = &self.name else { return Ok(None) };
+        self.save_as(device, store, kv, None).await
+    }
+
+    /// The same; `best` is what the best evaluation told, where it was of what is saved.
+    async fn save_as(
+        &mut self,
+        device: &Device,
+        store: &Store,
+        kv: &impl Kv,
+        best: Option<f64>,
+    ) -> Result<Option<Saving>> {
+        let Some(name) = self.name.as_ref().filter(|_| !self.is_ended) else { return Ok(None) };
         let began = Instant::now();
         let (identity, progress) = (self.identity.clone(), self.trainer.progress().clone());
         let mut header = Header::new(identity, progress, self.tiles.clone(), &self.device);
         let step = header.progress.step;
-        let record = RunRecord::load(kv, name).await;
+        let mut record = RunRecord::load(kv, name).await;
+        if let Ok(record) = &mut record
+            && self.saved == 0
+        {
+            record.forget_best();
+        }
         let cleared = self.saved > 0 && record.as_ref().is_ok_and(|record| record.saved.is_empty());
         if cleared {
             self.kept = LogRecords::default();
@@ -270,7 +378,7 @@ impl Run {
         let saved = match record {
             Ok(record) => {
                 let log = (self.log.as_slice(), &mut self.kept);
-                saved::save(kv, name, record, (header, &mut state), log, keep).await?
+                saved::save(kv, name, record, (header, &mut state), log, Keep { last: keep, best }).await?
             }
             Err(error) => Err(error),
         };

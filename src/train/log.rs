@@ -160,6 +160,19 @@ fn metrics_with<'de, D: Deserializer<'de>>(prefix: &str, deserializer: D) -> Res
     Ok(known.map(|(name, value)| (name, value.as_f64().unwrap_or(f64::NAN))).collect())
 }
 
+impl EvalLog {
+    /// What is told under a name, with or without "eval_" before it.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let name = name.strip_prefix("eval_").unwrap_or(name);
+        if name == "loss" { Some(self.eval_loss) } else { self.metrics.get(&format!("eval_{name}")).copied() }
+    }
+
+    /// The names of all that is told.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once("eval_loss").chain(self.metrics.keys().map(String::as_str))
+    }
+}
+
 /// JSON knows neither NaN nor infinity: both are written as null, and read as NaN.
 fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))

@@ -68,13 +68,13 @@ pub struct RunPlan {
 #[derive(Clone, Debug)]
 pub(super) struct Sizes {
     /// M of each, largest first.
-    tokens: Vec<usize>,
+    pub(super) tokens: Vec<usize>,
     /// Whether all sizes are there once more, without dropout.
     are_twice: bool,
 }
 
 impl Sizes {
-    fn new(tokens: usize, are_twice: bool) -> Self {
+    pub(super) fn new(tokens: usize, are_twice: bool) -> Self {
         let mut sizes: Vec<usize> =
             (1..=SIZES).rev().map(|i| (tokens * i / SIZES).max(1).next_multiple_of(8)).collect();
         sizes.dedup();
@@ -158,7 +158,8 @@ impl RunPlan {
         let trained = &*trained;
         let is_whole = trained.head_learns(model);
         let loss_plan = if is_whole { LossPlan::whole(extent.targets, vocab) } else { loss_plan };
-        let inputs = Inputs::new(store, model, trained, tokens, loss_plan, longest)?;
+        let order = trained.embedding_learns(model);
+        let inputs = Inputs::new(store, model, order, tokens, loss_plan, longest)?;
         let capacity = Capacity { rows: extent.rows, scored: loss_plan.rows() };
         let objective = (kind.keep)(options, store, capacity)?;
         let recording = Recording { model, trained, inputs: &inputs, objective: &*objective };

@@ -22,7 +22,6 @@ use crate::data::scores::Scores;
 use crate::data::tokens::Selection;
 use crate::device::{Device, Readback, ReadbackRing, Store, Workspace};
 use crate::error::Result;
-use crate::kernels::attention;
 use crate::kernels::lower::Target;
 use crate::memory::{MemoryPlan, ProgramId};
 use crate::model::{Model, ParameterPart, Reader, Trained, View};
@@ -131,11 +130,7 @@ impl Trainer {
         let schedule = Schedule::new(&options, batches.total_steps());
         let workspace = Workspace::new(device, store, &lowered)?;
 
-        for (rope, tables) in model.architecture.ropes.iter().zip(&inputs.rows.ropes) {
-            let (cos, sin) = rope.table(longest, longest);
-            store.write(tables.cos, &cos);
-            store.write(tables.sin, &sin);
-        }
+        inputs.write_ropes(store, model, longest);
         device.check()?;
 
         Ok(Trainer {
@@ -477,35 +472,17 @@ impl Trainer {
     fn write_batch(
         &self,
         store: &Store,
-        mut batch: FlatBatch,
+        batch: FlatBatch,
         passes: Passes,
         weight: f32,
     ) -> (usize, usize, f64) {
-        let (tokens, labelled) = (batch.ids.len(), batch.index.len());
-        let (size, recording) = self.sizes.holding(tokens, passes);
+        let (size, recording) = self.sizes.holding(batch.ids.len(), passes);
         let plan = self.inputs.loss_plan;
-        let blocks = labelled.div_ceil(plan.block);
+        let blocks = batch.index.len().div_ceil(plan.block);
         // What comes late is brought to all rows that a pass may have.
         let rows = if self.objective.comes_late() { plan.rows() } else { blocks * plan.block };
-        batch.pad(size, rows);
-        let weights: Vec<f32> = (0..rows).map(|i| if i < labelled { weight } else { 0.0 }).collect();
-        let Inputs { rows, loss, .. } = &self.inputs;
-        store.write(rows.ids, &batch.ids);
-        store.write(rows.positions, &batch.positions);
-        if let Some(order) = self.inputs.order {
-            store.write(order, &batch.order(tokens, self.padding_id));
-        }
-        for (place, seen) in rows.views.iter().zip(&batch.seen) {
-            store.write(place.spans, &seen.spans);
-            store.write(place.last, &seen.last);
-        }
-        store.write(loss.index, &batch.index);
-        store.write(loss.targets, &batch.targets);
-        store.write(loss.weight, &weights);
-        // Submits are cut as if every layer had the widest view.
-        let pairs = attention::pairs(size);
-        let shares = batch.seen.iter().map(|seen| attention::share_seen(&seen.spans, pairs));
-        (recording, blocks, shares.fold(0.0, f64::max))
+        let seen = self.inputs.write(store, batch, [size, rows], weight, self.padding_id);
+        (recording, blocks, seen)
     }
 
     async fn finish(&mut self, device: &Device, pending: Pending) -> Result<StepLog> {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use tabtune::kernels::linear::Tile;
+use tabtune::session::Texts;
 use tabtune::train::StepLog;
 
 use super::{By, Case, assert_gradients, folders, prepared_by, relative};
@@ -84,6 +85,40 @@ fn a_reference_that_is_computed_along_is_the_same() {
         let case = Case::read(Path::new("tests/fixtures/preferences").join(name));
         for by in [By::Gpu, By::Processor] {
             assert_steps(&case, by, &[("precompute_ref_log_probs", false.into())]);
+        }
+    }
+}
+
+/// What rows are scored to is what TRL has, by the model as it was loaded and by what ten steps made of it.
+#[test]
+fn scores_of_rows_are_the_log_probabilities_of_trl() {
+    for case in cases().iter().filter(|case| case.config["train"]["method"] == "dpo") {
+        for by in [By::Gpu, By::Processor] {
+            let [before, after] = pollster::block_on(async {
+                let mut session = prepared_by(by, case, &[]).await;
+                while session.train_step().await.expect("a step").is_some() {}
+                let texts = Texts::Dataset { dataset: "rows".to_owned(), first: 0, count: None };
+                let train = &case.config["train"];
+                let before = session.score(&texts, false, train, &mut |_, _| true).await.expect("scores");
+                [before, session.score(&texts, true, train, &mut |_, _| true).await.expect("scores")]
+            });
+            let mut worst = [0.0f64; 2];
+            for entry in case.expected["entries"].as_array().expect("entries") {
+                let row = entry["row"].as_u64().expect("a number") as usize;
+                for (of, (key, scores)) in
+                    [("ref_logps", &before), ("logps_after", &after)].iter().enumerate()
+                {
+                    if of == 0 && case.config["train"]["reference"] == "start" {
+                        continue;
+                    }
+                    for side in 0..2 {
+                        let want = entry[key][side].as_f64().expect("a number");
+                        worst[of] = worst[of].max(relative(scores[2 * row + side].logp, want));
+                    }
+                }
+            }
+            println!("{:25} {by:?} before {:.1e} after {:.1e}", case.name, worst[0], worst[1]);
+            assert!(worst.iter().all(|worst| *worst <= 1e-5), "{}: {worst:?}", case.name);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A run that is cut off anywhere and resumed is, to the bit, one that never was.
 
 mod mezo;
+mod preferences;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,7 +19,7 @@ use tabtune::files::Directory;
 use tabtune::kernels::linear::Tile;
 use tabtune::session::{PrepareOptions, RunLog, Session};
 use tabtune::train::saved::{
-    self, Header, Identity, LogRecords, PIECE_BYTES, Progress, RunRecord, State, TensorShape,
+    self, Header, Identity, Keep, LogRecords, PIECE_BYTES, Progress, RunRecord, State, TensorShape,
 };
 use tabtune::train::{EvalLog, Line};
 
@@ -637,7 +638,10 @@ async fn sample(state: &mut Values, loss: f64) -> MemoryKv {
     let kv = MemoryKv::default();
     let record = RunRecord::load(&kv, "mine").await.unwrap();
     let (log, mut kept) = ([line(7, loss)], LogRecords::default());
-    saved::save(&kv, "mine", record, (header, state), (&log, &mut kept), 1).await.unwrap().unwrap();
+    saved::save(&kv, "mine", record, (header, state), (&log, &mut kept), Keep { last: 1, best: None })
+        .await
+        .unwrap()
+        .unwrap();
     kv
 }
 
@@ -693,7 +697,10 @@ fn the_log_is_not_written_again_with_each_checkpoint() {
             let progress = Progress { step, ..Default::default() };
             let header = Header::new(Identity::default(), progress, Tile::Shared64.into(), "webgpu");
             let mut state = Values::new(&[&[1.0]]);
-            saved::save(&kv, "mine", record, (header, &mut state), (log, kept), 2).await.unwrap().unwrap();
+            saved::save(&kv, "mine", record, (header, &mut state), (log, kept), Keep { last: 2, best: None })
+                .await
+                .unwrap()
+                .unwrap();
         };
         for step in 1..=300 {
             log.push(line(step, f64::from(step)));

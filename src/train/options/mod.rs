@@ -194,6 +194,12 @@ pub struct TrainOptions {
     pub logging_steps: f64,
     /// Like `logging_steps`; `None` means no evaluation during the run.
     pub eval_steps: Option<f64>,
+    /// Keep the checkpoint of the best evaluation beside the last ones.
+    pub load_best_model_at_end: bool,
+    /// What evaluations are compared by: the name of what they tell, with or without "eval_" before it.
+    pub metric_for_best_model: String,
+    /// Whether more of it is better; `None` means unless its name ends in "loss".
+    pub greater_is_better: Option<bool>,
     pub gradient_checkpointing: GradientCheckpointing,
     /// Like `eval_steps`: when a run with a name saves a checkpoint; `None` means by time alone.
     pub save_steps: Option<f64>,
@@ -241,6 +247,9 @@ impl Default for TrainOptions {
             max_eval_samples: None,
             logging_steps: 10.0,
             eval_steps: None,
+            load_best_model_at_end: false,
+            metric_for_best_model: "loss".to_owned(),
+            greater_is_better: None,
             gradient_checkpointing: GradientCheckpointing::Auto,
             save_steps: None,
             save_seconds: Some(60.0),
@@ -307,6 +316,9 @@ impl TrainOptions {
             max_eval_samples: part.take("max_eval_samples", default.max_eval_samples)?,
             logging_steps: part.take("logging_steps", default.logging_steps)?,
             eval_steps: part.take("eval_steps", default.eval_steps)?,
+            load_best_model_at_end: part.take("load_best_model_at_end", default.load_best_model_at_end)?,
+            metric_for_best_model: part.take("metric_for_best_model", default.metric_for_best_model)?,
+            greater_is_better: part.take("greater_is_better", None)?,
             gradient_checkpointing: match part.take("gradient_checkpointing", Value::from("auto"))? {
                 Value::Bool(true) => GradientCheckpointing::On,
                 Value::Bool(false) => GradientCheckpointing::Off,
@@ -367,6 +379,9 @@ impl TrainOptions {
             "logging_steps",
             "max_eval_samples",
             "eval_steps",
+            "load_best_model_at_end",
+            "metric_for_best_model",
+            "greater_is_better",
             "save_steps",
             "save_seconds",
             "save_total_limit",
@@ -407,6 +422,12 @@ impl TrainOptions {
         }
     }
 
+    /// Whether an evaluation that tells `metric` is better than one that told `before`.
+    pub fn is_better(&self, metric: f64, before: f64) -> bool {
+        let greater = self.greater_is_better.unwrap_or(!self.metric_for_best_model.ends_with("loss"));
+        if greater { metric > before } else { metric < before }
+    }
+
     /// The most rows of tokens that make a micro-batch, unless rows are packed.
     pub fn rows_per_micro_batch(&self) -> usize {
         self.per_device_train_batch_size as usize * self.rows_per_unit()
@@ -419,6 +440,12 @@ impl TrainOptions {
 
     fn check(&self) -> Result<()> {
         self.preference.check(self)?;
+        if self.load_best_model_at_end && self.eval_steps.is_none() {
+            bail!(
+                BadOption,
+                "train.load_best_model_at_end is true, but nothing is evaluated during the run: give train.eval_steps"
+            );
+        }
         if self.packing && self.max_length.is_none() {
             bail!(BadOption, "train.packing needs a train.max_length");
         }

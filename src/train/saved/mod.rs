@@ -11,11 +11,16 @@ mod header;
 mod identity;
 mod log_records;
 mod record;
+mod samples;
 
 pub use header::{Header, Progress, TensorShape};
 pub use identity::Identity;
 pub use log_records::LogRecords;
-pub use record::{Found, RunRecord, Saved, delete, latest, latest_identity, restore, save};
+pub use record::{
+    Found, Keep, RunRecord, Saved, best, delete, latest, latest_identity, latest_step, mark_best, restore,
+    save,
+};
+pub use samples::{keep_samples, samples};
 
 use crate::error::{Code, Error, Result};
 

@@ -14,7 +14,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::train::log::Line;
 
 /// A run by name: its checkpoints, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The form in which the last checkpoint was saved.
     #[serde(default = "first_version")]
@@ -24,7 +24,7 @@ pub struct RunRecord {
 }
 
 /// A checkpoint as the record names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     /// Names its records; never used twice in a run.
     id: u32,
@@ -33,6 +33,9 @@ pub struct Saved {
     /// The checkpoint whose values this one begins with, where it has none itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     start: Option<u32>,
+    /// What the best evaluation of the run told, where it was made of these values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<f64>,
 }
 
 impl Saved {
@@ -64,6 +67,29 @@ impl RunRecord {
         }))
     }
 
+    /// The checkpoint of the best evaluation, if one is kept.
+    pub fn best(&self) -> Option<&Saved> {
+        self.saved.iter().find(|saved| saved.metric.is_some())
+    }
+
+    /// No checkpoint is that of the best evaluation.
+    pub fn forget_best(&mut self) {
+        self.saved.iter_mut().for_each(|saved| saved.metric = None);
+    }
+
+    /// Notes that the last checkpoint is that of the best evaluation, which told `metric`.
+    fn mark_best(&mut self, metric: f64) {
+        self.forget_best();
+        if let Some(last) = self.saved.last_mut() {
+            last.metric = Some(metric);
+        }
+    }
+
+    fn put(&self, run: &str) -> Write {
+        let json = serde_json::to_vec(self).expect("a record is plain data");
+        Write::Put(Key::new(Table::Runs, run, 0), json)
+    }
+
     /// Fails with code `bad-state` where a later build saved the run.
     pub fn expect_known(&self, run: &str) -> Result<()> {
         if self.version > VERSION {
@@ -73,9 +99,17 @@ impl RunRecord {
     }
 }
 
-/// Saves a checkpoint in a run's `record`, and keeps the last `keep` of the run, at least this one, and those that these
-/// start from. `log` is all of
-/// the run's, of which `kept` says what is in the store.
+/// Which checkpoints stay when one is saved.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// So many of the last ones, at least the one that is saved.
+    pub last: usize,
+    /// What the best evaluation of the run told, where it was of this one: then that stays as well, in place of the one before.
+    pub best: Option<f64>,
+}
+
+/// Saves a checkpoint in a run's `record`. What `keep` says stays, with those that these start from. `log` is all of the
+/// run's, of which `kept` says what is in the store.
 ///
 /// # Errors
 ///
@@ -87,13 +121,14 @@ pub async fn save(
     mut record: RunRecord,
     (mut header, state): (Header, &mut impl State),
     (log, kept): (&[Line], &mut LogRecords),
-    keep: usize,
+    keep: Keep,
 ) -> Result<Result<Saved>> {
     if let Err(error) = record.expect_known(run) {
         return Ok(Err(error));
     }
     header.lines = log.len();
-    let mut saved = Saved { id: record.next, step: header.progress.step, bytes: 0, start: header.start };
+    let (id, step) = (record.next, header.progress.step);
+    let mut saved = Saved { id, step, bytes: 0, start: header.start, metric: None };
     let first = saved.place(run).first;
     let written = async {
         // Whatever a kill left behind under this name.
@@ -112,14 +147,24 @@ pub async fn save(
         record.next += 1;
         record.version = VERSION;
         record.saved.push(saved.clone());
-        let old = record.saved.len().saturating_sub(keep.max(1));
-        let last = record.saved.split_off(old);
-        let is_start = |old: &Saved| last.iter().any(|saved| saved.start == Some(old.id));
-        let (starts, gone): (Vec<_>, Vec<_>) = record.saved.drain(..).partition(is_start);
-        changes.extend(gone.iter().map(|old| Write::RemoveFrom(old.place(run).first)));
-        record.saved = [starts, last].concat();
-        let json = serde_json::to_vec(&record).expect("a record is plain data");
-        changes.push(Write::Put(Key::new(Table::Runs, run, 0), json));
+        if let Some(metric) = keep.best {
+            record.mark_best(metric);
+        }
+        let old = record.saved.len().saturating_sub(keep.last.max(1));
+        let stays = |index: usize, saved: &Saved| index >= old || saved.metric.is_some();
+        let all = std::mem::take(&mut record.saved);
+        let wanted: Vec<&Saved> = all
+            .iter()
+            .enumerate()
+            .filter(|(index, saved)| stays(*index, saved))
+            .map(|(_, saved)| saved)
+            .collect();
+        let is_start = |old: &Saved| wanted.iter().any(|saved| saved.start == Some(old.id));
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            all.iter().enumerate().partition(|(index, saved)| stays(*index, saved) || is_start(saved));
+        changes.extend(gone.iter().map(|(_, old)| Write::RemoveFrom(old.place(run).first)));
+        record.saved = kept.into_iter().map(|(_, saved)| saved.clone()).collect();
+        changes.push(record.put(run));
         Ok(kv.write(changes).await)
     };
     let written: Result<Result<()>> = written.await;
@@ -168,30 +213,10 @@ pub async fn latest(kv: &impl Kv, run: &str) -> Result<Option<Found>> {
     record.expect_known(run)?;
     let mut damaged = Vec::new();
     for saved in record.saved.iter().rev() {
-        if let Some(mut opened) = whole(kv, run, saved).await? {
-            let header = opened.header().clone();
-            let start = match header.start {
-                None => None,
-                Some(id) => {
-                    let start = record.saved.iter().find(|saved| saved.id == id);
-                    let opened = match start {
-                        Some(start) => whole(kv, run, start).await?,
-                        None => None,
-                    };
-                    let Some((start, opened)) = start.zip(opened) else {
-                        damaged.push(saved.step);
-                        continue;
-                    };
-                    Some((start.clone(), opened.header().clone()))
-                }
-            };
-            let (kept, log) = match &mut opened {
-                Opened::First(opened) => (LogRecords::default(), std::mem::take(&mut opened.log)),
-                Opened::Now(_) => LogRecords::load(kv, run, header.lines).await?,
-            };
-            return Ok(Some(Found { saved: saved.clone(), header, start, log, kept, damaged }));
+        match found(kv, run, &record, saved).await? {
+            Some(found) => return Ok(Some(Found { damaged, ..found })),
+            None => damaged.push(saved.step),
         }
-        damaged.push(saved.step);
     }
     if damaged.is_empty() {
         return Ok(None);
@@ -203,6 +228,51 @@ pub async fn latest(kv: &impl Kv, run: &str) -> Result<Option<Found>> {
             damaged.len()
         ),
     ))
+}
+
+/// The checkpoint of the best evaluation of a run, with what that told; `None` where none is kept, or where it is damaged.
+///
+/// # Errors
+///
+/// `bad-state` where a later build saved the run.
+pub async fn best(kv: &impl Kv, run: &str) -> Result<Option<(Found, f64)>> {
+    let record = RunRecord::load(kv, run).await?;
+    record.expect_known(run)?;
+    let Some(saved) = record.best() else { return Ok(None) };
+    let found = found(kv, run, &record, saved).await?;
+    Ok(found.zip(saved.metric))
+}
+
+/// The step of a run's last checkpoint.
+pub async fn latest_step(kv: &impl Kv, run: &str) -> Result<Option<u32>> {
+    Ok(RunRecord::load(kv, run).await?.saved.last().map(|saved| saved.step))
+}
+
+/// Notes that the best evaluation of a run, which told `metric`, was of its last checkpoint.
+pub async fn mark_best(kv: &impl Kv, run: &str, metric: f64) -> Result<()> {
+    let mut record = RunRecord::load(kv, run).await?;
+    record.expect_known(run)?;
+    record.mark_best(metric);
+    kv.write(vec![record.put(run)]).await
+}
+
+/// A checkpoint of the record with all that belongs to it; `None` where something of it is damaged or gone.
+async fn found(kv: &impl Kv, run: &str, record: &RunRecord, saved: &Saved) -> Result<Option<Found>> {
+    let Some(mut opened) = whole(kv, run, saved).await? else { return Ok(None) };
+    let header = opened.header().clone();
+    let start = match header.start {
+        None => None,
+        Some(id) => {
+            let Some(start) = record.saved.iter().find(|saved| saved.id == id) else { return Ok(None) };
+            let Some(opened) = whole(kv, run, start).await? else { return Ok(None) };
+            Some((start.clone(), opened.header().clone()))
+        }
+    };
+    let (kept, log) = match &mut opened {
+        Opened::First(opened) => (LogRecords::default(), std::mem::take(&mut opened.log)),
+        Opened::Now(_) => LogRecords::load(kv, run, header.lines).await?,
+    };
+    Ok(Some(Found { saved: saved.clone(), header, start, log, kept, damaged: Vec::new() }))
 }
 
 /// A checkpoint with all its values; `None` where it is damaged or gone.
@@ -254,12 +324,13 @@ pub async fn latest_identity(kv: &impl Kv, run: &str) -> Result<Option<(u32, Ide
     Ok(None)
 }
 
-/// Removes a run's checkpoints, its log and its record.
+/// Removes a run's checkpoints, its log, its samples and its record.
 pub async fn delete(kv: &impl Kv, run: &str) -> Result<()> {
     let record = RunRecord::load(kv, run).await?;
     let mut changes: Vec<Write> =
         record.saved.iter().map(|saved| Write::RemoveFrom(saved.place(run).first)).collect();
     changes.push(Write::RemoveFrom(Key::new(Table::RunLogs, run, 0)));
+    changes.push(Write::RemoveFrom(Key::new(Table::Samples, run, 0)));
     changes.push(Write::RemoveFrom(Key::new(Table::Runs, run, 0)));
     kv.write(changes).await
 }

@@ -2,8 +2,10 @@
 
 use crate::device::Store;
 use crate::error::Result;
+use crate::kernels::attention;
 use crate::memory::{Class, Tensor};
-use crate::model::{LossInputs, LossPlan, Model, RopeTables, Rows, RowsSeen, Trained};
+use crate::model::{LossInputs, LossPlan, Model, RopeTables, Rows, RowsSeen};
+use crate::train::batch::FlatBatch;
 
 /// The report of a step: what the objective adds up at 0, what the method says at 64.
 const REPORT_VALUES: usize = 128;
@@ -30,7 +32,7 @@ impl Inputs {
     pub(in crate::train) fn new(
         store: &mut Store,
         model: &Model,
-        trained: &Trained,
+        wants_order: bool,
         tokens: usize,
         loss_plan: LossPlan,
         longest: usize,
@@ -52,7 +54,7 @@ impl Inputs {
             views,
             ropes,
         };
-        let order = trained.embedding_learns(model).then(|| keep("rows by id", tokens)).transpose()?;
+        let order = wants_order.then(|| keep("rows by id", tokens)).transpose()?;
         let report = keep("report", REPORT_VALUES)?;
         let loss = LossInputs {
             index: keep("label index", loss_plan.rows())?,
@@ -69,6 +71,48 @@ impl Inputs {
             dropout_seed: keep("dropout seed", 1)?,
             report,
         })
+    }
+
+    /// Writes the angles of all positions, for texts of up to `longest` tokens.
+    pub(in crate::train) fn write_ropes(&self, store: &Store, model: &Model, longest: usize) {
+        for (rope, tables) in model.architecture.ropes.iter().zip(&self.rows.ropes) {
+            let (cos, sin) = rope.table(longest, longest);
+            store.write(tables.cos, &cos);
+            store.write(tables.sin, &sin);
+        }
+    }
+
+    /// Writes a batch, filled up to `tokens` tokens and to `labelled` labelled ones, of which each weighs `weight`; returns the
+    /// share of the pairs of rows and keys that its spans let through. Of `padding_id`, see
+    /// [`Architecture::padding_id`](crate::model::Architecture::padding_id).
+    pub(in crate::train) fn write(
+        &self,
+        store: &Store,
+        mut batch: FlatBatch,
+        [tokens, labelled]: [usize; 2],
+        weight: f32,
+        padding_id: Option<u32>,
+    ) -> f64 {
+        let (real, scored) = (batch.ids.len(), batch.index.len());
+        batch.pad(tokens, labelled);
+        let weights: Vec<f32> = (0..labelled).map(|i| if i < scored { weight } else { 0.0 }).collect();
+        let Inputs { rows, loss, .. } = self;
+        store.write(rows.ids, &batch.ids);
+        store.write(rows.positions, &batch.positions);
+        if let Some(order) = self.order {
+            store.write(order, &batch.order(real, padding_id));
+        }
+        for (place, seen) in rows.views.iter().zip(&batch.seen) {
+            store.write(place.spans, &seen.spans);
+            store.write(place.last, &seen.last);
+        }
+        store.write(loss.index, &batch.index);
+        store.write(loss.targets, &batch.targets);
+        store.write(loss.weight, &weights);
+        // Submits are cut as if every layer had the widest view.
+        let pairs = attention::pairs(tokens);
+        let shares = batch.seen.iter().map(|seen| attention::share_seen(&seen.spans, pairs));
+        shares.fold(0.0, f64::max)
     }
 
     /// The part of the report that holds `values` of what the method says of a step.

@@ -54,7 +54,7 @@ pub(super) struct LossPass {
 
 impl LossPass {
     /// Those of a micro-batch that fills so many blocks.
-    fn programs(&self, blocks: usize) -> impl Iterator<Item = ProgramId> {
+    pub(super) fn programs(&self, blocks: usize) -> impl Iterator<Item = ProgramId> {
         [&self.before, &self.loss[..blocks], &self.after].into_iter().flatten().copied()
     }
 }
