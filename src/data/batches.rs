@@ -341,8 +341,8 @@ mod tests {
     proptest! {
         #[test]
         fn units_stay_whole_and_neighbours_together(
-            units in 1u32..40, batch in 1u32..9, accumulation in 1u32..4, seed: Option<u64>, packing in prop::option::of(1u32..99),
-            grouped: bool,
+            units in 1u32..40, batch in 1u32..9, accumulation in 1u32..4, seed: Option<u64>,
+            packing in prop::option::of(1u32..99), grouped: bool,
         ) {
             let packing = packing.filter(|_| !grouped);
             let options = BatchOptions {

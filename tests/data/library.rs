@@ -21,10 +21,10 @@ use super::{InMemory, fixtures, tokenizer};
 
 /// A store whose writes succeed a number of times and then say that the disk is full, or that the tab
 /// was closed.
-struct Failing {
-    inner: MemoryKv,
-    writes_left: Cell<usize>,
-    code: Code,
+pub struct Failing {
+    pub inner: MemoryKv,
+    pub writes_left: Cell<usize>,
+    pub code: Code,
 }
 
 impl Failing {

@@ -4,6 +4,7 @@ mod files;
 mod kinds;
 mod library;
 mod preferences;
+mod units;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};

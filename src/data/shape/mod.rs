@@ -1,9 +1,9 @@
 //! The shapes that rows of training data come in, and the one form in which they are kept.
 //!
 //! A dataset keeps each row as TRL would have it: `{"messages"}`, `{"prompt", "completion"}`, `{"text"}`,
-//! `{"prompt", "chosen", "rejected"}` or `{"prompt", "completion", "label"}`. ShareGPT's rows are turned into these. A question and its answer that
-//! are asked as a chat are kept as `{"prompt": [messages], "completion": [messages], "pair": true}`: a model
-//! with a chat template learns them as that chat, one without as text.
+//! `{"prompt", "chosen", "rejected"}` or `{"prompt", "completion", "label"}`. ShareGPT's rows are turned into these.
+//! A question and its answer that are asked as a chat are kept as `{"prompt": [messages], "completion": [messages],
+//! "pair": true}`: a model with a chat template learns them as that chat, one without as text.
 
 mod columns;
 #[cfg(test)]

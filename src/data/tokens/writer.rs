@@ -55,6 +55,11 @@ impl Progress {
                 "max_length cuts every row before anything that is to be learnt; raise it, up to {} for all",
                 self.longest_row
             ),
+            _ if self.rows_as != RowUse::Supervised => {
+                format!(
+                    "no answer in any of {rows} rows has a token that is predicted, so there is nothing to learn"
+                )
+            }
             _ => format!("all labels of all {rows} rows are masked, so there is nothing to learn"),
         };
         Error::new(Code::BadData, message)
