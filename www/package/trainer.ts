@@ -567,7 +567,7 @@ export class Trainer {
     given: Dataset | readonly object[] | { signal?: AbortSignal } = {},
     options: EvaluateOptions = {},
   ): Promise<EvalLog | Evaluation> {
-    if (Array.isArray(given) || "name" in given) {
+    if (Array.isArray(given) || "name" in Object(given)) {
       return (await evaluation()).evaluateRows(await this.#judging(options.signal), given as Dataset, options);
     }
     checkOptions("evaluate", given, { signal: "signal" });
@@ -599,9 +599,11 @@ export class Trainer {
   }
 
   /** What a run's `sample_prompts` were answered as it went: of the run that was prepared, or of one by its name. */
-  async samples(run_name = this.#prepared?.run_name): Promise<SampleGrid> {
-    const mine = run_name === this.#prepared?.run_name ? this.#companion?.sampled : undefined;
-    return (await evaluation()).gridOf(mine ?? (run_name === undefined ? [] : await stored("samples", { run_name })));
+  async samples(run_name?: string): Promise<SampleGrid> {
+    const mine = this.#prepared?.run_name;
+    const name = run_name ?? mine;
+    const known = name === mine ? this.#companion?.sampled : undefined;
+    return (await evaluation()).gridOf(known ?? (name === undefined ? [] : await stored("samples", { run_name: name })));
   }
 
   /**
