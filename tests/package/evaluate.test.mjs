@@ -142,6 +142,7 @@ test("what is not a row's fault is thrown", async () => {
   await assert.rejects(bare.evaluate([text([-1, 1, 0], [-1, 1, 0])]), { code: "bad-state", message: /no adapter is active/ });
   await assert.rejects(bare.forgetting(), { code: "bad-state" });
   await assert.rejects(bare.evaluate([], { metric: 1 }), { code: "bad-option", message: /metric is not an option of evaluate; there are metrics/ });
+  await assert.rejects(bare.evaluate([], null), { code: "bad-option", message: /must be an object/ });
   for (const wrong of [null, "rows", { adapter: true }]) await assert.rejects(bare.evaluate(wrong), { code: "bad-option" });
 });
 

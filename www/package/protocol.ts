@@ -109,7 +109,7 @@ export interface Calls {
     result: RowScore[];
     event: ProgressEvent;
   };
-  /** Puts the weights of the best evaluation in place of the last ones; the run is at its end then. */
+  /** Puts the weights of the best evaluation in place of the last ones; the run is at its end then and makes no further step. */
   load_best: { args: undefined; result: { step: number; metric: number }; event: never };
   generate: { args: { prompt: Prompt; options: GenerateOptions }; result: GenerateResult; event: string };
   /** The active adapter where none is named. */

@@ -1,42 +1,12 @@
 import { EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
+import type { Companion, CompanionHost, Tell } from "./evaluation/host.js";
 import { locks } from "./locks.js";
 import { Guard, type Objection } from "./policy.js";
 import { sleep } from "./sleep.js";
-import type { RunOutcome, SampledStep } from "./evaluation/types.js";
-import type { CallName, Calls } from "./protocol.js";
 import type { EvalLog, Plan, RunEvent, RunPolicy, StepLog } from "./types.js";
 
 /** A line of a run's log. */
 export type Line = StepLog | EvalLog;
-
-/** Tells of something that happened to a run. */
-export type Tell = (event: Omit<RunEvent, "time" | "step">) => void;
-
-/** What a run's {@link Companion} asks of the trainer. */
-export interface CompanionHost {
-  ask<C extends CallName>(call: C, args: Calls[C]["args"]): Promise<Calls[C]["result"]>;
-  /** The adapter that takes part in answers. */
-  active(): string | null;
-}
-
-/** What a run does beside its steps, where its options ask for more. */
-export interface Companion {
-  /** How the run ended, once it has. */
-  readonly outcome: RunOutcome | undefined;
-  /** What prompts were answered so far. */
-  readonly sampled: readonly SampledStep[];
-  /** Whether something comes after a step for which the device must not have the next one. */
-  waits(step: number): boolean;
-  /** Does what comes after a step; done before, it is not done again. */
-  between(host: CompanionHost, step: number, tell: Tell): Promise<void>;
-  evaluated(line: EvalLog): void;
-  /** What came after that step is undone. */
-  rewound(step: number): void;
-  /** Whether the run ends before its last step. */
-  readonly stops: boolean;
-  /** Does what comes at the run's end. */
-  end(host: CompanionHost, step: number, tell: Tell): Promise<void>;
-}
 
 /** What a run asks of the trainer whose model it is. */
 export interface RunHost extends CompanionHost {

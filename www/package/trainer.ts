@@ -3,7 +3,7 @@ import type { Client } from "./client.js";
 import { stored, type Dataset } from "./dataset.js";
 import { ended, EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
 import type { CompanionOptions } from "./evaluation/companion.js";
-import type { EvaluationHost } from "./evaluation/host.js";
+import type { Companion, EvaluationHost } from "./evaluation/host.js";
 import type { EvaluateOptions, Evaluation, Forgetting, ForgettingOptions, RunOutcome, SampleGrid } from "./evaluation/types.js";
 import { download } from "./export/download.js";
 import { adapterFolder, folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
@@ -12,7 +12,7 @@ import { hold, isHeld } from "./lock.js";
 import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, COMPARE, ESTIMATE, LOAD, present } from "./options.js";
 import { policyOf } from "./policy.js";
 import type { Calls } from "./protocol.js";
-import { type Companion, Run, type RunHost, takenUp, takeUp, type Told, toldOf, watched } from "./run.js";
+import { Run, type RunHost, takenUp, takeUp, type Told, toldOf, watched } from "./run.js";
 import { aborted, reporter, retrying, started, unmetered } from "./start.js";
 import { streamOf, type Stream } from "./stream.js";
 import type {
@@ -568,7 +568,7 @@ export class Trainer {
     options: EvaluateOptions = {},
   ): Promise<EvalLog | Evaluation> {
     if (Array.isArray(given) || "name" in Object(given)) {
-      return (await evaluation()).evaluateRows(await this.#judging(options.signal), given as Dataset, options);
+      return (await evaluation()).evaluateRows(await this.#judging(options?.signal), given as Dataset, options);
     }
     checkOptions("evaluate", given, { signal: "signal" });
     const { signal } = given as EvaluateOptions;
@@ -580,7 +580,7 @@ export class Trainer {
    * and after. The text is English; for a model of other languages, pass some of theirs.
    */
   async forgetting(options: ForgettingOptions = {}): Promise<Forgetting> {
-    return (await evaluation()).forgettingOf(await this.#judging(options.signal), options);
+    return (await evaluation()).forgettingOf(await this.#judging(options?.signal), options);
   }
 
   /** What an evaluation asks of this trainer. */

@@ -1,8 +1,7 @@
 import type { Calls } from "../protocol.js";
-import type { Companion, CompanionHost, Tell } from "../run.js";
 import type { EvalLog, Plan, Prompt, TrainConfig } from "../types.js";
 import { judged, type BestRules, type Evaluated, type Judgement } from "./best.js";
-import type { Page } from "./host.js";
+import type { Companion, CompanionHost, Page, Tell } from "./host.js";
 import { everySteps } from "./samples.js";
 import type { RunOutcome, SampledStep } from "./types.js";
 

@@ -2,7 +2,8 @@ import type { stored } from "../dataset.js";
 import type { failure } from "../errors.js";
 import type { checkOptions } from "../options.js";
 import type { CallName, Calls } from "../protocol.js";
-import type { ProgressCallback } from "../types.js";
+import type { EvalLog, ProgressCallback, RunEvent } from "../types.js";
+import type { RunOutcome, SampledStep } from "./types.js";
 
 /** What evaluations have of the page: a file of its own would have errors of another class, and a library of its own. */
 export interface Page {
@@ -23,6 +24,35 @@ export interface EvaluationHost extends Page {
   active: string | null;
   report: ProgressCallback;
   signal: AbortSignal | undefined;
+}
+
+/** Tells of something that happened to a run. */
+export type Tell = (event: Omit<RunEvent, "time" | "step">) => void;
+
+/** What a run's {@link Companion} asks of the trainer. */
+export interface CompanionHost {
+  ask<C extends CallName>(call: C, args: Calls[C]["args"]): Promise<Calls[C]["result"]>;
+  /** The adapter that takes part in answers. */
+  active(): string | null;
+}
+
+/** What a run does beside its steps, where its options ask for more. */
+export interface Companion {
+  /** How the run ended, once it has. */
+  readonly outcome: RunOutcome | undefined;
+  /** What prompts were answered so far. */
+  readonly sampled: readonly SampledStep[];
+  /** Whether something comes after a step for which the device must not have the next one. */
+  waits(step: number): boolean;
+  /** Does what comes after a step; done before, it is not done again. */
+  between(host: CompanionHost, step: number, tell: Tell): Promise<void>;
+  evaluated(line: EvalLog): void;
+  /** What came after that step is undone. */
+  rewound(step: number): void;
+  /** Whether the run ends before its last step. */
+  readonly stops: boolean;
+  /** Does what comes at the run's end. */
+  end(host: CompanionHost, step: number, tell: Tell): Promise<void>;
 }
 
 /** Lets the page do something else, and throws where the caller wants to stop. */
