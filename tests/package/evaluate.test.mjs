@@ -123,7 +123,9 @@ test("rows that fail are told, and the others are judged", async () => {
   ]);
   await assert.rejects(trainer.evaluate([{ text: "bad" }, { text: "bad" }]), { code: "bad-data", message: /none of the rows.*row 0: the row is bad/ });
   await assert.rejects(trainer.evaluate([]), { code: "bad-data", message: /there is none/ });
-  await assert.rejects(trainer.evaluate([rows[0], { prompt: "a", answer: "b" }]), { code: "bad-data", message: /row 1 is of another kind/ });
+  await assert.rejects(trainer.evaluate([null, "row"]), { code: "bad-data", message: /there is none/ });
+  const mixed = await trainer.evaluate([null, rows[0], { prompt: "a", answer: "b" }, { chosen: "a", rejected: "b" }]);
+  assert.deepEqual([mixed.rows, mixed.failed.map(({ row, reason }) => `${row} ${reason.slice(0, 18)}`)], [1, ["0 is of another kind", "2 is of another kind", "3 is of another kind"]]);
 });
 
 test("what is not a row's fault is thrown", async () => {
@@ -153,6 +155,10 @@ test("a dataset is evaluated in part, and one that was learnt from with a notice
   assert.deepEqual(asked.at(-1).texts, { dataset: "held out", first: 0 });
   assert.equal((await trainer.evaluate(held_out, { first: 2, count: 5 })).rows, 5);
   assert.deepEqual(asked.at(-1).texts, { dataset: "held out", first: 2, count: 5 });
+  for (const [part, message] of [[{ first: -1 }, /first is -1/], [{ count: 1.5 }, /count is 1.5/]]) {
+    await assert.rejects(trainer.evaluate(held_out, part), { code: "bad-option", message });
+  }
+  await assert.rejects(trainer.evaluate(stored, { first: 1 }), { code: "bad-option", message: /first is a part of a dataset/ });
   const list = () => ({ active: "default", adapters: [], has_run: true });
   Object.assign(answers, { prepare: () => ({ total_steps: 1 }), adapters: list });
   await trainer.prepare(held_out, { run_name: null, max_length: 32 });

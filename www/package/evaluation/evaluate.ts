@@ -15,23 +15,38 @@ export async function evaluateRows(host: EvaluationHost, given: Given, options: 
   }
   const { metrics, first = 0, count } = options;
   const is_list = isList(given);
-  const row = is_list ? given[0] : (await host.stored("dataset_rows", { name: given.name, first, count: 1 }))[0]?.row;
-  if (row === undefined) throw host.fail("bad-data", noneLeft([]));
+  checkPart(host, options, is_list);
+  const rows = is_list ? given : (await host.stored("dataset_rows", { name: given.name, first, count: 1 })).map(({ row }) => row);
+  const kind = metrics === undefined ? rows.map(kindOf).find((kind) => kind !== undefined) : "answers";
+  if (rows.length === 0 || kind === undefined) throw host.fail("bad-data", noneLeft([]));
   const notices = [];
   if (!is_list && given.name === host.learnt) {
     const message = `the run has learnt from rows of "${given.name}", which it does better on than on others: evaluate with rows that were held out`;
     notices.push({ code: "rows-were-learnt", message });
   }
-  if (metrics !== undefined || "answer" in row) {
+  if (kind === "answers") {
     return { ...(await answered(host, is_list ? { rows: given } : await placeOf(host, given.name, first, count), options)), notices };
   }
-  const texts: Texts = is_list ? { rows: given } : { dataset: given.name, first, ...(count !== undefined && { count }) };
-  const is_pair = "chosen" in row;
-  const odd = is_list ? given.findIndex((one) => "chosen" in one !== is_pair || "answer" in one) : -1;
-  if (odd >= 0) throw host.fail("bad-data", `row ${odd} is of another kind than row 0: evaluate texts, pairs and questions by themselves`);
-  const scores = await scored(host, texts, is_pair ? 2 : 1);
+  const fits = (row: unknown) => kindOf(row) === kind;
+  const texts: Texts = is_list ? { rows: given, fits } : { dataset: given.name, first, ...(count !== undefined && { count }) };
+  const scores = await scored(host, texts, kind === "pairs" ? 2 : 1);
   if (scores.base.length === 0) throw host.fail("bad-data", noneLeft(scores.failed));
-  return { ...(await (is_pair ? ranked : likelier)(host, scores)), notices };
+  return { ...(await (kind === "pairs" ? ranked : likelier)(host, scores)), notices };
+}
+
+/** What rows like this one are evaluated as; nothing of what is no row. */
+function kindOf(row: unknown): Evaluation["kind"] | undefined {
+  if (typeof row !== "object" || row === null) return undefined;
+  return "answer" in row ? "answers" : "chosen" in row ? "pairs" : "text";
+}
+
+/** Throws `bad-option` for a part of a dataset that there cannot be. */
+function checkPart({ fail }: EvaluationHost, { first, count }: EvaluateOptions, is_list: boolean): void {
+  for (const [name, value] of Object.entries({ first, count })) {
+    if (value === undefined) continue;
+    if (is_list) throw fail("bad-option", `${name} is a part of a dataset: of a list, pass the rows that are meant`);
+    if (!Number.isInteger(value) || value < 0) throw fail("bad-option", `${name} is ${value}, but must be a whole number of at least 0`);
+  }
 }
 
 function isList(given: Given): given is readonly object[] {

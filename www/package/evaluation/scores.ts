@@ -3,7 +3,7 @@ import { progressOf, reasonOf, type EvaluationHost } from "./host.js";
 import type { FailedRow } from "./types.js";
 
 /** What is looked at: rows of a dataset, or rows that are given. */
-export type Texts = { dataset: string; first: number; count?: number } | { rows: readonly unknown[] };
+export type Texts = { dataset: string; first: number; count?: number } | { rows: readonly unknown[]; fits?: (row: unknown) => boolean };
 
 /** The scores of rows with what was learnt and without. */
 export interface Scores {
@@ -43,7 +43,13 @@ export async function scored(host: EvaluationHost, texts: Texts, each: 1 | 2): P
     };
     return score(places);
   };
-  const all = "dataset" in texts ? [] : [...texts.rows.keys()];
+  const all: number[] = [];
+  if ("rows" in texts) {
+    for (const [place, row] of texts.rows.entries()) {
+      if (texts.fits?.(row) ?? true) all.push(place);
+      else failed.push({ row: place, reason: "is of another kind than the rows before it: texts, pairs and questions go by themselves" });
+    }
+  }
   const base = await pass(false, all);
   const bad = new Set(failed.map(({ row }) => row));
   const good = all.filter((place) => !bad.has(place));
