@@ -1,7 +1,7 @@
 // Bundles the package: from the modules in www/package/build, as tsc left them, to what is published,
 // in www/package/dist.
 //
-// The page's half, the worker's, the CPU engine's machine and its workers are one file each, with everything from npm inside: the import map
+// The page's half, its evaluations, the worker's half, the CPU engine's machine and its workers are one file each, with everything from npm inside: the import map
 // of a page does not reach into its workers, so a bare import there would break pages without a bundler.
 // The files are not minified and have no source maps. They are meant to be read in a debugger as they
 // are, while a map would more than double them for the TypeScript that it has to carry along. What their comments
@@ -20,8 +20,9 @@ const dist = paths.package;
 const GLUE = "./wasm/tabtune.js";
 /** Which of these a page needs shows at run time, so each is loaded by its address. */
 const WASM = ["tabtune.js", "tabtune_bg.wasm", "kernels_simd128.wasm", "kernels_relaxed_simd.wasm"];
-/** The page loads the worker's module itself where it hands in a GPU device. */
+/** The page loads the worker's module itself where it hands in a GPU device, and this one where it asks what became of a model. */
 const WORKER = "./worker.js";
+const EVALUATION = "./evaluation.js";
 
 /** One bundle as { code, modules }; all it may still import are `imports`. */
 async function bundle(name, imports) {
@@ -86,14 +87,16 @@ function copyDeclarations(name, copied = new Set()) {
   }
 }
 
-const index = await bundle("index.js", [WORKER]);
+const index = await bundle("index.js", [WORKER, EVALUATION]);
+const evaluation = await bundle("evaluation.js", []);
 const worker = await bundle("worker.js", [GLUE]);
 const machine = await bundle("machine.js", []);
 const kernel_worker = await bundle("kernel-worker.js", []);
-const stamp = stampOf([index, worker, machine, kernel_worker]);
+const stamp = stampOf([index, evaluation, worker, machine, kernel_worker]);
 rmSync(dist, { recursive: true, force: true });
 copyDeclarations("index.d.ts");
 writeFileSync(join(dist, "index.js"), stamped(index.code, stamp));
+writeFileSync(join(dist, "evaluation.js"), stamped(evaluation.code, stamp));
 writeFileSync(join(dist, "worker.js"), stamped(worker.code, stamp));
 writeFileSync(join(dist, "machine.js"), stamped(machine.code, stamp));
 writeFileSync(join(dist, "kernel-worker.js"), stamped(kernel_worker.code, stamp));

@@ -75,6 +75,7 @@ const CHAT = { messages: [{ role: "user", content: "Where are you?" }, { role: "
 const DOCUMENTS = {
   "README.md": { section: "From a web app", given: { file: [CHAT, CHAT] } },
   "www/package/README.md": { given: { file: [CHAT, CHAT] } },
+  "docs/guides/better-or-not.md": {},
   "docs/guides/csp-and-headers.md": { pages: { "main.js": "." } },
   "docs/guides/exports.md": {},
   "docs/guides/full-fine-tuning.md": {},

@@ -3,7 +3,7 @@
 /** The workers that were made, oldest first. */
 export const workers = [];
 
-/** What new workers answer: a function of the request, which may give a promise, by the name of the call. */
+/** What new workers answer, by the name of the call: a function of the request, the worker and what tells of progress; it may give a promise. */
 export const answers = {};
 
 /** Puts `Worker` and `navigator.locks` in place. */
@@ -54,7 +54,7 @@ class PlayedWorker {
       const { id, call, args } = request;
       this.calls.push(call);
       try {
-        this.#post({ id, result: await answers[call]?.(args, this) });
+        this.#post({ id, result: await answers[call]?.(args, this, (event) => this.#post({ id, event })) });
       } catch (error) {
         const { code = "internal", message } = error;
         this.#post({ id, error: { code, message, context: [] } });

@@ -56,7 +56,7 @@ test("a project with the packed package", async (t) => {
     const dist = join(project, "node_modules/tabtune/dist");
     const declared = (name) => readFileSync(join(dist, name), "utf8");
     const lists = [...declared("index.d.ts").matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) => list.split(","));
-    const types = [...declared("types.d.ts").matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name]) => name);
+    const types = [...(declared("types.d.ts") + declared("evaluation/types.d.ts")).matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name]) => name);
     const names = lists.map((name) => name.trim().split(" ").at(-1)).concat(types);
     const used = new Set(readFileSync(join(project, "names.ts"), "utf8").split(/\W+/));
     assert.ok(names.includes("Trainer") && names.includes("StepLog"), "the names were found");

@@ -11,7 +11,8 @@ import { pack } from "./support.mjs";
 const PACKED_MAX = 2_500_000;
 const BUDGETS = [
   { name: "wasm/tabtune_bg.wasm", gzip: true, max: 2_000_000 },
-  { name: "index.js", gzip: false, max: 68_500 },
+  { name: "index.js", gzip: false, max: 71_500 },
+  { name: "evaluation.js", gzip: false, max: 36_000 },
   { name: "worker.js", gzip: false, max: 480_000 },
   { name: "machine.js", gzip: false, max: 20_000 },
   { name: "kernel-worker.js", gzip: false, max: 4_000 },
@@ -28,6 +29,7 @@ test("the packed package", async (t) => {
       [
         "THIRD-PARTY-LICENSES.txt",
         "index.js",
+        "evaluation.js",
         "worker.js",
         "machine.js",
         "kernel-worker.js",

@@ -1,7 +1,7 @@
 import { Client } from "./client.js";
 import { cancelled, failure, throwIfAborted } from "./errors.js";
 import { locks } from "./locks.js";
-import { VERSION } from "./protocol.js";
+import { VERSION, type CallName, type Calls } from "./protocol.js";
 import { sendable } from "./sources/send.js";
 import type { DataSource } from "./sources/types.js";
 import type { DatasetInfo, ImportOptions, ImportReport, Inspection, ProgressCallback, StoredRow } from "./types.js";
@@ -41,7 +41,7 @@ export class Dataset {
 
   /** All datasets that hold rows. */
   static list(): Promise<DatasetInfo[]> {
-    return withLibrary((client) => client.call("datasets", undefined));
+    return stored("datasets", undefined);
   }
 
   /** Looks at the first rows of some data: its format, and the shape its rows would be read as. */
@@ -92,27 +92,27 @@ export class Dataset {
 
   /** What the dataset holds. */
   info(): Promise<DatasetInfo> {
-    return withLibrary((client) => client.call("dataset_info", { name: this.name }));
+    return stored("dataset_info", { name: this.name });
   }
 
   /** Some of its rows, each with where it came from. */
   rows(first = 0, count = 20): Promise<StoredRow[]> {
-    return withLibrary((client) => client.call("dataset_rows", { name: this.name, first, count }));
+    return stored("dataset_rows", { name: this.name, first, count });
   }
 
   /** Leaves out rows that are the same as an earlier one, and tells how many there were. */
   deduplicate(): Promise<number> {
-    return this.#alone(() => withLibrary((client) => client.call("deduplicate", { name: this.name })));
+    return this.#alone(() => stored("deduplicate", { name: this.name }));
   }
 
   /** Gives up an interrupted import and frees the space it took. */
   discard_pending(): Promise<void> {
-    return this.#alone(() => withLibrary((client) => client.call("discard_pending", { name: this.name })));
+    return this.#alone(() => stored("discard_pending", { name: this.name }));
   }
 
   /** Removes the rows and all that was made from them. */
   delete(): Promise<void> {
-    return this.#alone(() => withLibrary((client) => client.call("delete_dataset", { name: this.name })));
+    return this.#alone(() => stored("delete_dataset", { name: this.name }));
   }
 
   /** Keeps two tabs, or two calls, from changing one dataset at the same time; `wait` is to wait for the other. */
@@ -160,6 +160,11 @@ export async function withLibrary<T>(work: (client: Client) => Promise<T>): Prom
     used.calls -= 1;
     setTimeout(() => used === library && used.calls === 0 && end(used), IDLE_MILLIS);
   }
+}
+
+/** Asks that worker for what is stored. */
+export function stored<C extends CallName>(call: C, args: Calls[C]["args"]): Promise<Calls[C]["result"]> {
+  return withLibrary((client) => client.call(call, args));
 }
 
 function end(used: NonNullable<typeof library>): void {

@@ -36,6 +36,8 @@ const OVERLAPPING: readonly CallName[] = [
   "delete_dataset",
   "checkpoints",
   "delete_run",
+  "keep_samples",
+  "samples",
 ];
 
 /** What an engine is given to compute by. */
@@ -107,23 +109,7 @@ export class Engine {
 
   /** Tokenises a dataset, as far as that is not done yet. */
   async #tokenize(name: string, train: TrainConfig | undefined, report: ProgressCallback, signal: AbortSignal) {
-    const began = performance.now();
-    let first: number | undefined;
-    const on_progress = (done: number, rows: number) => {
-      first ??= done;
-      const per_row = done > first ? (performance.now() - began) / (done - first) / 1000 : 0;
-      report({
-        status: "tokenize",
-        name,
-        file: "",
-        loaded: done,
-        total: rows,
-        progress: rows === 0 ? 100 : (100 * done) / rows,
-        rows: done,
-        remaining_seconds: per_row * (rows - done),
-      });
-      return !signal.aborted;
-    };
+    const on_progress = rowsDone("tokenize", name, report, signal);
     const tokenize = () => this.#session.tokenize(name, train, on_progress) as Promise<DatasetReport>;
     return withTokensOf(name, signal, tokenize);
   }
@@ -193,6 +179,14 @@ export class Engine {
 
     evaluate: (_args, { signal }) => this.#session.evaluate(() => !signal.aborted),
 
+    score: async ({ texts, adapter, train }, { report, signal }) => {
+      if ("dataset" in texts) await this.#tokenize(texts.dataset, train, report, signal);
+      const name = "dataset" in texts ? texts.dataset : "";
+      return this.#session.score(texts, adapter, train, rowsDone("score", name, report, signal));
+    },
+
+    load_best: () => this.#session.load_best(),
+
     generate: ({ prompt, options }, { report, signal }) =>
       this.#session.generate(prompt, options, (piece: string) => {
         if (signal.aborted) return false;
@@ -248,7 +242,30 @@ export class Engine {
     discard_pending: async ({ name }) => (await library()).discard_pending(name),
     checkpoints: async ({ run_name }) => (await library()).checkpoints(run_name),
     delete_run: async ({ run_name }) => (await library()).delete_run(run_name),
+    keep_samples: async ({ run_name, samples }) => (await library()).keep_samples(run_name, JSON.stringify(samples)),
+    samples: async ({ run_name }) => JSON.parse((await (await library()).samples(run_name)) ?? "[]"),
     delete_dataset: async ({ name }) => (await library()).delete(name),
+  };
+}
+
+/** Tells of rows as they are done, with the time that the others will take; returns false where the rest is not wanted. */
+function rowsDone(status: string, name: string, report: ProgressCallback, signal: AbortSignal) {
+  const began = performance.now();
+  let first: number | undefined;
+  return (done: number, rows: number) => {
+    first ??= done;
+    const per_row = done > first ? (performance.now() - began) / (done - first) / 1000 : 0;
+    report({
+      status,
+      name,
+      file: "",
+      loaded: done,
+      total: rows,
+      progress: rows === 0 ? 100 : (100 * done) / rows,
+      rows: done,
+      remaining_seconds: per_row * (rows - done),
+    });
+    return !signal.aborted;
   };
 }
 

@@ -8,4 +8,5 @@ export type { DataSource } from "./sources/types.js";
 export type { Stream } from "./stream.js";
 export { Trainer, type LoadOptions, type RunOptions } from "./trainer.js";
 export { webgpuProblem } from "./webgpu.js";
+export type * from "./evaluation/types.js";
 export type * from "./types.js";

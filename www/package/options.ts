@@ -1,4 +1,5 @@
 import { failure } from "./errors.js";
+import type { CompanionOptions } from "./evaluation/companion.js";
 import type { HubOptions } from "./files.js";
 import type { LoadOptions, RunOptions } from "./trainer.js";
 import type { DeviceName, LoraConfig, QuantizationConfig, SaveOptions, TrainConfig } from "./types.js";
@@ -28,8 +29,8 @@ export const LOAD: Kinds<LoadOptions> = {
   progress_callback: "function",
 };
 
-/** The options of runs that belong to the page; all others are those of {@link TrainConfig}. */
-const RUN: Kinds<Omit<RunOptions, keyof TrainConfig>> = {
+/** The options of runs that belong to the page; all others are those of {@link TrainConfig} and of what goes along with a run. */
+const RUN: Kinds<Omit<RunOptions, keyof TrainConfig | keyof CompanionOptions>> = {
   run_name: "any",
   resume_from_checkpoint: "boolean",
   overwrite: "boolean",
@@ -98,6 +99,9 @@ const OF_PARTS: { quantization: Kinds<QuantizationConfig>; lora: Kinds<LoraConfi
     logging_steps: "any",
     eval_steps: "any",
     max_eval_samples: "any",
+    load_best_model_at_end: "any",
+    metric_for_best_model: "any",
+    greater_is_better: "any",
     gradient_checkpointing: "any",
     save_steps: "any",
     save_seconds: "any",

@@ -1,5 +1,6 @@
 import type { Post, Word } from "./cpu/team.js";
 import type { ErrorDetails } from "./errors.js";
+import type { SampledStep } from "./evaluation/types.js";
 import type { Folder } from "./files.js";
 import type { SentSource } from "./sources/types.js";
 import type {
@@ -99,6 +100,17 @@ export interface Calls {
     event: never;
   };
   evaluate: { args: undefined; result: EvalLog; event: never };
+  /**
+   * How likely the model finds texts, row by row and in their order: with `adapter` as it was tuned, by the active adapter or
+   * the run's weights, else as it was loaded. Rows without a labelled token have no tokens.
+   */
+  score: {
+    args: { texts: ScoredText; adapter: boolean; train: TrainConfig | undefined };
+    result: RowScore[];
+    event: ProgressEvent;
+  };
+  /** Puts the weights of the best evaluation in place of the last ones; the run is at its end then and makes no further step. */
+  load_best: { args: undefined; result: { step: number; metric: number }; event: never };
   generate: { args: { prompt: Prompt; options: GenerateOptions }; result: GenerateResult; event: string };
   /** The active adapter where none is named. */
   save: { args: { name: string | undefined }; result: AdapterFiles; event: never };
@@ -135,11 +147,32 @@ export interface Calls {
   deduplicate: { args: { name: string }; result: number; event: never };
   discard_pending: { args: { name: string }; result: void; event: never };
   checkpoints: { args: { run_name: string }; result: SavedCheckpoint[]; event: never };
+  /** Removes the checkpoints of a run and its samples. */
   delete_run: { args: { run_name: string }; result: void; event: never };
+  /** Keeps the samples of a run, in place of those that were kept. */
+  keep_samples: { args: { run_name: string; samples: SampledStep[] }; result: void; event: never };
+  /** What was kept; nothing of a run that has none. */
+  samples: { args: { run_name: string }; result: SampledStep[]; event: never };
   delete_dataset: { args: { name: string }; result: void; event: never };
 }
 
 export type CallName = keyof Calls;
+
+/**
+ * What {@link Calls.score} looks at: rows of a stored dataset, tokenised as `train` says, or rows that are given, shaped as
+ * those of datasets. Without `count` a dataset is looked at to its end. Pairs have two scores a row: chosen, then rejected.
+ */
+export type ScoredText = { dataset: string; first?: number; count?: number } | { rows: unknown[] };
+
+/** How likely a text is. */
+export interface RowScore {
+  /** The sum of the log-probabilities of the labelled tokens, in nats. */
+  logp: number;
+  /** The labelled tokens. */
+  tokens: number;
+  /** How many of them are what the model itself finds likeliest. */
+  hits: number;
+}
 
 /** The adapters that an engine has. */
 export interface AdapterList {

@@ -1,4 +1,5 @@
 import { EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
+import type { Companion, CompanionHost, Tell } from "./evaluation/host.js";
 import { locks } from "./locks.js";
 import { Guard, type Objection } from "./policy.js";
 import { sleep } from "./sleep.js";
@@ -8,7 +9,7 @@ import type { EvalLog, Plan, RunEvent, RunPolicy, StepLog } from "./types.js";
 export type Line = StepLog | EvalLog;
 
 /** What a run asks of the trainer whose model it is. */
-export interface RunHost {
+export interface RunHost extends CompanionHost {
   /** The next step; with `pipelined` the GPU may have the one after it already. */
   step(pipelined: boolean): Promise<StepLog | undefined>;
   evaluate(): Promise<EvalLog>;
@@ -41,6 +42,7 @@ export interface RunSettings {
   can_restart: boolean;
   /** A processor that plays the GPU is under pressure by the training itself. */
   ignores_pressure: boolean;
+  companion: Companion | undefined;
 }
 
 /** Waits before a lost device is asked for again; after the last the run stops. */
@@ -50,6 +52,8 @@ export const RESTART_SECONDS: readonly number[] = [1, 4, 16];
 export interface Told {
   /** The last step that the caller has seen. */
   last: number;
+  /** The last step that the engine has made; after a restart it makes again some that were told. */
+  at: number;
   /** The last step whose evaluation the caller has seen. */
   evaluated: number;
   /** Whether an evaluation comes before the next step. */
@@ -60,7 +64,14 @@ export interface Told {
 
 /** Nothing told yet of a run that is taken up. */
 export function toldOf({ step, owes_evaluation }: Taken): Told {
-  return { last: step, evaluated: owes_evaluation ? step - 1 : step, owes_evaluation, ready: [] };
+  return { last: step, at: step, evaluated: owes_evaluation ? step - 1 : step, owes_evaluation, ready: [] };
+}
+
+/** Another engine goes on where its checkpoint is: what was told of a run stays told. */
+export function takeUp(told: Told, { step, owes_evaluation }: Taken): void {
+  told.ready.length = 0;
+  told.at = step;
+  told.owes_evaluation = owes_evaluation;
 }
 
 /** The loop of a run: its steps, and whatever a browser tab does to it. */
@@ -105,13 +116,14 @@ export class Run {
 
   /** The lines of the run, until its last step. */
   async *lines(): AsyncGenerator<Line, void, undefined> {
-    const { policy, signal, ignores_pressure } = this.#settings;
+    const { policy, signal, ignores_pressure, companion } = this.#settings;
     const guard = policy && (await Guard.start(policy, ignores_pressure));
     const page = watchPage((hidden) => this.#shown(hidden));
     const unpause = () => this.#paused?.end();
     signal?.addEventListener("abort", unpause);
     const pipelined = !policy || policy.duty_cycle === 1;
     const told = this.#told;
+    const tell: Tell = (event) => this.#tell(event);
     try {
       if (guard) this.#tell({ type: "policy", detail: described(guard, ignores_pressure) });
       this.#tell({ type: told.last > 0 ? "resumed" : "started" });
@@ -126,7 +138,11 @@ export class Run {
         }
         let line: Line | undefined;
         try {
-          line = told.ready.shift() ?? (await (told.owes_evaluation ? this.#host.evaluate() : this.#host.step(pipelined)));
+          const is_here = told.at === told.last && told.ready.length === 0 && !told.owes_evaluation;
+          if (is_here) await companion?.between(this.#host, told.last, tell);
+          if (is_here && companion?.stops) await this.#save();
+          else line = told.ready.shift() ?? (await this.#next(pipelined && !companion?.waits(told.at + 1)));
+          if (!line) await companion?.end(this.#host, told.last, tell);
         } catch (thrown) {
           const is_lost = thrown instanceof TabtuneError && thrown.code === "device-lost";
           if (!is_lost || !this.#settings.can_restart) throw thrown;
@@ -138,11 +154,13 @@ export class Run {
           told.owes_evaluation = false;
           if (line.step <= told.evaluated) continue;
           told.evaluated = line.step;
+          companion?.evaluated(line);
           this.#publish(line);
           yield line;
           continue;
         }
         guard?.stepped(line.step_millis);
+        told.at = line.rewound_to ?? line.step;
         told.owes_evaluation = line.eval_due && line.rewound_to === undefined;
         // After a restart some steps are done again, to the same numbers.
         if (line.step > told.last || line.rewound_to !== undefined) {
@@ -169,6 +187,11 @@ export class Run {
       guard?.end();
       this.#channel?.close();
     }
+  }
+
+  /** The next line, as the engine has it. */
+  #next(pipelined: boolean): Promise<Line | undefined> {
+    return this.#told.owes_evaluation ? this.#host.evaluate() : this.#host.step(pipelined);
   }
 
   /** Told once of each long silence of the engine. */
@@ -204,8 +227,7 @@ export class Run {
       await sleep(seconds, this.#settings.signal);
       try {
         const { step, owes_evaluation } = await this.#host.restart();
-        this.#told.ready.length = 0;
-        this.#told.owes_evaluation = owes_evaluation;
+        takeUp(this.#told, { step, owes_evaluation });
         this.#tell({ type: "recovered", detail: `the run goes on after step ${step}` });
         return;
       } catch (thrown) {
@@ -267,6 +289,7 @@ export class Run {
     }
     if (log.rewound_to !== undefined) {
       this.#told.ready.length = 0;
+      this.#settings.companion?.rewound(log.rewound_to);
       this.#told.evaluated = Math.min(this.#told.evaluated, log.rewound_to);
       const detail = `back to step ${log.rewound_to} with half the learning rate`;
       this.#tell({ type: "rewound", reason: "not-finite", detail });

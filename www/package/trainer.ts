@@ -1,14 +1,18 @@
 import { DEFAULT_ADAPTER, EngineAdapters, type Adapters } from "./adapters.js";
 import type { Client } from "./client.js";
-import { withLibrary, type Dataset } from "./dataset.js";
+import { stored, type Dataset } from "./dataset.js";
 import { ended, EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
+import type { CompanionOptions } from "./evaluation/companion.js";
+import type { Companion, EvaluationHost } from "./evaluation/host.js";
+import type { EvaluateOptions, Evaluation, Forgetting, ForgettingOptions, RunOutcome, SampleGrid } from "./evaluation/types.js";
 import { download } from "./export/download.js";
 import { adapterFolder, folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
+import { evaluation, PAGE } from "./lazy.js";
 import { hold, isHeld } from "./lock.js";
 import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, COMPARE, ESTIMATE, LOAD, present } from "./options.js";
 import { policyOf } from "./policy.js";
 import type { Calls } from "./protocol.js";
-import { Run, type RunHost, takenUp, type Told, toldOf, watched } from "./run.js";
+import { Run, type RunHost, takenUp, takeUp, type Told, toldOf, watched } from "./run.js";
 import { aborted, reporter, retrying, started, unmetered } from "./start.js";
 import { streamOf, type Stream } from "./stream.js";
 import type {
@@ -91,12 +95,31 @@ export interface RunOptions extends TrainConfig {
   /** Hears what happens to the run besides its steps. */
   on_event?: (event: RunEvent) => void;
   signal?: AbortSignal;
+  /**
+   * Prompts that are answered before the first step, every `sample_steps` and at the end, each time with the likeliest words, so
+   * that one sees what becomes of the answers. The event "sampled" tells them, and {@link Trainer.samples} all that were kept.
+   */
+  sample_prompts?: Prompt[];
+  /** Answer them after every so many steps; below 1, after that share of all steps. Left out: before and after the run alone. */
+  sample_steps?: number;
+  /** How long such an answer may be, in tokens. Default 64. */
+  sample_max_new_tokens?: number;
+  /**
+   * End the run after so many evaluations without progress, by `metric_for_best_model`. Needs `eval_steps`. transformers'
+   * EarlyStoppingCallback. Left out: all steps are made.
+   */
+  early_stopping_patience?: number;
+  /** How much better than the best one an evaluation has to be to count as progress. Default 0: any progress does. */
+  early_stopping_threshold?: number;
 }
 
 /** The parts of {@link RunOptions} that belong to the page, and those that the engine reads. */
 function split(options: RunOptions) {
-  const { run_name, resume_from_checkpoint, overwrite, resume_on_other_device, if_running, policy, on_event, signal, ...train } =
+  const { run_name, resume_from_checkpoint, overwrite, resume_on_other_device, if_running, policy, on_event, signal, ...rest } =
     options;
+  const extras: CompanionOptions = {};
+  const train: TrainConfig = {};
+  for (const [name, value] of Object.entries(rest)) Object.assign(EXTRA.test(name) ? extras : train, { [name]: value });
   return {
     run_name,
     resume_from_checkpoint: resume_from_checkpoint ?? false,
@@ -106,9 +129,13 @@ function split(options: RunOptions) {
     policy,
     on_event,
     signal: signal ?? undefined,
+    extras,
     train,
   };
 }
+
+/** Names of options for what goes along with a run: samples, and its end before the last step. */
+const EXTRA = /^(sample|early_stopping)_/;
 
 /** How adapters are taken from a hub: a revision is the model's own. */
 function adapterHub({ hub, token, cache }: HubOptions): HubOptions {
@@ -132,6 +159,8 @@ export class Trainer {
   /** What the run was prepared with, to prepare it again on another device. */
   #prepared: Calls["prepare"]["args"] | undefined;
   #run: Run | undefined;
+  /** What the prepared run does beside its steps. */
+  #companion: Companion | undefined;
   /** The start of another engine that is under way. */
   #starting: Promise<void> | undefined;
   #told: Told = toldOf({ step: 0, owes_evaluation: false });
@@ -222,7 +251,7 @@ export class Trainer {
   async prepare(dataset: Dataset, options: RunOptions = {}): Promise<Plan> {
     checkDataset("the first argument of prepare", dataset);
     checkRunOptions("prepare", options);
-    const { run_name = dataset.name, if_running, signal, train, ...resuming } = split(options);
+    const { run_name = dataset.name, if_running, signal, train, extras, ...resuming } = split(options);
     throwIfAborted(signal);
     const { lora, train: defaults, eval_dataset } = this.#options;
     const args = {
@@ -235,6 +264,8 @@ export class Trainer {
       overwrite: resuming.overwrite,
       resume_on_other_device: resuming.resume_on_other_device,
     };
+    const asks = [...Object.values(extras), args.train.load_best_model_at_end, args.train.metric_for_best_model].some(Boolean);
+    const accompany = asks ? await (await evaluation()).accompanied(PAGE, extras, args) : undefined;
     const is_mine = this.#release !== undefined && this.#prepared?.run_name === run_name;
     const release = run_name === null || is_mine ? undefined : await hold(run_name, if_running === "wait", options);
     const report = reporter(this.#options.progress_callback);
@@ -257,6 +288,7 @@ export class Trainer {
     }
     this.plan = plan;
     this.#prepared = args;
+    this.#companion = accompany?.(plan);
     this.#told = toldOf(takenUp(plan));
     await this.#adapters.refresh(this.#client);
     return plan;
@@ -301,7 +333,7 @@ export class Trainer {
   async *#train(dataset: Dataset | undefined, options: RunOptions): AsyncGenerator<StepLog | EvalLog, void, undefined> {
     if (dataset !== undefined) checkDataset("the first argument of train", dataset);
     checkRunOptions("train", options);
-    const { run_name, if_running, policy, on_event, signal, train } = split(options);
+    const { run_name, if_running, policy, on_event, signal, train, extras } = split(options);
     const name = run_name === undefined ? dataset?.name : (run_name ?? undefined);
     const is_mine = this.#release !== undefined && this.#prepared?.run_name === name;
     if (dataset && name !== undefined && if_running === "watch" && !is_mine && (await isHeld(name))) {
@@ -317,13 +349,14 @@ export class Trainer {
       ignores_pressure: this.adapter.is_software && !(chosen && chosen.max_pressure !== undefined),
     };
     if (dataset) await this.prepare(dataset, options);
-    const kept = dataset ? undefined : Object.keys(train).find((name) => train[name as keyof TrainConfig] !== undefined);
-    if (kept !== undefined) {
+    const [kept] = Object.entries({ ...train, ...extras }).find(([, option]) => option !== undefined) ?? [];
+    if (!dataset && kept !== undefined) {
       throw failure("bad-option", `${kept}: a run that was prepared keeps its options; pass a dataset to prepare another`);
     }
     if (!this.plan || !this.#prepared) throw failure("bad-state", "no run was prepared: pass a dataset");
     await this.#engine(settings.signal, { may_begin_anew: true });
-    this.#run = new Run(this.#hostOf(settings.signal), { ...settings, name: this.#prepared.run_name }, this.#told);
+    const more = { name: this.#prepared.run_name, companion: this.#companion };
+    this.#run = new Run(this.#hostOf(settings.signal), { ...settings, ...more }, this.#told);
     try {
       yield* this.#run.lines();
       // A run at its end writes no more, so its name is free.
@@ -335,17 +368,20 @@ export class Trainer {
 
   /** What the loop of a run asks of this trainer. */
   #hostOf(signal: AbortSignal): RunHost {
+    const ask: RunHost["ask"] = async (call, args) => {
+      await this.#settled(signal);
+      return this.#client.call(call, args, { signal });
+    };
     return {
+      ask,
+      active: () => this.#adapters.active,
       step: async (pipelined) => {
         await this.#settled(signal);
         const log = await this.#client.call("train_step", { pipelined }, { signal });
         this.#noteSaved(log?.checkpoint);
         return log;
       },
-      evaluate: async () => {
-        await this.#settled(signal);
-        return this.#client.call("evaluate", undefined, { signal });
-      },
+      evaluate: () => ask("evaluate", undefined),
       save: async () => {
         await this.#settled(signal);
         // An engine that answers saves all the same; one that hangs ends when the caller wants to stop.
@@ -376,14 +412,14 @@ export class Trainer {
 
   /** The checkpoints that are kept under a run's name, oldest first. */
   static checkpoints(run_name: string): Promise<SavedCheckpoint[]> {
-    return withLibrary((client) => client.call("checkpoints", { run_name }));
+    return stored("checkpoints", { run_name });
   }
 
-  /** Removes the checkpoints of a run. */
+  /** Removes the checkpoints of a run, and what its prompts were answered. */
   static async forget(run_name: string): Promise<void> {
     const release = await hold(run_name, false, {});
     try {
-      await withLibrary((client) => client.call("delete_run", { run_name }));
+      await stored("delete_run", { run_name });
     } finally {
       await release();
     }
@@ -404,6 +440,7 @@ export class Trainer {
   async #giveUpRun(): Promise<void> {
     this.plan = undefined;
     this.#prepared = undefined;
+    this.#companion = undefined;
     await this.#letGo();
   }
 
@@ -482,8 +519,8 @@ export class Trainer {
     try {
       if (this.#prepared) {
         this.plan = await this.#client.call("prepare", this.#prepared, { signal });
-        this.#told.ready.length = 0;
-        this.#told.owes_evaluation = takenUp(this.plan).owes_evaluation;
+        takeUp(this.#told, takenUp(this.plan));
+        if (this.outcome?.is_best_loaded) await this.#client.call("load_best", undefined);
       }
       await this.#adapters.activate(this.#client);
     } catch (thrown) {
@@ -518,9 +555,63 @@ export class Trainer {
   }
 
   /** The loss on the held-out rows with what learns as it is now. Needs `eval_dataset` or `test_size`, and a prepared run. */
-  async evaluate(options: { signal?: AbortSignal } = {}): Promise<EvalLog> {
-    checkOptions("evaluate", options, { signal: "signal" });
-    return (await this.#engine(options.signal)).call("evaluate", undefined, options);
+  async evaluate(options?: { signal?: AbortSignal }): Promise<EvalLog>;
+  /**
+   * Whether what was learnt makes the model better on rows that it did not learn from: numbers of the model as it was loaded
+   * and as it is now, their differences with the intervals that hold them with a confidence of 95 %, and the verdict of each.
+   * Texts, chats and completions are judged by how likely they are, preference pairs by how they are ranked, and questions
+   * by what is answered: rows with an `answer`, or any with `metrics`. A row that fails is told in `failed`.
+   */
+  async evaluate(rows: Dataset | readonly object[], options?: EvaluateOptions): Promise<Evaluation>;
+  async evaluate(
+    given: Dataset | readonly object[] | { signal?: AbortSignal } = {},
+    options: EvaluateOptions = {},
+  ): Promise<EvalLog | Evaluation> {
+    if (Array.isArray(given) || "name" in Object(given)) {
+      return (await evaluation()).evaluateRows(await this.#judging(options?.signal), given as Dataset, options);
+    }
+    checkOptions("evaluate", given, { signal: "signal" });
+    const { signal } = given as EvaluateOptions;
+    return (await this.#engine(signal)).call("evaluate", undefined, { signal });
+  }
+
+  /**
+   * Whether the model has forgotten what it knew: the perplexity of a text that has nothing to do with what it learnt, before
+   * and after. The text is English; for a model of other languages, pass some of theirs.
+   */
+  async forgetting(options: ForgettingOptions = {}): Promise<Forgetting> {
+    return (await evaluation()).forgettingOf(await this.#judging(options?.signal), options);
+  }
+
+  /** What an evaluation asks of this trainer. */
+  async #judging(signal: AbortSignal | undefined): Promise<EvaluationHost> {
+    // Only an engine that is there has an active adapter.
+    await this.#engine(signal);
+    return {
+      ask: async (call, args, report) => (await this.#engine(signal)).call(call, args, { report, signal }),
+      ...PAGE,
+      train: this.#prepared?.train ?? this.#options.train,
+      learnt: this.#prepared?.dataset,
+      active: this.#adapters.active,
+      report: reporter(this.#options.progress_callback),
+      signal,
+    };
+  }
+
+  /** What a run's `sample_prompts` were answered as it went: of the run that was prepared, or of one by its name. */
+  async samples(run_name?: string): Promise<SampleGrid> {
+    const mine = this.#prepared?.run_name;
+    const name = run_name ?? mine;
+    const known = name === mine ? this.#companion?.sampled : undefined;
+    return (await evaluation()).gridOf(known ?? (name === undefined ? [] : await stored("samples", { run_name: name })));
+  }
+
+  /**
+   * How the run ended that was trained last, and what its best evaluation was, where `early_stopping_patience`,
+   * `load_best_model_at_end`, `metric_for_best_model` or `sample_prompts` was among its options.
+   */
+  get outcome(): RunOutcome | undefined {
+    return this.#companion?.outcome;
   }
 
   /**

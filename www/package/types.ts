@@ -1,3 +1,5 @@
+import type { BestModel, SampledStep } from "./evaluation/types.js";
+
 /** How the frozen base is stored. bitsandbytes' names. */
 export interface QuantizationConfig {
   /** Default false: the base keeps its own precision. */
@@ -161,6 +163,15 @@ export interface TrainConfig {
   logging_steps?: number;
   /** Evaluate after every so many steps; below 1, after that share of all steps. Left out: only when asked. */
   eval_steps?: number;
+  /**
+   * At the end of the run, go back to the weights of its best evaluation, which are kept beside the checkpoints. Needs
+   * `eval_steps` and a `run_name`. Default false.
+   */
+  load_best_model_at_end?: boolean;
+  /** What the best evaluation is told by: the name of what an evaluation tells, with "eval_" before it or without. Default "loss". */
+  metric_for_best_model?: string;
+  /** Whether more of it is better. Default: where its name does not end with "loss". */
+  greater_is_better?: boolean;
   /** Compute activations again in backward, which saves memory. Default "auto": only where they would not fit. */
   gradient_checkpointing?: boolean | "auto";
   /** Save a checkpoint after every so many steps. Left out: by time alone. */
@@ -219,6 +230,9 @@ export interface RunEvent {
     | "recovered"
     | "notice"
     | "waiting"
+    | "sampled"
+    | "early-stopped"
+    | "best-loaded"
     | "finished"
     | "stopped";
   /** Milliseconds since 1970. */
@@ -234,6 +248,10 @@ export interface RunEvent {
   detail?: string;
   /** How long it will last, or how long until the next try. */
   seconds?: number;
+  /** Of "sampled": what the run's prompts were answered. */
+  sampled?: SampledStep;
+  /** Of "early-stopped" and "best-loaded": the best evaluation. */
+  best?: BestModel;
 }
 
 /** A checkpoint that a run has in the browser's storage. */
@@ -654,8 +672,8 @@ export interface Counters {
 export interface ProgressEvent {
   /**
    * A word to match on: "waiting" for a connection; "initiate", "download", "progress" and "done" of files;
-   * "measure" while the GPU's fastest kernels are found; "tokenize" of rows; "compile" while a run's kernels are
-   * prepared; "save" while files are written.
+   * "measure" while the GPU's fastest kernels are found; "tokenize" of rows; "score" of rows whose likelihood is
+   * computed; "evaluate" of rows that models are compared by; "compile" while a run's kernels are prepared; "save" while files are written.
    */
   status: string;
   name: string;

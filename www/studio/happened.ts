@@ -47,6 +47,9 @@ const WORDS: Record<RunEvent["type"], string> = {
   recovered: "The engine is back",
   notice: "Worth knowing",
   waiting: "Waits",
+  sampled: "Answered its prompts",
+  "early-stopped": "Ended, because it got no better",
+  "best-loaded": "Went back to the best",
   finished: "Finished",
   stopped: "Stopped",
 };

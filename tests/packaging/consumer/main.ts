@@ -10,9 +10,13 @@ async function run(device: DeviceName): Promise<StepLog[]> {
     device,
   });
   const logs: StepLog[] = [];
-  for await (const log of trainer.train(dataset, { run_name: device, learning_rate: 1e-3, max_steps: 1, max_length: 32 })) {
+  // Samples need the file that is loaded for nothing else here.
+  const options = { run_name: device, learning_rate: 1e-3, max_steps: 1, max_length: 32, sample_prompts: ["The number"], sample_max_new_tokens: 2 };
+  for await (const log of trainer.train(dataset, options)) {
     if ("loss" in log) logs.push(log);
   }
+  const { steps } = await trainer.samples();
+  if (steps.join() !== "0,1") throw new Error(`sampled after ${steps.join()}`);
   await trainer.dispose();
   return logs;
 }

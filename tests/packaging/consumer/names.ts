@@ -10,23 +10,34 @@ import {
   type AdapterFiles,
   type AdapterInfo,
   type Adapters,
+  type AnsweredQuestion,
+  type AnsweredRow,
+  type AnswerEvaluation,
   type BadRow,
+  type BestModel,
   type CachedModel,
   type CheckpointReport,
+  type Compared,
   type ComparedWay,
   type Counters,
   type DatasetInfo,
   type DatasetReport,
   type DataSource,
   type DeviceName,
+  type Difference,
   type Encoding,
   type ErrorCode,
   type EvalLog,
+  type EvaluateOptions,
+  type Evaluation,
   type Exported,
   type ExportedFile,
   type ExportFormat,
+  type FailedRow,
   type FolderSource,
   type Footprint,
+  type Forgetting,
+  type ForgettingOptions,
   type GenerateOptions,
   type GenerateResult,
   type HubOptions,
@@ -35,13 +46,16 @@ import {
   type ImportReport,
   type ImportRequest,
   type Inspection,
+  type Interval,
   type Lengths,
   type LoadedAdapter,
   type LoadOptions,
   type LoraConfig,
   type Message,
+  type Metric,
   type ModelInfo,
   type Notice,
+  type PairEvaluation,
   type Plan,
   type ProgressCallback,
   type ProgressEvent,
@@ -50,14 +64,20 @@ import {
   type RowShape,
   type RunEvent,
   type RunOptions,
+  type RunOutcome,
   type RunPolicy,
+  type Sample,
+  type SampledStep,
+  type SampleGrid,
   type SavedCheckpoint,
   type SaveOptions,
   type SeenRow,
   type StepLog,
   type StoredRow,
   type Stream,
+  type TextEvaluation,
   type TrainConfig,
+  type Verdict,
   type WayName,
 } from "tabtune";
 
@@ -143,6 +163,37 @@ export async function look(trainer: Trainer, dataset: Dataset): Promise<number> 
   for await (const log of trainer.train(dataset, options)) if ("loss" in log) last = log.checkpoint;
   const saved: SavedCheckpoint[] = await Trainer.checkpoints("rows");
   return seen.length + lengths.longest + events.length + saved.length + (last?.bytes ?? 0);
+}
+
+export async function judge(trainer: Trainer, held_out: Dataset): Promise<Verdict> {
+  const length: Metric = (text: string, row: AnsweredRow) => text.length <= String(row.answer).length;
+  const how: EvaluateOptions = { metrics: ["f1", { name: "a number", pattern: /\d/ }, length], max_new_tokens: 8 };
+  const found: Evaluation = await trainer.evaluate(held_out, how);
+  const failed: FailedRow[] = (found satisfies Compared).failed;
+  if (found.kind !== "answers") return ofTexts(found);
+  const answers: AnswerEvaluation = found;
+  const first: AnsweredQuestion | undefined = answers.answers[0];
+  const f1: Difference | undefined = answers.difference["f1"];
+  const asked: ForgettingOptions = { texts: ["Bread needs little."] };
+  const forgetting: Forgetting = await trainer.forgetting(asked);
+  const rose: Interval = forgetting.rose_by;
+  console.log(failed.length, first?.base.text, f1?.low, rose.high, forgetting.sentence);
+  return found.verdict;
+}
+
+function ofTexts(found: TextEvaluation | PairEvaluation): Verdict {
+  return found.kind === "text" ? found.difference.loss.verdict : found.difference.accuracy.verdict;
+}
+
+export async function sampled(trainer: Trainer, dataset: Dataset): Promise<BestModel | undefined> {
+  const seen: Sample[] = [];
+  const on_event = ({ sampled }: { sampled?: SampledStep }) => seen.push(...(sampled?.samples ?? []));
+  const train: TrainConfig = { eval_steps: 0.2, load_best_model_at_end: true, metric_for_best_model: "loss", greater_is_better: false };
+  await trainer.train(dataset, { ...train, sample_prompts: ["Why?"], sample_steps: 0.5, early_stopping_patience: 2, on_event });
+  const grid: SampleGrid = await trainer.samples();
+  const outcome: RunOutcome | undefined = trainer.outcome;
+  console.log(seen.length, grid.texts[0]?.[0], outcome?.reason);
+  return outcome?.best;
 }
 
 /** How a file is read that is in no Unicode encoding, and what of a folder is not read. */
