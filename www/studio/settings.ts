@@ -2,12 +2,14 @@ import type { LoraConfig, QuantizationConfig, TrainConfig } from "tabtune";
 import { Choice } from "./choice.js";
 import { element } from "./dom.js";
 import ownModelConfig from "./own-model.config.json";
+import type { RowKind } from "./preference-rows.js";
+import { misfit, optionsFor, Preferences, SHORTER_STEPS, type PreferenceOptions } from "./preferences.js";
 import { served } from "./served.js";
 
 export interface Config {
   quantization: QuantizationConfig;
   lora: LoraConfig;
-  train: TrainConfig;
+  train: TrainConfig & PreferenceOptions;
 }
 
 /** Whether a run trains all weights of its model, and no adapter. */
@@ -40,6 +42,7 @@ export class SettingsForm {
   readonly #details = element<HTMLDetailsElement>("settings");
   readonly #trained = new Choice("trained", () => this.#fillWay());
   readonly #optim = new Choice("optim", () => this.#fillHow());
+  readonly #preferences = new Preferences(() => this.#fillWay());
   #base: Config = FOR_A_FOLDER;
   #filled: Promise<void> = Promise.resolve();
   #has_own_rows = false;
@@ -83,6 +86,16 @@ export class SettingsForm {
     this.#fillShare();
   }
 
+  /** Rows of that kind are to be learnt from. */
+  follow(kind: RowKind): void {
+    this.#preferences.follow(kind);
+  }
+
+  /** What the person still has to say for rows of that kind. */
+  missing(kind: RowKind): string | undefined {
+    return misfit(this.#preferences.method, kind);
+  }
+
   /** The settings as they stand, or undefined where a field is wrong; the browser then points at it. */
   async read(): Promise<Config | undefined> {
     await this.#filled;
@@ -107,10 +120,11 @@ export class SettingsForm {
     return structuredClone(this.#base);
   }
 
-  /** The same for so many rows: of few, none is held out unless the person said so. */
-  forRows(config: Config, rows: number): Config {
-    if (this.#share_is_said || rows >= HELD_OUT.min_rows) return config;
-    return { ...config, train: { ...config.train, test_size: 0 } };
+  /** The same for so many rows of that kind: of few, none is held out unless the person said so. */
+  forRows(config: Config, rows: number, kind: RowKind): Config {
+    const train = optionsFor(config.train, kind);
+    if (this.#share_is_said || rows >= HELD_OUT.min_rows) return { ...config, train };
+    return { ...config, train: { ...train, test_size: 0 } };
   }
 
   /** The adapter as the form has it, whether one is trained or not. */
@@ -144,7 +158,8 @@ export class SettingsForm {
   }
 
   #usualRate(): number {
-    const rate = this.#base.train.learning_rate ?? FOR_A_FOLDER.train.learning_rate!;
+    const examples = this.#base.train.learning_rate ?? FOR_A_FOLDER.train.learning_rate!;
+    const rate = this.#preferences.method ? examples / SHORTER_STEPS : examples;
     if (this.#optim.value === "sgd") return SGD_RATE;
     if (this.#optim.value === "mezo") return rate * (this.#trains_all ? MEZO.all_rate : MEZO.adapter_rate);
     return rate * (this.#trains_all ? 1 / SMALLER_STEPS : 1);
@@ -156,6 +171,7 @@ export class SettingsForm {
 
   #values(): Config {
     const { train, quantization } = structuredClone(this.#base);
+    Object.assign(train, this.#preferences.options);
     train.optim = this.#optim.value as NonNullable<TrainConfig["optim"]>;
     for (const name of TRAIN_FIELDS) train[name] = this.#field(name).valueAsNumber;
     // About ten held-out points make a curve.

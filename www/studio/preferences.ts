@@ -1,0 +1,91 @@
+import type { TrainConfig } from "tabtune";
+import { Choice } from "./choice.js";
+import { element } from "./dom.js";
+import { MissingInput } from "./missing.js";
+import type { RowKind } from "./preference-rows.js";
+
+/** The ways to learn from preferences. */
+export type Method = "dpo" | "orpo" | "simpo" | "cpo" | "kto";
+
+export const METHOD_NAMES: Record<Method, string> = { dpo: "DPO", orpo: "ORPO", simpo: "SimPO", cpo: "CPO", kto: "KTO" };
+
+/** What such a run is told beside the usual. */
+export interface PreferenceOptions {
+  method?: "sft" | Method;
+  beta?: number;
+  simpo_gamma?: number;
+}
+
+/** Such steps are that much shorter than those of examples: the model is to be pushed a little, not taught anew. */
+export const SHORTER_STEPS = 10;
+
+/** TRL's, but SimPO's, which its authors choose from 2 to 2.5 (Meng et al. 2024), with a margin of half of it. */
+const BETA = { usual: 0.1, simpo: 2 };
+
+/** What is wrong with these rows, where they are to be learnt so; undefined where nothing is. */
+export function misfit(method: Method | undefined, kind: RowKind): string | undefined {
+  if (method === undefined && kind === "pairs") return "The chosen rows are pairs of answers. Choose “Preferences” under “What it learns from”.";
+  if (method !== undefined && kind === "examples") {
+    return "Preferences are learnt from pairs or ratings, and the chosen rows are examples. Pick some answers under “Chat and teach”, or choose “Examples” under “What it learns from”.";
+  }
+  if (method !== undefined && method !== "kto" && kind === "ratings") return "Ratings of single answers are learnt by KTO. Choose it under “How preferences count”.";
+  return undefined;
+}
+
+/** The options for rows of that kind; throws where they do not go together. */
+export function optionsFor(train: TrainConfig & PreferenceOptions, kind: RowKind): TrainConfig & PreferenceOptions {
+  const method = train.method === "sft" ? undefined : train.method;
+  const wrong = misfit(method, kind);
+  if (wrong) throw new MissingInput(wrong);
+  if (method === undefined) return train;
+  // Which of the tokens count is told by what the answers are, and KTO compares rows with their neighbours.
+  const { assistant_only_loss: _, completion_only_loss: __, ...rest } = train;
+  return method === "kto" ? { ...rest, packing: false } : rest;
+}
+
+/** The part of the settings that says what is learnt from, and how preferences count. */
+export class Preferences {
+  readonly #source: Choice;
+  readonly #method: Choice;
+  readonly #beta = element<HTMLInputElement>("beta");
+  #kind: RowKind | undefined;
+
+  /** `on_change` is told when something else is chosen. */
+  constructor(on_change: () => void) {
+    this.#source = new Choice("learns_from", () => {
+      this.#update();
+      on_change();
+    });
+    this.#method = new Choice("method", () => {
+      this.#beta.valueAsNumber = this.#method.value === "simpo" ? BETA.simpo : BETA.usual;
+      on_change();
+    });
+    this.#update();
+  }
+
+  /** How preferences are learnt; undefined where examples are. */
+  get method(): Method | undefined {
+    return this.#source.value === "preferences" ? (this.#method.value as Method) : undefined;
+  }
+
+  get options(): PreferenceOptions {
+    const { method } = this;
+    if (method === undefined) return {};
+    const beta = this.#beta.valueAsNumber;
+    return { method, beta, ...(method === "simpo" && { simpo_gamma: beta / 2 }) };
+  }
+
+  /** Rows of that kind are chosen. The settings follow another kind, and the person may then choose otherwise. */
+  follow(kind: RowKind): void {
+    if (kind === this.#kind) return;
+    this.#kind = kind;
+    this.#source.value = kind === "examples" ? "examples" : "preferences";
+    if (kind === "ratings") this.#method.value = "kto";
+    else if (kind === "pairs" && this.#method.value === "kto") this.#method.value = "dpo";
+  }
+
+  /** What nobody sees keeps no run from starting. */
+  #update(): void {
+    this.#beta.disabled = this.method === undefined;
+  }
+}

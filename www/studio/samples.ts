@@ -1,0 +1,42 @@
+import type { Prompt, Trainer } from "tabtune";
+import { element, make, show } from "./dom.js";
+
+/** What a model answered as it learnt: `texts` has a list for each prompt, with a text for each step. */
+export interface Samples {
+  prompts: string[];
+  steps: number[];
+  texts: (string | null)[][];
+}
+
+/** How far apart the answers are made, as a share of the run, and how long they get, in tokens. */
+const MADE = { sample_steps: 0.25, sample_max_new_tokens: 48 };
+
+/** A trainer that has the prompts answered as it goes, and keeps the answers. */
+type Sampling = Trainer & { samples?(): Promise<Samples> };
+
+/** What a run is told so that these prompts are answered on its way. */
+export function sampleOptions(trainer: Sampling, prompts: Prompt[]): object {
+  return trainer.samples && prompts.length > 0 ? { sample_prompts: prompts, ...MADE } : {};
+}
+
+/** Shows what was answered on the way of the trainer's run. */
+export async function showSamplesOf(trainer: Sampling): Promise<void> {
+  showSamples((await trainer.samples?.()) ?? { prompts: [], steps: [], texts: [] });
+}
+
+/** Draws the answers to the same prompts side by side, by step. Where there are none, nothing is shown. */
+export function showSamples({ prompts, steps, texts }: Samples): void {
+  const head = make("tr", "", heading("col", "Asked"), ...steps.map((step) => heading("col", step === 0 ? "Before" : `Step ${step.toLocaleString("en")}`)));
+  const rows = prompts.map((prompt, row) => {
+    const cells = steps.map((_, column) => make("td", "", texts[row]?.[column] ?? "–"));
+    return make("tr", "", heading("row", prompt), ...cells);
+  });
+  element("samples").replaceChildren(make("thead", "", head), make("tbody", "", ...rows));
+  show("samples-part", prompts.length > 0 && steps.length > 0);
+}
+
+function heading(scope: string, text: string): HTMLElement {
+  const cell = make("th", "", text);
+  cell.scope = scope;
+  return cell;
+}
