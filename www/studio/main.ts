@@ -42,7 +42,7 @@ const data = new DataForm(
   { needing: (dataset) => adapters.needing(dataset), deleting: deleteRows, doing: (work) => void busy.run(work) },
   () => {
     settings.ownRows(!data.bundled);
-    if (data.kind) settings.follow(data.kind);
+    settings.follow(data.kind);
     // How long the rows are was told of others.
     longest = undefined;
     tellChoice();
@@ -115,7 +115,8 @@ function tellMemory(): void {
 function tellChoice(): void {
   const missing = data.missing ?? (data.kind && settings.missing(data.kind));
   write("start-note", missing ?? "");
-  for (const id of ["start", "look", "import", "resume"]) block(id, missing !== undefined);
+  for (const id of ["start", "look"]) block(id, missing !== undefined);
+  for (const id of ["import", "resume"]) block(id, data.missing !== undefined);
   show("toy-note", model.bundled && !data.bundled);
   busy.update();
   tellMemory();

@@ -75,10 +75,14 @@ export class Preferences {
     return { method, beta, ...(method === "simpo" && { simpo_gamma: beta / 2 }) };
   }
 
-  /** Rows of that kind are chosen. The settings follow another kind, and the person may then choose otherwise. */
-  follow(kind: RowKind): void {
+  /**
+   * Rows of that kind are chosen; undefined while it is not known. The settings follow another kind, and the person may then
+   * choose otherwise.
+   */
+  follow(kind: RowKind | undefined): void {
     if (kind === this.#kind) return;
     this.#kind = kind;
+    if (kind === undefined) return;
     this.#source.value = kind === "examples" ? "examples" : "preferences";
     if (kind === "ratings") this.#method.value = "kto";
     else if (kind === "pairs" && this.#method.value === "kto") this.#method.value = "dpo";

@@ -86,8 +86,8 @@ export class SettingsForm {
     this.#fillShare();
   }
 
-  /** Rows of that kind are to be learnt from. */
-  follow(kind: RowKind): void {
+  /** Rows of that kind are chosen; undefined while it is not known. */
+  follow(kind: RowKind | undefined): void {
     this.#preferences.follow(kind);
   }
 

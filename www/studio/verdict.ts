@@ -39,9 +39,13 @@ export function winRate({ wins, losses }: Comparison): Share {
   return wilson(wins, wins + losses);
 }
 
-/** Better or worse is what the interval says, and nothing where it has one half in it. */
+/** Of fewer questions even all say little: five of five come by chance, for one side or the other, once in 16 times. */
+const FEWEST = 6;
+
+/** Better or worse is what the interval says, and nothing where it has one half in it or where the questions are few. */
 export function verdictOf(comparison: Comparison): Verdict {
   const { low, high } = winRate(comparison);
+  if (comparison.wins + comparison.losses < FEWEST) return "undecided";
   if (low > 0.5) return "better";
   return high < 0.5 ? "worse" : "undecided";
 }
@@ -49,7 +53,7 @@ export function verdictOf(comparison: Comparison): Verdict {
 const VERDICTS: Record<Verdict, string> = {
   better: "Better, on questions like these.",
   worse: "Worse, on questions like these.",
-  undecided: "Not decided: chance alone could bring this about.",
+  undecided: "Not decided: chance alone could bring this about. More questions tell more.",
 };
 
 /** The verdict and what it rests on, in words. */
