@@ -319,15 +319,17 @@ test("a blind test shows no side, counts what was picked, and calls nothing bett
 });
 
 test("pairs and ratings are learnt as preferences, and examples as examples", async () => {
-  const { misfit, optionsFor, MissingInput } = await studio("preferences.ts", "missing.ts");
-  assert.deepEqual(["examples", "pairs", "ratings"].map((kind) => misfit(undefined, kind) === undefined), [true, false, true]);
-  assert.deepEqual(["examples", "pairs", "ratings"].map((kind) => misfit("dpo", kind) === undefined), [false, true, false]);
-  assert.deepEqual(["examples", "pairs", "ratings"].map((kind) => misfit("kto", kind) === undefined), [false, true, true]);
+  const { misfit, withPreferences } = await studio("preferences.ts");
+  const fits = (method, optim = "sgd") => ["examples", "pairs", "ratings"].filter((kind) => misfit(method, kind, optim) === undefined);
+  assert.deepEqual(fits(undefined), ["examples", "ratings"]);
+  assert.deepEqual(fits(undefined, "mezo"), ["examples", "ratings"]);
+  assert.deepEqual(fits("dpo"), ["pairs"]);
+  assert.deepEqual(fits("kto"), ["pairs", "ratings"]);
+  assert.deepEqual(fits("kto", "mezo"), []);
   const train = { max_steps: 9, assistant_only_loss: true, completion_only_loss: true, packing: true };
-  assert.deepEqual(optionsFor(train, "examples"), train);
-  assert.deepEqual(optionsFor({ ...train, method: "dpo", beta: 0.1 }, "pairs"), { max_steps: 9, packing: true, method: "dpo", beta: 0.1 });
-  assert.deepEqual(optionsFor({ ...train, method: "kto", beta: 0.1 }, "ratings"), { max_steps: 9, packing: false, method: "kto", beta: 0.1 });
-  assert.throws(() => optionsFor({ ...train, method: "orpo" }, "examples"), (thrown) => thrown instanceof MissingInput);
+  assert.deepEqual(withPreferences(train, {}), train);
+  assert.deepEqual(withPreferences(train, { method: "dpo", beta: 0.1 }), { max_steps: 9, packing: true, method: "dpo", beta: 0.1 });
+  assert.deepEqual(withPreferences(train, { method: "kto", beta: 0.1 }), { max_steps: 9, packing: false, method: "kto", beta: 0.1 });
 });
 
 test("columns of a chart have a place for each step, and go back with the run", async () => {
@@ -348,7 +350,7 @@ test("what was answered as the model learnt is a table of prompts by steps", asy
   const page = playPage();
   const { sampleOptions, showSamplesOf } = await studio("samples.ts");
   assert.deepEqual(sampleOptions({}, ["When?"]), {});
-  const trainer = { samples: async () => ({ prompts: ["When?"], steps: [0, 20], texts: [["Never.", null]] }) };
+  const trainer = { samples: async () => ({ prompts: [[user("When?")]], steps: [0, 20], texts: [["Never.", null]] }) };
   assert.deepEqual(sampleOptions(trainer, ["When?"]), { sample_prompts: ["When?"], sample_steps: 0.25, sample_max_new_tokens: 48 });
   await showSamplesOf(trainer);
   const [head, body] = page.element("samples").children;

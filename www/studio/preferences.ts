@@ -1,7 +1,6 @@
 import type { TrainConfig } from "tabtune";
 import { Choice } from "./choice.js";
 import { element } from "./dom.js";
-import { MissingInput } from "./missing.js";
 import type { RowKind } from "./preference-rows.js";
 
 /** The ways to learn from preferences. */
@@ -22,25 +21,23 @@ export const SHORTER_STEPS = 10;
 /** TRL's, but SimPO's, which its authors choose from 2 to 2.5 (Meng et al. 2024), with a margin of half of it. */
 const BETA = { usual: 0.1, simpo: 2 };
 
-/** What is wrong with these rows, where they are to be learnt so; undefined where nothing is. */
-export function misfit(method: Method | undefined, kind: RowKind): string | undefined {
+/** What does not go together with rows of that kind; undefined where all does. */
+export function misfit(method: Method | undefined, kind: RowKind, optim: string | undefined): string | undefined {
   if (method === undefined && kind === "pairs") return "The chosen rows are pairs of answers. Choose “Preferences” under “What it learns from”.";
   if (method !== undefined && kind === "examples") {
     return "Preferences are learnt from pairs or ratings, and the chosen rows are examples. Pick some answers under “Chat and teach”, or choose “Examples” under “What it learns from”.";
   }
   if (method !== undefined && method !== "kto" && kind === "ratings") return "Ratings of single answers are learnt by KTO. Choose it under “How preferences count”.";
+  if (method !== undefined && optim === "mezo") return "MeZO learns from examples alone. Choose another one under “How it learns”.";
   return undefined;
 }
 
-/** The options for rows of that kind; throws where they do not go together. */
-export function optionsFor(train: TrainConfig & PreferenceOptions, kind: RowKind): TrainConfig & PreferenceOptions {
-  const method = train.method === "sft" ? undefined : train.method;
-  const wrong = misfit(method, kind);
-  if (wrong) throw new MissingInput(wrong);
-  if (method === undefined) return train;
-  // Which of the tokens count is told by what the answers are, and KTO compares rows with their neighbours.
+/** The options of a run with how preferences count, and without those that examples alone have. */
+export function withPreferences(train: TrainConfig, preferences: PreferenceOptions): TrainConfig & PreferenceOptions {
+  if (preferences.method === undefined) return train;
+  // Of preferences the answers count, and KTO has each row compared with its neighbours.
   const { assistant_only_loss: _, completion_only_loss: __, ...rest } = train;
-  return method === "kto" ? { ...rest, packing: false } : rest;
+  return { ...rest, ...preferences, ...(preferences.method === "kto" && { packing: false }) };
 }
 
 /** The part of the settings that says what is learnt from, and how preferences count. */

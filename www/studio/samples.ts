@@ -1,9 +1,9 @@
 import type { Prompt, Trainer } from "tabtune";
 import { element, make, show } from "./dom.js";
 
-/** What a model answered as it learnt: `texts` has a list for each prompt, with a text for each step. */
+/** What a model answered as it learnt: `texts` has a list for each prompt, with a text for each step that it was asked at. */
 export interface Samples {
-  prompts: string[];
+  prompts: Prompt[];
   steps: number[];
   texts: (string | null)[][];
 }
@@ -29,10 +29,16 @@ export function showSamples({ prompts, steps, texts }: Samples): void {
   const head = make("tr", "", heading("col", "Asked"), ...steps.map((step) => heading("col", step === 0 ? "Before" : `Step ${step.toLocaleString("en")}`)));
   const rows = prompts.map((prompt, row) => {
     const cells = steps.map((_, column) => make("td", "", texts[row]?.[column] ?? "–"));
-    return make("tr", "", heading("row", prompt), ...cells);
+    return make("tr", "", heading("row", wordsOf(prompt)), ...cells);
   });
   element("samples").replaceChildren(make("thead", "", head), make("tbody", "", ...rows));
   show("samples-part", prompts.length > 0 && steps.length > 0);
+}
+
+/** What was asked last. */
+function wordsOf(prompt: Prompt): string {
+  if (typeof prompt === "string") return prompt;
+  return "prompt" in prompt ? prompt.prompt : (prompt.at(-1)?.content ?? "");
 }
 
 function heading(scope: string, text: string): HTMLElement {
