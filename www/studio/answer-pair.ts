@@ -1,8 +1,8 @@
 import { make } from "./dom.js";
 import { smallButton } from "./buttons.js";
 
-/** Which of the two was picked; undefined for neither. */
-export type Pick = 0 | 1 | undefined;
+/** Which of the two was picked, by its place; undefined for neither. */
+export type Place = 0 | 1 | undefined;
 
 const NAMES = ["Answer A", "Answer B"] as const;
 
@@ -19,8 +19,8 @@ export class AnswerPair {
   }
 
   /** Lets the person pick, once both are there. `neither` is what it is called to pick none. */
-  offer(neither: string, on_pick: (pick: Pick) => void): void {
-    this.#cards.forEach((card, index) => card.append(smallButton("This one", `(${NAMES[index]})`, () => on_pick(index as Pick))));
+  offer(neither: string, on_pick: (pick: Place) => void): void {
+    this.#cards.forEach((card, index) => card.append(smallButton("This one", `(${NAMES[index]})`, () => on_pick(index as Place))));
     this.element.append(smallButton(neither, "", () => on_pick(undefined)));
   }
 }

@@ -1,5 +1,5 @@
 import { Dataset, type Message } from "tabtune";
-import { AnswerPair, type Pick } from "./answer-pair.js";
+import { AnswerPair, type Place } from "./answer-pair.js";
 import { MOST, promptsIn, promptsNotLearnt } from "./blind-prompts.js";
 import { element, make, show, write } from "./dom.js";
 import { showError } from "./errors.js";
@@ -98,7 +98,7 @@ export class BlindTest {
     if (!trial) return this.#tell();
     const pair = new AnswerPair();
     trial.order.forEach((side, index) => (pair.places[index]!.textContent = trial.answers[side]));
-    pair.offer("No difference", (pick: Pick) => {
+    pair.offer("No difference", (pick: Place) => {
       trial.picked = pick === undefined ? "neither" : trial.order[pick]!;
       this.#next();
     });

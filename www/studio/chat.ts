@@ -1,5 +1,5 @@
 import type { GenerateOptions, Message } from "tabtune";
-import { AnswerPair, type Pick } from "./answer-pair.js";
+import { AnswerPair, type Place } from "./answer-pair.js";
 import { element, make, show } from "./dom.js";
 import type { Job } from "./job.js";
 import type { Picked } from "./picked.js";
@@ -20,7 +20,8 @@ export interface ChatPage {
   working(work: () => Promise<void>): Promise<boolean>;
 }
 
-export type Manner = { [Part in "adapter" | "temperature" | "seed"]?: NonNullable<GenerateOptions[Part]> };
+/** How an answer is made. Left out, what was learnt takes part, and the likeliest words are taken. */
+export type Manner = Pick<GenerateOptions, "adapter" | "temperature" | "seed">;
 
 /** By what two answers differ: one keeps to what is likely and the other strays, or one is from before anything was learnt. */
 export function twoManners(by: string, has_learnt: boolean, seed: () => number = anySeed): [Manner, Manner] {
@@ -157,7 +158,7 @@ export class Chat implements Judging {
     this.#scroll();
   }
 
-  async #pick(texts: string[], pick: NonNullable<Pick>): Promise<void> {
+  async #pick(texts: string[], pick: NonNullable<Place>): Promise<void> {
     const chosen = texts[pick]!;
     const row = pairRow(this.#before(), chosen, texts[1 - pick]!, this.#has_chat_template);
     await this.#keep(row, () => {

@@ -1,4 +1,13 @@
-import { Trainer, type AdapterFiles, type Exported, type GenerateOptions, type Message, type Prompt, type RunPolicy, type SaveOptions } from "tabtune";
+import {
+  Trainer,
+  type AdapterFiles,
+  type Exported,
+  type GenerateOptions,
+  type Message,
+  type Prompt,
+  type RunPolicy,
+  type SaveOptions,
+} from "tabtune";
 import type { Asking } from "./asking.js";
 import type { Rows } from "./data.js";
 import type { DeviceForm } from "./device.js";
@@ -171,7 +180,7 @@ export class Job {
   }
 
   /** Answers a chat, with what was learnt unless `adapter` is false. */
-  answer(turns: Message[], how: Pick<GenerateOptions, "adapter" | "temperature" | "seed">, signal: AbortSignal): Answer {
+  answer(turns: Message[], how: GenerateOptions, signal: AbortSignal): Answer {
     const adapter = how.adapter ?? this.#adapter !== undefined;
     return this.#generate(promptOfTurns(turns, this.has_chat_template), { ...how, adapter }, signal);
   }

@@ -21,15 +21,21 @@ export const SHORTER_STEPS = 10;
 /** TRL's, but SimPO's, which its authors choose from 2 to 2.5 (Meng et al. 2024), with a margin of half of it. */
 const BETA = { usual: 0.1, simpo: 2 };
 
+const MISFITS = {
+  pairs: "The chosen rows are pairs of answers. Choose “Preferences” under “What it learns from”.",
+  examples:
+    "Preferences are learnt from pairs or ratings, and the chosen rows are examples. Pick some answers under “Chat and teach”, " +
+    "or choose “Examples” under “What it learns from”.",
+  ratings: "Ratings of single answers are learnt by KTO. Choose it under “How preferences count”.",
+  mezo: "MeZO learns from examples alone. Choose another one under “How it learns”.",
+};
+
 /** What does not go together with rows of that kind; undefined where all does. */
 export function misfit(method: Method | undefined, kind: RowKind, optim: string | undefined): string | undefined {
-  if (method === undefined && kind === "pairs") return "The chosen rows are pairs of answers. Choose “Preferences” under “What it learns from”.";
-  if (method !== undefined && kind === "examples") {
-    return "Preferences are learnt from pairs or ratings, and the chosen rows are examples. Pick some answers under “Chat and teach”, or choose “Examples” under “What it learns from”.";
-  }
-  if (method !== undefined && method !== "kto" && kind === "ratings") return "Ratings of single answers are learnt by KTO. Choose it under “How preferences count”.";
-  if (method !== undefined && optim === "mezo") return "MeZO learns from examples alone. Choose another one under “How it learns”.";
-  return undefined;
+  if (method === undefined) return kind === "pairs" ? MISFITS.pairs : undefined;
+  if (kind === "examples") return MISFITS.examples;
+  if (kind === "ratings" && method !== "kto") return MISFITS.ratings;
+  return optim === "mezo" ? MISFITS.mezo : undefined;
 }
 
 /** The options of a run with how preferences count, and without those that examples alone have. */

@@ -82,7 +82,14 @@ export class RewardChart {
         legend: { markers: { width: 0, fill: (_, index) => color(index === 1 ? "--accent" : "--third") } },
         series: [
           { label: "Step", value: (_, step: number | null) => step?.toString() ?? "" },
-          { label: "Margin", stroke: color("--accent"), width: 2, points: { show: false }, spanGaps: true, value: (_, margin) => margin?.toFixed(3) ?? "" },
+          {
+            label: "Margin",
+            stroke: color("--accent"),
+            width: 2,
+            points: { show: false },
+            spanGaps: true,
+            value: (_, margin: number | null) => margin?.toFixed(3) ?? "",
+          },
           {
             label: "In your order",
             scale: "share",
@@ -91,7 +98,7 @@ export class RewardChart {
             dash: [4, 4],
             points: { show: false },
             spanGaps: true,
-            value: (_, share) => (share == null ? "" : percent(share)),
+            value: (_, share: number | null) => (share === null ? "" : percent(share)),
           },
         ],
       },

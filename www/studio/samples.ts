@@ -26,7 +26,8 @@ export async function showSamplesOf(trainer: Sampling): Promise<void> {
 
 /** Draws the answers to the same prompts side by side, by step. Where there are none, nothing is shown. */
 export function showSamples({ prompts, steps, texts }: Samples): void {
-  const head = make("tr", "", heading("col", "Asked"), ...steps.map((step) => heading("col", step === 0 ? "Before" : `Step ${step.toLocaleString("en")}`)));
+  const columns = steps.map((step) => (step === 0 ? "Before" : `Step ${step.toLocaleString("en")}`));
+  const head = make("tr", "", ...["Asked", ...columns].map((name) => heading("col", name)));
   const rows = prompts.map((prompt, row) => {
     const cells = steps.map((_, column) => make("td", "", texts[row]?.[column] ?? "–"));
     return make("tr", "", heading("row", wordsOf(prompt)), ...cells);
