@@ -1,4 +1,4 @@
-import type { Prompt, Trainer } from "tabtune";
+import type { Prompt } from "tabtune";
 import { element, make, show } from "./dom.js";
 
 /** What a model answered as it learnt: `texts` has a list for each prompt, with a text for each step that it was asked at. */
@@ -11,17 +11,20 @@ export interface Samples {
 /** How far apart the answers are made, as a share of the run, and how long they get, in tokens. */
 const MADE = { sample_steps: 0.25, sample_max_new_tokens: 48 };
 
-/** A trainer that has the prompts answered as it goes, and keeps the answers. */
-type Sampling = Trainer & { samples?(): Promise<Samples> };
+/** A trainer that has prompts answered as it goes, and keeps the answers. */
+interface Sampling {
+  samples?(): Promise<Samples>;
+}
 
 /** What a run is told so that these prompts are answered on its way. */
-export function sampleOptions(trainer: Sampling, prompts: Prompt[]): object {
-  return trainer.samples && prompts.length > 0 ? { sample_prompts: prompts, ...MADE } : {};
+export function sampleOptions(trainer: object, prompts: Prompt[]): object {
+  const { samples }: Sampling = trainer;
+  return samples && prompts.length > 0 ? { sample_prompts: prompts, ...MADE } : {};
 }
 
 /** Shows what was answered on the way of the trainer's run. */
-export async function showSamplesOf(trainer: Sampling): Promise<void> {
-  showSamples((await trainer.samples?.()) ?? { prompts: [], steps: [], texts: [] });
+export async function showSamplesOf(trainer: object): Promise<void> {
+  showSamples((await (trainer as Sampling).samples?.()) ?? { prompts: [], steps: [], texts: [] });
 }
 
 /** Draws the answers to the same prompts side by side, by step. Where there are none, nothing is shown. */
