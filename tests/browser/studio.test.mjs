@@ -269,7 +269,7 @@ test("the page by WebGPU", async (t) => {
 
 test("the page on the processor", async (t) => {
   const studio = await openStudio(t, { device: "cpu" });
-  const { page, server, requests, complaints, folder, open, choose, button, pick, report, setSteps, status, download, idle, learnt } = studio;
+  const { page, server, requests, complaints, folder, open, choose, button, pick, report, setSteps, status, downloaded, download, idle, learnt } = studio;
 
   await t.test("trains the bundled model and rows of one's own, answers, and knows what was learnt the next day", async (t) => {
     const { held_out, computes } = await checkPage(page, server.origin, { steps: 8 });
@@ -625,14 +625,34 @@ test("the page on the processor", async (t) => {
     await report("2 rows kept.");
   });
 
-  await t.test("keeps preference pairs, which it does not train on", async () => {
+  await t.test("learns preferences of rows that are pairs, and says what does not go together", async () => {
+    const from = page.getByRole("radiogroup", { name: "What it learns from" });
+    const rate = () => page.getByLabel("Learning rate").inputValue();
     await open();
     await pick("pairs.json", '[{"prompt":"a","chosen":"b","rejected":"c"}]');
-    await page.getByText("Preference pairs can be imported and kept").waitFor();
+    await page.getByText("These are preferences: the model learns which answers are liked.").waitFor();
+    assert.ok(await from.getByRole("radio", { name: "Preferences" }).isChecked());
+    assert.equal(await rate(), "0.0007");
+    await page.getByText("How preferences count", { exact: true }).click();
+    assert.equal(await page.getByLabel("Beta").inputValue(), "0.1");
+    await page.getByRole("radiogroup", { name: "How preferences count" }).getByText("SimPO").click();
+    assert.equal(await page.getByLabel("Beta").inputValue(), "2");
+    await from.getByText("Examples").click();
+    await page.getByText("The chosen rows are pairs of answers.").waitFor();
+    assert.ok(await button("Start fine-tuning").isDisabled());
+    assert.equal(await rate(), "0.007");
     await button("Import").click();
     await report("1 row kept.");
-    await button("Start fine-tuning").click();
-    await page.getByText("These rows are preference pairs.").waitFor();
+
+    await choose("Data", "Kept");
+    await page.getByRole("radio", { name: "pairs.json" }).check();
+    await page.waitForFunction(() => !document.querySelector("#start").disabled);
+    await from.getByText("Preferences").click();
+    await choose("Data", "Bundled");
+    assert.ok(await from.getByRole("radio", { name: "Examples" }).isChecked(), "the settings follow the rows");
+    await from.getByText("Preferences").click();
+    await page.getByText(/^Preferences are learnt from pairs or ratings/).waitFor();
+    assert.ok(await button("Start fine-tuning").isDisabled());
   });
 
   await t.test("cancels an import and goes on with it after a reload; keeps what was imported", async () => {
@@ -694,6 +714,60 @@ test("the page on the processor", async (t) => {
     await page.locator("#ask-begin").click();
     await page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
     assert.notEqual(await page.locator("#answer-base").innerText(), "The model as it came.");
+  });
+
+  await t.test("is taught by picking: two answers, a thumb, an edit, and all of it as rows", async () => {
+    const said = (text) => page.locator("#picked-count").filter({ hasText: text }).waitFor();
+    const say = async (text) => {
+      await page.getByRole("textbox", { name: "Message" }).fill(text);
+      await page.keyboard.press("Enter");
+      await page.waitForFunction(() => document.querySelector("#message").value === "" && !document.querySelector("#send").disabled);
+    };
+    // What is drawn is the same each time.
+    await page.evaluate(() => {
+      let drawn = 1;
+      Math.random = () => (drawn = (drawn * 48271) % 2147483647) / 2147483647;
+    });
+    await page.getByText("Chat and teach", { exact: true }).click();
+    await say("What is a GPU?");
+    const first = await page.locator(".turn.assistant .answer").innerText();
+    const good = page.getByRole("button", { name: "Good answer" });
+    await good.press("Enter");
+    await said("1 rated");
+    assert.equal(await good.getAttribute("aria-pressed"), "true");
+
+    await page.getByLabel("Two answers").check();
+    await say("Does my data leave the browser?");
+    const answers = await page.locator(".answer-pair .answer").allInnerTexts();
+    assert.equal(new Set(answers).size, 2, answers.join(" / "));
+    await button("This one (Answer B)").press("Enter");
+    await said("1 picked");
+    await page.locator("#message:focus").waitFor();
+    assert.equal(await page.locator(".turn.assistant .answer").last().innerText(), answers[1]);
+    await button("Undo the last pick").click();
+    await button("This one (Answer A)").click();
+    await said("1 picked");
+    await button("Edit").click();
+    await page.getByRole("textbox", { name: "The answer as you would have it" }).fill("No, it stays here.");
+    await button("Save the answer").click();
+    await said("2 picked");
+
+    await page.getByText("What you picked", { exact: true }).click();
+    await button("Look (pairs)").click();
+    await page.locator("#picked-cards .row-card").first().filter({ hasText: /Better answer\s*No, it stays here\./ }).waitFor();
+    const file = await downloaded("Export (pairs)");
+    assert.equal(file.name, "picks.jsonl");
+    const message = (role, content) => ({ role, content });
+    const prompt = [message("user", "What is a GPU?"), message("assistant", first), message("user", "Does my data leave the browser?")];
+    assert.deepEqual(file.bytes.toString().trimEnd().split("\n").map((line) => JSON.parse(line)), [
+      { prompt, chosen: [message("assistant", answers[0])], rejected: [message("assistant", answers[1])] },
+      { prompt, chosen: [message("assistant", "No, it stays here.")], rejected: [message("assistant", answers[0])] },
+    ]);
+
+    await button("Learn from them (pairs)").click();
+    await page.getByRole("radio", { name: "picks" }).and(page.locator(":checked")).waitFor();
+    assert.ok(await page.getByRole("radio", { name: "Preferences" }).isChecked());
+    assert.equal((await downloaded("Export picks")).bytes.toString(), file.bytes.toString(), "as any other dataset");
   });
 
   await t.test("lets nothing connect but its own origin and the hub", async () => {

@@ -93,6 +93,7 @@ const DOCUMENTS = {
   "docs/guides/memory-and-ways.md": {},
   "docs/guides/script-tag.md": { pages: { "index.html": "." }, without_policy: true },
   "docs/guides/sizes-and-browsers.md": {},
+  "docs/guides/teach-by-picking.md": {},
   "docs/guides/vite.md": { pages: { "npx vite build": "dist", "npx vite": "served" } },
   "docs/guides/webpack.md": { pages: { "npx webpack": "dist" } },
   "docs/guides/what-happens-when.md": {},

@@ -4,35 +4,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { zipSync } from "fflate";
-import { rolldown } from "rolldown";
 import { paths } from "../../tools/lib/paths.mjs";
 import { buttonIn, playPage } from "./played-page.mjs";
-
-/** The package as the page's modules see it here: its errors, and what a test has of the rest. */
-const TABTUNE = `
-  export { TabtuneError } from ${JSON.stringify(join(paths.root, "www/package/errors.ts"))};
-  export const { Dataset, Trainer } = globalThis.played ?? {};
-`;
-
-const bundles = new Map();
-
-/** The text of modules of the page, with all that they import. */
-async function bundled(names) {
-  const all = names.map((name) => `export * from ${JSON.stringify(join(paths.root, "www/studio", name))};`).join("\n");
-  const made = { "played:all": all, tabtune: TABTUNE };
-  const plugin = { name: "played", resolveId: (id) => (id in made ? id : null), load: (id) => made[id] ?? null };
-  const bundle = await rolldown({ input: "played:all", platform: "node", plugins: [plugin] });
-  const { output } = await bundle.generate({ format: "esm" });
-  return output[0].code;
-}
-
-/** Modules of the page. Those that are asked for together share what they import. */
-async function studio(...names) {
-  const key = names.join();
-  if (!bundles.has(key)) bundles.set(key, await bundled(names));
-  // Each test plays a package of its own, which a module takes over once.
-  return import(`data:text/javascript,${encodeURIComponent(bundles.get(key))}//${Math.random()}`);
-}
+import { studio } from "./page-modules.mjs";
 
 /** As long as whatever was begun takes to come to rest. */
 const settled = () => new Promise((resolve) => setTimeout(resolve, 50));

@@ -24,11 +24,22 @@ class PlayedElement extends EventTarget {
   }
 
   replaceChildren(...children) {
-    this.children = children;
+    this.children = [];
+    this.append(...children);
   }
 
   append(...children) {
+    for (const child of children) if (child instanceof PlayedElement) child.parent = this;
     this.children.push(...children);
+  }
+
+  remove() {
+    if (this.parent) this.parent.children = this.parent.children.filter((child) => child !== this);
+  }
+
+  replaceWith(other) {
+    other.parent = this.parent;
+    this.parent.children = this.parent.children.map((child) => (child === this ? other : child));
   }
 
   setAttribute(name, value) {
@@ -120,10 +131,10 @@ export function playPage() {
     },
   };
   const globals = {
-    document: { getElementById: element, createElement: () => new PlayedElement(), querySelectorAll: () => [] },
+    document: { getElementById: element, createElement: () => new PlayedElement(), createElementNS: () => new PlayedElement(), querySelectorAll: () => [] },
     window: {},
     indexedDB: playedStorage(full),
-    navigator: { onLine: true },
+    navigator: { onLine: true, locks: { request: (_name, work) => work() } },
     Option: PlayedElement,
     matchMedia: () => ({ matches: true }),
     addEventListener: events.addEventListener.bind(events),
@@ -133,10 +144,11 @@ export function playPage() {
   return page;
 }
 
-/** The buttons in an element, by their words. */
+/** The first button in an element that says a word, or that is told to be so. */
 export function buttonIn(element, word) {
   for (const child of element.children ?? []) {
-    const found = child.children?.includes(word) ? child : buttonIn(child, word);
+    const is_it = child.children?.includes(word) || child.attributes?.get("aria-label") === word;
+    const found = is_it ? child : buttonIn(child, word);
     if (found) return found;
   }
   return undefined;

@@ -52,10 +52,10 @@ export function fileNameOf(name: string): string {
   return `${stemOf(name)}.zip`;
 }
 
-/** The name without what file systems dislike, and without the ending of a file of rows. */
-export function stemOf(name: string): string {
+/** The name without what file systems dislike, and without the ending of a file of rows; `nameless` where nothing is left. */
+export function stemOf(name: string, nameless = "adapter"): string {
   const plain = name.replace(/\.(csv|tsv|jsonl?|ndjson|txt|md|parquet|xlsx|gz)\b/gi, "").replace(/[^\p{L}\p{N}._-]+/gu, "-");
-  return plain.replace(/^[-.]+|[-.]+$/g, "").slice(0, 80) || "adapter";
+  return plain.replace(/^[-.]+|[-.]+$/g, "").slice(0, 80) || nameless;
 }
 
 function isZip(bytes: Uint8Array): boolean {

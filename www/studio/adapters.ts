@@ -101,6 +101,12 @@ export class Adapters implements Follower {
     return this.#list.needing(dataset);
   }
 
+  /** The rows of what is open, where they are known. */
+  async openRows(): Promise<Learnt["rows"]> {
+    const open = this.#page.job().adapter;
+    return (open && (await this.#store.get(open.id))?.rows) ?? null;
+  }
+
   /** Whether work may begin that takes the place of what the page has at hand. */
   mayGo(): boolean {
     return this.#unsaved.mayGo();

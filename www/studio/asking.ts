@@ -1,18 +1,14 @@
-import type { GenerateResult } from "tabtune";
-import { element, make, write } from "./dom.js";
-import { count } from "./format.js";
+import { element, write } from "./dom.js";
 import type { Question } from "./question.js";
+import { streamInto, type Answer } from "./streaming.js";
 
 const NO_ANSWER = { base: "The model as it came.", tuned: "The model with what it learnt, once that is trained or opened." };
-
-/** In tokens. */
-export const LONGEST_ANSWER = 256;
 
 /** How many characters of an instruction are shown. */
 const SHOWN_INSTRUCTION = 120;
 
-/** Answers with or without the adapter, piece by piece. */
-export type Answering = (question: Question, adapter: boolean) => AsyncGenerator<string, GenerateResult, undefined>;
+/** Answers with or without the adapter. */
+export type Answering = (question: Question, adapter: boolean) => Answer;
 
 /** The card that asks: one question, and the answers before and after. */
 export class Asking {
@@ -38,6 +34,11 @@ export class Asking {
     write("ask-hint", shown ? `Asked with the instruction of your rows: “${shown}”` : words);
   }
 
+  /** What the rows that were learnt are asked with; null where there is no instruction. */
+  get system(): string | null {
+    return this.#manner.system;
+  }
+
   /** Takes the answers away. */
   idle(): void {
     this.#rest("answer-base", NO_ANSWER.base);
@@ -55,17 +56,10 @@ export class Asking {
     else this.#rest("answer-tuned", NO_ANSWER.tuned);
   }
 
-  async #show(id: string, answer: AsyncGenerator<string, GenerateResult, undefined>): Promise<void> {
+  async #show(id: string, answer: Answer): Promise<void> {
     const target = element(id);
     target.classList.remove("idle");
-    target.setAttribute("aria-busy", "true");
-    try {
-      let piece;
-      while (!(piece = await answer.next()).done) target.append(piece.value);
-      if (piece.value.stop === "length") target.append(make("span", "hint", ` … cut off after ${count(LONGEST_ANSWER, "token")}`));
-    } finally {
-      target.setAttribute("aria-busy", "false");
-    }
+    await streamInto(target, answer);
   }
 
   #rest(id: string, text: string): void {

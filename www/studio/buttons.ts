@@ -1,11 +1,11 @@
 import { make } from "./dom.js";
 
-/** A small button of a list, for what has that name. It waits while other work is done. */
+/** A small button of a list, for what has that name, if it has one. It waits while other work is done. */
 export function smallButton(word: string, name: string, on_click: () => void): HTMLButtonElement {
   const button = make("button", "small", word);
   button.type = "button";
   button.dataset.idle = "";
-  button.setAttribute("aria-label", `${word} ${name}`);
+  if (name) button.setAttribute("aria-label", `${word} ${name}`);
   button.addEventListener("click", on_click);
   return button;
 }

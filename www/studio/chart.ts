@@ -1,5 +1,6 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { Columns } from "./columns.js";
 import { curveWords } from "./curve-words.js";
 import { element, show } from "./dom.js";
 import { axis, color, onTheme } from "./theme.js";
@@ -9,9 +10,8 @@ const HEIGHT = 260;
 /** The loss by step: a line for the training rows, dots for the held-out ones. */
 export class Chart {
   readonly #box = element("chart");
-  readonly #steps: number[] = [];
-  readonly #losses: (number | null)[] = [];
-  readonly #heldout: (number | null)[] = [];
+  /** The losses, and those of held-out rows. */
+  readonly #columns = new Columns(2);
   #plot: uPlot | undefined;
   #total = 1;
   #frame = 0;
@@ -31,42 +31,34 @@ export class Chart {
   /** Begins an empty chart for a run of that many steps. */
   begin(total: number): void {
     this.#total = total;
-    this.#steps.length = this.#losses.length = this.#heldout.length = 0;
+    this.#columns.clear();
     show("chart-empty", false);
     this.#build();
   }
 
   addLoss(step: number, loss: number): void {
-    this.#losses[this.#place(step)] = loss;
+    this.#columns.set(0, step, loss);
     this.#draw();
   }
 
   addHeldout(step: number, loss: number): void {
-    this.#heldout[this.#place(step)] = loss;
+    this.#columns.set(1, step, loss);
     this.#draw();
   }
 
   /** Takes away what came after that step, which is done again. */
   goBack(step: number): void {
-    while ((this.#steps.at(-1) ?? step) > step) for (const column of [this.#steps, this.#losses, this.#heldout]) column.pop();
+    this.#columns.goBack(step);
     this.#draw();
-  }
-
-  #place(step: number): number {
-    if (this.#steps.at(-1) !== step) {
-      this.#steps.push(step);
-      this.#losses.push(null);
-      this.#heldout.push(null);
-    }
-    return this.#steps.length - 1;
   }
 
   #draw(): void {
     if (this.#frame) return;
     this.#frame = requestAnimationFrame(() => {
       this.#frame = 0;
-      this.#plot?.setData([this.#steps, this.#losses, this.#heldout]);
-      this.#box.setAttribute("aria-label", curveWords(this.#steps, this.#losses, this.#heldout));
+      this.#plot?.setData(this.#columns.all);
+      const [losses, heldout] = this.#columns.values;
+      this.#box.setAttribute("aria-label", curveWords(this.#columns.steps, losses!, heldout!));
     });
   }
 
@@ -99,7 +91,7 @@ export class Chart {
           },
         ],
       },
-      [this.#steps, this.#losses, this.#heldout],
+      this.#columns.all,
       this.#box,
     );
   }

@@ -2,12 +2,14 @@ import { element } from "./dom.js";
 
 /** A row of radio buttons that shows, of the parts marked `data-for="NAME:VALUE"`, those of its value. */
 export class Choice {
-  readonly #form = element<HTMLFormElement>("setup");
+  readonly #part: HTMLElement;
   readonly #name: string;
 
-  constructor(name: string, on_change: () => void) {
+  /** The buttons are in the part of the page with the id `part`. */
+  constructor(name: string, on_change: () => void, part = "setup") {
     this.#name = name;
-    this.#form.addEventListener("change", ({ target }) => {
+    this.#part = element(part);
+    this.#part.addEventListener("change", ({ target }) => {
       if ((target as HTMLInputElement).name !== name) return;
       this.#update();
       on_change();
@@ -18,12 +20,12 @@ export class Choice {
 
   /** Read off the buttons: a form tells nothing of those that wait while work is done. */
   get value(): string {
-    return this.#form.querySelector<HTMLInputElement>(`[name="${this.#name}"]:checked`)!.value;
+    return this.#part.querySelector<HTMLInputElement>(`[name="${this.#name}"]:checked`)!.value;
   }
 
   set value(value: string) {
     if (value === this.value) return;
-    const button = this.#form.querySelector<HTMLInputElement>(`[name="${this.#name}"][value="${value}"]`)!;
+    const button = this.#part.querySelector<HTMLInputElement>(`[name="${this.#name}"][value="${value}"]`)!;
     button.checked = true;
     button.dispatchEvent(new Event("change", { bubbles: true }));
   }

@@ -7,6 +7,11 @@ export function curveWords(steps: number[], losses: (number | null)[], heldout: 
   return told.length > 0 ? told.join(" ") : "Loss by step: none yet.";
 }
 
+/** How far the answers are apart and how many are in the right order, by step and in words. */
+export function rewardWords(steps: number[], margins: (number | null)[], accuracies: (number | null)[]): string {
+  return [toldOf("Margin", steps, margins), toldOf("Share in your order", steps, accuracies)].filter(Boolean).join(" ");
+}
+
 function toldOf(name: string, steps: number[], values: (number | null)[]): string {
   const points = steps.flatMap((step, index) => (values[index] == null ? [] : [`${values[index].toFixed(3)} at step ${step}`]));
   if (points.length === 0) return "";

@@ -2,9 +2,9 @@ import { Dataset, VERSION } from "tabtune";
 import { Choice } from "./choice.js";
 import { showError } from "./errors.js";
 import { KeptRows, type Work } from "./kept.js";
-import { MissingInput } from "./missing.js";
 import { OwnRows } from "./own.js";
 import { watchHeldout } from "./pick.js";
+import { kindOf, type RowKind } from "./preference-rows.js";
 import { isChat, questionOf, type Question } from "./question.js";
 import { remembered } from "./remembered.js";
 import { served } from "./served.js";
@@ -27,17 +27,24 @@ export interface Rows {
   question: Question | null;
 }
 
+/** Rows as they were just read. */
+export interface ReadRows extends Rows {
+  kind: RowKind;
+}
+
 /** The part of the form that says which rows. */
 export class DataForm {
   readonly own: OwnRows;
   readonly #kept: KeptRows;
   readonly #choice: Choice;
+  readonly #on_change: () => void;
   #heldout: File | undefined;
 
   /** `on_change` is told when other rows are chosen, or are to be read in another way. */
   constructor(work: Work, on_change: () => void) {
     this.own = new OwnRows(on_change);
     this.#kept = new KeptRows(Object.values(BUNDLED), work, on_change);
+    this.#on_change = on_change;
     this.#choice = new Choice("data", () => {
       on_change();
       void this.refresh();
@@ -55,23 +62,34 @@ export class DataForm {
     return this.#choice.value === "file" ? this.own.missing : undefined;
   }
 
+  /** What the chosen rows say; undefined while that is not known. */
+  get kind(): RowKind | undefined {
+    if (this.bundled) return "examples";
+    return this.#choice.value === "file" ? this.own.kind : this.#kept.kind;
+  }
+
+  /** Chooses one of the kept datasets. */
+  async choose(name: string): Promise<void> {
+    this.#choice.value = "kept";
+    await this.#kept.choose(name);
+    this.#on_change();
+  }
+
   /** Lists anew what is kept. */
   async refresh(): Promise<void> {
     await this.#kept.refresh().catch(showError);
   }
 
   /** The rows that were chosen, imported where they are not kept yet. */
-  async read(signal: AbortSignal): Promise<Rows> {
+  async read(signal: AbortSignal): Promise<ReadRows> {
     const dataset = await this.#dataset(signal);
     const [first] = await dataset.rows(0, 1);
     const { rows: count } = await dataset.info();
-    if (first && "chosen" in first.row) {
-      throw new MissingInput("These rows are preference pairs. They are kept, but this page does not train on them yet.");
-    }
     const heldout = await this.#heldoutOf(dataset, signal);
     await this.refresh();
     const question = (first && questionOf(first.row)) ?? null;
-    return { dataset, heldout, is_chat: first !== undefined && isChat(first.row), count, question };
+    const kind = first ? kindOf(first.row) : "examples";
+    return { dataset, heldout, kind, is_chat: first !== undefined && isChat(first.row), count, question };
   }
 
   async #dataset(signal: AbortSignal): Promise<Dataset> {

@@ -1,5 +1,14 @@
-import { Trainer, type AdapterFiles, type Exported, type RunPolicy, type SaveOptions } from "tabtune";
-import { LONGEST_ANSWER, type Asking } from "./asking.js";
+import {
+  Trainer,
+  type AdapterFiles,
+  type Exported,
+  type GenerateOptions,
+  type Message,
+  type Prompt,
+  type RunPolicy,
+  type SaveOptions,
+} from "tabtune";
+import type { Asking } from "./asking.js";
 import type { Rows } from "./data.js";
 import type { DeviceForm } from "./device.js";
 import { element, say, show, write } from "./dom.js";
@@ -10,9 +19,11 @@ import { LoadingWords } from "./loading.js";
 import type { Look } from "./look.js";
 import type { Model } from "./model.js";
 import type { Progress } from "./progress.js";
-import { promptOf, type Question } from "./question.js";
+import { promptOf, promptOfTurns, type Question } from "./question.js";
 import { LiveRun, type Follower } from "./run.js";
+import { sampleOptions, showSamplesOf } from "./samples.js";
 import { trainsAll, type Config } from "./settings.js";
+import { LONGEST_ANSWER, type Answer } from "./streaming.js";
 
 /** What an opened adapter is called beside the model: each takes the place of the one before. */
 const OPENED = "opened";
@@ -133,10 +144,14 @@ export class Job {
     this.#run = undefined;
     await this.look(order, signal);
     await this.#careful(async () => {
-      const options = { ...trainConfig(order), policy: order.policy, run_name: order.id };
-      const run = (this.#run = new LiveRun(this.#trainer!, order, this.#progress, this.#follower));
+      const trainer = this.#trainer!;
+      const { question } = order.rows;
+      const samples = sampleOptions(trainer, question ? [promptOf(question, this.has_chat_template)] : []);
+      const options = { ...trainConfig(order), ...samples, policy: order.policy, run_name: order.id };
+      const run = (this.#run = new LiveRun(trainer, order, this.#progress, this.#follower));
       this.#adapter = undefined;
       const has_learnt = await run.train(options, resumes, signal);
+      if (has_learnt) await showSamplesOf(trainer);
       if (has_learnt) this.#adapter = { id: order.id, name: order.name, is_model: trainsAll(order.config) };
     });
   }
@@ -157,6 +172,17 @@ export class Job {
   /** Asks the base model and, once there is one, the tuned model. */
   async ask(signal: AbortSignal): Promise<void> {
     await this.#asking.ask((question, adapter) => this.#answer(question, adapter, signal), this.#adapter !== undefined);
+  }
+
+  /** Whether the model that is loaded can be asked as a chat. */
+  get has_chat_template(): boolean {
+    return this.#trainer!.model.has_chat_template;
+  }
+
+  /** Answers a chat, with what was learnt unless `adapter` is false. */
+  answer(turns: Message[], how: GenerateOptions, signal: AbortSignal): Answer {
+    const adapter = how.adapter ?? this.#adapter !== undefined;
+    return this.#generate(promptOfTurns(turns, this.has_chat_template), { ...how, adapter }, signal);
   }
 
   save(): Promise<AdapterFiles> {
@@ -184,8 +210,11 @@ export class Job {
   }
 
   #answer(question: Question, adapter: boolean, signal: AbortSignal) {
-    const { model } = this.#trainer!;
-    return this.#trainer!.generate(promptOf(question, model.has_chat_template), { adapter, max_new_tokens: LONGEST_ANSWER, signal });
+    return this.#generate(promptOf(question, this.has_chat_template), { adapter }, signal);
+  }
+
+  #generate(prompt: Prompt, how: GenerateOptions, signal: AbortSignal): Answer {
+    return this.#trainer!.generate(prompt, { ...how, max_new_tokens: LONGEST_ANSWER, signal });
   }
 
   async #pause(): Promise<void> {
@@ -217,13 +246,17 @@ export class Job {
   #clear(): void {
     this.#progress.clear();
     this.#asking.idle();
+    show("samples-part", false);
   }
 }
 
 /** The settings of the run for these rows: plain text has no answers to be learnt alone, and rows held out are enough. */
 function trainConfig({ config, rows }: Order): Config["train"] {
-  const answers_only = config.train.assistant_only_loss ?? true;
+  const { train } = config;
+  const answers_only = train.assistant_only_loss ?? true;
   const learnt = { assistant_only_loss: rows.is_chat && answers_only, completion_only_loss: answers_only };
-  return { ...config.train, ...learnt, ...(rows.heldout && { test_size: 0 }) };
+  // Of preferences the answers alone count anyway.
+  const counted = train.method && train.method !== "sft" ? {} : learnt;
+  return { ...train, ...counted, ...(rows.heldout && { test_size: 0 }) };
 }
 

@@ -1,9 +1,13 @@
 import { Dataset, type DatasetInfo } from "tabtune";
-import { deleteButton } from "./buttons.js";
+import { deleteButton, smallButton } from "./buttons.js";
 import { element, make, show } from "./dom.js";
+import { downloadRows } from "./download.js";
+import { showError } from "./errors.js";
 import { bytes, count } from "./format.js";
 import { MissingInput } from "./missing.js";
+import { kindOf, type RowKind } from "./preference-rows.js";
 import { remembered } from "./remembered.js";
+import { rowsIn } from "./stored-rows.js";
 
 /** What the list asks of the page. */
 export interface Work {
@@ -11,6 +15,8 @@ export interface Work {
   needing(dataset: string): string[];
   /** Deletes a dataset by `work`, when nothing else runs. */
   deleting(dataset: string, work: () => Promise<void>): void;
+  /** Does work, when nothing else runs. */
+  doing(work: () => Promise<void>): void;
 }
 
 /** The datasets that are kept in the browser, to be chosen or deleted. */
@@ -18,12 +24,31 @@ export class KeptRows {
   readonly #list = element("kept");
   readonly #hidden: readonly string[];
   readonly #work: Work;
+  readonly #on_choice: () => void;
+  /** What the rows of the chosen dataset say. */
+  #kind: { of: string; kind: RowKind } | undefined;
 
   /** The datasets named in `hidden` are not listed. `on_choice` is told when another one is chosen. */
   constructor(hidden: readonly string[], work: Work, on_choice: () => void) {
     this.#hidden = hidden;
     this.#work = work;
-    this.#list.addEventListener("change", on_choice);
+    this.#on_choice = on_choice;
+    this.#list.addEventListener("change", () => {
+      on_choice();
+      void this.#lookUpKind().catch(showError);
+    });
+  }
+
+  /** What the rows of the chosen dataset say; undefined while that is not known. */
+  get kind(): RowKind | undefined {
+    return this.#kind?.of === this.#chosen ? this.#kind?.kind : undefined;
+  }
+
+  /** Chooses the dataset of that name, which is there. */
+  async choose(name: string): Promise<void> {
+    await this.refresh();
+    for (const radio of this.#list.querySelectorAll<HTMLInputElement>("input")) radio.checked = radio.value === name;
+    await this.#lookUpKind();
   }
 
   async refresh(): Promise<void> {
@@ -32,6 +57,7 @@ export class KeptRows {
     const items = all.filter(({ rows, pending_rows }) => rows > 0 || pending_rows !== null);
     this.#list.replaceChildren(...items.map((info) => this.#item(info, info.name === chosen)));
     show("kept-empty", items.length === 0);
+    if (chosen !== undefined) await this.#lookUpKind();
   }
 
   /** The chosen dataset. */
@@ -56,7 +82,18 @@ export class KeptRows {
       return `Delete “${name}” from this browser?${loss} Your own file stays as it is, and so does what was learnt.`;
     };
     const remove = deleteButton(name, question, () => this.#work.deleting(name, () => this.#delete(name)));
-    return make("li", "", label, remove);
+    const buttons = [...(rows > 0 ? [smallButton("Export", name, () => this.#work.doing(() => downloadRows(name)))] : []), remove];
+    return make("li", "", label, make("span", "buttons", ...buttons));
+  }
+
+  /** The first row of a dataset says of what kind all are. */
+  async #lookUpKind(): Promise<void> {
+    const name = this.#chosen;
+    if (name === undefined) return;
+    const { value: first } = await rowsIn(await Dataset.open(name), 0, 1).next();
+    const before = this.kind;
+    this.#kind = { of: name, kind: first ? kindOf(first) : "examples" };
+    if (this.kind !== before) this.#on_choice();
   }
 
   async #delete(name: string): Promise<void> {

@@ -4,6 +4,7 @@ import { element, make, show } from "./dom.js";
 import { count } from "./format.js";
 import type { Learnt, LearntStore } from "./learnt.js";
 import { modelWords } from "./model-name.js";
+import { METHOD_NAMES } from "./preferences.js";
 import { trainsAll } from "./settings.js";
 
 /** What can be done with an entry of the list. */
@@ -111,6 +112,8 @@ function aboutOf(entry: Entry): string {
   notes.push(modelWords(model));
   if (trainsAll(config)) notes.push("all weights");
   if (config.train.optim === "mezo") notes.push("MeZO");
+  const { method } = config.train;
+  if (method && method !== "sft") notes.push(METHOD_NAMES[method]);
   const done = learnt.has_files ? steps : saved_step;
   if (done !== null) notes.push(isOver(entry) ? count(done, "step") : `${done.toLocaleString("en")} of ${count(config.train.max_steps!, "step")}`);
   notes.push(new Date(date).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));

@@ -6,6 +6,12 @@ import { Histogram } from "./histogram.js";
 /** Rows that are shown at once. */
 const ROWS = 3;
 
+/** A row as it is seen. Of a pair its answer is the better one and the worse one comes with it; of a rating it may be a bad one. */
+type Seen = SeenRow & { rejected?: Pick<SeenRow, "tokens" | "full_length">; label?: boolean };
+
+/** What becomes of the answer's tokens. */
+type Fate = "learnt" | "avoided";
+
 /** What the model will see of the rows: their tokens, which of these it learns, and how long they are. */
 export class Look {
   readonly #histogram = new Histogram();
@@ -22,11 +28,17 @@ export class Look {
   async show(trainer: Trainer, dataset: Dataset, train: TrainConfig, signal: AbortSignal): Promise<void> {
     const lengths = await trainer.lengths(dataset, { ...train, signal });
     const max_length = train.max_length ?? Math.max(lengths.longest, trainer.model.context);
-    const total = lengths.rows.reduce((sum, rows) => sum + rows, 0);
+    const counted = lengths.rows.reduce((sum, rows) => sum + rows, 0);
+    let total = counted;
     this.#rows.replaceChildren();
+    show("avoided-sign", false);
     this.#more = async () => {
       const first = this.#rows.childElementCount;
-      this.#rows.append(...(await trainer.preview(dataset, { ...train, first, count: ROWS })).map(seenRow));
+      const seen: Seen[] = await trainer.preview(dataset, { ...train, first, count: ROWS });
+      // Of a pair both answers were counted.
+      if (seen.some(({ rejected }) => rejected)) total = counted / 2;
+      if (seen.some(({ rejected, label }) => rejected || label === false)) show("avoided-sign", true);
+      this.#rows.append(...seen.map(seenRow));
       show("look-more", this.#rows.childElementCount < total);
     };
     await this.#more();
@@ -58,16 +70,21 @@ function inWords({ longest, cut_rows, cut_tokens }: Lengths, max_length: number)
   return `${count(cut_rows, "row")} ${are} longer than ${limit}; ${count(cut_tokens, "token")} ${cut_tokens === 1 ? "is" : "are"} cut off.`;
 }
 
-function seenRow({ origin, tokens, full_length }: SeenRow): HTMLElement {
-  const learnt = tokens.filter(({ labelled }) => labelled).length;
-  const notes = [count(tokens.length, "token"), `${learnt.toLocaleString("en")} learnt`];
-  if (full_length > tokens.length) notes.push(`${(full_length - tokens.length).toLocaleString("en")} cut off`);
-  const text = make("p", "tokens", ...tokens.map(token));
-  return make("article", "seen-row", make("h3", "", origin, make("span", "", notes.join(" · "))), text);
+function seenRow({ origin, label, rejected, ...answer }: Seen): HTMLElement {
+  const parts = [answerIn(origin, answer, label === false ? "avoided" : "learnt")];
+  if (rejected) parts.push(answerIn("The worse answer", rejected, "avoided"));
+  return make("article", "seen-row", ...parts.flat());
 }
 
-function token({ id, text, labelled, special }: SeenRow["tokens"][number]): HTMLElement {
-  const shown = make("span", `${special ? "special" : "token"}${labelled ? " learnt" : " unlearnt"}`, text);
-  shown.title = `Token ${id}${special ? ", special" : ""}, ${labelled ? "learnt" : "read only"}`;
+function answerIn(title: string, { tokens, full_length }: Pick<SeenRow, "tokens" | "full_length">, fate: Fate): HTMLElement[] {
+  const labelled = tokens.filter(({ labelled }) => labelled).length;
+  const notes = [count(tokens.length, "token"), `${labelled.toLocaleString("en")} ${fate}`];
+  if (full_length > tokens.length) notes.push(`${(full_length - tokens.length).toLocaleString("en")} cut off`);
+  return [make("h3", "", title, make("span", "", notes.join(" · "))), make("p", "tokens", ...tokens.map((seen) => token(seen, fate)))];
+}
+
+function token({ id, text, labelled, special }: SeenRow["tokens"][number], fate: Fate): HTMLElement {
+  const shown = make("span", `${special ? "special" : "token"} ${labelled ? fate : "unlearnt"}`, text);
+  shown.title = `Token ${id}${special ? ", special" : ""}, ${labelled ? fate : "read only"}`;
   return shown;
 }

@@ -1,9 +1,12 @@
 import "./language.js";
 import { Adapters } from "./adapters.js";
 import { Asking } from "./asking.js";
+import { BlindTest } from "./blind.js";
 import { block, Busy, type Task } from "./busy.js";
 import { CachedModels } from "./cached.js";
 import { Chart } from "./chart.js";
+import { Chat } from "./chat.js";
+import { Choice } from "./choice.js";
 import { DataForm } from "./data.js";
 import { DeviceForm } from "./device.js";
 import { element, reveal, say, show, write } from "./dom.js";
@@ -12,13 +15,15 @@ import { Estimate } from "./estimate.js";
 import { Job, type Order } from "./job.js";
 import { Look } from "./look.js";
 import { ModelForm } from "./model.js";
+import { Picked } from "./picked.js";
 import { Progress } from "./progress.js";
 import { RestForm } from "./rest.js";
+import { RewardChart } from "./reward-chart.js";
 import { SettingsForm, type Config } from "./settings.js";
 import { Timeline } from "./timeline.js";
 import { savedWords } from "./words.js";
 
-const settings = new SettingsForm(() => tellMemory());
+const settings = new SettingsForm(() => tellChoice());
 const device = new DeviceForm(() => tellMemory());
 const estimate = new Estimate(device);
 const model = new ModelForm(
@@ -34,9 +39,10 @@ const busy = new Busy(() => {
   void offerWhatIsKept();
 });
 const data = new DataForm(
-  { needing: (dataset) => adapters.needing(dataset), deleting: deleteRows },
+  { needing: (dataset) => adapters.needing(dataset), deleting: deleteRows, doing: (work) => void busy.run(work) },
   () => {
     settings.ownRows(!data.bundled);
+    settings.follow(data.kind);
     // How long the rows are was told of others.
     longest = undefined;
     tellChoice();
@@ -72,16 +78,30 @@ const adapters = new Adapters({
   begun: (plan, config) => void estimate.show(plan, config),
   event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
 });
-const job = new Job(new Progress(new Chart(), new Timeline()), { device, look, asking, follower: adapters });
+const job = new Job(new Progress(new Chart(), new RewardChart(), new Timeline()), { device, look, asking, follower: adapters });
+const working = (work: () => Promise<void>) => busy.run(work);
+const picked = new Picked({ working, learnFrom, changed: () => data.refresh() });
+const chat = new Chat({ job: () => job, system: () => asking.system, answering: (work) => answer(work, chatting), working }, picked);
+const blind = new BlindTest({
+  answering: (work) => busy.run(work, comparing),
+  answer: (turns, adapter, signal) => job.answer(turns, { adapter }, signal),
+  system: () => asking.system,
+  picked: () => picked.pairs.open(),
+  learntRows: () => adapters.openRows(),
+});
+new Choice("asking", () => undefined, "ask-card");
 
 /** Asking, which loads a model where none is there. What a run came to stays written. */
-const answering: Task = {
-  begin: "ask-begin",
-  stop: "ask-stop",
+const asked = (begin: string, stop: string): Task => ({
+  begin,
+  stop,
   ended: (how) => {
     if (how !== "done" && !job.adapter) say(how === "stopped" ? "Stopped." : "Failed.");
   },
-};
+});
+const answering = asked("ask-begin", "ask-stop");
+const chatting = asked("send", "send-stop");
+const comparing: Task = { begin: "blind-begin", stop: "blind-stop" };
 
 /** The tokens of the longest row, once that is known. */
 let longest: number | undefined;
@@ -93,15 +113,18 @@ function tellMemory(): void {
 
 /** What the person still has to say, and what the chosen model is worth for their rows. */
 function tellChoice(): void {
-  const missing = data.missing;
+  const missing = data.missing ?? (data.kind && settings.missing(data.kind));
   write("start-note", missing ?? "");
-  for (const id of ["start", "look", "import", "resume"]) block(id, missing !== undefined);
+  for (const id of ["start", "look"]) block(id, missing !== undefined);
+  for (const id of ["import", "resume"]) block(id, data.missing !== undefined);
   show("toy-note", model.bundled && !data.bundled);
   busy.update();
   tellMemory();
 }
 
 async function offerWhatIsKept(): Promise<void> {
+  chat.offer(job.adapter !== undefined);
+  blind.offer(job.adapter?.id);
   await Promise.all([adapters.refresh(), cached.refresh()]).catch(showError);
 }
 
@@ -133,7 +156,7 @@ async function ordered(config: Config, signal: AbortSignal): Promise<Order> {
     name: await adapters.newName(name),
     model: chosen,
     rows,
-    config: settings.forRows(config, rows.count ?? 0),
+    config: settings.forRows(config, rows.count ?? 0, rows.kind),
     policy,
   };
 }
@@ -155,15 +178,26 @@ async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: bo
 }
 
 async function ask(): Promise<void> {
+  await answer((signal) => job.ask(signal), answering);
+}
+
+/** Has a model do something, which is loaded where none is there. Resolves to whether it was done. */
+async function answer(work: (signal: AbortSignal) => Promise<void>, task: Task): Promise<boolean> {
   const config = job.adapter ? undefined : await settingsNow();
-  if (!config && !job.adapter) return;
-  await busy.run(async (signal) => {
+  if (!config && !job.adapter) return false;
+  return busy.run(async (signal) => {
     if (config) {
       await job.load({ model: model.read(), config, policy: rest.read() }, signal);
       say("Ready.");
     }
-    await job.ask(signal);
-  }, answering);
+    await work(signal);
+  }, task);
+}
+
+/** Chooses rows that were picked, in sight, so that it shows what is trained on from now on. */
+async function learnFrom(dataset: string): Promise<void> {
+  await data.choose(dataset);
+  reveal("kept", "center");
 }
 
 element("setup").addEventListener("submit", async (event) => {
@@ -204,5 +238,5 @@ clearErrorOnChange("setup", "own");
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 tellChoice();
-await adapters.begin().catch(showError);
+await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
 await offerWhatIsKept();

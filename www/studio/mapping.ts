@@ -21,18 +21,20 @@ const PART_NAMES: Record<string, string> = {
   output: "Answer",
   chosen: "Better answer",
   rejected: "Worse answer",
+  label: "Rating",
   messages: "Chat",
   conversations: "Chat",
   text: "Text",
 };
 
-const KIND_OF: Record<RowShape, string | undefined> = {
+const KIND_OF: Record<RowShape | "unpaired_preference", string | undefined> = {
   messages: "chats",
   sharegpt: "chats",
   prompt_completion: "questions",
   text: "text",
   alpaca: undefined,
   preference: undefined,
+  unpaired_preference: undefined,
 };
 
 /** Lets the person say which column is what, where that is not known or could be otherwise. */

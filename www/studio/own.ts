@@ -1,4 +1,4 @@
-import { Dataset, type ImportOptions, type Inspection } from "tabtune";
+import { Dataset, type ImportOptions, type Inspection, type RowShape } from "tabtune";
 import { showBadRows } from "./bad-rows.js";
 import { element, reveal, show, write } from "./dom.js";
 import { clearError, showError } from "./errors.js";
@@ -7,6 +7,7 @@ import { importRows, showReport } from "./importing.js";
 import { columnsRead, Mapping } from "./mapping.js";
 import { MissingInput } from "./missing.js";
 import { watchData, type Picked } from "./pick.js";
+import type { RowKind } from "./preference-rows.js";
 import { Reading } from "./reading.js";
 import { remembered } from "./remembered.js";
 import { rowCard } from "./rows.js";
@@ -22,14 +23,18 @@ const FORMATS: Partial<Record<string, string>> = {
   sheet: "Excel workbook",
 };
 
-const SHAPES: Record<NonNullable<Inspection["mapping"]>["shape"], string> = {
+const SHAPES: Record<RowShape | "unpaired_preference", string> = {
   messages: "chats",
   sharegpt: "chats",
   prompt_completion: "questions and answers",
   alpaca: "instructions and answers",
   text: "plain text",
   preference: "preference pairs",
+  unpaired_preference: "rated answers",
 };
+
+/** What rows of a shape say; all others are examples. */
+const KINDS: Partial<Record<string, RowKind>> = { preference: "pairs", unpaired_preference: "ratings" };
 
 /** How many cards are shown at first, and at most. */
 const CARDS = { few: 3, all: 20 };
@@ -67,6 +72,12 @@ export class OwnRows {
       choice.addEventListener("change", () => void this.#changed().catch(showError));
     }
     element("more-rows").addEventListener("click", () => this.#showCards(CARDS.all));
+  }
+
+  /** What the rows say; undefined while they were not looked at. */
+  get kind(): RowKind | undefined {
+    const shape = this.#inspection?.mapping?.shape;
+    return shape && (KINDS[shape] ?? "examples");
   }
 
   /** What the person has to say before the rows can be used. */
@@ -210,7 +221,7 @@ export class OwnRows {
     else if (format === "text" || format === "markdown") note.append("The text is cut into rows at blank lines.");
     else if (mapping) note.append(...columnsRead(inspection));
     else if (problem) note.append(problem);
-    show("preference-note", mapping?.shape === "preference");
+    show("preference-note", this.kind !== undefined && this.kind !== "examples");
     show("mapping", true);
     this.#reading.show(inspection);
     this.#showCards(CARDS.few);

@@ -2,11 +2,13 @@ import type { EvalLog, Plan, RunEvent, StepLog } from "tabtune";
 import type { Chart } from "./chart.js";
 import { element, make, say, write } from "./dom.js";
 import { bytes, count, duration } from "./format.js";
+import type { RewardChart } from "./reward-chart.js";
 import type { Timeline } from "./timeline.js";
 
 /** How a run goes: status, tiles, curve and timeline. */
 export class Progress {
   readonly #chart: Chart;
+  readonly #rewards: RewardChart;
   readonly #timeline: Timeline;
   #countdown: ReturnType<typeof setInterval> | undefined;
   /** The last step that was told. */
@@ -14,8 +16,9 @@ export class Progress {
   /** Whether it was asked to stop, so that a step that still ends changes no words. */
   #is_stopping = false;
 
-  constructor(chart: Chart, timeline: Timeline) {
+  constructor(chart: Chart, rewards: RewardChart, timeline: Timeline) {
     this.#chart = chart;
+    this.#rewards = rewards;
     this.#timeline = timeline;
   }
 
@@ -24,6 +27,7 @@ export class Progress {
     write("report", "");
     element("notices").replaceChildren();
     this.#chart.clear();
+    this.#rewards.clear();
     this.#timeline.clear();
     this.#step = 0;
     this.going();
@@ -71,6 +75,7 @@ export class Progress {
 
   begin(total_steps: number): void {
     this.#chart.begin(total_steps);
+    this.#rewards.begin(total_steps);
     this.#timeline.begin(total_steps);
   }
 
@@ -128,8 +133,11 @@ export class Progress {
     const percent = (100 * step) / log.total_steps;
     this.percent(percent);
     document.title = `${percent.toFixed(0)} % · tabtune`;
-    if (!log.skipped) this.#chart.addLoss(step, log.loss);
-    if (log.rewound_to !== undefined) this.#chart.goBack(step);
+    if (!log.skipped) {
+      this.#chart.addLoss(step, log.loss);
+      this.#rewards.add(step, log);
+    }
+    if (log.rewound_to !== undefined) for (const chart of [this.#chart, this.#rewards]) chart.goBack(step);
     this.#timeline.reach(step);
   }
 }

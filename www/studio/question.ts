@@ -14,8 +14,9 @@ const FEW_WORDS = 6;
 
 /** The first thing that a row, as a dataset keeps it, would be asked by. */
 export function questionOf(row: object): Question | undefined {
-  const { messages, prompt, text } = row as Record<string, unknown>;
-  const turns = [messages, prompt].find(Array.isArray) as Message[] | undefined;
+  const { messages, prompt, chosen, text } = row as Record<string, unknown>;
+  // A pair without a prompt has it at the beginning of both answers.
+  const turns = [messages, prompt, chosen].find(Array.isArray) as Message[] | undefined;
   if (turns) {
     const said = (role: string) => turns.find((turn) => turn.role === role)?.content;
     const [asked, system] = [said("user"), said("system")];
@@ -30,8 +31,22 @@ export function questionOf(row: object): Question | undefined {
 /** A question as a model takes it: one without a chat template goes on from text, as it has learnt pairs. */
 export function promptOf({ text, system, continues }: Question, has_chat_template: boolean): Message[] | { prompt: string } {
   if (continues) return { prompt: text };
-  if (!has_chat_template) return { prompt: `${system === null ? "" : `${system}\n\n`}${text}\n` };
-  return [...(system === null ? [] : [{ role: "system", content: system }]), { role: "user", content: text }];
+  return promptOfTurns([...systemTurn(system), { role: "user", content: text }], has_chat_template);
+}
+
+/** The same of the turns of a chat up to the next answer. */
+export function promptOfTurns(turns: Message[], has_chat_template: boolean): Message[] | { prompt: string } {
+  return has_chat_template ? turns : { prompt: textOf(turns) };
+}
+
+/** Turns as a model without a chat template reads them: an answer stands on a line of its own. */
+export function textOf(turns: Message[]): string {
+  return turns.map(({ role, content }) => (role === "user" ? `${content}\n` : `${content}\n\n`)).join("");
+}
+
+/** What stands before a chat: the instruction, where there is one. */
+export function systemTurn(system: string | null): Message[] {
+  return system === null ? [] : [{ role: "system", content: system }];
 }
 
 /** Whether rows like this one are chats, of which the answers alone can be learnt. */

@@ -13,7 +13,9 @@ const PARTS: Record<string, string> = {
 /** A row as a dataset keeps it, as a card that can be read. */
 export function rowCard(row: object): HTMLElement {
   // That a question and its answer are a pair is for the engine to know.
-  const said = Object.entries(row).filter(([part]) => part !== "pair");
+  const said = Object.entries(row).filter(([part]) => part !== "pair" && part !== "prompt");
+  // What is asked is read first, wherever it is written.
+  if ("prompt" in row) said.unshift(["prompt", row.prompt]);
   const parts = said.flatMap(([part, value]) => spoken(part, value));
   const list = parts.map(([who, text]) => make("div", "said", make("dt", "", who), make("dd", "", text)));
   return make("dl", "row-card", ...list);
@@ -21,9 +23,10 @@ export function rowCard(row: object): HTMLElement {
 
 /** Who says what: one entry for a string, one for each message of a list. */
 function spoken(part: string, value: unknown): [string, string][] {
+  if (part === "label" && typeof value === "boolean") return [["Rated", value ? "good" : "bad"]];
   if (!Array.isArray(value)) return [[PARTS[part] ?? part, String(value)]];
   return value.map(({ role, content }: { role: string; content: string }) => {
-    const who = part === "rejected" ? PARTS[part] : undefined;
-    return [who ?? ROLES[role] ?? role, String(content)];
+    const is_one_of_two = part === "rejected" || (part === "chosen" && role === "assistant");
+    return [(is_one_of_two ? PARTS[part] : undefined) ?? ROLES[role] ?? role, String(content)];
   });
 }

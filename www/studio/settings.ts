@@ -1,13 +1,16 @@
 import type { LoraConfig, QuantizationConfig, TrainConfig } from "tabtune";
 import { Choice } from "./choice.js";
 import { element } from "./dom.js";
+import { MissingInput } from "./missing.js";
 import ownModelConfig from "./own-model.config.json";
+import type { RowKind } from "./preference-rows.js";
+import { misfit, Preferences, SHORTER_STEPS, withPreferences, type PreferenceOptions } from "./preferences.js";
 import { served } from "./served.js";
 
 export interface Config {
   quantization: QuantizationConfig;
   lora: LoraConfig;
-  train: TrainConfig;
+  train: TrainConfig & PreferenceOptions;
 }
 
 /** Whether a run trains all weights of its model, and no adapter. */
@@ -40,6 +43,7 @@ export class SettingsForm {
   readonly #details = element<HTMLDetailsElement>("settings");
   readonly #trained = new Choice("trained", () => this.#fillWay());
   readonly #optim = new Choice("optim", () => this.#fillHow());
+  readonly #preferences = new Preferences(() => this.#fillWay());
   #base: Config = FOR_A_FOLDER;
   #filled: Promise<void> = Promise.resolve();
   #has_own_rows = false;
@@ -83,6 +87,16 @@ export class SettingsForm {
     this.#fillShare();
   }
 
+  /** Rows of that kind are chosen; undefined while it is not known. */
+  follow(kind: RowKind | undefined): void {
+    this.#preferences.follow(kind);
+  }
+
+  /** What the person still has to say for rows of that kind. */
+  missing(kind: RowKind): string | undefined {
+    return misfit(this.#preferences.method, kind, this.#optim.value);
+  }
+
   /** The settings as they stand, or undefined where a field is wrong; the browser then points at it. */
   async read(): Promise<Config | undefined> {
     await this.#filled;
@@ -107,8 +121,11 @@ export class SettingsForm {
     return structuredClone(this.#base);
   }
 
-  /** The same for so many rows: of few, none is held out unless the person said so. */
-  forRows(config: Config, rows: number): Config {
+  /** The same for so many rows of that kind, which it must fit: of few, none is held out unless the person said so. */
+  forRows(config: Config, rows: number, kind: RowKind): Config {
+    const { method, optim } = config.train;
+    const wrong = misfit(method === "sft" ? undefined : method, kind, optim);
+    if (wrong) throw new MissingInput(wrong);
     if (this.#share_is_said || rows >= HELD_OUT.min_rows) return config;
     return { ...config, train: { ...config.train, test_size: 0 } };
   }
@@ -127,8 +144,12 @@ export class SettingsForm {
     return this.#trained.value === "all";
   }
 
-  /** What goes with the choice of what is trained. */
+  /** What goes with the choice of what is trained, and from what. */
   #fillWay(): void {
+    // KTO holds each row against others of its step.
+    const rows = this.#field("per_device_train_batch_size");
+    rows.min = this.#preferences.method === "kto" ? "2" : "1";
+    rows.valueAsNumber = Math.max(rows.valueAsNumber, Number(rows.min));
     this.#field("learning_rate").value = String(Number(this.#usualRate().toPrecision(6)));
     // What nobody sees keeps no run from starting.
     this.#field("r").disabled = this.#trains_all;
@@ -144,7 +165,8 @@ export class SettingsForm {
   }
 
   #usualRate(): number {
-    const rate = this.#base.train.learning_rate ?? FOR_A_FOLDER.train.learning_rate!;
+    const examples = this.#base.train.learning_rate ?? FOR_A_FOLDER.train.learning_rate!;
+    const rate = this.#preferences.method ? examples / SHORTER_STEPS : examples;
     if (this.#optim.value === "sgd") return SGD_RATE;
     if (this.#optim.value === "mezo") return rate * (this.#trains_all ? MEZO.all_rate : MEZO.adapter_rate);
     return rate * (this.#trains_all ? 1 / SMALLER_STEPS : 1);
@@ -155,7 +177,13 @@ export class SettingsForm {
   }
 
   #values(): Config {
-    const { train, quantization } = structuredClone(this.#base);
+    const { train: base, quantization } = structuredClone(this.#base);
+    const train = this.#trainValues(base);
+    if (this.#trains_all) return { train: { ...train, finetuning_type: "full" }, lora: {}, quantization: IN_BITS.own };
+    return { train, lora: this.lora, quantization: { ...quantization, ...IN_BITS[this.#bits.value as Bits] } };
+  }
+
+  #trainValues(train: TrainConfig): Config["train"] {
     train.optim = this.#optim.value as NonNullable<TrainConfig["optim"]>;
     for (const name of TRAIN_FIELDS) train[name] = this.#field(name).valueAsNumber;
     // About ten held-out points make a curve.
@@ -163,8 +191,7 @@ export class SettingsForm {
     train.packing = this.#field("packing").checked;
     train.assistant_only_loss = this.#field("assistant_only_loss").checked;
     train.test_size = this.#field("held_out_percent").valueAsNumber / 100;
-    if (this.#trains_all) return { train: { ...train, finetuning_type: "full" }, lora: {}, quantization: IN_BITS.own };
-    return { train, lora: this.lora, quantization: { ...quantization, ...IN_BITS[this.#bits.value as Bits] } };
+    return withPreferences(train, this.#preferences.options);
   }
 
   get #bits(): HTMLSelectElement {
