@@ -162,7 +162,7 @@ export class Engine {
         reports.eval_dataset = await this.#tokenize(eval_dataset, train, report, signal);
       }
       report({ status: "compile", name: dataset, file: "" });
-      const plan = await this.#session.prepare(args);
+      const plan = await this.#session.prepare(args, rowsDone("reference", dataset, report, signal));
       return { ...plan, ...reports };
     },
 

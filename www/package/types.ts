@@ -81,8 +81,44 @@ export interface LoraConfig {
   task_type?: "CAUSAL_LM";
 }
 
+/** What DPO may lower. */
+export type LossType = "sigmoid" | "hinge" | "ipo" | "robust" | "apo_zero" | "apo_down" | "sft";
+
 /** The run. TRL's and transformers' names and defaults. */
 export interface TrainConfig {
+  /**
+   * What rows are learnt by. "sft" (default): what they say. "dpo", "orpo", "simpo" and "cpo" learn from pairs, rows with
+   * `chosen` and `rejected` and perhaps `prompt`: the one answer becomes likelier than the other. "kto" learns from answers
+   * that are rated one by one, rows with `prompt`, `completion` and `label`, or from pairs taken apart. All but "sft" have a
+   * `learning_rate` of 1e-6 unless another is given, as TRL has it, which is low for LoRA.
+   */
+  method?: "sft" | "dpo" | "orpo" | "simpo" | "cpo" | "kto";
+  /** How strongly the model is held where it was: the larger, the more. Of preferences. Default 0.1. */
+  beta?: number;
+  /** Of "dpo": what is lowered, or several of these, which are added up. Default "sigmoid". */
+  loss_type?: LossType | LossType[];
+  /** What each of several `loss_type` weighs. Default 1 each. */
+  loss_weights?: number[];
+  /** The share of pairs that are taken to be the wrong way round: of "robust", "cpo" and "simpo". Default 0. */
+  label_smoothing?: number;
+  /** Of "simpo": by how much the chosen answer is to be ahead. Default 0.5. */
+  simpo_gamma?: number;
+  /** Of "cpo": what the likelihood of the chosen answer itself weighs. Default 1. */
+  cpo_alpha?: number;
+  /** Of "kto": what answers weigh that are rated good. Default 1. */
+  desirable_weight?: number;
+  /** Of "kto": what answers weigh that are rated bad. Default 1. */
+  undesirable_weight?: number;
+  /**
+   * Of "dpo" and "kto": what answers are compared with, the model without an adapter ("base", default) or what the run
+   * starts from ("start"), such as an adapter that was loaded.
+   */
+  reference?: "base" | "start";
+  /**
+   * Of "dpo" and "kto": find out once before the first step what the reference makes of all rows, and keep it beside their
+   * tokens (default), or along with each step, which takes longer and keeps nothing.
+   */
+  precompute_ref_log_probs?: boolean;
   /**
    * What learns, by LLaMA-Factory's names. "lora" (default): an adapter beside the model, which is small, quick and usually enough.
    * "full": all weights of the model, for what no adapter can hold, such as another language. They learn as copies in 32 bits
@@ -370,7 +406,7 @@ export interface BadRow {
 }
 
 /** The shapes that rows come in. */
-export type RowShape = "messages" | "prompt_completion" | "text" | "alpaca" | "sharegpt" | "preference";
+export type RowShape = "messages" | "prompt_completion" | "text" | "alpaca" | "sharegpt" | "preference" | "unpaired_preference";
 
 /** What an import found. */
 export interface ImportReport {
@@ -448,17 +484,24 @@ export interface StoredRow {
 export interface SeenRow {
   /** E.g. "chats.jsonl line 17". */
   origin: string;
-  tokens: {
-    id: number;
-    /** What it adds to the text; a character of several tokens comes with its last one. */
-    text: string;
-    /** Whether the loss counts it. */
-    labelled: boolean;
-    /** Whether it is a special token, such as the end of a turn. */
-    special: boolean;
-  }[];
+  tokens: SeenToken[];
   /** Tokens before the row was cut to `max_length`. */
   full_length: number;
+  /** Whether the answer is rated good, where answers are rated. */
+  label?: boolean;
+  /** Of a pair, whose chosen answer is above, the prompt with the rejected one. */
+  rejected?: { tokens: SeenToken[]; full_length: number };
+}
+
+/** A token of a row. */
+export interface SeenToken {
+  id: number;
+  /** What it adds to the text; a character of several tokens comes with its last one. */
+  text: string;
+  /** Whether the loss counts it. */
+  labelled: boolean;
+  /** Whether it is a special token, such as the end of a turn. */
+  special: boolean;
 }
 
 /** How long the rows of a dataset are, in tokens and before they are cut. */
@@ -547,10 +590,37 @@ export interface Plan extends Footprint {
   resumed?: { step: number; log: (StepLog | EvalLog)[]; damaged: number[] };
 }
 
+/** What runs on preferences tell beside the loss, by TRL's names; what a method or a step has not is left out. */
+export interface PreferenceMetrics {
+  /** How much likelier chosen, or good, answers are than to the reference, times `beta`; without a reference how likely they are. */
+  "rewards/chosen"?: number;
+  /** The same of rejected, or bad, answers. */
+  "rewards/rejected"?: number;
+  /** The share of pairs whose chosen answer has the greater reward. */
+  "rewards/accuracies"?: number;
+  /** By how much the rewards differ. */
+  "rewards/margins"?: number;
+  /** Log-probabilities of chosen, or good, answers, in nats: of whole ones, in "orpo" and "simpo" by token. */
+  "logps/chosen"?: number;
+  /** The same of rejected, or bad, answers. */
+  "logps/rejected"?: number;
+  /** Of "kto": how far the model is from the reference. */
+  kl?: number;
+  /** Of "cpo" and "orpo": the loss of the chosen answers themselves. */
+  nll_loss?: number;
+  /** Of "orpo": the logarithm of the logistic function of the odds. */
+  log_odds_ratio?: number;
+  /** Of "orpo": the logarithm of the odds of chosen against rejected answers. */
+  log_odds_chosen?: number;
+}
+
 /** One optimiser step. */
-export interface StepLog {
+export interface StepLog extends PreferenceMetrics {
   step: number;
-  /** Mean over all labelled tokens of the step, in nats. Of MeZO the mean of both sides, in what it lowers. */
+  /**
+   * Mean over all labelled tokens of the step, in nats; of preferences what the method lowers. Of MeZO the mean of both sides, in
+   * what it lowers.
+   */
   loss: number;
   /** Global L2 norm before clipping. MeZO has no gradient, so that it is NaN there. */
   grad_norm: number;
@@ -601,8 +671,11 @@ export interface CheckpointReport {
   error?: { code: string; message: string };
 }
 
+/** The same of an evaluation. */
+export type EvalMetrics = { [Name in keyof PreferenceMetrics as `eval_${Name}`]: PreferenceMetrics[Name] };
+
 /** One pass over the held-out rows. */
-export interface EvalLog {
+export interface EvalLog extends EvalMetrics {
   step: number;
   eval_loss: number;
   tokens: number;
@@ -672,7 +745,8 @@ export interface Counters {
 export interface ProgressEvent {
   /**
    * A word to match on: "waiting" for a connection; "initiate", "download", "progress" and "done" of files;
-   * "measure" while the GPU's fastest kernels are found; "tokenize" of rows; "score" of rows whose likelihood is
+   * "measure" while the GPU's fastest kernels are found; "tokenize" of rows; "reference" of rows that are compared with a
+   * reference; "score" of rows whose likelihood is
    * computed; "evaluate" of rows that models are compared by; "compile" while a run's kernels are prepared; "save" while files are written.
    */
   status: string;

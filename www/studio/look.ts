@@ -7,7 +7,6 @@ import { Histogram } from "./histogram.js";
 const ROWS = 3;
 
 /** A row as it is seen. Of a pair its answer is the better one and the worse one comes with it; of a rating it may be a bad one. */
-type Seen = SeenRow & { rejected?: Pick<SeenRow, "tokens" | "full_length">; label?: boolean };
 
 /** What becomes of the answer's tokens. */
 type Fate = "learnt" | "avoided";
@@ -34,7 +33,7 @@ export class Look {
     show("avoided-sign", false);
     this.#more = async () => {
       const first = this.#rows.childElementCount;
-      const seen: Seen[] = await trainer.preview(dataset, { ...train, first, count: ROWS });
+      const seen: SeenRow[] = await trainer.preview(dataset, { ...train, first, count: ROWS });
       // Of a pair both answers were counted.
       if (seen.some(({ rejected }) => rejected)) total = counted / 2;
       if (seen.some(({ rejected, label }) => rejected || label === false)) show("avoided-sign", true);
@@ -70,7 +69,7 @@ function inWords({ longest, cut_rows, cut_tokens }: Lengths, max_length: number)
   return `${count(cut_rows, "row")} ${are} longer than ${limit}; ${count(cut_tokens, "token")} ${cut_tokens === 1 ? "is" : "are"} cut off.`;
 }
 
-function seenRow({ origin, label, rejected, ...answer }: Seen): HTMLElement {
+function seenRow({ origin, label, rejected, ...answer }: SeenRow): HTMLElement {
   const parts = [answerIn(origin, answer, label === false ? "avoided" : "learnt")];
   if (rejected) parts.push(answerIn("The worse answer", rejected, "avoided"));
   return make("article", "seen-row", ...parts.flat());

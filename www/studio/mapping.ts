@@ -27,7 +27,7 @@ const PART_NAMES: Record<string, string> = {
   text: "Text",
 };
 
-const KIND_OF: Record<RowShape | "unpaired_preference", string | undefined> = {
+const KIND_OF: Record<RowShape, string | undefined> = {
   messages: "chats",
   sharegpt: "chats",
   prompt_completion: "questions",

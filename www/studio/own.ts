@@ -23,7 +23,7 @@ const FORMATS: Partial<Record<string, string>> = {
   sheet: "Excel workbook",
 };
 
-const SHAPES: Record<RowShape | "unpaired_preference", string> = {
+const SHAPES: Record<RowShape, string> = {
   messages: "chats",
   sharegpt: "chats",
   prompt_completion: "questions and answers",

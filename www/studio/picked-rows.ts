@@ -1,4 +1,4 @@
-import { Dataset, type ImportRequest } from "tabtune";
+import { Dataset } from "tabtune";
 import { MissingInput } from "./missing.js";
 import { isSameRow } from "./preference-rows.js";
 import { stored } from "./stored.js";
@@ -9,16 +9,10 @@ const NAMES = "tabtune:picks:";
 /** What picks are kept as, each in a dataset of its own. */
 export type PickKind = "pairs" | "ratings";
 
-/** The names that people see, the part that a row of the kind has, and how rows are imported that this page made. */
-const KINDS: Record<PickKind, { name: string; part: string; other: string; reading: ImportRequest }> = {
-  pairs: {
-    name: "picks",
-    part: "chosen",
-    other: "are no pairs of answers",
-    // Named, a prompt may be a list of messages too.
-    reading: { columns: { prompt: "prompt", chosen: "chosen", rejected: "rejected" }, if_busy: "wait" },
-  },
-  ratings: { name: "ratings", part: "completion", other: "are no ratings", reading: { if_busy: "wait" } },
+/** The names that people see, and the part that a row of the kind has. */
+const KINDS: Record<PickKind, { name: string; part: string; other: string }> = {
+  pairs: { name: "picks", part: "chosen", other: "are no pairs of answers" },
+  ratings: { name: "ratings", part: "completion", other: "are no ratings" },
 };
 
 /** A dataset that grows row by row as a person picks, and out of which a row can be taken again. */
@@ -55,7 +49,7 @@ export class PickedRows {
       if (first && !(part in first)) {
         throw new MissingInput(`The rows that are kept as “${dataset.name}” ${other}. Choose another name under “What you picked”.`);
       }
-      await dataset.import([row], { ...KINDS[this.#kind].reading, append: true });
+      await dataset.import([row], { if_busy: "wait", append: true });
     });
   }
 
@@ -69,7 +63,7 @@ export class PickedRows {
       const [taken] = rows.splice(place, 1);
       // A dataset cannot be emptied by an import.
       if (rows.length === 0) await dataset.delete();
-      else await dataset.import(rows, KINDS[this.#kind].reading);
+      else await dataset.import(rows, { if_busy: "wait" });
       return taken;
     });
   }

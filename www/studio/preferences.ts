@@ -4,16 +4,12 @@ import { element } from "./dom.js";
 import type { RowKind } from "./preference-rows.js";
 
 /** The ways to learn from preferences. */
-export type Method = "dpo" | "orpo" | "simpo" | "cpo" | "kto";
+export type Method = Exclude<NonNullable<TrainConfig["method"]>, "sft">;
 
 export const METHOD_NAMES: Record<Method, string> = { dpo: "DPO", orpo: "ORPO", simpo: "SimPO", cpo: "CPO", kto: "KTO" };
 
 /** What such a run is told beside the usual. */
-export interface PreferenceOptions {
-  method?: "sft" | Method;
-  beta?: number;
-  simpo_gamma?: number;
-}
+export type PreferenceOptions = Pick<TrainConfig, "method" | "beta" | "simpo_gamma">;
 
 /** Such steps are that much shorter than those of examples: the model is to be pushed a little, not taught anew. */
 export const SHORTER_STEPS = 10;
@@ -39,7 +35,7 @@ export function misfit(method: Method | undefined, kind: RowKind, optim: string 
 }
 
 /** The options of a run with how preferences count, and without those that examples alone have. */
-export function withPreferences(train: TrainConfig, preferences: PreferenceOptions): TrainConfig & PreferenceOptions {
+export function withPreferences(train: TrainConfig, preferences: PreferenceOptions): TrainConfig {
   if (preferences.method === undefined) return train;
   // Of preferences the answers count, and KTO has each row compared with its neighbours.
   const { assistant_only_loss: _, completion_only_loss: __, ...rest } = train;

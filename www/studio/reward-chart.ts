@@ -8,10 +8,7 @@ import { axis, color, onTheme } from "./theme.js";
 const HEIGHT = 170;
 
 /** What a step of a run on preferences tells beside its loss; KTO has no accuracies, and margins only where a step has both kinds. */
-export interface Rewards {
-  "rewards/margins"?: number;
-  "rewards/accuracies"?: number;
-}
+export type Rewards = Pick<StepLog, "rewards/margins" | "rewards/accuracies">;
 
 /** Of runs on preferences: how far apart the model holds both answers, and how many pairs it has in the person's order. */
 export class RewardChart {

@@ -4,13 +4,13 @@ import { element } from "./dom.js";
 import { MissingInput } from "./missing.js";
 import ownModelConfig from "./own-model.config.json";
 import type { RowKind } from "./preference-rows.js";
-import { misfit, Preferences, SHORTER_STEPS, withPreferences, type PreferenceOptions } from "./preferences.js";
+import { misfit, Preferences, SHORTER_STEPS, withPreferences } from "./preferences.js";
 import { served } from "./served.js";
 
 export interface Config {
   quantization: QuantizationConfig;
   lora: LoraConfig;
-  train: TrainConfig & PreferenceOptions;
+  train: TrainConfig;
 }
 
 /** Whether a run trains all weights of its model, and no adapter. */
