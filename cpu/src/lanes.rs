@@ -146,9 +146,39 @@ pub fn ln(x: f32) -> f32 {
     (f64::from(exponent) * core::f64::consts::LN_2 + 2.0 * s * series) as f32
 }
 
+/// eˣ, rounded from f64: the same everywhere. Zero where it would be subnormal.
+pub fn exp(x: f32) -> f32 {
+    if x.is_nan() || x > 88.722_84 {
+        return if x.is_nan() { x } else { f32::INFINITY };
+    }
+    if x < -87.336_54 {
+        return 0.0;
+    }
+    let turns = f64::from(x) * core::f64::consts::LOG2_E;
+    let whole = (turns + if turns < 0.0 { -0.5 } else { 0.5 }) as i32;
+    let rest = (turns - f64::from(whole)) * core::f64::consts::LN_2;
+    let mut series = 1.0;
+    for n in (1..=11u8).rev() {
+        series = 1.0 + series * rest / f64::from(n);
+    }
+    (series * f64::from_bits(((1023 + whole) as u64) << 52)) as f32
+}
+
 #[cfg(test)]
 mod tests {
-    use super::ln;
+    use super::{exp, ln};
+
+    #[test]
+    fn exponentials_are_rounded_once() {
+        for i in -87_300..88_700 {
+            let x = (f64::from(i) / 1000.0) as f32;
+            let want = f64::from(x).exp();
+            let error = (f64::from(exp(x)) - want).abs();
+            assert!(error <= 0.501 * f64::from(f32::EPSILON) * want, "exp({x}) is {}", exp(x));
+        }
+        assert_eq!((exp(0.0), exp(-1000.0), exp(1000.0)), (1.0, 0.0, f32::INFINITY));
+        assert!(exp(f32::NAN).is_nan());
+    }
 
     #[test]
     fn logarithms_are_rounded_once() {

@@ -1,7 +1,7 @@
 //! Objectives over whole answers; `shaders/preference_*.wgsl` have their equations.
 
 use crate::args::Args;
-use crate::lanes::{ln, part, sum};
+use crate::lanes::{exp, ln, part, sum};
 use crate::params::preference::{
     ACCURACIES, Batch, CpoParams, DpoParams, KL, KtoParams, LOG_ODDS_CHOSEN, LOG_ODDS_RATIO, LOGPS_CHOSEN,
     LOGPS_REJECTED, LOSS, MARGINS, MEASURES, NLL, NOBODY, OrpoParams, REWARDS_CHOSEN, REWARDS_REJECTED,
@@ -22,22 +22,17 @@ fn batch(words: &[u32]) -> Batch {
     Batch { count: words[0], share: f32::from_bits(words[1]), tokens: f32::from_bits(words[2]) }
 }
 
-#[inline(always)]
-fn exp<V: Vector>(x: f32) -> f32 {
-    V::splat(x).exp().to_array()[0]
-}
-
 /// 1 / (1 + exp(−x)), of which neither end overflows.
-#[inline(always)]
-fn sigmoid<V: Vector>(x: f32) -> f32 {
-    let small = exp::<V>(-x.abs());
+#[inline(never)]
+fn sigmoid(x: f32) -> f32 {
+    let small = exp(-x.abs());
     (if x >= 0.0 { 1.0 } else { small }) / (1.0 + small)
 }
 
 /// −log σ(x).
-#[inline(always)]
-fn surprise<V: Vector>(x: f32) -> f32 {
-    (-x).max(0.0) + ln(1.0 + exp::<V>(-x.abs()))
+#[inline(never)]
+fn surprise(x: f32) -> f32 {
+    (-x).max(0.0) + ln(1.0 + exp(-x.abs()))
 }
 
 /// Operands: sequences, losses, logps, nlls.
@@ -161,14 +156,14 @@ impl Kernel for Dpo {
             let told = of.logps(pair);
             let ratios = [told[0] - reference[2 * pair], told[1] - reference[2 * pair + 1]];
             let x = beta * (ratios[0] - ratios[1]);
-            let (right, wrong) = (sigmoid::<V>(x), sigmoid::<V>(-x));
+            let (right, wrong) = (sigmoid(x), sigmoid(-x));
 
             // By a difference of ratios alone: the loss and its derivative by x.
-            let mut loss = params.sigmoid * surprise::<V>(x) + params.hinge * (1.0 - x).max(0.0);
+            let mut loss = params.sigmoid * surprise(x) + params.hinge * (1.0 - x).max(0.0);
             let mut slope = -params.sigmoid * wrong - if x < 1.0 { params.hinge } else { 0.0 };
             if params.robust != 0.0 {
                 let scale = params.robust / (1.0 - 2.0 * e);
-                loss += scale * ((1.0 - e) * surprise::<V>(x) - e * surprise::<V>(-x));
+                loss += scale * ((1.0 - e) * surprise(x) - e * surprise(-x));
                 slope -= scale * ((1.0 - e) * wrong + e * right);
             }
             loss += params.apo_down * wrong;
@@ -183,8 +178,8 @@ impl Kernel for Dpo {
                 slopes[0] += params.ipo * 2.0 * distance / lengths[0];
                 slopes[1] -= params.ipo * 2.0 * distance / lengths[1];
             }
-            let of_chosen = [sigmoid::<V>(beta * ratios[0]), sigmoid::<V>(-beta * ratios[0])];
-            let of_rejected = [sigmoid::<V>(beta * ratios[1]), sigmoid::<V>(-beta * ratios[1])];
+            let of_chosen = [sigmoid(beta * ratios[0]), sigmoid(-beta * ratios[0])];
+            let of_rejected = [sigmoid(beta * ratios[1]), sigmoid(-beta * ratios[1])];
             loss += params.apo_zero * (of_chosen[1] + of_rejected[0]) + params.apo_down * of_chosen[0];
             slopes[0] += (params.apo_down - params.apo_zero) * beta * of_chosen[0] * of_chosen[1];
             slopes[1] += params.apo_zero * beta * of_rejected[0] * of_rejected[1];
@@ -199,10 +194,10 @@ impl Kernel for Dpo {
 }
 
 /// 1 − exp(x) of x ≤ 0, by a series where exp(x) is near 1.
-#[inline(always)]
-fn complement<V: Vector>(x: f32) -> f32 {
+#[inline(never)]
+fn complement(x: f32) -> f32 {
     if x <= -0.7 {
-        return 1.0 - exp::<V>(x);
+        return 1.0 - exp(x);
     }
     let mut series = 1.0;
     for n in (2..=10u8).rev() {
@@ -226,10 +221,10 @@ impl Kernel for Orpo {
         of.judge(args, 4, of.batch.share / of.batch.tokens, |pair, measures| {
             let (logps, lengths) = (of.logps(pair), of.predicted(pair));
             let means = [logps[0] / lengths[0], logps[1] / lengths[1]];
-            let rest = means.map(complement::<V>);
+            let rest = means.map(complement);
             let odds = (means[0] - means[1]) - (ln(rest[0]) - ln(rest[1]));
-            let (ratio, nll) = (surprise::<V>(odds), of.nll(pair));
-            let slope = -beta * sigmoid::<V>(-odds);
+            let (ratio, nll) = (surprise(odds), of.nll(pair));
+            let slope = -beta * sigmoid(-odds);
             measures[NLL] += nll;
             measures[LOG_ODDS_RATIO] -= ratio;
             measures[LOG_ODDS_CHOSEN] += odds;
@@ -260,11 +255,11 @@ impl Kernel for Cpo {
             let logps = of.logps(pair);
             let scores = [logps[0] / lengths[0], logps[1] / lengths[1]];
             let x = beta * (scores[0] - scores[1]) - gamma;
-            let slope = beta * (e * sigmoid::<V>(x) - (1.0 - e) * sigmoid::<V>(-x));
+            let slope = beta * (e * sigmoid(x) - (1.0 - e) * sigmoid(-x));
             let nll = of.nll(pair);
             measures[NLL] += nll;
             Pair {
-                loss: (1.0 - e) * surprise::<V>(x) + e * surprise::<V>(-x) + alpha * nll,
+                loss: (1.0 - e) * surprise(x) + e * surprise(-x) + alpha * nll,
                 slopes: [slope / lengths[0], -slope / lengths[1]],
                 rewards: scores.map(|score| beta * score),
                 told: scores,
@@ -302,7 +297,7 @@ impl Kernel for Kto {
             let (sign, weight) = if is_good { (1.0, desirable_weight) } else { (-1.0, undesirable_weight) };
             let ratio = logps[i] - reference[i];
             let z = beta * sign * (ratio - kl);
-            let (right, wrong) = (sigmoid::<V>(z), sigmoid::<V>(-z));
+            let (right, wrong) = (sigmoid(z), sigmoid(-z));
             *weights = [weight * right * wrong * beta * sign * (batch.share / count), 0.0];
             loss += weight * wrong;
             let kind = &mut kinds[usize::from(!is_good)];

@@ -28,6 +28,22 @@ const FAMILIES = [
 /** Those of the kinds of quantised files that most people have. */
 const BASES = ["bitsandbytes_nf4_double", "gguf_q4_k_m_llama", "gguf_q8_0_qwen2"];
 
+/** What is told of preferences beside the loss: off by a share, and below 1 by so much. */
+const METRIC_TOLERANCE = 1e-4;
+
+const METRICS = [
+  "rewards/chosen",
+  "rewards/rejected",
+  "rewards/accuracies",
+  "rewards/margins",
+  "logps/chosen",
+  "logps/rejected",
+  "kl",
+  "nll_loss",
+  "log_odds_ratio",
+  "log_odds_chosen",
+];
+
 /** Trains each of the models through `run`, which runs a job in a page, as a test of its own. */
 export async function checkParity(t, run) {
   const models = readdirSync(paths.fixtures, { withFileTypes: true }).filter((entry) => entry.isDirectory());
@@ -76,4 +92,47 @@ async function checkModel(t, run, folder, path) {
   assertClose(evals[0].eval_loss, expected.eval_loss_before, LOSS_TOLERANCE, "eval_loss before");
   assertClose(evals.at(-1).eval_loss, expected.eval_loss_after, LOSS_TOLERANCE, "eval_loss after");
   t.diagnostic(`worst loss ${worst_loss.toExponential(1)}, worst grad_norm ${worst_norm.toExponential(1)} off`);
+}
+
+/** The same of models that learn from preferences, against TRL's trainers: those of the folders that are named. */
+export async function checkPreferences(t, run, names = readdirSync(paths.preferences)) {
+  const cases = names.filter((name) => existsSync(join(paths.preferences, name, "expected.json")));
+  assert.ok(cases.length >= 3, `only ${cases.length} cases`);
+  for (const name of cases) await t.test(name, (t) => checkPreference(t, run, name));
+}
+
+async function checkPreference(t, run, name) {
+  const read = (file) => JSON.parse(readFileSync(join(paths.preferences, name, file), "utf8"));
+  const expected = read("expected.json");
+  const { model, ...config } = read("config.json");
+  const [folder, of_folder] = model.split("/");
+  const is_full = config.train.finetuning_type === "full";
+  const { plan, steps } = valueOf(
+    await run({
+      model: `/${folder === "models" ? "fixtures" : folder}/${of_folder}/model/`,
+      rows: `/preferences/${name}/data.jsonl`,
+      config,
+      saves: !is_full,
+      ...(!is_full && { init_adapter: `/preferences/${name}/adapter/` }),
+    }),
+  );
+  assert.equal(plan.dataset.rows, expected.rows);
+  assert.equal(steps.length, expected.steps.length);
+  let worst = 0;
+  expected.steps.forEach((wanted, place) => {
+    const log = steps[place];
+    const near = (what) => {
+      const off = Math.abs(log[what] - wanted[what]) / Math.max(1, Math.abs(wanted[what]));
+      assert.ok(off <= METRIC_TOLERANCE, `${what} of step ${wanted.step}: ${log[what]}, not ${wanted[what]}`);
+      worst = Math.max(worst, off);
+    };
+    near("loss");
+    assertClose(log.grad_norm, wanted.grad_norm, GRAD_NORM_TOLERANCE, `grad_norm of step ${wanted.step}`);
+    assert.equal(log.num_tokens, wanted.num_tokens, `num_tokens of step ${wanted.step}`);
+    for (const metric of METRICS) {
+      assert.equal(metric in log, metric in wanted, `${metric} of step ${wanted.step}`);
+      if (metric in wanted) near(metric);
+    }
+  });
+  t.diagnostic(`worst ${worst.toExponential(1)} off`);
 }

@@ -45,6 +45,7 @@ export function mountsOf() {
     "/fixtures/": paths.fixtures,
     "/families/": paths.families,
     "/bases/": paths.bases,
+    "/preferences/": paths.preferences,
   };
 }
 
@@ -79,9 +80,9 @@ export async function openLab(t, { device = "webgpu", keeps = false, isolated = 
 
 /**
  * Runs in the page. Loads `model`, which with `picked` is a file that a person picked, prepares a run on the rows at `rows`,
- * trains to its end, and tells { value: { model, plan, steps, evals, files, counters } } or { error: { code, message } }.
+ * trains to its end, saves its adapter unless told otherwise, and tells { value: { model, plan, steps, evals, files, counters } } or { error: { code, message } }.
  */
-export async function runJob({ device, model = "/bundled/", picked, rows = "/rows.jsonl", heldout, config, init_adapter, evaluate = false }) {
+export async function runJob({ device, model = "/bundled/", picked, rows = "/rows.jsonl", heldout, config, init_adapter, evaluate = false, saves = true }) {
   const { tabtune, importFrom, filesOf, outcome } = globalThis.runner;
   let trainer;
   const result = await outcome(async () => {
@@ -101,7 +102,7 @@ export async function runJob({ device, model = "/bundled/", picked, rows = "/row
     if (evaluate) evals.push(await trainer.evaluate());
     for await (const log of trainer.train()) ("eval_loss" in log ? evals : steps).push(log);
     if (evaluate) evals.push(await trainer.evaluate());
-    const files = await filesOf(trainer);
+    const files = saves ? await filesOf(trainer) : undefined;
     return { model: trainer.model, plan, steps, evals, files, counters: await trainer.counters() };
   });
   await trainer?.dispose();

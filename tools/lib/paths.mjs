@@ -21,6 +21,8 @@ export const paths = {
   families: at("tests/fixtures/families"),
   /** Small models whose weights are quantised in their files. */
   bases: at("tests/fixtures/bases"),
+  /** Runs on preferences, over models of the folders above. */
+  preferences: at("tests/fixtures/preferences"),
   /** The benchmarks as built for browsers. */
   bench: at("target/bench-wasm"),
 };
