@@ -47,7 +47,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               tiles agree with the plain twin on it, and which is fastest for each product of a shape
             ./build.sh bench loss [--tokens M] tells what the loss of so many labelled tokens takes at vocabularies of
               three sizes, in chunks and against the whole vocabulary at once
-            ./build.sh bench ways [--way qlora|int8|mezo|full] does a step by each way to train and tells the memory it takes
+            ./build.sh bench ways [--way qlora|int8|mezo|dpo|full] does a step by each way to train and tells the memory it takes
             ./build.sh bench peer tiny|small [--engine …] [--base …] times the step that peers run
             ./build.sh bench products times dense and 4-bit products at the sizes that other libraries are compared at
             ./build.sh bench data [--rows N] imports, tokenises and re-opens so many rows in the browser

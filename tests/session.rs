@@ -300,7 +300,11 @@ fn planned(files: &Unread, settings: &Value) -> (u64, u64) {
         let mut trained = Trained::lora(&model, lora, &mut store).expect("an adapter");
         let train = TrainOptions::from_json(&settings["train"]).expect("options");
         let length = train.max_length.expect("a length");
-        let rows = Selection::all(Rc::new(TokenSet::alike(train.per_device_train_batch_size, length)));
+        let rows = Selection::all(Rc::new(TokenSet::alike(
+            train.per_device_train_batch_size,
+            train.encode_options().rows_as,
+            length,
+        )));
         // What GPUs take where nothing was timed.
         let tiles = Tile::Shared64.into();
         let plan =

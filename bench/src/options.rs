@@ -202,7 +202,7 @@ fn parse_workers(text: &str) -> Result<usize> {
 
 fn parse_way(text: &str) -> Result<Way> {
     Way::ALL.into_iter().find(|way| way.name() == text).ok_or_else(|| {
-        Error::new(Code::BadOption, format!("--way is {text:?}, but must be qlora, int8, mezo or full"))
+        Error::new(Code::BadOption, format!("--way is {text:?}, but must be qlora, int8, mezo, dpo or full"))
     })
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tabtune::adapter::{FirstRows, FirstValues, LoraConfig, TargetModules};
 use tabtune::data::encode::Encoded;
 use tabtune::data::kv::MemoryKv;
+use tabtune::data::scores::Scores;
 use tabtune::data::tokens::{Selection, TokenSet};
 use tabtune::device::{Device, Store};
 use tabtune::error::Result;
@@ -23,7 +24,7 @@ pub struct Setup<'a, F> {
     pub load: LoadOptions,
     pub rank: usize,
     pub alpha: f64,
-    /// Each holds token ids that all count as labels. All rows go into every step.
+    /// Each holds token ids that all count as labels. All rows go into every step; of pairs the chosen one comes first.
     pub rows: Vec<Vec<u32>>,
     /// The adapter's start.
     pub initial: &'a mut FirstRows<'a>,
@@ -54,7 +55,9 @@ impl Training {
         let stored = MemoryKv::default();
         let encoded: Vec<Encoded> =
             rows.into_iter().map(|ids| Encoded { labelled: vec![true; ids.len()], ids }).collect();
-        let set = Rc::new(TokenSet::of_rows(&stored, "rows", &encoded).await?);
+        let rows_as = options.encode_options().rows_as;
+        let set = Rc::new(TokenSet::of_rows(&stored, "rows", rows_as, &encoded).await?);
+        let units = encoded.len() / rows_as.rows_per_unit() as usize;
 
         let lora_config = LoraConfig {
             r: rank,
@@ -70,13 +73,15 @@ impl Training {
         let setup = TrainerSetup {
             model: &model,
             trained,
-            options: TrainOptions { per_device_train_batch_size: encoded.len() as u32, ..options },
+            options: TrainOptions { per_device_train_batch_size: units as u32, ..options },
             dataset: Selection::all(set.clone()),
-            eval_dataset: Some(Selection::all(set)),
+            eval_dataset: Some(Selection::all(set.clone())),
             target: &target,
         };
-        let trainer = device.allocating(|| Trainer::new(&device, &mut store, setup)).await?;
+        let mut trainer = device.allocating(|| Trainer::new(&device, &mut store, setup)).await?;
         let planned_bytes = device.counters().buffer_bytes();
+        let scores = Scores::open(&stored, &set, "reference").await?;
+        trainer.know_reference((&device, &store), &stored, 0, scores, &mut |_, _| true).await?;
         Ok(Training { device, model, store, trainer, planned_bytes, rows: stored })
     }
 

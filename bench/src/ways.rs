@@ -5,7 +5,7 @@ use tabtune::adapter::{LoraConfig, LoraRng};
 use tabtune::bail;
 use tabtune::error::Result;
 use tabtune::model::LoadOptions;
-use tabtune::train::options::{FinetuningType, Optim, TrainOptions};
+use tabtune::train::options::{FinetuningType, Optim, TrainMethod, TrainOptions};
 use web_time::Instant;
 
 use crate::heap;
@@ -31,26 +31,29 @@ pub enum Way {
     Int8,
     /// An adapter on 4 bits, without a backward pass.
     Mezo,
+    /// An adapter on 4 bits, by DPO on as many pairs as the others have rows.
+    Dpo,
     /// All weights.
     Full,
 }
 
 impl Way {
-    pub const ALL: [Way; 4] = [Way::Qlora, Way::Int8, Way::Mezo, Way::Full];
+    pub const ALL: [Way; 5] = [Way::Qlora, Way::Int8, Way::Mezo, Way::Dpo, Way::Full];
 
     pub fn name(self) -> &'static str {
         match self {
             Way::Qlora => "qlora",
             Way::Int8 => "int8",
             Way::Mezo => "mezo",
+            Way::Dpo => "dpo",
             Way::Full => "full",
         }
     }
 
     fn load(self) -> LoadOptions {
         LoadOptions {
-            load_in_4bit: matches!(self, Way::Qlora | Way::Mezo),
-            double_quant: matches!(self, Way::Qlora | Way::Mezo),
+            load_in_4bit: matches!(self, Way::Qlora | Way::Mezo | Way::Dpo),
+            double_quant: matches!(self, Way::Qlora | Way::Mezo | Way::Dpo),
             load_in_8bit: self == Way::Int8,
             ..LoadOptions::default()
         }
@@ -59,7 +62,8 @@ impl Way {
     fn train(self, steps: u32) -> TrainOptions {
         let finetuning_type = if self == Way::Full { FinetuningType::Full } else { FinetuningType::Lora };
         let optim = if self == Way::Mezo { Optim::Mezo } else { Optim::AdamwTorch };
-        TrainOptions { max_steps: Some(steps), finetuning_type, optim, ..TrainOptions::default() }
+        let method = if self == Way::Dpo { TrainMethod::Dpo } else { TrainMethod::Sft };
+        TrainOptions { max_steps: Some(steps), finetuning_type, optim, method, ..TrainOptions::default() }
     }
 }
 
@@ -89,6 +93,7 @@ async fn measure(
     output: &Output<'_>,
 ) -> Result<Vec<String>> {
     output.note(&format!("{} of {}", way.name(), shape.name));
+    let rows = if way == Way::Dpo { 2 * shape.batch } else { shape.batch };
     let mut rng = LoraRng::new(1);
     let adapter = LoraConfig { r: RANK, ..LoraConfig::default() };
     let setup = Setup {
@@ -96,7 +101,7 @@ async fn measure(
         load: way.load(),
         rank: RANK,
         alpha: RANK as f64,
-        rows: (0..shape.batch as u64).map(|row| random_ids(row + 1, shape.seq + 1, shape.vocab)).collect(),
+        rows: (0..rows as u64).map(|row| random_ids(row + 1, shape.seq + 1, shape.vocab)).collect(),
         initial: &mut |module, side, rows| rng.first_rows(&adapter, module, side, rows),
         options: way.train(steps),
     };
@@ -118,7 +123,7 @@ async fn measure(
         json!({
             "shape": shape.name,
             "way": way.name(),
-            "tokens": shape.batch * shape.seq,
+            "tokens": rows * shape.seq,
             "loss": log.loss,
             "planned_gpu_bytes": footprint.peak_gpu_bytes,
             "peak_gpu_bytes": peak,

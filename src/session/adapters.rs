@@ -91,7 +91,7 @@ impl Adapters {
     ) -> Result<Option<Tuned<'a>>> {
         Ok(match (&self.active, run) {
             (Some(_), Some(run)) => Some(Tuned::OfRun(run.trainer.trained())),
-            (Some(name), None) => Some(Tuned::Placed(self.place(name, model, device, target)?)),
+            (Some(name), None) => Some(Tuned::Placed(self.place(name, model, device, target)?.into())),
             (None, _) => None,
         })
     }
@@ -100,7 +100,7 @@ impl Adapters {
 /// What the active adapter, or a run's weights, are recorded by.
 pub(super) enum Tuned<'a> {
     OfRun(&'a Trained),
-    Placed(Trained),
+    Placed(Box<Trained>),
 }
 
 impl Deref for Tuned<'_> {

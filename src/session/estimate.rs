@@ -53,7 +53,7 @@ fn footprint(
     let mut trained = way.planned(model, store)?;
     let context = model.architecture.context as u32;
     let length = train.max_length.map_or(context, |length| length.min(context));
-    let rows = Selection::all(Rc::new(TokenSet::alike_units(
+    let rows = Selection::all(Rc::new(TokenSet::alike(
         train.per_device_train_batch_size,
         train.encode_options().rows_as,
         length,

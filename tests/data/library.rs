@@ -6,7 +6,7 @@ use std::rc::Rc;
 use pollster::block_on;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tabtune::data::encode::{EncodeOptions, Encoded, Encoder};
+use tabtune::data::encode::{EncodeOptions, Encoded, Encoder, RowUse};
 use tabtune::data::example::Example;
 use tabtune::data::import::{Importer, import_file};
 use tabtune::data::inspect::{Head, Inspection};
@@ -758,7 +758,7 @@ fn a_held_out_share_of_few_rows_has_rows_on_both_sides() {
 
 #[test]
 fn a_sample_is_spread_evenly() {
-    let set = Rc::new(TokenSet::alike(100, 8));
+    let set = Rc::new(TokenSet::alike(100, RowUse::Supervised, 8));
     let sample = |most| Selection::all(set.clone()).sample(most).rows;
     assert_eq!(sample(4), [0, 25, 50, 75]);
     assert_eq!(sample(1), [0]);
@@ -798,7 +798,7 @@ proptest! {
         // A row of one token has no target and is dropped.
         let rows: Vec<Encoded> = rows.iter().enumerate().map(row).filter(|row| row.targets() > 0).collect();
         prop_assume!(!rows.is_empty());
-        let set = block_on(TokenSet::of_rows(&kv, "rows", &rows)).unwrap();
+        let set = block_on(TokenSet::of_rows(&kv, "rows", RowUse::Supervised, &rows)).unwrap();
         let picks: Vec<u32> = picks.iter().map(|pick| pick.index(rows.len()) as u32).collect();
         let found = block_on(set.get(&kv, &picks)).unwrap();
         for (found, &pick) in found.iter().zip(&picks) {

@@ -138,7 +138,7 @@ fn a_report_counts_rows_of_the_dataset_and_the_tokens_that_are_trained_on() {
         assert_eq!(report.labelled_tokens, trained.iter().map(|row| row.targets() as u64).sum::<u64>());
         assert_eq!(report.longest as usize, trained.iter().map(|row| row.ids.len()).max().unwrap());
     }
-    let planned = TokenSet::alike_units(3, RowUse::Judged, 8);
+    let planned = TokenSet::alike(3, RowUse::Judged, 8);
     assert_eq!((planned.len(), planned.report.kept, planned.report.tokens), (6, 3, 24));
 }
 

@@ -110,26 +110,24 @@ impl TokenSet {
         Ok(set)
     }
 
-    /// Rows that are tokens already, stored under `id`.
-    pub async fn of_rows(kv: &impl Kv, id: &str, rows: &[Encoded]) -> Result<Self> {
-        let mut writer = TokenWriter::new(kv, id, RowUse::Supervised);
-        for row in rows {
-            let full_length = row.ids.len() as u32;
-            let is_kept = row.targets() > 0;
-            let row = EncodedRow { encoded: row.clone(), full_length, ..EncodedRow::default() };
-            writer.add(&[EncodedUnit { rows: vec![row], is_kept }], 0);
+    /// Rows that are tokens already, unit by unit, stored under `id`.
+    pub async fn of_rows(kv: &impl Kv, id: &str, rows_as: RowUse, rows: &[Encoded]) -> Result<Self> {
+        let mut writer = TokenWriter::new(kv, id, rows_as);
+        for unit in rows.chunks(rows_as.rows_per_unit() as usize) {
+            let row = |row: &Encoded| EncodedRow {
+                encoded: row.clone(),
+                full_length: row.ids.len() as u32,
+                ..EncodedRow::default()
+            };
+            let is_kept = unit.iter().any(|row| row.targets() > 0);
+            writer.add(&[EncodedUnit { rows: unit.iter().map(row).collect(), is_kept }], 0);
         }
         writer.flush().await?;
         TokenSet::open(kv, id).await
     }
 
-    /// Rows that are not there: `count` of `length` tokens, all of them labelled, to plan with.
-    pub fn alike(count: u32, length: u32) -> Self {
-        TokenSet::alike_units(count, RowUse::Supervised, length)
-    }
-
-    /// The same of units, each of whose rows has `length` tokens.
-    pub fn alike_units(count: u32, rows_as: RowUse, length: u32) -> Self {
+    /// Units that are not there: `count` of them, each of whose rows has `length` tokens, all of them labelled, to plan with.
+    pub fn alike(count: u32, rows_as: RowUse, length: u32) -> Self {
         let rows = count as usize * rows_as.rows_per_unit() as usize;
         let trained_on = u64::from(count) * u64::from(rows_as.policy_rows());
         let index = RowIndex {
