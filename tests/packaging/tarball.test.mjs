@@ -10,7 +10,7 @@ import { pack } from "./support.mjs";
 /** The most bytes of the tarball, and of files in it as they are or after gzip. */
 const PACKED_MAX = 2_500_000;
 const BUDGETS = [
-  { name: "wasm/tabtune_bg.wasm", gzip: true, max: 2_000_000 },
+  { name: "wasm/tabtune_bg.wasm", gzip: true, max: 2_100_000 },
   { name: "index.js", gzip: false, max: 71_500 },
   { name: "evaluation.js", gzip: false, max: 36_000 },
   { name: "worker.js", gzip: false, max: 480_000 },

@@ -7,6 +7,7 @@ mod cut;
 mod families;
 mod mezo;
 mod preferences;
+mod taste;
 mod ways;
 
 use std::collections::BTreeMap;

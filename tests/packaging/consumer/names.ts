@@ -71,7 +71,11 @@ import {
   type SampleGrid,
   type SavedCheckpoint,
   type SaveOptions,
+  type EvalMetrics,
+  type LossType,
+  type PreferenceMetrics,
   type SeenRow,
+  type SeenToken,
   type StepLog,
   type StoredRow,
   type Stream,
@@ -155,6 +159,11 @@ export async function data(source: DataSource, hub: HubOptions): Promise<RowShap
 
 export async function look(trainer: Trainer, dataset: Dataset): Promise<number> {
   const seen: SeenRow[] = await trainer.preview(dataset, { count: 1 });
+  const token: SeenToken | undefined = seen[0]?.rejected?.tokens[0];
+  const loss_type: LossType = "ipo";
+  const told: PreferenceMetrics & EvalMetrics = {};
+  logs.push(...(await trainer.train(dataset, { method: "dpo", loss_type: [loss_type, "sft"], loss_weights: [1, token?.id ?? 0.1] })));
+  console.log(told["rewards/margins"], told["eval_rewards/accuracies"]);
   const lengths: Lengths = await trainer.lengths(dataset, { bins: 4 });
   const policy: RunPolicy["max_pressure"] = "fair";
   const events: RunEvent[] = [];
