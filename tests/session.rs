@@ -287,6 +287,34 @@ fn the_figures_of_the_listed_models_are_what_is_planned() {
     assert!(wrong.is_empty(), "run_gpu_bytes in www/studio/models.json are to be\n{}", wrong.join("\n"));
 }
 
+/// Pairs are two sequences, and what tells them apart is small. Answers that KTO compares with go through the model by themselves.
+#[test]
+fn preferences_take_what_twice_as_many_examples_take() {
+    let configs: Value =
+        serde_json::from_slice(&std::fs::read("tests/fixtures/listed/configs.json").expect("a file"))
+            .expect("JSON");
+    let files = Unread::new(&configs["HuggingFaceTB/SmolLM2-135M-Instruct"]["config"], "BF16");
+    let of = |method: &str, rows: u32, checkpointing: bool| {
+        let settings = json!({
+            "quantization": {"load_in_4bit": true}, "lora": {"r": 16, "target_modules": "all-linear"},
+            "train": {
+                "method": method, "per_device_train_batch_size": rows, "max_length": 512,
+                "gradient_checkpointing": checkpointing,
+            },
+        });
+        planned(&files, &settings).1
+    };
+    for checkpointing in [true, false] {
+        for (method, pairs, examples) in
+            [("dpo", 2, 4), ("orpo", 2, 4), ("simpo", 2, 4), ("cpo", 2, 4), ("kto", 2, 2)]
+        {
+            let share = of(method, pairs, checkpointing) as f64 / of("sft", examples, checkpointing) as f64;
+            println!("{method}, checkpointing {checkpointing}: {share:.4} of supervised tuning");
+            assert!(share <= 1.05, "{method}: {share}");
+        }
+    }
+}
+
 /// The parameters of a model and the bytes that a run with `settings` takes, without a GPU.
 fn planned(files: &Unread, settings: &Value) -> (u64, u64) {
     pollster::block_on(async {
