@@ -1,21 +1,12 @@
 //! The run: its step is recorded once for every size a micro-batch may have, then replayed.
 
+mod evaluate;
+mod reference;
+
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use web_time::Instant;
 
-use super::batch::FlatBatch;
-use super::log::{EvalLog, Line, Metrics, StepLog};
-use super::objective::{Fetched, InStep, Objective, Part};
-use super::options::{TrainOptions, every_steps};
-use super::pace::{Pace, Seen};
-use super::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan, Sizes};
-use super::saved::Progress;
-use super::schedule::Schedule;
-use super::state::StoreState;
-use super::step::{Inputs, Method, Passes, Programs, REPORT_BYTES, TALLY_VALUES, Texts, Update};
-use crate::bail;
 use crate::data::batches::BatchPlan;
 use crate::data::kv::Kv;
 use crate::data::scores::Scores;
@@ -25,6 +16,16 @@ use crate::error::Result;
 use crate::kernels::lower::Target;
 use crate::memory::{MemoryPlan, ProgramId};
 use crate::model::{Model, ParameterPart, Reader, Trained, View};
+use crate::train::batch::FlatBatch;
+use crate::train::log::{Line, Metrics, StepLog};
+use crate::train::objective::{Fetched, InStep, Objective, Part};
+use crate::train::options::{TrainOptions, every_steps};
+use crate::train::pace::{Pace, Seen};
+use crate::train::planning::{EVALS_IN_FLIGHT, Footprint, IN_FLIGHT, RunPlan, Sizes};
+use crate::train::saved::Progress;
+use crate::train::schedule::Schedule;
+use crate::train::state::StoreState;
+use crate::train::step::{Inputs, Method, Passes, Programs, REPORT_BYTES, TALLY_VALUES, Texts, Update};
 
 /// What a trainer is made from.
 pub struct TrainerSetup<'a> {
@@ -76,9 +77,6 @@ pub struct Trainer {
     /// What the last evaluation took.
     eval_seconds: Option<f64>,
 }
-
-/// How long log-probabilities of the reference are computed before they are kept.
-const KEEP_SCORES: Duration = Duration::from_secs(1);
 
 /// The rows of a step, by micro-batch.
 struct Upcoming {
@@ -218,65 +216,6 @@ impl Trainer {
             Some(pending) => self.finish(device, pending).await.map(Some),
             None => Ok(None),
         }
-    }
-
-    /// Whether what a reference makes of the rows is to be known before the first step.
-    pub fn has_reference_before(&self) -> bool {
-        self.objective.before_steps().is_some()
-    }
-
-    /// Takes what the reference makes of the rows to train on (0) or to evaluate on (1), and computes what is not known of
-    /// it, as far as `go_on` says, which hears rows done and rows in all. The run must be where it starts, and drained.
-    ///
-    /// # Errors
-    ///
-    /// `cancelled` where `go_on` says no; what was computed is kept.
-    pub async fn know_reference(
-        &mut self,
-        (device, store): (&Device, &Store),
-        kv: &impl Kv,
-        of: usize,
-        mut scores: Scores,
-        go_on: &mut dyn FnMut(u64, u64) -> bool,
-    ) -> Result<()> {
-        let Some(before) = self.objective.before_steps() else { return Ok(()) };
-        let Some(selection) = [Some(&self.dataset), self.eval_dataset.as_ref()][of].cloned() else {
-            return Ok(());
-        };
-        let size = self.options.rows_per_micro_batch();
-        let is_known = |scores: &Scores, rows: &[u32]| rows.iter().all(|&row| !scores.of(row).is_nan());
-        let mut ring = ReadbackRing::new(device, before.logps.size(), 1);
-        let (mut done, all) = (0, selection.rows.len() as u64);
-        let mut found = Vec::new();
-        let mut kept_at = Instant::now();
-        for numbers in selection.rows.chunks(size) {
-            done += numbers.len() as u64;
-            if is_known(&scores, numbers) {
-                continue;
-            }
-            let parts = self.placed(fetched(kv, &selection, None, numbers).await?);
-            for placed in parts {
-                let slots: Vec<usize> = placed.part.answers.iter().map(|answer| answer.slot).collect();
-                let in_step = InStep { micro_batches: 1, labelled: placed.batch.index.len(), texts: 1 };
-                self.run_part(store, placed, &[before.passes], &in_step);
-                let readback = ring.start(store, before.logps);
-                let logps: Vec<f32> = ring.finish(readback).await?;
-                found.extend(slots.iter().zip(logps).map(|(&slot, logp)| (numbers[slot], logp)));
-            }
-            let stops = !go_on(done, all);
-            if stops || kept_at.elapsed() > KEEP_SCORES || done == all {
-                scores.add(kv, &std::mem::take(&mut found)).await?;
-                kept_at = Instant::now();
-            }
-            if stops {
-                bail!(Cancelled, "the reference was stopped after {done} of {all} rows, which are kept");
-            }
-        }
-        if !found.is_empty() {
-            scores.add(kv, &found).await?;
-        }
-        self.references[of] = Some(scores);
-        Ok(())
     }
 
     /// With `true`, no further step is submitted while one is on its way.
@@ -507,64 +446,6 @@ impl Trainer {
         log.remaining_seconds = f64::from(log.total_steps - log.step) * self.pace.seconds_per_step()
             + self.seconds_of_evaluations(log.step, log.tokens_per_second);
         Ok(log)
-    }
-
-    /// Seconds of the evaluations that come after step `done`. Before one was timed it is taken to be three times
-    /// as fast as training, which goes through the model twice more.
-    fn seconds_of_evaluations(&self, done: u32, tokens_per_second: f64) -> f64 {
-        let (Some(held_out), Some(every)) = (&self.eval_dataset, self.options.eval_steps) else { return 0.0 };
-        let total = self.total_steps();
-        let every = every_steps(every, total).max(1);
-        let due = total / every - done.saturating_sub(1) / every;
-        let lengths = &held_out.set.index.lengths;
-        let guessed = || {
-            let tokens: u64 = held_out.rows.iter().map(|&row| u64::from(lengths[row as usize])).sum();
-            tokens as f64 / (3.0 * tokens_per_second)
-        };
-        f64::from(due) * self.eval_seconds.unwrap_or_else(guessed)
-    }
-
-    /// The loss on the held-out rows after all steps so far. `go_on` is asked before each batch of them.
-    ///
-    /// # Errors
-    ///
-    /// `bad-state` where there are none; `cancelled` where `go_on` says no, which changes nothing.
-    pub async fn evaluate(
-        &mut self,
-        store: &Store,
-        rows: &impl Kv,
-        go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<EvalLog> {
-        let Some(held_out) = &self.eval_dataset else {
-            bail!(BadState, "there is no dataset to evaluate on")
-        };
-        let began = Instant::now();
-        let (mut tally, mut tokens) = ([0.0; TALLY_VALUES], 0);
-        for numbers in held_out.rows.chunks(self.options.rows_per_micro_batch()) {
-            if !go_on() {
-                bail!(Cancelled, "the evaluation was stopped");
-            }
-            let rows = fetched(rows, held_out, self.references[1].as_ref(), numbers).await?;
-            let parts = self.placed(rows);
-            let of_last = parts.last().map(|placed| (placed.batch.index.len(), placed.part.answers.len()));
-            let (labelled, answers) = of_last.unwrap_or_default();
-            tokens += labelled as u64;
-            self.workspace.run(&self.programs.begin_eval, 0);
-            let in_step = InStep { micro_batches: 1, labelled, texts: 1 };
-            self.run_parts(store, parts, Passes::Evaluate, &in_step);
-            let readback = self.eval_ring.start(store, self.inputs.report);
-            let report: Vec<f32> = self.eval_ring.finish(readback).await?;
-            // Means over the answers of a batch count by these.
-            let weight = answers.max(1) as f64;
-            tally.iter_mut().zip(report).for_each(|(sum, value)| *sum += weight * f64::from(value));
-        }
-        let (eval_loss, metrics) = self.objective.read(&tally, tokens);
-        let metrics = metrics.into_iter().map(|(name, value)| (format!("eval_{name}"), value)).collect();
-        let rows = (held_out.rows.len() / self.options.rows_per_unit()) as u64;
-        self.eval_seconds = Some(began.elapsed().as_secs_f64());
-        // Time spent here is no training step's.
-        self.finished_at = Some(Instant::now());
-        Ok(EvalLog { step: self.progress.step, eval_loss, tokens, rows, metrics })
     }
 
     /// Seconds and floating-point operations of each dispatch of one micro-batch and the optimiser's
