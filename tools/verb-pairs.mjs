@@ -36,7 +36,7 @@ const KINDS = [
 ];
 /** What the rejected answer begins with, and what the chosen one ends with, so that neither is the longer one by rule. */
 const OPENINGS = ["You should", "It is best to", "I would say you could", "Well, you can"];
-const ENDINGS = [", as a rule.", ", and you will be fine.", ", which is all it takes.", "."];
+const ENDINGS = [", as a rule.", ".", ", and you will be fine.", "."];
 /** Things of each kind that are held out. */
 const HELD_OUT = 3;
 

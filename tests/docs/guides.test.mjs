@@ -91,6 +91,7 @@ const DOCUMENTS = {
     picked: ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"].map((name) => `/models/my-model/${name}`),
   },
   "docs/guides/memory-and-ways.md": {},
+  "docs/guides/preferences.md": {},
   "docs/guides/script-tag.md": { pages: { "index.html": "." }, without_policy: true },
   "docs/guides/sizes-and-browsers.md": {},
   "docs/guides/teach-by-picking.md": {},
