@@ -9,6 +9,9 @@ import { serve } from "./lib/server.mjs";
 
 const LOGGED = ["step", "loss", "grad_norm", "learning_rate", "num_tokens", "tokens_per_second", "peak_gpu_bytes"];
 
+/** What runs on preferences tell beside the loss, of a step or of an evaluation. */
+const METRIC = /^(eval_)?(rewards\/|logps\/|log_odds_|kl$|nll_loss$)/;
+
 /** What steps of MeZO have in the place of a gradient's norm. */
 const OF_MEZO = ["loss_plus", "loss_minus", "projected_grad", "zo_eps", "seed"];
 
@@ -157,7 +160,7 @@ async function main() {
       },
       eval: (entry) => {
         evals.push(entry);
-        log.push({ step: entry.step, eval_loss: entry.eval_loss });
+        log.push({ step: entry.step, eval_loss: entry.eval_loss, ...metricsOf(entry) });
         line.say(`step ${String(entry.step).padStart(5)}  ${evaluated} loss ${entry.eval_loss.toFixed(4)}`);
       },
       start: () => (training = true),
@@ -166,8 +169,9 @@ async function main() {
         tell({ notices: entry.notice ? [entry.notice] : [] });
         peak_gpu_bytes = Math.max(peak_gpu_bytes, entry.peak_gpu_bytes);
         const names = "loss_plus" in entry ? [...LOGGED.filter((name) => name !== "grad_norm"), ...OF_MEZO] : LOGGED;
-        log.push(Object.fromEntries(names.map((name) => [name, entry[name]])));
-        line.show(`step ${String(entry.step).padStart(5)}/${entry.total_steps}  loss ${entry.loss.toFixed(4)}  ` +
+        log.push({ ...Object.fromEntries(names.map((name) => [name, entry[name]])), ...metricsOf(entry) });
+        const margin = entry["rewards/margins"] === undefined ? "" : `  margin ${entry["rewards/margins"].toFixed(3)}`;
+        line.show(`step ${String(entry.step).padStart(5)}/${entry.total_steps}  loss ${entry.loss.toFixed(4)}${margin}  ` +
           `${entry.tokens_per_second.toFixed(0)} tokens/s  ${seconds(entry.remaining_seconds)} left`);
       },
       end: () => (training = false),
@@ -220,6 +224,11 @@ function evaluationLines(evaluated, { train_rows, eval_rows }) {
     "notice    no --eval and no test_size: nothing is held out, and the loss before and after is that of " +
       `${eval_rows} rows that are trained on`,
   ];
+}
+
+/** What of a line of the log is told of preferences. */
+function metricsOf(entry) {
+  return Object.fromEntries(Object.entries(entry).filter(([name]) => METRIC.test(name)));
 }
 
 function lossLine(evaluated, evals, steps) {

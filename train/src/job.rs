@@ -15,7 +15,7 @@ use tabtune::error::{Code, Context, Error, Result};
 use tabtune::export::{ExportOptions, Folder, Format};
 use tabtune::files::{Directory, ModelPath};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, RunLog, Session};
-use tabtune::train::EvalLog;
+use tabtune::train::{EvalLog, Metrics};
 
 use crate::options::{Evaluated, Options, io};
 use crate::question::Question;
@@ -212,8 +212,13 @@ impl Job {
             last_step = log.step;
             write(step_line(&log))?;
             say(format!(
-                "step {:5}/{}  loss {:.4}  {:.0} tokens/s  {:.0} s left",
-                log.step, log.total_steps, log.loss, log.tokens_per_second, log.remaining_seconds
+                "step {:5}/{}  loss {:.4}{}  {:.0} tokens/s  {:.0} s left",
+                log.step,
+                log.total_steps,
+                log.loss,
+                margin(&log),
+                log.tokens_per_second,
+                log.remaining_seconds
             ));
             if let Some(notice) = &log.notice {
                 say(format!("notice    {}", notice.message));
@@ -241,7 +246,9 @@ impl Job {
             return Ok(None);
         }
         let eval = self.session.evaluate().await?;
-        write(json!({"step": eval.step, "eval_loss": eval.eval_loss}))?;
+        let mut line = json!({"step": eval.step, "eval_loss": eval.eval_loss});
+        add(&mut line, &eval.metrics);
+        write(line)?;
         Ok(Some(eval))
     }
 
@@ -267,12 +274,25 @@ fn step_line(log: &RunLog) -> Value {
         "learning_rate": log.learning_rate, "num_tokens": log.num_tokens,
         "tokens_per_second": log.tokens_per_second, "peak_gpu_bytes": log.peak_gpu_bytes,
     });
+    add(&mut line, &log.metrics);
     // MeZO has slopes instead.
     if let (Value::Object(line), Ok(Value::Object(mezo))) = (&mut line, serde_json::to_value(&log.mezo)) {
         line.remove("grad_norm");
         line.extend(mezo);
     }
     line
+}
+
+/// Adds what objectives tell.
+fn add(line: &mut Value, metrics: &Metrics) {
+    if let Value::Object(line) = line {
+        line.extend(metrics.iter().map(|(name, value)| (name.clone(), Value::from(*value))));
+    }
+}
+
+/// Of preferences by how much chosen answers are ahead.
+fn margin(log: &RunLog) -> String {
+    log.metrics.get("rewards/margins").map_or(String::new(), |margin| format!("  margin {margin:.3}"))
 }
 
 fn counts(report: &DatasetReport) -> String {
