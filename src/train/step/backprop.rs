@@ -1,14 +1,14 @@
 //! A step by backpropagation: forward, loss, backward for every micro-batch, then the optimiser.
 
 use super::inputs::{Inputs, REPORT_STATS};
-use super::{Form, LossPass, Method, Passes, Programs, Recording, Update};
+use super::loss::LossPrograms;
+use super::{Form, Method, Programs, Recording, Update, scores};
 use crate::device::Store;
 use crate::error::Result;
 use crate::kernels::{Recorder, grad_norm, rows};
-use crate::memory::{Class, ProgramId, Tensor};
-use crate::model::{Backward, Keys, Loss, Parameters, Pass, Rows, embedding};
+use crate::memory::{Class, Tensor};
+use crate::model::{Backward, Keys, Parameters, Rows, embedding};
 use crate::train::log::StepLog;
-use crate::train::objective::Scores;
 use crate::train::optimizer::{Optimizer, optimizer};
 use crate::train::options::TrainOptions;
 
@@ -46,44 +46,11 @@ impl Backprop {
         grad_norm::finish(rec, params, self.partials, inputs.loss_sum, stats);
         self.optimizer.record(rec, parameters, stats);
     }
-
-    /// Records passes over the model as it was loaded that only make log-probabilities of answers.
-    fn record_reference(
-        &self,
-        rec: &mut Recorder,
-        recording: &Recording<'_>,
-        rows: &Rows,
-        scores: impl Iterator<Item = Scores>,
-    ) -> Vec<(Passes, LossPass)> {
-        let scores: Vec<Scores> = scores.collect();
-        if scores.is_empty() {
-            return Vec::new();
-        }
-        let Recording { model, trained, inputs, objective } = *recording;
-        let forward = rec.program();
-        let pass = Pass { model, lora: None, parameters: None, rows, lora_scale: 1.0, dropout: None };
-        let mut x = embedding::embed(rec, model, inputs.rows.ids, rows.count);
-        for layer in 0..model.layers.len() {
-            (_, x) = pass.layer_forward(rec, layer, x, Keys::OfPass);
-        }
-        let plan = inputs.loss_plan;
-        let [losses, misses] = [0; 2].map(|_| rec.transient(plan.rows()));
-        rec.clear(losses);
-        let loss = Loss { model, plan, inputs: inputs.loss, parameters: &trained.parameters, losses };
-        let blocks = loss.blocks_alone(rec, x, misses);
-        let ending = |scores: Scores| {
-            let told = rec.program();
-            objective.record_scores(rec, losses, scores);
-            let pass = LossPass { before: vec![forward], loss: blocks.clone(), after: vec![told] };
-            (scores.passes, pass)
-        };
-        scores.into_iter().map(ending).collect()
-    }
 }
 
 impl Method for Backprop {
     fn record(&self, recording: &Recording<'_>, form: Form) -> (Recorder, Programs) {
-        let Recording { trained, inputs, objective, .. } = *recording;
+        let Recording { trained, inputs, .. } = *recording;
         let model = recording.model();
         let Form { tokens, checkpointing, .. } = form;
         let mut rec = Recorder::new();
@@ -110,51 +77,12 @@ impl Method for Backprop {
         }
         let dx = rec.transient(tokens * model.architecture.hidden.padded);
         rec.clear(dx);
-        let plan = inputs.loss_plan;
-        let losses = rec.transient(plan.rows());
-        rec.clear(losses);
-        let loss = Loss { model, plan, inputs: inputs.loss, parameters: &trained.parameters, losses };
-        // What learns behind the last layer has a gradient as soon as the losses are there, so the losses come twice where
-        // it waits for what they weigh.
-        let comes_late = objective.comes_late();
-        let comes_twice = comes_late && trained.loss_learns(recording.model);
-        let scores = objective.scores();
-        let scores_itself = scores.iter().any(|scores| scores.passes == Passes::Score);
-        let alone = match comes_twice || scores_itself {
-            true => {
-                let misses = rec.transient(plan.rows());
-                loss.blocks_alone(&mut rec, x, misses)
-            }
-            false => Vec::new(),
-        };
-        let score = scores.iter().filter(|scores| scores.passes == Passes::Score).map(|&scores| {
-            let told = rec.program();
-            objective.record_scores(&mut rec, losses, scores);
-            let pass = LossPass { before: vec![forward], loss: alone.clone(), after: vec![told] };
-            (Passes::Score, pass)
-        });
-        let mut scored: Vec<_> = score.collect();
-        let weights = match comes_late && !comes_twice {
-            true => rec.transient(plan.rows()),
-            false => inputs.loss.weight,
-        };
-        let record_tally = |rec: &mut Recorder| {
-            let tally = rec.program();
-            objective.record(rec, inputs, losses, weights);
-            tally
-        };
-        let (loss, tally) = if comes_twice {
-            let tally = record_tally(&mut rec);
-            (loss.blocks(&mut rec, x, dx), tally)
-        } else {
-            let blocks = loss.blocks(&mut rec, x, dx);
-            (blocks, record_tally(&mut rec))
-        };
+        let loss = LossPrograms::record(&mut rec, recording, forward, [x, dx]);
 
         let backward = rec.program();
-        if comes_late && !comes_twice {
+        if let Some(weights) = loss.late_weights {
             let stride = model.architecture.hidden.padded as u32;
-            let params = rows::Params { count: plan.rows() as u32, stride, first: 0 };
+            let params = rows::Params { count: inputs.loss_plan.rows() as u32, stride, first: 0 };
             rows::scale(&mut rec, params, inputs.loss.index, weights, dx);
         }
         let mut dy = dx;
@@ -172,31 +100,18 @@ impl Method for Backprop {
         }
         let update = rec.program();
         self.record_update(&mut rec, &trained.parameters, inputs);
-        let of_reference = scores.iter().filter(|scores| scores.passes != Passes::Score);
-        scored.extend(self.record_reference(&mut rec, recording, &rows, of_reference.copied()));
-        let pass = |before: Vec<ProgramId>, loss: &[ProgramId], after: Vec<ProgramId>| LossPass {
-            before,
-            loss: loss.to_vec(),
-            after,
-        };
-        let (train, evaluate) = match comes_twice {
-            true => (
-                vec![pass(vec![forward], &alone, vec![tally]), pass(Vec::new(), &loss, vec![backward])],
-                pass(vec![forward], &alone, vec![tally]),
-            ),
-            false => (
-                vec![pass(vec![forward], &loss, vec![tally, backward])],
-                pass(vec![forward], &loss, vec![tally]),
-            ),
-        };
+        let mut scores = loss.scores;
+        scores.extend(scores::of_reference(&mut rec, recording, &rows));
+        let mut train = loss.train;
+        train.last_mut().expect("a loss has a pass").after.push(backward);
         let programs = Programs {
             begin: vec![begin],
             train,
             end: vec![update],
             again: Vec::new(),
             begin_eval: vec![begin_eval],
-            evaluate: vec![evaluate],
-            scores: scored,
+            evaluate: vec![loss.evaluate],
+            scores,
         };
         (rec, programs)
     }

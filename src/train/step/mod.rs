@@ -2,7 +2,9 @@
 
 mod backprop;
 mod inputs;
+mod loss;
 mod mezo;
+mod scores;
 
 pub(super) use backprop::Backprop;
 pub(super) use inputs::{Inputs, REPORT_BYTES, TALLY_VALUES};
@@ -53,6 +55,17 @@ pub(super) struct LossPass {
 }
 
 impl LossPass {
+    /// A pass with nothing behind its loss.
+    fn new(before: ProgramId, loss: &[ProgramId]) -> Self {
+        LossPass { before: vec![before], loss: loss.to_vec(), after: Vec::new() }
+    }
+
+    /// The same with a program behind it.
+    fn then(mut self, after: ProgramId) -> Self {
+        self.after.push(after);
+        self
+    }
+
     /// Those of a micro-batch that fills so many blocks.
     pub(super) fn programs(&self, blocks: usize) -> impl Iterator<Item = ProgramId> {
         [&self.before, &self.loss[..blocks], &self.after].into_iter().flatten().copied()
