@@ -156,7 +156,7 @@ async function ordered(config: Config, signal: AbortSignal): Promise<Order> {
     name: await adapters.newName(name),
     model: chosen,
     rows,
-    config: settings.forRows(config, rows.count ?? 0, rows.kind),
+    config: settings.forRows(config, rows),
     policy,
   };
 }
