@@ -556,6 +556,37 @@ test("the page on the processor", async (t) => {
     assert.deepEqual(await values(), ["0.007", "4"], "steps that the person set stay");
   });
 
+  await t.test("keeps the best by held-out rows, and measures what was learnt by rows that it has not seen", async () => {
+    await open();
+    await pick("unseen.jsonl", readFileSync(paths.heldout));
+    await button("Import").click();
+    await report(/20 rows/);
+    await choose("Data", "Bundled");
+    await page.getByLabel("Rows a step").fill("4");
+    await page.getByLabel("Steps").fill("30");
+    await page.getByLabel("Keep the best").check();
+    await button("Start fine-tuning").click();
+    await status(/^(Done: 30 steps|Ended after \d+ of 30 steps: the held-out rows got no better)\. The model is as it was after step \d+, where it did best on the held-out rows\.$/);
+    assert.match(await page.locator("#events").innerText(), /Went back to the best: the least held-out loss was \d/);
+    await idle();
+
+    /** What the measurement says by the rows of that name. */
+    const measured = async (words) => {
+      await page.getByLabel("Rows to measure by").selectOption({ label: words });
+      await button("Measure it").click();
+      await page.locator("#measure-forgetting").filter({ hasText: /perplexity (rose|fell) from/ }).waitFor();
+      await idle();
+      return page.locator("#measure-result").innerText();
+    };
+    const few = await measured("held-out rows: “Bundled FAQ, held out”");
+    assert.match(few, /^Not decided: fewer than five rows decide nothing\./);
+    assert.match(few, /on 4 rows \(95 % interval of the change: .*The run kept what did best on these very rows/);
+    assert.match(await measured("“unseen.jsonl”"), /^Better, on rows like these\.[^]* on 20 rows /);
+    await page.locator("#learnt-list li.is-open").filter({ hasText: "better on 20 other rows" }).waitFor();
+    await page.locator("#measure-verdict:focus").waitFor();
+    await page.getByLabel("Keep the best").uncheck();
+  });
+
   await t.test("looks at rows without training, and says what is cut off", async () => {
     await open();
     await pick("rows.jsonl.gz", gzipSync('{"prompt":"Two and two?","completion":" Four."}\n'.repeat(9)));

@@ -246,7 +246,7 @@ async function ran({ evaluate, plan = {} }) {
     save: async () => "files",
   };
   const progress = new Proxy({}, { get: () => () => undefined });
-  const follower = { begun: async () => undefined, event: () => undefined, learnt: async (_order, step, files) => void learnt.push({ step, files }) };
+  const follower = { begun: async () => undefined, event: () => undefined, learnt: async (_order, ending, files) => void learnt.push({ ...ending, files }) };
   const has_learnt = await new LiveRun(trainer, { id: "a", config: { train: {} }, rows: {} }, progress, follower).train({}, false, stop.signal);
   return { has_learnt, learnt, trained, status: page.element("status").textContent };
 }
@@ -273,7 +273,7 @@ test("Stop ends the measuring of held-out rows, and what was learnt is kept", as
   };
 
   const last = await ran({ evaluate: evaluations(2, false) });
-  assert.deepEqual(last, { has_learnt: true, learnt: [{ step: 3, files: "files" }], trained: true, status: "Done: 3 steps." });
+  assert.deepEqual(last, { has_learnt: true, learnt: [{ step: 3, is_early: false, heldout: undefined, files: "files" }], trained: true, status: "Done: 3 steps." });
 
   const ended_last = await ran({ evaluate: evaluations(2, true) });
   assert.deepEqual([ended_last.has_learnt, ended_last.learnt], [false, []], "an engine that was ended has nothing to save");
@@ -344,7 +344,7 @@ test("what could not be kept is held until it is downloaded or given up", async 
     page.full.delete("tabtune-adapters");
     await adapters.begun(order, {});
     page.full.add("tabtune-adapters");
-    await adapters.learnt(order, 3, files);
+    await adapters.learnt(order, { step: 3, is_early: false }, files);
     await adapters.refresh();
   };
   const downloads = [];
@@ -380,12 +380,12 @@ test("what could not be kept is held until it is downloaded or given up", async 
   page.full.delete("tabtune-adapters");
   const whole = { ...order, id: "b", config: { train: { max_steps: 3, finetuning_type: "full" } } };
   await adapters.begun(whole, {});
-  await adapters.learnt(whole, 3, undefined);
+  await adapters.learnt(whole, { step: 3, is_early: false }, undefined);
   await adapters.refresh();
   assert.ok(!page.is_asking && buttonIn(page.element("learnt-list"), "Open"), "all weights are opened from the last checkpoint of their run");
   assert.deepEqual(forgotten, ["a"], "which is kept");
   adapters.event({ type: "checkpoint-failed", detail: "There is no room." });
-  await adapters.learnt(whole, 4, undefined);
+  await adapters.learnt(whole, { step: 4, is_early: false }, undefined);
   await adapters.refresh();
   assert.match(page.element("unsaved").textContent, /^Only in this tab: save it before .*There is no room\.$/);
   assert.ok(page.is_asking);

@@ -11,7 +11,7 @@ import type { Job, Loading, Order } from "./job.js";
 import { LearntStore, type Learnt } from "./learnt.js";
 import { LearntList } from "./learnt-list.js";
 import type { ModelName } from "./model-name.js";
-import type { Follower } from "./run.js";
+import type { Ending, Follower } from "./run.js";
 import type { Config } from "./settings.js";
 import { Unsaved } from "./unsaved.js";
 
@@ -101,10 +101,20 @@ export class Adapters implements Follower {
     return this.#list.needing(dataset);
   }
 
+  /** What is kept of what is open. */
+  async open(): Promise<Learnt | undefined> {
+    const open = this.#page.job().adapter;
+    return open && this.#store.get(open.id);
+  }
+
   /** The rows of what is open, where they are known. */
   async openRows(): Promise<Learnt["rows"]> {
-    const open = this.#page.job().adapter;
-    return (open && (await this.#store.get(open.id))?.rows) ?? null;
+    return (await this.open())?.rows ?? null;
+  }
+
+  /** Keeps what a measurement of it came to. */
+  measured(id: string, measured: string): Promise<void> {
+    return this.#store.measured(id, measured);
   }
 
   /** Whether work may begin that takes the place of what the page has at hand. */
@@ -135,17 +145,18 @@ export class Adapters implements Follower {
     this.#page.event(event);
   }
 
-  async learnt(order: Order, steps: number, files: AdapterFiles | undefined): Promise<void> {
+  async learnt(order: Order, { step, is_early, heldout }: Ending, files: AdapterFiles | undefined): Promise<void> {
     const { id, name } = order;
     try {
-      if (!files && (await Trainer.checkpoints(id)).at(-1)?.step !== steps) throw new Error(this.#failed);
-      const learnt = (await this.#store.get(id)) ?? learntOf(order);
-      await this.#store.keep({ ...learnt, steps, date: Date.now() }, files);
+      if (!files && (await Trainer.checkpoints(id)).at(-1)?.step !== step) throw new Error(this.#failed);
+      // What was measured before was of an earlier part of the run.
+      const { measured: _, heldout: __, ...learnt } = (await this.#store.get(id)) ?? learntOf(order);
+      await this.#store.keep({ ...learnt, steps: step, is_early, ...(heldout && { heldout }), date: Date.now() }, files);
       this.#unsaved.clear();
     } catch (thrown) {
       return this.#unsaved.tell(messageOf(thrown), { id, name, files });
     }
-    if (files && steps === order.config.train.max_steps) this.#over = id;
+    if (files && (is_early || step === order.config.train.max_steps)) this.#over = id;
   }
 
   #work(work: () => Promise<void>): void {

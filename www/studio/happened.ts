@@ -54,6 +54,9 @@ const WORDS: Record<RunEvent["type"], string> = {
   stopped: "Stopped",
 };
 
+/** What the page has the best be judged by. */
+const BEST_WORDS = "the least held-out loss was";
+
 /** Reasons that say more than the word of the event, where it carries no words of its own. */
 const REASONS: Record<string, string> = { left: "it was left" };
 
@@ -62,7 +65,8 @@ export function markOf({ type }: RunEvent): Mark | undefined {
 }
 
 /** What happened, in words. */
-export function wordsOf({ type, reason, detail, seconds }: RunEvent): string {
+export function wordsOf({ type, reason, detail, seconds, best }: RunEvent): string {
+  if (best) return `${WORDS[type]}: ${BEST_WORDS} ${best.value.toFixed(3)}, after ${best.step === 0 ? "no step" : `step ${best.step}`}.`;
   const why = type === "stopped" && reason === "cancelled" ? "you asked for it" : (detail ?? REASONS[reason ?? ""]);
   const next = seconds === undefined ? "" : `; looks again in ${duration(seconds)}`;
   return `${WORDS[type]}${why ? `: ${why}` : ""}${next}.`;

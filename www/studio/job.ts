@@ -28,6 +28,9 @@ import { LONGEST_ANSWER, type Answer } from "./streaming.js";
 /** What an opened adapter is called beside the model: each takes the place of the one before. */
 const OPENED = "opened";
 
+/** Measurements of held-out rows without progress after which a run ends that keeps its best. */
+const PATIENCE = 3;
+
 /** What is loaded, and how. */
 export interface Loading {
   model: Model;
@@ -73,6 +76,8 @@ export class Job {
   #run: LiveRun | undefined;
   /** The run or the opened adapter that the trainer has. */
   #adapter: Open | undefined;
+  /** Hears how far a measurement has come, in percent. */
+  #measuring: ((percent: number) => void) | undefined;
 
   constructor(progress: Progress, { device, look, asking, follower }: Parts) {
     this.#progress = progress;
@@ -116,6 +121,10 @@ export class Job {
       ...(heldout && { eval_dataset: heldout }),
       signal,
       progress_callback: (event) => {
+        if (this.#measuring) {
+          if (event.status === "evaluate") this.#measuring(event.progress ?? 0);
+          return;
+        }
         write("status", words.of(event));
         if (event.progress !== undefined && event.progress < 100) this.#progress.percent(event.progress);
         else element("progress").removeAttribute("value");
@@ -147,7 +156,9 @@ export class Job {
       const trainer = this.#trainer!;
       const { question } = order.rows;
       const samples = sampleOptions(trainer, question ? [promptOf(question, this.has_chat_template)] : []);
-      const options = { ...trainConfig(order), ...samples, policy: order.policy, run_name: order.id };
+      const train = trainConfig(order);
+      const patience = train.load_best_model_at_end ? { early_stopping_patience: PATIENCE } : {};
+      const options = { ...train, ...patience, ...samples, policy: order.policy, run_name: order.id };
       const run = (this.#run = new LiveRun(trainer, order, this.#progress, this.#follower));
       this.#adapter = undefined;
       const has_learnt = await run.train(options, resumes, signal);
@@ -183,6 +194,16 @@ export class Job {
   answer(turns: Message[], how: GenerateOptions, signal: AbortSignal): Answer {
     const adapter = how.adapter ?? this.#adapter !== undefined;
     return this.#generate(promptOfTurns(turns, this.has_chat_template), { ...how, adapter }, signal);
+  }
+
+  /** Measures what was learnt; `report` hears how far that has come, in percent. */
+  async measure(work: (trainer: Trainer) => Promise<void>, report: (percent: number) => void): Promise<void> {
+    this.#measuring = report;
+    try {
+      await work(this.#trainer!);
+    } finally {
+      this.#measuring = undefined;
+    }
   }
 
   save(): Promise<AdapterFiles> {

@@ -94,14 +94,14 @@ export class LearntList {
 }
 
 async function entryOf(learnt: Learnt, datasets: Set<string>): Promise<Entry> {
-  const is_whole = learnt.has_files && learnt.steps === learnt.config.train.max_steps;
+  const is_whole = learnt.has_files && (learnt.is_early || learnt.steps === learnt.config.train.max_steps);
   const checkpoints = is_whole || !learnt.rows ? [] : await Trainer.checkpoints(learnt.id);
   const has_rows = learnt.rows !== null && datasets.has(learnt.rows.dataset);
   return { learnt, saved_step: checkpoints.at(-1)?.step ?? 0, has_rows };
 }
 
 function isOver({ learnt, saved_step }: Entry): boolean {
-  return Math.max(saved_step, learnt.steps ?? 0) >= learnt.config.train.max_steps!;
+  return learnt.is_early || Math.max(saved_step, learnt.steps ?? 0) >= learnt.config.train.max_steps!;
 }
 
 function aboutOf(entry: Entry): string {
@@ -115,7 +115,10 @@ function aboutOf(entry: Entry): string {
   const { method } = config.train;
   if (method && method !== "sft") notes.push(METHOD_NAMES[method]);
   const done = learnt.has_files ? steps : saved_step;
-  if (done !== null) notes.push(isOver(entry) ? count(done, "step") : `${done.toLocaleString("en")} of ${count(config.train.max_steps!, "step")}`);
+  const is_whole = isOver(entry) && !learnt.is_early;
+  if (done !== null) notes.push(is_whole ? count(done, "step") : `${done.toLocaleString("en")} of ${count(config.train.max_steps!, "step")}`);
+  if (learnt.is_early) notes.push("ended early");
+  if (learnt.measured) notes.push(learnt.measured);
   notes.push(new Date(date).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
   return notes.join(" · ");
 }

@@ -5,6 +5,13 @@ import type { ModelName } from "./model-name.js";
 import type { Question } from "./question.js";
 import type { Config } from "./settings.js";
 
+/** What the rows told that a run held out of its own: a loss in nats a token, or that of preferences. */
+export interface HeldoutLosses {
+  rows: number;
+  before: number;
+  after: number;
+}
+
 /** Something that was learnt or is being learnt, as the browser keeps it. */
 export interface Learnt {
   version: 1;
@@ -22,6 +29,11 @@ export interface Learnt {
   has_files: boolean;
   /** Steps that they have learnt; null where nobody knows. */
   steps: number | null;
+  /** Whether the run ended before its last step because it got no better, so that it does not go on. */
+  is_early?: boolean;
+  heldout?: HeldoutLosses;
+  /** What a measurement of it came to, in a few words. */
+  measured?: string;
   /** Milliseconds since 1970. */
   date: number;
 }
@@ -50,6 +62,11 @@ export class LearntStore {
   /** Changes the name alone, and nothing where it was deleted. */
   async rename(id: string, name: string): Promise<void> {
     await this.#change(id, (stored) => stored && { ...stored, name });
+  }
+
+  /** Keeps what a measurement came to, and nothing where it was deleted. */
+  async measured(id: string, measured: string): Promise<void> {
+    await this.#change(id, (stored) => stored && { ...stored, measured });
   }
 
   /** Keeps the files, if there are any, and then what says that they are there. A name that was given meanwhile stays. */

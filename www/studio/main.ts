@@ -14,6 +14,7 @@ import { clearErrorOnChange, showError } from "./errors.js";
 import { Estimate } from "./estimate.js";
 import { Job, type Order } from "./job.js";
 import { Look } from "./look.js";
+import { Measuring } from "./measuring.js";
 import { ModelForm } from "./model.js";
 import { Picked } from "./picked.js";
 import { Progress } from "./progress.js";
@@ -89,6 +90,13 @@ const blind = new BlindTest({
   picked: () => picked.pairs.open(),
   learntRows: () => adapters.openRows(),
 });
+const measuring = new Measuring({
+  measuring: async (work, report) => {
+    await busy.run((signal) => job.measure((trainer) => work(trainer, signal), report), { begin: "measure-begin", stop: "measure-stop" });
+  },
+  open: () => adapters.open(),
+  keep: (id, measured) => adapters.measured(id, measured),
+});
 new Choice("asking", () => undefined, "ask-card");
 
 /** Asking, which loads a model where none is there. What a run came to stays written. */
@@ -125,7 +133,7 @@ function tellChoice(): void {
 async function offerWhatIsKept(): Promise<void> {
   chat.offer(job.adapter !== undefined);
   blind.offer(job.adapter?.id);
-  await Promise.all([adapters.refresh(), cached.refresh()]).catch(showError);
+  await Promise.all([adapters.refresh(), cached.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
 }
 
 /** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
@@ -156,7 +164,7 @@ async function ordered(config: Config, signal: AbortSignal): Promise<Order> {
     name: await adapters.newName(name),
     model: chosen,
     rows,
-    config: settings.forRows(config, rows.count ?? 0, rows.kind),
+    config: settings.forRows(config, rows),
     policy,
   };
 }

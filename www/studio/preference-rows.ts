@@ -37,9 +37,14 @@ export function kindOf(row: object): RowKind {
   return "completion" in row && "label" in row && typeof row.label === "boolean" ? "ratings" : "examples";
 }
 
-/** Whether two rows say the same, in whatever order their parts are written. */
+/** All that a row says, in whatever order its parts are written. */
+export function sayingOf(row: object): string {
+  return JSON.stringify(sorted(row));
+}
+
+/** Whether two rows say the same. */
 export function isSameRow(one: object, other: object): boolean {
-  return JSON.stringify(sorted(one)) === JSON.stringify(sorted(other));
+  return sayingOf(one) === sayingOf(other);
 }
 
 function promptIn(turns: Message[], has_chat_template: boolean): Prompt {

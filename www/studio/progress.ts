@@ -84,7 +84,7 @@ export class Progress {
     else this.#stepped(line);
   }
 
-  heldout({ step, eval_loss }: EvalLog): void {
+  heldout({ step, eval_loss }: Pick<EvalLog, "step" | "eval_loss">): void {
     write("heldout-loss", eval_loss.toFixed(3));
     this.#chart.addHeldout(step, eval_loss);
   }

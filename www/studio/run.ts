@@ -1,11 +1,21 @@
-import { TabtuneError, type AdapterFiles, type EvalLog, type Plan, type RunEvent, type RunOptions, type StepLog, type Trainer } from "tabtune";
+import { TabtuneError, type AdapterFiles, type BestModel, type EvalLog, type Plan, type RunEvent, type RunOptions, type StepLog, type Trainer } from "tabtune";
 import { element, say, show, write } from "./dom.js";
 import { isCancelled } from "./errors.js";
-import { count } from "./format.js";
 import type { Order } from "./job.js";
+import type { HeldoutLosses } from "./learnt.js";
 import type { Progress } from "./progress.js";
 import { trainsAll } from "./settings.js";
-import { savedWords } from "./words.js";
+import { endWords, savedWords } from "./words.js";
+
+/** Where a run came to its end, or was stopped. */
+export interface Ending {
+  /** The last step that was made. */
+  step: number;
+  /** Whether that was before all of them, because held-out rows got no better. */
+  is_early: boolean;
+  /** What the rows told that it held out, where both was measured. */
+  heldout: HeldoutLosses | undefined;
+}
 
 /** What follows a run and hears of it. */
 export interface Follower {
@@ -13,10 +23,10 @@ export interface Follower {
   begun(order: Order, plan: Plan): Promise<void>;
   event(event: RunEvent): void;
   /**
-   * It came to its end, or was stopped after that step, with what it has learnt. Of a run of all weights that is too large
-   * for files at hand: its last checkpoint has it.
+   * It came to its end, or was stopped, with what it has learnt. Of a run of all weights that is too large for files at
+   * hand: its last checkpoint has it.
    */
-  learnt(order: Order, step: number, files: AdapterFiles | undefined): Promise<void>;
+  learnt(order: Order, ending: Ending, files: AdapterFiles | undefined): Promise<void>;
 }
 
 const ELSEWHERE =
@@ -32,6 +42,9 @@ export class LiveRun {
   readonly #follower: Follower;
   #is_in_step = false;
   #saved_step: number | undefined;
+  #is_early = false;
+  /** What the run went back to at its end. */
+  #best: BestModel | undefined;
 
   constructor(trainer: Trainer, order: Order, progress: Progress, follower: Follower) {
     this.#trainer = trainer;
@@ -63,22 +76,37 @@ export class LiveRun {
     this.#saved_step = plan.resumed?.step ?? 0;
     this.#progress.plan(plan);
     await this.#follower.begun(this.#order, plan);
-    if (plan.eval_rows > 0 && !plan.resumed) await this.#evaluate("Measuring the held-out rows before the first step…", signal);
+    const before = plan.resumed
+      ? plan.resumed.log.find(isOfStart)
+      : plan.eval_rows > 0 && (await this.#evaluate("Measuring the held-out rows before the first step…", signal));
     const last = trainer.ended ? undefined : await this.#steps(options, signal);
     const step = last?.step ?? plan.resumed?.step ?? 0;
     write("remaining", "–");
-    if (!trainer.ended && !signal.aborted && plan.eval_rows > 0 && last && !("eval_loss" in last)) {
-      await this.#evaluate("Measuring the held-out rows after the last step…", signal);
-    }
+    const after = await this.#heldoutAt(last, signal);
     if (trainer.ended || step === 0) {
       say(trainer.ended ? `The engine did not answer, so it was ended. ${savedWords(this.#saved_step ?? 0)}` : NOTHING);
       return false;
     }
     this.#progress.percent((100 * step) / plan.total_steps);
     const files = trainsAll(this.#order.config) ? undefined : await trainer.save();
-    await this.#follower.learnt(this.#order, step, files);
-    say(signal.aborted && step < plan.total_steps ? `Stopped after ${count(step, "step")}.` : `Done: ${count(step, "step")}.`);
+    const heldout = before && after !== undefined ? { rows: before.rows, before: before.eval_loss, after } : undefined;
+    const is_early = this.#is_early;
+    await this.#follower.learnt(this.#order, { step, is_early, heldout }, files);
+    say(endWords({ step, total_steps: plan.total_steps, is_stopped: signal.aborted, is_early, best_step: this.#best?.step }));
     return true;
+  }
+
+  /** The loss on the held-out rows of the model as the run leaves it, if there is one and nobody wants to stop. */
+  async #heldoutAt(last: StepLog | EvalLog | undefined, signal: AbortSignal): Promise<number | undefined> {
+    if (this.#best) {
+      const { step, value } = this.#best;
+      this.#progress.heldout({ step, eval_loss: value });
+      return value;
+    }
+    if (last && "eval_loss" in last) return last.eval_loss;
+    const { ended, plan } = this.#trainer;
+    if (ended || signal.aborted || !plan?.eval_rows || !last) return undefined;
+    return (await this.#evaluate("Measuring the held-out rows after the last step…", signal))?.eval_loss;
   }
 
   /** Whether this page has the run now; another tab may have it, whose run is then only shown. */
@@ -135,12 +163,15 @@ export class LiveRun {
   }
 
   /** Being stopped ends the measuring alone: what was learnt is still saved. */
-  async #evaluate(words: string, signal: AbortSignal): Promise<void> {
+  async #evaluate(words: string, signal: AbortSignal): Promise<EvalLog | undefined> {
     this.#progress.working(words);
     try {
-      this.#progress.heldout(await this.#trainer.evaluate({ signal }));
+      const found = await this.#trainer.evaluate({ signal });
+      this.#progress.heldout(found);
+      return found;
     } catch (thrown) {
       if (!isCancelled(thrown)) throw thrown;
+      return undefined;
     }
   }
 
@@ -162,6 +193,8 @@ export class LiveRun {
     this.#progress.event(event);
     this.#follower.event(event);
     if (event.type === "checkpoint") this.#saved_step = event.step;
+    if (event.type === "early-stopped") this.#is_early = true;
+    if (event.type === "best-loaded") this.#best = event.best;
     if (event.type === "waiting") {
       say("Another tab has this run. This one waits for it.");
       show("waiting", true);
@@ -178,4 +211,9 @@ export class LiveRun {
       element("pause").focus();
     }
   }
+}
+
+/** Whether a line of a run's log tells of the model before its first step. */
+function isOfStart(line: StepLog | EvalLog): line is EvalLog {
+  return "eval_loss" in line && line.step === 0;
 }

@@ -1,5 +1,6 @@
 import type { LoraConfig, QuantizationConfig, TrainConfig } from "tabtune";
 import { Choice } from "./choice.js";
+import type { ReadRows } from "./data.js";
 import { element } from "./dom.js";
 import { MissingInput } from "./missing.js";
 import ownModelConfig from "./own-model.config.json";
@@ -35,6 +36,9 @@ const WORDS = "embed_tokens";
 
 /** MeZO's steps against those of AdamW for LoRA: many more, and shorter ones, because a slope says little of the way. */
 const MEZO = { more_steps: 10, adapter_rate: 0.15, all_rate: 0.05 };
+
+const NOTHING_TO_KEEP_BY =
+  "“Keep the best” needs rows that are held out, and none of these are. Say a share of them in the settings, add a file of held-out rows, or switch it off.";
 
 const TRAIN_FIELDS = ["max_steps", "learning_rate", "per_device_train_batch_size", "max_length", "seed"] as const;
 
@@ -121,13 +125,15 @@ export class SettingsForm {
     return structuredClone(this.#base);
   }
 
-  /** The same for so many rows of that kind, which it must fit: of few, none is held out unless the person said so. */
-  forRows(config: Config, rows: number, kind: RowKind): Config {
-    const { method, optim } = config.train;
+  /** The same for these rows, which it must fit: of few, none is held out unless the person said so. */
+  forRows({ train, ...config }: Config, { count, kind, heldout }: Pick<ReadRows, "count" | "kind" | "heldout">): Config {
+    const { method, optim } = train;
     const wrong = misfit(method === "sft" ? undefined : method, kind, optim);
     if (wrong) throw new MissingInput(wrong);
-    if (this.#share_is_said || rows >= HELD_OUT.min_rows) return config;
-    return { ...config, train: { ...config.train, test_size: 0 } };
+    const holds_out = this.#share_is_said || (count ?? 0) >= HELD_OUT.min_rows;
+    const test_size = holds_out ? (train.test_size ?? 0) : 0;
+    if (train.load_best_model_at_end && !heldout && test_size === 0) throw new MissingInput(NOTHING_TO_KEEP_BY);
+    return { ...config, train: { ...train, test_size } };
   }
 
   /** The adapter as the form has it, whether one is trained or not. */
@@ -191,6 +197,7 @@ export class SettingsForm {
     train.packing = this.#field("packing").checked;
     train.assistant_only_loss = this.#field("assistant_only_loss").checked;
     train.test_size = this.#field("held_out_percent").valueAsNumber / 100;
+    if (this.#field("keeps_best").checked) train.load_best_model_at_end = true;
     return withPreferences(train, this.#preferences.options);
   }
 

@@ -1,4 +1,5 @@
 import type { ErrorCode } from "tabtune";
+import { count } from "./format.js";
 
 /** What a person can do about an error, by code. */
 const HINTS: Partial<Record<ErrorCode, string>> = {
@@ -34,4 +35,24 @@ export function hintOf(code: ErrorCode, message: string, is_online: boolean): st
 export function savedWords(step: number): string {
   if (step === 0) return "Nothing of this run was saved yet.";
   return `What it had learnt until step ${step.toLocaleString("en")} is saved. You find it under “What was learnt”.`;
+}
+
+/** How a run came to its end. */
+export interface End {
+  step: number;
+  total_steps: number;
+  is_stopped: boolean;
+  /** Whether it ended because held-out rows got no better. */
+  is_early: boolean;
+  /** The step whose weights it went back to; undefined where it did not. */
+  best_step: number | undefined;
+}
+
+export function endWords({ step, total_steps, is_stopped, is_early, best_step }: End): string {
+  if (is_stopped && step < total_steps) return `Stopped after ${count(step, "step")}.`;
+  const of = `${step.toLocaleString("en")} of ${count(total_steps, "step")}`;
+  const end = is_early ? `Ended after ${of}: the held-out rows got no better.` : `Done: ${count(step, "step")}.`;
+  if (best_step === undefined) return end;
+  const when = best_step === 0 ? "before the first step" : `after step ${best_step.toLocaleString("en")}`;
+  return `${end} The model is as it was ${when}, where it did best on the held-out rows.`;
 }
