@@ -1,5 +1,5 @@
 import type { RunEvent } from "tabtune";
-import { duration } from "./format.js";
+import { count, duration } from "./format.js";
 
 /** How an event looks on the bar; events without a mark are in the list alone. */
 export type Mark = "saved" | "paused" | "rest" | "hidden" | "lost" | "skipped" | "failed";
@@ -62,7 +62,8 @@ export function markOf({ type }: RunEvent): Mark | undefined {
 }
 
 /** What happened, in words. */
-export function wordsOf({ type, reason, detail, seconds }: RunEvent): string {
+export function wordsOf({ type, reason, detail, seconds, sampled }: RunEvent): string {
+  if (sampled) return `Answered ${count(sampled.samples.length, "prompt")}.`;
   const why = type === "stopped" && reason === "cancelled" ? "you asked for it" : (detail ?? REASONS[reason ?? ""]);
   const next = seconds === undefined ? "" : `; looks again in ${duration(seconds)}`;
   return `${WORDS[type]}${why ? `: ${why}` : ""}${next}.`;
