@@ -1,4 +1,4 @@
-import type { ErrorCode } from "tabtune";
+import type { ErrorCode, Notice } from "tabtune";
 
 /** What a person can do about an error, by code. */
 const HINTS: Partial<Record<ErrorCode, string>> = {
@@ -34,4 +34,20 @@ export function hintOf(code: ErrorCode, message: string, is_online: boolean): st
 export function savedWords(step: number): string {
   if (step === 0) return "Nothing of this run was saved yet.";
   return `What it had learnt until step ${step.toLocaleString("en")} is saved. You find it under “What was learnt”.`;
+}
+
+/** Of notices about rows whose own message names options, by code: what follows on how many rows there are. */
+const OF_ROWS: Record<string, string> = {
+  "prompts-cut":
+    "left out: what was said before the answer is longer than “Longest row”. Raise that under Settings, or begin a new chat " +
+    "more often while you pick.",
+  "answers-cut": "left out: all that is to be learnt lies behind “Longest row”. Raise that under Settings.",
+  "ratings-not-used": "rated bad, and learnt like good ones. To learn from ratings choose “Preferences” under “What it learns from”.",
+};
+
+/** A notice in the words of the page. */
+export function noticeWords({ code, message }: Notice): string {
+  const rows = /^\d+ rows?/.exec(message)?.[0];
+  const words = OF_ROWS[code];
+  return rows && words ? `${rows} ${words}` : message;
 }
