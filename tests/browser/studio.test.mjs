@@ -845,6 +845,35 @@ test("the page on the processor", async (t) => {
     assert.equal(await page.locator("#answer-tuned").innerText(), await page.locator("#answer-base").innerText());
   });
 
+  await t.test("learns from thumbs, which keep what they said, by KTO", async () => {
+    await open();
+    await page.getByText("Chat and teach", { exact: true }).click();
+    await page.getByText("What you picked", { exact: true }).click();
+    await page.getByLabel("Ratings are kept as").fill("thumbs");
+    await page.getByLabel("Ratings are kept as").press("Enter");
+    await page.locator("#picked-sets").getByText("none yet").first().waitFor();
+    const labels = [true, false, false, true];
+    for (const [index, story] of storiesOf(["Clara", "a fox", "a dog", "Eva"]).entries()) {
+      await say(story);
+      await button(labels[index] ? "Good answer" : "Bad answer").click();
+      await said(`${index + 1} rated`);
+      await button("New chat").click();
+    }
+    const rows = (await downloaded("Export (ratings)")).bytes.toString().trimEnd().split("\n").map((line) => JSON.parse(line));
+    assert.deepEqual(rows.map(({ label }) => label), labels);
+    await button("Learn from them (ratings)").click();
+    await page.getByRole("radio", { name: "thumbs" }).and(page.locator(":checked")).waitFor();
+    assert.ok(await page.getByRole("radio", { name: "KTO" }).isChecked());
+    await page.locator("#estimate-sum").filter({ hasText: /^A run takes up to [\d.]+ MB of memory/ }).waitFor();
+    await page.getByLabel("Steps").fill("4");
+    await button("Start fine-tuning").click();
+    await status(/^Done: 4 steps\.$/);
+    await idle();
+    const seen = await page.locator("#seen-rows article").allInnerTexts();
+    assert.deepEqual(seen.map((text) => /^Row \d, rated \w+\s*\d+ tokens · \d+ (learnt|avoided)/.exec(text)?.[1]), ["learnt", "avoided", "avoided"]);
+    assert.match(await page.locator("#rewards").getAttribute("aria-label"), /^Margin by step: 0\.000 at step 1, .* at step 4\.$/);
+  });
+
   await t.test("lets nothing connect but its own origin and the hub", async () => {
     await open();
     const policy = await page.locator('meta[http-equiv="Content-Security-Policy"]').getAttribute("content");
