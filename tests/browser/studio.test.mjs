@@ -747,18 +747,21 @@ test("the page on the processor", async (t) => {
     assert.notEqual(await page.locator("#answer-base").innerText(), "The model as it came.");
   });
 
-  await t.test("is taught by picking: two answers, a thumb, an edit, and all of it as rows", async () => {
-    const said = (text) => page.locator("#picked-count").filter({ hasText: text }).waitFor();
-    const say = async (text) => {
-      await page.getByRole("textbox", { name: "Message" }).fill(text);
-      await page.keyboard.press("Enter");
-      await page.waitForFunction(() => document.querySelector("#message").value === "" && !document.querySelector("#send").disabled);
-    };
-    // What is drawn is the same each time.
-    await page.evaluate(() => {
+  const said = (text) => page.locator("#picked-count").filter({ hasText: text }).waitFor();
+  const say = async (text) => {
+    await page.getByRole("textbox", { name: "Message" }).fill(text);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.querySelector("#message").value === "" && !document.querySelector("#send").disabled);
+  };
+  /** What is drawn is the same each time. */
+  const drawTheSame = () =>
+    page.evaluate(() => {
       let drawn = 1;
       Math.random = () => (drawn = (drawn * 48271) % 2147483647) / 2147483647;
     });
+
+  await t.test("is taught by picking: two answers, a thumb, an edit, and all of it as rows", async () => {
+    await drawTheSame();
     await page.getByText("Chat and teach", { exact: true }).click();
     await say("What is a GPU?");
     const first = await page.locator(".turn.assistant .answer").innerText();
@@ -799,6 +802,107 @@ test("the page on the processor", async (t) => {
     await page.getByRole("radio", { name: "picks" }).and(page.locator(":checked")).waitFor();
     assert.ok(await page.getByRole("radio", { name: "Preferences" }).isChecked());
     assert.equal((await downloaded("Export picks")).bytes.toString(), file.bytes.toString(), "as any other dataset");
+  });
+
+  const storiesOf = (heroes) => heroes.map((hero) => `Tell me a story about ${hero}.`);
+  /** Presses what is under the better of two answers, or the button of that name where neither is. */
+  const judge = async (place, likes, neither) => {
+    const [a, b] = (await page.locator(`${place} .answer`).allInnerTexts()).map(likes);
+    await button(a === b ? neither : a ? "This one (Answer A)" : "This one (Answer B)").click();
+    return a !== b;
+  };
+
+  await t.test("learns a taste from ten picks, which wins where it was not picked on, unseen", async (t) => {
+    const likes = (story) => /storm/.test(story);
+    await open();
+    await drawTheSame();
+    await page.getByText("Chat and teach", { exact: true }).click();
+    await page.getByLabel("Two answers").check();
+    await page.getByText("What you picked", { exact: true }).click();
+    await page.getByLabel("Pairs are kept as").fill("stories with a storm");
+    await page.getByLabel("Pairs are kept as").press("Enter");
+    await page.locator("#picked-sets").getByText("none yet").first().waitFor();
+    const heroes = ["a cat", "a dog", "a fox", "a horse", "a bear", "a mouse", "Anna", "Ben", "Lily", "Omar"];
+    let [picked, asked] = [0, 0];
+    while (picked < 10) {
+      assert.ok(asked < 80, `${picked} picks of ${asked} pairs of answers`);
+      await say(storiesOf(heroes)[asked++ % heroes.length]);
+      if (!(await judge(".answer-pair", likes, "Neither"))) continue;
+      await said(`${++picked} picked`);
+      await button("New chat").click();
+    }
+    await button("Learn from them (pairs)").click();
+    await page.getByRole("radio", { name: "stories with a storm" }).and(page.locator(":checked")).waitFor();
+    assert.ok(await page.locator("#toy-note").isHidden(), "its own answers are what the toy can learn from");
+    // Some words are gone sooner than they could be waited for.
+    await page.evaluate(() => {
+      const status = document.querySelector("#status");
+      globalThis.statuses = [];
+      new MutationObserver(() => globalThis.statuses.push(status.textContent)).observe(status, { childList: true });
+    });
+    const began = performance.now();
+    await button("Start fine-tuning").click();
+    await status(/^Done: 80 steps\.$/);
+    await idle();
+    const statuses = await page.evaluate(() => globalThis.statuses);
+    assert.ok(statuses.some((text) => /^Asking the model as it was how likely it finds each answer: \d+, /.test(text)), statuses.slice(0, 20).join("\n"));
+    const seconds = ((performance.now() - began) / 1000).toFixed(0);
+    assert.equal(await page.locator("#report").innerText().then((text) => text.replace(/[\d,]+ tokens/, "tokens")), "10 rows · tokens · 80 steps");
+    assert.ok(await page.locator("#rewards canvas").isVisible());
+    const rewards = await page.locator("#rewards").getAttribute("aria-label");
+    assert.match(rewards, /^Margin by step: 0\.000 at step 1, .* [1-9]\.\d+ at step 80\. Share in your order by step: .* 1\.000 at step 80\.$/);
+    await page.locator("#samples th").filter({ hasText: "Step 80" }).waitFor();
+    await page.locator("#events li").filter({ hasText: /step 40\s*Answered 1 prompt\./ }).waitFor();
+    const looks = page.locator("#seen-rows article").first();
+    assert.match(await looks.innerText(), /Row 1, the better answer.*\d+ learnt.*storm.*Row 1, the worse answer.*\d+ avoided/s);
+
+    const unseen = ["an owl", "a rabbit", "a bird", "Tom", "Emma", "Max", "Leo", "a sheep", "Hugo", "Nora"];
+    await page.getByLabel("What to ask, one a line, ten at most").fill(storiesOf(unseen).join("\n"));
+    await button("Begin the blind test").click();
+    const judging = page.locator("#blind-judging");
+    await page.locator("#blind-judging:not([hidden]), #blind-result:not([hidden])").waitFor();
+    while (await judging.isVisible()) await judge("#blind-pair", likes, "No difference");
+    const counted = await page.locator("#blind-counted").innerText();
+    const [, won, of] = /^The answers after won (\d+) of (\d+), which is \d+ % \(95 % interval: \d+ to \d+ %\)\.( No difference in \d+\.)?$/.exec(counted);
+    assert.ok(of >= 6 && won >= 0.8 * of, counted);
+    assert.equal(await page.locator("#blind-verdict").innerText(), "Better, on questions like these.");
+    t.diagnostic(`10 picks of ${asked} pairs of answers, 80 steps in ${seconds} s: ${counted}`);
+
+    // What it knew is still there.
+    await page.getByText("Before and after", { exact: true }).click();
+    await page.getByRole("textbox", { name: "Question" }).fill("What is a lake?");
+    await page.locator("#ask-begin").click();
+    await idle();
+    assert.equal(await page.locator("#answer-tuned").innerText(), await page.locator("#answer-base").innerText());
+  });
+
+  await t.test("learns from thumbs, which keep what they said, by KTO", async () => {
+    await open();
+    await page.getByText("Chat and teach", { exact: true }).click();
+    await page.getByText("What you picked", { exact: true }).click();
+    await page.getByLabel("Ratings are kept as").fill("thumbs");
+    await page.getByLabel("Ratings are kept as").press("Enter");
+    await page.locator("#picked-sets").getByText("none yet").first().waitFor();
+    const labels = [true, false, false, true];
+    for (const [index, story] of storiesOf(["Clara", "a fox", "a dog", "Eva"]).entries()) {
+      await say(story);
+      await button(labels[index] ? "Good answer" : "Bad answer").click();
+      await said(`${index + 1} rated`);
+      await button("New chat").click();
+    }
+    const rows = (await downloaded("Export (ratings)")).bytes.toString().trimEnd().split("\n").map((line) => JSON.parse(line));
+    assert.deepEqual(rows.map(({ label }) => label), labels);
+    await button("Learn from them (ratings)").click();
+    await page.getByRole("radio", { name: "thumbs" }).and(page.locator(":checked")).waitFor();
+    assert.ok(await page.getByRole("radio", { name: "KTO" }).isChecked());
+    await page.locator("#estimate-sum").filter({ hasText: /^A run takes up to [\d.]+ MB of memory/ }).waitFor();
+    await page.getByLabel("Steps").fill("4");
+    await button("Start fine-tuning").click();
+    await status(/^Done: 4 steps\.$/);
+    await idle();
+    const seen = await page.locator("#seen-rows article").allInnerTexts();
+    assert.deepEqual(seen.map((text) => /^Row \d, rated \w+\s*\d+ tokens · \d+ (learnt|avoided)/.exec(text)?.[1]), ["learnt", "avoided", "avoided"]);
+    assert.match(await page.locator("#rewards").getAttribute("aria-label"), /^Margin by step: 0\.000 at step 1, .* at step 4\.$/);
   });
 
   await t.test("lets nothing connect but its own origin and the hub", async () => {

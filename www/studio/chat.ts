@@ -37,7 +37,7 @@ export function twoManners(by: string, has_learnt: boolean, seed: () => number =
   ];
 }
 
-const SAME = "Both answers are the same, so there is nothing to pick.";
+const SAME = "Both answers are the same, so there is nothing to pick. Edit it, or ask for something that can be said in many ways, such as a story.";
 
 /** A chat in which the person picks, rates and edits answers, from which the model can learn. */
 export class Chat implements Judging {

@@ -1,3 +1,5 @@
+import { fixed } from "./format.js";
+
 /** Points of a curve that are told. */
 const MOST = 8;
 
@@ -13,7 +15,7 @@ export function rewardWords(steps: number[], margins: (number | null)[], accurac
 }
 
 function toldOf(name: string, steps: number[], values: (number | null)[]): string {
-  const points = steps.flatMap((step, index) => (values[index] == null ? [] : [`${values[index].toFixed(3)} at step ${step}`]));
+  const points = steps.flatMap((step, index) => (values[index] == null ? [] : [`${fixed(values[index])} at step ${step}`]));
   if (points.length === 0) return "";
   const every = Math.max(1, Math.ceil((points.length - 1) / (MOST - 1)));
   const shown = points.filter((_, index) => index % every === 0 || index === points.length - 1);

@@ -12,6 +12,11 @@ export function duration(seconds: number): string {
   return shown.map((part, place) => (place === 0 ? String(part) : String(part).padStart(2, "0"))).join(":");
 }
 
+/** A value of a curve; one that is rounded to nothing has no sign. */
+export function fixed(value: number): string {
+  return value.toFixed(3).replace(/^-(?=[0.]+$)/, "");
+}
+
 export function count(number: number, noun: string): string {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }

@@ -1,5 +1,5 @@
 import type { RunEvent } from "tabtune";
-import { duration } from "./format.js";
+import { count, duration } from "./format.js";
 
 /** How an event looks on the bar; events without a mark are in the list alone. */
 export type Mark = "saved" | "paused" | "rest" | "hidden" | "lost" | "skipped" | "failed";
@@ -65,8 +65,9 @@ export function markOf({ type }: RunEvent): Mark | undefined {
 }
 
 /** What happened, in words. */
-export function wordsOf({ type, reason, detail, seconds, best }: RunEvent): string {
+export function wordsOf({ type, reason, detail, seconds, best, sampled }: RunEvent): string {
   if (best) return `${WORDS[type]}: ${BEST_WORDS} ${best.value.toFixed(3)}, after ${best.step === 0 ? "no step" : `step ${best.step}`}.`;
+  if (sampled) return `Answered ${count(sampled.samples.length, "prompt")}.`;
   const why = type === "stopped" && reason === "cancelled" ? "you asked for it" : (detail ?? REASONS[reason ?? ""]);
   const next = seconds === undefined ? "" : `; looks again in ${duration(seconds)}`;
   return `${WORDS[type]}${why ? `: ${why}` : ""}${next}.`;

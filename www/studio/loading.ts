@@ -10,9 +10,11 @@ export class LoadingWords {
     if (status === "waiting") return `Waiting to download: ${detail}. See “When to rest”.`;
     if (status === "measure") return "Finding the GPU's fastest kernels…";
     // The last of the rows has come, and what follows tells nothing of itself.
-    const is_over = status === "tokenize" && progress !== undefined && progress >= 100;
+    const is_over = (status === "tokenize" || status === "reference") && progress !== undefined && progress >= 100;
     if (status === "compile" || is_over) return "Getting ready…";
-    if (status === "tokenize") return `Turning the rows into tokens: ${(rows ?? 0).toLocaleString("en")}${left(remaining_seconds)}`;
+    const done = `${(rows ?? 0).toLocaleString("en")}${left(remaining_seconds)}`;
+    if (status === "tokenize") return `Turning the rows into tokens: ${done}`;
+    if (status === "reference") return `Asking the model as it was how likely it finds each answer: ${done}`;
     if (status === "download") this.#begun.set(file, { at: performance.now(), loaded: -1 });
     if (status === "done") this.#begun.delete(file);
     const begun = this.#begun.get(file);

@@ -6,8 +6,6 @@ import { Histogram } from "./histogram.js";
 /** Rows that are shown at once. */
 const ROWS = 3;
 
-/** A row as it is seen. Of a pair its answer is the better one and the worse one comes with it; of a rating it may be a bad one. */
-
 /** What becomes of the answer's tokens. */
 type Fate = "learnt" | "avoided";
 
@@ -37,7 +35,7 @@ export class Look {
       // Of a pair both answers were counted.
       if (seen.some(({ rejected }) => rejected)) total = counted / 2;
       if (seen.some(({ rejected, label }) => rejected || label === false)) show("avoided-sign", true);
-      this.#rows.append(...seen.map(seenRow));
+      this.#rows.append(...seen.map((row, index) => seenRow(row, first + index + 1)));
       show("look-more", this.#rows.childElementCount < total);
     };
     await this.#more();
@@ -69,10 +67,15 @@ function inWords({ longest, cut_rows, cut_tokens }: Lengths, max_length: number)
   return `${count(cut_rows, "row")} ${are} longer than ${limit}; ${count(cut_tokens, "token")} ${cut_tokens === 1 ? "is" : "are"} cut off.`;
 }
 
-function seenRow({ origin, label, rejected, ...answer }: SeenRow): HTMLElement {
-  const parts = [answerIn(origin, answer, label === false ? "avoided" : "learnt")];
-  if (rejected) parts.push(answerIn("The worse answer", rejected, "avoided"));
-  return make("article", "seen-row", ...parts.flat());
+/** `place` counts from 1. Rows that were picked came one by one, so that the origin of each is the first row of something. */
+function seenRow({ origin, label, rejected, ...answer }: SeenRow, place: number): HTMLElement {
+  const row = `Row ${place.toLocaleString("en")}`;
+  const rated = label === undefined ? origin : `${row}, rated ${label ? "good" : "bad"}`;
+  const parts = [answerIn(rejected ? `${row}, the better answer` : rated, answer, label === false ? "avoided" : "learnt")];
+  if (rejected) parts.push(answerIn(`${row}, the worse answer`, rejected, "avoided"));
+  const article = make("article", "seen-row", ...parts.flat());
+  article.title = origin;
+  return article;
 }
 
 function answerIn(title: string, { tokens, full_length }: Pick<SeenRow, "tokens" | "full_length">, fate: Fate): HTMLElement[] {

@@ -125,7 +125,8 @@ function tellChoice(): void {
   write("start-note", missing ?? "");
   for (const id of ["start", "look"]) block(id, missing !== undefined);
   for (const id of ["import", "resume"]) block(id, data.missing !== undefined);
-  show("toy-note", model.bundled && !data.bundled);
+  // A taste is not knowledge: that much the toy learns, of its own answers.
+  show("toy-note", model.bundled && !data.bundled && (data.kind ?? "examples") === "examples");
   busy.update();
   tellMemory();
 }

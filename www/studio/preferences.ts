@@ -14,6 +14,9 @@ export type PreferenceOptions = Pick<TrainConfig, "method" | "beta" | "simpo_gam
 /** Such steps are that much shorter than those of examples: the model is to be pushed a little, not taught anew. */
 export const SHORTER_STEPS = 10;
 
+/** What is picked in a chat has all in it that was said before. */
+export const LONGER_ROWS = 2;
+
 /** TRL's, but SimPO's, which its authors choose from 2 to 2.5 (Meng et al. 2024), with a margin of half of it. */
 const BETA = { usual: 0.1, simpo: 2 };
 

@@ -4,6 +4,7 @@ import { element, make, say, write } from "./dom.js";
 import { bytes, count, duration } from "./format.js";
 import type { RewardChart } from "./reward-chart.js";
 import type { Timeline } from "./timeline.js";
+import { noticeWords } from "./words.js";
 
 /** How a run goes: status, tiles, curve and timeline. */
 export class Progress {
@@ -66,7 +67,7 @@ export class Progress {
     if (dropped) notes.push(`${count(dropped, "row")} left out: nothing to learn in ${dropped === 1 ? "it" : "them"}`);
     if (eval_rows) notes.push(`${count(eval_rows, "row")} held out`);
     write("report", notes.join(" · "));
-    for (const { message } of [...notices, ...dataset.notices]) this.#notice(message);
+    for (const notice of [...notices, ...dataset.notices]) this.#notice(noticeWords(notice));
     write("memory", bytes(peak_gpu_bytes));
     this.percent(0);
     this.begin(total_steps);

@@ -3,6 +3,7 @@ import uPlot from "uplot";
 import { Columns } from "./columns.js";
 import { rewardWords } from "./curve-words.js";
 import { element, show } from "./dom.js";
+import { fixed } from "./format.js";
 import { axis, color, onTheme } from "./theme.js";
 
 const HEIGHT = 170;
@@ -85,7 +86,7 @@ export class RewardChart {
             width: 2,
             points: { show: false },
             spanGaps: true,
-            value: (_, margin: number | null) => margin?.toFixed(3) ?? "",
+            value: (_, margin: number | null) => (margin === null ? "" : fixed(margin)),
           },
           {
             label: "In your order",

@@ -5,7 +5,7 @@ import { element } from "./dom.js";
 import { MissingInput } from "./missing.js";
 import ownModelConfig from "./own-model.config.json";
 import type { RowKind } from "./preference-rows.js";
-import { misfit, Preferences, SHORTER_STEPS, withPreferences } from "./preferences.js";
+import { LONGER_ROWS, misfit, Preferences, SHORTER_STEPS, withPreferences } from "./preferences.js";
 import { served } from "./served.js";
 
 export interface Config {
@@ -157,8 +157,17 @@ export class SettingsForm {
     rows.min = this.#preferences.method === "kto" ? "2" : "1";
     rows.valueAsNumber = Math.max(rows.valueAsNumber, Number(rows.min));
     this.#field("learning_rate").value = String(Number(this.#usualRate().toPrecision(6)));
+    this.#fillLength();
     // What nobody sees keeps no run from starting.
     this.#field("r").disabled = this.#trains_all;
+  }
+
+  /** Unless the person chose another one. */
+  #fillLength(): void {
+    const usual = this.#base.train.max_length ?? FOR_A_FOLDER.train.max_length!;
+    const lengths = [usual, LONGER_ROWS * usual];
+    const field = this.#field("max_length");
+    if (lengths.includes(field.valueAsNumber)) field.valueAsNumber = lengths[this.#preferences.method ? 1 : 0]!;
   }
 
   /** What goes with the choice of how it learns. */

@@ -1,4 +1,4 @@
-import type { ErrorCode } from "tabtune";
+import type { ErrorCode, Notice } from "tabtune";
 import { count } from "./format.js";
 
 /** What a person can do about an error, by code. */
@@ -55,4 +55,20 @@ export function endWords({ step, total_steps, is_stopped, is_early, best_step }:
   if (best_step === undefined) return end;
   const when = best_step === 0 ? "before the first step" : `after step ${best_step.toLocaleString("en")}`;
   return `${end} The model is as it was ${when}, where it did best on the held-out rows.`;
+}
+
+/** Of notices about rows whose own message names options, by code: what follows on how many rows there are. */
+const OF_ROWS: Record<string, string> = {
+  "prompts-cut":
+    "left out: what was said before the answer is longer than “Longest row”. Raise that under Settings, or begin a new chat " +
+    "more often while you pick.",
+  "answers-cut": "left out: all that is to be learnt lies behind “Longest row”. Raise that under Settings.",
+  "ratings-not-used": "rated bad, and learnt like good ones. To learn from ratings choose “Preferences” under “What it learns from”.",
+};
+
+/** A notice in the words of the page. */
+export function noticeWords({ code, message }: Notice): string {
+  const rows = /^\d+ rows?/.exec(message)?.[0];
+  const words = OF_ROWS[code];
+  return rows && words ? `${rows} ${words}` : message;
 }
