@@ -57,7 +57,8 @@ export function mountsOf() {
  */
 export async function openLab(t, { device = "webgpu", keeps = false, isolated = device === "cpu" && !keeps, gpu, args } = {}) {
   gpu ??= device === "cpu" ? "none" : undefined;
-  const mounts = { ...mountsOf(), "/kept/": KEPT };
+  // The runner page has no icon. The browser asks for one sooner or later, and the console would tell of none.
+  const mounts = { ...mountsOf(), "/kept/": KEPT, "/favicon.ico": new Uint8Array() };
   const server = await serve(mounts, { isolated });
   const browser = await launch({ gpu, args });
   t.after(async () => {
