@@ -162,8 +162,8 @@ export async function look(trainer: Trainer, dataset: Dataset): Promise<number> 
   const token: SeenToken | undefined = seen[0]?.rejected?.tokens[0];
   const loss_type: LossType = "ipo";
   const told: PreferenceMetrics & EvalMetrics = {};
-  logs.push(...(await trainer.train(dataset, { method: "dpo", loss_type: [loss_type, "sft"], loss_weights: [1, token?.id ?? 0.1] })));
-  console.log(told["rewards/margins"], told["eval_rewards/accuracies"]);
+  const preferred = await trainer.train(dataset, { method: "dpo", loss_type: [loss_type, "sft"], loss_weights: [1, token?.id ?? 0.1] });
+  console.log(preferred.length, told["rewards/margins"], told["eval_rewards/accuracies"]);
   const lengths: Lengths = await trainer.lengths(dataset, { bins: 4 });
   const policy: RunPolicy["max_pressure"] = "fair";
   const events: RunEvent[] = [];
