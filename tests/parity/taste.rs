@@ -1,7 +1,7 @@
 //! Whether DPO teaches a real model a taste. The model is not part of the tree:
 //!
-//!     node tools/verb-pairs.mjs /tmp/verbs
-//!     TABTUNE_TASTE=/path/to/SmolLM2-135M-Instruct:/tmp/verbs cargo nextest run --release --test parity taste --run-ignored all
+//!     node tools/verb-pairs.mjs out/verbs
+//!     TABTUNE_TASTE=/path/to/SmolLM2-135M-Instruct:out/verbs cargo nextest run --release --test parity taste --run-ignored all
 
 use std::path::Path;
 use std::rc::Rc;
