@@ -5,6 +5,7 @@
 //! q and k, norms behind o and down, layers without RoPE. What learns of all this, [`Pass::parameters`] says.
 
 use super::architecture::{Architecture, Attention, ByGroup, GateUpColumns, Group, Layer, QkvColumns};
+use super::embedding;
 use super::pass::{Pass, RopeTables, RowsSeen};
 use super::product::{GroupProducts, Ts, Upstream};
 use super::weights::{LayerWeights, Model};
@@ -69,6 +70,12 @@ struct LayerPass<'a> {
 }
 
 impl Pass<'_> {
+    /// Records the embedding and all layers, of whose activations nothing is kept, and returns the output [M, H].
+    pub fn forward(&self, rec: &mut Recorder) -> Tensor {
+        let x = embedding::embed(rec, self.model, self.rows.ids, self.rows.count);
+        (0..self.model.layers.len()).fold(x, |x, layer| self.layer_forward(rec, layer, x, Keys::OfPass).1)
+    }
+
     /// Records layer `number` on x [M, H] and returns what backward needs and the output [M, H].
     pub fn layer_forward(
         &self,

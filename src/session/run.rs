@@ -311,13 +311,17 @@ impl Run {
         if metric.is_nan() || self.best.is_some_and(|best| !options.is_better(metric, best.metric)) {
             return Ok(());
         }
-        let is_saved = self.saved > 0 && saved::latest_step(kv, &run).await?.is_some_and(|last| last == step);
-        let kept = match is_saved {
-            true => saved::mark_best(kv, &run, metric).await.is_ok(),
-            false => {
+        let marked = match self.saved {
+            0 => Ok(false),
+            _ => saved::mark_best(kv, &run, step, metric).await,
+        };
+        let kept = match marked {
+            Ok(true) => true,
+            Ok(false) => {
                 let saving = self.save_as(device, store, kv, Some(metric)).await?;
                 saving.is_some_and(|saving| saving.error.is_none())
             }
+            Err(_) => false,
         };
         if kept {
             self.best = Some(Best { step, metric });

@@ -6,6 +6,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::objective::MEASURED;
+
 /// A line of the log, as it is saved. Of lines of other builds, fields that are missing have their default, and
 /// those that are unknown are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -27,20 +29,6 @@ impl<'de> Deserialize<'de> for Line {
         read.map_err(D::Error::custom)
     }
 }
-
-/// The names of all metrics.
-const METRICS: [&str; 10] = [
-    "rewards/chosen",
-    "rewards/rejected",
-    "rewards/accuracies",
-    "rewards/margins",
-    "logps/chosen",
-    "logps/rejected",
-    "kl",
-    "nll_loss",
-    "log_odds_ratio",
-    "log_odds_chosen",
-];
 
 /// What an objective tells of a step beside its loss, by TRL's names.
 pub type Metrics = BTreeMap<String, f64>;
@@ -155,7 +143,7 @@ fn eval_metrics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metrics, D
 
 fn metrics_with<'de, D: Deserializer<'de>>(prefix: &str, deserializer: D) -> Result<Metrics, D::Error> {
     let mut fields: BTreeMap<String, Value> = BTreeMap::deserialize(deserializer)?;
-    let named = METRICS.iter().map(|name| format!("{prefix}{name}"));
+    let named = MEASURED.iter().map(|(_, name)| format!("{prefix}{name}"));
     let known = named.filter_map(|name| fields.remove_entry(&name));
     Ok(known.map(|(name, value)| (name, value.as_f64().unwrap_or(f64::NAN))).collect())
 }

@@ -94,16 +94,15 @@ impl Sizes {
     }
 }
 
-/// The longest row in tokens, and which rows each step takes.
-fn measured(
-    options: &TrainOptions,
-    dataset: &Selection,
-    eval_dataset: Option<&Selection>,
-) -> Result<(usize, BatchPlan)> {
+/// The longest row in tokens.
+fn longest_row(dataset: &Selection, eval_dataset: Option<&Selection>) -> usize {
     let chosen = [Some(dataset), eval_dataset].into_iter().flatten();
-    let longest = chosen.map(|chosen| chosen.set.report.longest as usize).max().unwrap_or(0);
-    let batches = BatchPlan::new(&dataset.rows, &dataset.set.index.lengths, options.batch_options())?;
-    Ok((longest, batches))
+    chosen.map(|chosen| chosen.set.report.longest as usize).max().unwrap_or(0)
+}
+
+/// Which rows each step takes.
+fn batches(options: &TrainOptions, dataset: &Selection) -> Result<BatchPlan> {
+    BatchPlan::new(&dataset.rows, &dataset.set.index.lengths, options.batch_options())
 }
 
 impl RunPlan {
@@ -120,7 +119,8 @@ impl RunPlan {
         dataset: &Selection,
         eval_dataset: Option<&Selection>,
     ) -> Result<Option<Notice>> {
-        let (longest, _) = measured(options, dataset, eval_dataset)?;
+        batches(options, dataset)?;
+        let longest = longest_row(dataset, eval_dataset);
         let context = model.architecture.context;
         let message = format!(
             "the longest row has {longest} tokens, and the model was made for {context} by its config.json: positions \
@@ -144,10 +144,10 @@ impl RunPlan {
         dataset: &Selection,
         eval_dataset: Option<&Selection>,
     ) -> Result<Self> {
-        let (_, batches) = measured(options, dataset, eval_dataset)?;
+        let batches = batches(options, dataset)?;
         let kind = Kind::of(options.method);
         let extent = Extent::of(&batches, dataset, eval_dataset, options, &kind);
-        let longest = extent.longest;
+        let longest = (kind.longest)(longest_row(dataset, eval_dataset), options);
         let tokens = extent.tokens.next_multiple_of(8);
         let vocab = model.architecture.vocab.padded;
         let loss_plan = LossPlan::new(extent.targets, vocab);
@@ -213,8 +213,6 @@ struct Extent {
     tokens: usize,
     /// Tokens with a loss.
     targets: usize,
-    /// Tokens of the longest row.
-    longest: usize,
 }
 
 impl Extent {
@@ -234,14 +232,11 @@ impl Extent {
             batches.most(|row| of_row(dataset, row)).max(held_out.unwrap_or(0))
         };
         let extents = |selection: &Selection, row: u32| (kind.extents)(&selection.set.index, row);
-        let mut extent = Extent { rows: most(&|_, _| 1), tokens: 0, targets: 0, longest: 0 };
+        let mut extent = Extent { rows: most(&|_, _| 1), tokens: 0, targets: 0 };
         for part in 0..extents(dataset, 0).len() {
             let [tokens, targets] = [0, 1].map(|of| most(&|set, row| extents(set, row)[part][of]));
             (extent.tokens, extent.targets) = (extent.tokens.max(tokens), extent.targets.max(targets));
         }
-        let chosen = [Some(dataset), eval_dataset].into_iter().flatten();
-        let longest = chosen.map(|chosen| (kind.longest)(chosen.set.report.longest as usize, options));
-        extent.longest = longest.max().unwrap_or(0);
         extent
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::kernels::Recorder;
 use crate::kernels::lower::{Target, lower};
 use crate::memory::{Class, Tensor};
-use crate::model::{Keys, Lora, Loss, LossPlan, Model, Parameters, Pass, Rows, View, embedding};
+use crate::model::{Lora, Loss, LossPlan, Model, Parameters, Pass, Rows, View};
 
 /// Tokens that a pass takes, unless a text has more.
 const TOKENS: usize = 512;
@@ -154,10 +154,7 @@ fn record(
     let rows = Rows { count, ..inputs.rows.clone() };
     let pass = Pass { model, lora, parameters: None, rows: &rows, lora_scale: 1.0, dropout: None };
     pass.begin(&mut rec);
-    let mut x = embedding::embed(&mut rec, model, inputs.rows.ids, count);
-    for layer in 0..model.layers.len() {
-        (_, x) = pass.layer_forward(&mut rec, layer, x, Keys::OfPass);
-    }
+    let x = pass.forward(&mut rec);
     rec.clear(losses);
     rec.clear(misses);
     let nothing = Parameters::default();

@@ -36,8 +36,8 @@ impl Answer {
     }
 }
 
-/// The names that TRL gives to measures.
-const NAMES: [(usize, &str); MEASURES - 1] = [
+/// The measures that are told beside the loss, by the names that TRL gives to them.
+pub(in crate::train) const MEASURED: [(usize, &str); MEASURES - 1] = [
     (REWARDS_CHOSEN, "rewards/chosen"),
     (REWARDS_REJECTED, "rewards/rejected"),
     (ACCURACIES, "rewards/accuracies"),
@@ -57,7 +57,7 @@ pub(super) const OF_PAIRS: [usize; 6] =
 pub(super) fn read(tally: &[f64], told: &[usize]) -> (f64, Metrics) {
     let mean = |measure: usize| tally[2 * measure] / tally[2 * measure + 1];
     let has_value = |measure: usize| tally[2 * measure + 1] > 0.0;
-    let named = NAMES.iter().filter(|(measure, _)| told.contains(measure) && has_value(*measure));
+    let named = MEASURED.iter().filter(|(measure, _)| told.contains(measure) && has_value(*measure));
     (mean(LOSS), named.map(|&(measure, name)| (name.to_owned(), mean(measure))).collect())
 }
 

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::kernels::Recorder;
 use crate::memory::Tensor;
 
-pub(super) use answers::Answer;
+pub(super) use answers::{Answer, MEASURED};
 
 /// An objective of training, over the log-probabilities that the model gives to the tokens of its rows.
 pub(super) trait Objective {

@@ -17,8 +17,7 @@ pub use header::{Header, Progress, TensorShape};
 pub use identity::Identity;
 pub use log_records::LogRecords;
 pub use record::{
-    Found, Keep, RunRecord, Saved, best, delete, latest, latest_identity, latest_step, mark_best, restore,
-    save,
+    Found, Keep, RunRecord, Saved, best, delete, latest, latest_identity, mark_best, restore, save,
 };
 pub use samples::{keep_samples, samples};
 

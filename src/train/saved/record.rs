@@ -243,17 +243,17 @@ pub async fn best(kv: &impl Kv, run: &str) -> Result<Option<(Found, f64)>> {
     Ok(found.zip(saved.metric))
 }
 
-/// The step of a run's last checkpoint.
-pub async fn latest_step(kv: &impl Kv, run: &str) -> Result<Option<u32>> {
-    Ok(RunRecord::load(kv, run).await?.saved.last().map(|saved| saved.step))
-}
-
-/// Notes that the best evaluation of a run, which told `metric`, was of its last checkpoint.
-pub async fn mark_best(kv: &impl Kv, run: &str, metric: f64) -> Result<()> {
+/// Notes that the best evaluation of a run, which told `metric`, was of its last checkpoint; false, and nothing is noted, where
+/// that is not of `step`.
+pub async fn mark_best(kv: &impl Kv, run: &str, step: u32, metric: f64) -> Result<bool> {
     let mut record = RunRecord::load(kv, run).await?;
     record.expect_known(run)?;
+    if record.saved.last().is_none_or(|last| last.step != step) {
+        return Ok(false);
+    }
     record.mark_best(metric);
-    kv.write(vec![record.put(run)]).await
+    kv.write(vec![record.put(run)]).await?;
+    Ok(true)
 }
 
 /// A checkpoint of the record with all that belongs to it; `None` where something of it is damaged or gone.

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::kernels::Recorder;
 use crate::kernels::mezo::{self, Hyper, MAX_SAMPLES, OF_SAMPLE, Place, STATS, STATS_FINITE, STATS_SAMPLES};
 use crate::memory::{Class, ProgramId, Tensor};
-use crate::model::{Keys, Loss, Moved, Parameters, Pass, Rows, Trained, embedding};
+use crate::model::{Loss, Moved, Parameters, Pass, Rows, Trained};
 use crate::train::log::{MezoLog, StepLog};
 use crate::train::options::{MezoObjective, TrainOptions};
 
@@ -159,10 +159,7 @@ impl Method for Mezo {
             dropout: None,
         };
         pass.begin(&mut rec);
-        let mut x = embedding::embed(&mut rec, model, inputs.rows.ids, form.tokens);
-        for layer in 0..model.layers.len() {
-            (_, x) = pass.layer_forward(&mut rec, layer, x, Keys::OfPass);
-        }
+        let x = pass.forward(&mut rec);
         let plan = inputs.loss_plan;
         let [losses, misses] = [0; 2].map(|_| rec.transient(plan.rows()));
         rec.clear(losses);

@@ -3,7 +3,7 @@
 use super::{LossPass, Passes, Recording};
 use crate::kernels::Recorder;
 use crate::memory::Tensor;
-use crate::model::{Keys, Loss, Pass, Rows, embedding};
+use crate::model::{Loss, Pass, Rows};
 use crate::train::objective::{Objective, Scores};
 
 /// Those that the objective has, of the passes that `is_wanted` names.
@@ -40,10 +40,7 @@ pub(super) fn of_reference(
     }
     let forward = rec.program();
     let pass = Pass { model, lora: None, parameters: None, rows, lora_scale: 1.0, dropout: None };
-    let mut x = embedding::embed(rec, model, inputs.rows.ids, rows.count);
-    for layer in 0..model.layers.len() {
-        (_, x) = pass.layer_forward(rec, layer, x, Keys::OfPass);
-    }
+    let x = pass.forward(rec);
     let plan = inputs.loss_plan;
     let [losses, misses] = [0; 2].map(|_| rec.transient(plan.rows()));
     rec.clear(losses);

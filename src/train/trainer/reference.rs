@@ -60,7 +60,7 @@ impl Trainer {
                 found.extend(slots.iter().zip(logps).map(|(&slot, logp)| (numbers[slot], logp)));
             }
             let stops = !go_on(done, all);
-            if stops || kept_at.elapsed() > KEEP_SCORES || done == all {
+            if stops || kept_at.elapsed() > KEEP_SCORES {
                 scores.add(kv, &std::mem::take(&mut found)).await?;
                 kept_at = Instant::now();
             }
