@@ -662,7 +662,7 @@ test("the page on the processor", async (t) => {
     await open();
     await pick("pairs.json", '[{"prompt":"a","chosen":"b","rejected":"c"}]');
     await page.getByText("These are preferences: the model learns which answers are liked.").waitFor();
-    assert.ok(await from.getByRole("radio", { name: "Preferences" }).isChecked());
+    await from.getByRole("radio", { name: "Preferences" }).and(page.locator(":checked")).waitFor();
     assert.equal(await rate(), "0.0007");
     await page.getByText("How preferences count", { exact: true }).click();
     assert.equal(await page.getByLabel("Beta").inputValue(), "0.1");
@@ -680,7 +680,7 @@ test("the page on the processor", async (t) => {
     await page.waitForFunction(() => !document.querySelector("#start").disabled);
     await from.getByText("Preferences").click();
     await choose("Data", "Bundled");
-    assert.ok(await from.getByRole("radio", { name: "Examples" }).isChecked(), "the settings follow the rows");
+    await from.getByRole("radio", { name: "Examples" }).and(page.locator(":checked")).waitFor();
     await from.getByText("Preferences").click();
     await page.getByText(/^Preferences are learnt from pairs or ratings/).waitFor();
     assert.ok(await button("Start fine-tuning").isDisabled());
@@ -800,7 +800,7 @@ test("the page on the processor", async (t) => {
 
     await button("Learn from them (pairs)").click();
     await page.getByRole("radio", { name: "picks" }).and(page.locator(":checked")).waitFor();
-    assert.ok(await page.getByRole("radio", { name: "Preferences" }).isChecked());
+    await page.getByRole("radio", { name: "Preferences" }).and(page.locator(":checked")).waitFor();
     assert.equal((await downloaded("Export picks")).bytes.toString(), file.bytes.toString(), "as any other dataset");
   });
 
