@@ -78,6 +78,10 @@ pub struct LoraConfig {
     pub bias: Bias,
     /// Scale the rows of the adapted weight to magnitudes that learn (<https://arxiv.org/abs/2402.09353>).
     pub use_dora: bool,
+    /// Let A stay as it starts and B alone learn (FFA-LoRA, <https://arxiv.org/abs/2403.12313>): what several have learnt then
+    /// adds up exactly. It is no option of PEFT's, where `requires_grad` of every `lora_A` is turned off instead, and no config
+    /// that is saved has it.
+    pub freeze_a: bool,
 }
 
 impl Default for LoraConfig {
@@ -97,6 +101,7 @@ impl Default for LoraConfig {
             modules_to_save: Vec::new(),
             bias: Bias::default(),
             use_dora: false,
+            freeze_a: false,
         }
     }
 }
@@ -173,6 +178,7 @@ impl LoraConfig {
                 .unwrap_or_default(),
             bias: part.take("bias", self.bias)?,
             use_dora: part.take::<Option<_>>("use_dora", Some(self.use_dora))?.unwrap_or_default(),
+            freeze_a: part.take::<Option<_>>("freeze_a", Some(self.freeze_a))?.unwrap_or_default(),
         };
         part.only("peft_type", &["LORA".into()])?;
         part.only("task_type", &["CAUSAL_LM".into(), Value::Null])?;

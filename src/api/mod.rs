@@ -336,16 +336,41 @@ impl Session {
         .await
     }
 
-    /// The next step is with the GPU already when this returns, unless `pipelined` is false.
-    pub async fn train_step(&self, pipelined: bool) -> std::result::Result<JsValue, JsValue> {
+    /// The next step is with the GPU already when this returns, unless `pipelined` is false. After step `end`, or the run's last
+    /// one, there is none.
+    pub async fn train_step(
+        &self,
+        pipelined: bool,
+        end: Option<u32>,
+    ) -> std::result::Result<JsValue, JsValue> {
         self.with(async |engine| {
             engine.trainer()?.set_pipelined(pipelined);
+            engine.trainer()?.set_end(end);
             match engine.train_step().await? {
                 Some(log) => to_js(&log),
                 None => Ok(JsValue::UNDEFINED),
             }
         })
         .await
+    }
+
+    /// What of the prepared run rounds exchange.
+    pub async fn layout(&self) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| to_js(&engine.layout()?)).await
+    }
+
+    /// The values of an entry of the layout.
+    pub async fn values(&self, name: String) -> std::result::Result<Vec<f32>, JsValue> {
+        self.with(async |engine| engine.values(&name).await).await
+    }
+
+    pub async fn set_values(&self, name: String, values: Vec<f32>) -> std::result::Result<(), JsValue> {
+        self.with(async |engine| engine.set_values(&name, &values).await).await
+    }
+
+    /// Lets the next step be `step`, counted from zero, with the optimizer's moments as at a run's start.
+    pub async fn begin_at(&self, step: u32) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| to_js(&engine.begin_at(step).await?)).await
     }
 
     /// Saves a checkpoint of all steps so far: `{logs, checkpoint}`, with the logs of steps that were still

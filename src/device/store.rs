@@ -108,6 +108,15 @@ impl Store {
         }
     }
 
+    /// Writes zeros over all of `tensor`.
+    pub fn clear(&self, tensor: Tensor) {
+        const PIECE: u64 = 1 << 20;
+        let zeros = vec![0u8; PIECE.min(tensor.size) as usize];
+        for at in (0..tensor.size).step_by(PIECE as usize) {
+            self.write_at(tensor, at, &zeros[..PIECE.min(tensor.size - at) as usize]);
+        }
+    }
+
     pub(super) fn buffer(&self, tensor: Tensor) -> &Buffer {
         let Place::Kept(index) = tensor.place else { panic!("a transient tensor is not in the store") };
         self.tensors[index as usize].buffer.as_ref().expect("a planned store has no buffers")

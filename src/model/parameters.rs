@@ -60,6 +60,14 @@ pub struct Parameters {
     /// Of each segment, every value's in the same place; none where the run needs no gradient.
     gradients: Vec<Tensor>,
     entries: Vec<Entry>,
+    frozen: Frozen,
+}
+
+/// What belongs to what learns and stays as it is.
+#[derive(Default)]
+struct Frozen {
+    segments: Vec<Segment>,
+    entries: Vec<Entry>,
 }
 
 impl Parameters {
@@ -73,8 +81,23 @@ impl Parameters {
         self.entries.push(entry);
     }
 
+    /// Takes up the values of `param` as the next segment of those that do not learn.
+    pub(super) fn add_frozen(&mut self, name: String, param: Tensor) {
+        let len = (param.size() / 4) as usize;
+        self.frozen.segments.push(Segment { name, len, param, decays: false });
+    }
+
+    pub(super) fn add_frozen_entry(&mut self, entry: Entry) {
+        self.frozen.entries.push(entry);
+    }
+
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// Those that do not learn.
+    pub fn frozen_segments(&self) -> &[Segment] {
+        &self.frozen.segments
     }
 
     /// Keeps a gradient of all values in `store`, for a run that needs one.
@@ -95,6 +118,38 @@ impl Parameters {
         &self.entries
     }
 
+    /// Those that do not learn.
+    pub fn frozen_entries(&self) -> &[Entry] {
+        &self.frozen.entries
+    }
+
+    /// An entry of either kind by its name, and the segments that its places count.
+    fn find(&self, name: &str) -> Result<(&Entry, &[Segment])> {
+        let kinds = [(&self.entries, &self.segments), (&self.frozen.entries, &self.frozen.segments)];
+        for (entries, segments) in kinds {
+            if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
+                return Ok((entry, segments));
+            }
+        }
+        bail!(BadOption, "nothing that the run trains has the name {name:?}");
+    }
+
+    /// Gives an entry, learning or frozen, other values: all of them, row by row.
+    ///
+    /// # Errors
+    ///
+    /// Code `bad-option` for a name that there is not, or another number of values than the entry has.
+    pub fn write(&self, store: &Store, name: &str, values: &[f32]) -> Result<()> {
+        let (entry, segments) = self.find(name)?;
+        let [count, cols] = entry.size();
+        if values.len() != count * cols {
+            bail!(BadOption, "{name} has {} values, not {}", count * cols, values.len());
+        }
+        let rows = &mut |own: Range<usize>| values[own.start * cols..own.end * cols].to_vec();
+        write_rows(store, entry, |segment| segments[segment].param, rows);
+        Ok(())
+    }
+
     /// Where the gradient of a kept tensor, or of a part of one, is added up; `None` for what does not learn or needs
     /// none.
     pub(super) fn gradient(&self, param: Tensor) -> Option<Tensor> {
@@ -113,10 +168,41 @@ impl Parameters {
 
     /// Reads values of entries.
     pub fn reader<'a>(&'a self, device: &Device, store: &'a Store, part: Part) -> Reader<'a> {
-        let largest = self.segments.iter().map(|segment| segment.param.size()).max().unwrap_or(0);
+        let segments = self.segments.iter().chain(&self.frozen.segments);
+        let largest = segments.map(|segment| segment.param.size()).max().unwrap_or(0);
         let ring = ReadbackRing::new(device, largest.min(PIECE_BYTES as u64), 1);
         Reader { parameters: self, store, part, ring: Cell::new(Some(ring)) }
     }
+}
+
+/// Writes an entry, whose segments `tensor` knows, as `rows` gives its rows.
+pub(super) fn write_rows(
+    store: &Store,
+    entry: &Entry,
+    tensor: impl Fn(usize) -> Tensor,
+    rows: &mut dyn FnMut(Range<usize>) -> Vec<f32>,
+) {
+    let [_, cols] = entry.size();
+    for EntryPlace { rows: own, segment, first, stride } in &entry.places {
+        for piece in row_pieces(own.len(), cols) {
+            let at = 4 * (first + piece.start * stride) as u64;
+            let mut values = rows(own.start + piece.start..own.start + piece.end);
+            values.iter_mut().for_each(|value| *value += entry.offset);
+            store.write_at(tensor(*segment), at, &padded(values, cols, *stride));
+        }
+    }
+}
+
+/// Rows of `cols` values with zeros behind each up to `stride`.
+pub(super) fn padded(values: Vec<f32>, cols: usize, stride: usize) -> Vec<f32> {
+    if cols == stride {
+        return values;
+    }
+    let mut padded = vec![0.0; values.len() / cols * stride];
+    for (to, from) in padded.chunks_mut(stride).zip(values.chunks(cols)) {
+        to[..cols].copy_from_slice(from);
+    }
+    padded
 }
 
 /// What is read of an entry.
@@ -139,23 +225,18 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     /// Whether there is an entry of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.parameters.entries.iter().any(|entry| entry.name == name)
+        self.parameters.find(name).is_ok()
     }
 
     /// Rows of an entry, of at most [`row_pieces`] at once.
     pub async fn rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
-        let Some(entry) = self.parameters.entries.iter().find(|entry| entry.name == name) else {
-            bail!(Internal, "nothing that learns has the name {name}");
-        };
-        self.rows_of(entry, rows).await
-    }
-
-    async fn rows_of(&self, entry: &Entry, rows: Range<usize>) -> Result<Vec<f32>> {
+        let (entry, segments) = self.parameters.find(name)?;
         let mut values = Vec::new();
         for place in &entry.places {
             let own = rows.start.max(place.rows.start)..rows.end.min(place.rows.end);
             if !own.is_empty() {
-                values.extend(self.rows_at(entry, place, own).await?);
+                let tensor = self.tensor(segments[place.segment].param)?;
+                values.extend(self.rows_at(entry, (tensor, place), own).await?);
             }
         }
         if self.part == Part::Values && entry.offset != 0.0 {
@@ -164,15 +245,22 @@ impl Reader<'_> {
         Ok(values)
     }
 
-    async fn rows_at(&self, entry: &Entry, place: &EntryPlace, rows: Range<usize>) -> Result<Vec<f32>> {
+    /// What is read of a segment.
+    fn tensor(&self, param: Tensor) -> Result<Tensor> {
+        match (self.part, self.parameters.gradient(param)) {
+            (Part::Values, _) => Ok(param),
+            (Part::Gradient, Some(gradient)) => Ok(gradient),
+            (Part::Gradient, None) => bail!(BadState, "this run computes no such gradient"),
+        }
+    }
+
+    async fn rows_at(
+        &self,
+        entry: &Entry,
+        (tensor, place): (Tensor, &EntryPlace),
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>> {
         let [_, cols] = entry.size();
-        let tensor = match self.part {
-            Part::Values => self.parameters.segments[place.segment].param,
-            Part::Gradient => match self.parameters.gradients.get(place.segment) {
-                Some(gradient) => *gradient,
-                None => bail!(BadState, "this run computes no gradients"),
-            },
-        };
         let first = place.first + (rows.start - place.rows.start) * place.stride;
         let Some(mut ring) = self.ring.take() else { bail!(Internal, "two reads at once") };
         let readback =
@@ -186,16 +274,21 @@ impl Reader<'_> {
         Ok(values.chunks(place.stride).flat_map(|row| &row[..cols]).copied().collect())
     }
 
-    /// Every entry whole, by name.
+    /// All rows of an entry.
+    pub async fn whole(&self, name: &str) -> Result<Vec<f32>> {
+        let [rows, cols] = self.parameters.find(name)?.0.size();
+        let mut values = Vec::new();
+        for piece in row_pieces(rows, cols) {
+            values.extend(self.rows(name, piece).await?);
+        }
+        Ok(values)
+    }
+
+    /// Every entry that learns whole, by name.
     pub async fn all(&self) -> Result<Vec<(String, Vec<f32>)>> {
         let mut all = Vec::new();
         for entry in &self.parameters.entries {
-            let [rows, cols] = entry.size();
-            let mut values = Vec::new();
-            for piece in row_pieces(rows, cols) {
-                values.extend(self.rows_of(entry, piece).await?);
-            }
-            all.push((entry.name.clone(), values));
+            all.push((entry.name.clone(), self.whole(&entry.name).await?));
         }
         Ok(all)
     }

@@ -198,7 +198,7 @@ impl Product<'_> {
 
     /// Where its A lies, if it has one: segment and place.
     fn a_place(&self) -> Option<(usize, usize)> {
-        self.adapter.map(|Adapter { panel, .. }| (panel.segment, panel.a_first))
+        self.adapter.map(|Adapter { panel, .. }| (panel.a_segment, panel.a_first))
     }
 
     fn t(&self, rec: &mut Recorder, dropped: Tensor) -> Option<Tensor> {

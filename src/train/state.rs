@@ -22,7 +22,8 @@ impl<'a> StoreState<'a> {
         StoreState { device, store, tensors: Vec::new(), ring: None }
     }
 
-    /// The parameters of each segment and what the method keeps of them, then what it keeps of matrices.
+    /// The parameters of each segment and what the method keeps of them, then what it keeps of matrices, then the parameters
+    /// that do not learn.
     pub(super) fn new(
         device: &'a Device,
         store: &'a Store,
@@ -36,7 +37,9 @@ impl<'a> StoreState<'a> {
             tensors.into_iter().map(move |(what, tensor)| (format!("{name}.{what}"), tensor))
         };
         let of_segments = parameters.segments().iter().enumerate().flat_map(of_segment);
-        let tensors = of_segments.chain(method.kept_of_matrices()).collect();
+        let frozen = parameters.frozen_segments().iter();
+        let of_frozen = frozen.map(|segment| (format!("{}.parameters", segment.name), segment.param));
+        let tensors = of_segments.chain(method.kept_of_matrices()).chain(of_frozen).collect();
         StoreState { device, store, tensors, ring: None }
     }
 }

@@ -32,13 +32,16 @@ const SAVED: [&str; 5] =
 /// Over dense weights and NF4, with biases, stacked modules and fused ones.
 const DORA: [&str; 3] = ["dora", "dora_biases_nf4", "dora_fused_nf4"];
 
+/// An adapter of which B alone learns.
+const FROZEN: [&str; 1] = ["freeze_a"];
+
 /// Adapters that are more than LoRA's factors.
 fn beyond_factors() -> Vec<Case> {
     cases(&[&SAVED[..], &DORA].concat())
 }
 
 fn all() -> Vec<Case> {
-    cases(&[&FULL[..], &SGD, &ADAFACTOR, &PATTERNS, &SAVED, &DORA].concat())
+    cases(&[&FULL[..], &SGD, &ADAFACTOR, &PATTERNS, &SAVED, &DORA, &FROZEN].concat())
 }
 
 fn cases(names: &[&str]) -> Vec<Case> {

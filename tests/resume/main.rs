@@ -2,6 +2,7 @@
 
 mod mezo;
 mod preferences;
+mod rounds;
 
 use std::cell::Cell;
 use std::rc::Rc;

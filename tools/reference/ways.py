@@ -93,6 +93,13 @@ ADAPTERS = {
         "lora": lora(target_modules=["qkv_proj", "gate_up_proj", "o_proj"], use_dora=True, rank_pattern={"o_proj": 5}),
         "train": train(per_device_train_batch_size=2),
     },
+    # FFA-LoRA: A stays as it starts.
+    "freeze_a": {
+        "model": "families/llama_f16_biases",
+        "quantization": NF4,
+        "lora": lora(target_modules="all-linear", freeze_a=True),
+        "train": train(per_device_train_batch_size=2, gradient_accumulation_steps=2, weight_decay=0.1),
+    },
     "save_embedding_and_head": {
         "model": "families/gemma3text_f32_untied",
         "quantization": NF4,
@@ -194,6 +201,9 @@ def trained(directory, nudge=0.0):
     config, source = read_config(directory / "config.json"), source_of(directory)
     adapter = directory / "adapter" if config["lora"] else None
     model = load_model(source / "model", adapter, config["quantization"])
+    if config["lora"].get("freeze_a"):
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and "lora_A" not in name)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -226,11 +236,15 @@ def write(name, case, directory):
     directory.mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps(case, indent=2) + "\n")
     if "lora" in case:
-        write_adapter(directory, FIXTURES / case["model"] / "model", case["lora"], b_std=0.05)
+        # That one is an option of ours.
+        of_peft = {option: value for option, value in case["lora"].items() if option != "freeze_a"}
+        write_adapter(directory, FIXTURES / case["model"] / "model", of_peft, b_std=0.05)
     result = trained(directory)
     expected, gradients, final = result
     if "lora" in case:
         names = set(load_file(directory / "adapter" / "adapter_model.safetensors"))
+        if case["lora"].get("freeze_a"):
+            names = {name for name in names if "lora_A" not in name}
         assert names == set(gradients), names ^ set(gradients)
     shares = sensitivity(result, trained(directory, nudge=2.0**-23))
     assert all(shares[key] <= LIMITS[key] for key in LIMITS), f"{name} is not well conditioned: {shares}"

@@ -173,7 +173,7 @@ export class Engine {
       return this.#session.lengths(name, train, bins);
     },
 
-    train_step: ({ pipelined }) => this.#session.train_step(pipelined),
+    train_step: ({ pipelined, end }) => this.#session.train_step(pipelined, end),
 
     save_checkpoint: () => this.#session.save_checkpoint(),
 

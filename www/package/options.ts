@@ -65,6 +65,7 @@ const OF_PARTS: { quantization: Kinds<QuantizationConfig>; lora: Kinds<LoraConfi
     init_lora_weights: "any",
     use_rslora: "any",
     use_dora: "any",
+    freeze_a: "any",
     modules_to_save: "any",
     bias: "any",
     task_type: "any",

@@ -92,8 +92,8 @@ export interface Calls {
     result: Lengths;
     event: ProgressEvent;
   };
-  /** `pipelined`: whether the GPU may have the step after it already. */
-  train_step: { args: { pipelined: boolean }; result: StepLog | undefined; event: never };
+  /** `pipelined`: whether the GPU may have the step after it already. `end`: the last step to make, before the run's own. */
+  train_step: { args: { pipelined: boolean; end: number | undefined }; result: StepLog | undefined; event: never };
   save_checkpoint: {
     args: undefined;
     result: { logs: StepLog[]; checkpoint: CheckpointReport | null };

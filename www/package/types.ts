@@ -71,6 +71,11 @@ export interface LoraConfig {
    */
   use_dora?: boolean;
   /**
+   * FFA-LoRA (Sun et al. 2024): A stays as it starts and B alone learns, so that what several have learnt adds up exactly. No
+   * option of PEFT's, where `requires_grad` of every `lora_A` is turned off instead. Default false.
+   */
+  freeze_a?: boolean;
+  /**
    * Modules that learn whole beside the adapter, by the ends of their names: "embed_tokens" and "lm_head" for words that
    * the model does not know, "norm" for all norms. Each is held in 32 bits. Default: none.
    */

@@ -6,15 +6,13 @@ mod layout;
 use std::ops::Range;
 
 use self::layout::{From, Kind, Layout, Planned, PlannedSlab, Size};
-use super::lora::padded;
-use crate::adapter::row_pieces;
 use crate::device::Store;
 use crate::error::Result;
 use crate::format::WeightFormat;
 use crate::kernels::linear::{self, Weight};
 use crate::kernels::{Recorder, bias, head_norm};
 use crate::memory::{Class, Tensor};
-use crate::model::parameters::{Entry, EntryPlace, Parameters};
+use crate::model::parameters::{Entry, Parameters, write_rows};
 use crate::model::weights::{Bias, Model, NormWeights, Slab};
 
 /// Which weights of a model are copied.
@@ -118,15 +116,7 @@ impl Copies {
     /// Writes what learns as `rows` gives it by name, row by row.
     pub(super) fn write(&self, store: &Store, rows: &mut dyn FnMut(&Entry, Range<usize>) -> Vec<f32>) {
         for entry in &self.entries {
-            let [_, cols] = entry.size();
-            for EntryPlace { rows: own, segment, first, stride } in &entry.places {
-                for piece in row_pieces(own.len(), cols) {
-                    let at = 4 * (first + piece.start * stride) as u64;
-                    let mut values = rows(entry, own.start + piece.start..own.start + piece.end);
-                    values.iter_mut().for_each(|value| *value += entry.offset);
-                    store.write_at(self.segments[*segment].0, at, &padded(values, cols, *stride));
-                }
-            }
+            write_rows(store, entry, |segment| self.segments[segment].0, &mut |own| rows(entry, own));
         }
     }
 }

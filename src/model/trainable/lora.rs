@@ -10,7 +10,7 @@ use crate::kernels::linear::NONE;
 use crate::memory::{ALIGNMENT, Class, MAX_BINDING, Tensor};
 use crate::model::architecture::{Architecture, ByGroup, Group, Module, pad8};
 use crate::model::names::{EMBEDDING, HEAD};
-use crate::model::parameters::{Entry, EntryPlace, Parameters};
+use crate::model::parameters::{Entry, EntryPlace, Parameters, padded};
 use crate::model::weights::{Model, Stacked};
 
 /// Values between places in a flat buffer that bindings can start at.
@@ -23,6 +23,8 @@ pub struct Lora {
     pub config: LoraConfig,
     /// The values, in as few tensors as bindings allow.
     params: Vec<Tensor>,
+    /// The same of every A, where these stay as they are.
+    frozen: Vec<Tensor>,
     /// For each layer, each group, each stacked product: its panel if it has one.
     pub panels: Vec<ByGroup<Vec<Option<LoraPanel>>>>,
     factors: Vec<LoraFactor>,
@@ -33,8 +35,11 @@ pub struct Lora {
 /// The LoRA factors of one stacked product.
 #[derive(Clone, Debug)]
 pub struct LoraPanel {
+    /// Of B and the magnitudes.
     pub segment: usize,
-    /// Of A [modules · R, K] in the segment, in values.
+    /// Of A: the same, or one of those that are frozen.
+    pub a_segment: usize,
+    /// Of A [modules · R, K] in its segment, in values.
     pub a_first: usize,
     pub a_len: usize,
     /// Of all the B [N, R] one behind another, in values.
@@ -80,7 +85,8 @@ impl LoraPanel {
 #[derive(Clone, Debug)]
 pub struct LoraFactor {
     pub module: LoraModule,
-    pub segment: usize,
+    segment: usize,
+    a_segment: usize,
     a_first: usize,
     a_stride: usize,
     b_first: usize,
@@ -129,11 +135,10 @@ impl Lora {
     ///
     /// Code `bad-option` for a target module that the model has not; `out-of-memory`.
     pub fn new(model: &Model, config: LoraConfig, store: &mut Store) -> Result<Self> {
-        const SEGMENT_VALUES: usize = (MAX_BINDING / 4) as usize;
         let modules = lora_modules(&model.architecture);
         let targets: Vec<&LoraModule> = config.resolve(&modules)?;
         let rank = pad8(targets.iter().map(|module| config.rank_of(module)).max().unwrap_or(config.r));
-        let mut lengths = vec![0];
+        let (mut learning, mut frozen) = (Lane::default(), Lane::default());
         let mut factors = Vec::new();
         let mut panels = Vec::new();
         let mut rows = DoraRows::default();
@@ -148,21 +153,13 @@ impl Lora {
                         of_layer[group].push(part.map(|part| rows.of_part(part, stacked)));
                         continue;
                     }
-                    let mut segment = lengths.len() - 1;
                     let adapted = |module: &Module| {
                         let module = lora_module(&model.architecture, layer, module);
                         targets.iter().any(|target| **target == module)
                     };
-                    let mut end = lengths[segment];
-                    let mut panel = panel_at(stacked, (rank, config.use_dora), segment, &mut end, adapted);
-                    // One that would outgrow what a binding holds begins the next segment.
-                    if end > SEGMENT_VALUES && lengths[segment] > 0 {
-                        (segment, end) = (segment + 1, 0);
-                        lengths.push(0);
-                        panel = panel_at(stacked, (rank, config.use_dora), segment, &mut end, adapted);
-                    }
-                    lengths[segment] = end;
+                    let mut panel = LoraPanel::of(stacked, (rank, config.use_dora), adapted);
                     if let Some(panel) = &mut panel {
+                        panel.place(&mut learning, config.freeze_a.then_some(&mut frozen));
                         for (section, module) in stacked.modules.iter().enumerate() {
                             let module = lora_module(&model.architecture, layer, module);
                             panel.scale[section] = config.scale_of(&module);
@@ -177,25 +174,32 @@ impl Lora {
             }
             panels.push(of_layer);
         }
-        let params = lengths.into_iter().map(|len| store.keep(Class::Adapter, "lora", len));
-        let params = params.collect::<Result<Vec<_>>>()?;
+        let params = learning.keep(store)?;
+        let frozen = frozen.keep(store)?;
         let dora = config.use_dora.then(|| rows.keep(store)).transpose()?;
-        Ok(Lora { config, params, panels, factors, rank, dora })
+        Ok(Lora { config, params, frozen, panels, factors, rank, dora })
     }
 
-    /// Lets the adapter learn.
+    /// Lets the adapter learn, all but what is frozen.
     pub(super) fn register(&self, parameters: &mut Parameters) {
         for (index, &param) in self.params.iter().enumerate() {
             parameters.add(format!("lora.{index}"), param, true);
         }
+        for (index, &param) in self.frozen.iter().enumerate() {
+            parameters.add_frozen(format!("frozen.{index}"), param);
+        }
         for factor in &self.factors {
             for side in Side::BOTH {
-                parameters.add_entry(Entry {
+                let entry = Entry {
                     name: factor_name(&factor.module.path, side),
                     shape: factor.module.shape(side, self.config.rank_of(&factor.module)).to_vec(),
                     places: vec![self.place(factor, side)],
                     offset: 0.0,
-                });
+                };
+                match side == Side::A && self.config.freeze_a {
+                    true => parameters.add_frozen_entry(entry),
+                    false => parameters.add_entry(entry),
+                }
             }
             if self.dora.is_some() {
                 parameters.add_entry(Entry {
@@ -226,7 +230,7 @@ impl Lora {
                 for piece in row_pieces(count, cols) {
                     let at = 4 * (first + piece.start * stride) as u64;
                     let values = padded(rows(&factor.module, side, piece), cols, stride);
-                    store.write_at(self.params[segment], at, &values);
+                    store.write_at(self.tensors(side)[segment], at, &values);
                 }
             }
         }
@@ -243,17 +247,22 @@ impl Lora {
     }
 
     fn place(&self, factor: &LoraFactor, side: Side) -> EntryPlace {
-        let (first, stride) = match side {
-            Side::A => (factor.a_first, factor.a_stride),
-            Side::B => (factor.b_first, self.rank),
+        let (segment, first, stride) = match side {
+            Side::A => (factor.a_segment, factor.a_first, factor.a_stride),
+            Side::B => (factor.segment, factor.b_first, self.rank),
         };
         let [rows, _] = factor.module.shape(side, self.config.rank_of(&factor.module));
-        EntryPlace { rows: 0..rows, segment: factor.segment, first, stride }
+        EntryPlace { rows: 0..rows, segment, first, stride }
+    }
+
+    /// Those that the values of a side are in.
+    fn tensors(&self, side: Side) -> &[Tensor] {
+        if side == Side::A && self.config.freeze_a { &self.frozen } else { &self.params }
     }
 
     /// All A of a panel.
     pub(in crate::model) fn a(&self, panel: &LoraPanel) -> Tensor {
-        self.params[panel.segment].slice(panel.a_first as u64 * 4, panel.a_len as u64 * 4)
+        self.tensors(Side::A)[panel.a_segment].slice(panel.a_first as u64 * 4, panel.a_len as u64 * 4)
     }
 
     /// All magnitudes of a panel.
@@ -272,18 +281,6 @@ impl Lora {
     }
 }
 
-/// Rows of `cols` values with zeros behind each up to `stride`.
-pub(super) fn padded(values: Vec<f32>, cols: usize, stride: usize) -> Vec<f32> {
-    if cols == stride {
-        return values;
-    }
-    let mut padded = vec![0.0; values.len() / cols * stride];
-    for (to, from) in padded.chunks_mut(stride).zip(values.chunks(cols)) {
-        to[..cols].copy_from_slice(from);
-    }
-    padded
-}
-
 impl LoraFactor {
     /// Where its magnitudes lie.
     pub(super) fn magnitudes(&self) -> EntryPlace {
@@ -292,53 +289,92 @@ impl LoraFactor {
     }
 }
 
-/// Places the factors of a stacked product at the end of a segment, with magnitudes behind them where `has_magnitudes`;
-/// `None` where LoRA adapts none.
-fn panel_at(
-    stacked: &Stacked,
-    (rank, has_magnitudes): (usize, bool),
-    segment: usize,
-    end: &mut usize,
-    adapted: impl Fn(&Module) -> bool,
-) -> Option<LoraPanel> {
-    let mut panel = LoraPanel {
-        segment,
-        a_first: *end,
-        a_len: 0,
-        b_first: 0,
-        b_len: 0,
-        m_first: 0,
-        m_len: 0,
-        dora: DoraPlace::default(),
-        modules: 0,
-        section_end: [u32::MAX; 4],
-        t_offset: [NONE; 4],
-        b_base: [0; 4],
-        scale: [1.0; 4],
-    };
-    let mut cols = 0;
-    for (section, module) in stacked.modules.iter().enumerate() {
-        let width = module.outputs.padded;
-        cols += width;
-        panel.section_end[section] = cols as u32;
-        if adapted(module) {
-            panel.t_offset[section] = (panel.modules * rank) as u32;
-            panel.b_base[section] = panel.b_len as u32;
-            panel.modules += 1;
-            panel.b_len += width * rank;
+/// Values one behind another, in as few tensors as bindings allow.
+#[derive(Default)]
+struct Lane {
+    lengths: Vec<usize>,
+}
+
+impl Lane {
+    /// The segment of the next `len` values, and the first of them there.
+    fn place(&mut self, len: usize) -> (usize, usize) {
+        const SEGMENT_VALUES: usize = (MAX_BINDING / 4) as usize;
+        // What would outgrow what a binding holds begins the next segment.
+        if self.lengths.last().is_none_or(|&end| end > 0 && end + len > SEGMENT_VALUES) {
+            self.lengths.push(0);
         }
+        let segment = self.lengths.len() - 1;
+        let first = self.lengths[segment];
+        self.lengths[segment] += len;
+        (segment, first)
     }
-    if panel.modules == 0 {
-        return None;
+
+    fn keep(&self, store: &mut Store) -> Result<Vec<Tensor>> {
+        self.lengths.iter().map(|&len| store.keep(Class::Adapter, "lora", len)).collect()
     }
-    panel.a_len = panel.modules * rank * stacked.inputs().padded;
-    panel.b_first = (panel.a_first + panel.a_len).next_multiple_of(STEP);
-    *end = (panel.b_first + panel.b_len).next_multiple_of(STEP);
-    if has_magnitudes {
-        (panel.m_first, panel.m_len) = (*end, panel.b_len / rank);
-        *end = (panel.m_first + panel.m_len).next_multiple_of(STEP);
+}
+
+impl LoraPanel {
+    /// That of a stacked product, with A before B and magnitudes behind them where `has_magnitudes`, as if it were all that a
+    /// segment has; `None` where LoRA adapts none.
+    fn of(
+        stacked: &Stacked,
+        (rank, has_magnitudes): (usize, bool),
+        adapted: impl Fn(&Module) -> bool,
+    ) -> Option<Self> {
+        let mut panel = LoraPanel {
+            segment: 0,
+            a_segment: 0,
+            a_first: 0,
+            a_len: 0,
+            b_first: 0,
+            b_len: 0,
+            m_first: 0,
+            m_len: 0,
+            dora: DoraPlace::default(),
+            modules: 0,
+            section_end: [u32::MAX; 4],
+            t_offset: [NONE; 4],
+            b_base: [0; 4],
+            scale: [1.0; 4],
+        };
+        let mut cols = 0;
+        for (section, module) in stacked.modules.iter().enumerate() {
+            let width = module.outputs.padded;
+            cols += width;
+            panel.section_end[section] = cols as u32;
+            if adapted(module) {
+                panel.t_offset[section] = (panel.modules * rank) as u32;
+                panel.b_base[section] = panel.b_len as u32;
+                panel.modules += 1;
+                panel.b_len += width * rank;
+            }
+        }
+        if panel.modules == 0 {
+            return None;
+        }
+        panel.a_len = panel.modules * rank * stacked.inputs().padded;
+        panel.b_first = panel.a_len.next_multiple_of(STEP);
+        if has_magnitudes {
+            (panel.m_first, panel.m_len) =
+                ((panel.b_first + panel.b_len).next_multiple_of(STEP), panel.b_len / rank);
+        }
+        Some(panel)
     }
-    Some(panel)
+
+    /// Gives it its place behind those that `learning` has; A one of its own where there is a lane for what is frozen.
+    fn place(&mut self, learning: &mut Lane, frozen: Option<&mut Lane>) {
+        let end = (self.b_first + self.b_len).max(self.m_first + self.m_len).next_multiple_of(STEP);
+        let before = frozen.as_ref().map_or(0, |_| self.b_first);
+        let (segment, first) = learning.place(end - before);
+        (self.a_segment, self.a_first) = match frozen {
+            Some(frozen) => frozen.place(before),
+            None => (segment, first),
+        };
+        self.segment = segment;
+        self.b_first = first + self.b_first - before;
+        self.m_first = first + self.m_first.saturating_sub(before);
+    }
 }
 
 /// What a product has of the `panel` of all its modules; `None` where LoRA adapts none of what it has.
@@ -379,6 +415,7 @@ fn panel_factors<'a>(
     adapted.map(move |(section, module)| LoraFactor {
         module: lora_module(architecture, layer, module),
         segment: panel.segment,
+        a_segment: panel.a_segment,
         a_first: panel.a_first + panel.t_offset[section] as usize * a_stride,
         a_stride,
         b_first: panel.b_first + panel.b_base[section] as usize,

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use web_time::Instant;
 
+use crate::bail;
 use crate::data::batches::BatchPlan;
 use crate::data::kv::Kv;
 use crate::data::scores::Scores;
@@ -62,6 +63,8 @@ pub struct Trainer {
     /// An evaluation may come while a step is on its way.
     eval_ring: ReadbackRing,
     in_flight: usize,
+    /// The step after which no further one is submitted.
+    end: u32,
     /// Whether no further step is submitted until those on their way are done.
     is_held: bool,
     /// Steps submitted so far, and what came of them.
@@ -135,6 +138,7 @@ impl Trainer {
             trained,
             method,
             objective,
+            end: batches.total_steps(),
             batches,
             schedule,
             dataset,
@@ -192,7 +196,12 @@ impl Trainer {
         self.in_flight = if pipelined { IN_FLIGHT } else { 1 };
     }
 
-    /// Does one optimiser step and returns its log, or `None` after the last one.
+    /// Lets no step be made after step `end`, or after the last one where none is said.
+    pub fn set_end(&mut self, end: Option<u32>) {
+        self.end = end.unwrap_or(u32::MAX).min(self.total_steps());
+    }
+
+    /// Does one optimiser step and returns its log, or `None` after the last one; see [`Trainer::set_end`].
     ///
     /// While this waits for a step, the next one is already with the GPU.
     ///
@@ -200,7 +209,7 @@ impl Trainer {
     /// `device-lost` where the GPU is gone.
     pub async fn step(&mut self, device: &Device, store: &Store, rows: &impl Kv) -> Result<Option<StepLog>> {
         while self.pending.len() < self.in_flight
-            && self.progress.step < self.total_steps()
+            && self.progress.step < self.end
             && (self.pending.is_empty() || !self.waits(self.progress.step))
         {
             let upcoming = match self.next_rows.take().filter(|next| next.step == self.progress.step) {
@@ -208,7 +217,7 @@ impl Trainer {
                 None => self.fetch(rows, self.progress.step).await?,
             };
             self.submit(device, store, upcoming)?;
-            if self.progress.step < self.total_steps() {
+            if self.progress.step < self.end {
                 self.next_rows = Some(self.fetch(rows, self.progress.step).await?);
             }
         }
@@ -289,6 +298,28 @@ impl Trainer {
         self.next_rows = None;
         self.finished_at = None;
         self.pace.clear();
+    }
+
+    /// Goes on from step `step` with what the method keeps of the steps before forgotten, as a run that begins there would. The
+    /// run must be drained.
+    ///
+    /// # Errors
+    ///
+    /// `bad-option` for a method whose steps have to be made again from the run's start.
+    pub fn begin_at(&mut self, store: &Store, step: u32) -> Result<()> {
+        if self.is_made_again() {
+            bail!(
+                BadOption,
+                "rounds need an optimizer that goes back through the model, not train.optim \"mezo\""
+            );
+        }
+        let segments = 0..self.trained.parameters.segments().len();
+        let of_segments = segments.flat_map(|segment| self.method.kept(segment)).map(|(_, tensor)| tensor);
+        let of_matrices = self.method.kept_of_matrices().into_iter().map(|(_, tensor)| tensor);
+        of_segments.chain(of_matrices).for_each(|tensor| store.clear(tensor));
+        let before = self.progress.clone();
+        self.go_on_from(Progress { step, not_applied: step, ..before });
+        Ok(())
     }
 
     /// Whether the next step waits until step `done` has ended.
