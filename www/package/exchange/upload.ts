@@ -132,13 +132,16 @@ class HubApi {
     return retrying(job, async () => {
       let response: Response;
       try {
-        // A redirect could lead the token elsewhere.
-        response = await fetch(address, { method, body, headers: { ...headers, ...authorised }, signal, redirect: "error", credentials: "omit" });
+        response = await fetch(address, { method, body, headers: { ...headers, ...authorised }, signal, redirect: "manual", credentials: "omit" });
       } catch (thrown) {
         throwIfAborted(signal ?? undefined);
         throw new Passing(place, unanswered(thrown));
       }
       if (response.ok || allowed.includes(response.status)) return response;
+      // It could lead the token elsewhere. Browsers show nothing of it.
+      if (response.type === "opaqueredirect" || (response.status >= 300 && response.status < 400)) {
+        throw failure("io", `${place}: the server sends on elsewhere, as hubs do where a repository was renamed; write its name as it is now`);
+      }
       const reason = await this.#reason(job, place, response);
       if (response.status === 429 || response.status >= 500) throw new Passing(place, reason);
       throw failure("io", `${place}: ${reason}`);
