@@ -25,6 +25,9 @@ const OPEN = {
 /** The CDN allows no header that has to be asked for, and exposes none. */
 const PLAIN = { "Access-Control-Allow-Origin": "*" };
 
+/** What it allows where something is put there. */
+const TAKING = { "Access-Control-Allow-Methods": "PUT", "Access-Control-Allow-Headers": "X-Kept" };
+
 async function listen(answer) {
   const requests = [];
   const server = createServer((request, response) => {
@@ -111,7 +114,8 @@ export async function startHub(model) {
       return;
     }
     if (request.method === "OPTIONS") {
-      response.writeHead(405, PLAIN).end();
+      const is_upload = request.headers["access-control-request-method"] === "PUT";
+      response.writeHead(is_upload ? 204 : 405, { ...PLAIN, ...(is_upload && TAKING) }).end();
       return;
     }
     send(exchange, model.files[path.slice(1)], PLAIN, faults);
