@@ -9,10 +9,12 @@ import { after, test } from "node:test";
 import { paths } from "../../tools/lib/paths.mjs";
 import { serve } from "../../tools/lib/server.mjs";
 import { TabtuneError } from "../../www/package/build/errors.js";
-import { adapterFile, CARD_FILE, cardFor, fetchAdapter, openGallery, readGallery, sign, signer, uploadAdapter, withCard } from "../../www/package/build/exchange/index.js";
+import * as exchange from "../../www/package/build/exchange/index.js";
 import { startHub } from "../browser/hub-server.mjs";
 import { adapter } from "./adapters.mjs";
 import { playedIndexedDB, setGlobal } from "./played-storage.mjs";
+
+const { adapterFile, cardFor, fetchAdapter, openGallery, readGallery, sign, signer, uploadAdapter, withCard } = exchange;
 
 setGlobal("indexedDB", playedIndexedDB());
 const WEIGHTS = "adapter_model.safetensors";
@@ -27,7 +29,10 @@ async function refused(working, code, message) {
   assert.ok(!thrown.message.includes(TOKEN), "the token is in no message");
 }
 
-const DETAILS = { title: "Omas *Rezepte* <b>", license: "Apache-2.0", author: "[x](javascript:alert(1))", words: "# Not a heading\n---\n<script>", rows: 3, loss_before: 2, loss_after: 1 };
+const DETAILS = {
+  title: "Omas *Rezepte* <b>", license: "Apache-2.0", author: "[x](javascript:alert(1))", words: "# Not a heading\n---\n<script>",
+  rows: 3, loss_before: 2, loss_after: 1,
+};
 const files = await sign(adapter(), await cardFor(adapter(), DETAILS));
 const bytes = Object.values(files).reduce((sum, { length }) => sum + length, 0);
 
@@ -102,7 +107,13 @@ test("what a hub answers to an upload is told without the token", async () => {
   const stopped = new AbortController();
   stopped.abort();
   await refused(() => uploadAdapter({ repo: model.id, files, ...place, signal: stopped.signal }), "cancelled", /asked to stop/);
-  for (const [wrong, message] of [[{ repo: "recipes" }, /not "owner\/name"/], [{ repo: "a/b/c" }, /not "owner/], [{ token: "" }, /token is no token/], [{ token: "a b" }, /token is no token/], [{ hub: "http://hub.example" }, /has to be https/]]) {
+  for (const [wrong, message] of [
+    [{ repo: "recipes" }, /not "owner\/name"/],
+    [{ repo: "a/b/c" }, /not "owner/],
+    [{ token: "" }, /token is no token/],
+    [{ token: "a b" }, /token is no token/],
+    [{ hub: "http://hub.example" }, /has to be https/],
+  ]) {
     await refused(() => uploadAdapter({ repo: model.id, files, ...place, ...wrong }), "bad-option", message);
   }
   const { [WEIGHTS]: weights } = files;
@@ -155,7 +166,8 @@ test("an adapter is fetched from the address of a zip file or of a folder", asyn
   try {
     const events = [];
     for (const path of ["a.zip", "folder/", "folder"]) {
-      const fetched = await fetchAdapter(`${server.origin}/${path}`, { on_progress: (event) => events.push(event), base: { base_model_name_or_path: "somebody/small-model" } });
+      const on_progress = (event) => events.push(event);
+      const fetched = await fetchAdapter(`${server.origin}/${path}`, { on_progress, base: { base_model_name_or_path: "somebody/small-model" } });
       assert.deepEqual(fetched.files, files);
       assert.deepEqual(fetched.fit, { fits: "yes", by: "name" });
     }
@@ -225,7 +237,8 @@ test("a gallery is a folder with an index that the tool writes", async (t) => {
   try {
     const gallery = await openGallery(`${server.origin}/town`);
     assert.equal(gallery.name, "Our town");
-    assert.deepEqual(gallery.entries.map(({ name, address }) => [name, address]), [["cafe", `${server.origin}/town/cafe.zip`], ["recipes", `${server.origin}/town/recipes/`]]);
+    const places = [["cafe", `${server.origin}/town/cafe.zip`], ["recipes", `${server.origin}/town/recipes/`]];
+    assert.deepEqual(gallery.entries.map(({ name, address }) => [name, address]), places);
     assert.deepEqual(await openGallery(`${server.origin}/town/index.json`).then(({ entries }) => entries), gallery.entries);
     const [first, second] = gallery.entries;
     assert.equal(second.bytes, bytes);
@@ -259,7 +272,10 @@ test("an index that is none of a gallery's is refused", async () => {
   const entry = { name: "a", path: "a.zip", bytes: 10, card_sha256: "0".repeat(64), card: {} };
   const index = (change, more = {}) => encoder.encode(JSON.stringify({ version: 1, entries: [{ ...entry, ...change }], ...more }));
   assert.equal(readGallery(index({}), "https://g.example/x/index.json").entries[0].address, "https://g.example/x/a.zip");
-  for (const path of ["../a.zip", "/a.zip", "//evil.example/a.zip", "https://evil.example/a.zip", "a/../../b.zip", "a%2f..%2fb.zip", "a.zip?x", "a\\b.zip", "a.exe", "", "a//b.zip", "javascript:x/"]) {
+  for (const path of [
+    "../a.zip", "/a.zip", "//evil.example/a.zip", "https://evil.example/a.zip", "a/../../b.zip", "a%2f..%2fb.zip", "a.zip?x", "a\\b.zip",
+    "a.exe", "", "a//b.zip", "javascript:x/",
+  ]) {
     await refused(() => readGallery(index({ path }), "https://g.example/x/index.json"), "bad-data", /entry 0: path is not/);
   }
   for (const [bytes, message] of [

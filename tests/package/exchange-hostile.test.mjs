@@ -4,9 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { zipSync } from "fflate";
 import { TabtuneError } from "../../www/package/build/errors.js";
-import { adapterFile, adapterLink, CARD_FILE, cardFor, checkAdapter, galleryIndex, inspectAdapter, linked, readAdapter, readCard, readGallery, sign, verify } from "../../www/package/build/exchange/index.js";
+import * as exchange from "../../www/package/build/exchange/index.js";
 import { adapter, random } from "./adapters.mjs";
 import { playedIndexedDB, setGlobal } from "./played-storage.mjs";
+
+const { adapterFile, adapterLink, CARD_FILE, cardFor, checkAdapter, galleryIndex, inspectAdapter, linked, readAdapter, readCard, readGallery } = exchange;
+const { sign, verify } = exchange;
 
 setGlobal("indexedDB", playedIndexedDB());
 const TIMES = 5000;
@@ -14,12 +17,14 @@ const WEIGHTS = "adapter_model.safetensors";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const own = adapter();
-const files = await sign(own, await cardFor(own, { title: "A", words: "b\nc", rows: 10, loss_before: 2.5, base_model: { fingerprint: "ab".repeat(16) } }));
+const DETAILS = { title: "A", words: "b\nc", rows: 10, loss_before: 2.5, date: "2026-11-28T09:00:00Z", base_model: { fingerprint: "ab".repeat(16) } };
+const files = await sign(own, await cardFor(own, DETAILS));
 
 /** What is put into texts: signs of JSON, numbers that are too large or none, names, and strings that mean something elsewhere. */
 const WORDS = [
-  "{", "}", "[", "]", ",", ":", '"', "\\", "null", "true", "-0", "1e999", "9007199254740993", "-1", "0.5", '"\\ud800"', "\u202e", "__proto__", "constructor",
-  '"F64"', '"BF16"', "[0,64]", '"dtype"', '"data_offsets"', '"shape"', "<img src=x onerror=alert(1)>", "../", "%2e%2e/", "javascript:", "\u0000", "[".repeat(200), "http://", "//evil.example/", "@",
+  "{", "}", "[", "]", ",", ":", '"', "\\", "null", "true", "-0", "1e999", "9007199254740993", "-1", "0.5", '"\\ud800"', "\u202e",
+  "__proto__", "constructor", '"F64"', '"BF16"', "[0,64]", '"dtype"', '"data_offsets"', '"shape"', "[".repeat(200), "\u0000",
+  "<img src=x onerror=alert(1)>", "../", "%2e%2e/", "javascript:", "http://", "//evil.example/", "@",
 ];
 
 /** Bytes with one to four changes: a bit, a byte, a piece taken out, doubled or moved, a word put in, the end cut off. */
@@ -78,7 +83,8 @@ async function hostile(seed, bytes, read, examined, codes) {
     }
     slowest = Math.max(slowest, performance.now() - begun);
   }
-  assert.ok(slowest < 1000, `${slowest} ms`);
+  // A hang takes far longer, and a busy machine does not take as long.
+  assert.ok(slowest < 5000, `${slowest} ms`);
   const grown = process.memoryUsage().rss - before;
   assert.ok(grown < 256 << 20, `${grown} bytes of memory`);
   assert.ok(count.refused > TIMES / 4, JSON.stringify(count));
@@ -96,7 +102,7 @@ test("changes of a signed card", async (t) => {
 });
 
 test("changes of a card that nobody signed", async (t) => {
-  const card = encoder.encode(JSON.stringify(await cardFor(own, { title: "A", words: "b\nc", rows: 10, loss_before: 2.5 })));
+  const card = encoder.encode(JSON.stringify(await cardFor(own, DETAILS)));
   t.diagnostic(await hostile(2, card, async (bytes) => readCard(bytes), (value, bytes) => {
     const written = JSON.parse(decoder.decode(bytes));
     for (const [name, field] of Object.entries(value)) {
@@ -128,13 +134,16 @@ test("changes of a safetensors header", async (t) => {
 });
 
 test("changes of a whole safetensors file and of a config", async (t) => {
-  t.diagnostic(await hostile(4, own[WEIGHTS], (bytes) => inspectAdapter({ ...own, [WEIGHTS]: bytes }), (told) => assert.equal(told.adapted, 1), ["bad-adapter", "not-finite"]));
-  t.diagnostic(await hostile(5, own["adapter_config.json"], (bytes) => inspectAdapter({ ...own, "adapter_config.json": bytes }), (told) => {
+  const weights = (bytes) => inspectAdapter({ ...own, [WEIGHTS]: bytes });
+  t.diagnostic(await hostile(4, own[WEIGHTS], weights, (told) => assert.equal(told.adapted, 1), ["bad-adapter", "not-finite"]));
+  const config = (bytes) => inspectAdapter({ ...own, "adapter_config.json": bytes });
+  t.diagnostic(await hostile(5, own["adapter_config.json"], config, (told) => {
     assert.deepEqual([told.r, told.ranks], [2, [2]]);
     assert.ok(told.lora_alpha > 0 && Number.isFinite(told.lora_alpha));
   }, ["bad-adapter"]));
   // With its card all of it is found.
-  t.diagnostic(await hostile(6, files[WEIGHTS], (bytes) => checkAdapter({ ...files, [WEIGHTS]: bytes }), (_, bytes) => assert.deepEqual(bytes, files[WEIGHTS]), ["bad-adapter", "not-finite"]));
+  const carded = (bytes) => checkAdapter({ ...files, [WEIGHTS]: bytes });
+  t.diagnostic(await hostile(6, files[WEIGHTS], carded, (_, bytes) => assert.deepEqual(bytes, files[WEIGHTS]), ["bad-adapter", "not-finite"]));
 });
 
 test("changes of a zip file, stored and deflated", async (t) => {

@@ -8,7 +8,8 @@ import * as exchange from "../../www/package/build/exchange/index.js";
 import { adapter, adapterFolders, config, filesIn, random, tensors } from "./adapters.mjs";
 import { playedCaches, playedIndexedDB, setGlobal } from "./played-storage.mjs";
 
-const { adapterFile, adapterLink, CARD_FILE, cardFor, checkAdapter, inspectAdapter, linked, openShelf, readAdapter, readCard, share, sign, signer, verify, withCard } = exchange;
+const { adapterFile, adapterLink, CARD_FILE, cardFor, checkAdapter, inspectAdapter, linked, openShelf, readAdapter, readCard, share } = exchange;
+const { sign, signer, verify, withCard } = exchange;
 const WEIGHTS = "adapter_model.safetensors";
 const CONFIG = "adapter_config.json";
 const encoder = new TextEncoder();
@@ -144,7 +145,8 @@ test("no byte of any file can be changed without being found", async () => {
     for (let at = 0; at < bytes.length; at++) {
       const changed = Uint8Array.from(bytes);
       changed[at] ^= 1 << next(8);
-      await refused(() => verify({ ...files, [name]: changed }), "bad-adapter", name === CARD_FILE ? /^tabtune_card\.json|was changed/ : new RegExp(`^${name} was changed`));
+      const message = name === CARD_FILE ? /^tabtune_card\.json|was changed/ : new RegExp(`^${name} was changed`);
+      await refused(() => verify({ ...files, [name]: changed }), "bad-adapter", message);
       tried++;
     }
   }
@@ -433,7 +435,8 @@ test("the shelf keeps adapters by name", async () => {
   assert.equal(put.bytes, Object.values(files).reduce((sum, { length }) => sum + length, 0));
   await shelf.put("an older one", adapter());
   const again = await openShelf();
-  assert.deepEqual((await again.list()).map(({ name, card, signed_by, inspection }) => [name, card?.title, signed_by === null, inspection.r]), [["an older one", undefined, true, 2], ["Recipes", "Recipes", false, 2]]);
+  const told = (await again.list()).map(({ name, card, signed_by, inspection }) => [name, card?.title, signed_by === null, inspection.r]);
+  assert.deepEqual(told, [["an older one", undefined, true, 2], ["Recipes", "Recipes", false, 2]]);
   assert.deepEqual(await again.open("Recipes"), files);
   assert.deepEqual(await again.open("an older one"), adapter());
   await refused(() => shelf.put("Recipes", adapter()), "bad-option", /"Recipes" already/);
