@@ -6,15 +6,15 @@ export type DeltaDtype = "f32" | "f16" | "nf4";
 
 /** A flat array as it goes into a message; the bits of halves are in a Uint16Array. */
 export type EncodedArray =
-  | { dtype: "float32"; data: Float32Array }
-  | { dtype: "float16"; data: Uint16Array }
-  | { dtype: "uint8"; data: Uint8Array };
+  | { dtype: "float32"; shape: number[]; data: Float32Array<ArrayBuffer> }
+  | { dtype: "float16"; shape: number[]; data: Uint16Array<ArrayBuffer> }
+  | { dtype: "uint8"; shape: number[]; data: Uint8Array<ArrayBuffer> };
 
 export interface EncodedDelta {
   /** By their names in the message: "delta", and "scales" with nf4. */
   arrays: Record<string, EncodedArray>;
   /** What the encoding lost, in f32, for the next round; nothing is lost with f32. */
-  residual: Float32Array | undefined;
+  residual: Float32Array<ArrayBuffer> | undefined;
 }
 
 /** Values of a block of 4-bit codes, which share a scale. */
@@ -49,13 +49,13 @@ export function encodeDelta(delta: Float32Array, dtype: DeltaDtype, residual?: F
     throw badOption(`the residual has ${residual.length} values and the delta ${delta.length}: begin without one`);
   }
   const whole = corrected(delta, residual);
-  if (dtype === "f32") return { arrays: { delta: { dtype: "float32", data: whole } }, residual: undefined };
+  if (dtype === "f32") return { arrays: { delta: { dtype: "float32", shape: [whole.length], data: whole } }, residual: undefined };
   if (dtype === "f16") return encodeHalves(whole);
   if (dtype === "nf4") return encodeNf4(whole);
   throw badOption(`a delta is sent as f32, f16 or nf4, not as ${String(dtype)}`);
 }
 
-function corrected(delta: Float32Array, residual: Float32Array | undefined): Float32Array {
+function corrected(delta: Float32Array, residual: Float32Array | undefined): Float32Array<ArrayBuffer> {
   const whole = delta.slice();
   if (residual) for (let index = 0; index < whole.length; index += 1) whole[index]! += residual[index]!;
   for (let index = 0; index < whole.length; index += 1) {
@@ -65,18 +65,18 @@ function corrected(delta: Float32Array, residual: Float32Array | undefined): Flo
 }
 
 /** Leaves in `whole` what was lost. */
-function encodeHalves(whole: Float32Array): EncodedDelta {
+function encodeHalves(whole: Float32Array<ArrayBuffer>): EncodedDelta {
   const data = new Uint16Array(whole.length);
   for (let index = 0; index < whole.length; index += 1) {
     const half = toHalf(whole[index]!);
     data[index] = half;
     whole[index]! -= fromHalf(half);
   }
-  return { arrays: { delta: { dtype: "float16", data } }, residual: whole };
+  return { arrays: { delta: { dtype: "float16", shape: [data.length], data } }, residual: whole };
 }
 
 /** Leaves in `whole` what was lost. */
-function encodeNf4(whole: Float32Array): EncodedDelta {
+function encodeNf4(whole: Float32Array<ArrayBuffer>): EncodedDelta {
   const codes = new Uint8Array(Math.ceil(whole.length / 2));
   const scales = new Uint16Array(Math.ceil(whole.length / BLOCK));
   for (let block = 0; block < scales.length; block += 1) {
@@ -92,7 +92,11 @@ function encodeNf4(whole: Float32Array): EncodedDelta {
       whole[index]! -= Math.fround(NF4[code]! * scale);
     }
   }
-  return { arrays: { delta: { dtype: "uint8", data: codes }, scales: { dtype: "float16", data: scales } }, residual: whole };
+  const arrays: EncodedDelta["arrays"] = {
+    delta: { dtype: "uint8", shape: [codes.length], data: codes },
+    scales: { dtype: "float16", shape: [scales.length], data: scales },
+  };
+  return { arrays, residual: whole };
 }
 
 /** How many middles lie below, found in four steps. */

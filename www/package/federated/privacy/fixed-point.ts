@@ -31,7 +31,7 @@ const LIMIT = 2 ** 31;
  * ±range, then w, then round(w · loss · 2^10), with w = min(examples, weight_cap). Settings under which the sum
  * of so many clients could overflow are refused; the server's twin is tabtune_federated/privacy/fixed_point.py.
  */
-export function quantise(update: Update, { range, scale, weight_cap }: FixedPoint, clients: number): Uint32Array {
+export function quantise(update: Update, { range, scale, weight_cap }: FixedPoint, clients: number): Uint32Array<ArrayBuffer> {
   const whole = (value: number) => Number.isSafeInteger(value) && value >= 1;
   const fits = range > 0 && scale > 0 && (range * scale + 0.5) * clients < LIMIT && whole(weight_cap) && weight_cap * clients < LIMIT;
   if (!fits) {

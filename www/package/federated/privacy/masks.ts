@@ -9,9 +9,9 @@ export interface Identity {
   /** SubjectPublicKeyInfo as PEM. */
   pem: string;
   /** An ECDSA signature with SHA-256, in DER. */
-  sign(bytes: Uint8Array): Promise<Uint8Array>;
+  sign(bytes: Bytes): Promise<Uint8Array>;
   /** Whether the signature is that of the key in the PEM; a PEM that is none is false too. */
-  verify(pem: string, bytes: Uint8Array, signature: Uint8Array): Promise<boolean>;
+  verify(pem: string, bytes: Bytes, signature: Uint8Array): Promise<boolean>;
 }
 
 /** The answer to `query.keys`: points of P-256, 65 bytes each, and a signature over {@link signedKeys}. */
@@ -155,7 +155,7 @@ export class MaskedRound {
   }
 
   /** Opens the others' shares and gives the update in fixed point, [n + 2], with all masks on it. */
-  masked(shares: SealedShares, fixed: FixedPoint, update: Update): Promise<Uint32Array> {
+  masked(shares: SealedShares, fixed: FixedPoint, update: Update): Promise<Uint32Array<ArrayBuffer>> {
     return this.#step("masked", "unmask", async () => {
       const { ids, sealed } = shares;
       sideBySide("shares", ids, [sealed]);
