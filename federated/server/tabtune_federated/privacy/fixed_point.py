@@ -41,8 +41,8 @@ def scale_for(clients: int, bound: float) -> int:
 def sensitivity(clip: float, n: int, scale: float) -> float:
     """The L2 bound on one client's part of a masked sum, whose n clipped values were each rounded.
 
-    Rounding moves each by up to half a step, so central noise is measured by this and not by the clipping bound
-    alone. Kairouz et al. 2021 (arXiv 2102.06387) have tighter bounds by randomised rounding.
+    Rounding moves each by up to half a step, so central noise is measured by this and not by the clipping
+    bound alone. Kairouz et al. 2021 (arXiv 2102.06387) have tighter bounds by randomised rounding.
     """
     return clip + math.sqrt(n) / (2 * scale)
 

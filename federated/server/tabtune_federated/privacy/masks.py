@@ -1,8 +1,8 @@
 """The server's half of a round of secure aggregation, for a server that is curious but honest.
 
-This is Protocol 1 of Bonawitz et al. 2017 (CCS, "Practical secure aggregation for privacy-preserving machine
-learning"). It takes and gives plain dicts, as they stand in the ConfigRecords of messages, and knows nothing of Flower.
-What is malformed counts as if its sender had left, and `refused` says why.
+This is Protocol 1 of Bonawitz et al. 2017 (CCS, "Practical secure aggregation for privacy-preserving
+machine learning"). It takes and gives plain dicts, as they stand in the ConfigRecords of messages, and knows
+nothing of Flower. What is malformed counts as if its sender had left, and `refused` says why.
 """
 
 from collections.abc import Callable, Mapping
@@ -140,9 +140,9 @@ class MaskedRound:
         return {"ids": list(self._survivors), "dropped": dropped}
 
     def unmask(self, replies: Replies) -> np.ndarray:
-        """Takes shares of survivors' seeds and of the mask keys of those dropped; gives the sum, uint32 [n + 2].
+        """Takes shares of survivors' seeds and of the mask keys of those dropped, and gives the sum.
 
-        Raises ValueError where shares of a secret do not belong together.
+        That is uint32 [n + 2]. Raises ValueError where shares of a secret do not belong together.
         """
         self._enter("unmask", "over")
         survivors, dropped = self.survivors().values()
@@ -197,9 +197,7 @@ class MaskedRound:
                 check(node, replies[node])
                 right += 1
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                self.refused[node] = (
-                    f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
-                )
+                self.refused[node] = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         return right
 
     def _enter(self, phase: str, following: str) -> None:

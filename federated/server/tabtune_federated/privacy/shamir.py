@@ -49,8 +49,8 @@ def split(secret: bytes, shares: int, threshold: int) -> list[bytes]:
 def combine(shares: list[bytes], threshold: int) -> bytes:
     """The secret of at least `threshold` shares, all of the same length.
 
-    Raises ValueError where there are fewer, where two are of one point, or where those beyond the threshold do not
-    lie on the polynomial of the others, as when one is false.
+    Raises ValueError where there are fewer, where two are of one point, or where those beyond the threshold
+    do not lie on the polynomial of the others, as when one is false.
     """
     if len(shares) < threshold:
         raise ValueError(f"{len(shares)} shares came, and {threshold} are needed")
@@ -71,7 +71,7 @@ def _log_differences(points: np.ndarray) -> np.ndarray:
 
 
 def _at_zero(points: np.ndarray, values: np.ndarray) -> bytes:
-    """Lagrange's interpolation at 0: the sum of values times the product of x_j / (x_j - x_i) over other points."""
+    """Lagrange's interpolation: each value times the product of x_j / (x_j - x_i) over the other points."""
     logs = _LOGS[points]
     return bytes(_weighted_sum(logs.sum() - logs - _log_differences(points), values))
 
@@ -79,8 +79,8 @@ def _at_zero(points: np.ndarray, values: np.ndarray) -> bytes:
 def _belong_together(points: np.ndarray, values: np.ndarray, threshold: int) -> bool:
     """Whether all values are those of one polynomial of `threshold` coefficients.
 
-    They are a Reed-Solomon code word then (McEliece and Sarwate 1981): the sum of values times x_i^k over the product
-    of (x_i - x_j) vanishes for each k below the number of shares that are more than enough.
+    They are a Reed-Solomon code word then (McEliece and Sarwate 1981): the sum of values times x_i^k over the
+    product of (x_i - x_j) vanishes for each k below the number of shares that are more than enough.
     """
     logs, differences = _LOGS[points], _log_differences(points)
     spare = range(len(points) - threshold)
