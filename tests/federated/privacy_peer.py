@@ -1,6 +1,6 @@
 """The Python half of masks and small deltas, for tests in JavaScript.
 
-Each line of standard input is a call {"do", …} in JSON, and each line of standard output its result. Bytes are
+Each line of standard input is a call {"do", …} in JSON, each line of standard output its result. Bytes are
 {"bytes": base64} and arrays {"array": base64, "dtype"}; ids are decimal texts in keys and numbers in lists.
 """
 

@@ -9,7 +9,7 @@ from dp_accounting.rdp.rdp_privacy_accountant import DEFAULT_RDP_ORDERS
 
 from tabtune_federated.privacy import add_noise, clip
 from tabtune_federated.privacy.accountant import epsilon_spent
-from tabtune_federated.privacy.noise import grid_of
+from tabtune_federated.privacy.noise import PORTION, grid_of
 
 
 class Clipping(unittest.TestCase):
@@ -47,7 +47,9 @@ class Noise(unittest.TestCase):
             self.assertLess(abs((z**3).mean()), 5 * math.sqrt(15 / n))
             self.assertLess(abs((z**4).mean() - 3), 5 * math.sqrt(96 / n))
             self.assertLess(abs((np.abs(z) > 3).mean() - 0.0026998), 5 * math.sqrt(0.0027 / n))
-            self.assertLess(abs((z[:-1] * z[1:]).mean()), 5 / math.sqrt(n))
+            # Neighbours, and the two that are made as a pair.
+            for lag in (1, PORTION // 2):
+                self.assertLess(abs((z[:-lag] * z[lag:]).mean()), 5 / math.sqrt(n - lag))
 
     def test_it_is_never_the_same_and_lies_on_its_grid(self) -> None:
         for sigma in (1e-6, 0.37, 1, 700):
