@@ -241,6 +241,8 @@ test("peers that are not what they should be are refused", async () => {
     ["nobody", (peers) => Object.keys(peers).forEach((name) => Array.isArray(peers[name]) && (peers[name] = [])), /list of 1 to 254/],
     ["too many", (peers) => (peers.ids = Array.from({ length: MAX_PEERS + 1 }, (_, id) => BigInt(id))), /list of 1 to 254/],
     ["a point off the curve", (peers) => (peers.mask[0] = peers.mask[0].with(64, peers.mask[0][64] ^ 1)), /client 1 is no point of P-256/],
+    ["a point beyond the field", (peers) => (peers.mask[0] = peers.mask[0].map((byte, index) => (index > 32 ? 255 : byte))), /no point of P-256/],
+    ["the point at infinity", (peers) => (peers.mask[0] = new Uint8Array(1)), /no point of P-256/],
     ["a point of another length", (peers) => (peers.encrypt[0] = peers.encrypt[0].subarray(1)), /no point of P-256/],
     ["a key of its own", (peers) => (peers.mask[0] = own.keys.mask), /client 1 has a key that another client has/],
     ["another's key", (peers) => (peers.encrypt[1] = other.keys.encrypt), /client 2 has a key that another client has/],

@@ -1,6 +1,6 @@
 import { split } from "shamir-secret-sharing";
 import { failure } from "../../errors.js";
-import { agree, mask, newKeyPair, open, publicKey, purpose, scalarOf, seal, type Bytes, type KeyPair } from "./agreement.js";
+import { agree, hex, mask, newKeyPair, open, publicKey, purpose, scalarOf, seal, type Bytes, type KeyPair } from "./agreement.js";
 import { quantise, type FixedPoint, type Update } from "./fixed-point.js";
 import { refused } from "./refusal.js";
 
@@ -268,8 +268,4 @@ function sideBySide(name: string, ids: unknown, others: unknown[]): void {
   if (others.some((list) => !Array.isArray(list) || list.length !== ids.length)) {
     throw refused(`the lists of ${name} are not all as long as the ids`);
   }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
