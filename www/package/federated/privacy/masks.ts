@@ -250,8 +250,9 @@ export class MaskedRound {
   }
 
   #mustBeOthers(ids: bigint[]): void {
-    const stranger = ids.find((id) => !this.#peers.has(id));
-    if (stranger !== undefined) throw refused(`shares of ${stranger === this.#id ? "this client itself" : `a stranger, ${stranger}`}`);
+    for (const id of ids) {
+      if (!this.#peers.has(id)) throw refused(`shares of ${id === this.#id ? "this client itself" : `a stranger, ${String(id)}`}`);
+    }
     if (new Set(ids).size !== ids.length) throw refused("the shares of a client came twice");
   }
 
