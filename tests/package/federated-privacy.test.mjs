@@ -177,10 +177,10 @@ test("fixed point rounds half to even, clamps, and carries weight and loss", () 
   assert.deepEqual(signed([0.25, 0.75, -0.25, -0.75, 9, -9]), [0, 2, 0, -2, 8, -8, 1, 0]);
   assert.deepEqual(signed([1], 100, 1.5), [6, 3, 4608], "the weight is capped");
   assert.deepEqual(signed([], 1, 1e30), [1, 2 ** 30 - 1], "a loss is clamped so that two of them fit");
-  assert.throws(() => quantise(update([0]), { ...fixed, scale: 2 ** 28 }, 2), code("bad-data", /do not fit sums of 2 clients/));
+  assert.throws(() => quantise(update([0]), { ...fixed, scale: 2 ** 28 }, 2), code("federation-protocol", /do not fit sums of 2 clients/));
   assert.ok(quantise(update([0]), { ...fixed, scale: 2 ** 28 - 1 }, 2));
   for (const wrong of [{ range: 0 }, { range: NaN }, { scale: -1 }, { weight_cap: 0 }, { weight_cap: 1.5 }, { weight_cap: 2 ** 30 }]) {
-    assert.throws(() => quantise(update([0]), { ...fixed, ...wrong }, 2), code("bad-data", /do not fit/));
+    assert.throws(() => quantise(update([0]), { ...fixed, ...wrong }, 2), code("federation-protocol", /do not fit/));
   }
   assert.throws(() => quantise(update([0], 0), fixed, 2), code("bad-option", /0 rows/));
   assert.throws(() => quantise(update([0], 1, NaN), fixed, 2), code("bad-option", /loss is NaN/));
@@ -265,17 +265,17 @@ test("peers that are not what they should be are refused", async () => {
     Object.assign(own.keys, { encrypt: fresh.encrypt, mask: fresh.mask });
     const peers = peersFor(0n);
     spoil(peers);
-    await assert.rejects(machine.shares(peers), code("bad-data", text), name);
+    await assert.rejects(machine.shares(peers), code("federation-protocol", text), name);
     await assert.rejects(machine.shares(peersFor(0n)), code("bad-state", /"over" was due/), `${name}: the round has ended`);
   }
   const late = await MaskedRound.begin(2, 0n, identity());
   await late.keys();
-  await assert.rejects(late.shares(peersFor(0n)), code("bad-data", /not signed by it for round 2/), "signatures are of one round");
+  await assert.rejects(late.shares(peersFor(0n)), code("federation-protocol", /not signed by it for round 2/), "signatures are of one round");
 });
 
 test("shares for another client, of another round or of too few are refused", async () => {
   const { clients, sharesFor } = await shared(5);
-  const refuse = async (client, shares, text) => assert.rejects(client.machine.masked(shares, FIXED, UPDATE), code("bad-data", text));
+  const refuse = async (client, shares, text) => assert.rejects(client.machine.masked(shares, FIXED, UPDATE), code("federation-protocol", text));
   await refuse(clients[0], sharesFor(1n), /shares of this client itself/);
   const swapped = sharesFor(1n);
   swapped.sealed.reverse();
@@ -294,7 +294,7 @@ test("survivors other than those masked against get nothing, and nobody gives bo
   for (const { id, machine } of clients) await machine.masked(sharesFor(id), FIXED, UPDATE);
   const all = clients.map(({ id }) => id);
   const refuse = async (client, ids, dropped, text) => {
-    await assert.rejects(client.machine.unmask({ ids, dropped }), code("bad-data", text));
+    await assert.rejects(client.machine.unmask({ ids, dropped }), code("federation-protocol", text));
     await assert.rejects(client.machine.unmask({ ids: all, dropped: [] }), code("bad-state", /"over" was due/), "there is no second try");
   };
   await refuse(clients[0], all, [1n], /named twice/);
@@ -336,7 +336,7 @@ test("600 mutated messages: each phase answers, or ends the round with a coded e
   const tell = async (phase, record) => {
     const changed = mutated(record, chance);
     const error = await phase(changed).then(() => undefined, (thrown) => thrown);
-    if (error) assert.equal(error.code, "bad-data", error.stack);
+    if (error) assert.equal(error.code, "federation-protocol", error.stack);
     if (error) refusals += 1;
   };
   const { peersFor } = await begun(4);
