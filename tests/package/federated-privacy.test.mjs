@@ -314,6 +314,7 @@ test("phases come in their order", async () => {
   const keys = await machine.keys();
   assert.equal(keys.encrypt.length, 65);
   assert.equal(signedKeys(1, keys.encrypt, keys.mask).length, 138);
+  for (const round of [0, -1, 1.5, NaN, 1n]) await assert.rejects(MaskedRound.begin(round, 0n, identity()), code("federation-protocol", /no number of a round/));
   await assert.rejects(machine.keys(), code("bad-state", /"keys" of masked round 1 came where "shares" was due/));
 });
 

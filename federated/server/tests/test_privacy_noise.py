@@ -8,7 +8,7 @@ from dp_accounting import gaussian_mechanism
 from dp_accounting.rdp.rdp_privacy_accountant import DEFAULT_RDP_ORDERS
 
 from tabtune_federated.privacy import add_noise, clip
-from tabtune_federated.privacy.accountant import epsilon_spent
+from tabtune_federated.privacy.accountant import Accountant
 from tabtune_federated.privacy.noise import PORTION, grid_of
 
 
@@ -65,6 +65,14 @@ class Noise(unittest.TestCase):
                 add_noise(one, sigma)
 
 
+def epsilon_spent(
+    multiplier: float, rounds: int, delta: float, place: str = "central", sampling: float = 1.0
+) -> float:
+    accountant = Accountant(multiplier, delta, place, sampling)
+    accountant.spend(rounds)
+    return accountant.epsilon
+
+
 def by_hand(multiplier: float, rounds: int, delta: float) -> float:
     """Mironov 2017 (arXiv 1702.07476), corollary 3: a round of Gaussian noise is (a, a / (2 s²))-RDP, and
     rounds add up.
@@ -112,7 +120,11 @@ class Accounting(unittest.TestCase):
             self.assertGreater(spent, closed / 2)
 
     def test_more_rounds_cost_more_and_being_drawn_costs_less(self) -> None:
-        self.assertEqual(epsilon_spent(1.0, 0, 1e-5), 0)
+        accountant = Accountant(1.0, 1e-5)
+        self.assertEqual(accountant.epsilon, 0)
+        for _ in range(3):
+            accountant.spend()
+        self.assertEqual(accountant.epsilon, epsilon_spent(1.0, 3, 1e-5))
         self.assertLess(epsilon_spent(1.0, 10, 1e-5), epsilon_spent(1.0, 11, 1e-5))
         with self.assertLogs("absl", "WARNING"):  # of orders that it leaves out
             self.assertLess(epsilon_spent(1.0, 10, 1e-5, sampling=0.1), epsilon_spent(1.0, 10, 1e-5) / 3)

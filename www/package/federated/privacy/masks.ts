@@ -121,8 +121,9 @@ export class MaskedRound {
     [this.#encrypt, this.#mask] = pairs;
   }
 
-  /** Makes the keys of a round for the node with this id. */
+  /** Makes the keys of a round, counted from 1, for the node with this id. */
   static async begin(round: number, id: bigint, identity: Identity): Promise<MaskedRound> {
+    if (!Number.isSafeInteger(round) || round < 1) throw refused(`${round} is no number of a round`);
     return new MaskedRound(round, id, identity, [await newKeyPair(false), await newKeyPair(true)]);
   }
 
