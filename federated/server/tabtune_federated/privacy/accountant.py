@@ -22,9 +22,9 @@ class Accountant:
     probability with which each client takes part in a round, drawn anew and told nobody (Poisson sampling); 1
     where all who are there take part.
 
-    "local": noise is on one client's clipped delta, which the server sees. Neighbours are any two deltas of that
-    client, so up to two bounds apart. That it takes part is seen, so being drawn hides nothing: `sampling` is 1,
-    and the rounds are those in which that client took part.
+    "local": noise is on one client's clipped delta, which the server sees. Neighbours are any two deltas of
+    that client, so up to two bounds apart. That it takes part is seen, so being drawn hides nothing: `sampling`
+    is 1, and the rounds are those in which that client took part.
 
     The losses that clients tell have no noise, and are not accounted for.
     """
