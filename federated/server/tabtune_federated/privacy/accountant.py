@@ -23,8 +23,8 @@ class Accountant:
     where all who are there take part.
 
     "local": noise is on one client's clipped delta, which the server sees. Neighbours are any two deltas of
-    that client, so up to two bounds apart. That it takes part is seen, so being drawn hides nothing: `sampling`
-    is 1, and the rounds are those in which that client took part.
+    that client, so up to two bounds apart. That it takes part is seen, so being drawn hides nothing:
+    `sampling` is 1, and the rounds are those in which that client took part.
 
     The losses that clients tell have no noise, and are not accounted for.
     """
