@@ -1,7 +1,7 @@
 import { failure } from "../../errors.js";
 import { decoded, malformed, quoted } from "./errors.js";
 import { countOf, npyHeader, readNpy, valueBytes, type NdArray } from "./npy.js";
-import { CHUNK_BYTES, idOf, objectBytes, type ObjectSet, type ObjectType, type Opened, type Tree } from "./objects.js";
+import { CHUNK_BYTES, idOf, objectBytes, type ObjectSet, type ObjectType, type OpenedTree, type Tree } from "./objects.js";
 import { readValues, valuesBytes, type Values } from "./records.js";
 
 /** One of Flower's records: an ArrayRecord, a MetricRecord or a ConfigRecord. */
@@ -94,12 +94,12 @@ class ContentReader {
   }
 
   content(tree: Tree): Content {
-    return this.#named(tree, this.#open(tree, "RecordDict"), (child) => this.#record(child));
+    return this.#named(this.#open(tree, "RecordDict"), (child) => this.#record(child));
   }
 
-  #open(tree: Tree, type: ObjectType): Opened {
+  #open(tree: Tree, type: ObjectType): OpenedTree {
     const opened = this.#objects.open(tree);
-    if (opened.type !== type) throw malformed(`object ${tree.id} is of type ${opened.type} where ${type} is expected`);
+    if (opened.type !== type) throw malformed(`object ${tree.id} is of type ${quoted(opened.type)} where ${type} is expected`);
     return opened;
   }
 
@@ -107,41 +107,42 @@ class ContentReader {
     const opened = this.#objects.open(tree);
     switch (opened.type) {
       case "ArrayRecord":
-        return { arrays: this.#named(tree, opened, (child) => this.#array(child)) };
+        return { arrays: this.#named(opened, (child) => this.#array(child)) };
       case "MetricRecord":
-        return { metrics: readValues("metrics", childless(tree, opened).body) };
+        return { metrics: readValues("metrics", leafBody(opened)) };
       case "ConfigRecord":
-        return { config: readValues("config", childless(tree, opened).body) };
+        return { config: readValues("config", leafBody(opened)) };
       default:
-        throw malformed(`object ${tree.id} is of type ${opened.type} where a record is expected`);
+        throw malformed(`object ${tree.id} is of type ${quoted(opened.type)} where a record is expected`);
     }
   }
 
   /** What the JSON of an object has by names, each the id of a child; every child has a name. */
-  #named<T>(tree: Tree, { type, body }: Opened, read: (child: Tree) => T): Record<string, T> {
-    const what = `${type} ${tree.id}`;
+  #named<T>({ id, type, children, body }: OpenedTree, read: (child: Tree) => T): Record<string, T> {
+    const what = `${type} ${id}`;
     const entries = Object.entries(readJson(what, body));
-    const children = new Map(tree.children.map((child) => [child.id, child]));
+    const by_id = new Map(children.map((child) => [child.id, child]));
+    // No prototype, so that no name from outside is anything but a name.
     const named: Record<string, T> = Object.create(null);
     const read_before = new Map<Tree, T>();
-    for (const [name, id] of entries) {
-      const child = children.get(String(id));
+    for (const [name, child_id] of entries) {
+      const child = by_id.get(String(child_id));
       if (child === undefined) throw malformed(`${what} names an object that is none of its children`);
       if (!read_before.has(child)) read_before.set(child, read(child));
       named[name] = read_before.get(child)!;
     }
-    if (read_before.size !== children.size) throw malformed(`${what} has children without names`);
+    if (read_before.size !== children.length) throw malformed(`${what} has children without names`);
     return named;
   }
 
   #array(tree: Tree): NdArray {
     const known = this.#arrays.get(tree.id);
     if (known) return known;
-    const { body } = this.#open(tree, "Array");
+    const { body, children } = this.#open(tree, "Array");
     const { dtype, shape, stype, arraychunk_ids } = readJson(`Array ${tree.id}`, body) as Partial<Record<string, unknown>>;
     if (stype !== STYPE) throw malformed(`array ${tree.id} is stored as ${quoted(stype)}, not as ${STYPE}`);
     if (!Array.isArray(arraychunk_ids)) throw malformed(`array ${tree.id} lists no chunks`);
-    const chunks = tree.children.map((child) => childless(child, this.#open(child, "ArrayChunk")).body);
+    const chunks = children.map((child) => leafBody(this.#open(child, "ArrayChunk")));
     const parts: Uint8Array[] = arraychunk_ids.map((index: unknown) => {
       const part = typeof index === "number" ? chunks[index] : undefined;
       if (part === undefined) throw malformed(`array ${tree.id} has a chunk that is none of its children`);
@@ -160,9 +161,10 @@ class ContentReader {
   }
 }
 
-function childless(tree: Tree, opened: Opened): Opened {
-  if (tree.children.length > 0) throw malformed(`object ${tree.id}, of type ${opened.type}, has children`);
-  return opened;
+/** The body of an object that has no children. */
+function leafBody({ id, type, children, body }: OpenedTree): Uint8Array {
+  if (children.length > 0) throw malformed(`object ${id}, of type ${type}, has children`);
+  return body;
 }
 
 function readJson(what: string, body: Uint8Array): object {

@@ -1,5 +1,5 @@
 import { ObjectMaker, readContent, type Content } from "./content.js";
-import { decoded, malformed } from "./errors.js";
+import { decoded, malformed, quoted } from "./errors.js";
 import { treeBytes, type ObjectSet, type Tree } from "./objects.js";
 import { Message, type Metadata, type PullMessagesResponse } from "./proto/flower.js";
 
@@ -72,11 +72,11 @@ export function onlyMessage({ messages_list, message_object_trees }: PullMessage
 
 /** What a message carries, of objects that were all fetched. */
 export function openMessage({ tree }: IncomingHead, objects: ObjectSet): Content {
-  const { type, body } = objects.open(tree);
-  if (type !== "Message") throw malformed(`object ${tree.id} is of type ${type} where a Message is expected`);
+  const { type, children, body } = objects.open(tree);
+  if (type !== "Message") throw malformed(`object ${tree.id} is of type ${quoted(type)} where a Message is expected`);
   if (decoded("a message", () => Message.decode(body)).error !== undefined) throw malformed("the server sent an error as a message");
-  if (tree.children.length !== 1) throw malformed(`a message has ${tree.children.length} contents`);
-  return readContent(tree.children[0]!, objects);
+  if (children.length !== 1) throw malformed(`a message has ${children.length} contents`);
+  return readContent(children[0]!, objects);
 }
 
 /**

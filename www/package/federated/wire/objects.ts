@@ -34,6 +34,12 @@ export interface Tree {
   children: Tree[];
 }
 
+/** The object at the root of a tree, taken apart. */
+export interface OpenedTree extends Tree {
+  type: string;
+  body: Uint8Array;
+}
+
 /** The id of an object. */
 export async function idOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
@@ -132,14 +138,19 @@ export class ObjectSet {
     return true;
   }
 
-  /** Takes apart the object at the root of a tree, which has the tree's children below it. */
-  open(tree: Tree): Opened {
-    const bytes = this.#objects.get(tree.id);
-    if (bytes === undefined) throw malformed(`object ${tree.id} is missing`);
-    const opened = openObject(tree.id, bytes);
-    if (opened.children.join() !== tree.children.map(({ id }) => id).join()) {
-      throw malformed(`object ${tree.id} has other children than the message's tree`);
+  /**
+   * Takes apart the object at the root of a tree. Its children are the tree's, in the object's order: a server that keeps
+   * them in a database tells them in any.
+   */
+  open({ id, children }: Tree): OpenedTree {
+    const bytes = this.#objects.get(id);
+    if (bytes === undefined) throw malformed(`object ${id} is missing`);
+    const opened = openObject(id, bytes);
+    const told = new Map(children.map((child) => [child.id, child]));
+    const own = opened.children.map((child) => told.get(child)).filter((child) => child !== undefined);
+    if (own.length !== opened.children.length || new Set(own).size !== children.length) {
+      throw malformed(`object ${id} has other children than the message's tree`);
     }
-    return opened;
+    return { id, type: opened.type, children: own, body: opened.body };
   }
 }

@@ -1,0 +1,1 @@
+"""A Flower app that adds up what nodes send."""

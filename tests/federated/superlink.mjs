@@ -1,0 +1,143 @@
+// A SuperLink of Flower on localhost, with what one needs to run an app on it. Its state lies in a folder of its own, which
+// goes when it is stopped.
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { paths } from "../../tools/lib/paths.mjs";
+
+const executables = join(paths.flower, "bin");
+const START_SECONDS = 60;
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** The processes that a process has started, and those that they have, on Linux. */
+function descendantsOf(pid) {
+  const children = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).filter((name) => {
+    try {
+      return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${name}/status`, "utf8"))?.[1]) === pid;
+    } catch {
+      return false;
+    }
+  });
+  return children.flatMap((name) => [Number(name), ...descendantsOf(Number(name))]);
+}
+
+/** Settings as Flower's command line has them: values of TOML. */
+const configOf = (settings) => Object.entries(settings).map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(" ");
+
+/**
+ * Starts a SuperLink and gives
+ * - `port` and `base`, the address that nodes join at;
+ * - `pid`, of the SuperLink now;
+ * - `run(more)`: starts the app of the folder `app` with the settings `runConfig` and `more`, and gives the run's id;
+ * - `status(id)`: "pending", "starting", "running" or "finished:completed" and other ends;
+ * - `ended(id, seconds)`: waits for the end of a run and gives its status;
+ * - `stopRun(id)`: ends a run;
+ * - `log()`: what the SuperLink and its apps have said;
+ * - `restart()`: ends it at once and starts it again, with the same port and state;
+ * - `stop()`: ends it and removes its folder.
+ */
+export async function superlink({ app, runConfig = {} }) {
+  const home = mkdtempSync(join(tmpdir(), "tabtune-superlink-"));
+  const port = await freePort();
+  const address = `127.0.0.1:${port}`;
+  writeFileSync(join(home, "config.toml"), `[superlink]\ndefault = "local"\n\n[superlink.local]\naddress = "${address}"\ninsecure = true\n`);
+  const env = {
+    ...process.env,
+    PATH: `${executables}${delimiter}${process.env.PATH}`,
+    FLWR_HOME: home,
+    FLWR_TELEMETRY_ENABLED: "0",
+    FLWR_DISABLE_UPDATE_CHECK: "1",
+  };
+  let child;
+  let said = "";
+
+  async function start() {
+    const options = ["--insecure", "--host", "127.0.0.1", "--port", String(port), "--disable-runtime-dependency-installation"];
+    child = spawn(join(executables, "flower-superlink"), [...options, "--database", join(home, "state.db")], { env });
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said += text));
+    for (let waited = 0; waited < 10 * START_SECONDS; waited++) {
+      if (child.exitCode !== null) break;
+      // A call without a body is refused, but only by a SuperLink that has started.
+      const answer = await fetch(`http://${address}/v1/fleet/pull-messages`, { method: "POST" }).catch(() => undefined);
+      if (answer) return;
+      await sleep(100);
+    }
+    throw new Error(`the SuperLink did not start:\n${said}`);
+  }
+
+  async function end(signal) {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const apps = descendantsOf(child.pid);
+    const gone = once(child, "exit");
+    child.kill(signal);
+    await gone;
+    // Apps would go on for a while, and write to its folder.
+    for (const pid of apps) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It has ended by itself.
+      }
+    }
+  }
+
+  const commands = new Set();
+  async function flwr(...args) {
+    const command = promisify(execFile)(join(executables, "flwr"), args, { env, cwd: home });
+    commands.add(command);
+    return (await command.finally(() => commands.delete(command))).stdout;
+  }
+
+  async function status(id) {
+    const { runs } = JSON.parse(await flwr("list", "local", "--run-id", id, "--format", "json"));
+    return runs[0].status;
+  }
+
+  await start();
+  return {
+    port,
+    base: `http://${address}`,
+    get pid() {
+      return child.pid;
+    },
+    async run(more = {}) {
+      const settings = configOf({ ...runConfig, ...more });
+      const out = await flwr("run", app, "local", ...(settings ? ["--run-config", settings] : []), "--format", "json");
+      const { success, ["run-id"]: id } = JSON.parse(out);
+      if (!success) throw new Error(`the app was not started:\n${out}`);
+      return id;
+    },
+    status,
+    async ended(id, seconds = 60) {
+      for (const until = Date.now() + 1000 * seconds; Date.now() < until; await sleep(300)) {
+        const now = await status(id);
+        if (now.startsWith("finished")) return now;
+      }
+      throw new Error(`run ${id} has not ended in ${seconds} s:\n${said}`);
+    },
+    stopRun: (id) => flwr("stop", id, "local"),
+    log: () => said,
+    async restart() {
+      await end("SIGKILL");
+      await start();
+    },
+    async stop() {
+      await end("SIGTERM");
+      await Promise.allSettled(commands);
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
