@@ -105,7 +105,7 @@ function superlinkOf(said) {
 /** An origin as browsers send it. */
 function originOf(said) {
   const url = URL.canParse(said) ? new URL(said) : undefined;
-  const is_origin = url && ["http:", "https:"].includes(url.protocol) && [url.origin, url.href].includes(said);
+  const is_origin = url && ["http:", "https:"].includes(url.protocol) && [url.origin, `${url.origin}/`].includes(said);
   if (!is_origin) throw new Failure("bad-option", `--origin must be a scheme and a host, as in https://app.example.org, not "${said}"`);
   return url.origin;
 }

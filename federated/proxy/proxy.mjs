@@ -80,7 +80,7 @@ export class Proxy {
       requireHostHeader: false,
       insecureHTTPParser: false,
     };
-    const server = tls ? https.createServer({ ...settings, ...tls, minVersion: "TLSv1.2" }) : http.createServer(settings);
+    const server = tls ? https.createServer({ ...settings, ...tls, minVersion: "TLSv1.2", handshakeTimeout: limits.header_ms }) : http.createServer(settings);
     // Their bytes are limited, and a header that was left out for its place among many could be the one that matters.
     server.maxHeadersCount = 0;
     server.maxConnections = limits.connections;

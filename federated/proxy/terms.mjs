@@ -3,9 +3,10 @@ import { createPublicKey } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { Failure } from "../../tools/lib/options.mjs";
 
-/** 10,000 enrolled keys take a fourth of this. */
-const MOST_BYTES = 8 << 20;
+/** Some 4,000 enrolled keys. The bounds here are those of the server's app, federated/server/tabtune_federated/terms.py. */
+const MOST_BYTES = 1 << 20;
 const MOST_KEYS = 10_000;
+const MOST_OF_TRAIN = 40;
 
 /** Reads the terms in the file at `path`. Resolves to { bytes, terms, enrolled }: the file as it is, its fields with their defaults, and the enrolled keys' PEM texts or null. */
 export async function readTerms(path) {
@@ -57,7 +58,10 @@ const above = (least, most) => must((value) => Number.isFinite(value) && value >
 const from = (least, most) => must((value) => Number.isFinite(value) && value >= least && value <= most, `a number from ${least} to ${most}`);
 const oneOf = (...values) => must((value) => values.includes(value), values.map((value) => JSON.stringify(value)).join(" or "));
 const flag = oneOf(true, false);
-const scalar = must((value) => ["string", "boolean"].includes(typeof value) || Number.isFinite(value), "a number, a text, true or false");
+const scalar = must(
+  (value) => typeof value === "boolean" || Number.isFinite(value) || (typeof value === "string" && value.length <= 120),
+  "a number, a short text, true or false",
+);
 const orNull = (check) => (value, at) => (value === null ? null : check(value, at));
 
 const list = (item, most) => (value, at) => {
@@ -89,9 +93,12 @@ const record = (fields, more) => (value, at) => {
   return read;
 };
 
+/** One public key and nothing beside it: the terms are shown to everyone. */
+const PUBLIC_KEY = /^\s*-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----\s*$/;
+
 /** The public key's PEM text as OpenSSL writes it, which is how nodes send it: lines of 64 characters, the last one ended too. */
 const key = (value, at) => {
-  must((pem) => typeof pem === "string" && pem.length <= 1024 && pem.includes("-----BEGIN PUBLIC KEY-----"), "a public key as PEM text")(value, at);
+  must((pem) => typeof pem === "string" && pem.length <= 1024 && PUBLIC_KEY.test(pem), "a public key as PEM text")(value, at);
   let parsed;
   try {
     parsed = createPublicKey(value);
@@ -105,64 +112,67 @@ const key = (value, at) => {
 
 const PRIVACY = {
   mask: optional(flag, false),
-  clip: optional(orNull(above(0, 1e9)), null),
+  clip: optional(orNull(above(0, 1e6)), null),
   noise: optional(oneOf("none", "local", "central"), "none"),
   noise_multiplier: optional(from(0, 1e6), 0),
-  delta: optional(must((value) => value > 0 && value < 1, "a number between 0 and 1"), 1e-5),
+  delta: optional(above(0, 0.5), 1e-5),
 };
 
 const LORA = {
-  r: needed(whole(1, 4096)),
+  r: needed(whole(1, 512)),
   lora_alpha: needed(above(0, 1e6)),
-  target_modules: needed(either("all-linear", list(text(200), 1000))),
+  target_modules: needed(either("all-linear", list(text(120), 64))),
   freeze_a: optional(flag),
-  lora_dropout: optional(from(0, 1)),
-  use_rslora: optional(flag),
 };
 
 const TRAIN = {
-  max_steps: needed(whole(1, 1e6)),
+  max_steps: needed(whole(1, 100_000)),
   learning_rate: needed(above(0, 10)),
-  per_device_train_batch_size: optional(whole(1, 4096)),
-  max_length: optional(whole(1, 1 << 20)),
+  per_device_train_batch_size: optional(whole(1, 4096), 8),
+  max_length: optional(whole(1, 1 << 20), 1024),
 };
 
 const FIELDS = {
   version: needed(oneOf(1)),
   name: needed(text(80)),
   operator: needed(text(120)),
-  purpose: optional(text(500)),
+  purpose: optional(orNull(text(500)), null),
   base_model_name_or_path: needed(text(300)),
   lora: needed(record(LORA)),
   train: needed(record(TRAIN, scalar)),
-  rounds: needed(whole(1, 1e6)),
-  min_clients: optional(whole(1, 1e6), 2),
+  rounds: needed(whole(1, 100_000)),
+  min_clients: optional(whole(1, 1000), 2),
   aggregation: optional(oneOf("fedavg", "fedadam", "flexlora"), "fedavg"),
-  server_learning_rate: optional(above(0, 1000)),
+  server_learning_rate: optional(above(0, 100)),
   delta_dtype: optional(oneOf("f32", "f16", "nf4"), "f32"),
   evaluate: optional(flag, true),
   privacy: optional(record(PRIVACY), record(PRIVACY)({}, "privacy")),
-  round_seconds: optional(from(1, 7 * 86_400), 600),
+  round_seconds: optional(above(0, 604_800), 600),
   enrolled: optional(orNull(list(key, MOST_KEYS)), null),
 };
 
 /** What one field says of another; sets the defaults that depend on others. */
 function checkTogether(terms) {
-  const { lora, privacy, aggregation } = terms;
+  const { lora, privacy, aggregation, train, enrolled } = terms;
   const noised = privacy.noise !== "none";
+  const flexible = aggregation === "flexlora";
   lora.freeze_a ??= noised;
   terms.server_learning_rate ??= aggregation === "fedadam" ? 0.01 : 1;
-  const refuse = (holds, words) => {
-    if (holds) throw new Misfit(words);
-  };
-  refuse(noised && privacy.clip === null, "privacy.clip must be a number where privacy.noise is not \"none\": noise hides no more than what is bounded");
-  refuse(noised && privacy.noise_multiplier === 0, "privacy.noise_multiplier must be above 0 where privacy.noise is not \"none\"");
-  refuse(!noised && privacy.noise_multiplier > 0, "privacy.noise_multiplier has no meaning where privacy.noise is \"none\"; say \"local\" or \"central\"");
-  refuse(privacy.mask && terms.delta_dtype !== "f32", "delta_dtype must be \"f32\" with privacy.mask, whose sums are of whole numbers of 32 bits");
-  refuse(privacy.mask && terms.min_clients < 2, "min_clients must be at least 2 with privacy.mask: the sum of one client is what it sent");
-  refuse(aggregation === "flexlora" && lora.freeze_a, "lora.freeze_a must be false with the aggregation \"flexlora\", which decomposes anew what A and B make");
-  refuse(aggregation === "flexlora" && privacy.mask, "privacy.mask does not go with the aggregation \"flexlora\": deltas of different ranks have no sum");
-  refuse(new Set(terms.enrolled).size < (terms.enrolled?.length ?? 0), "enrolled names a key twice");
+  const rules = [
+    [Object.keys(train).length > MOST_OF_TRAIN, `train has more than ${MOST_OF_TRAIN} fields`],
+    [noised && privacy.clip === null, "privacy.clip is missing: noise hides a client only where its delta is bounded"],
+    [noised && privacy.noise_multiplier === 0, "privacy.noise_multiplier must be above 0 where there is noise"],
+    [!noised && privacy.noise_multiplier > 0, 'privacy.noise_multiplier says nothing with privacy.noise "none"; name "local" or "central" there'],
+    [privacy.mask && terms.delta_dtype !== "f32", 'delta_dtype must be "f32" with privacy.mask'],
+    [privacy.mask && terms.min_clients < 2, "min_clients must be at least 2 with privacy.mask: the sum of one client is its delta"],
+    [flexible && lora.freeze_a, 'lora.freeze_a must be false with aggregation "flexlora", which takes A and B apart anew'],
+    [flexible && privacy.mask, 'privacy.mask needs one sum, which aggregation "flexlora" has not'],
+    [flexible && privacy.noise === "central", 'privacy.noise "central" needs one sum, which aggregation "flexlora" has not'],
+    [flexible && terms.server_learning_rate !== 1, 'server_learning_rate must be 1 with aggregation "flexlora", which replaces what was there'],
+    [new Set(enrolled).size < (enrolled?.length ?? 0), "enrolled names a key twice"],
+  ];
+  const broken = rules.find(([is_broken]) => is_broken);
+  if (broken) throw new Misfit(broken[1]);
 }
 
 /** A value as an error quotes it. */
