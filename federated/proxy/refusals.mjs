@@ -40,6 +40,8 @@ export function refuse(response, refusal) {
 
 /** Answers on a socket whose request could not even be read, and closes it. */
 export function refuseOn(socket, refusal) {
+  // HTTP's server no longer looks after a socket that asked for a tunnel, and its end may have come already.
+  socket.on("error", () => socket.destroy());
   if (!socket.writable) {
     socket.destroy();
     return;

@@ -42,9 +42,11 @@ async function start(t, superlink) {
   const output = { log: "", errors: "" };
   child.stdout.setEncoding("utf8").on("data", (text) => (output.log += text));
   child.stderr.setEncoding("utf8").on("data", (text) => (output.errors += text));
+  child.once("exit", (code, signal) => (output.errors += code === 0 ? "" : `the proxy ended: ${signal ?? code}\n`));
   await until(() => / is at \S+ for /.test(output.log), "the proxy listens");
   const [, origin] = / is at (\S+) for /.exec(output.log);
   const memory = async () => {
+    assert.equal(output.errors, "");
     child.send("memory");
     const [told] = await once(child, "message");
     return told;

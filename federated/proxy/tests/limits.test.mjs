@@ -247,6 +247,18 @@ test("whoever breaks off takes the call to the SuperLink along", async (t) => {
   assert.equal((await ask(proxy, "/federation.json", { method: "GET" })).status, 200);
 });
 
+test("whoever breaks off while it is refused does no harm", async (t) => {
+  const { proxy } = await open(t, { limits: { rate_per_address: 10_000 } });
+  const requests = ["CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", "nonsense\r\n\r\n", head(`POST ${CALL}`, { "content-length": 1e12 }), "GET / HTTP/1.1\r\nhost: x\r\n\r\n"];
+  for (let time = 0; time < 200; time += 1) {
+    const socket = connect(proxy.port, "127.0.0.1").on("error", () => {});
+    await once(socket, "connect");
+    socket.write(requests[time % requests.length], () => socket.resetAndDestroy());
+    await once(socket, "close");
+  }
+  assert.equal((await ask(proxy, CALL)).status, 200);
+});
+
 test("a SuperLink that breaks off in its answer is not taken for one that ended it", async (t) => {
   const answer = (_, response) => {
     response.writeHead(200, { "content-type": "application/protobuf", "content-length": 1000 }).write("abc");
