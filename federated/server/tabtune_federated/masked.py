@@ -1,0 +1,2 @@
+from dataclasses import dataclass
+def masked_sum(*a): raise NotImplementedError
