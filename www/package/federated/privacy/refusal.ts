@@ -1,0 +1,16 @@
+import { failure, type TabtuneError } from "../../errors.js";
+
+/** What is thrown where numbers or messages that came from outside are not what they have to be. */
+export function refused(what: string): TabtuneError {
+  return failure("bad-data", what);
+}
+
+/** What is thrown where a delta cannot be sent: one value that is no number would spoil the sum of all clients. */
+export function notFinite(index: number, value: number): TabtuneError {
+  return failure("not-finite", `value ${index} of the delta is ${value}: lower the learning rate, or leave this round out`);
+}
+
+/** What is thrown where a setting makes no sense. */
+export function badOption(message: string): TabtuneError {
+  return failure("bad-option", message);
+}
