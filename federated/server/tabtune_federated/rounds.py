@@ -12,11 +12,10 @@ from flwr.serverapp import Grid
 from flwr.supercore import log
 
 from .aggregation import Held
-from .central_noise import add_central_noise, clipped
 from .exchange import Question, Traffic, ask
 from .layout import Layout
 from .masked import masked_sum
-from .privacy.accountant import epsilon_spent
+from .noise_on_sums import add_central_noise, clipped, epsilon
 from .records import (
     array_of,
     read_evaluate_reply,
@@ -52,6 +51,7 @@ class Outcome:
     traffic: Traffic = field(default_factory=Traffic)
     clients: dict[int, dict[str, Any]] = field(default_factory=dict)
     loss: float | None = None
+    sensitivity: float | None = None
 
 
 def contents_for(
@@ -72,7 +72,7 @@ def contents_for(
 def _train(federation: Federation, nodes: dict[int, Layout], round_number: int) -> Outcome:
     """A round's local steps; the deltas are added to the sum as they come."""
     terms, held = federation.terms, federation.held
-    outcome = Outcome()
+    outcome = Outcome(sensitivity=terms.privacy.clip)
     losses = []
 
     def take(node_id: int, content: RecordDict) -> None:
@@ -115,7 +115,7 @@ def _train_masked(federation: Federation, nodes: dict[int, Layout], round_number
         return outcome
     federation.held.sum.add_sum(result.total, result.weight)
     outcome.clients = {node_id: outcome.clients[node_id] for node_id in result.summed}
-    outcome.loss = result.loss
+    outcome.loss, outcome.sensitivity = result.loss, result.sensitivity
     return outcome
 
 
@@ -141,8 +141,7 @@ def _spent(federation: Federation) -> dict[str, float]:
     privacy = federation.terms.privacy
     if privacy.noise == "none":
         return {}
-    epsilon = epsilon_spent(privacy.noise_multiplier, federation.state.releases, privacy.delta)
-    return {"epsilon": epsilon, "delta": privacy.delta}
+    return {"epsilon": epsilon(privacy, federation.state.releases), "delta": privacy.delta}
 
 
 def _tell(terms: Terms, entry: dict[str, Any]) -> None:
@@ -178,7 +177,7 @@ def run_round(federation: Federation) -> bool:
         _keep(federation)
         return False
     if terms.privacy.noise == "central":
-        add_central_noise(held.sum.sum, terms.privacy)
+        add_central_noise(held.sum.sum, terms.privacy, outcome.sensitivity)
     change = held.finish()
     state.round_number = round_number
     state.arrays |= held.state()
