@@ -38,7 +38,13 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
     make_pull_object_fn_protobuf,
     make_push_object_fn_protobuf,
 )
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects, push_objects
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    inflate_object_from_contents,
+    pull_objects,
+    push_objects,
+)
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
@@ -79,6 +85,7 @@ class FleetNode:
             self._client.DeactivateNode(DeactivateNodeRequest(node_id=self.node_id))
         except httpx.HTTPError:
             log(INFO, "the server could not be told that node %d leaves", self.node_id)
+        self._client.close()
 
     def stop(self) -> None:
         """Ends `serve` and the heartbeats."""
@@ -92,7 +99,7 @@ class FleetNode:
                 if not self._serve_one(handle):
                     self._stopped.wait(self._poll_seconds)
                 pause = self._poll_seconds
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, ObjectPullError, ObjectPushError) as error:
                 log(WARNING, "the server did not do as asked (%s); trying again in %g s", told(error), pause)
                 self._stopped.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -179,7 +186,7 @@ class FleetNode:
             )
 
 
-def told(error: httpx.HTTPError) -> str:
+def told(error: Exception) -> str:
     """What the server said, where it said something."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"{error.response.status_code} {error.response.text[:200]}"

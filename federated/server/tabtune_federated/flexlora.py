@@ -38,15 +38,22 @@ class Product:
         return Product(self.left * factor, self.right)
 
     def decomposed(self, rank: int) -> "Product":
-        """The nearest matrix of at most this rank; each singular value's root is in both factors, so that neither of them
-        learns much faster than the other."""
+        """The nearest matrix of at most this rank.
+
+        Each singular value's root is in both factors, so that neither of them learns much faster than the other. Signs,
+        which the decomposition leaves open, are such that the largest value of each row on the right is positive: the
+        same wherever it is computed.
+        """
         q_left, r_left = np.linalg.qr(self.left)
         q_right, r_right = np.linalg.qr(self.right.T)
         u, sigma, v = np.linalg.svd(r_left @ r_right.T, full_matrices=False)
         # What is zero but for rounding is no direction to give to a client.
         kept = min(rank, int(np.sum(sigma > sigma[:1].sum() * 1e-12)))
         root = np.sqrt(sigma[:kept])
-        return Product(q_left @ (u[:, :kept] * root), (root[:, None] * v[:kept]) @ q_right.T)
+        left, right = q_left @ (u[:, :kept] * root), (root[:, None] * v[:kept]) @ q_right.T
+        largest = np.take_along_axis(right, np.abs(right).argmax(axis=1, keepdims=True), axis=1)
+        signs = np.where(largest < 0, -1.0, 1.0)
+        return Product(left * signs.T, right * signs)
 
     def norm(self) -> float:
         """The Frobenius norm."""

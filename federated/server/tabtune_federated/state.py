@@ -77,7 +77,7 @@ def load_state(folder: Path, digest: str) -> State:
     """Reads a state back. Raises StateError where it is damaged, of another version or of other terms."""
     path = folder / STATE
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop("meta").tobytes())
         if meta["version"] != VERSION:
@@ -90,5 +90,5 @@ def load_state(folder: Path, digest: str) -> State:
         return State(digest, layout, meta["seed"], meta["round"], meta["releases"], meta["history"], arrays)
     except StateError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise StateError(f"{path} is damaged ({error}); remove it to begin anew") from error

@@ -23,9 +23,10 @@ def free_port() -> int:
 
 
 class SuperLink:
-    """Keeps its nodes and runs in a database, so that it can be stopped and started again."""
+    """With a database it keeps its nodes and runs, so that it can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: bool) -> None:
+        self._options = ["--database", str(folder / "superlink.db")] if database else []
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
@@ -41,7 +42,7 @@ class SuperLink:
 
     def start(self) -> None:
         command = [SCRIPTS / "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(self.port)]
-        options = ["--disable-runtime-dependency-installation", "--database", self._folder / "superlink.db"]
+        options = ["--disable-runtime-dependency-installation", *self._options]
         self.log = self._folder / "superlink.log"
         with self.log.open("ab") as log:
             # A session of its own, so that the app's processes end with it.
