@@ -71,7 +71,17 @@ class FleetNode:
         self.node_id = 0
 
     def __enter__(self) -> Self:
-        self._join()
+        """Joins. Raises httpx.HTTPError where the server does not let this key in."""
+        deadline = time.monotonic() + 3 * HEARTBEAT_SECONDS
+        while not self.node_id:
+            try:
+                self._join()
+            except httpx.HTTPError as error:
+                if time.monotonic() > deadline:
+                    raise
+                # Among others so where a run before did not leave, until the server has missed its heartbeats.
+                log(INFO, "not joined yet (%s); trying again", told(error))
+                self._stopped.wait(self._poll_seconds)
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
         return self
@@ -106,9 +116,8 @@ class FleetNode:
                 self._join_again()
 
     def _join(self) -> None:
-        """Registers and activates. A key that is registered already, by a run before or by the operator, is activated.
-
-        Raises httpx.HTTPError.
+        """Registers and activates. A key that is registered already, by a run before or by the operator, is activated; one
+        that is active already, as after a restart of the server alone, stays so. Raises httpx.HTTPError.
         """
         try:
             self._client.RegisterNode(RegisterNodeFleetRequest(public_key=self._pem))
@@ -116,7 +125,11 @@ class FleetNode:
             if not 400 <= error.response.status_code < 500:
                 raise
         request = ActivateNodeRequest(public_key=self._pem, heartbeat_interval=HEARTBEAT_SECONDS)
-        self.node_id = self._client.ActivateNode(request).node_id
+        try:
+            self.node_id = self._client.ActivateNode(request).node_id
+        except httpx.HTTPStatusError:
+            if not self.node_id:
+                raise
 
     def _join_again(self) -> None:
         try:

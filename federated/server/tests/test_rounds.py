@@ -52,6 +52,7 @@ class RoundsTest(unittest.TestCase):
         for change in (
             mock.patch.object(rounds, "REPEAT_PAUSE_SECONDS", 0),
             mock.patch("tabtune_federated.roster.PAUSE", 0.01),
+            mock.patch("tabtune_federated.roster.SETTLE_SECONDS", 0.1),
             mock.patch("tabtune_federated.exchange.FIRST_PAUSE", 0.01),
         ):
             change.start()
