@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize, sep } from "node:path";
+import { pipeline } from "node:stream/promises";
 
 const TYPES = {
   ".css": "text/css",
@@ -28,20 +29,19 @@ const POLICY = [
 const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
 /**
- * Serves `mounts` on localhost. A mount maps an address to a folder or file on disk (a string), to
+ * What answers requests from `mounts`. A mount maps an address to a folder or file on disk (a string), to
  * bytes in memory (a Uint8Array) or to nothing (null); one that ends with "/" is a folder, and the
- * longest match wins. Mounts may be added later. With `isolated`, pages are cross-origin isolated. Resolves to { origin, requests, close }; `requests`
- * lists the path of every request so far.
+ * longest match wins. Mounts may be added later. With `isolated`, pages are cross-origin isolated. `refuse` tells what
+ * cannot be served; each path that is asked for goes into `requests`.
  */
-export async function serve(mounts, { port = 0, isolated = false } = {}) {
-  const requests = [];
+export function answering(mounts, { isolated = false, refuse = refusePlainly, requests } = {}) {
   const answer = async (request, response) => {
     const path = pathOf(request.url);
     if (path === undefined) {
       refuse(response, 400, "malformed address");
       return;
     }
-    requests.push(path);
+    requests?.push(path);
     response.setHeader("Cache-Control", "no-store");
     response.setHeader("Content-Security-Policy", POLICY);
     if (isolated) response.setHeaders(new Map(Object.entries(ISOLATION)));
@@ -53,13 +53,20 @@ export async function serve(mounts, { port = 0, isolated = false } = {}) {
     }
     response.setHeader("Content-Type", TYPES[extname(found.name)] ?? "application/octet-stream");
     response.setHeader("Content-Length", found.size);
-    if (found.bytes) response.end(found.bytes);
-    else createReadStream(found.name).on("error", () => response.destroy()).pipe(response);
+    if (found.bytes || request.method === "HEAD") response.end(found.bytes);
+    // The file is closed too where the other side goes away in the middle of it.
+    else await pipeline(createReadStream(found.name), response);
   };
   // Any page of the web can send requests here, so none of them may end the process.
-  const server = createServer((request, response) => {
+  return (request, response) => {
     answer(request, response).catch(() => response.destroy());
-  });
+  };
+}
+
+/** Serves `mounts` on localhost, as {@link answering} does. Resolves to { origin, requests, close }; `requests` lists the path of every request so far. */
+export async function serve(mounts, { port = 0, isolated = false } = {}) {
+  const requests = [];
+  const server = createServer(answering(mounts, { isolated, requests }));
   await new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, "localhost", resolve);
@@ -83,7 +90,7 @@ export function pathOf(url) {
   }
 }
 
-function refuse(response, status, words) {
+function refusePlainly(response, status, words) {
   response.writeHead(status, { "Content-Type": "text/plain" }).end(`${words}\n`);
 }
 
