@@ -15,7 +15,7 @@ from flwr.supercore import log
 
 from .records import BadReply, array_bytes
 
-FIRST_PAUSE = 0.1
+FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 2.0
 
 

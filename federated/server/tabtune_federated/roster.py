@@ -54,10 +54,10 @@ class Roster:
 
     def _online(self) -> set[int]:
         enrolled = self._terms.enrolled
-        keys = None if enrolled is None else {key.strip() for key in enrolled}
+        keys = None if enrolled is None else {key.encode() for key in enrolled}
         there = set()
         for node in self._grid.get_nodes():
-            if keys is None or node.public_key.decode("ascii", "replace").strip() in keys:
+            if keys is None or node.public_key in keys:
                 there.add(node.node_id)
             else:
                 self._tell(node.node_id, "its key is not in the enrolment list")

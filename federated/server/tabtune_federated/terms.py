@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
 VERSION = 1
 MAX_BYTES = 1 << 20
 MAX_RANK = 512
@@ -169,6 +173,25 @@ def _texts(most: int, length: int) -> Callable[[Any], tuple[str, ...]]:
     return check
 
 
+def _key(value: Any) -> str:
+    """A node's public key as PEM text, written as OpenSSL does and nodes send it."""
+    text = _text(1024)(value)
+    try:
+        key = load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise TermsError(f"must be public keys as PEM text, not {_shown(value)}") from error
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP384R1):
+        raise TermsError(f"must be keys on the curve P-384, not {_shown(value)}")
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _keys(value: Any) -> tuple[str, ...]:
+    keys = tuple(_key(text) for text in _texts(10_000, 1024)(value))
+    if len(set(keys)) < len(keys):
+        raise TermsError("names a key twice")
+    return keys
+
+
 def _targets(value: Any) -> tuple[str, ...] | str:
     return ALL_LINEAR if value == ALL_LINEAR else _texts(64, 120)(value)
 
@@ -222,6 +245,8 @@ def _privacy(value: Any) -> Privacy:
         raise TermsError("privacy.clip is missing: noise hides a client only where its delta is bounded")
     if privacy.noise != "none" and privacy.noise_multiplier == 0:
         raise TermsError("privacy.noise_multiplier must be above 0 where there is noise")
+    if privacy.noise == "none" and privacy.noise_multiplier:
+        raise TermsError('privacy.noise_multiplier says nothing with privacy.noise "none"')
     return privacy
 
 
@@ -267,7 +292,7 @@ def check_terms(value: Any) -> Terms:
         evaluate=fields.take("evaluate", _flag, True),
         privacy=privacy,
         round_seconds=fields.take("round_seconds", _number(0, 604_800), 600.0),
-        enrolled=fields.take("enrolled", _or_null(_texts(10_000, 2000)), None),
+        enrolled=fields.take("enrolled", _or_null(_keys), None),
         digest=hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest(),
     )
     fields.finish()

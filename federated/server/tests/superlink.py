@@ -23,10 +23,9 @@ def free_port() -> int:
 
 
 class SuperLink:
-    """With a database it keeps its nodes and runs, so that it can be stopped and started again."""
+    """Keeps nothing when it is stopped; nodes that go on register anew."""
 
-    def __init__(self, folder: Path, database: bool) -> None:
-        self._options = ["--database", str(folder / "superlink.db")] if database else []
+    def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
@@ -42,12 +41,12 @@ class SuperLink:
 
     def start(self) -> None:
         command = [SCRIPTS / "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(self.port)]
-        options = ["--disable-runtime-dependency-installation", *self._options]
+        command.append("--disable-runtime-dependency-installation")
         self.log = self._folder / "superlink.log"
         with self.log.open("ab") as log:
             # A session of its own, so that the app's processes end with it.
             self._process = subprocess.Popen(
-                [*command, *options], env=self._environment, stdout=log, stderr=log, start_new_session=True
+                command, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:

@@ -3,6 +3,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from support import terms, terms_json, write_terms
 from tabtune_federated.terms import TermsError, check_terms, read_terms
 
@@ -29,6 +32,14 @@ class TermsTest(unittest.TestCase):
 
     def test_more_names_of_trl_are_allowed(self) -> None:
         self.assertEqual(terms(train={"max_steps": 1, "learning_rate": 1, "weight_decay": 0.1}).train["weight_decay"], 0.1)
+
+    def pem(self, curve: ec.EllipticCurve) -> str:
+        key = ec.derive_private_key(7, curve).public_key()
+        return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+    def test_enrolled_keys_are_told_as_nodes_send_them(self) -> None:
+        pem = self.pem(ec.SECP384R1())
+        self.assertEqual(terms(enrolled=[f"\n{pem.strip()}  "]).enrolled, (pem,))
 
     def test_refusals_name_the_field(self) -> None:
         lora = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
@@ -58,6 +69,10 @@ class TermsTest(unittest.TestCase):
             ({"enrolled": "all"}, "enrolled"),
             ({"privacy": {"noise": "central"}}, "privacy.clip is missing"),
             ({"privacy": {"noise": "local", "clip": 1}}, "privacy.noise_multiplier"),
+            ({"privacy": {"noise_multiplier": 1}}, "says nothing"),
+            ({"enrolled": ["-----BEGIN PUBLIC KEY-----"]}, "public keys as PEM"),
+            ({"enrolled": [self.pem(ec.SECP256R1())]}, "the curve P-384"),
+            ({"enrolled": [self.pem(ec.SECP384R1())] * 2}, "names a key twice"),
             ({"privacy": {"delta": 0}}, "privacy.delta"),
             ({"privacy": {"masks": True}}, '"privacy.masks" is no field'),
             ({"privacy": masked, "delta_dtype": "f16"}, "delta_dtype"),
