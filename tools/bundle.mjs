@@ -23,6 +23,8 @@ const WASM = ["tabtune.js", "tabtune_bg.wasm", "kernels_simd128.wasm", "kernels_
 /** The page loads the worker's module itself where it hands in a GPU device, and this one where it asks what became of a model. */
 const WORKER = "./worker.js";
 const EVALUATION = "./evaluation.js";
+/** A worker loads this one where its page takes part in rounds of learning together. */
+const FEDERATED_WORKER = "./federated-worker.js";
 /** Entries beside the page's half take the class of its errors from there, so that it is the same whoever threw. */
 const INDEX = "./index.js";
 const ERROR = join(built, "tabtune-error.js");
@@ -78,10 +80,17 @@ function licences(modules) {
   const texts = [...new Set(folders)].filter(Boolean).sort().map((folder) => {
     const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
     const file = readdirSync(folder).find((file) => /^licen[cs]e/i.test(file));
-    if (!file) throw new Error(`${name} is bundled, but has no licence to go with it`);
-    return `${name} ${version} (${license})\n\n${readFileSync(join(folder, file), "utf8").trim()}\n`;
+    const text = file ? readFileSync(join(folder, file), "utf8") : headsOf(modules.filter((path) => path.startsWith(`${folder}/`)));
+    if (!text) throw new Error(`${name} is bundled, but has no licence to go with it`);
+    return `${name} ${version} (${license})\n\n${text.trim()}\n`;
   });
-  return ["index.js, exchange.js and worker.js contain parts of these packages.\n", ...texts].join(`\n${"-".repeat(72)}\n\n`);
+  return ["The modules contain parts of these packages.\n", ...texts].join(`\n${"-".repeat(72)}\n\n`);
+}
+
+/** What the modules of a package that has no file for it say of their licence, in the comments that they begin with. */
+function headsOf(modules) {
+  const heads = modules.map((path) => /^(\/\/.*\n)+/.exec(readFileSync(path, "utf8"))?.[0].replaceAll(/^\/\/ ?/gm, ""));
+  return [...new Set(heads)].filter((head) => /copyright/i.test(head ?? "")).join("\n");
 }
 
 /** Copies a declaration file and those that it refers to, which leaves out what only the worker sees. */
@@ -99,20 +108,25 @@ function copyDeclarations(name, copied = new Set()) {
 const index = await bundle("index.js", [WORKER, EVALUATION]);
 const evaluation = await bundle("evaluation.js", []);
 const exchange = await bundle("exchange/index.js", [INDEX], [errorsOfIndex]);
-const worker = await bundle("worker.js", [GLUE]);
+const federated = await bundle("federated.js", [INDEX], [errorsOfIndex]);
+const federated_worker = await bundle("federated-worker.js", []);
+const worker = await bundle("worker.js", [GLUE, FEDERATED_WORKER]);
 const machine = await bundle("machine.js", []);
 const kernel_worker = await bundle("kernel-worker.js", []);
-const stamp = stampOf([index, evaluation, worker, machine, kernel_worker]);
+const stamp = stampOf([index, evaluation, federated, federated_worker, worker, machine, kernel_worker]);
 rmSync(dist, { recursive: true, force: true });
 copyDeclarations("index.d.ts");
 copyDeclarations("exchange/index.d.ts");
+copyDeclarations("federated.d.ts");
 writeFileSync(join(dist, "index.js"), stamped(index.code, stamp));
 writeFileSync(join(dist, "evaluation.js"), stamped(evaluation.code, stamp));
 // It shares nothing with the other files but the class of its errors, so it need not be of the same build.
 writeFileSync(join(dist, "exchange.js"), exchange.code);
+writeFileSync(join(dist, "federated.js"), stamped(federated.code, stamp));
+writeFileSync(join(dist, "federated-worker.js"), stamped(federated_worker.code, stamp));
 writeFileSync(join(dist, "worker.js"), stamped(worker.code, stamp));
 writeFileSync(join(dist, "machine.js"), stamped(machine.code, stamp));
 writeFileSync(join(dist, "kernel-worker.js"), stamped(kernel_worker.code, stamp));
-writeFileSync(join(dist, "THIRD-PARTY-LICENSES.txt"), licences([...index.modules, ...exchange.modules, ...worker.modules]));
+writeFileSync(join(dist, "THIRD-PARTY-LICENSES.txt"), licences([...index.modules, ...exchange.modules, ...federated_worker.modules, ...worker.modules]));
 mkdirSync(join(dist, "wasm"));
 for (const name of WASM) cpSync(join(built, "wasm", name), join(dist, "wasm", name));

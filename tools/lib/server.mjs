@@ -31,10 +31,10 @@ const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-E
 /**
  * What answers requests from `mounts`. A mount maps an address to a folder or file on disk (a string), to
  * bytes in memory (a Uint8Array) or to nothing (null); one that ends with "/" is a folder, and the
- * longest match wins. Mounts may be added later. With `isolated`, pages are cross-origin isolated. `refuse` tells what
- * cannot be served; each path that is asked for goes into `requests`.
+ * longest match wins. Mounts may be added later. With `isolated`, pages are cross-origin isolated. `connects` are places that pages
+ * may talk to beside the usual ones. `refuse` tells what cannot be served; each path that is asked for goes into `requests`.
  */
-export function answering(mounts, { isolated = false, refuse = refusePlainly, requests } = {}) {
+export function answering(mounts, { isolated = false, connects = "", refuse = refusePlainly, requests } = {}) {
   const answer = async (request, response) => {
     const path = pathOf(request.url);
     if (path === undefined) {
@@ -43,7 +43,7 @@ export function answering(mounts, { isolated = false, refuse = refusePlainly, re
     }
     requests?.push(path);
     response.setHeader("Cache-Control", "no-store");
-    response.setHeader("Content-Security-Policy", POLICY);
+    response.setHeader("Content-Security-Policy", POLICY.replace("connect-src", `connect-src ${connects}`));
     if (isolated) response.setHeaders(new Map(Object.entries(ISOLATION)));
     response.setHeader("X-Content-Type-Options", "nosniff");
     const found = await find(mounts, path);
@@ -64,9 +64,9 @@ export function answering(mounts, { isolated = false, refuse = refusePlainly, re
 }
 
 /** Serves `mounts` on localhost, as {@link answering} does. Resolves to { origin, requests, close }; `requests` lists the path of every request so far. */
-export async function serve(mounts, { port = 0, isolated = false } = {}) {
+export async function serve(mounts, { port = 0, isolated = false, connects } = {}) {
   const requests = [];
-  const server = createServer(answering(mounts, { isolated, requests }));
+  const server = createServer(answering(mounts, { isolated, connects, requests }));
   await new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, "localhost", resolve);

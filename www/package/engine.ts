@@ -2,10 +2,12 @@ import type { WorkerLike } from "./cpu/team.js";
 import { importRows, inspect, library } from "./datasets.js";
 import { detailsOf, failure, TabtuneError } from "./errors.js";
 import { exportFolder, FolderSink } from "./export/sink.js";
+import type { Participant } from "./federated/participant.js";
 import { openFolder, openModel } from "./files.js";
 import { hint, openMachine } from "./kernels.js";
+import { federated } from "./lazy-worker.js";
 import { withTokensOf } from "./locks.js";
-import { VERSION, type CallName, type Calls, type Reply, type Request } from "./protocol.js";
+import { VERSION, type CallName, type Calls, type FederationCall, type Reply, type Request } from "./protocol.js";
 import type { AdapterInfo, DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
 import init, { check_options, Session } from "./wasm/tabtune.js";
 import { compare } from "./ways.js";
@@ -38,6 +40,11 @@ const OVERLAPPING: readonly CallName[] = [
   "delete_run",
   "keep_samples",
   "samples",
+  // These wait for a server, and touch no session meanwhile.
+  "federation_join",
+  "federation_next",
+  "federation_told",
+  "federation_leave",
 ];
 
 /** What an engine is given to compute by. */
@@ -56,6 +63,8 @@ export class Engine {
   /** The session is busy until its promise settles, so its calls come one at a time. */
   #last: Promise<void> = Promise.resolve();
   #opened: Session | undefined;
+  /** By their servers' addresses. */
+  readonly #participants = new Map<string, Promise<Participant>>();
 
   constructor(post: (reply: Reply) => void, means: Means = {}) {
     this.#post = post;
@@ -105,6 +114,17 @@ export class Engine {
   #free(): void {
     this.#opened?.free();
     this.#opened = undefined;
+  }
+
+  /** This engine's part in a federation. What that needs is loaded where it is asked for. */
+  async #participant(of: FederationCall): Promise<Participant> {
+    const kept = this.#participants.get(of.address);
+    if (kept) return kept;
+    const opened = federated().then(({ Participant }) => Participant.open(of, () => this.#session));
+    this.#participants.set(of.address, opened);
+    // Whatever was in the way may be gone at the next call.
+    opened.catch(() => this.#participants.delete(of.address));
+    return opened;
   }
 
   /** Tokenises a dataset, as far as that is not done yet. */
@@ -220,6 +240,19 @@ export class Engine {
     adapters: () => this.#session.adapters(),
 
     counters: async () => this.#session.counters(),
+
+    federation_open: async (of) => {
+      const { layout, public_key, fingerprint } = await this.#participant(of);
+      return { layout, public_key, fingerprint };
+    },
+    federation_join: async (of, { signal }) => (await this.#participant(of)).join(signal),
+    federation_next: async (of, running) => (await this.#participant(of)).next(running),
+    federation_begin: async ({ first, ...of }) => (await this.#participant(of)).begin(first),
+    federation_send: async ({ train_loss, made, ...of }, running) =>
+      (await this.#participant(of)).send({ train_loss, steps: made }, running),
+    federation_take: async (of) => (await this.#participant(of)).take(),
+    federation_told: async ({ held_out: rows, eval_loss, ...of }, running) => (await this.#participant(of)).told({ rows, eval_loss }, running),
+    federation_leave: async (of) => (await this.#participant(of)).leave(),
 
     close: async () => {
       await this.#session.unload();

@@ -1,6 +1,9 @@
 import type { Post, Word } from "./cpu/team.js";
 import type { ErrorDetails } from "./errors.js";
 import type { SampledStep } from "./evaluation/types.js";
+import type { Layout } from "./federated/offer.js";
+import type { Terms } from "./federated/terms.js";
+import type { FederationEvent } from "./federated/types.js";
 import type { Folder } from "./files.js";
 import type { SentSource } from "./sources/types.js";
 import type {
@@ -130,6 +133,28 @@ export interface Calls {
   delete_adapter: { args: { name: string }; result: AdapterList; event: never };
   adapters: { args: undefined; result: AdapterList; event: never };
   counters: { args: undefined; result: Counters; event: never };
+
+  // Of rounds of learning together. Each says what it is about, because an engine may be another one than that which joined.
+  /** What the prepared run exchanges, and who this browser is to the server, which does not hear of it. */
+  federation_open: { args: FederationCall; result: { layout: Layout; public_key: string; fingerprint: string }; event: never };
+  federation_join: { args: FederationCall; result: void; event: never };
+  /** Waits for what the server asks of the page next. */
+  federation_next: { args: FederationCall; result: FederationAsked; event: FederationEvent };
+  /** Takes what came with a round, unless that was done before, and tells after which step the next one is. */
+  federation_begin: { args: FederationCall & { first: number }; result: { at: number }; event: never };
+  /** Sends what the steps of a round changed. */
+  federation_send: {
+    /** `made`: so many steps, whose mean loss is `train_loss`. */
+    args: FederationCall & { train_loss: number; made: number };
+    result: { bytes_up: number; bytes_down: number };
+    event: FederationEvent;
+  };
+  /** Takes what all have made of it. */
+  federation_take: { args: FederationCall; result: void; event: never };
+  /** Sends the loss on rows that are held out here. */
+  federation_told: { args: FederationCall & { held_out: number; eval_loss: number }; result: void; event: FederationEvent };
+  federation_leave: { args: FederationCall; result: void; event: never };
+
   /** Frees everything; the counters tell what is left. */
   close: { args: undefined; result: Counters; event: never };
 
@@ -155,6 +180,25 @@ export interface Calls {
   samples: { args: { run_name: string }; result: SampledStep[]; event: never };
   delete_dataset: { args: { name: string }; result: void; event: never };
 }
+
+/** What a call of rounds is about. */
+export interface FederationCall {
+  /** The server's, which all of its paths begin with. */
+  address: string;
+  terms: Terms;
+  /** Rows that the run learns from. */
+  rows: number;
+  /** Local steps of a round. */
+  steps: number;
+}
+
+/** What a server asks of the page. */
+export type FederationAsked =
+  /** `is_begun`: whether a tab before this one has begun the round. */
+  | { type: "train"; number: number; rounds: number; is_begun: boolean }
+  | { type: "evaluate"; number: number; rounds: number }
+  /** The last round is over. */
+  | { type: "over" };
 
 export type CallName = keyof Calls;
 

@@ -68,14 +68,33 @@ export async function unmetered(
 ): Promise<void> {
   if (policy.allow_metered || (folder.kind !== "hub" && folder.kind !== "url")) return;
   const name = folder.kind === "hub" ? folder.id : folder.base;
-  // What this very server has is no download that costs.
-  if (folder.kind === "url" && /^(localhost|127\.|\[::1\])/.test(new URL(folder.base).hostname)) return;
+  if (folder.kind === "url" && isHere(folder.base)) return;
   for (let why = meteredConnection(); why !== undefined; why = meteredConnection()) {
     if ((await cachedModels()).some((model) => model.name === name && model.complete)) return;
     report({ status: "waiting", name, file: "", detail: why });
     await Promise.race([connectionChange(), aborted(signal)]);
     throwIfAborted(signal);
   }
+}
+
+/** Waits for a connection that the policy allows something to be sent on to an address. */
+export async function affordable(
+  address: string,
+  policy: RunPolicy,
+  on_wait: (why: string) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (policy.allow_metered || isHere(address)) return;
+  for (let why = meteredConnection(); why !== undefined; why = meteredConnection()) {
+    on_wait(why);
+    await Promise.race([connectionChange(), aborted(signal)]);
+    throwIfAborted(signal);
+  }
+}
+
+/** Whether an address is of this very machine, to which nothing costs. */
+function isHere(address: string): boolean {
+  return /^(localhost|127\.|\[::1\])/.test(new URL(address).hostname);
 }
 
 /** Settles when the signal is aborted. */

@@ -11,9 +11,10 @@ import { evaluation, PAGE } from "./lazy.js";
 import { hold, isHeld } from "./lock.js";
 import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, COMPARE, ESTIMATE, LOAD, present } from "./options.js";
 import { policyOf } from "./policy.js";
-import type { Calls } from "./protocol.js";
-import { Run, type RunHost, takenUp, takeUp, type Told, toldOf, watched } from "./run.js";
-import { aborted, reporter, retrying, started, unmetered } from "./start.js";
+import { VERSION, type Calls } from "./protocol.js";
+import { ROUNDS, type RoundsHost, type StepsOptions } from "./rounds.js";
+import { Run, type RunHost, type RunSettings, takenUp, takeUp, type Told, toldOf, watched } from "./run.js";
+import { aborted, affordable, reporter, retrying, started, unmetered } from "./start.js";
 import { streamOf, type Stream } from "./stream.js";
 import type {
   AdapterFiles,
@@ -251,9 +252,13 @@ export class Trainer {
   async prepare(dataset: Dataset, options: RunOptions = {}): Promise<Plan> {
     checkDataset("the first argument of prepare", dataset);
     checkRunOptions("prepare", options);
+    return this.#prepare(dataset, this.#options.eval_dataset, options);
+  }
+
+  async #prepare(dataset: Dataset, eval_dataset: Dataset | undefined, options: RunOptions): Promise<Plan> {
     const { run_name = dataset.name, if_running, signal, train, extras, ...resuming } = split(options);
     throwIfAborted(signal);
-    const { lora, train: defaults, eval_dataset } = this.#options;
+    const { lora, train: defaults } = this.#options;
     const args = {
       lora,
       train: { ...defaults, ...train },
@@ -340,34 +345,68 @@ export class Trainer {
       yield* watched(name, on_event, signal);
       return;
     }
+    const settings = this.#settings({ policy, on_event, signal });
+    if (dataset) await this.prepare(dataset, options);
+    const [kept] = Object.entries({ ...train, ...extras }).find(([, option]) => option !== undefined) ?? [];
+    if (!dataset && kept !== undefined) {
+      throw failure("bad-option", `${kept}: a run that was prepared keeps its options; pass a dataset to prepare another`);
+    }
+    yield* this.#lines(settings);
+    // A run at its end writes no more, so its name is free.
+    await this.#letGo();
+  }
+
+  /** The lines of the prepared run, up to step `end` where one is said. */
+  async *#lines(
+    settings: Omit<RunSettings, "name" | "companion"> & { signal: AbortSignal },
+    end?: number,
+  ): AsyncGenerator<StepLog | EvalLog, void, undefined> {
+    if (!this.plan || !this.#prepared) throw failure("bad-state", "no run was prepared: pass a dataset");
+    await this.#engine(settings.signal, { may_begin_anew: true });
+    const more = { name: this.#prepared.run_name, companion: this.#companion };
+    this.#run = new Run(this.#hostOf(settings.signal, end), { ...settings, ...more }, this.#told);
+    try {
+      yield* this.#run.lines();
+    } finally {
+      this.#run = undefined;
+    }
+  }
+
+  /** How a run of this trainer behaves. */
+  #settings({ policy, on_event, signal }: Partial<StepsOptions>) {
     const chosen = policy ?? this.#options.policy;
-    const settings = {
+    return {
       policy: chosen === false ? undefined : policyOf(chosen),
       on_event,
       signal: signal ? AbortSignal.any([signal, this.#disposed.signal]) : this.#disposed.signal,
       can_restart: !this.#has_own_device,
       ignores_pressure: this.adapter.is_software && !(chosen && chosen.max_pressure !== undefined),
     };
-    if (dataset) await this.prepare(dataset, options);
-    const [kept] = Object.entries({ ...train, ...extras }).find(([, option]) => option !== undefined) ?? [];
-    if (!dataset && kept !== undefined) {
-      throw failure("bad-option", `${kept}: a run that was prepared keeps its options; pass a dataset to prepare another`);
-    }
-    if (!this.plan || !this.#prepared) throw failure("bad-state", "no run was prepared: pass a dataset");
-    await this.#engine(settings.signal, { may_begin_anew: true });
-    const more = { name: this.#prepared.run_name, companion: this.#companion };
-    this.#run = new Run(this.#hostOf(settings.signal), { ...settings, ...more }, this.#told);
-    try {
-      yield* this.#run.lines();
-      // A run at its end writes no more, so its name is free.
-      await this.#letGo();
-    } finally {
-      this.#run = undefined;
-    }
+  }
+
+  /** What rounds of learning together have of this trainer; see `tabtune/federated`. */
+  [ROUNDS](): RoundsHost {
+    const { lora } = this.#options;
+    return {
+      version: VERSION,
+      model: this.model,
+      base: this.#options.base_model_name_or_path ?? (this.#folder.kind === "hub" ? this.#folder.id : undefined),
+      lora,
+      check: checkOptions,
+      checkDataset,
+      prepare: (dataset, eval_dataset, options) => this.#prepare(dataset, eval_dataset, options),
+      ask: async (call, args, options = {}) => (await this.#engine(options.signal)).call(call, args, options),
+      steps: (end, options: StepsOptions) => this.#lines(this.#settings(options), end),
+      begunAt: (step) => (this.#told = toldOf({ step, owes_evaluation: false })),
+      unmetered: async (address, policy, on_wait, signal) => {
+        const { policy: chosen } = this.#settings({ policy, signal });
+        if (chosen) await affordable(address, chosen, on_wait, signal);
+      },
+    };
   }
 
   /** What the loop of a run asks of this trainer. */
-  #hostOf(signal: AbortSignal): RunHost {
+  #hostOf(signal: AbortSignal, end: number | undefined): RunHost {
     const ask: RunHost["ask"] = async (call, args) => {
       await this.#settled(signal);
       return this.#client.call(call, args, { signal });
@@ -377,7 +416,7 @@ export class Trainer {
       active: () => this.#adapters.active,
       step: async (pipelined) => {
         await this.#settled(signal);
-        const log = await this.#client.call("train_step", { pipelined }, { signal });
+        const log = await this.#client.call("train_step", { pipelined, end }, { signal });
         this.#noteSaved(log?.checkpoint);
         return log;
       },

@@ -52,6 +52,10 @@ class Roster:
                     return fitting
             time.sleep(PAUSE)
 
+    def there(self) -> set[int]:
+        """The nodes that are there and fit."""
+        return self._online() & self._known.keys()
+
     def _online(self) -> set[int]:
         enrolled = self._terms.enrolled
         keys = None if enrolled is None else {key.encode() for key in enrolled}

@@ -29,6 +29,8 @@ from .state import State, save_state
 from .terms import Terms
 
 REPEAT_PAUSE_SECONDS = 5.0
+# Nobody has to answer that all is over.
+DONE_SECONDS = 10.0
 
 
 @dataclass
@@ -215,3 +217,12 @@ def run_rounds(federation: Federation) -> None:
     while state.round_number < terms.rounds:
         if not run_round(federation):
             time.sleep(REPEAT_PAUSE_SECONDS)
+    tell_done(federation)
+
+
+def tell_done(federation: Federation) -> None:
+    """Tells all who are there that the last round is over, so that nobody waits for another one."""
+    config = round_config(federation.terms, federation.state.round_number)
+    contents = {node_id: RecordDict({"config": config}) for node_id in federation.roster.there()}
+    question = Question("query.done", federation.state.round_number, DONE_SECONDS, contents)
+    ask(federation.grid, question, Traffic(), lambda node_id, content: None)

@@ -1,0 +1,86 @@
+// A client without a model, for tests of what the others do: it takes part with deltas that are functions of its number and the round.
+import { termsOf } from "../../www/package/build/federated/terms.js";
+import { Masks } from "../../www/package/build/federated/masks.js";
+import { deltaOf } from "../../www/package/build/federated/made.js";
+import { FleetNode, Identity, memoryIdentities } from "../../www/package/build/federated/wire/index.js";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** Values that look like a delta and are the same for the same number and round. */
+export function playedDelta(size, number, round, scale = 0.01) {
+  let state = (number * 7919 + round * 104_729 + 1) % 2_147_483_647;
+  const delta = new Float32Array(size);
+  for (let index = 0; index < size; index++) {
+    state = (state * 48_271) % 2_147_483_647;
+    delta[index] = scale * (state / 1_073_741_823.5 - 1);
+  }
+  return delta;
+}
+
+/** Does it again while the server is away; what it no longer waits for is nothing. */
+async function persistently(work) {
+  for (;;) {
+    try {
+      return await work();
+    } catch (thrown) {
+      if (thrown.code === "federation-expired") return undefined;
+      if (thrown.code !== "federation-unreachable") throw thrown;
+    }
+  }
+}
+
+export class PlayedClient {
+  /** What came with each round, by its number: the last of a number counts. */
+  received = new Map();
+  /** What came to be evaluated. */
+  evaluated = new Map();
+  over = false;
+
+  constructor({ base, terms, layout, number = 1, examples = 10, dies = () => false }) {
+    Object.assign(this, { base, terms: termsOf(terms), layout, number, examples, dies, residual: undefined });
+  }
+
+  async join() {
+    const identity = await Identity.of(this.base, memoryIdentities());
+    this.node = await FleetNode.join(this.base, { identity, heartbeat_interval: 300 });
+    this.identity = identity;
+  }
+
+  /** Takes part until the last round is over, or until it dies. */
+  async takePart() {
+    await this.join();
+    while (!this.over) {
+      const incoming = await persistently(() => this.node.pull());
+      if (!incoming) {
+        await sleep(100);
+        continue;
+      }
+      const config = incoming.content.config?.config ?? {};
+      const round = Number(config["server-round"] ?? 0);
+      if (this.dies(incoming.type, round)) return;
+      const content = await this.answer(incoming, round);
+      await persistently(() => this.node.reply(incoming, { content }));
+      this.over ||= incoming.type === "query.done";
+    }
+    await this.node.leave();
+  }
+
+  async answer({ type, content }, round) {
+    if (type === "query.layout") return { layout: { config: { ...this.layout, "num-examples": BigInt(this.examples) } } };
+    if (type === "query.done") return { metrics: { metrics: { "num-examples": 0n } } };
+    if (type === "evaluate") {
+      this.evaluated.set(round, content.arrays.arrays.adapter.data);
+      return { metrics: { metrics: { "num-examples": 0n, eval_loss: 0 } } };
+    }
+    if (type === "train") {
+      const adapter = content.arrays.arrays.adapter.data;
+      this.received.set(round, adapter);
+      const delta = playedDelta(adapter.length, this.number, round);
+      const made = { delta, examples: this.examples, train_loss: 1, steps: 1 };
+      const left = await deltaOf(made, this.terms, this.residual);
+      this.residual = left.residual;
+      this.masks = new Masks(round, made, this.identity, this.node.node_id);
+      return left.content;
+    }
+    return this.masks.answer(type, content);
+  }
+}
