@@ -102,7 +102,9 @@ export async function superlink({ app, runConfig = {} }) {
   }
 
   async function status(id) {
-    const { runs } = JSON.parse(await flwr("list", "local", "--run-id", id, "--format", "json"));
+    const out = await flwr("list", "local", "--run-id", id, "--format", "json");
+    const { runs } = JSON.parse(out);
+    if (runs?.length !== 1) throw new Error(`run ${id} is not in the list:\n${out}\n${said}`);
     return runs[0].status;
   }
 

@@ -219,6 +219,43 @@ test("2,000 forged objects whose ids are right: each is refused, or is a content
   assert.ok(refused > 1000 && refused < 2000, String(refused));
 });
 
+test("JSON in objects is what it has to be, and nested without end it is refused", async () => {
+  const { head } = await read(bytesOf(made.pulled), GOLDEN);
+  const [record] = head.tree.children;
+  const arrays = record.children.find(({ children }) => children.length > 0);
+  const [one] = arrays.children;
+  const [chunk] = one.children;
+  const deep = `${"[".repeat(400_000)}${"]".repeat(400_000)}`;
+  const forge = async (id, type, children, json) => {
+    const { tree, objects } = await forged(head.tree, id, objectBytes(type, children, [new TextEncoder().encode(json)]));
+    const set = new ObjectSet(1 << 22);
+    for (const [id, bytes] of objects) await set.add(id, bytes);
+    return openMessage({ ...head, tree }, set);
+  };
+  const of_array = (more) => {
+    const { dtype, shape, stype, chunks } = { dtype: '"float32"', shape: "[2, 3]", stype: '"numpy.ndarray"', chunks: "[0]", ...more };
+    return forge(one.id, "Array", [chunk.id], `{"dtype": ${dtype}, "shape": ${shape}, "stype": ${stype}, "arraychunk_ids": ${chunks}}`);
+  };
+  assert.deepEqual(plain(await of_array({})), CONTENT);
+  for (const [more, message] of [
+    [{ shape: deep }, /another type or shape/], [{ shape: "[3, 2]" }, /another type or shape/], [{ shape: "[[2], 3]" }, /another type or shape/],
+    [{ dtype: deep }, /another type or shape/], [{ dtype: '"float64"' }, /another type or shape/], [{ stype: deep }, /stored as object/],
+    [{ stype: '"torch"' }, /stored as "torch", not as numpy.ndarray/], [{ chunks: deep }, /none of its children/], [{ chunks: "[1]" }, /none of its children/],
+    [{ chunks: "[-1]" }, /none of its children/], [{ chunks: '["length"]' }, /none of its children/], [{ chunks: "[0.5]" }, /none of its children/],
+    [{ chunks: "0" }, /lists no chunks/], [{ chunks: "[]" }, /no .npy file/], [{ chunks: "[0, 0]" }, /bytes of values/],
+    [{ chunks: `[${"0, ".repeat(300_000)}0]` }, /more than the 4194304 bytes/],
+  ]) {
+    await assert.rejects(of_array(more), refusal(message), JSON.stringify(more).slice(0, 80));
+  }
+  const all = record.children.map(({ id }) => id);
+  for (const [json, message] of [
+    [deep, /no JSON object|cannot be read/], [`{"a": ${deep}}`, /none of its children/], ["null", /no JSON object/], ["{", /cannot be read/], ["{}", /children without names/],
+    [`{"a": "${all[0]}"}`, /children without names/], [`{"a": "${"0".repeat(64)}"}`, /none of its children/],
+  ]) {
+    await assert.rejects(forge(record.id, "RecordDict", all, json), refusal(message), json.slice(0, 80));
+  }
+});
+
 test("trees that are too large or too deep are refused before they are opened", () => {
   const id = "0".repeat(64);
   const leaf = ObjectTree.encode({ object_id: id, children: [] }).finish();

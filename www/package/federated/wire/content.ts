@@ -126,7 +126,7 @@ class ContentReader {
     const named: Record<string, T> = Object.create(null);
     const read_before = new Map<Tree, T>();
     for (const [name, child_id] of entries) {
-      const child = by_id.get(String(child_id));
+      const child = typeof child_id === "string" ? by_id.get(child_id) : undefined;
       if (child === undefined) throw malformed(`${what} names an object that is none of its children`);
       if (!read_before.has(child)) read_before.set(child, read(child));
       named[name] = read_before.get(child)!;
@@ -153,7 +153,8 @@ class ContentReader {
       throw malformed(`the arrays of a message have more than the ${this.#objects.max_bytes} bytes that they may have`);
     }
     const array = readNpy(parts);
-    if (array.dtype !== dtype || !Array.isArray(shape) || shape.join() !== array.shape.join()) {
+    const is_shape = Array.isArray(shape) && shape.length === array.shape.length && shape.every((extent, axis) => extent === array.shape[axis]);
+    if (array.dtype !== dtype || !is_shape) {
       throw malformed(`array ${tree.id} has another type or shape than its .npy file`);
     }
     this.#arrays.set(tree.id, array);
