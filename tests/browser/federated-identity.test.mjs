@@ -28,7 +28,8 @@ onmessage = async ({ data: { base, node_id } }) => {
       reading.onsuccess = async () => {
         const { privateKey } = reading.result.keys;
         const exported = await crypto.subtle.exportKey("pkcs8", privateKey).then(() => "read", (error) => error.name);
-        postMessage({ pem: identity.pem, node_id: identity.node_id, exported, signed: await verify(identity.pem, bytes, await identity.sign(bytes)) });
+        const signed = await verify(identity.pem, bytes, await identity.sign(bytes));
+        postMessage({ pem: identity.pem, node_id: identity.node_id, exported, signed });
       };
     };
   } catch (thrown) {
@@ -47,7 +48,8 @@ const asked = (told) =>
 
 test("keys are made once, in whatever tab, and cannot be read", async (t) => {
   const text = (code) => new TextEncoder().encode(code);
-  const server = await serve({ "/index.html": text("<!doctype html>"), "/wire.js": await bundled(), "/worker.js": text(WORKER), "/favicon.ico": text("") });
+  const page = { "/index.html": text("<!doctype html>"), "/favicon.ico": text("") };
+  const server = await serve({ ...page, "/worker.js": text(WORKER), "/wire.js": await bundled() });
   const browser = await launch({ gpu: "none" });
   t.after(async () => {
     await browser.close();

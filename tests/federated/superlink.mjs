@@ -53,7 +53,8 @@ export async function superlink({ app, runConfig = {} }) {
   const home = mkdtempSync(join(tmpdir(), "tabtune-superlink-"));
   const port = await freePort();
   const address = `127.0.0.1:${port}`;
-  writeFileSync(join(home, "config.toml"), `[superlink]\ndefault = "local"\n\n[superlink.local]\naddress = "${address}"\ninsecure = true\n`);
+  const config = ["[superlink]", 'default = "local"', "[superlink.local]", `address = "${address}"`, "insecure = true", ""];
+  writeFileSync(join(home, "config.toml"), config.join("\n"));
   const env = {
     ...process.env,
     PATH: `${executables}${delimiter}${process.env.PATH}`,
@@ -65,8 +66,8 @@ export async function superlink({ app, runConfig = {} }) {
   let said = "";
 
   async function start() {
-    const options = ["--insecure", "--host", "127.0.0.1", "--port", String(port), "--disable-runtime-dependency-installation"];
-    child = spawn(join(executables, "flower-superlink"), [...options, "--database", join(home, "state.db")], { env });
+    const place = ["--insecure", "--host", "127.0.0.1", "--port", String(port), "--database", join(home, "state.db")];
+    child = spawn(join(executables, "flower-superlink"), [...place, "--disable-runtime-dependency-installation"], { env });
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said += text));
     for (let waited = 0; waited < 10 * START_SECONDS; waited++) {
       if (child.exitCode !== null) break;

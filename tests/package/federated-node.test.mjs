@@ -80,7 +80,8 @@ test("at most four objects travel at the same time", async () => {
   const incoming = await node.pull();
   assert.equal(fleet.most_at_once, 4);
   fleet.most_at_once = 0;
-  await node.reply(incoming, { content: { more: { arrays: Object.fromEntries(Object.keys(arrays).map((name, index) => [name, floats(index, 1)])) } } });
+  const more = Object.fromEntries(Object.keys(arrays).map((name, index) => [name, floats(index, 1)]));
+  await node.reply(incoming, { content: { more: { arrays: more } } });
   assert.equal(fleet.most_at_once, 4);
 });
 
@@ -181,7 +182,8 @@ test("a clock that is off goes by the server's", async () => {
   const silent = new PlayedFleet();
   silent.ahead = 3_600_000;
   silent.fault = () => refusal(401, undefined, "Invalid SuperNode authentication");
-  await refused(enter(silent), "federation-refused", /status 401 .*set this device's clock.* or have the operator enrol/, { path: "register-node", status: 401 });
+  const place = { path: "register-node", status: 401 };
+  await refused(enter(silent), "federation-refused", /status 401 .*set this device's clock.* or have the operator enrol/, place);
   assert.equal(silent.calls.length, 1);
 });
 
@@ -203,7 +205,8 @@ test("refusals say what a person can do", async () => {
   const closed = new PlayedFleet();
   closed.closed = true;
   const store = memoryIdentities();
-  await refused(enter(closed, { store }), "federation-refused", /enrolled nodes alone: have the operator enrol/, { path: "activate-node", status: 412 });
+  const place = { path: "activate-node", status: 412 };
+  await refused(enter(closed, { store }), "federation-refused", /enrolled nodes alone: have the operator enrol/, place);
   closed.nodes.set((await Identity.of(closed.base, store)).pem, 9n);
   assert.equal((await enter(closed, { store })).node_id, 9n);
 
@@ -212,10 +215,11 @@ test("refusals say what a person can do", async () => {
   const { pem } = await Identity.of(taken.base, keys);
   taken.nodes.set(pem, 9n);
   taken.online.add(9n);
-  await refused(enter(taken, { store: keys }), "federation-refused", /does not let it in now: try again in 600 s/, { path: "activate-node", status: 412 });
+  await refused(enter(taken, { store: keys }), "federation-refused", /does not let it in now: try again in 600 s/, place);
 
+  const by_proxy = JSON.stringify({ code: "not-enrolled", message: "send us your key" });
   for (const [answer, message, status] of [
-    [() => new Response(JSON.stringify({ code: "not-enrolled", message: "send your key to the town library" }), { status: 403 }), /403 \("send your key to the town library"\): have the operator enrol/, 403],
+    [() => new Response(by_proxy, { status: 403 }), /403 \("send us your key"\): have the operator enrol/, 403],
     [() => new Response("nothing here", { status: 404 }), /404: is https:\/\/learn.test\/sub the address of a federation/, 404],
     [() => refusal(413, undefined, "too large"), /413 \("too large"\)$/, 413],
     [() => new Response("x".repeat(1 << 16), { status: 400 }), /400$/, 400],
@@ -261,10 +265,11 @@ test("an object that the server is still waiting for is asked for again", async 
   const node = await enter(fleet);
   await fleet.send(CONTENT);
   const answer = fleet["pull-object"];
-  fleet["pull-object"] = (request) => (fleet.count("pull-object") < 10 ? { object_found: true, object_available: false, object_content: new Uint8Array(0) } : answer.call(fleet, request));
+  const waiting = { object_found: true, object_available: false, object_content: new Uint8Array(0) };
+  fleet["pull-object"] = (request) => (fleet.count("pull-object") < 10 ? waiting : answer.call(fleet, request));
   assert.deepEqual(structuredClone((await node.pull()).content), CONTENT);
   await fleet.send(CONTENT);
-  fleet["pull-object"] = () => ({ object_found: true, object_available: false, object_content: new Uint8Array(0) });
+  fleet["pull-object"] = () => waiting;
   await refused(node.pull(), "federation-unreachable", /has yet to get object/, { path: "pull-object" });
 });
 
@@ -292,7 +297,8 @@ test("answers that are not Flower's are refused, whatever they are", async () =>
   await plainly(/pull-messages cannot be read/);
   await fleet.send(CONTENT);
   const [{ message, tree }] = fleet.messages;
-  const given = (messages_list, message_object_trees) => () => protobuf(PullMessagesResponse.encode({ messages_list, message_object_trees }).finish());
+  const given = (messages_list, message_object_trees) => () =>
+    protobuf(PullMessagesResponse.encode({ messages_list, message_object_trees }).finish());
   for (const [answer, told] of [
     [given([message, message], [tree, tree]), /2 messages came with 2 trees/],
     [given([message], []), /1 messages came with 0 trees/],

@@ -38,12 +38,15 @@ const CONTENT = {
     },
   },
   metrics: {
-    metrics: { "num-examples": 12n, train_loss: 1, big: 2n ** 64n - 1n, ints: [1n, -2n], floats: [0.5], bigs: [1n, 2n ** 63n], none: [] },
+    metrics: {
+      "num-examples": 12n, train_loss: 1, big: 2n ** 64n - 1n, ints: [1n, -2n], floats: [0.5], bigs: [1n, 2n ** 63n], none: [],
+    },
   },
   config: {
     config: {
       "server-round": 0n, rate: 1e-3, yes: true, no: false, text: "Grüße, 世界", raw: new Uint8Array([0, 255]), empty: "",
-      ints: [-1n, 2n ** 40n], floats: [0, 1.5], flags: [true, false], texts: ["a", ""], raws: [new Uint8Array(0), new Uint8Array([1])], none: [],
+      ints: [-1n, 2n ** 40n], floats: [0, 1.5], flags: [true, false], texts: ["a", ""],
+      raws: [new Uint8Array(0), new Uint8Array([1])], none: [],
     },
   },
 };
@@ -237,20 +240,20 @@ test("JSON in objects is what it has to be, and nested without end it is refused
     return forge(one.id, "Array", [chunk.id], `{"dtype": ${dtype}, "shape": ${shape}, "stype": ${stype}, "arraychunk_ids": ${chunks}}`);
   };
   assert.deepEqual(plain(await of_array({})), CONTENT);
-  for (const [more, message] of [
-    [{ shape: deep }, /another type or shape/], [{ shape: "[3, 2]" }, /another type or shape/], [{ shape: "[[2], 3]" }, /another type or shape/],
-    [{ dtype: deep }, /another type or shape/], [{ dtype: '"float64"' }, /another type or shape/], [{ stype: deep }, /stored as object/],
-    [{ stype: '"torch"' }, /stored as "torch", not as numpy.ndarray/], [{ chunks: deep }, /none of its children/], [{ chunks: "[1]" }, /none of its children/],
-    [{ chunks: "[-1]" }, /none of its children/], [{ chunks: '["length"]' }, /none of its children/], [{ chunks: "[0.5]" }, /none of its children/],
-    [{ chunks: "0" }, /lists no chunks/], [{ chunks: "[]" }, /no .npy file/], [{ chunks: "[0, 0]" }, /bytes of values/],
-    [{ chunks: `[${"0, ".repeat(300_000)}0]` }, /more than the 4194304 bytes/],
-  ]) {
-    await assert.rejects(of_array(more), refusal(message), JSON.stringify(more).slice(0, 80));
-  }
+  const refused = (more, message) => assert.rejects(of_array(more), refusal(message), JSON.stringify(more).slice(0, 80));
+  for (const shape of [deep, "[3, 2]", "[[2], 3]", "[2, 3, 1]", "6", "null"]) await refused({ shape }, /another type or shape/);
+  for (const dtype of [deep, '"float64"', "null"]) await refused({ dtype }, /another type or shape/);
+  for (const stype of [deep, '"torch"', "0"]) await refused({ stype }, /stored as (object|"torch"|number), not as numpy.ndarray/);
+  for (const chunks of [deep, "[1]", "[-1]", "[0.5]", '["length"]', '["0"]']) await refused({ chunks }, /none of its children/);
+  await refused({ chunks: "0" }, /lists no chunks/);
+  await refused({ chunks: "[]" }, /no .npy file/);
+  await refused({ chunks: "[0, 0]" }, /bytes of values/);
+  await refused({ chunks: `[${"0, ".repeat(300_000)}0]` }, /more than the 4194304 bytes/);
   const all = record.children.map(({ id }) => id);
   for (const [json, message] of [
-    [deep, /no JSON object|cannot be read/], [`{"a": ${deep}}`, /none of its children/], ["null", /no JSON object/], ["{", /cannot be read/], ["{}", /children without names/],
-    [`{"a": "${all[0]}"}`, /children without names/], [`{"a": "${"0".repeat(64)}"}`, /none of its children/],
+    [deep, /no JSON object|cannot be read/], [`{"a": ${deep}}`, /none of its children/], ["null", /no JSON object/],
+    ["{", /cannot be read/], ["{}", /children without names/], [`{"a": "${all[0]}"}`, /children without names/],
+    [`{"a": "${"0".repeat(64)}"}`, /none of its children/],
   ]) {
     await assert.rejects(forge(record.id, "RecordDict", all, json), refusal(message), json.slice(0, 80));
   }
@@ -274,8 +277,10 @@ test("trees that are too large or too deep are refused before they are opened", 
 test("heads of objects are as Flower writes them", () => {
   const id = "a".repeat(64);
   const text = (head) => new TextEncoder().encode(head);
-  assert.deepEqual(openObject(id, objectBytes("RecordDict", [id, id], [text("{}")])), { type: "RecordDict", children: [id, id], body: text("{}") });
-  for (const head of ["", "\0", "Array 0\0", "Array  00\0", "Array  -1\0", "Array  1\0", "Array ,  0\0", `Array ${id},  0\0`, "Ärray  0\0", "Array  0 \0", `Array ${id}${id} 0\0`]) {
+  const bytes = objectBytes("RecordDict", [id, id], [text("{}")]);
+  assert.deepEqual(openObject(id, bytes), { type: "RecordDict", children: [id, id], body: text("{}") });
+  const plain = ["", "\0", "Array 0\0", "Array  00\0", "Array  -1\0", "Array  1\0", "Array ,  0\0", "Ärray  0\0", "Array  0 \0"];
+  for (const head of [...plain, `Array ${id},  0\0`, `Array ${id}${id} 0\0`]) {
     assert.throws(() => openObject(id, text(head)), refusal(/no head of Flower's|bytes where its head tells/), head);
   }
   const large = (type, length) => openObject(id, objectBytes(type, [], [new Uint8Array(length)]));
@@ -285,8 +290,10 @@ test("heads of objects are as Flower writes them", () => {
 });
 
 test("values that Flower has no type for are not sent", () => {
-  for (const [kind, value] of [["metrics", true], ["metrics", "1"], ["metrics", [true]], ["config", null], ["config", [1, 1n]], ["config", [null]], ["config", {}]]) {
-    assert.throws(() => valuesBytes(kind, { value }), { code: "internal", message: /"value"/ }, `${kind} ${String(value)}`);
+  for (const [kind, values] of [["metrics", [true, "1", [true], null]], ["config", [null, [1, 1n], [null], {}]]]) {
+    for (const value of values) {
+      assert.throws(() => valuesBytes(kind, { value }), { code: "internal", message: /"value"/ }, `${kind} ${typeof value}`);
+    }
   }
   assert.throws(() => readValues("metrics", valuesBytes("config", { text: "a" })), refusal(/"text" is no number/));
   // A value of a field that is not known.
@@ -380,7 +387,8 @@ test("an identity is kept, signs as Flower does, and goes by the server's clock"
     }
   }
   assert.ok(await verify(made.pem, new TextEncoder().encode("a message"), bytesOf(made.signature)));
-  for (const pem of ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", made.pem.replace("PUBLIC", "PRIVATE"), made.pem.repeat(2)]) {
+  const no_key = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+  for (const pem of ["", no_key, made.pem.replace("PUBLIC", "PRIVATE"), made.pem.repeat(2)]) {
     assert.equal(await verify(pem, new TextEncoder().encode("a message"), bytesOf(made.signature)), false);
   }
 
@@ -403,8 +411,9 @@ test("a server's address is one over TLS, or on this machine", () => {
   assert.equal(serverAddress(new URL("https://learn.example.org/a/b//")), "https://learn.example.org/a/b");
   for (const local of ["http://localhost:8000", "http://127.0.0.1", "http://[::1]:8000"]) assert.equal(serverAddress(local), local);
   for (const [address, message] of [
-    ["learn.example.org", /is none: write it as/], ["", /is none/], ["http://learn.example.org", /https/], ["http://localhost.example.org", /https/],
-    ["ftp://localhost", /https/], ["https://user@learn.example.org", /a user/], ["https://learn.example.org/?a", /a query/], ["https://learn.example.org/#a", /fragment/],
+    ["learn.example.org", /is none: write it as/], ["", /is none/], ["http://learn.example.org", /https/],
+    ["http://localhost.example.org", /https/], ["ftp://localhost", /https/], ["https://user@learn.example.org", /a user/],
+    ["https://learn.example.org/?a", /a query/], ["https://learn.example.org/#a", /fragment/],
   ]) {
     assert.throws(() => serverAddress(address), { code: "bad-option", message }, address);
   }

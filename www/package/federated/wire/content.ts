@@ -153,13 +153,16 @@ class ContentReader {
       throw malformed(`the arrays of a message have more than the ${this.#objects.max_bytes} bytes that they may have`);
     }
     const array = readNpy(parts);
-    const is_shape = Array.isArray(shape) && shape.length === array.shape.length && shape.every((extent, axis) => extent === array.shape[axis]);
-    if (array.dtype !== dtype || !is_shape) {
+    if (array.dtype !== dtype || !isSame(shape, array.shape)) {
       throw malformed(`array ${tree.id} has another type or shape than its .npy file`);
     }
     this.#arrays.set(tree.id, array);
     return array;
   }
+}
+
+function isSame(told: unknown, shape: readonly number[]): boolean {
+  return Array.isArray(told) && told.length === shape.length && shape.every((extent, axis) => extent === told[axis]);
 }
 
 /** The body of an object that has no children. */
