@@ -2,7 +2,7 @@
 // goes when it is stopped.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -50,6 +50,7 @@ const configOf = (settings) => Object.entries(settings).map(([name, value]) => `
  * - `stop()`: ends it and removes its folder.
  */
 export async function superlink({ app, runConfig = {} }) {
+  if (!existsSync(executables)) throw new Error(`Flower is not in ${executables}: need_flower of tools/setup.sh installs it`);
   const home = mkdtempSync(join(tmpdir(), "tabtune-superlink-"));
   const port = await freePort();
   const address = `127.0.0.1:${port}`;
@@ -76,6 +77,7 @@ export async function superlink({ app, runConfig = {} }) {
       if (answer) return;
       await sleep(100);
     }
+    await stop();
     throw new Error(`the SuperLink did not start:\n${said}`);
   }
 
@@ -100,6 +102,12 @@ export async function superlink({ app, runConfig = {} }) {
     const command = promisify(execFile)(join(executables, "flwr"), args, { env, cwd: home });
     commands.add(command);
     return (await command.finally(() => commands.delete(command))).stdout;
+  }
+
+  async function stop() {
+    await end("SIGTERM");
+    await Promise.allSettled(commands);
+    rmSync(home, { recursive: true, force: true });
   }
 
   async function status(id) {
@@ -137,10 +145,6 @@ export async function superlink({ app, runConfig = {} }) {
       await end("SIGKILL");
       await start();
     },
-    async stop() {
-      await end("SIGTERM");
-      await Promise.allSettled(commands);
-      rmSync(home, { recursive: true, force: true });
-    },
+    stop,
   };
 }
