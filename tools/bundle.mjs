@@ -69,17 +69,10 @@ function licences(modules) {
   const texts = [...new Set(folders)].filter(Boolean).sort().map((folder) => {
     const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
     const file = readdirSync(folder).find((file) => /^licen[cs]e/i.test(file));
-    const text = file ? readFileSync(join(folder, file), "utf8").trim() : notices(modules.filter((path) => path.startsWith(`${folder}/`)));
-    if (text === "") throw new Error(`${name} is bundled, but has no licence to go with it`);
-    return `${name} ${version} (${license})\n\n${text}\n`;
+    if (!file) throw new Error(`${name} is bundled, but has no licence to go with it`);
+    return `${name} ${version} (${license})\n\n${readFileSync(join(folder, file), "utf8").trim()}\n`;
   });
   return ["index.js and worker.js contain parts of these packages.\n", ...texts].join(`\n${"-".repeat(72)}\n\n`);
-}
-
-/** The notices that modules begin with, each once; packages without a file for their licence have them there. */
-function notices(modules) {
-  const heads = modules.map((path) => /^(\/\/.*\n)*/.exec(readFileSync(path, "utf8"))[0].replace(/^\/\/ ?/gm, "").trim());
-  return [...new Set(heads)].filter((head) => /copyright/i.test(head)).join("\n\n");
 }
 
 /** Copies a declaration file and those that it refers to, which leaves out what only the worker sees. */
