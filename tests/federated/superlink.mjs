@@ -2,7 +2,7 @@
 // goes when it is stopped.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -50,10 +50,12 @@ const configOf = (settings) => Object.entries(settings).map(([name, value]) => `
  * - `stop()`: ends it and removes its folder.
  */
 export async function superlink({ app, runConfig = {} }) {
+  if (!existsSync(executables)) throw new Error(`Flower is not in ${executables}: need_flower of tools/setup.sh installs it`);
   const home = mkdtempSync(join(tmpdir(), "tabtune-superlink-"));
   const port = await freePort();
   const address = `127.0.0.1:${port}`;
-  writeFileSync(join(home, "config.toml"), `[superlink]\ndefault = "local"\n\n[superlink.local]\naddress = "${address}"\ninsecure = true\n`);
+  const config = ["[superlink]", 'default = "local"', "[superlink.local]", `address = "${address}"`, "insecure = true", ""];
+  writeFileSync(join(home, "config.toml"), config.join("\n"));
   const env = {
     ...process.env,
     PATH: `${executables}${delimiter}${process.env.PATH}`,
@@ -65,8 +67,8 @@ export async function superlink({ app, runConfig = {} }) {
   let said = "";
 
   async function start() {
-    const options = ["--insecure", "--host", "127.0.0.1", "--port", String(port), "--disable-runtime-dependency-installation"];
-    child = spawn(join(executables, "flower-superlink"), [...options, "--database", join(home, "state.db")], { env });
+    const place = ["--insecure", "--host", "127.0.0.1", "--port", String(port), "--database", join(home, "state.db")];
+    child = spawn(join(executables, "flower-superlink"), [...place, "--disable-runtime-dependency-installation"], { env });
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said += text));
     for (let waited = 0; waited < 10 * START_SECONDS; waited++) {
       if (child.exitCode !== null) break;
@@ -75,6 +77,7 @@ export async function superlink({ app, runConfig = {} }) {
       if (answer) return;
       await sleep(100);
     }
+    await stop();
     throw new Error(`the SuperLink did not start:\n${said}`);
   }
 
@@ -101,8 +104,16 @@ export async function superlink({ app, runConfig = {} }) {
     return (await command.finally(() => commands.delete(command))).stdout;
   }
 
+  async function stop() {
+    await end("SIGTERM");
+    await Promise.allSettled(commands);
+    rmSync(home, { recursive: true, force: true });
+  }
+
   async function status(id) {
-    const { runs } = JSON.parse(await flwr("list", "local", "--run-id", id, "--format", "json"));
+    const out = await flwr("list", "local", "--run-id", id, "--format", "json");
+    const { runs } = JSON.parse(out);
+    if (runs?.length !== 1) throw new Error(`run ${id} is not in the list:\n${out}\n${said}`);
     return runs[0].status;
   }
 
@@ -134,10 +145,6 @@ export async function superlink({ app, runConfig = {} }) {
       await end("SIGKILL");
       await start();
     },
-    async stop() {
-      await end("SIGTERM");
-      await Promise.allSettled(commands);
-      rmSync(home, { recursive: true, force: true });
-    },
+    stop,
   };
 }

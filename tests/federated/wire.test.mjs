@@ -10,12 +10,14 @@ import { paths } from "../../tools/lib/paths.mjs";
 import { FleetNode, flat, Identity, memoryIdentities } from "../../www/package/build/federated/wire/index.js";
 import { superlink } from "./superlink.mjs";
 
+const APP = join(paths.root, "tests/federated/sums");
+
 let server;
 let folder;
 
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "tabtune-sums-"));
-  server = await superlink({ app: join(paths.root, "tests/federated/sums"), runConfig: { out: join(folder, "out.json") } });
+  server = await superlink({ app: APP, runConfig: { out: join(folder, "out.json") } });
 });
 
 after(async () => {
@@ -54,7 +56,7 @@ function answerTo({ type, content }, delta, examples) {
 /** Waits for the end of a run; what goes wrong in the nodes meanwhile is told at once. */
 const ended = (id, working) => Promise.race([server.ended(id), ...working.map((work) => work.then(() => new Promise(() => {})))]);
 
-test("two nodes, two rounds of FedAvg: sums are exact, records come back as they were, a failure is told", { timeout: 120_000 }, async () => {
+test("two nodes, two rounds of FedAvg: sums are exact, records come back, a failure is told", { timeout: 120_000 }, async () => {
   const stop = new AbortController();
   const nodes = [await joined(), await joined()];
   const seen = [];
@@ -87,7 +89,7 @@ test("two nodes, two rounds of FedAvg: sums are exact, records come back as they
   for (const node of nodes) await node.leave();
 });
 
-test("a round goes on after a reload between the message and its objects, and after the server was started again", { timeout: 120_000 }, async () => {
+test("a round goes on after a reload in its middle, and after the server was started again", { timeout: 120_000 }, async () => {
   const store = memoryIdentities();
   const enter = async (signal) =>
     FleetNode.join(server.base, { identity: await Identity.of(server.base, store), heartbeat_interval: 30, signal });

@@ -126,7 +126,7 @@ class ContentReader {
     const named: Record<string, T> = Object.create(null);
     const read_before = new Map<Tree, T>();
     for (const [name, child_id] of entries) {
-      const child = by_id.get(String(child_id));
+      const child = typeof child_id === "string" ? by_id.get(child_id) : undefined;
       if (child === undefined) throw malformed(`${what} names an object that is none of its children`);
       if (!read_before.has(child)) read_before.set(child, read(child));
       named[name] = read_before.get(child)!;
@@ -153,12 +153,16 @@ class ContentReader {
       throw malformed(`the arrays of a message have more than the ${this.#objects.max_bytes} bytes that they may have`);
     }
     const array = readNpy(parts);
-    if (array.dtype !== dtype || !Array.isArray(shape) || shape.join() !== array.shape.join()) {
+    if (array.dtype !== dtype || !isSame(shape, array.shape)) {
       throw malformed(`array ${tree.id} has another type or shape than its .npy file`);
     }
     this.#arrays.set(tree.id, array);
     return array;
   }
+}
+
+function isSame(told: unknown, shape: readonly number[]): boolean {
+  return Array.isArray(told) && told.length === shape.length && shape.every((extent, axis) => extent === told[axis]);
 }
 
 /** The body of an object that has no children. */

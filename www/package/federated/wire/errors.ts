@@ -43,8 +43,8 @@ export function decoded<T>(what: string, decode: () => T): T {
   }
 }
 
-/** A text from outside as a message may quote it. */
+/** A text from outside as a message may quote it; of what is no text, its type. */
 export function quoted(text: unknown, most = 80): string {
-  const whole = JSON.stringify(text) ?? String(text);
-  return whole.length > most ? `${whole.slice(0, most)}…` : whole;
+  if (typeof text !== "string") return typeof text;
+  return text.length > most ? `${JSON.stringify(text.slice(0, most))}…` : JSON.stringify(text);
 }

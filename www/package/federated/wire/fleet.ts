@@ -16,6 +16,8 @@ const RETRY: Retry = { tries: 8, first_ms: 500, longest_ms: 30_000 };
 /** A server that asks for a longer wait is not waited for. */
 const LONGEST_ASKED_MS = 300_000;
 
+const MEDIA_TYPE = "application/protobuf";
+
 /** The most bytes of an answer that is no object. */
 const ANSWER_BYTES = 1 << 16;
 const REQUEST_SECONDS = 30;
@@ -108,7 +110,15 @@ export class Fleet {
     }
     if (!("response" in answer)) return answer;
     const { response, content } = answer;
-    if (response.ok) return content;
+    if (response.ok) {
+      const type = response.headers.get("content-type") ?? "";
+      // A page that a network or a server gives in place of an answer could be read as an empty one.
+      if (type.startsWith(MEDIA_TYPE)) return content;
+      throw malformed(`the answer is ${quoted(type)}, not ${MEDIA_TYPE}: is ${this.#base} the address of a federation?`, {
+        path,
+        status: response.status,
+      });
+    }
     const { detail, server_code } = toldBy(content);
     const { status } = response;
     if (status >= 500 || status === 408 || status === 425 || status === 429) {
@@ -129,7 +139,7 @@ export class Fleet {
     throwIfAborted(signal);
     const timeout = AbortSignal.timeout(seconds * 1000);
     try {
-      const headers = { ...(await this.#identity.headers()), "content-type": "application/protobuf" };
+      const headers = { ...(await this.#identity.headers()), "content-type": MEDIA_TYPE };
       const asked = this.#fetch(`${this.#base}/v1/fleet/${path}`, {
         method: "POST",
         headers,

@@ -22,16 +22,25 @@ export interface IdentityStore {
 export function browserIdentities(): IdentityStore {
   const store = createStore("tabtune-federated", "identities");
   return {
-    get: (base) => get<KeptIdentity>(base, store),
+    get: (base) => kept(get<KeptIdentity>(base, store)),
     async add(base, identity) {
-      let kept = identity;
+      let winner = identity;
       // Of two tabs that join at the same time, both take the one that was first.
-      await update<KeptIdentity>(base, (there) => (kept = there ?? identity), store);
-      return kept;
+      await kept(update<KeptIdentity>(base, (there) => (winner = there ?? identity), store));
+      return winner;
     },
-    set: (base, identity) => set(base, identity, store),
-    delete: (base) => del(base, store),
+    set: (base, identity) => kept(set(base, identity, store)),
+    delete: (base) => kept(del(base, store)),
   };
+}
+
+/** What the database does; browsers have it closed to pages in foreign frames, and where a person wants nothing kept. */
+async function kept<T>(working: Promise<T>): Promise<T> {
+  try {
+    return await working;
+  } catch (thrown) {
+    throw failure("bad-state", `the browser keeps no keys for this page (${String(thrown)}): allow it to store site data`);
+  }
 }
 
 /** A store that lasts as long as the program. */

@@ -205,7 +205,8 @@ export class FleetNode {
       });
       if (await this.#push(missing, traffic)) return traffic.sent;
     }
-    throw new FederationError("federation-unreachable", `the server did not store a reply's objects (tries: ${PUSHES})`, { path: "push-object" });
+    const reason = `the server did not store a reply's objects (tries: ${PUSHES})`;
+    throw new FederationError("federation-unreachable", reason, { path: "push-object" });
   }
 
   /**

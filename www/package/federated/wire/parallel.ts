@@ -2,7 +2,11 @@
  * Does `work` on all items, so many at a time. The first failure is thrown, and aborts the signal that work on the others
  * has.
  */
-export async function inParallel<T>(items: readonly T[], most: number, work: (item: T, signal: AbortSignal) => Promise<void>): Promise<void> {
+export async function inParallel<T>(
+  items: readonly T[],
+  most: number,
+  work: (item: T, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
   const stop = new AbortController();
   const queue = items.values();
   const worker = async (): Promise<void> => {

@@ -52,7 +52,8 @@ function scalarOf(value: Scalar): Field | undefined {
 function listOf(kind: RecordKind, vals: readonly Scalar[]): Field | undefined {
   const types = new Set(vals.map((value) => scalarOf(value)?.$case.replace(/^[su]int64$/, "int")));
   if (types.size > 1) return undefined;
-  switch ([...types][0] ?? (kind === "metrics" ? "double" : "bool")) {
+  const empty = kind === "metrics" ? "double" : "bool";
+  switch (vals.length === 0 ? empty : [...types][0]) {
     case "double":
       return { $case: "double_list", value: { vals: vals as number[] } };
     case "int":
