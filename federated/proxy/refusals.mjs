@@ -10,7 +10,7 @@ const STATUS = {
   unavailable: 503,
 };
 
-/** Bytes of a refused request's body that are read and dropped, so that its sender gets to read the answer; of a larger one the connection is closed. */
+/** Bytes of a refused body that are read and dropped, so that its sender gets to read the answer. With more, the connection is closed. */
 const DROPPED_BYTES = 8 << 20;
 
 /**

@@ -162,7 +162,8 @@ test("requests that do not wait for answers end the connection, and only the fir
   t.after(() => agent.destroy());
   const sockets = new Set();
   for (const [path, length, status] of [[CALL, 3, 200], [CALL, 2 << 20, 413], ["/v1/fleet/no", 1 << 20, 404], [CALL, 0, 200]]) {
-    const sent = httpRequest({ port: proxy.port, host: "127.0.0.1", path, method: "POST", headers: identity({ "content-length": length }), agent });
+    const headers = identity({ "content-length": length });
+    const sent = httpRequest({ port: proxy.port, host: "127.0.0.1", path, method: "POST", headers, agent });
     sent.end(Buffer.alloc(length));
     const [response] = await once(sent, "response");
     sockets.add(response.socket);
@@ -249,7 +250,8 @@ test("whoever breaks off takes the call to the SuperLink along", async (t) => {
 
 test("whoever breaks off while it is refused does no harm", async (t) => {
   const { proxy } = await open(t, { limits: { rate_per_address: 10_000 } });
-  const requests = ["CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", "nonsense\r\n\r\n", head(`POST ${CALL}`, { "content-length": 1e12 }), "GET / HTTP/1.1\r\nhost: x\r\n\r\n"];
+  const too_large = head(`POST ${CALL}`, { "content-length": 1e12 });
+  const requests = [head("CONNECT x:1"), "nonsense\r\n\r\n", too_large, head("GET /")];
   for (let time = 0; time < 200; time += 1) {
     const socket = connect(proxy.port, "127.0.0.1").on("error", () => {});
     await once(socket, "connect");
