@@ -1,7 +1,8 @@
-"""The Flower ClientApp: a client in Python with PEFT, for `flower-supernode` next to the server, or for join.py.
+"""The Flower ClientApp: a client in Python with PEFT, for `flower-supernode` next to the server, or for
+join.py.
 
-Node config: `terms` (a federation.json), `model` (a folder or a name on the hub), `data` (JSON Lines) and, if there are
-rows to hold out, `held_out`.
+Node config: `terms` (a federation.json), `model` (a folder or a name on the hub), `data` (JSON Lines) and,
+if there are rows to hold out, `held_out`.
 """
 
 from pathlib import Path
