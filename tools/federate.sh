@@ -18,18 +18,20 @@ wait_for_port() {
   missing "$3 did not start; what it said last is above"
 }
 
-# Stops what was started, each with the processes that it started itself.
+# Stops what was started, each with its process group. The app is in a group of its own: it ends by itself once it misses
+# the SuperLink's process that started it.
 stop_federation() {
   local pid
   for pid in "${federation_pids[@]}"; do kill -- "-$pid" 2>/dev/null || true; done
-  for pid in "${federation_pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  for pid in "${federation_pids[@]}"; do
+    wait "$pid" 2>/dev/null || true
+    kill -KILL -- "-$pid" 2>/dev/null || true
+  done
 }
 
-# Starts a program in a process group of its own, so that Ctrl-C reaches it through stop_federation alone: in_group LOG COMMAND...
+# Starts a program in a process group of its own, so that Ctrl-C reaches it through stop_federation alone.
 in_group() {
-  local log=$1
-  shift
-  setsid "$@" >"$log" 2>&1 </dev/null &
+  setsid "$@" </dev/null &
   federation_pids+=($!)
 }
 
@@ -75,18 +77,22 @@ federate() {
 
   federation_pids=()
   trap stop_federation EXIT
+  trap 'exit 130' INT TERM
   # Its other interfaces have no lock at all, so only this machine reaches it, and clients by the proxy.
-  in_group "$home/superlink.log" flower-superlink --insecure --host 127.0.0.1 --port "$superlink" \
-    --disable-runtime-dependency-installation
+  in_group flower-superlink --insecure --host 127.0.0.1 --port "$superlink" \
+    --disable-runtime-dependency-installation >"$home/superlink.log" 2>&1
   wait_for_port "$superlink" "${federation_pids[0]}" "the SuperLink" "$home/superlink.log"
-  in_group "$home/proxy.log" node "$root/federated/proxy/main.mjs" "${proxy[@]}" --superlink "http://127.0.0.1:$superlink" "$@"
+  in_group node "$root/federated/proxy/main.mjs" "${proxy[@]}" --superlink "http://127.0.0.1:$superlink" "$@" \
+    >"$home/proxy.log" 2>&1
   wait_for_port "$port" "${federation_pids[1]}" "the proxy" "$home/proxy.log"
   cat "$home/proxy.log"
 
   run=$(flwr run "$root/federated/server" local --format json \
     --run-config "terms=$(quoted "$terms") out=$(quoted "$out") init=$(quoted "$init") resume=$resume" | json_field run-id)
   [[ -z $page ]] || echo "open http://127.0.0.1:$port (Ctrl-C stops the federation; --resume goes on with it)"
-  flwr log "$run" local --stream
+  # A signal ends a wait at once, but not a program that runs in the foreground.
+  in_group flwr log "$run" local --stream
+  wait "${federation_pids[2]}" || true
   status=$(flwr list local --run-id "$run" --format json | json_field runs.0.status)
   if [[ $status != finished:completed ]]; then missing "the run ended as $status; the log above says why"; fi
   echo "the adapter is in $out"
