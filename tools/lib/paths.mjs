@@ -23,6 +23,8 @@ export const paths = {
   bases: at("tests/fixtures/bases"),
   /** Runs on preferences, over models of the folders above. */
   preferences: at("tests/fixtures/preferences"),
+  /** The Python environment of Flower. */
+  flower: at("target/flower"),
   /** The benchmarks as built for browsers. */
   bench: at("target/bench-wasm"),
 };

@@ -13,6 +13,10 @@ export type ErrorCode =
   | "quota-exceeded"
   | "cancelled"
   | "io"
+  | "federation-unreachable"
+  | "federation-refused"
+  | "federation-expired"
+  | "federation-protocol"
   | "bad-state"
   | "internal";
 

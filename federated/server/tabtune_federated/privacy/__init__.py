@@ -1,4 +1,4 @@
-"""The maths of privacy and of small deltas. `accountant` is imported by its own name, since it loads Flower."""
+"""The maths of privacy and of small deltas. `accountant` loads Flower, so it is imported by its own name."""
 
 from .codec import decode_delta, encode_delta
 from .fixed_point import Summed, quantise, read_sum, scale_for, sensitivity

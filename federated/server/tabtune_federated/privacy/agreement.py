@@ -1,5 +1,7 @@
-"""Keys that pairs of clients agree on, what they seal by them, and masks. The twin of
-www/package/federated/privacy/agreement.ts."""
+"""Keys that pairs of clients agree on, what they seal by them, and masks.
+
+The twin of www/package/federated/privacy/agreement.ts, to the bit.
+"""
 
 import os
 from collections.abc import Iterator
@@ -46,7 +48,7 @@ def signed_keys(round_number: int, encrypt: bytes, mask: bytes) -> bytes:
 
 
 def is_signed(pem: object, data: bytes, signature: object) -> bool:
-    """Whether a DER signature (ECDSA with SHA-256) is that of the key in a PEM; what is no PEM of such a key is false."""
+    """Whether an ECDSA signature with SHA-256, in DER, is that of the key in a PEM, if it is one."""
     if not isinstance(pem, str) or not isinstance(signature, bytes):
         return False
     if len(pem) > MAX_PEM or len(signature) > MAX_SIGNATURE:

@@ -1,4 +1,7 @@
-"""How a delta travels: f32, f16, or 4 bits by NF4. The twin of www/package/federated/privacy/codec.ts, to the bit."""
+"""How a delta travels: f32, f16, or 4 bits by NF4.
+
+The twin of www/package/federated/privacy/codec.ts, to the bit.
+"""
 
 import numpy as np
 
@@ -39,7 +42,9 @@ def decode_delta(arrays: dict[str, np.ndarray], dtype: str, n: int) -> np.ndarra
     """
     expected = expected_arrays(dtype, n)
     if set(arrays) != set(expected):
-        raise ValueError(f"a delta as {dtype} has the arrays {sorted(expected)}, but came with {sorted(arrays)}")
+        raise ValueError(
+            f"a delta as {dtype} has the arrays {sorted(expected)}, but came with {sorted(arrays)}"
+        )
     for name, (kind, length) in expected.items():
         array = arrays[name]
         if array.dtype != kind or array.shape != (length,):
@@ -59,9 +64,10 @@ def encode_delta(
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     """Encodes a float32 delta [n], to which the residual [n] of the round before is added first.
 
-    Returns the arrays by name and what the encoding lost, float32 [n], or None with f32: error feedback (Seide et al.
-    2014, "1-bit stochastic gradient descent"; Karimireddy et al. 2019, arXiv 1901.09847). The caller keeps it for the
-    next round once this one has been sent. Raises ValueError where a value is not finite.
+    Returns the arrays by name and what the encoding lost, float32 [n], or None with f32: error feedback
+    (Seide et al. 2014, "1-bit stochastic gradient descent"; Karimireddy et al. 2019, arXiv 1901.09847). The
+    caller keeps it for the next round once this one has been sent. Raises ValueError where a value is not
+    finite.
     """
     expected_arrays(dtype, 0)
     if delta.dtype != np.float32 or delta.ndim != 1:
@@ -107,4 +113,6 @@ def _halves_up(values: np.ndarray) -> np.ndarray:
     """The smallest halves that are at least these float32 of 0 or more, or the last half."""
     halves = np.minimum(values, HALF_MAX).astype(np.float16)
     # The bits of positive halves are in the order of their values.
-    return (halves.view(np.uint16) + (halves < np.minimum(values, HALF_MAX))).astype(np.uint16).view(np.float16)
+    return (
+        (halves.view(np.uint16) + (halves < np.minimum(values, HALF_MAX))).astype(np.uint16).view(np.float16)
+    )

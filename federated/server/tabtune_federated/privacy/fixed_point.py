@@ -1,4 +1,7 @@
-"""Updates as whole numbers modulo 2^32, whose sums are exact. The twin of www/package/federated/privacy/fixed-point.ts."""
+"""Updates as whole numbers modulo 2^32, whose sums are exact.
+
+The twin of www/package/federated/privacy/fixed-point.ts, to the bit.
+"""
 
 import math
 from dataclasses import dataclass
@@ -36,10 +39,10 @@ def scale_for(clients: int, bound: float) -> int:
 
 
 def sensitivity(clip: float, n: int, scale: float) -> float:
-    """The L2 bound on one client's share of a masked sum, whose n clipped values were each rounded by up to half a step.
+    """The L2 bound on one client's part of a masked sum, whose n clipped values were each rounded.
 
-    Central noise is measured by this and not by the clipping bound alone (Kairouz et al. 2021, arXiv 2102.06387, have
-    tighter bounds by randomised rounding).
+    Rounding moves each by up to half a step, so central noise is measured by this and not by the clipping
+    bound alone. Kairouz et al. 2021 (arXiv 2102.06387) have tighter bounds by randomised rounding.
     """
     return clip + math.sqrt(n) / (2 * scale)
 
@@ -47,13 +50,15 @@ def sensitivity(clip: float, n: int, scale: float) -> float:
 def quantise(
     delta: np.ndarray, weight: int, train_loss: float, fixed: dict[str, float], clients: int
 ) -> np.ndarray:
-    """A float32 delta [n] as uint32 [n + 2]: rounded values, the weight, and the weighted loss in steps of 2^-10.
+    """A float32 delta [n] as uint32 [n + 2]: rounded values, the weight, the weighted loss in steps of 2^-10.
 
     `fixed` has "range" and "scale". Raises ValueError where something is not finite or a sum could overflow.
     """
     bound, scale = float(fixed["range"]), float(fixed["scale"])
-    if not (bound > 0 and scale > 0 and (bound * scale + 0.5) * clients < LIMIT and 1 <= weight * clients < LIMIT):
-        raise ValueError(f"range {bound}, scale {scale} and weight {weight} do not fit {clients} clients in 32 bits")
+    fits = bound > 0 and scale > 0 and (bound * scale + 0.5) * clients < LIMIT
+    if not fits or not 1 <= weight * clients < LIMIT:
+        settings = f"range {bound}, scale {scale} and weight {weight}"
+        raise ValueError(f"{settings} do not fit sums of {clients} clients in 32 bits")
     if not np.isfinite(delta).all() or not math.isfinite(train_loss):
         raise ValueError("the delta or the loss has values that are not finite")
     steps = np.rint(np.clip(delta.astype(np.float64) * weight, -bound, bound) * scale)

@@ -1,5 +1,7 @@
-"""A client's half of a round of secure aggregation, with which a Python client joins those in browsers. The twin of
-MaskedRound in www/package/federated/privacy/masks.ts, which says what it protects from."""
+"""A client's half of a round of secure aggregation, with which a Python client joins those in browsers.
+
+The twin of MaskedRound in www/package/federated/privacy/masks.ts, which says what it protects from.
+"""
 
 import os
 from collections.abc import Mapping
@@ -63,7 +65,12 @@ class MaskedClient:
         return {"ids": ids, "sealed": sealed}
 
     def masked(
-        self, shares: Mapping[str, Any], fixed: Mapping[str, Any], delta: np.ndarray, examples: int, train_loss: float
+        self,
+        shares: Mapping[str, Any],
+        fixed: Mapping[str, Any],
+        delta: np.ndarray,
+        examples: int,
+        train_loss: float,
     ) -> np.ndarray:
         """Takes the ConfigRecord "shares", and "range", "scale" and "weight-cap" of "config".
 
@@ -110,11 +117,22 @@ class MaskedClient:
         ids = _listed("peers", peers, ["encrypt", "mask", "signatures", "identities"])
         clients, self._threshold = len(ids) + 1, peers["threshold"]
         if not isinstance(self._threshold, int) or not clients < 2 * self._threshold <= 2 * clients:
-            raise ValueError(f"a threshold of {self._threshold} for {clients} clients has to be more than half of them")
+            raise ValueError(
+                f"a threshold of {self._threshold} for {clients} clients has to be more than half of them"
+            )
         columns = [peers[name] for name in ("encrypt", "mask", "identities", "signatures")]
-        seen: set[bytes | str] = {agreement.point_of(self._encrypt), agreement.point_of(self._mask), self._pem()}
+        seen: set[bytes | str] = {
+            agreement.point_of(self._encrypt),
+            agreement.point_of(self._mask),
+            self._pem(),
+        }
         for node, encrypt, mask, pem, signature in zip(ids, *columns, strict=True):
-            if not isinstance(node, int) or not 0 <= node < MAX_ID or node == self.node or node in self._peers:
+            if (
+                not isinstance(node, int)
+                or not 0 <= node < MAX_ID
+                or node == self.node
+                or node in self._peers
+            ):
                 raise ValueError(f"client {node} is named twice among the peers, or that is no id of a node")
             keys = agreement.public_key(encrypt), agreement.public_key(mask)
             if len({encrypt, mask, pem} - seen) < 3:
@@ -132,7 +150,9 @@ class MaskedClient:
     def _enter(self, phase: str) -> None:
         """Begins a phase, which says at its end what may follow; after a failure nothing may."""
         if self._phase != phase:
-            raise ValueError(f"the phase {phase!r} of masked round {self.round} came where {self._phase!r} was due")
+            raise ValueError(
+                f"the phase {phase!r} of masked round {self.round} came where {self._phase!r} was due"
+            )
         self._phase = "over"
 
     def _must_be_enough(self, clients: int) -> None:
@@ -144,5 +164,7 @@ def _listed(name: str, record: Mapping[str, Any], others: list[str]) -> list[int
     """The ids of a record whose other lists are as long."""
     ids = list(record["ids"])
     if not 1 <= len(ids) < MAX_CLIENTS or any(len(record[other]) != len(ids) for other in others):
-        raise ValueError(f"the lists of {name} have to be as long as one another, from 1 to {MAX_CLIENTS - 1}")
+        raise ValueError(
+            f"the lists of {name} have to be as long as one another, from 1 to {MAX_CLIENTS - 1}"
+        )
     return ids

@@ -1,8 +1,8 @@
-"""The server's half of a round of secure aggregation: Protocol 1 of Bonawitz et al. 2017 (CCS, "Practical secure
-aggregation for privacy-preserving machine learning"), for a server that is curious but honest.
+"""The server's half of a round of secure aggregation, for a server that is curious but honest.
 
-It takes and gives plain dicts, as they stand in the ConfigRecords of messages, and knows nothing of Flower. What is
-malformed counts as if its sender had left, and `refused` says why.
+This is Protocol 1 of Bonawitz et al. 2017 (CCS, "Practical secure aggregation for privacy-preserving
+machine learning"). It takes and gives plain dicts, as they stand in the ConfigRecords of messages, and knows
+nothing of Flower. What is malformed counts as if its sender had left, and `refused` says why.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,8 +38,8 @@ def threshold_for(clients: int) -> int:
 class MaskedRound:
     """One round: keys, peers_for, shares, shares_for, masked, survivors, unmask, in this order.
 
-    Each of keys, shares, masked and unmask takes the replies that came, by node id, and raises TooFewClients where they
-    are not enough.
+    Each of keys, shares, masked and unmask takes the replies that came, by node id, and raises TooFewClients
+    where they are not enough.
     """
 
     def __init__(self, round_number: int, n: int, minimum: int = 2) -> None:
@@ -77,7 +77,7 @@ class MaskedRound:
             self._keys[node] = reply
 
         self._take(replies, list(replies), check)
-        self.threshold = max(threshold_for(len(self._keys)), 2)
+        self.threshold = threshold_for(len(self._keys))
         self._must_be_enough(len(self._keys), self.minimum)
 
     def peers_for(self, node: int) -> dict[str, Any]:
@@ -103,7 +103,9 @@ class MaskedRound:
 
         def check(node: int, reply: Mapping[str, Any]) -> None:
             ids, sealed = list(reply["ids"]), list(reply["sealed"])
-            if sorted(ids) != sorted(other for other in self._keys if other != node) or len(sealed) != len(ids):
+            if sorted(ids) != sorted(other for other in self._keys if other != node) or len(sealed) != len(
+                ids
+            ):
                 raise ValueError("its shares are not for its peers")
             if any(not isinstance(one, bytes) or len(one) != SEALED_BYTES for one in sealed):
                 raise ValueError("its sealed shares have another length")
@@ -113,7 +115,7 @@ class MaskedRound:
         self._must_be_enough(len(self._sealed), self.threshold)
 
     def shares_for(self, node: int) -> dict[str, Any]:
-        """The ConfigRecord "shares" for one of those who sent shares: the others', and so whom to mask against."""
+        """The ConfigRecord "shares" for one of those who sent shares: what the others sealed to it."""
         others = [other for other in self._sealed if other != node]
         return {"ids": others, "sealed": [self._sealed[other][node] for other in others]}
 
@@ -123,7 +125,9 @@ class MaskedRound:
 
         def check(node: int, numbers: np.ndarray) -> None:
             if numbers.dtype != np.uint32 or numbers.shape != self._sum.shape:
-                raise ValueError(f"its numbers are {numbers.dtype} {list(numbers.shape)}, not uint32 [{self.n + 2}]")
+                raise ValueError(
+                    f"its numbers are {numbers.dtype} {list(numbers.shape)}, not uint32 [{self.n + 2}]"
+                )
             np.add(self._sum, numbers, out=self._sum)
             self._survivors.append(node)
 
@@ -136,9 +140,9 @@ class MaskedRound:
         return {"ids": list(self._survivors), "dropped": dropped}
 
     def unmask(self, replies: Replies) -> np.ndarray:
-        """Takes shares of the survivors' seeds and of the mask keys of those dropped, and gives the sum, uint32 [n + 2].
+        """Takes shares of survivors' seeds and of the mask keys of those dropped, and gives the sum.
 
-        Raises ValueError where shares of a secret do not belong together.
+        That is uint32 [n + 2]. Raises ValueError where shares of a secret do not belong together.
         """
         self._enter("unmask", "over")
         survivors, dropped = self.survivors().values()
@@ -193,18 +197,22 @@ class MaskedRound:
                 check(node, replies[node])
                 right += 1
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                self.refused[node] = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+                self.refused[node] = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         return right
 
     def _enter(self, phase: str, following: str) -> None:
         if self._phase != phase:
-            raise RuntimeError(f"the phase {phase!r} of masked round {self.round} came where {self._phase!r} was due")
+            raise RuntimeError(
+                f"the phase {phase!r} of masked round {self.round} came where {self._phase!r} was due"
+            )
         self._phase = following
 
     def _must_be_enough(self, clients: int, needed: int) -> None:
         if clients < needed:
             self._phase = "over"
-            raise TooFewClients(f"{clients} clients are left of masked round {self.round}, and {needed} are needed")
+            raise TooFewClients(
+                f"{clients} clients are left of masked round {self.round}, and {needed} are needed"
+            )
 
 
 def _listed(reply: Mapping[str, Any], ids: str, shares: str, owners: list[int]) -> dict[int, bytes]:

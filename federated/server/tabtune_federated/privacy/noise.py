@@ -1,4 +1,4 @@
-"""Clipping and Gaussian noise, as www/package/federated/privacy/clip.ts and noise.ts have them and say why."""
+"""Clipping and Gaussian noise. www/package/federated/privacy/clip.ts and noise.ts say why they are so."""
 
 import math
 import os
@@ -32,8 +32,8 @@ def grid_of(sigma: float) -> float:
 def add_noise(values: np.ndarray, sigma: float) -> None:
     """Adds a draw of its own from N(0, sigma²) to each of float32 or float64 [n], in place.
 
-    Draws come from the system's cryptographic generator by Box and Muller's transform, and each sum is rounded to
-    `grid_of(sigma)` against Mironov's attack (2012, CCS) on the last bits of floating-point noise.
+    Draws come from the system's cryptographic generator by Box and Muller's transform, and each sum is
+    rounded to `grid_of(sigma)` against Mironov's attack (2012, CCS) on the last bits of floating-point noise.
     """
     if not (sigma > 0 and math.isfinite(sigma)):
         raise ValueError(f"the noise's deviation is {sigma}: it has to be a number above 0")

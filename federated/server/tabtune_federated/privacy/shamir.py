@@ -1,7 +1,7 @@
 """Shamir's secret sharing (1979) over GF(2^8) with the polynomial x^8 + x^4 + x^3 + x + 1.
 
-Shares are those of the npm package shamir-secret-sharing, which clients in a browser use: the value of each byte's
-polynomial, then the point. PyCryptodome's are over GF(2^128) and do not fit them.
+Shares are those of the npm package shamir-secret-sharing, which clients in a browser use: the value of each
+byte's polynomial, then the point. PyCryptodome's are over GF(2^128) and do not fit them.
 """
 
 import secrets
@@ -12,7 +12,7 @@ MAX_SHARES = 255
 
 
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """The powers of the generator 3, twice over so that sums of two logarithms need no remainder, and logarithms."""
+    """Powers of the generator 3, twice over so that sums of two logarithms need no remainder; logarithms."""
     powers = np.zeros(510, dtype=np.uint8)
     logs = np.zeros(256, dtype=np.int64)
     value = 1
@@ -47,28 +47,46 @@ def split(secret: bytes, shares: int, threshold: int) -> list[bytes]:
 
 
 def combine(shares: list[bytes], threshold: int) -> bytes:
-    """The secret of at least `threshold` shares.
+    """The secret of at least `threshold` shares, all of the same length.
 
-    Raises ValueError where there are fewer, where two are of one point, or where those beyond the threshold do not lie
-    on the polynomial of the others: a false share would otherwise give a false secret without a word.
+    Raises ValueError where there are fewer, where two are of one point, or where those beyond the threshold
+    do not lie on the polynomial of the others, as when one is false.
     """
-    table = np.array([list(share) for share in shares], dtype=np.uint8)
     if len(shares) < threshold:
         raise ValueError(f"{len(shares)} shares came, and {threshold} are needed")
+    table = np.array([list(share) for share in shares], dtype=np.uint8)
     points, values = table[:, -1], table[:, :-1]
     if (points == 0).any() or len(set(points.tolist())) < len(points):
         raise ValueError("two shares are of the same point, or one of point 0")
-    secret = _at_zero(points[:threshold], values[:threshold])
-    if len(shares) > threshold and secret != _at_zero(points, values):
+    if not _belong_together(points, values, threshold):
         raise ValueError("the shares do not belong together")
-    return secret
+    return _at_zero(points[:threshold], values[:threshold])
+
+
+def _log_differences(points: np.ndarray) -> np.ndarray:
+    """For each point the logarithm of the product of its differences to the others."""
+    differences = points[:, None] ^ points[None, :]
+    np.fill_diagonal(differences, 1)
+    return _LOGS[differences].sum(axis=1)
 
 
 def _at_zero(points: np.ndarray, values: np.ndarray) -> bytes:
-    """Lagrange's interpolation at 0: each value times the product of x_j / (x_j - x_i) over the other points."""
+    """Lagrange's interpolation: each value times the product of x_j / (x_j - x_i) over the other points."""
     logs = _LOGS[points]
-    differences = points[:, None] ^ points[None, :]
-    np.fill_diagonal(differences, 1)
-    exponents = logs.sum() - logs - _LOGS[differences].sum(axis=1)
-    weights = _POWERS[exponents % 255]
-    return bytes(np.bitwise_xor.reduce(_times(values, weights[:, None]), axis=0))
+    return bytes(_weighted_sum(logs.sum() - logs - _log_differences(points), values))
+
+
+def _belong_together(points: np.ndarray, values: np.ndarray, threshold: int) -> bool:
+    """Whether all values are those of one polynomial of `threshold` coefficients.
+
+    They are a Reed-Solomon code word then (McEliece and Sarwate 1981): the sum of values times x_i^k over the
+    product of (x_i - x_j) vanishes for each k below the number of shares that are more than enough.
+    """
+    logs, differences = _LOGS[points], _log_differences(points)
+    spare = range(len(points) - threshold)
+    return not any(_weighted_sum(power * logs - differences, values).any() for power in spare)
+
+
+def _weighted_sum(log_weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    weights = _POWERS[log_weights % 255]
+    return np.bitwise_xor.reduce(_times(values, weights[:, None]), axis=0)

@@ -27,15 +27,29 @@ export async function scalarOf(key: CryptoKey): Promise<Bytes> {
   return Uint8Array.from(text, (byte) => byte.charCodeAt(0));
 }
 
-/** A peer's public key; `whose` names it where the bytes are no point of the curve. */
+/** P-256 is y² = x³ - 3x + b modulo p (SP 800-186, 3.2.1.3). */
+const P = 2n ** 256n - 2n ** 224n + 2n ** 192n + 2n ** 96n - 1n;
+const B = 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn;
+
+/**
+ * A peer's public key; `whose` names it where the bytes are no point of the curve. That is checked here, because WebKitGTK
+ * takes any pair of numbers, and what is agreed on with a point of another curve tells of the private key.
+ */
 export async function publicKey(point: Uint8Array, whose: string): Promise<CryptoKey> {
-  const uncompressed = point instanceof Uint8Array && point.length === POINT_BYTES && point[0] === 4;
-  try {
-    if (uncompressed) return await crypto.subtle.importKey("raw", new Uint8Array(point), CURVE, false, []);
-  } catch {
-    // Told below.
+  if (!(point instanceof Uint8Array) || point.length !== POINT_BYTES || point[0] !== 4 || !isOnCurve(point)) {
+    throw refused(`the key of ${whose} is no point of P-256`);
   }
-  throw refused(`the key of ${whose} is no point of P-256`);
+  return crypto.subtle.importKey("raw", new Uint8Array(point), CURVE, false, []);
+}
+
+function isOnCurve(point: Uint8Array): boolean {
+  const [x, y] = [BigInt(`0x${hex(point.subarray(1, 33))}`), BigInt(`0x${hex(point.subarray(33))}`)];
+  return x < P && y < P && (y * y - x * x * x + 3n * x - B) % P === 0n;
+}
+
+/** Bytes as text. */
+export function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**

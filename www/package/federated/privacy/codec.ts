@@ -1,24 +1,24 @@
-import { fromHalf, toHalf, toHalfUp } from "./half.js";
+import { fromFloat16, toFloat16 } from "../wire/float16.js";
+import type { NdArray } from "../wire/npy.js";
 import { badOption, notFinite } from "./refusal.js";
 
 /** How a delta is sent. */
 export type DeltaDtype = "f32" | "f16" | "nf4";
 
-/** A flat array as it goes into a message; the bits of halves are in a Uint16Array. */
-export type EncodedArray =
-  | { dtype: "float32"; data: Float32Array }
-  | { dtype: "float16"; data: Uint16Array }
-  | { dtype: "uint8"; data: Uint8Array };
-
 export interface EncodedDelta {
   /** By their names in the message: "delta", and "scales" with nf4. */
-  arrays: Record<string, EncodedArray>;
+  arrays: Record<string, NdArray>;
   /** What the encoding lost, in f32, for the next round; nothing is lost with f32. */
-  residual: Float32Array | undefined;
+  residual: Float32Array<ArrayBuffer> | undefined;
 }
 
 /** Values of a block of 4-bit codes, which share a scale. */
 export const BLOCK = 128;
+
+/** The largest finite float16. */
+const HALF_MAX = 65_504;
+/** Values that are converted at once. */
+const PORTION = 2 ** 16;
 
 /** The 16 values of NF4 as bitsandbytes has them in f32 (Dettmers et al. 2023, arXiv 2305.14314, appendix E). */
 // prettier-ignore
@@ -49,13 +49,13 @@ export function encodeDelta(delta: Float32Array, dtype: DeltaDtype, residual?: F
     throw badOption(`the residual has ${residual.length} values and the delta ${delta.length}: begin without one`);
   }
   const whole = corrected(delta, residual);
-  if (dtype === "f32") return { arrays: { delta: { dtype: "float32", data: whole } }, residual: undefined };
+  if (dtype === "f32") return { arrays: { delta: { dtype: "float32", shape: [whole.length], data: whole } }, residual: undefined };
   if (dtype === "f16") return encodeHalves(whole);
   if (dtype === "nf4") return encodeNf4(whole);
   throw badOption(`a delta is sent as f32, f16 or nf4, not as ${String(dtype)}`);
 }
 
-function corrected(delta: Float32Array, residual: Float32Array | undefined): Float32Array {
+function corrected(delta: Float32Array, residual: Float32Array | undefined): Float32Array<ArrayBuffer> {
   const whole = delta.slice();
   if (residual) for (let index = 0; index < whole.length; index += 1) whole[index]! += residual[index]!;
   for (let index = 0; index < whole.length; index += 1) {
@@ -65,34 +65,53 @@ function corrected(delta: Float32Array, residual: Float32Array | undefined): Flo
 }
 
 /** Leaves in `whole` what was lost. */
-function encodeHalves(whole: Float32Array): EncodedDelta {
+function encodeHalves(whole: Float32Array<ArrayBuffer>): EncodedDelta {
   const data = new Uint16Array(whole.length);
-  for (let index = 0; index < whole.length; index += 1) {
-    const half = toHalf(whole[index]!);
-    data[index] = half;
-    whole[index]! -= fromHalf(half);
+  for (let begin = 0; begin < whole.length; begin += PORTION) {
+    const part = whole.subarray(begin, begin + PORTION);
+    const halves = toFloat16(part.map((value) => Math.min(Math.max(value, -HALF_MAX), HALF_MAX)));
+    data.set(halves, begin);
+    fromFloat16(halves).forEach((half, index) => (part[index]! -= half));
   }
-  return { arrays: { delta: { dtype: "float16", data } }, residual: whole };
+  return { arrays: { delta: { dtype: "float16", shape: [data.length], data } }, residual: whole };
 }
 
 /** Leaves in `whole` what was lost. */
-function encodeNf4(whole: Float32Array): EncodedDelta {
+function encodeNf4(whole: Float32Array<ArrayBuffer>): EncodedDelta {
   const codes = new Uint8Array(Math.ceil(whole.length / 2));
-  const scales = new Uint16Array(Math.ceil(whole.length / BLOCK));
-  for (let block = 0; block < scales.length; block += 1) {
-    const begin = block * BLOCK;
-    const end = Math.min(begin + BLOCK, whole.length);
-    let largest = 0;
-    for (let index = begin; index < end; index += 1) largest = Math.max(largest, Math.abs(whole[index]!));
-    scales[block] = toHalfUp(largest);
-    const scale = fromHalf(scales[block]!);
-    for (let index = begin; index < end; index += 1) {
+  const scales = halvesUp(largestOfBlocks(whole));
+  fromFloat16(scales).forEach((scale, block) => {
+    const end = Math.min((block + 1) * BLOCK, whole.length);
+    for (let index = block * BLOCK; index < end; index += 1) {
       const code = codeOf(scale === 0 ? 0 : whole[index]! / scale);
       codes[index >>> 1]! |= index % 2 === 0 ? code << 4 : code;
       whole[index]! -= Math.fround(NF4[code]! * scale);
     }
+  });
+  const arrays: EncodedDelta["arrays"] = {
+    delta: { dtype: "uint8", shape: [codes.length], data: codes },
+    scales: { dtype: "float16", shape: [scales.length], data: scales },
+  };
+  return { arrays, residual: whole };
+}
+
+/** The largest magnitude of each block. */
+function largestOfBlocks(whole: Float32Array): Float32Array {
+  const largest = new Float32Array(Math.ceil(whole.length / BLOCK));
+  for (let index = 0; index < whole.length; index += 1) {
+    const block = Math.floor(index / BLOCK);
+    largest[block] = Math.max(largest[block]!, Math.abs(whole[index]!));
   }
-  return { arrays: { delta: { dtype: "uint8", data: codes }, scales: { dtype: "float16", data: scales } }, residual: whole };
+  return largest;
+}
+
+/** The bits of the smallest float16 that is at least each f32 of 0 or more; beyond all of them, of the last one. */
+function halvesUp(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const within = values.map((value) => Math.min(value, HALF_MAX));
+  const halves = toFloat16(within);
+  const nearest = fromFloat16(halves);
+  // The bits of positive values are in the order of the values.
+  return halves.map((half, index) => (nearest[index]! < within[index]! ? half + 1 : half));
 }
 
 /** How many middles lie below, found in four steps. */

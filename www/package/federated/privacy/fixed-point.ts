@@ -1,4 +1,3 @@
-import { roundHalfEven } from "./half.js";
 import { badOption, notFinite, refused } from "./refusal.js";
 
 /** What the server sets for the sums of a round. */
@@ -25,13 +24,15 @@ export interface Update {
 const LOSS_SCALE = 2 ** 10;
 /** Sums of int32 are read modulo 2^32, so they have to stay below this. */
 const LIMIT = 2 ** 31;
+/** Added and taken away again, it rounds an f64 of less than 2^51 to a whole number, half to even. */
+const ROUNDER = 1.5 * 2 ** 52;
 
 /**
  * An update as [n + 2] whole numbers modulo 2^32: round(delta · w · scale), half to even, of each value clamped to
  * ±range, then w, then round(w · loss · 2^10), with w = min(examples, weight_cap). Settings under which the sum
  * of so many clients could overflow are refused; the server's twin is tabtune_federated/privacy/fixed_point.py.
  */
-export function quantise(update: Update, { range, scale, weight_cap }: FixedPoint, clients: number): Uint32Array {
+export function quantise(update: Update, { range, scale, weight_cap }: FixedPoint, clients: number): Uint32Array<ArrayBuffer> {
   const whole = (value: number) => Number.isSafeInteger(value) && value >= 1;
   const fits = range > 0 && scale > 0 && (range * scale + 0.5) * clients < LIMIT && whole(weight_cap) && weight_cap * clients < LIMIT;
   if (!fits) {
@@ -51,6 +52,11 @@ export function quantise(update: Update, { range, scale, weight_cap }: FixedPoin
   }
   const most = Math.floor((LIMIT - 1) / clients);
   numbers[delta.length] = weight;
-  numbers[delta.length + 1] = Math.min(Math.max(roundHalfEven(weight * update.train_loss * LOSS_SCALE), -most), most);
+  numbers[delta.length + 1] = roundHalfEven(Math.min(Math.max(weight * update.train_loss * LOSS_SCALE, -most), most));
   return numbers;
+}
+
+/** As numpy's rint, and IEEE 754's roundTiesToEven. */
+function roundHalfEven(x: number): number {
+  return x + ROUNDER - ROUNDER;
 }

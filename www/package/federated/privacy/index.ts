@@ -1,5 +1,5 @@
 export { clip, normOf } from "./clip.js";
-export { BLOCK, encodeDelta, type DeltaDtype, type EncodedArray, type EncodedDelta } from "./codec.js";
+export { BLOCK, encodeDelta, type DeltaDtype, type EncodedDelta } from "./codec.js";
 export { quantise, type FixedPoint, type Update } from "./fixed-point.js";
 export {
   MaskedRound, MAX_PEERS, signedKeys, type Identity, type Keys, type Peers, type SealedShares, type Survivors, type Unmasking,

@@ -1,6 +1,6 @@
 import { split } from "shamir-secret-sharing";
 import { failure } from "../../errors.js";
-import { agree, mask, newKeyPair, open, publicKey, purpose, scalarOf, seal, type Bytes, type KeyPair } from "./agreement.js";
+import { agree, hex, mask, newKeyPair, open, publicKey, purpose, scalarOf, seal, type Bytes, type KeyPair } from "./agreement.js";
 import { quantise, type FixedPoint, type Update } from "./fixed-point.js";
 import { refused } from "./refusal.js";
 
@@ -9,9 +9,9 @@ export interface Identity {
   /** SubjectPublicKeyInfo as PEM. */
   pem: string;
   /** An ECDSA signature with SHA-256, in DER. */
-  sign(bytes: Uint8Array): Promise<Uint8Array>;
+  sign(bytes: Bytes): Promise<Uint8Array>;
   /** Whether the signature is that of the key in the PEM; a PEM that is none is false too. */
-  verify(pem: string, bytes: Uint8Array, signature: Uint8Array): Promise<boolean>;
+  verify(pem: string, bytes: Bytes, signature: Uint8Array): Promise<boolean>;
 }
 
 /** The answer to `query.keys`: points of P-256, 65 bytes each, and a signature over {@link signedKeys}. */
@@ -121,8 +121,9 @@ export class MaskedRound {
     [this.#encrypt, this.#mask] = pairs;
   }
 
-  /** Makes the keys of a round for the node with this id. */
+  /** Makes the keys of a round, counted from 1, for the node with this id. */
   static async begin(round: number, id: bigint, identity: Identity): Promise<MaskedRound> {
+    if (!Number.isSafeInteger(round) || round < 1) throw refused(`${round} is no number of a round`);
     return new MaskedRound(round, id, identity, [await newKeyPair(false), await newKeyPair(true)]);
   }
 
@@ -155,7 +156,7 @@ export class MaskedRound {
   }
 
   /** Opens the others' shares and gives the update in fixed point, [n + 2], with all masks on it. */
-  masked(shares: SealedShares, fixed: FixedPoint, update: Update): Promise<Uint32Array> {
+  masked(shares: SealedShares, fixed: FixedPoint, update: Update): Promise<Uint32Array<ArrayBuffer>> {
     return this.#step("masked", "unmask", async () => {
       const { ids, sealed } = shares;
       sideBySide("shares", ids, [sealed]);
@@ -250,8 +251,9 @@ export class MaskedRound {
   }
 
   #mustBeOthers(ids: bigint[]): void {
-    const stranger = ids.find((id) => !this.#peers.has(id));
-    if (stranger !== undefined) throw refused(`shares of ${stranger === this.#id ? "this client itself" : `a stranger, ${stranger}`}`);
+    for (const id of ids) {
+      if (!this.#peers.has(id)) throw refused(`shares of ${id === this.#id ? "this client itself" : `a stranger, ${String(id)}`}`);
+    }
     if (new Set(ids).size !== ids.length) throw refused("the shares of a client came twice");
   }
 
@@ -268,8 +270,4 @@ function sideBySide(name: string, ids: unknown, others: unknown[]): void {
   if (others.some((list) => !Array.isArray(list) || list.length !== ids.length)) {
     throw refused(`the lists of ${name} are not all as long as the ids`);
   }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -27,7 +27,7 @@ export function gridOf(sigma: number): number {
  * only some of the floating-point numbers, so the last bits of value + noise tell which values are possible at all. Here the
  * sum is made in f64 and rounded to steps of about a thousandth of sigma, each of which very many draws lead to, and those
  * bits are gone. What is left is the tail: 53-bit uniforms give no draw beyond 8.57 sigma, which a true normal value
- * passes with probability 1e-17; over 5 million values that adds less than 1e-10 to delta. An exact proof would need a
+ * passes with probability 1e-17; over 5 million values a round that adds less than 1e-10 to delta. An exact proof would need a
  * discrete sampler (Canonne et al. 2020, arXiv 2004.00010), which is too slow for millions of values in a tab.
  */
 export function addNoise(delta: Float32Array, sigma: number): void {
@@ -47,7 +47,6 @@ export function addNoise(delta: Float32Array, sigma: number): void {
     delta[index] = noisy(delta[index]!, radius * Math.cos(angle));
     if (index + 1 < delta.length) delta[index + 1] = noisy(delta[index + 1]!, radius * Math.sin(angle));
   }
-  words.fill(0);
 }
 
 /** 53 of 64 random bits as a number in (0, 1], whose logarithm is finite. */

@@ -1,8 +1,8 @@
 import { failure, type TabtuneError } from "../../errors.js";
 
-/** What is thrown where numbers or messages that came from outside are not what they have to be. */
-export function refused(what: string): TabtuneError {
-  return failure("bad-data", what);
+/** What is thrown where the server's messages are not what they have to be: the client leaves the round out. */
+export function refused(message: string): TabtuneError {
+  return failure("federation-protocol", message);
 }
 
 /** What is thrown where a delta cannot be sent: one value that is no number would spoil the sum of all clients. */
