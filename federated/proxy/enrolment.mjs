@@ -4,8 +4,8 @@ import { Refusal } from "./refusals.mjs";
 const ASK = "Ask the operator to add your node's public key to the terms, exactly as it is shown to you.";
 
 /**
- * The enrolled nodes by their keys' PEM texts. Flower knows a node by the bytes of this text, so one key spelt in two ways would be two nodes:
- * only the spelling of the terms is taken. That a request is really of the key it names, the SuperLink checks.
+ * The enrolled nodes by their keys' PEM texts. Flower knows a node by the bytes of this text, so one key spelt in two ways would be two
+ * nodes: only the spelling of OpenSSL is taken. That a request is really of the key it names, the SuperLink checks.
  */
 export class Enrolment {
   #keys;

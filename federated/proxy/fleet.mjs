@@ -49,8 +49,8 @@ export function mediaType({ "content-type": type = "" }) {
 export const IDENTITY_HEADERS = Object.keys(IDENTITY);
 
 /**
- * Checks what a call's head says before anything of its body is read. The result is all that the SuperLink gets to see of it: { path, headers },
- * the headers made anew from values that were checked.
+ * Checks what a call's head says before anything of its body is read. The result, { path, headers }, is all that the SuperLink gets to see
+ * of it; the headers are made anew from values that were checked.
  */
 export function checkCall({ method, url: path, headers }) {
   const limit = FLEET_PATHS.get(path);
@@ -63,8 +63,8 @@ export function checkCall({ method, url: path, headers }) {
   for (const [name, form] of Object.entries(IDENTITY)) {
     const value = headers[name];
     if (value === undefined || !form.test(value)) {
-      const said = value === undefined ? "is missing" : "is malformed";
-      throw new Refusal("bad-request", "identity", `The header ${name} ${said}; a node sends its key, a date and a signature with every call.`);
+      const said = `The header ${name} is ${value === undefined ? "missing" : "malformed"}`;
+      throw new Refusal("bad-request", "identity", `${said}; a node sends its key, a date and a signature with every call.`);
     }
     identity[name] = value;
   }
@@ -76,14 +76,15 @@ function checkType(headers) {
     throw new Refusal("bad-request", "media type", `The content-type must be ${MEDIA_TYPE}.`, { status: 415 });
   }
   if (headers["content-encoding"] !== undefined) {
-    throw new Refusal("bad-request", "media type", "Bodies are taken as they are; send this one without a content-encoding.", { status: 415 });
+    throw new Refusal("bad-request", "media type", "Send the body without a content-encoding.", { status: 415 });
   }
 }
 
 /** A body of unknown length could only be found too long when part of it had been passed on, so its length has to be told. */
 function checkLength(headers, limit) {
   if (headers["transfer-encoding"] !== undefined || headers.trailer !== undefined) {
-    throw new Refusal("bad-request", "no length", "Send the body in one piece with its content-length, without chunks or trailers.", { status: 411 });
+    const how = "Send the body in one piece with its content-length, without chunks or trailers.";
+    throw new Refusal("bad-request", "no length", how, { status: 411 });
   }
   const said = headers["content-length"];
   if (said === undefined) throw new Refusal("bad-request", "no length", "The content-length is missing.", { status: 411 });

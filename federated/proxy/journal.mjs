@@ -1,5 +1,5 @@
-// What the operator reads: a line for each thing that happens, and one in a minute for all that was refused in it. No line holds an address or a
-// key, so the log tells nothing of who took part.
+// What the operator reads: a line for each thing that happens, and one in a minute for all that was refused in it. No line holds an
+// address or a key, so the log tells nothing of who took part.
 
 const SUMMARY_MS = 60_000;
 

@@ -91,7 +91,7 @@ function limitsOf(said) {
     if (said[option] !== undefined) limits[name] = number(option, said[option], least, most) * factor;
   }
   const { header_ms, request_ms } = { ...LIMITS, ...limits };
-  if (header_ms > request_ms) throw new Failure("bad-option", "--header-seconds must not be more than --request-seconds, of which they are a part");
+  if (header_ms > request_ms) throw new Failure("bad-option", "--header-seconds are a part of --request-seconds, so they must not be more");
   return limits;
 }
 

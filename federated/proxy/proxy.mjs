@@ -38,7 +38,8 @@ export class Proxy {
     const limits = { ...LIMITS, ...own };
     this.#terms = terms.bytes;
     this.#superlink = new Superlink(superlink, { limits, journal });
-    this.#page = page && answering({ "/": page }, { isolated: true, refuse: (response, status, words) => this.#notFound(response, status, words) });
+    const not_found = (response, status, words) => this.#notFound(response, status, words);
+    this.#page = page && answering({ "/": page }, { isolated: true, refuse: not_found });
     this.#cors = new Cors(origins);
     this.#enrolment = new Enrolment(terms.enrolled);
     this.#journal = journal;
@@ -80,7 +81,8 @@ export class Proxy {
       requireHostHeader: false,
       insecureHTTPParser: false,
     };
-    const server = tls ? https.createServer({ ...settings, ...tls, minVersion: "TLSv1.2", handshakeTimeout: limits.header_ms }) : http.createServer(settings);
+    const secured = { ...settings, ...tls, minVersion: "TLSv1.2", handshakeTimeout: limits.header_ms };
+    const server = tls ? https.createServer(secured) : http.createServer(settings);
     // Their bytes are limited, and a header that was left out for its place among many could be the one that matters.
     server.maxHeadersCount = 0;
     server.maxConnections = limits.connections;
@@ -159,7 +161,8 @@ export class Proxy {
   }
 
   #notFound(response, status, words) {
-    this.#refuse(response, new Refusal(status === 404 ? "not-found" : "bad-request", "address", `The address is of no use here: ${words}.`));
+    const code = status === 404 ? "not-found" : "bad-request";
+    this.#refuse(response, new Refusal(code, "address", `The address is of no use here: ${words}.`));
   }
 
   #refuse(response, error) {

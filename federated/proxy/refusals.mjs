@@ -10,7 +10,7 @@ const STATUS = {
   unavailable: 503,
 };
 
-/** Bytes of a refused request's body that are read and dropped, so that its sender gets to read the answer; of a larger one the connection is closed. */
+/** Bytes of a refused body that are read and dropped, so that its sender gets to read the answer. With more, the connection is closed. */
 const DROPPED_BYTES = 8 << 20;
 
 /**
@@ -40,6 +40,8 @@ export function refuse(response, refusal) {
 
 /** Answers on a socket whose request could not even be read, and closes it. */
 export function refuseOn(socket, refusal) {
+  // HTTP's server no longer looks after a socket that asked for a tunnel, and its end may have come already.
+  socket.on("error", () => socket.destroy());
   if (!socket.writable) {
     socket.destroy();
     return;

@@ -8,7 +8,10 @@ const MOST_BYTES = 1 << 20;
 const MOST_KEYS = 10_000;
 const MOST_OF_TRAIN = 40;
 
-/** Reads the terms in the file at `path`. Resolves to { bytes, terms, enrolled }: the file as it is, its fields with their defaults, and the enrolled keys' PEM texts or null. */
+/**
+ * Reads the terms in the file at `path`. Resolves to { bytes, terms, enrolled }: the file as it is, its fields with their defaults, and the
+ * enrolled keys' PEM texts or null.
+ */
 export async function readTerms(path) {
   const bytes = await read(path);
   let value;
@@ -52,10 +55,14 @@ const must = (holds, words) => (value, at) => {
   return value;
 };
 
-const text = (most) => must((value) => typeof value === "string" && value.trim() !== "" && [...value].length <= most, `a text of 1 to ${most} characters`);
-const whole = (least, most) => must((value) => Number.isInteger(value) && value >= least && value <= most, `a whole number from ${least} to ${most}`);
-const above = (least, most) => must((value) => Number.isFinite(value) && value > least && value <= most, `a number above ${least}, at most ${most}`);
-const from = (least, most) => must((value) => Number.isFinite(value) && value >= least && value <= most, `a number from ${least} to ${most}`);
+const isText = (value, most) => typeof value === "string" && value.trim() !== "" && [...value].length <= most;
+const isWithin = (value, least, most) => Number.isFinite(value) && value >= least && value <= most;
+const isWhole = (value, least, most) => Number.isInteger(value) && isWithin(value, least, most);
+
+const text = (most) => must((value) => isText(value, most), `a text of 1 to ${most} characters`);
+const whole = (least, most) => must((value) => isWhole(value, least, most), `a whole number from ${least} to ${most}`);
+const from = (least, most) => must((value) => isWithin(value, least, most), `a number from ${least} to ${most}`);
+const above = (least, most) => must((value) => isWithin(value, least, most) && value > least, `a number above ${least}, at most ${most}`);
 const oneOf = (...values) => must((value) => values.includes(value), values.map((value) => JSON.stringify(value)).join(" or "));
 const flag = oneOf(true, false);
 const scalar = must(
@@ -82,7 +89,10 @@ const record = (fields, more) => (value, at) => {
   const read = {};
   for (const [field, inner] of Object.entries(value)) {
     const check = Object.hasOwn(fields, field) ? fields[field].check : /^[a-z][a-z0-9_]{0,63}$/.test(field) && more;
-    if (!check) throw new Misfit(`${name(brief(field).slice(1, -1))} is no field of the terms (known here: ${Object.keys(fields).join(", ")})`);
+    if (!check) {
+      const known = Object.keys(fields).join(", ");
+      throw new Misfit(`${name(brief(field).slice(1, -1))} is no field of the terms (known here: ${known})`);
+    }
     read[field] = check(inner, name(field));
   }
   for (const [field, { fallback, is_optional }] of Object.entries(fields)) {
@@ -162,13 +172,13 @@ function checkTogether(terms) {
     [Object.keys(train).length > MOST_OF_TRAIN, `train has more than ${MOST_OF_TRAIN} fields`],
     [noised && privacy.clip === null, "privacy.clip is missing: noise hides a client only where its delta is bounded"],
     [noised && privacy.noise_multiplier === 0, "privacy.noise_multiplier must be above 0 where there is noise"],
-    [!noised && privacy.noise_multiplier > 0, 'privacy.noise_multiplier says nothing with privacy.noise "none"; name "local" or "central" there'],
+    [!noised && privacy.noise_multiplier > 0, 'privacy.noise_multiplier says nothing with privacy.noise "none"'],
     [privacy.mask && terms.delta_dtype !== "f32", 'delta_dtype must be "f32" with privacy.mask'],
     [privacy.mask && terms.min_clients < 2, "min_clients must be at least 2 with privacy.mask: the sum of one client is its delta"],
     [flexible && lora.freeze_a, 'lora.freeze_a must be false with aggregation "flexlora", which takes A and B apart anew'],
     [flexible && privacy.mask, 'privacy.mask needs one sum, which aggregation "flexlora" has not'],
     [flexible && privacy.noise === "central", 'privacy.noise "central" needs one sum, which aggregation "flexlora" has not'],
-    [flexible && terms.server_learning_rate !== 1, 'server_learning_rate must be 1 with aggregation "flexlora", which replaces what was there'],
+    [flexible && terms.server_learning_rate !== 1, 'server_learning_rate must be 1 with aggregation "flexlora"'],
     [new Set(enrolled).size < (enrolled?.length ?? 0), "enrolled names a key twice"],
   ];
   const broken = rules.find(([is_broken]) => is_broken);

@@ -63,7 +63,7 @@ export function answering(mounts, { isolated = false, refuse = refusePlainly, re
   };
 }
 
-/** Serves `mounts` on localhost, as {@link answering} does. Resolves to { origin, requests, close }; `requests` lists the path of every request so far. */
+/** Serves `mounts` on localhost. Resolves to { origin, requests, close }; `requests` lists the path of every request so far. */
 export async function serve(mounts, { port = 0, isolated = false } = {}) {
   const requests = [];
   const server = createServer(answering(mounts, { isolated, requests }));

@@ -162,7 +162,8 @@ test("requests that do not wait for answers end the connection, and only the fir
   t.after(() => agent.destroy());
   const sockets = new Set();
   for (const [path, length, status] of [[CALL, 3, 200], [CALL, 2 << 20, 413], ["/v1/fleet/no", 1 << 20, 404], [CALL, 0, 200]]) {
-    const sent = httpRequest({ port: proxy.port, host: "127.0.0.1", path, method: "POST", headers: identity({ "content-length": length }), agent });
+    const headers = identity({ "content-length": length });
+    const sent = httpRequest({ port: proxy.port, host: "127.0.0.1", path, method: "POST", headers, agent });
     sent.end(Buffer.alloc(length));
     const [response] = await once(sent, "response");
     sockets.add(response.socket);
@@ -245,6 +246,19 @@ test("whoever breaks off takes the call to the SuperLink along", async (t) => {
   whole.resetAndDestroy();
   await until(async () => (await superlink.connections()) === 0, "both connections are closed");
   assert.equal((await ask(proxy, "/federation.json", { method: "GET" })).status, 200);
+});
+
+test("whoever breaks off while it is refused does no harm", async (t) => {
+  const { proxy } = await open(t, { limits: { rate_per_address: 10_000 } });
+  const too_large = head(`POST ${CALL}`, { "content-length": 1e12 });
+  const requests = [head("CONNECT x:1"), "nonsense\r\n\r\n", too_large, head("GET /")];
+  for (let time = 0; time < 200; time += 1) {
+    const socket = connect(proxy.port, "127.0.0.1").on("error", () => {});
+    await once(socket, "connect");
+    socket.write(requests[time % requests.length], () => socket.resetAndDestroy());
+    await once(socket, "close");
+  }
+  assert.equal((await ask(proxy, CALL)).status, 200);
 });
 
 test("a SuperLink that breaks off in its answer is not taken for one that ended it", async (t) => {

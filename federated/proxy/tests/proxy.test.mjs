@@ -36,7 +36,8 @@ test("the SuperLink sees the five headers of a call, what HTTP needs, and no oth
   const { superlink, proxy } = await open(t);
   const sent = identity({
     "content-type": "Application/Protobuf; charset=utf-8", "x-forwarded-for": "10.0.0.1", "x-forwarded-host": "evil.example", cookie: "a=b",
-    authorization: "Bearer x", "flwr-component": "superlink", connection: "close, flwr-signature", te: "trailers", origin: "https://app.example",
+    authorization: "Bearer x", "flwr-component": "superlink", connection: "close, flwr-signature", te: "trailers",
+    origin: "https://app.example",
   });
   assert.equal((await ask(proxy, CALL, { headers: sent, body: "12345" })).status, 200);
   const { headers } = superlink.calls[0];
@@ -47,11 +48,13 @@ test("the SuperLink sees the five headers of a call, what HTTP needs, and no oth
 });
 
 test("of the SuperLink's answer the status, type and body come back", async (t) => {
-  const answer = (_, response) => response.writeHead(401, { "content-type": "application/json", server: "uvicorn", "set-cookie": "a=b", "www-authenticate": "x" }).end('{"detail":"no"}');
+  const more = { server: "uvicorn", "set-cookie": "a=b", "www-authenticate": "x" };
+  const answer = (_, response) => response.writeHead(401, { "content-type": "application/json", ...more }).end('{"detail":"no"}');
   const { proxy } = await open(t, { answer });
   const { status, headers, body } = await ask(proxy, CALL);
   assert.deepEqual([status, body], [401, '{"detail":"no"}']);
-  assert.deepEqual(Object.keys(headers).sort(), ["cache-control", "connection", "content-type", "date", "transfer-encoding", "x-content-type-options"]);
+  const own = ["cache-control", "connection", "content-type", "date", "transfer-encoding", "x-content-type-options"];
+  assert.deepEqual(Object.keys(headers).sort(), own);
 });
 
 test("nothing but a POST to exactly such a path is passed on", async (t) => {
@@ -60,7 +63,8 @@ test("nothing but a POST to exactly such a path is passed on", async (t) => {
     "/v1/control/start-run", "/v1/control/list-runs", "/v1/runtime/push-object", "/docs", "/openapi.json", "/", "/v1/fleet", "/v1/fleet/",
     "/v1/fleet/get-fab", "/v1/fleet/pull-messages/", "/v1/fleet/pull-messages?x=1", "/v1/fleet/pull-messages?", "/v1/fleet//pull-messages",
     "//v1/fleet/pull-messages", "/v1/fleet/pull%2dmessages", "/v1/fleet/%2e%2e/control/start-run", "/v1/fleet/../control/start-run",
-    "/v1/Fleet/pull-messages", "/V1/FLEET/PULL-MESSAGES", "/v1/fleet/pull-messages;x", "/v1/fleet/pull-messages%00", "/v1/fleet\\pull-messages",
+    "/v1/Fleet/pull-messages", "/V1/FLEET/PULL-MESSAGES", "/v1/fleet/pull-messages;x", "/v1/fleet/pull-messages%00",
+    "/v1/fleet\\pull-messages",
     "/v1/fleet/pull-messages#x", "/./v1/fleet/pull-messages", "http://127.0.0.1/v1/fleet/pull-messages", "*",
     `${superlink.url}v1/control/start-run`, "/api/v1/fleet/pull-messages", "/__proto__", "/constructor",
   ];
@@ -94,14 +98,16 @@ test("a call without its headers, its type or its length is refused, saying whic
     assertRefused(await ask(proxy, CALL, { headers: identity({ "content-type": type }) }), 415, "bad-request", /application\/protobuf/);
   }
   assertRefused(await ask(proxy, CALL, { headers: identity({ "content-encoding": "gzip" }) }), 415, "bad-request", /content-encoding/);
-  assertRefused(await ask(proxy, CALL, { headers: identity({ "transfer-encoding": "chunked" }), body: "abc" }), 411, "bad-request", /content-length/);
+  const chunked = await ask(proxy, CALL, { headers: identity({ "transfer-encoding": "chunked" }), body: "abc" });
+  assertRefused(chunked, 411, "bad-request", /content-length/);
   const none = await write(proxy.port, head(`POST ${CALL}`, { connection: "close" }));
   assert.match(none, /^HTTP\/1.1 411 [^]*content-length is missing/);
   const trailed = await write(proxy.port, head(`POST ${CALL}`, { "content-length": 0, trailer: "x-more", connection: "close" }));
   assert.match(trailed, /^HTTP\/1.1 411 [^]*trailers/);
   assert.match(await write(proxy.port, `POST ${CALL} HTTP/1.1\r\nconnection: close\r\n\r\n`), /^HTTP\/1.1 400 [^]*host is missing/);
   assertRefused(await ask(proxy, CALL, { headers: identity({ expect: "a-miracle" }) }), 417, "bad-request", /100-continue/);
-  assertRefused(await ask(proxy, "/federation.json", { method: "GET", headers: { "content-length": 3 }, body: "abc" }), 400, "bad-request", /POST can have a body/);
+  const with_body = await ask(proxy, "/federation.json", { method: "GET", headers: { "content-length": 3 }, body: "abc" });
+  assertRefused(with_body, 400, "bad-request", /POST can have a body/);
   assert.deepEqual(superlink.calls, []);
 });
 
@@ -111,7 +117,8 @@ test("a body is as large as its path allows, and no larger", async (t) => {
     assert.equal((await ask(proxy, path, { body: Buffer.alloc(most, 1) })).status, 200);
     assert.equal(superlink.calls.at(-1).bytes, most);
     const before = superlink.calls.length;
-    assertRefused(await ask(proxy, path, { body: Buffer.alloc(most + 1) }), 413, "too-large", new RegExp(`${most + 1} bytes; at most ${most}`));
+    const refused = await ask(proxy, path, { body: Buffer.alloc(most + 1) });
+    assertRefused(refused, 413, "too-large", new RegExp(`${most + 1} bytes; at most ${most}`));
     assert.equal(superlink.calls.length, before);
   }
   // What nobody would read to its end is not waited for.
@@ -134,7 +141,8 @@ test("where the terms list keys, others are told how to join", async (t) => {
   assert.equal((await as(ours.header)).status, 200);
   const encoded = (text) => Buffer.from(text).toString("base64");
   // The same key in another spelling would be another node to the SuperLink.
-  for (const header of [other.header, encoded(ours.pem.trim()), encoded(`${ours.pem}\n`), encoded(ours.pem.replaceAll("\n", "\r\n")), "AAAA"]) {
+  const spellings = [ours.pem.trim(), `${ours.pem}\n`, ours.pem.replaceAll("\n", "\r\n")].map(encoded);
+  for (const header of [other.header, ...spellings, "AAAA"]) {
     assertRefused(await as(header), 403, "not-enrolled", /Ask the operator to add your node's public key/);
   }
   assert.equal(superlink.calls.length, 1);
@@ -156,7 +164,8 @@ test("the terms and the page are served, isolated, and nothing beside them", asy
   assert.equal((await get("/federation.json", "HEAD")).headers["content-length"], String(terms.bytes.length));
   const page = await get("/");
   assert.equal(page.body, "<title>page</title>");
-  assert.deepEqual([page.headers["cross-origin-opener-policy"], page.headers["cross-origin-embedder-policy"]], ["same-origin", "require-corp"]);
+  const isolation = ["opener", "embedder"].map((who) => page.headers[`cross-origin-${who}-policy`]);
+  assert.deepEqual(isolation, ["same-origin", "require-corp"]);
   const beside = `..%2f${folder.split("/").at(-1)}.secret`;
   for (const path of ["/absent", `/${beside}`, `/%2e%2e/${beside}`, "/..%2f..%2fetc/passwd", "/%00", "/v1/control/list-runs"]) {
     assertRefused(await get(path), 404, "not-found", /not found/);
@@ -182,7 +191,8 @@ test("pages of the origins that are listed may call, and read what they are told
   assert.equal(answered.headers["access-control-expose-headers"], "date, retry-after");
   const refused = await ask(proxy, CALL, { headers: { origin: "https://app.example.org" } });
   assert.deepEqual([refused.status, refused.headers["access-control-allow-origin"]], [415, "https://app.example.org"]);
-  for (const origin of ["https://evil.example", "https://app.example.org.evil.example", "http://app.example.org", "null", "https://app.example.org:444"]) {
+  const app = "https://app.example.org";
+  for (const origin of ["https://evil.example", `${app}.evil.example`, "http://app.example.org", "null", `${app}:444`]) {
     assertRefused(await from(origin, CALL, "OPTIONS"), 403, "bad-request", /--origin/);
     assert.equal((await from(origin, CALL, "POST")).headers["access-control-allow-origin"], undefined);
   }
@@ -197,7 +207,8 @@ test("what cannot be answered is told as unavailable, once in the log", async (t
     assertRefused(answer, 503, "unavailable", /cannot be reached/);
     assert.equal(answer.headers["retry-after"], "5");
   }
-  assert.deepEqual(proxy.lines.map((line) => line.replace(/^\S+ /, "")), ["the SuperLink cannot be reached (ECONNREFUSED); is it running?"]);
+  const told = proxy.lines.map((line) => line.replace(/^\S+ /, ""));
+  assert.deepEqual(told, ["the SuperLink cannot be reached (ECONNREFUSED); is it running?"]);
 });
 
 test("an answer that is none of the Fleet API's is not passed on", async (t) => {

@@ -116,6 +116,7 @@ test("every value of a wrong type or size is refused by its field's name", () =>
 test("fields that contradict each other are refused", () => {
   const noise = { noise: "central", clip: 1, noise_multiplier: 1 };
   const flexlora = { ...TERMS, aggregation: "flexlora" };
+  const many = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`x${index}`, 1]));
   for (const [terms, message] of [
     [{ ...TERMS, privacy: { ...noise, clip: null } }, /privacy.clip/],
     [{ ...TERMS, privacy: { ...noise, noise_multiplier: 0 } }, /privacy.noise_multiplier/],
@@ -127,7 +128,7 @@ test("fields that contradict each other are refused", () => {
     [{ ...flexlora, privacy: { mask: true } }, /privacy.mask/],
     [changed({ ...flexlora, privacy: noise }, "lora.freeze_a", false), /privacy.noise "central"/],
     [{ ...flexlora, server_learning_rate: 0.5 }, /server_learning_rate/],
-    [{ ...TERMS, train: { ...TERMS.train, ...Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`x${index}`, 1])) } }, /more than 40/],
+    [{ ...TERMS, train: { ...TERMS.train, ...many } }, /more than 40/],
   ]) {
     refused(terms, message);
   }
@@ -144,7 +145,9 @@ test("enrolled keys are public keys on P-384, each once, in the spelling that no
   const edwards = generateKeyPairSync("ed25519").publicKey.export({ type: "spki", format: "pem" });
   // A private key would be published with the terms.
   const secret = privateKey.export({ type: "pkcs8", format: "pem" });
-  for (const text of [secret, secret + pem, pem + secret, pem + pem]) refused({ ...TERMS, enrolled: [makeKey().pem, text] }, /enrolled\[1\] must be a public key/);
+  for (const text of [secret, secret + pem, pem + secret, pem + pem]) {
+    refused({ ...TERMS, enrolled: [makeKey().pem, text] }, /enrolled\[1\] must be a public key/);
+  }
   for (const wrong of [other, edwards]) refused({ ...TERMS, enrolled: [wrong] }, /enrolled\[0\] must be a key on the curve P-384/);
   refused({ ...TERMS, enrolled: [pem.replace(/[A-Za-z0-9]{8}\n/, "\n")] }, /enrolled\[0\] is not a public key/);
 });
@@ -155,7 +158,8 @@ test("a file that is none is told by its name", async (t) => {
   const at = join(folder, "terms.json");
   await assert.rejects(readTerms(at), { code: "io", message: /terms.json/ });
   for (const [bytes, message] of [
-    ["{", /terms.json: /], ["\ufeff{}", /terms.json: /], [Buffer.from([0x7b, 0xff, 0x7d]), /terms.json: /], ["{}", /terms.json: version is missing/],
+    ["{", /terms.json: /], ["\ufeff{}", /terms.json: /], [Buffer.from([0x7b, 0xff, 0x7d]), /terms.json: /],
+    ["{}", /terms.json: version is missing/],
     [Buffer.alloc((1 << 20) + 1, 32), /1048577 bytes/], [`{"version":${"[".repeat(500_000)}`, /terms.json: /],
   ]) {
     await writeFile(at, bytes);
