@@ -6,16 +6,16 @@ free_port() {
   node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })'
 }
 
-# Waits until a program of ours listens: wait_for_port PORT PID NAME LOG
-wait_for_port() {
+# Waits until a program of ours says that it listens, since someone else may listen there: wait_until_told TEXT LOG PID NAME
+wait_until_told() {
   local tries
   for ((tries = 0; tries < 300; tries++)); do
-    if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return 0; fi
-    kill -0 "$2" 2>/dev/null || break
+    if grep -q "$1" "$2"; then return 0; fi
+    kill -0 "$3" 2>/dev/null || break
     sleep 0.2
   done
-  tail -n 20 "$4" >&2
-  missing "$3 did not start; what it said last is above"
+  tail -n 20 "$2" >&2
+  missing "$4 did not start; what it said last is above"
 }
 
 # Stops what was started, each with its process group. The app is in a group of its own: it ends by itself once it misses
@@ -31,8 +31,14 @@ stop_federation() {
 
 # Starts a program in a process group of its own, so that Ctrl-C reaches it through stop_federation alone.
 in_group() {
-  setsid "$@" </dev/null &
+  set -m
+  "$@" </dev/null &
+  set +m
   federation_pids+=($!)
+}
+
+absolute() {
+  node -e 'process.stdout.write(require("path").resolve(process.argv[1]))' "$1"
 }
 
 # A text as TOML and JSON write it.
@@ -47,7 +53,7 @@ federate() {
       --terms) terms=${2-} && shift ;;
       --port) port=${2-} && shift ;;
       --out) out=${2-} && shift ;;
-      --init) init=$(realpath -m "${2-}") && shift ;;
+      --init) init=$(absolute "${2-}") && shift ;;
       --resume) resume=true ;;
       --no-page) page= ;;
       --) shift && break ;;
@@ -58,8 +64,8 @@ federate() {
     esac
     shift || true
   done
-  terms=$(realpath -m "$terms")
-  out=$(realpath -m "$out")
+  terms=$(absolute "$terms")
+  out=$(absolute "$out")
   need_flower
   local proxy=(--terms "$terms" --port "$port")
   if [[ -n $page ]]; then
@@ -81,10 +87,10 @@ federate() {
   # Its other interfaces have no lock at all, so only this machine reaches it, and clients by the proxy.
   in_group flower-superlink --insecure --host 127.0.0.1 --port "$superlink" \
     --disable-runtime-dependency-installation >"$home/superlink.log" 2>&1
-  wait_for_port "$superlink" "${federation_pids[0]}" "the SuperLink" "$home/superlink.log"
+  wait_until_told "Uvicorn running" "$home/superlink.log" "${federation_pids[0]}" "the SuperLink"
   in_group node "$root/federated/proxy/main.mjs" "${proxy[@]}" --superlink "http://127.0.0.1:$superlink" "$@" \
     >"$home/proxy.log" 2>&1
-  wait_for_port "$port" "${federation_pids[1]}" "the proxy" "$home/proxy.log"
+  wait_until_told " is at http" "$home/proxy.log" "${federation_pids[1]}" "the proxy"
   cat "$home/proxy.log"
 
   run=$(flwr run "$root/federated/server" local --format json \
