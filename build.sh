@@ -8,6 +8,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$root/tools/setup.sh"
 # shellcheck source=tools/test.sh
 source "$root/tools/test.sh"
+# shellcheck source=tools/federate.sh
+source "$root/tools/federate.sh"
 # shellcheck source=tools/gpu-kit/pack.sh
 source "$root/tools/gpu-kit/pack.sh"
 
@@ -32,6 +34,14 @@ usage: ./build.sh COMMAND [OPTIONS]
               --dtype DTYPE            f32, f16, bf16 or, with gguf, q8_0 (default the original's)
               --out PATH               the folder, or with gguf and lora-gguf the file, that is written
   serve     build the page and serve it: ./build.sh serve [PORT]
+  federate  run federated rounds on this machine: Flower's SuperLink, the app on it, and the page and the proxy before it
+              --terms FILE             the federation's terms (default federated/example/federation.json)
+              --port N                 where clients come (default 8080)
+              --out DIR                where the adapter, history.json and the state go (default out/federation)
+              --init DIR               a PEFT adapter to begin with
+              --resume                 go on from the state in --out
+              --no-page                serve no page, which is then not built
+              -- OPTIONS               for the proxy, as --host, --cert and --key
   test      run every test, or those of the parts that are named:
               ./build.sh test [rust|kernels|llama|package|browser|firefox|webkit|docs ...]
   bench     measure: ./build.sh bench [kernels|ratios|step|generate|all] (default all)
@@ -236,6 +246,7 @@ case $command in
     build_page
     exec node "$root/tools/serve.mjs" "$@"
     ;;
+  federate) federate "$@" ;;
   test) run_tests "$@" ;;
   bench) bench "$@" ;;
   gpu-kit) gpu_kit ;;

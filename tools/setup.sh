@@ -47,6 +47,31 @@ need_node_modules() {
   fi
 }
 
+# Python 3.11 or newer that can make environments; its name is printed.
+find_python() {
+  local name
+  for name in python3 python3.14 python3.13 python3.12 python3.11; do
+    if "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+  return 1
+}
+
+# Flower in an environment of its own, of the versions and hashes that federated/server/requirements.txt names.
+need_flower() {
+  local wanted="$root/federated/server/requirements.txt" environment="$root/target/flower" python
+  cmp --silent "$wanted" "$environment/installed.txt" && return
+  if ! find_python >/dev/null; then need_packages "Python 3.11 or newer with venv" python3 python3-venv; fi
+  python=$(find_python) || missing "python3 is older than 3.11; install a newer one and run this again"
+  echo "installing Flower into target/flower"
+  [[ -x "$environment/bin/pip" ]] || "$python" -m venv "$environment"
+  "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "$wanted"
+  # Copied last: it says that all of it is there.
+  cp "$wanted" "$environment/installed.txt"
+}
+
 need_chromium() {
   need_node_modules
   if ! node "$root/tools/lib/chromium.mjs" >/dev/null 2>&1; then

@@ -67,6 +67,8 @@ def adapter_config(terms: Terms) -> dict[str, Any]:
 def write_adapter(folder: Path, terms: Terms, matrices: dict[str, np.ndarray]) -> None:
     """Writes a PEFT folder of matrices by their names, with rank `lora.r` each."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {PREFIX + name: np.ascontiguousarray(matrix, dtype=np.float32) for name, matrix in matrices.items()}
+    tensors = {
+        PREFIX + name: np.ascontiguousarray(matrix, dtype=np.float32) for name, matrix in matrices.items()
+    }
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(adapter_config(terms), indent=2) + "\n", encoding="utf-8")

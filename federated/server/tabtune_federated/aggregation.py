@@ -10,6 +10,7 @@ import numpy as np
 from .layout import Layout, named
 from .terms import Terms
 
+
 class Held(Protocol):
     """The values of a federation between two rounds, and the sum of a round."""
 
@@ -47,7 +48,9 @@ class Optimiser(Protocol):
 
 
 class Averaging:
-    """FedAvg (McMahan 2017): the mean delta is added, times a rate that is 1 unless the terms say otherwise."""
+    """FedAvg (McMahan 2017): the mean delta is added, times a rate that is 1 unless the terms say
+    otherwise.
+    """
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -63,11 +66,11 @@ class Averaging:
 
 
 class Adam:
-    """FedAdam (Reddi 2021, arXiv 2003.00295) over the mean delta, as Flower's strategy of that name has it, with its betas
-    and tau, and its correction of the rate by the step after this one.
+    """FedAdam (Reddi 2021, arXiv 2003.00295) over the mean delta, as Flower's strategy of that name has it,
+    with its betas and tau, and its correction of the rate by the step after this one.
 
-    The formula stands here because Flower's takes it from whole messages, and logs them as if clients had sent them; a test
-    holds the two to each other.
+    The formula stands here because Flower's takes it from whole messages, and logs them as if clients had
+    sent them; a test holds the two to each other.
     """
 
     BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3
@@ -94,7 +97,9 @@ class Adam:
 
 
 class WeightedMean:
-    """The mean of vectors by weight, [n], summed in float64 so that the order in which they come does not tell."""
+    """The mean of vectors by weight, [n], summed in float64 so that the order in which they come does not
+    tell.
+    """
 
     def __init__(self, size: int) -> None:
         self.sum = np.zeros(size, dtype=np.float64)

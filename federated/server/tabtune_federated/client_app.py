@@ -1,7 +1,11 @@
-"""The Flower ClientApp: a client in Python with PEFT, for `flower-supernode` next to the server, or for join.py.
+"""The Flower ClientApp: a client in Python with PEFT, for `flower-supernode` on the server's own machine.
 
-Node config: `terms` (a federation.json), `model` (a folder or a name on the hub), `data` (JSON Lines) and, if there are
-rows to hold out, `held_out`.
+Elsewhere join.py is the way: the proxy does not let through what SuperNode fetches. Besides, SuperNode has a
+process for each message, so the model is loaded for each, what small deltas lost is not added to the next
+ones, and masked rounds, in which a client has to remember its keys, cannot be taken part in.
+
+Node config: `terms` (a federation.json), `model` (a folder or a name on the hub), `data` (JSON Lines) and, if
+there are rows to hold out, `held_out`.
 """
 
 from pathlib import Path
@@ -15,9 +19,6 @@ from .terms import read_terms
 
 app = ClientApp()
 
-# A model is loaded once and not for each message.
-_participants: dict[tuple[tuple[str, str], ...], Participant] = {}
-
 
 def participant(config: UserConfig) -> Participant:
     """The participant of a node config. Raises Refusal where an option is missing."""
@@ -25,23 +26,16 @@ def participant(config: UserConfig) -> Participant:
     for name in ("terms", "model", "data"):
         if not options[name]:
             raise Refusal("bad-option", f"the node config has no {name}")
-    key = tuple(options.items())
-    if key not in _participants:
-        # torch is large, and Flower imports this file where it is not needed.
-        from .local_training import PeftTrainer
+    # torch is large, and Flower imports this file where it is not needed.
+    from .local_training import PeftTrainer
 
-        terms = read_terms(Path(options["terms"]))
-        held_out = Path(options["held_out"]) if options["held_out"] else None
-        trainer = PeftTrainer(terms, options["model"], Path(options["data"]), held_out)
-        _participants[key] = Participant(terms, trainer)
-    return _participants[key]
+    terms = read_terms(Path(options["terms"]))
+    held_out = Path(options["held_out"]) if options["held_out"] else None
+    return Participant(terms, PeftTrainer(terms, options["model"], Path(options["data"]), held_out))
 
 
+@app.query("layout")
+@app.train()
+@app.evaluate()
 def answer(message: Message, context: Context) -> Message:
     return participant(context.node_config).answer(message)
-
-
-app.train()(answer)
-app.evaluate()(answer)
-for action in ("layout", "keys", "shares", "masked", "unmask"):
-    app.query(action)(answer)

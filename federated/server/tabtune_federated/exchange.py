@@ -1,7 +1,8 @@
 """Messages to nodes and back.
 
-Flower's `grid.send_and_receive` returns all replies at once and looks for them every three seconds. With deltas of many
-megabytes the server would hold one for each client; here each reply is handed on and let go as it comes.
+Flower's `grid.send_and_receive` returns all replies at once and looks for them every three seconds. With
+deltas of many megabytes the server would hold one for each client; here each reply is handed on and let go
+as it comes.
 """
 
 import time
@@ -58,7 +59,9 @@ def send(grid: Grid, question: Question) -> dict[str, int]:
 
 
 def replies(grid: Grid, pending: dict[str, int]) -> Iterator[tuple[int, Message]]:
-    """The replies that are there by now, each with the node that was asked. They are taken out of `pending`."""
+    """The replies that are there by now, each with the node that was asked. They are taken out of
+    `pending`.
+    """
     for message in grid.pull_messages(list(pending)) if pending else ():
         # Whom a reply comes from is told by the message that it answers.
         node_id = pending.pop(message.metadata.reply_to_message_id, None)
@@ -66,9 +69,7 @@ def replies(grid: Grid, pending: dict[str, int]) -> Iterator[tuple[int, Message]
             yield node_id, message
 
 
-def ask(
-    grid: Grid, question: Question, traffic: Traffic, take: Callable[[int, RecordDict], None]
-) -> None:
+def ask(grid: Grid, question: Question, traffic: Traffic, take: Callable[[int, RecordDict], None]) -> None:
     """Asks nodes and hands each reply to `take`, until all have come or the time is over.
 
     A node that fails, replies badly (`take` raises BadReply) or does not reply is told in `traffic.failed`.
@@ -83,7 +84,9 @@ def ask(
         for node_id, message in replies(grid, pending):
             pause = FIRST_PAUSE
             if message.has_error():
-                traffic.failure(node_id, question.kind, printable(message.error.reason or "an error without a reason"))
+                traffic.failure(
+                    node_id, question.kind, printable(message.error.reason or "an error without a reason")
+                )
                 continue
             traffic.up += array_bytes(message.content)
             try:

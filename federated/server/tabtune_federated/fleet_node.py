@@ -1,7 +1,8 @@
 """A Flower node in Python that needs no more than the paths the proxy lets through.
 
-`flower-supernode` fetches the app from the server (`get-fab`) and runs what comes. The proxy does not pass that path, and
-a person who takes part should run what they installed; so this speaks the Fleet API itself, by Flower's own client.
+`flower-supernode` fetches the app from the server (`get-fab`) and runs what comes. The proxy does not pass
+that path, and a person who takes part should run what they installed; so this speaks the Fleet API itself,
+by Flower's own client.
 """
 
 import threading
@@ -62,10 +63,14 @@ Handler = Callable[[Message], Message]
 class FleetNode:
     """A node with an identity, from `with` on until the end of its block."""
 
-    def __init__(self, base_url: str, key: ec.EllipticCurvePrivateKey, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self, base_url: str, key: ec.EllipticCurvePrivateKey, poll_seconds: float = POLL_SECONDS
+    ) -> None:
         """`key` is of the curve P-384, as Flower's are."""
         self._pem = public_key_to_bytes(key.public_key())
-        self._client = FleetHttpClient(base_url, interceptors=[NodeAuthHttpInterceptor(key, key.public_key())])
+        self._client = FleetHttpClient(
+            base_url, interceptors=[NodeAuthHttpInterceptor(key, key.public_key())]
+        )
         self._poll_seconds = poll_seconds
         self._stopped = threading.Event()
         self.node_id = 0
@@ -79,7 +84,8 @@ class FleetNode:
             except httpx.HTTPError as error:
                 if time.monotonic() > deadline:
                     raise
-                # Among others so where a run before did not leave, until the server has missed its heartbeats.
+                # Among others so where a run before did not leave, until the server has missed its
+                # heartbeats.
                 log(INFO, "not joined yet (%s); trying again", told(error))
                 self._stopped.wait(self._poll_seconds)
         self._heart = threading.Thread(target=self._beat, daemon=True)
@@ -102,7 +108,9 @@ class FleetNode:
         self._stopped.set()
 
     def serve(self, handle: Handler) -> None:
-        """Answers messages one after another until `stop`; joins anew where the server was away or has forgotten."""
+        """Answers messages one after another until `stop`; joins anew where the server was away or has
+        forgotten.
+        """
         pause = self._poll_seconds
         while not self._stopped.is_set():
             try:
@@ -116,8 +124,9 @@ class FleetNode:
                 self._join_again()
 
     def _join(self) -> None:
-        """Registers and activates. A key that is registered already, by a run before or by the operator, is activated; one
-        that is active already, as after a restart of the server alone, stays so. Raises httpx.HTTPError.
+        """Registers and activates. A key that is registered already, by a run before or by the operator, is
+        activated; one that is active already, as after a restart of the server alone, stays so. Raises
+        httpx.HTTPError.
         """
         try:
             self._client.RegisterNode(RegisterNodeFleetRequest(public_key=self._pem))
@@ -170,7 +179,9 @@ class FleetNode:
         ids = list({item.object_id for item in iterate_object_tree(tree)})
         if len(ids) > MAX_OBJECTS:
             raise httpx.DecodingError(f"a message of {len(ids)} objects; {MAX_OBJECTS} are the most")
-        contents = pull_objects(ids, make_pull_object_fn_protobuf(self._client.PullObject, self._node(), run_id))
+        contents = pull_objects(
+            ids, make_pull_object_fn_protobuf(self._client.PullObject, self._node(), run_id)
+        )
         confirm = make_confirm_message_received_fn_protobuf(
             self._client.ConfirmMessageReceived, self._node(), run_id
         )
@@ -194,7 +205,9 @@ class FleetNode:
             )
             push_objects(
                 get_all_nested_objects(reply),
-                make_push_object_fn_protobuf(self._client.PushObject, self._node(), run_id, pushed.session_id),
+                make_push_object_fn_protobuf(
+                    self._client.PushObject, self._node(), run_id, pushed.session_id
+                ),
                 object_ids_to_push=set(pushed.objects_to_push),
             )
 

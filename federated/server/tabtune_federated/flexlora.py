@@ -1,11 +1,11 @@
 """FlexLoRA (Bai 2024, arXiv 2402.11505): clients of different ranks.
 
-The server averages the products scale * B * A, which have one shape whatever the rank, and gives each client the best
-approximation that its own rank allows: the truncated singular value decomposition. mean(B) * mean(A) would be something
-else than mean(B * A) even where all ranks are equal.
+The server averages the products scale * B * A, which have one shape whatever the rank, and gives each
+client the best approximation that its own rank allows: the truncated singular value decomposition. mean(B)
+* mean(A) would be something else than mean(B * A) even where all ranks are equal.
 
-A mean of low-rank products is kept as two thin factors, so the decompositions are of matrices as small as the sum of the
-ranks. All of it is float64.
+A mean of low-rank products is kept as two thin factors, so the decompositions are of matrices as small as
+the sum of the ranks. All of it is float64.
 """
 
 from dataclasses import dataclass
@@ -40,9 +40,9 @@ class Product:
     def decomposed(self, rank: int) -> "Product":
         """The nearest matrix of at most this rank.
 
-        Each singular value's root is in both factors, so that neither of them learns much faster than the other. Signs,
-        which the decomposition leaves open, are such that the largest value of each row on the right is positive: the
-        same wherever it is computed.
+        Each singular value's root is in both factors, so that neither of them learns much faster than the
+        other. Signs, which the decomposition leaves open, are such that the largest value of each row on
+        the right is positive: the same wherever it is computed.
         """
         q_left, r_left = np.linalg.qr(self.left)
         q_right, r_right = np.linalg.qr(self.right.T)
@@ -114,7 +114,8 @@ class FlexHeld:
 
     def begin(self) -> None:
         self._sum = {
-            module: Product(product.left[:, :0], product.right[:0]) for module, product in self._products.items()
+            module: Product(product.left[:, :0], product.right[:0])
+            for module, product in self._products.items()
         }
         self._weight = 0
 

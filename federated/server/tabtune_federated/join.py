@@ -1,6 +1,8 @@
-"""Takes part in a federation from Python: python -m tabtune_federated.join URL --model MODEL --data ROWS.jsonl
+"""Takes part in a federation from Python: python -m tabtune_federated.join URL --model MODEL --data
+ROWS.jsonl
 
-What is sent is what the terms say, which are shown first: the delta of the adapter, how many rows there are, and losses.
+What is sent is what the terms say, which are shown first: the delta of the adapter, how many rows there
+are, and losses.
 """
 
 import argparse
@@ -14,14 +16,18 @@ from urllib.parse import urlsplit
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Message
-from flwr.supercore.primitives.asymmetric import bytes_to_private_key, generate_key_pairs, private_key_to_bytes
+from flwr.supercore.primitives.asymmetric import (
+    bytes_to_private_key,
+    generate_key_pairs,
+    private_key_to_bytes,
+)
 
 from .fleet_node import FleetNode, Handler
 from .participant import Participant
 from .terms import MAX_BYTES, Terms, TermsError, check_terms, read_terms
 
 # A node that leaves before the server has collected its reply loses it.
-LINGER_SECONDS = 30.0
+LINGER_SECONDS = 10.0
 
 
 def safe_url(text: str) -> str:
@@ -30,7 +36,9 @@ def safe_url(text: str) -> str:
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError(f"{text} is no http or https address")
     if url.scheme == "http" and not _is_here(url.hostname):
-        raise ValueError(f"{text} is not encrypted, and whoever listens could speak as this node; it needs https")
+        raise ValueError(
+            f"{text} is not encrypted, and whoever listens could speak as this node; it needs https"
+        )
     return text.rstrip("/")
 
 
@@ -68,7 +76,8 @@ def summary(terms: Terms, url: str) -> str:
             f"{terms.name}, by {terms.operator}, at {url}",
             *([terms.purpose] if terms.purpose else []),
             f"{terms.rounds} rounds of {terms.train['max_steps']} steps on {terms.base_model_name_or_path}",
-            f"sent each round: the change of {learnt} of rank {terms.lora.r} as {terms.delta_dtype}{bound}, read {hidden}",
+            f"sent each round: the change of {learnt} of rank {terms.lora.r} as {terms.delta_dtype}{bound}",
+            f"the server reads it {hidden}",
             f"{noise[privacy.noise]}; the number of rows and the losses are told too",
         ]
     )
@@ -103,13 +112,21 @@ def until_done(answer: Handler, terms: Terms, node: FleetNode) -> Handler:
 
 
 def arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tabtune_federated.join", description="Take part in a federation.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tabtune_federated.join", description="Take part in a federation."
+    )
     parser.add_argument("url", help="the server's address")
     parser.add_argument("--model", required=True, help="a folder of Hugging Face, or a name on the hub")
-    parser.add_argument("--data", required=True, type=Path, help="JSON Lines of text, prompt and completion, or messages")
+    parser.add_argument(
+        "--data", required=True, type=Path, help="JSON Lines of text, prompt and completion, or messages"
+    )
     parser.add_argument("--held-out", type=Path, help="rows that are only evaluated on")
-    parser.add_argument("--terms", type=Path, help="a federation.json to hold the server to (default: the one it shows)")
-    parser.add_argument("--key", type=Path, default=Path.home() / ".config" / "tabtune" / "node.pem", help="this node's key")
+    parser.add_argument(
+        "--terms", type=Path, help="a federation.json to hold the server to (default: the one it shows)"
+    )
+    parser.add_argument(
+        "--key", type=Path, default=Path.home() / ".config" / "tabtune" / "node.pem", help="this node's key"
+    )
     parser.add_argument("--yes", action="store_true", help="join without asking")
     return parser.parse_args(words)
 

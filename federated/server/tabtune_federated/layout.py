@@ -1,7 +1,7 @@
 """A layout: which matrices learn, in which order, and how they lie behind one another in one flat array.
 
-Names are PEFT's without `base_model.model.`. A is [r, in], B is [out, r], both row-major, so a flat array is the matrices'
-values one behind another.
+Names are PEFT's without `base_model.model.`. A is [r, in], B is [out, r], both row-major, so a flat array
+is the matrices' values one behind another.
 """
 
 import re
@@ -39,6 +39,10 @@ class Entry:
     @property
     def module(self) -> str:
         return self.name.rsplit(".lora_", 1)[0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (self.rows, self.cols)
 
     @property
     def is_a(self) -> bool:
@@ -105,16 +109,16 @@ def named(entries: Iterable[Entry], flat: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def flat(entries: Iterable[Entry], matrices: dict[str, np.ndarray]) -> np.ndarray:
-    """The flat float32 array of matrices by name. Raises LayoutError where one is missing or of another shape."""
+    """The flat float32 array of matrices by name. Raises LayoutError where one is missing or of another
+    shape.
+    """
     parts = []
     for entry in entries:
         matrix = matrices.get(entry.name)
         if matrix is None:
             raise LayoutError(f"tensor {entry.name} is missing")
-        if matrix.shape != (entry.rows, entry.cols):
-            raise LayoutError(
-                f"tensor {entry.name} has the shape {list(matrix.shape)} instead of {[entry.rows, entry.cols]}"
-            )
+        if matrix.shape != entry.shape:
+            raise LayoutError(f"tensor {entry.name} has the shape {matrix.shape} instead of {entry.shape}")
         parts.append(np.asarray(matrix, dtype=np.float32).reshape(-1))
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
@@ -122,7 +126,9 @@ def flat(entries: Iterable[Entry], matrices: dict[str, np.ndarray]) -> np.ndarra
 def _entries(record: ConfigRecord, prefix: str) -> tuple[Entry, ...]:
     columns = [record.get(f"{prefix}{name}", []) for name in ("names", "rows", "cols")]
     if not all(isinstance(column, list) and len(column) <= MAX_TENSORS for column in columns):
-        raise LayoutError(f"{prefix}names, {prefix}rows and {prefix}cols must be lists of at most {MAX_TENSORS}")
+        raise LayoutError(
+            f"{prefix}names, {prefix}rows and {prefix}cols must be lists of at most {MAX_TENSORS}"
+        )
     names, rows, cols = columns
     if not len(names) == len(rows) == len(cols):
         raise LayoutError(f"{prefix}names, {prefix}rows and {prefix}cols are not of one length")
@@ -131,7 +137,7 @@ def _entries(record: ConfigRecord, prefix: str) -> tuple[Entry, ...]:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise LayoutError(f"{str(name)[:120]!r} is no name of a matrix of LoRA")
         if not all(type(side) is int and 0 < side <= MAX_SIDE for side in (height, width)):
-            raise LayoutError(f"tensor {name} cannot have the shape {[height, width]}")
+            raise LayoutError(f"tensor {name} cannot have the shape {(height, width)}")
         entries.append(Entry(name, height, width))
     return tuple(entries)
 
@@ -175,7 +181,9 @@ def read_layout(record: ConfigRecord, terms: Terms) -> tuple[Layout, int]:
     check_layout(layout, terms)
     examples = record.get("num-examples")
     if type(examples) is not int or not 0 < examples <= MAX_EXAMPLES:
-        raise LayoutError(f"num-examples must be a whole number from 1 to {MAX_EXAMPLES}, not {str(examples)[:40]}")
+        raise LayoutError(
+            f"num-examples must be a whole number from 1 to {MAX_EXAMPLES}, not {str(examples)[:40]}"
+        )
     return layout, examples
 
 
@@ -203,12 +211,14 @@ def difference(expected: Layout, other: Layout, any_rank: bool) -> str | None:
             if any_rank and left.without_rank() == right.without_rank():
                 continue
             if left != right:
-                return f"tensor {left.name} has the shape {[right.rows, right.cols]} instead of {[left.rows, left.cols]}"
+                return f"tensor {left.name} has the shape {right.shape} instead of {left.shape}"
     return None
 
 
 def most_common(layouts: Iterable[Layout], any_rank: bool) -> tuple[Layout, int]:
-    """The layout on which most agree, and how many do; one client that lies about its own cannot lock the others out."""
+    """The layout on which most agree, and how many do; one client that lies about its own cannot lock the
+    others out.
+    """
     layouts = list(layouts)
     keys = [layout.without_ranks() if any_rank else layout for layout in layouts]
     key, count = Counter(keys).most_common(1)[0]
@@ -217,14 +227,14 @@ def most_common(layouts: Iterable[Layout], any_rank: bool) -> tuple[Layout, int]
 
 def first_values(layout: Layout, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The values a federation begins with, float32 [size] and [frozen size]: A by PEFT's
-    kaiming_uniform_(a=sqrt(5)), which is U(-1/sqrt(in), 1/sqrt(in)), and B zero, so that the adapter changes nothing.
+    kaiming_uniform_(a=sqrt(5)), which is U(-1/sqrt(in), 1/sqrt(in)), and B zero, so that the adapter
+    changes nothing.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     matrices = {}
     for entry in layout.frozen + layout.entries:
-        matrices[entry.name] = first_a(random, entry.rows, entry.cols) if entry.is_a else np.zeros(
-            (entry.rows, entry.cols), dtype=np.float32
-        )
+        zeros = np.zeros(entry.shape, dtype=np.float32)
+        matrices[entry.name] = first_a(random, *entry.shape) if entry.is_a else zeros
     return flat(layout.entries, matrices), flat(layout.frozen, matrices)
 
 

@@ -1,5 +1,6 @@
-"""Local steps with PEFT, as TRL's SFTTrainer would do them: a fresh AdamW each round at a constant rate, batches of whole
-rows, the loss on completions where rows have a prompt. Needs torch, transformers and peft, which the server does without.
+"""Local steps with PEFT, as TRL's SFTTrainer would do them: a fresh AdamW each round at a constant rate,
+batches of whole rows, the loss on completions where rows have a prompt. Needs torch, transformers and peft,
+which the server does without.
 """
 
 import json
@@ -31,7 +32,7 @@ class Row:
 
 
 def tokenized(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], max_length: int) -> Row:
-    """A row of text, of prompt and completion, or of messages. Raises ValueError where it is none of these."""
+    """A row of text, of prompt and completion, or of messages. Raises ValueError where it is none."""
     end = tokenizer.eos_token
     if isinstance(row.get("text"), str):
         text = row["text"] if row["text"].endswith(end) else row["text"] + end
@@ -42,7 +43,9 @@ def tokenized(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], max_lengt
         prompt = len(tokenizer(row["prompt"])["input_ids"])
         labels = [IGNORED] * prompt + ids[prompt:]
     elif isinstance(row.get("messages"), list):
-        chat = tokenizer.apply_chat_template(row["messages"], return_dict=True, return_assistant_tokens_mask=True)
+        chat = tokenizer.apply_chat_template(
+            row["messages"], return_dict=True, return_assistant_tokens_mask=True
+        )
         ids = chat["input_ids"]
         labels = [token if said else IGNORED for token, said in zip(ids, chat["assistant_masks"])]
     else:
@@ -74,7 +77,9 @@ class PeftTrainer:
         tokenizer = AutoTokenizer.from_pretrained(model)
         lora = terms.lora
         targets = lora.target_modules if lora.target_modules == ALL_LINEAR else list(lora.target_modules)
-        config = LoraConfig(r=lora.r, lora_alpha=lora.lora_alpha, target_modules=targets, task_type="CAUSAL_LM")
+        config = LoraConfig(
+            r=lora.r, lora_alpha=lora.lora_alpha, target_modules=targets, task_type="CAUSAL_LM"
+        )
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
         self._model = get_peft_model(base, config).to(self._device)
@@ -110,7 +115,10 @@ class PeftTrainer:
     def _values(self) -> np.ndarray:
         return flat(
             self.layout.entries,
-            {entry.name: self._parameters[entry.name].detach().cpu().numpy() for entry in self.layout.entries},
+            {
+                entry.name: self._parameters[entry.name].detach().cpu().numpy()
+                for entry in self.layout.entries
+            },
         )
 
     def _batches(self, work: Work) -> Iterator[list[Row]]:
@@ -133,7 +141,9 @@ class PeftTrainer:
             labels[index, : len(row.ids)] = torch.tensor(row.labels)
             seen[index, : len(row.ids)] = 1
         place = self._device
-        return self._model(input_ids=ids.to(place), attention_mask=seen.to(place), labels=labels.to(place)).loss
+        return self._model(
+            input_ids=ids.to(place), attention_mask=seen.to(place), labels=labels.to(place)
+        ).loss
 
     def train(self, work: Work) -> tuple[np.ndarray, float]:
         self._put(work)

@@ -1,5 +1,5 @@
-"""The messages of a masked round: keys, shares, masked numbers and what unmasks their sum, each asked of those who are
-still there. privacy/masks.py has what is done with them.
+"""The messages of a masked round: keys, shares, masked numbers and what unmasks their sum, each asked of
+those who are still there. privacy/masks.py has what is done with them.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,9 @@ class _Phases:
     round_number: int
     traffic: Traffic
 
-    def ask(self, kind: str, contents: dict[int, RecordDict], read: Callable[[RecordDict], Any]) -> dict[int, Any]:
+    def ask(
+        self, kind: str, contents: dict[int, RecordDict], read: Callable[[RecordDict], Any]
+    ) -> dict[int, Any]:
         """The replies that could be read, by node."""
         answers: dict[int, Any] = {}
 
@@ -86,7 +88,9 @@ def _numbers(length: int) -> Callable[[RecordDict], np.ndarray]:
 
 
 def fixed_point(terms: Terms, clients: int) -> dict[str, float]:
-    """The config of `query.masked`: the bound on a weighted value, its steps in 1, and the most that a client weighs."""
+    """The config of `query.masked`: the bound on a weighted value, its steps in 1, and the most that a
+    client weighs.
+    """
     privacy = terms.privacy
     cap = 1 if privacy.noise == "central" else WEIGHT_CAP
     moved = terms.train["max_steps"] * float(terms.train["learning_rate"]) * RATES_PER_STEP

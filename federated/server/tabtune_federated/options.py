@@ -30,7 +30,9 @@ def read_options(config: Mapping[str, object]) -> Options:
             raise OptionError(f"{name} must be a path, not {value!r}")
         paths[name] = Path(value) if value else None
         if paths[name] and not paths[name].is_absolute():
-            raise OptionError(f"{name} must be an absolute path, not {value!r}: Flower runs the app from another folder")
+            raise OptionError(
+                f"{name} must be an absolute path, not {value!r}: Flower runs the app from another folder"
+            )
         if name != "init" and not value:
             raise OptionError(f"{name} is missing; give it by --run-config '{name}=\"…\"'")
     resume = config.get("resume", False)

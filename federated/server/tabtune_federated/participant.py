@@ -1,4 +1,6 @@
-"""The client's half of the rounds, whatever trains: holds the server to the terms, and answers its messages."""
+"""The client's half of the rounds, whatever trains: holds the server to the terms, and answers its
+messages.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,7 +64,9 @@ class _Kept:
 class Participant:
     """Answers messages with what a trainer computes."""
 
-    def __init__(self, terms: Terms, trainer: Trainer, identity: ec.EllipticCurvePrivateKey | None = None) -> None:
+    def __init__(
+        self, terms: Terms, trainer: Trainer, identity: ec.EllipticCurvePrivateKey | None = None
+    ) -> None:
         """`identity` is the node's key; only masked rounds need it."""
         self._terms = terms
         self._trainer = trainer
@@ -105,7 +109,9 @@ class Participant:
             add_noise(delta, privacy.noise_multiplier * privacy.clip)
         if privacy.mask:
             if self._identity is None:
-                raise Refusal("federation-terms", "this client has no key to sign with, and the terms have masks")
+                raise Refusal(
+                    "federation-terms", "this client has no key to sign with, and the terms have masks"
+                )
             client = MaskedClient(work.round_number, message.metadata.dst_node_id, self._identity)
             self._kept = _Kept(client, delta, loss)
             return {"metrics": MetricRecord({"steps": work.steps})}
@@ -150,7 +156,9 @@ class Participant:
         config = content["config"]
         steps, rate = int(config["local-steps"]), float(config["learning-rate"])
         if not 1 <= steps <= self._terms.train["max_steps"]:
-            raise Refusal("federation-terms", f"{steps} local steps; the terms have {self._terms.train['max_steps']}")
+            raise Refusal(
+                "federation-terms", f"{steps} local steps; the terms have {self._terms.train['max_steps']}"
+            )
         if rate != float(self._terms.train["learning_rate"]):
             raise Refusal("federation-terms", f"a learning rate of {rate}; the terms have another")
         layout = self._trainer.layout

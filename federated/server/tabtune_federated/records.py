@@ -1,4 +1,6 @@
-"""What messages carry, and the checks on all that clients send: nothing of a reply is used before it has passed them."""
+"""What messages carry, and the checks on all that clients send: nothing of a reply is used before it has
+passed them.
+"""
 
 import io
 import math
@@ -37,7 +39,9 @@ class EvaluateReply:
 
 
 def array_of(values: np.ndarray) -> Array:
-    """The Flower array of a flat array. One object may go into the messages to many nodes: its id is computed once."""
+    """The Flower array of a flat array. One object may go into the messages to many nodes: its id is
+    computed once.
+    """
     return Array(np.ascontiguousarray(values))
 
 

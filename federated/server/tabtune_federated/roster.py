@@ -23,7 +23,9 @@ class Roster:
     """The nodes that can be asked for a round."""
 
     def __init__(self, grid: Grid, terms: Terms, layout: Layout | None) -> None:
-        """`layout` is what all have to have, where that is known already (the run goes on, or begins with an adapter)."""
+        """`layout` is what all have to have, where that is known already (the run goes on, or begins with
+        an adapter).
+        """
         self._grid = grid
         self._terms = terms
         self._known: dict[int, Layout] = {}
@@ -40,7 +42,9 @@ class Roster:
             there = self._online()
             self._ask_new(there)
             self._take_answers()
-            fitting = {node_id: layout for node_id, layout in self._fitting(least).items() if node_id in there}
+            fitting = {
+                node_id: layout for node_id, layout in self._fitting(least).items() if node_id in there
+            }
             if len(fitting) < least:
                 enough_since = None
                 if time.monotonic() - told > TELL_AGAIN_SECONDS:

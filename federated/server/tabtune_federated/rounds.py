@@ -84,10 +84,16 @@ def _train(federation: Federation, nodes: dict[int, Layout], round_number: int) 
         delta = clipped(reply.delta, terms.privacy) if terms.privacy.noise == "central" else reply.delta
         held.add(nodes[node_id], delta, weight)
         losses.append((reply.loss, weight))
-        outcome.clients[node_id] = {"examples": reply.examples, "train_loss": reply.loss, "steps": reply.steps}
+        outcome.clients[node_id] = {
+            "examples": reply.examples,
+            "train_loss": reply.loss,
+            "steps": reply.steps,
+        }
 
     contents = contents_for(federation, nodes, round_number)
-    ask(federation.grid, Question("train", round_number, terms.round_seconds, contents), outcome.traffic, take)
+    ask(
+        federation.grid, Question("train", round_number, terms.round_seconds, contents), outcome.traffic, take
+    )
     if losses:
         outcome.loss = _mean(losses)
     return outcome
@@ -107,7 +113,9 @@ def _train_masked(federation: Federation, nodes: dict[int, Layout], round_number
         outcome.clients[node_id] = {"steps": read_masked_train_reply(content)}
 
     contents = contents_for(federation, nodes, round_number)
-    ask(federation.grid, Question("train", round_number, terms.round_seconds, contents), outcome.traffic, take)
+    ask(
+        federation.grid, Question("train", round_number, terms.round_seconds, contents), outcome.traffic, take
+    )
     if len(outcome.clients) < terms.min_clients:
         return outcome
     size = next(iter(nodes.values())).size
@@ -132,7 +140,12 @@ def evaluate(federation: Federation, nodes: dict[int, Layout], round_number: int
             losses.append((reply.loss, reply.examples))
 
     contents = contents_for(federation, nodes, round_number)
-    ask(federation.grid, Question("evaluate", round_number, federation.terms.round_seconds, contents), traffic, take)
+    ask(
+        federation.grid,
+        Question("evaluate", round_number, federation.terms.round_seconds, contents),
+        traffic,
+        take,
+    )
     told = {"eval_examples": sum(examples for _, examples in losses)}
     if losses:
         told["eval_loss"] = _mean(losses)
@@ -148,7 +161,9 @@ def _spent(federation: Federation) -> dict[str, float]:
 
 def _tell(terms: Terms, entry: dict[str, Any]) -> None:
     parts = [f"{len(entry['clients'])} clients"] if "clients" in entry else []
-    parts += [f"{name.replace('_', ' ')} {entry[name]:.4f}" for name in ("train_loss", "eval_loss") if name in entry]
+    parts += [
+        f"{name.replace('_', ' ')} {entry[name]:.4f}" for name in ("train_loss", "eval_loss") if name in entry
+    ]
     if "bytes_down" in entry:
         parts.append(f"{entry['bytes_down']:,} bytes down and {entry['bytes_up']:,} up")
     if "epsilon" in entry:
@@ -161,7 +176,9 @@ def _keep(federation: Federation) -> None:
 
 
 def run_round(federation: Federation) -> bool:
-    """One round; whether enough clients took part. If not, nothing has changed and the round is to be repeated."""
+    """One round; whether enough clients took part. If not, nothing has changed and the round is to be
+    repeated.
+    """
     terms, state, held = federation.terms, federation.state, federation.held
     round_number = state.round_number + 1
     nodes = federation.roster.gather(terms.min_clients)
@@ -175,7 +192,13 @@ def run_round(federation: Federation) -> bool:
     if is_enough or terms.privacy.noise == "local" and outcome.clients:
         state.releases += 1
     if not is_enough:
-        log(WARNING, "round %d is repeated: %d of %d clients", round_number, len(outcome.clients), terms.min_clients)
+        log(
+            WARNING,
+            "round %d is repeated: %d of %d clients",
+            round_number,
+            len(outcome.clients),
+            terms.min_clients,
+        )
         _keep(federation)
         return False
     if terms.privacy.noise == "central":
@@ -206,8 +229,9 @@ def run_round(federation: Federation) -> bool:
 
 
 def run_rounds(federation: Federation) -> None:
-    """All rounds that are left. With `evaluate` the first is preceded by an evaluation of what it begins with, so that
-    there is a loss to compare with."""
+    """All rounds that are left. With `evaluate` the first is preceded by an evaluation of what it begins
+    with, so that there is a loss to compare with.
+    """
     terms, state = federation.terms, federation.state
     if terms.evaluate and not state.history:
         nodes = federation.roster.gather(terms.min_clients)

@@ -54,7 +54,9 @@ def prepare(grid: Grid, terms: Terms, options: Options) -> Federation:
     options.out.mkdir(parents=True, exist_ok=True)
     if has_state(options.out):
         if not options.resume:
-            raise StateError(f"{options.out / STATE} is there already; go on with resume=true, or choose another folder")
+            raise StateError(
+                f"{options.out / STATE} is there already; go on with resume=true, or choose another folder"
+            )
         return _resumed(grid, terms, options)
     roster = Roster(grid, terms, None)
     roster.gather(terms.min_clients)

@@ -1,7 +1,7 @@
 """What is kept between rounds, so that a server that was stopped goes on with the next one.
 
-One file holds all of it and is replaced as a whole: `state.npz`, with arrays and, as its entry "meta", the JSON of
-everything else. A server that is killed while it writes leaves the state of the round before.
+One file holds all of it and is replaced as a whole: `state.npz`, with arrays and, as its entry "meta", the
+JSON of everything else. A server that is killed while it writes leaves the state of the round before.
 """
 
 import json
@@ -48,7 +48,7 @@ def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         write(stream)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def save_state(folder: Path, state: State) -> None:
@@ -85,7 +85,8 @@ def load_state(folder: Path, digest: str) -> State:
         if meta["digest"] != digest:
             raise StateError(f"{path} belongs to other terms; put those back, or choose another folder")
         layout = Layout(
-            tuple(Entry(**entry) for entry in meta["entries"]), tuple(Entry(**entry) for entry in meta["frozen"])
+            tuple(Entry(**entry) for entry in meta["entries"]),
+            tuple(Entry(**entry) for entry in meta["frozen"]),
         )
         return State(digest, layout, meta["seed"], meta["round"], meta["releases"], meta["history"], arrays)
     except StateError:

@@ -1,7 +1,7 @@
 """federation.json: the terms of a federation, and the server's only configuration.
 
-The same file is served to clients, which hold the server to it. Unknown fields are refused, so that a misspelt bound is
-never a bound that silently does not hold.
+The same file is served to clients, which hold the server to it. Unknown fields are refused, so that a
+misspelt bound is never a bound that silently does not hold.
 """
 
 import hashlib
@@ -105,7 +105,9 @@ class _Fields:
     def finish(self) -> None:
         if self._left:
             name = next(iter(self._left))
-            raise TermsError(f'"{f"{self._path}.{name}" if self._path else name}" is no field of federation.json')
+            raise TermsError(
+                f'"{f"{self._path}.{name}" if self._path else name}" is no field of federation.json'
+            )
 
 
 def _shown(value: Any) -> str:
@@ -115,7 +117,7 @@ def _shown(value: Any) -> str:
 
 def _text(most: int) -> Callable[[Any], str]:
     def check(value: Any) -> str:
-        if not isinstance(value, str) or not 0 < len(value.strip()) or len(value) > most:
+        if not isinstance(value, str) or not value.strip() or len(value) > most:
             raise TermsError(f"must be a text of 1 to {most} characters, not {_shown(value)}")
         return value
 
@@ -224,7 +226,9 @@ def _train(value: Any) -> dict[str, Any]:
         if not _NAME.fullmatch(name):
             raise TermsError(f'"train.{_shown(name)[1:-1]}" is no name of an option')
         if not isinstance(item, (bool, int, float, str)) or isinstance(item, str) and len(item) > 120:
-            raise TermsError(f"train.{name} must be a number, a short text, true or false, not {_shown(item)}")
+            raise TermsError(
+                f"train.{name} must be a number, a short text, true or false, not {_shown(item)}"
+            )
         if isinstance(item, float) and not math.isfinite(item):
             raise TermsError(f"train.{name} must be finite")
     own = {"max_steps": steps, "learning_rate": rate}
@@ -256,15 +260,21 @@ def _check_together(terms: Terms) -> None:
     if privacy.mask and terms.delta_dtype != "f32":
         raise TermsError(f'delta_dtype must be "f32" with privacy.mask, not "{terms.delta_dtype}"')
     if privacy.mask and terms.min_clients < 2:
-        raise TermsError("min_clients must be at least 2 with privacy.mask: the sum of one client is its delta")
+        raise TermsError(
+            "min_clients must be at least 2 with privacy.mask: the sum of one client is its delta"
+        )
     if terms.aggregation != "flexlora":
         return
     if terms.lora.freeze_a:
-        raise TermsError('lora.freeze_a must be false with aggregation "flexlora", which takes A and B apart anew')
+        raise TermsError(
+            'lora.freeze_a must be false with aggregation "flexlora", which takes A and B apart anew'
+        )
     if privacy.mask or privacy.noise == "central":
         raise TermsError('privacy.mask and central noise need one sum, which aggregation "flexlora" has not')
     if terms.server_learning_rate != 1:
-        raise TermsError('server_learning_rate must be 1 with aggregation "flexlora", which replaces what was there')
+        raise TermsError(
+            'server_learning_rate must be 1 with aggregation "flexlora", which replaces what was there'
+        )
 
 
 def check_terms(value: Any) -> Terms:

@@ -32,7 +32,8 @@ class SuperLink:
         home = folder / "flwr"
         home.mkdir()
         (home / "config.toml").write_text(
-            f'[superlink]\ndefault = "local"\n[superlink.local]\naddress = "127.0.0.1:{self.port}"\ninsecure = true\n'
+            '[superlink]\ndefault = "local"\n'
+            f'[superlink.local]\naddress = "127.0.0.1:{self.port}"\ninsecure = true\n'
         )
         path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
         quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
@@ -40,7 +41,14 @@ class SuperLink:
         self.start()
 
     def start(self) -> None:
-        command = [SCRIPTS / "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [
+            SCRIPTS / "flower-superlink",
+            "--insecure",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
         command.append("--disable-runtime-dependency-installation")
         self.log = self._folder / "superlink.log"
         with self.log.open("ab") as log:

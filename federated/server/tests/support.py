@@ -47,7 +47,9 @@ def layout(rank: int = 2, freeze_a: bool = False) -> Layout:
 
 
 class PulledTrainer:
-    """A trainer that is pulled a fixed part of the way to its own goal, so that what it makes of any values is known."""
+    """A trainer that is pulled a fixed part of the way to its own goal, so that what it makes of any values
+    is known.
+    """
 
     def __init__(self, layout: Layout, examples: int, seed: int) -> None:
         self.layout = layout

@@ -42,7 +42,9 @@ class FlatTest(unittest.TestCase):
         shape = (3, 3, self.layout.size)
         self.deltas = random.normal(0, 0.01, shape).astype(np.float32)
         self.weights = [10, 20, 70]
-        self.means = [np.average(deltas, axis=0, weights=self.weights).astype(np.float64) for deltas in self.deltas]
+        self.means = [
+            np.average(deltas, axis=0, weights=self.weights).astype(np.float64) for deltas in self.deltas
+        ]
 
     def rounds(self, held: FlatHeld, deltas: np.ndarray) -> None:
         for round_deltas in deltas:
@@ -94,7 +96,10 @@ def products(layout: Layout, values: np.ndarray, alpha: float) -> dict[str, np.n
     """scale * B * A of each module, by plain products."""
     matrices = named(layout.entries, values.astype(np.float64))
     return {
-        module: alpha / layout.rank * matrices[f"{module}.lora_B.weight"] @ matrices[f"{module}.lora_A.weight"]
+        module: alpha
+        / layout.rank
+        * matrices[f"{module}.lora_B.weight"]
+        @ matrices[f"{module}.lora_A.weight"]
         for module in layout.modules
     }
 

@@ -78,7 +78,9 @@ class PlainAdam:
 
 
 def flexlora(trainers: list[PulledTrainer]) -> dict[str, np.ndarray]:
-    """Three rounds of FlexLoRA, plainly: whole products, whole decompositions, and rank 2 of them at the end."""
+    """Three rounds of FlexLoRA, plainly: whole products, whole decompositions, and rank 2 of them at the
+    end.
+    """
     means: dict[str, np.ndarray] = {}
     for round_number in range(3):
         sums: dict[str, np.ndarray] = {}

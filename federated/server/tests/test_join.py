@@ -12,7 +12,12 @@ from tabtune_federated.terms import MAX_BYTES, TermsError
 
 class JoinTest(unittest.TestCase):
     def test_addresses(self) -> None:
-        for good in ("https://learn.example.org/", "http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:1"):
+        for good in (
+            "https://learn.example.org/",
+            "http://127.0.0.1:8080",
+            "http://localhost:1",
+            "http://[::1]:1",
+        ):
             self.assertEqual(safe_url(good), good.rstrip("/"))
         self.assertRaisesRegex(ValueError, "needs https", safe_url, "http://learn.example.org")
         self.assertRaisesRegex(ValueError, "no http", safe_url, "ftp://localhost")
@@ -27,11 +32,16 @@ class JoinTest(unittest.TestCase):
 
     def test_the_summary_says_what_is_sent(self) -> None:
         open_terms = summary(terms(), "https://x")
-        self.assertIn("read by itself", open_terms)
+        self.assertIn("the server reads it by itself", open_terms)
         self.assertIn("no noise", open_terms)
         privacy = {"mask": True, "clip": 0.5, "noise": "central", "noise_multiplier": 1}
         hidden = summary(terms(privacy=privacy), "https://x")
-        for part in ("the change of B of a LoRA adapter of rank 2", "norm of 0.5", "only as a sum", "the server adds noise"):
+        for part in (
+            "the change of B of a LoRA adapter of rank 2",
+            "norm of 0.5",
+            "only as a sum",
+            "the server adds noise",
+        ):
             self.assertIn(part, hidden)
 
     def test_terms_are_fetched_and_checked(self) -> None:

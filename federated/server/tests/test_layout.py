@@ -36,20 +36,23 @@ class LayoutTest(unittest.TestCase):
 
     def test_refusals_name_the_tensor(self) -> None:
         good = dict(layout_record(layout(), 7))
-        names, rows, cols = list(good["names"]), list(good["rows"]), list(good["cols"])
+        names, rows = list(good["names"]), list(good["rows"])
         cases = [
             ({"names": 3}, "must be lists"),
             ({"names": []}, "not of one length"),
             ({"names": [], "rows": [], "cols": []}, "nothing learns"),
             ({"names": ["../x", *names[1:]]}, "'../x' is no name"),
             ({"names": [names[1], *names[1:]]}, "must have one lora_A and one lora_B"),
-            ({"rows": [0, *rows[1:]]}, f"{Q_A} cannot have the shape [0, 10]"),
+            ({"rows": [0, *rows[1:]]}, f"{Q_A} cannot have the shape (0, 10)"),
             ({"rows": [1 << 40, *rows[1:]]}, f"{Q_A} cannot have the shape"),
             ({"rows": [3, *rows[1:]]}, "the ranks 3 and 2"),
             ({"rows": [3, 6, 3, 4], "cols": [10, 3, 10, 3]}, "rank 3 instead of 2"),
             ({"rows": [2, 1 << 20, 2, 1 << 20], "cols": [1 << 20, 2, 1 << 20, 2]}, None),
             ({"rows": [1 << 20] * 4, "cols": [1 << 20] * 4}, "are the most"),
-            ({"names": [name.replace("v_proj", "o_proj") for name in names]}, "o_proj is none of lora.target_modules"),
+            (
+                {"names": [name.replace("v_proj", "o_proj") for name in names]},
+                "o_proj is none of lora.target_modules",
+            ),
             ({"frozen_names": [Q_A], "frozen_rows": [2], "frozen_cols": [10]}, "must learn"),
             ({"num-examples": 0}, "num-examples"),
             ({"num-examples": 1.5}, "num-examples"),
@@ -65,7 +68,9 @@ class LayoutTest(unittest.TestCase):
                 self.assertIn(text, str(raised.exception))
 
     def test_what_learns_must_be_what_the_terms_say(self) -> None:
-        self.assertRaisesRegex(LayoutError, "must be frozen", read_layout, layout_record(layout(), 1), terms(lora=FROZEN))
+        self.assertRaisesRegex(
+            LayoutError, "must be frozen", read_layout, layout_record(layout(), 1), terms(lora=FROZEN)
+        )
         frozen = layout_record(layout(freeze_a=True), 1)
         self.assertRaisesRegex(LayoutError, "must learn", read_layout, frozen, terms())
 
@@ -73,13 +78,13 @@ class LayoutTest(unittest.TestCase):
         mine = layout()
         self.assertIsNone(difference(mine, layout(), False))
         self.assertIsNone(difference(mine, layout(rank=3), True))
-        self.assertIn(f"{Q_A} has the shape [3, 10]", str(difference(mine, layout(rank=3), False)))
+        self.assertIn(f"{Q_A} has the shape (3, 10)", str(difference(mine, layout(rank=3), False)))
         self.assertIn("is missing", str(difference(mine, Layout(mine.entries[:2], ()), False)))
         self.assertIn("is in no other layout", str(difference(Layout(mine.entries[:2], ()), mine, False)))
         turned = Layout((mine.entries[1], mine.entries[0], *mine.entries[2:]), ())
         self.assertIn(f"tensor 1 is {Q_B} instead of {Q_A}", str(difference(mine, turned, False)))
         wider = Layout((Entry(Q_A, 2, 11), *mine.entries[1:]), ())
-        self.assertIn("[2, 11]", str(difference(mine, wider, True)))
+        self.assertIn("(2, 11)", str(difference(mine, wider, True)))
 
     def test_the_most_common_layout_is_not_the_first(self) -> None:
         wider = Layout((Entry(Q_A, 2, 11), *layout().entries[1:]), ())

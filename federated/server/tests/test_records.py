@@ -66,7 +66,13 @@ class RecordsTest(unittest.TestCase):
         stream = io.BytesIO()
         header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 50,)}
         np.lib.format.write_array_header_1_0(stream, header)
-        for data in (stream.getvalue(), b"", b"\x93NUMPY\x01\x00\xff\xff{", b"\x93NUMPY\x02\x00" + bytes(50), bytes(9)):
+        for data in (
+            stream.getvalue(),
+            b"",
+            b"\x93NUMPY\x01\x00\xff\xff{",
+            b"\x93NUMPY\x02\x00" + bytes(50),
+            bytes(9),
+        ):
             with self.subTest(data[:12]):
                 array = Array(dtype="float32", shape=(4,), stype="numpy.ndarray", data=data)
                 self.assertRaises(BadReply, read_array, array, np.float32, 4)
@@ -95,8 +101,12 @@ class RecordsTest(unittest.TestCase):
 
     def test_other_replies(self) -> None:
         self.assertEqual(read_masked_train_reply(RecordDict({"metrics": MetricRecord({"steps": 5})})), 5)
-        self.assertRaises(BadReply, read_masked_train_reply, reply({"delta": array_of(np.zeros(1))}, {"steps": 5}))
-        none = read_evaluate_reply(RecordDict({"metrics": MetricRecord({"num-examples": 0, "eval_loss": 0.0})}))
+        self.assertRaises(
+            BadReply, read_masked_train_reply, reply({"delta": array_of(np.zeros(1))}, {"steps": 5})
+        )
+        none = read_evaluate_reply(
+            RecordDict({"metrics": MetricRecord({"num-examples": 0, "eval_loss": 0.0})})
+        )
         self.assertEqual(none.examples, 0)
         bad = RecordDict({"metrics": MetricRecord({"num-examples": 2, "eval_loss": float("inf")})})
         self.assertRaises(BadReply, read_evaluate_reply, bad)

@@ -66,7 +66,9 @@ class RoundsTest(unittest.TestCase):
         """Three clients of 10, 20 and 70 rows under these terms."""
         given = terms(**changes)
         freeze_a = given.lora.freeze_a
-        trainers = [PulledTrainer(layout(freeze_a=freeze_a), examples, seed) for seed, examples in enumerate(EXAMPLES)]
+        trainers = [
+            PulledTrainer(layout(freeze_a=freeze_a), examples, seed) for seed, examples in enumerate(EXAMPLES)
+        ]
         keys = [generate_key_pairs()[0] for _ in trainers]
         answers = [Participant(given, trainer, key).answer for trainer, key in zip(trainers, keys)]
         grid = FakeGrid(dict(enumerate(answers, 100)))
@@ -74,7 +76,11 @@ class RoundsTest(unittest.TestCase):
         return trainers, grid
 
     def run_app(self, grid: FakeGrid, config: dict[str, Any] | None = None, **changes: Any) -> None:
-        run_config = {"terms": write_terms(self.folder, **changes), "out": str(self.folder / "out"), **(config or {})}
+        run_config = {
+            "terms": write_terms(self.folder, **changes),
+            "out": str(self.folder / "out"),
+            **(config or {}),
+        }
         server_app.main(grid, SimpleNamespace(run_config=run_config))
 
     def result(self, trainers: list[PulledTrainer]) -> np.ndarray:
@@ -104,7 +110,11 @@ class RoundsTest(unittest.TestCase):
         _, frozen = first_values(trainers[0].layout, 42)
         for trainer in trainers:
             self.assertEqual(trainer.frozen, [frozen.tobytes()] * 3)
-        ids = {message.content["frozen"]["adapter"].object_id for message in grid.sent if "frozen" in message.content}
+        ids = {
+            message.content["frozen"]["adapter"].object_id
+            for message in grid.sent
+            if "frozen" in message.content
+        }
         self.assertEqual(len(ids), 1)
         self.assertLess(np.abs(self.result(trainers) - averaged(trainers, 3)).max(), 1e-6)
         tensors = load_file(self.folder / "out" / WEIGHTS)
@@ -120,16 +130,26 @@ class RoundsTest(unittest.TestCase):
             self.assertEqual([set(client) for client in entry["clients"]], [{"node", "steps"}] * 3)
 
     def test_a_masked_round_goes_on_without_one_that_leaves(self) -> None:
-        changes = {"min_clients": 3, "privacy": {"mask": True}, "rounds": 1, "round_seconds": 0.5, "evaluate": False}
+        changes = {
+            "min_clients": 3,
+            "privacy": {"mask": True},
+            "rounds": 1,
+            "round_seconds": 0.5,
+            "evaluate": False,
+        }
         for kind in ("query.keys", "query.shares", "query.masked", "query.unmask"):
             with self.subTest(kind):
                 trainers, grid = self.clients(**changes)
                 fourth = PulledTrainer(layout(), 1, 9)
                 last = Participant(terms(**changes), fourth, generate_key_pairs()[0]).answer
-                grid.nodes[103] = lambda message: silent(message) if message.metadata.message_type == kind else last(message)
+                grid.nodes[103] = self.leaving(last, kind)
                 self.run_app(grid, {"out": str(self.folder / kind)}, **changes)
                 state = load_state(self.folder / kind, terms(**changes).digest)
-                counted = trainers if kind in ("query.keys", "query.shares", "query.masked") else [*trainers, fourth]
+                counted = (
+                    trainers
+                    if kind in ("query.keys", "query.shares", "query.masked")
+                    else [*trainers, fourth]
+                )
                 self.assertLess(np.abs(state.arrays["values"] - averaged(counted, 1)).max(), 1e-6)
 
     def test_central_noise(self) -> None:
@@ -168,6 +188,9 @@ class RoundsTest(unittest.TestCase):
         state = load_state(self.folder / "out", terms(**changes).digest)
         self.assertEqual((state.round_number, state.releases), (1, 2))
 
+    def leaving(self, answer: Callable[[Message], Message], kind: str) -> Callable[[Message], Message | None]:
+        return lambda message: None if message.metadata.message_type == kind else answer(message)
+
     def failing_once(self, answer: Callable[[Message], Message]) -> Callable[[Message], Message]:
         failures = ["once"]
 
@@ -199,8 +222,14 @@ class RoundsTest(unittest.TestCase):
         good = {"num-examples": 1000, "train_loss": 0.1, "steps": 5}
         lies: list[dict[str, Any]] = [
             {},
-            {"arrays": ArrayRecord({"delta": Array(np.full(size, np.inf, dtype=np.float32))}), "metrics": MetricRecord(good)},
-            {"arrays": ArrayRecord({"delta": Array(np.ones(size + 1, dtype=np.float32))}), "metrics": MetricRecord(good)},
+            {
+                "arrays": ArrayRecord({"delta": Array(np.full(size, np.inf, dtype=np.float32))}),
+                "metrics": MetricRecord(good),
+            },
+            {
+                "arrays": ArrayRecord({"delta": Array(np.ones(size + 1, dtype=np.float32))}),
+                "metrics": MetricRecord(good),
+            },
             {
                 "arrays": ArrayRecord({"delta": Array(np.ones(size, dtype=np.float32))}),
                 "metrics": MetricRecord(good | {"num-examples": -5}),
@@ -217,7 +246,9 @@ class RoundsTest(unittest.TestCase):
         grid.nodes[300] = silent
         self.run_app(grid, rounds=1, round_seconds=0.5)
         self.assertLess(np.abs(self.result(trainers) - averaged(trainers, 1)).max(), 1e-6)
-        self.assertEqual({entry["node"] for entry in self.history()[1]["failed"]}, {"200", "201", "202", "203"})
+        self.assertEqual(
+            {entry["node"] for entry in self.history()[1]["failed"]}, {"200", "201", "202", "203"}
+        )
 
     def test_one_of_another_layout_is_left_out(self) -> None:
         trainers, grid = self.clients(rounds=1)
@@ -226,7 +257,9 @@ class RoundsTest(unittest.TestCase):
         grid.nodes = {1: Participant(terms(), other).answer, **grid.nodes}
         self.run_app(grid, rounds=1)
         self.assertLess(np.abs(self.result(trainers) - averaged(trainers, 1)).max(), 1e-6)
-        asked = {message.metadata.dst_node_id for message in grid.sent if message.metadata.message_type == "train"}
+        asked = {
+            message.metadata.dst_node_id for message in grid.sent if message.metadata.message_type == "train"
+        }
         self.assertEqual(asked, {100, 101, 102})
 
     def test_only_those_enrolled_are_asked(self) -> None:

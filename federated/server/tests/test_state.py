@@ -50,7 +50,10 @@ class OptionsTest(unittest.TestCase):
     def test_options(self) -> None:
         config = {"terms": "/a/federation.json", "out": "/a/out", "init": "", "resume": True}
         got = read_options(config)
-        self.assertEqual((got.terms, got.out, got.init, got.resume), (Path("/a/federation.json"), Path("/a/out"), None, True))
+        self.assertEqual(
+            (got.terms, got.out, got.init, got.resume),
+            (Path("/a/federation.json"), Path("/a/out"), None, True),
+        )
         cases = [
             ({"terms": ""}, "terms is missing"),
             ({"out": "out"}, "out must be an absolute path"),

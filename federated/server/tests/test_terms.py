@@ -31,7 +31,9 @@ class TermsTest(unittest.TestCase):
         self.assertEqual(read_terms(EXAMPLE).rounds, 3)
 
     def test_more_names_of_trl_are_allowed(self) -> None:
-        self.assertEqual(terms(train={"max_steps": 1, "learning_rate": 1, "weight_decay": 0.1}).train["weight_decay"], 0.1)
+        self.assertEqual(
+            terms(train={"max_steps": 1, "learning_rate": 1, "weight_decay": 0.1}).train["weight_decay"], 0.1
+        )
 
     def pem(self, curve: ec.EllipticCurve) -> str:
         key = ec.derive_private_key(7, curve).public_key()
@@ -78,7 +80,10 @@ class TermsTest(unittest.TestCase):
             ({"privacy": masked, "delta_dtype": "f16"}, "delta_dtype"),
             ({"privacy": masked, "min_clients": 1}, "min_clients"),
             ({"privacy": masked, "aggregation": "flexlora"}, "privacy.mask"),
-            ({"privacy": noisy, "lora": lora | {"freeze_a": False}, "aggregation": "flexlora"}, "central noise"),
+            (
+                {"privacy": noisy, "lora": lora | {"freeze_a": False}, "aggregation": "flexlora"},
+                "central noise",
+            ),
             ({"lora": lora | {"freeze_a": True}, "aggregation": "flexlora"}, "lora.freeze_a"),
             ({"aggregation": "flexlora", "server_learning_rate": 0.5}, "server_learning_rate"),
         ]
