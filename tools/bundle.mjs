@@ -1,7 +1,7 @@
 // Bundles the package: from the modules in www/package/build, as tsc left them, to what is published,
 // in www/package/dist.
 //
-// The page's half, its evaluations, the worker's half, the CPU engine's machine and its workers are one file each, with everything from npm inside: the import map
+// The page's half, its evaluations, the exchange of adapters, the worker's half, the CPU engine's machine and its workers are one file each, with everything from npm inside: the import map
 // of a page does not reach into its workers, so a bare import there would break pages without a bundler.
 // The files are not minified and have no source maps. They are meant to be read in a debugger as they
 // are, while a map would more than double them for the TypeScript that it has to carry along. What their comments
@@ -23,9 +23,18 @@ const WASM = ["tabtune.js", "tabtune_bg.wasm", "kernels_simd128.wasm", "kernels_
 /** The page loads the worker's module itself where it hands in a GPU device, and this one where it asks what became of a model. */
 const WORKER = "./worker.js";
 const EVALUATION = "./evaluation.js";
+/** Entries beside the page's half take the class of its errors from there, so that it is the same whoever threw. */
+const INDEX = "./index.js";
+const ERROR = join(built, "tabtune-error.js");
+
+/** Makes the module of the errors' class, wherever it is imported from, the page's half. */
+const errorsOfIndex = {
+  name: "errors",
+  resolveId: (id, from) => (from && join(dirname(from), id) === ERROR ? { id: INDEX, external: "absolute" } : null),
+};
 
 /** One bundle as { code, modules }; all it may still import are `imports`. */
-async function bundle(name, imports) {
+async function bundle(name, imports, plugins = []) {
   const build = await rolldown({
     // Paths in the output are relative to this, so that it does not depend on where it was built.
     cwd: built,
@@ -33,7 +42,7 @@ async function bundle(name, imports) {
     platform: "browser",
     // A debugger shows constants by their names.
     optimization: { inlineConst: false },
-    plugins: [{ name: "own", resolveId: (id) => (imports.includes(id) ? { id, external: "absolute" } : null) }],
+    plugins: [...plugins, { name: "own", resolveId: (id) => (imports.includes(id) ? { id, external: "absolute" } : null) }],
     onLog(_level, { message }) {
       throw new Error(message);
     },
@@ -72,7 +81,7 @@ function licences(modules) {
     if (!file) throw new Error(`${name} is bundled, but has no licence to go with it`);
     return `${name} ${version} (${license})\n\n${readFileSync(join(folder, file), "utf8").trim()}\n`;
   });
-  return ["index.js and worker.js contain parts of these packages.\n", ...texts].join(`\n${"-".repeat(72)}\n\n`);
+  return ["index.js, exchange.js and worker.js contain parts of these packages.\n", ...texts].join(`\n${"-".repeat(72)}\n\n`);
 }
 
 /** Copies a declaration file and those that it refers to, which leaves out what only the worker sees. */
@@ -89,17 +98,21 @@ function copyDeclarations(name, copied = new Set()) {
 
 const index = await bundle("index.js", [WORKER, EVALUATION]);
 const evaluation = await bundle("evaluation.js", []);
+const exchange = await bundle("exchange/index.js", [INDEX], [errorsOfIndex]);
 const worker = await bundle("worker.js", [GLUE]);
 const machine = await bundle("machine.js", []);
 const kernel_worker = await bundle("kernel-worker.js", []);
 const stamp = stampOf([index, evaluation, worker, machine, kernel_worker]);
 rmSync(dist, { recursive: true, force: true });
 copyDeclarations("index.d.ts");
+copyDeclarations("exchange/index.d.ts");
 writeFileSync(join(dist, "index.js"), stamped(index.code, stamp));
 writeFileSync(join(dist, "evaluation.js"), stamped(evaluation.code, stamp));
+// It shares nothing with the other files but the class of its errors, so it need not be of the same build.
+writeFileSync(join(dist, "exchange.js"), exchange.code);
 writeFileSync(join(dist, "worker.js"), stamped(worker.code, stamp));
 writeFileSync(join(dist, "machine.js"), stamped(machine.code, stamp));
 writeFileSync(join(dist, "kernel-worker.js"), stamped(kernel_worker.code, stamp));
-writeFileSync(join(dist, "THIRD-PARTY-LICENSES.txt"), licences([...index.modules, ...worker.modules]));
+writeFileSync(join(dist, "THIRD-PARTY-LICENSES.txt"), licences([...index.modules, ...exchange.modules, ...worker.modules]));
 mkdirSync(join(dist, "wasm"));
 for (const name of WASM) cpSync(join(built, "wasm", name), join(dist, "wasm", name));

@@ -1,3 +1,7 @@
+import { TabtuneError } from "./tabtune-error.js";
+
+export { TabtuneError };
+
 /** What went wrong, from a fixed list. Match on this, never on the text of a message. */
 export type ErrorCode =
   | "webgpu-unavailable"
@@ -14,6 +18,7 @@ export type ErrorCode =
   | "cancelled"
   | "io"
   | "bad-state"
+  | "unsupported"
   | "internal";
 
 /** An error as it crosses from the worker to the page. */
@@ -23,19 +28,6 @@ export interface ErrorDetails {
   message: string;
   /** What was being done, outermost first. */
   context: string[];
-}
-
-/** Every error that this package throws. Its message reads "what was being done: the cause". */
-export class TabtuneError extends Error {
-  override readonly name = "TabtuneError";
-  readonly code: ErrorCode;
-  readonly context: readonly string[];
-
-  constructor(details: ErrorDetails) {
-    super([...details.context, details.message].join(": "));
-    this.code = details.code;
-    this.context = details.context;
-  }
 }
 
 /** The worker that an engine was in is gone, and its GPU device with it. */

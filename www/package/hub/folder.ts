@@ -36,10 +36,10 @@ export interface UrlFolder {
 
 export type RemoteFolder = HubFolder | UrlFolder;
 
-const DEFAULT_HUB = "https://huggingface.co";
+export const DEFAULT_HUB = "https://huggingface.co";
 
 /** One slash and nothing that only addresses have; "./a", "/a" and "a/b/" are paths. */
-const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*$/;
+export const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*$/;
 
 /** The public hub as people write it; with or without a scheme. */
 const PUBLIC_HUB = /^(https?:\/\/)?(www\.)?(huggingface|hf)\.co\//i;
