@@ -93,8 +93,8 @@ test("the shelf of the page", async (t) => {
 
   await t.test("shows what was brought before it is kept, as text and nothing else", async () => {
     await page.goto(`${server.origin}/`);
-    await page.getByText("Nothing yet. Keep what you trained or opened").waitFor();
-    assert.ok(await button("Keep what is open").isDisabled());
+    await page.getByText("Nothing yet. Train or open an adapter").waitFor();
+    assert.ok(await button("Keep what is open").isHidden());
     const second = adapterOf(2);
     const card = await cardFor(second, { title: "Second", words: HOSTILE, license: "cc0-1.0", rows: 12, steps: 30, loss_before: 2.5, loss_after: 1.25 });
     await bring("second", withCard(second, card));
@@ -131,7 +131,7 @@ test("the shelf of the page", async (t) => {
   await t.test("compares two, and switches in the middle of a chat, without loading the model again", async () => {
     await page.getByLabel("Left").selectOption({ label: "Second" });
     await ask();
-    assert.deepEqual([await page.locator("#title-base").innerText(), await page.locator("#title-tuned").innerText()], ["Second", "Whoever answers now"]);
+    assert.deepEqual([await page.locator("#title-base").innerText(), await page.locator("#title-tuned").innerText()], ["Second", "Whoever answers now: first"]);
     said.second = await answer("base");
     assert.equal(await answer("tuned"), said.first);
     assert.notEqual(said.second, said.first);

@@ -34,7 +34,7 @@ interface Page {
 /** The buttons of the dialog but for that which closes it; which of them there are depends on what is shown. */
 const BUTTONS = ["card-fetch", "card-try", "card-keep", "card-give"] as const;
 
-const CHECKED = "It was downloaded and checked. Nothing of it is kept or used yet.";
+const CHECKED = "It was read and checked. Nothing of it is kept or used yet.";
 
 /** The dialog that shows the card of an adapter: of one on the shelf, of one that was brought, or of one that would have to be downloaded. */
 export class CardDialog {
@@ -97,6 +97,9 @@ export class CardDialog {
     element("card-lines").replaceChildren(cardView(lines));
     for (const id of BUTTONS) show(id, buttons.includes(id));
     write("card-close", close);
+    const goes_on = this.#dialog.is_open;
     this.#dialog.open();
+    // The button that had the keyboard is gone; opening gives it to the first one by itself.
+    if (goes_on) element(buttons[0]!).focus();
   }
 }

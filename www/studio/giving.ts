@@ -95,14 +95,15 @@ export class Giving {
     const files = await this.#page.files(name);
     if (this.#is_foreign) return files;
     const [license, author, words] = [this.#license, this.#author, this.#words].map(({ value }) => value.trim());
-    if (!license) throw new MissingInput("Write a licence: what others may do with it. “CC0-1.0” lets them do everything.");
+    if (!license) throw new MissingInput("Write a licence: what others may do with it. “cc0-1.0” lets them do everything.");
     stored.set(GIVER, { license, author });
     const before = files[CARD_FILE] ? readCard(files[CARD_FILE]) : undefined;
     const told: CardDetails = { ...detailsOf(before), title: before?.title ?? name, license, ...(author && { author }), ...(words && { words }) };
     const card = await cardFor(files, told);
     if (!this.#signs.checked) return withCard(files, card);
-    const { name: signed_as, rename } = await signer();
+    const { name: signed_as, fingerprint, rename } = await signer();
     if (author && author !== signed_as) await rename(author.slice(0, 80));
+    write("give-key", `Your key is ${fingerprint}: tell it to those who are to know it.`);
     return sign(files, card);
   }
 

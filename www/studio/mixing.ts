@@ -32,6 +32,7 @@ export class Mixing {
     const slider = make("input", "");
     Object.assign(slider, { type: "range", min: String(-MOST), max: String(MOST), step: String(STEP), value: String(this.#weights.get(name) ?? 0) });
     slider.dataset.idle = "";
+    slider.setAttribute("list", "mix-marks");
     const told = make("output", "", wordsOf(slider.valueAsNumber));
     slider.addEventListener("input", () => {
       const weight = slider.valueAsNumber;

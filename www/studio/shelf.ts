@@ -1,6 +1,6 @@
 import { cardFor, openShelf, withCard, type CardDetails, type ExchangedFiles, type Shelf, type ShelvedAdapter } from "tabtune/exchange";
 import { deleteButton, smallButton } from "./buttons.js";
-import { block, type Busy, type Task } from "./busy.js";
+import type { Busy, Task } from "./busy.js";
 import { CardDialog, type Found } from "./card-dialog.js";
 import { element, make, say, show, write } from "./dom.js";
 import { Getting } from "./getting.js";
@@ -85,7 +85,8 @@ export class ShelfCard {
     show("shelf-list", this.#entries.length > 0);
     show("shelf-empty", this.#entries.length === 0);
     show("shelf-off", now !== undefined);
-    block("shelve", !job.own || job.own.is_model || voice !== "own");
+    // What learnt all weights is a model, and no adapter.
+    show("shelve", voice === "own" && job.own?.is_model === false);
     this.#mixing.offer(this.#entries.map(({ name }) => name));
     this.#voices.offer(this.#entries, job);
     this.#page.busy.update();

@@ -47,7 +47,8 @@ export class Voices {
     for (const { name } of entries) choices.push([choiceOf(name), name]);
     const active = typeof voice === "object" ? entries.find(({ kept }) => kept === voice.key) : undefined;
     fill(this.#voice, choices, active ? choiceOf(active.name) : typeof voice === "string" ? voice : "base");
-    const sides: [string, string][] = [...choices, ["now", "whoever answers now"]];
+    const now = this.#voice.selectedOptions[0]?.textContent ?? "";
+    const sides: [string, string][] = [...choices, ["now", `whoever answers now: ${now}`]];
     const [left, right] = this.#sides.map((side, index) => (sides.some(([value]) => value === side) ? side : ["base", "now"][index]!));
     this.#sides = [left!, right!];
     fill(this.#left, sides, left!);
