@@ -323,7 +323,7 @@ test("the shelf of the page", async (t) => {
     await button("Keep what is open").click();
     await status("“Bundled FAQ” is on the shelf.");
     await button("Card Bundled FAQ").click();
-    assert.match(await line("Learnt by"), /^sft, \d+ rows, 2 steps$/);
+    assert.match(await line("Learnt"), /^from examples, \d+ rows, 2 steps$/);
     await button("Close").click();
     await button("Use first").click();
     await status("“first” answers now.");

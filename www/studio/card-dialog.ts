@@ -26,8 +26,10 @@ export interface Offer {
 /** What the dialog asks of the page. */
 interface Page {
   base(): Base | undefined;
-  /** Puts it on the shelf, and lets it answer if it is to be tried. */
-  keep(found: Found, tries: boolean): Promise<void>;
+  /** Puts it on the shelf. */
+  keep(found: Found): Promise<ShelvedAdapter>;
+  /** Lets it answer. */
+  try(entry: ShelvedAdapter): void;
   give(entry: ShelvedAdapter): void;
 }
 
@@ -88,7 +90,11 @@ export class CardDialog {
   }
 
   async #keep(tries: boolean): Promise<void> {
-    if (await this.#dialog.run(() => this.#page.keep(this.#found!, tries))) this.#dialog.close();
+    let entry: ShelvedAdapter | undefined;
+    await this.#dialog.run(async () => void (entry = await this.#page.keep(this.#found!)));
+    if (!entry) return;
+    this.#dialog.close();
+    if (tries) this.#page.try(entry);
   }
 
   #fill(title: string, about: string, lines: Line[], buttons: readonly (typeof BUTTONS)[number][], close: string): void {

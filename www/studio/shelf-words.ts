@@ -80,13 +80,16 @@ function unsigned(card: AdapterCard | null): string {
   return card ? "by nobody: anyone may have written this card" : "by nobody, and there is no card";
 }
 
+/** What a card calls the ways to learn that have another name on the page. */
+const METHODS: Partial<Record<string, string>> = { sft: "from examples", blend: "by mixing others", federated: "together with others" };
+
 /** What both a card and a gallery tell. */
 function summaryOf(card: Partial<Pick<CardSummary, "method" | "rows" | "steps" | "loss_before" | "loss_after" | "license" | "author" | "words" | "date">>): (Line | undefined)[] {
   const { method, rows, steps, loss_before, loss_after, license, author, words, date } = card;
-  const learnt = [method, rows !== undefined && count(rows, "row"), steps !== undefined && count(steps, "step")].filter(Boolean);
+  const learnt = [method && (METHODS[method] ?? method), rows !== undefined && count(rows, "row"), steps !== undefined && count(steps, "step")].filter(Boolean);
   const losses = [loss_before, loss_after].filter((loss) => loss !== undefined).map(fixed);
   return [
-    learnt.length > 0 ? ["Learnt by", learnt.join(", ")] : undefined,
+    learnt.length > 0 ? ["Learnt", learnt.join(", ")] : undefined,
     losses.length > 0 ? ["Held-out loss", losses.length === 2 ? `${losses[0]} before, ${losses[1]} after` : losses[0]!] : undefined,
     ["Licence", license ?? "none is told: ask before you pass it on"],
     author === undefined ? undefined : ["By", author],

@@ -48,7 +48,8 @@ export class ShelfCard {
     this.#giving = new Giving(busy, { files: async (name) => (await this.#open()).open(name) });
     this.#card = new CardDialog(busy, {
       base: () => page.job().base,
-      keep: (found, tries) => this.#keep(found, tries),
+      keep: (found) => this.#keep(found),
+      try: (entry) => void this.#use(entry).then((does) => (does ? page.ask() : undefined)),
       give: (entry) => this.#giving.open(entry),
     });
     this.#getting = new Getting(busy, this.#card);
@@ -190,13 +191,12 @@ export class ShelfCard {
     say(`“${name}” is on the shelf.`);
   }
 
-  /** Puts on the shelf what came from outside, and tries it if the person wants to. */
-  async #keep({ files, name }: Found, tries: boolean): Promise<void> {
+  /** Puts on the shelf what came from outside. */
+  async #keep({ files, name }: Found): Promise<ShelvedAdapter> {
     const entry = await (await this.#open()).put(freeName(name, this.#entries), files);
     await this.refresh();
     say(`“${entry.name}” is on the shelf.`);
-    // The work in which it was put there ends first.
-    if (tries) setTimeout(() => void this.#use(entry).then((does) => (does ? this.#page.ask() : undefined)));
+    return entry;
   }
 
   async #delete(entry: ShelvedAdapter): Promise<void> {
