@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import { join, normalize } from "node:path";
 import { paths } from "../../tools/lib/paths.mjs";
 import { pathOf } from "../../tools/lib/server.mjs";
+import { uploads } from "./hub-upload.mjs";
 
 /** The hexadecimal sum of all pieces. */
 export const sum = (algorithm, ...pieces) => {
@@ -17,12 +18,15 @@ export const sum = (algorithm, ...pieces) => {
 /** What the hub sends with everything, so that pages of other origins may read it. */
 const OPEN = {
   "Access-Control-Allow-Origin": "*",
-  "Access-Control-Allow-Headers": "Authorization",
+  "Access-Control-Allow-Headers": "Authorization, Content-Type",
   "Access-Control-Expose-Headers": "ETag, Link, Content-Range, Retry-After",
 };
 
 /** The CDN allows no header that has to be asked for, and exposes none. */
 const PLAIN = { "Access-Control-Allow-Origin": "*" };
+
+/** What it allows where something is put there. */
+const TAKING = { "Access-Control-Allow-Methods": "PUT", "Access-Control-Allow-Headers": "X-Kept" };
 
 async function listen(answer) {
   const requests = [];
@@ -94,14 +98,24 @@ function send({ request, response, path, range }, bytes, headers, faults) {
  *   down: true                        drops every connection to the hub
  *   html: true                        answers for missing files of `/plain/` with a page
  *
- * The same files lie on the hub's origin under /plain/, as on any server, with `etag` where that is set.
+ * The same files lie on the hub's origin under /plain/, as on any server, with `etag` where that is set. The hub takes uploads to its
+ * model, as hub-upload.mjs has it.
  */
 export async function startHub(model) {
   const faults = {};
+  const origins = {};
+  const taking = uploads(model, faults, origins);
+  /** An answer that takes its time; where it fails, the test hears of it by the status. */
+  const taken = (working, response) => working.catch((thrown) => response.writeHead(500, OPEN).end(JSON.stringify({ error: String(thrown) })));
   const cdn = await listen((exchange) => {
     const { request, response, path } = exchange;
+    if (request.method === "PUT") {
+      taken(taking.cdn(exchange, PLAIN), response);
+      return;
+    }
     if (request.method === "OPTIONS") {
-      response.writeHead(405, PLAIN).end();
+      const is_upload = request.headers["access-control-request-method"] === "PUT";
+      response.writeHead(is_upload ? 204 : 405, { ...PLAIN, ...(is_upload && TAKING) }).end();
       return;
     }
     send(exchange, model.files[path.slice(1)], PLAIN, faults);
@@ -135,6 +149,10 @@ export async function startHub(model) {
       refuse(request.headers.authorization ? 403 : 401);
       return;
     }
+    if (request.method === "POST") {
+      taken(taking.hub(exchange, OPEN).then((answered) => answered === false && refuse(404)), response);
+      return;
+    }
     const api = `/api/models/${model.id}`;
     if (path === `${api}/revision/${model.revision}` || path === `${api}/revision/${model.sha}`) {
       json({ sha: model.sha });
@@ -158,10 +176,13 @@ export async function startHub(model) {
     const item = { type: "file", path, size: bytes.length, oid: sum("sha1", `blob ${bytes.length}\0`, bytes) };
     return model.lfs.includes(path) ? { ...item, lfs: { oid: sum("sha256", bytes), size: bytes.length, pointerSize: 130 } } : item;
   };
+  Object.assign(origins, { hub: hub.origin, cdn: cdn.origin });
   return {
     hub,
     cdn,
     faults,
+    commits: taking.commits,
+    created: taking.created,
     /** Forgets faults and what was asked. */
     reset() {
       for (const name of Object.keys(faults)) delete faults[name];

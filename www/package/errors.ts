@@ -1,6 +1,6 @@
 import { TabtuneError } from "./tabtune-error.js";
 
-export { TabtuneError };
+export { TabtuneError } from "./tabtune-error.js";
 
 /** What went wrong, from a fixed list. Match on this, never on the text of a message. */
 export type ErrorCode =

@@ -146,7 +146,8 @@ export async function galleryIndex(exhibits: Exhibit[], name?: string): Promise<
   return text;
 }
 
-function summarised({ version: _v, files: _f, signature: _s, signer, base_model, words, ...rest }: AdapterCard, fingerprint: string | null): CardSummary {
+function summarised(card: AdapterCard, fingerprint: string | null): CardSummary {
+  const { version: _version, files: _files, signature: _signature, signer, base_model, words, ...rest } = card;
   return {
     ...rest,
     ...(base_model?.name_or_path !== undefined && { base_model: base_model.name_or_path }),

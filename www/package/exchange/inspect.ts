@@ -149,9 +149,9 @@ function partsOf(tensors: AdapterTensor[], config: LoraTold): Parts {
   return { adapted: [...matrices.keys()], ranks: [...ranks].sort((one, other) => one - other), biases, whole: [...whole] };
 }
 
-/** Whether a tensor's path lies in a module whose path ends with a name. */
+/** Whether a tensor's path lies in a module whose path ends with a name, as PEFT compares them: "norm" is all norms. */
 function isIn(path: string, name: string): boolean {
-  return `.${path}`.includes(`.${name}.`);
+  return path.includes(`${name}.`);
 }
 
 /** The rank of a module's matrices, A of [rank, in] and B of [out, rank], or the same for an embedding. */

@@ -1,4 +1,5 @@
 import { failure } from "../errors.js";
+import { isOwnMachine } from "../hub/request.js";
 import { shown } from "./limits.js";
 
 const LONGEST = 2048;
@@ -46,10 +47,6 @@ export function checkedAddress(address: string, page: { href: string } | undefin
   url.hash = "";
   if (url.href.length > LONGEST) throw refused(address, `it is longer than ${LONGEST} characters`);
   return url.href;
-}
-
-function isOwnMachine({ hostname }: URL): boolean {
-  return /^(localhost|127\.0\.0\.1|\[::1\])$/.test(hostname);
 }
 
 function refused(address: string, why: string) {

@@ -1,5 +1,6 @@
 import { failure } from "../errors.js";
-import { badAdapter, checkFile, complete, isExchanged, mostBytes, type ExchangedFiles, type ExchangedName, type ExchangeLimits } from "./limits.js";
+import { badAdapter, checkFile, complete, isExchanged, mostBytes } from "./limits.js";
+import type { ExchangedFiles, ExchangedName, ExchangeLimits } from "./limits.js";
 import { unzipped, zipped } from "./zip.js";
 
 /** What a person picked or dropped: a zip file as {@link adapterFile} makes it, or the files themselves. */

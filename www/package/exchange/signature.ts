@@ -78,7 +78,9 @@ export async function verify(files: ExchangedFiles): Promise<Verified> {
   const { signer, signature } = card;
   if (!signer || signature === undefined) return { signed: "no", by: null, fingerprint: null, card };
   // Of the one way to write the card no byte is free, so that the signature is over all of them.
-  if (new TextDecoder().decode(bytes) !== canonical(written)) throw badAdapter(`${CARD_FILE} is signed, but not written as signed cards are (RFC 8785)`);
+  if (new TextDecoder().decode(bytes) !== canonical(written)) {
+    throw badAdapter(`${CARD_FILE} is signed, but not written as signed cards are (RFC 8785)`);
+  }
   const { signature: _signature, ...unsigned } = written;
   if (!(await fits(signer.public_key, signature, messageOf(unsigned)))) {
     throw badAdapter(`${CARD_FILE} was changed after it was signed: the signature is not of these bytes`);

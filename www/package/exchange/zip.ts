@@ -16,8 +16,8 @@ const SIZES_BEHIND = 8;
 /** How thoroughly it was deflated, that, and names in UTF-8. */
 const KNOWN_FLAGS = 2 | 4 | SIZES_BEHIND | 0x800;
 const [STORED, DEFLATED] = [0, 8];
-/** Bytes that are inflated at a time; they become at the most 1032 times as many. */
-const PIECE = 16 << 10;
+/** Bytes that are read at a time, and those that are inflated at a time, which become at the most 1032 times as many. */
+const PIECE = { read: 1 << 20, inflated: 4 << 10 };
 /** How much larger all files may be unpacked: zeros of a fresh adapter are half of it. */
 const MOST_TIMES = 100;
 
@@ -124,16 +124,18 @@ async function inflated(name: string, data: Blob, unpacked: number): Promise<Uin
     is_over = final;
   });
   try {
-    for (let from = 0; from < data.size; from += PIECE) {
-      const piece = new Uint8Array(await data.slice(from, from + PIECE).arrayBuffer());
-      inflate.push(piece, from + PIECE >= data.size);
+    for (let from = 0; from < data.size; from += PIECE.read) {
+      const read = new Uint8Array(await data.slice(from, from + PIECE.read).arrayBuffer());
+      for (let at = 0; at < read.length; at += PIECE.inflated) {
+        inflate.push(read.subarray(at, at + PIECE.inflated), from + at + PIECE.inflated >= data.size);
+      }
+      await breathe();
     }
   } catch (thrown) {
     if ((thrown as Error).name === "TabtuneError") throw thrown;
     throw damaged(`${name} cannot be unpacked (${(thrown as Error).message})`);
   }
   if (!is_over || length !== unpacked) throw damaged(`${name} ends at byte ${length}, but its directory says ${unpacked}`);
-  await breathe();
   return bytes;
 }
 

@@ -87,7 +87,7 @@ function isEncrypted({ protocol }: URL): boolean {
 }
 
 /** Whether an address is one of this very machine. */
-function isOwnMachine({ hostname }: URL): boolean {
+export function isOwnMachine({ hostname }: URL): boolean {
   return /^(localhost|.*\.localhost|127\..*|\[::1\]|0\.0\.0\.0)$/.test(hostname);
 }
 
