@@ -7,7 +7,7 @@ import { unzipSync, zipSync } from "fflate";
 import { paths } from "../../tools/lib/paths.mjs";
 import { cardFor, checkAdapter, galleryIndex, verify, withCard } from "../../www/package/build/exchange/index.js";
 import { buildSafetensors, parseSafetensors } from "./safetensors.mjs";
-import { fewRows, openLab } from "./support.mjs";
+import { fewRows, openLab, valueOf } from "./support.mjs";
 
 const RANK = 4;
 /** Text that would do something if it were taken for HTML. */
@@ -81,6 +81,46 @@ async function openShelf(t) {
   const answer = (id) => page.locator(`#answer-${id}`).innerText();
   return { page, server, requests, mounts, complaints, answers, button, status, entry, idle, bring, line, answer };
 }
+
+/** Runs in the page: blends adapters, of which there are no more when the engine is lost, and tells what comes back and what is refused. */
+async function blendAndLose(files) {
+  const { tabtune, outcome } = globalThis.runner;
+  const adapters = Object.fromEntries(Object.entries(files).map(([name, all]) => [name, Object.fromEntries(all.map(([file, bytes]) => [file, Uint8Array.from(bytes)]))]));
+  const { Worker } = globalThis;
+  const engines = [];
+  globalThis.Worker = class extends Worker {
+    constructor(...given) {
+      super(...given);
+      engines.push(this);
+    }
+  };
+  return outcome(async () => {
+    const trainer = await tabtune.Trainer.load("/bundled/", { device: "cpu" });
+    for (const [name, adapter] of Object.entries(adapters)) await trainer.adapters.load(name, adapter);
+    const refused = [];
+    for (const parts of [[null], [{ adapter: "one" }], [{ adapter: "one", weight: NaN }], [{ adapter: "nobody", weight: 1 }], [{ adapter: "one", weight: 1, scale: 2 }, 3]]) {
+      refused.push(await trainer.adapters.blend("refused", parts).catch(({ code }) => code));
+    }
+    const { r, lora_alpha } = await trainer.adapters.blend("blend", [{ adapter: "one", weight: 0.3 }, { adapter: "two", weight: -1.5 }]);
+    const asked = async () => (await trainer.generate("What is tabtune?", { max_new_tokens: 12 })).text;
+    const before = [await asked(), ...(await trainer.save("blend"))["adapter_model.safetensors"]];
+    for (const name of Object.keys(adapters)) await trainer.adapters.delete(name);
+    for (const engine of engines) engine.terminate();
+    while (!trainer.ended) await new Promise((resolve) => setTimeout(resolve, 10));
+    const after = [await asked(), ...(await trainer.save("blend"))["adapter_model.safetensors"]];
+    const told = { r, lora_alpha, refused, active: trainer.adapters.active, is_same: JSON.stringify(before) === JSON.stringify(after), bytes: before.length };
+    await trainer.dispose();
+    return told;
+  });
+}
+
+test("a blend outlives its parts and its engine, to the bit", async (t) => {
+  const { page } = await openLab(t, { device: "cpu" });
+  const files = [adapterOf(1), adapterOf(2)].map((adapter) => Object.entries(adapter).map(([name, bytes]) => [name, [...bytes]]));
+  const { bytes, ...told } = valueOf(await page.evaluate(blendAndLose, { one: files[0], two: files[1] }));
+  assert.deepEqual(told, { r: 2 * RANK, lora_alpha: 2 * RANK, refused: Array(5).fill("bad-option"), active: "blend", is_same: true });
+  assert.ok(bytes > 100_000);
+});
 
 test("the shelf of the page", async (t) => {
   const { page, server, requests, mounts, complaints, answers, button, status, entry, idle, bring, line, answer } = await openShelf(t);
