@@ -25,7 +25,7 @@ function numbers(seed) {
 }
 
 /** An adapter of the bundled model that answers in a way of its own. */
-function adapterOf(seed) {
+function adapterOf(seed, base_model_name_or_path = "https://example.org/models/tiny") {
   const model = parseSafetensors(readFileSync(join(paths.model, "model.safetensors")));
   const next = numbers(seed);
   const tensors = {};
@@ -41,7 +41,7 @@ function adapterOf(seed) {
   }
   const config = {
     peft_type: "LORA",
-    base_model_name_or_path: "https://example.org/models/tiny",
+    base_model_name_or_path,
     r: RANK,
     lora_alpha: RANK,
     target_modules: ["q_proj", "v_proj"],
@@ -63,10 +63,11 @@ async function openShelf(t) {
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));
+  /** What questions get as an answer, which is yes unless it is "no", and what was asked last. */
   const answers = { next: undefined, asked: undefined };
   page.on("dialog", (dialog) => {
     answers.asked = dialog.message();
-    void dialog.accept(answers.next);
+    void (answers.next === "no" ? dialog.dismiss() : dialog.accept(answers.next));
   });
   const button = (name) => page.getByRole("button", { name, exact: true });
   const status = (pattern) => page.locator("#status").filter({ hasText: pattern }).waitFor();
@@ -348,6 +349,22 @@ test("the shelf of the page", async (t) => {
     assert.ok(asked.length >= 3 && asked.every(([, authorization]) => authorization === "Bearer hf_secret"), JSON.stringify(asked));
     assert.ok(!(await page.evaluate(() => JSON.stringify(localStorage))).includes("hf_secret"));
     await button("Close").click();
+  });
+
+  await t.test("asks before it loads another model, which a stranger may have named", async () => {
+    const before = requests.length;
+    await bring("far", adapterOf(5, "somebody/large-llama"));
+    answers.next = "no";
+    await button("Try it").click();
+    await entry("far").waitFor();
+    await idle();
+    const loads = "Load that in place of the bundled model?";
+    assert.equal(answers.asked, `“far” was made for somebody/large-llama from Hugging Face, which is downloaded unless this browser has it. ${loads}`);
+    assert.deepEqual(requests.slice(before), []);
+    assert.equal(await entry("far").getByText("answers now").count(), 0);
+    answers.next = undefined;
+    await button("Delete far").click();
+    await entry("far").waitFor({ state: "detached" });
   });
 
   await t.test("keeps what a run learnt, with what is known of it", async () => {

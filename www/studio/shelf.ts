@@ -160,11 +160,16 @@ export class ShelfCard {
     const job = this.#page.job();
     const made_for = baseOf(entry);
     const name = made_for?.kind === "folder" ? undefined : made_for;
-    if (job.base && name) {
-      const words = `“${entry.name}” was made for ${modelWords(name)}. Load that in place of ${modelWords(job.base.name)}?`;
-      if (!confirm(words) || !this.#page.mayGo()) throw new DOMException("The person stays with the model.", "AbortError");
-    }
+    if (name && !this.#mayLoad(entry, name, job)) throw new DOMException("The person stays with the model.", "AbortError");
     await job.load(await this.#page.loading(name), signal);
+  }
+
+  /** A stranger's adapter may name any model, and models are large: what is downloaded or takes another's place is asked about. */
+  #mayLoad(entry: ShelvedAdapter, name: ModelName, { base }: Job): boolean {
+    if (!base && name.kind !== "hub") return true;
+    const from = name.kind === "hub" ? " from Hugging Face, which is downloaded unless this browser has it" : "";
+    const load = base ? `Load that in place of ${modelWords(base.name)}?` : "Load that model?";
+    return confirm(`“${entry.name}” was made for ${modelWords(name)}${from}. ${load}`) && this.#page.mayGo();
   }
 
   #voiceOf(choice: string): Voice {
