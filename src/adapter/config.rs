@@ -9,7 +9,7 @@ use crate::bail;
 use crate::error::Result;
 use crate::options::Part;
 
-const MAX_RANK: usize = 512;
+pub(super) const MAX_RANK: usize = 512;
 
 /// The first values of an adapter: PEFT's `init_lora_weights`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

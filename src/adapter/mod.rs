@@ -1,6 +1,7 @@
 //! LoRA adapters (Hu et al. 2021, <https://arxiv.org/abs/2106.09685>): their options, their first
 //! values, and the files that Hugging Face PEFT reads and writes.
 
+mod blend;
 mod config;
 mod init;
 mod patterns;
@@ -9,6 +10,7 @@ mod saved;
 mod targets;
 mod tensors;
 
+pub use blend::{BlendPart, blend};
 pub use config::{InitLoraWeights, LoraConfig};
 pub use init::LoraRng;
 pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Factor, PeftAdapter, load_peft, save_peft};

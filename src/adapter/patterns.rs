@@ -24,9 +24,27 @@ impl Patterns {
 
     /// The number of the module at `path`; `None` where no pattern has it.
     pub fn of(&self, path: &str) -> Option<f64> {
-        let has = |key: &str| Regex::new(&end_of_path(key)).is_ok_and(|regex| is_match(&regex, path));
+        let has = |key: &str| match is_plain(key) {
+            true => ends_plainly(path, key),
+            false => Regex::new(&end_of_path(key)).is_ok_and(|regex| is_match(&regex, path)),
+        };
         self.0.iter().find(|(key, _)| has(key)).map(|&(_, number)| number)
     }
+}
+
+/// Whether a key is of names and dots alone. A config may have one for each module, and regular expressions take long to
+/// compile.
+fn is_plain(key: &str) -> bool {
+    key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+}
+
+/// [`end_of_path`] of a plain key: its dots stand for any character.
+fn ends_plainly(path: &str, key: &str) -> bool {
+    let Some(start) = path.len().checked_sub(key.len()) else { return false };
+    let (before, end) = path.as_bytes().split_at(start);
+    path.is_ascii()
+        && before.last().is_none_or(|&byte| byte == b'.')
+        && end.iter().zip(key.bytes()).all(|(&one, other)| other == b'.' || one == other)
 }
 
 /// What `re.match` finds of a key at the end of a path, from a dot or from its start on.
@@ -152,6 +170,12 @@ mod tests {
         assert_eq!(found(json!({"layers.1.mlp.*": 5, "up_proj": 4})), Some(5.0));
         assert_eq!(found(json!({"^model.layers.1.mlp.up_proj": 6})), Some(6.0));
         assert_eq!(found(json!({"[gu][pa].*_proj": 7})), Some(7.0));
+        assert_eq!(
+            found(json!({"layers.1.mlp_up_proj": 3, "layers.1_mlp.up_proj": 4, "l.1.mlp.up_proj": 5})),
+            None
+        );
+        assert_eq!(found(json!({"layers.1...p.up_proj": 6})), Some(6.0));
+        assert_eq!(found(json!({"s.1.mlp.up_proj": 7, "layers.1.mlp.up_proj": 8})), Some(8.0));
         for other in ["p_proj", "mlp", "layers.0.*", "up_pro", "down_proj|q"] {
             assert_eq!(found(json!({other: 8})), None, "{other}");
         }

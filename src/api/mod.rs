@@ -139,6 +139,13 @@ impl ExportArguments {
     }
 }
 
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlendArguments {
+    adapter: String,
+    weight: f64,
+}
+
 fn busy() -> Error {
     Error::new(Code::BadState, "the engine is busy with another call")
 }
@@ -239,6 +246,22 @@ impl Session {
     pub async fn use_adapter(&self, name: Option<String>) -> std::result::Result<JsValue, JsValue> {
         self.with(async |engine| {
             engine.use_adapter(name.as_deref())?;
+            to_js(&engine.adapters())
+        })
+        .await
+    }
+
+    /// Makes an adapter of several, `[{adapter, weight}]`, and lets it be the active one.
+    pub async fn blend_adapters(
+        &self,
+        name: String,
+        parts: JsValue,
+    ) -> std::result::Result<JsValue, JsValue> {
+        self.with(async |engine| {
+            let parts: Vec<BlendArguments> = serde_json::from_value(from_js(parts, "blend")?)
+                .map_err(|error| Error::new(Code::BadOption, format!("blend: {error}")))?;
+            let parts: Vec<_> = parts.into_iter().map(|part| (part.adapter, part.weight)).collect();
+            engine.blend_adapters(&name, &parts).await?;
             to_js(&engine.adapters())
         })
         .await

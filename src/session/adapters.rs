@@ -138,10 +138,7 @@ impl<R: Kv> Session<R> {
     ///
     /// `bad-adapter`, naming file and tensor or field; `bad-state` without a model. Nothing has changed then.
     pub async fn load_adapter(&mut self, name: &str, files: &impl Files) -> Result<LoadedAdapter> {
-        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
-        if name.is_empty() {
-            bail!(BadOption, "an adapter needs a name");
-        }
+        let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let base = adaptable(&loaded.model.architecture);
         let adapter = async {
             let adapter = load_peft(files, &base).await?;
@@ -149,6 +146,15 @@ impl<R: Kv> Session<R> {
             Ok(adapter)
         };
         let adapter = adapter.await.context(format_args!("reading adapter {name:?}"))?;
+        self.put_adapter(name, adapter)
+    }
+
+    /// Makes an adapter that is on the host one of the model's, and the active one.
+    pub(super) fn put_adapter(&mut self, name: &str, adapter: PeftAdapter) -> Result<LoadedAdapter> {
+        let Some(loaded) = &mut self.loaded else { return Err(no_model()) };
+        if name.is_empty() {
+            bail!(BadOption, "an adapter needs a name");
+        }
         let told = LoadedAdapter::new(name, &adapter.config, adapter.base_model_name_or_path.clone());
         if name == DEFAULT_ADAPTER {
             self.run = None;
@@ -264,7 +270,7 @@ impl<R: Kv> Session<R> {
     }
 }
 
-fn unknown(name: &str) -> Error {
+pub(super) fn unknown(name: &str) -> Error {
     Error::new(Code::BadOption, format!("there is no adapter {name:?}"))
 }
 

@@ -11,7 +11,7 @@ use crate::format::gguf::ModelFolder;
 use crate::model::ParameterPart;
 
 /// The files of an adapter, which are beside the heap.
-struct Saved(BTreeMap<String, Outside>);
+pub(super) struct Saved(pub BTreeMap<String, Outside>);
 
 impl Files for Saved {
     async fn size(&self, name: &str) -> Result<Option<u64>> {

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod answer;
+mod blend;
 mod estimate;
 mod export;
 mod notices;
@@ -68,6 +69,8 @@ pub struct ModelInfo {
     pub context: usize,
     /// Whether it can be asked as a chat; without a template it goes on from text.
     pub has_chat_template: bool,
+    /// Of its config and weights as its files have them: the same wherever they lie, and whatever `quantization` makes of them.
+    pub fingerprint: String,
     /// What is worth knowing of the files and of the options that they were loaded with.
     pub notices: Vec<Notice>,
 }
@@ -181,6 +184,7 @@ impl<R: Kv> Session<R> {
         let notices = notices::of_model(&quantization, &skipped, &model, said_to_be_tied);
         let quantized: u64 = model.quantized().map(Stacked::values).sum();
         let bits = 8.0 * model.quantized().map(|product| product.weight.bytes()).sum::<u64>() as f64;
+        let fingerprint = format!("{:032x}", model.sum.wrapping_add(of_config));
         let info = ModelInfo {
             model_type: model.architecture.model_type.clone(),
             parameters: model.architecture.parameters(),
@@ -192,10 +196,10 @@ impl<R: Kv> Session<R> {
             num_hidden_layers: model.architecture.layers.len(),
             context: model.architecture.context,
             has_chat_template: tokenizer.chat_template().is_ok(),
+            fingerprint: fingerprint.clone(),
             notices,
         };
         let marks = [store.mark(); 2];
-        let fingerprint = format!("{:032x}", model.sum.wrapping_add(of_config));
         let fingerprint_as_read = format!("{:032x}", weights.sum());
         let candidates = self.candidates(&quantization);
         self.loaded = Some(Loaded {

@@ -9,12 +9,15 @@ const TABTUNE = `
   export const { Dataset, Trainer } = globalThis.played ?? {};
 `;
 
+/** What people exchange needs no engine, and is as it is. */
+const EXCHANGE = `export * from ${JSON.stringify(join(paths.root, "www/package/exchange/index.ts"))};`;
+
 const bundles = new Map();
 
 /** The text of modules of the page, with all that they import. */
 async function bundled(names) {
   const all = names.map((name) => `export * from ${JSON.stringify(join(paths.root, "www/studio", name))};`).join("\n");
-  const made = { "played:all": all, tabtune: TABTUNE };
+  const made = { "played:all": all, tabtune: TABTUNE, "tabtune/exchange": EXCHANGE };
   const plugin = { name: "played", resolveId: (id) => (id in made ? id : null), load: (id) => made[id] ?? null };
   const bundle = await rolldown({ input: "played:all", platform: "node", plugins: [plugin] });
   const { output } = await bundle.generate({ format: "esm" });

@@ -63,7 +63,7 @@ test("an adapter is read from a zip or from its two files, and says its model", 
   const asFile = (name, bytes) => new File([bytes], name);
 
   const hub = await broughtAdapter([asFile("shop.zip", await zipped(files("somebody/small")).arrayBuffer())]);
-  assert.deepEqual(hub, { name: "shop", files: files("somebody/small"), base: { kind: "hub", name: "somebody/small" } });
+  assert.deepEqual(hub, { name: "shop", files: files("somebody/small"), base: { kind: "hub", name: "somebody/small" }, signed_by: undefined });
   const folded = zipSync({ "my shop/adapter_config.json": config(null), "my shop/adapter_model.safetensors": weights, "my shop/README.md": weights });
   assert.equal((await broughtAdapter([asFile("a.zip", folded)])).base, undefined, "in a folder of the archive, without a base");
   const two = await broughtAdapter(Object.entries(files("https://example.com/models/tiny/")).map(([name, bytes]) => asFile(name, bytes)));

@@ -34,6 +34,10 @@ beforeEach(() => {
       engine.active = name;
       return list();
     },
+    blend_adapters: ({ name, parts }) => {
+      engine.blended = parts;
+      return answers.load_adapter({ name });
+    },
     use_adapter: ({ name = null }) => {
       engine.active = name;
       return list();
@@ -192,6 +196,40 @@ test("asking an engine that has ended starts another, with its adapters and the 
   await trainer.dispose();
   await assert.rejects(async () => await trainer.generate("c"), { code: "bad-state" });
   assert.equal(workers.length, 2, "what was disposed of stays so");
+});
+
+test("a blend is there again in another engine, as it was and without its parts", async () => {
+  const loaded = [];
+  const { load_adapter } = answers;
+  answers.load_adapter = (args) => {
+    if (args.folder) loaded.push([args.name, args.folder]);
+    return load_adapter(args);
+  };
+  answers.save = ({ name }) => ({ "adapter_config.json": new TextEncoder().encode(name), "adapter_model.safetensors": new Uint8Array(2) });
+  const trainer = await Trainer.load(model);
+  await trainer.adapters.load("shop", { "adapter_config.json": new Uint8Array(2), "adapter_model.safetensors": new Uint8Array(2) });
+  const parts = [{ adapter: "shop", weight: -0.5, more: () => undefined }];
+  assert.deepEqual(await trainer.adapters.blend("half", parts), { name: "half" });
+  assert.deepEqual(engine.blended, [{ adapter: "shop", weight: -0.5 }]);
+  assert.equal(trainer.adapters.active, "half");
+  await trainer.adapters.delete("shop");
+  workers.at(-1).close();
+  await sleep(5);
+  loaded.length = 0;
+  await trainer.generate("a");
+  assert.deepEqual([engine.names, engine.active], [["half"], "half"]);
+  const [[name, { blobs }]] = loaded;
+  assert.deepEqual([name, await blobs["adapter_config.json"].text()], ["half", "half"]);
+
+  for (const parts of [undefined, "shop", { adapter: "half", weight: 1 }]) await assert.rejects(trainer.adapters.blend("b", parts), { code: "bad-option" });
+  await assert.rejects(trainer.adapters.blend("", [{ adapter: "half", weight: 1 }]), { code: "bad-option" });
+  await trainer.train(rows);
+  for await (const { step } of trainer.train(rows)) {
+    if (step === 1) await assert.rejects(trainer.adapters.blend("default", [{ adapter: "half", weight: 1 }]), { code: "bad-state" });
+  }
+  await trainer.adapters.blend("default", [{ adapter: "half", weight: 1 }]);
+  await assert.rejects(async () => await trainer.train(), { code: "bad-state" });
+  await trainer.dispose();
 });
 
 test("what a run of all weights made of them, which is no adapter, is active again in another engine, unless it was off", async () => {

@@ -8,10 +8,10 @@ import { paths } from "../../tools/lib/paths.mjs";
 import { pack } from "./support.mjs";
 
 /** The most bytes of the tarball, and of files in it as they are or after gzip. */
-const PACKED_MAX = 2_500_000;
+const PACKED_MAX = 2_550_000;
 const BUDGETS = [
   { name: "wasm/tabtune_bg.wasm", gzip: true, max: 2_100_000 },
-  { name: "index.js", gzip: false, max: 71_500 },
+  { name: "index.js", gzip: false, max: 72_500 },
   { name: "evaluation.js", gzip: false, max: 36_000 },
   { name: "exchange.js", gzip: false, max: 128_000 },
   { name: "worker.js", gzip: false, max: 480_000 },
@@ -43,7 +43,7 @@ test("the packed package", async (t) => {
       ].map((name) => `dist/${name}`),
     );
     assert.deepEqual(needed.filter((name) => !names.includes(name)), [], "these are missing");
-    const declarations = /^dist\/([a-z]+\/)*[a-z_]+\.d\.ts$/;
+    const declarations = /^dist\/([a-z]+\/)*[a-z_-]+\.d\.ts$/;
     assert.deepEqual(names.filter((name) => !needed.includes(name) && !declarations.test(name)), [], "these are too many");
   });
 

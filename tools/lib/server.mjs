@@ -15,11 +15,14 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Nothing that is served may connect anywhere but here and to the hub; this holds in workers too. */
-const POLICY = [
+/**
+ * What is served may connect here and to the hub; this holds in workers, where the rows and the engine are. Pages themselves may ask any
+ * server that a person names for an adapter or a gallery, and say so in their own policy where they need less.
+ */
+const policyOf = (name, connects) => [
   "default-src 'self'",
   "script-src 'self' 'wasm-unsafe-eval'",
-  "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co",
+  `connect-src 'self' ${extname(name) === ".html" ? "https:" : "https://huggingface.co https://*.huggingface.co https://*.hf.co"} ${connects}`,
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",
@@ -43,10 +46,10 @@ export function answering(mounts, { isolated = false, connects = "", refuse = re
     }
     requests?.push(path);
     response.setHeader("Cache-Control", "no-store");
-    response.setHeader("Content-Security-Policy", POLICY.replace("connect-src", `connect-src ${connects}`));
     if (isolated) response.setHeaders(new Map(Object.entries(ISOLATION)));
     response.setHeader("X-Content-Type-Options", "nosniff");
     const found = await find(mounts, path);
+    response.setHeader("Content-Security-Policy", policyOf(found?.name ?? "", connects));
     if (!found) {
       refuse(response, 404, "not found");
       return;

@@ -2,7 +2,7 @@ import type { Client } from "./client.js";
 import { failure } from "./errors.js";
 import { adapterFolder, type Folder, type FolderSource, type HubOptions } from "./files.js";
 import type { AdapterList } from "./protocol.js";
-import type { AdapterFiles, LoadedAdapter, ProgressCallback } from "./types.js";
+import type { AdapterFiles, BlendPart, LoadedAdapter, ProgressCallback } from "./types.js";
 
 /** What the adapters ask of the trainer whose model they are for. */
 export interface AdaptersHost {
@@ -34,6 +34,14 @@ export interface Adapters {
    * replaced; "default" also takes the place of a prepared run, and the next run trains on from it.
    */
   load(name: string, source: FolderSource | AdapterFiles): Promise<LoadedAdapter>;
+  /**
+   * Makes one adapter of several, their weighted sum, and makes it the active one. It is exact: factors are put beside one
+   * another, as PEFT's `add_weighted_adapter` does with `combination_type: "cat"`, so its rank is the sum of theirs, at most 512
+   * in any module. It is an adapter like any other afterwards and does not change with its parts. One of the same name is
+   * replaced as {@link Adapters.load} does it, and may be one of the parts. Adapters with `use_dora`, `modules_to_save` or `bias`
+   * cannot be blended.
+   */
+  blend(name: string, parts: readonly BlendPart[]): Promise<LoadedAdapter>;
   /** Lets another adapter take part in answers. */
   switch(name: string): Promise<void>;
   /** Lets the model answer without any adapter. */
@@ -71,6 +79,20 @@ export class EngineAdapters implements Adapters {
     const list = this.#noted(await client.call("load_adapter", { name, folder }, { report: this.#host.report }));
     this.#sources.set(name, folder);
     if (name === DEFAULT_ADAPTER) await this.#host.giveUpRun();
+    return list.adapters.find((adapter) => adapter.name === name)!;
+  }
+
+  async blend(name: string, parts: readonly BlendPart[]): Promise<LoadedAdapter> {
+    checkName(name);
+    if (!Array.isArray(parts)) throw failure("bad-option", "a blend is made of a list: [{ adapter, weight }]");
+    this.#mayReplace(name);
+    const client = await this.#host.engine();
+    const plain = parts.map((part) => ({ adapter: part?.adapter, weight: part?.weight }));
+    const list = this.#noted(await client.call("blend_adapters", { name, parts: plain }));
+    this.#sources.delete(name);
+    if (name === DEFAULT_ADAPTER) await this.#host.giveUpRun();
+    // Its parts may be gone when it has to be loaded again. Browsers may hold a blob on disk.
+    this.#sources.set(name, adapterFolder(await client.call("save", { name }), this.#host.hub));
     return list.adapters.find((adapter) => adapter.name === name)!;
   }
 

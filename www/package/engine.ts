@@ -235,6 +235,7 @@ export class Engine {
 
     load_adapter: ({ name, folder }, { report, signal }) =>
       this.#session.load_adapter(name, openFolder(folder, { report, signal })),
+    blend_adapters: ({ name, parts }) => this.#session.blend_adapters(name, parts),
     use_adapter: ({ name }) => this.#session.use_adapter(name),
     delete_adapter: ({ name }) => this.#session.delete_adapter(name),
     adapters: () => this.#session.adapters(),

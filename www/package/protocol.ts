@@ -9,6 +9,7 @@ import type { SentSource } from "./sources/types.js";
 import type {
   AdapterFiles,
   AdapterInfo,
+  BlendPart,
   CheckpointReport,
   ComparedWay,
   Counters,
@@ -128,6 +129,7 @@ export interface Calls {
     event: ProgressEvent;
   };
   load_adapter: { args: { name: string; folder: Folder }; result: AdapterList; event: ProgressEvent };
+  blend_adapters: { args: { name: string; parts: BlendPart[] }; result: AdapterList; event: never };
   /** Without a name no adapter is active. */
   use_adapter: { args: { name: string | undefined }; result: AdapterList; event: never };
   delete_adapter: { args: { name: string }; result: AdapterList; event: never };

@@ -349,6 +349,8 @@ export interface ModelInfo {
   context: number;
   /** Whether it can be asked as a chat; without a chat template it goes on from text. */
   has_chat_template: boolean;
+  /** Of its config and weights as its files have them: the same wherever they lie, and whatever `quantization` makes of them. */
+  fingerprint: string;
   /** What is worth knowing of its files and of the options that it was loaded with. */
   notices: Notice[];
 }
@@ -362,6 +364,14 @@ export interface LoadedAdapter {
   target_modules: string[] | string;
   /** The model that it was trained on: a hub id, an address or a folder, as far as its files tell. */
   base_model_name_or_path: string | null;
+}
+
+/** One of the adapters that {@link Adapters.blend} makes one of. */
+export interface BlendPart {
+  /** Its name among the adapters. */
+  adapter: string;
+  /** What its change of the model is multiplied with; a negative weight takes away what it adds, and 0 leaves it out. */
+  weight: number;
 }
 
 /** How files become rows. */

@@ -1,5 +1,6 @@
 import { unzipSync, zipSync } from "fflate";
 import type { AdapterFiles } from "tabtune";
+import { CARD_FILE, verify, type ExchangedFiles } from "tabtune/exchange";
 import { MissingInput } from "./missing.js";
 import { namedBy, type ModelName } from "./model-name.js";
 
@@ -12,6 +13,8 @@ export interface Brought {
   files: AdapterFiles;
   /** The model that it says it was trained on. */
   base: ModelName | undefined;
+  /** Who signed the card beside it, if somebody did. */
+  signed_by: { name: string; fingerprint: string } | undefined;
 }
 
 /** Files of an adapter that lie side by side. */
@@ -19,10 +22,10 @@ interface Folder {
   name: string;
   /** Where it is, for people. */
   place: string;
-  files: Partial<AdapterFiles>;
+  files: Partial<ExchangedFiles>;
 }
 
-/** Reads an adapter out of a zip archive, or out of its two files. */
+/** Reads an adapter out of a zip archive, or out of its two files. Where a card lies beside them, they must be what it was written for. */
 export async function broughtAdapter(picked: File[]): Promise<Brought> {
   const loose: Folder = { name: "adapter", place: "the files beside it", files: {} };
   const folders = [loose];
@@ -39,7 +42,10 @@ export async function broughtAdapter(picked: File[]): Promise<Brought> {
     const places = [found, ...more].map(({ place }) => place).join(", ");
     throw new MissingInput(`There is more than one adapter: ${places}. Unpack them, and choose the two files of one.`);
   }
-  return { name: found.name, files: found.files, base: namedBy(baseIn(found.files[CONFIG])) };
+  const { signed, by, fingerprint } = await verify(found.files);
+  const signed_by = signed === "yes" ? { name: by ?? "", fingerprint: fingerprint ?? "" } : undefined;
+  const files = { [CONFIG]: found.files[CONFIG], [WEIGHTS]: found.files[WEIGHTS] };
+  return { name: found.name, files, base: namedBy(baseIn(found.files[CONFIG])), signed_by };
 }
 
 /** The adapter's files as one archive, stored as they are. */
@@ -62,11 +68,11 @@ function isZip(bytes: Uint8Array): boolean {
   return bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4; // PK
 }
 
-function isOfAdapter(name: string): name is keyof AdapterFiles {
-  return name === CONFIG || name === WEIGHTS;
+function isOfAdapter(name: string): name is keyof ExchangedFiles {
+  return name === CONFIG || name === WEIGHTS || name === CARD_FILE;
 }
 
-function isWhole(folder: Folder): folder is Folder & { files: AdapterFiles } {
+function isWhole(folder: Folder): folder is Folder & { files: ExchangedFiles } {
   return folder.files[CONFIG] !== undefined && folder.files[WEIGHTS] !== undefined;
 }
 

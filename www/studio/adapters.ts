@@ -1,5 +1,5 @@
 import { Dataset, Trainer, type AdapterFiles, type Plan, type RunEvent } from "tabtune";
-import { broughtAdapter } from "./adapter-files.js";
+import { broughtAdapter, type Brought } from "./adapter-files.js";
 import type { Asking } from "./asking.js";
 import { block, type Busy, type Task } from "./busy.js";
 import { element, say, show, write } from "./dom.js";
@@ -197,26 +197,27 @@ export class Adapters implements Follower {
 
   #openFiles(picked: File[]): void {
     this.#open(async () => {
-      const { name, files, base } = await broughtAdapter(picked);
+      const { name, files, base, signed_by } = await broughtAdapter(picked);
       // A folder's name says nothing of where its files are now: the model that is chosen is taken.
       const loading = await this.#page.loading(base?.kind === "folder" ? undefined : base);
       const date = Date.now();
       const id = `${name} ${new Date(date).toISOString()}`;
       const { config, model } = loading;
       const learnt: Learnt = { version: 1, id, name, model: model.name, config, rows: null, question: null, has_files: false, steps: null, date };
-      return { learnt, files, loading };
+      return { learnt, files, loading, signed_by };
     });
   }
 
-  #open(read: () => Promise<{ learnt: Learnt; files: AdapterFiles; loading: Loading }>): void {
+  #open(read: () => Promise<{ learnt: Learnt; files: AdapterFiles; loading: Loading; signed_by?: Brought["signed_by"] }>): void {
     if (!this.mayGo()) return;
     const { busy, job, asking, task } = this.#page;
     const work = async (signal: AbortSignal) => {
-      const { learnt, files, loading } = await read();
+      const { learnt, files, loading, signed_by } = await read();
       await job().open(learnt, files, loading, signal);
       if (!learnt.has_files) await this.#store.keep(learnt, files).catch(showError);
       asking.follow(learnt.question);
-      say(`“${learnt.name}” is open.`);
+      const signed = signed_by ? ` It was signed by “${signed_by.name}” with the key ${signed_by.fingerprint}.` : "";
+      say(`“${learnt.name}” is open.${signed}`);
     };
     void busy.run(work, task).then((done) => (done ? this.#page.ask() : undefined));
   }

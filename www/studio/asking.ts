@@ -7,8 +7,15 @@ const NO_ANSWER = { base: "The model as it came.", tuned: "The model with what i
 /** How many characters of an instruction are shown. */
 const SHOWN_INSTRUCTION = 120;
 
-/** Answers with or without the adapter. */
-export type Answering = (question: Question, adapter: boolean) => Answer;
+/** One that answers. */
+export interface Side {
+  /** Readies it, before it is asked. */
+  before(): Promise<void>;
+  answer(question: Question): Answer;
+}
+
+/** Where what two sides say is written. */
+const PLACES = ["answer-base", "answer-tuned"] as const;
 
 /** The card that asks: one question, and the answers before and after. */
 export class Asking {
@@ -45,15 +52,18 @@ export class Asking {
     this.#rest("answer-tuned", NO_ANSWER.tuned);
   }
 
-  /** Asks the base model and, where there is an adapter, the tuned model. */
-  async ask(answer: Answering, has_adapter: boolean): Promise<void> {
+  /** Asks one side after the other. A second one that there is not yet is told of. */
+  async ask(sides: Side[]): Promise<void> {
     const text = this.#field.value.trim();
     if (!text) return;
     const question = { ...this.#manner, text };
-    for (const id of ["answer-base", "answer-tuned"]) write(id, "");
-    await this.#show("answer-base", answer(question, false));
-    if (has_adapter) await this.#show("answer-tuned", answer(question, true));
-    else this.#rest("answer-tuned", NO_ANSWER.tuned);
+    for (const id of PLACES) write(id, "");
+    for (const [index, id] of PLACES.entries()) {
+      const side = sides[index];
+      await side?.before();
+      if (side) await this.#show(id, side.answer(question));
+      else this.#rest(id, NO_ANSWER.tuned);
+    }
   }
 
   async #show(id: string, answer: Answer): Promise<void> {

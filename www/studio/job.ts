@@ -18,6 +18,7 @@ import type { Learnt } from "./learnt.js";
 import { LoadingWords } from "./loading.js";
 import type { Look } from "./look.js";
 import type { Model } from "./model.js";
+import type { ModelName } from "./model-name.js";
 import type { Progress } from "./progress.js";
 import { promptOf, promptOfTurns, type Question } from "./question.js";
 import { LiveRun, type Follower } from "./run.js";
@@ -27,6 +28,10 @@ import { LONGEST_ANSWER, type Answer } from "./streaming.js";
 
 /** What an opened adapter is called beside the model: each takes the place of the one before. */
 const OPENED = "opened";
+/** What a mixture is called until it is on the shelf. */
+const MIXED = "mixed";
+/** What the engine calls what a run learns. */
+const OF_RUN = "default";
 
 /** Measurements of held-out rows without progress after which a run ends that keeps its best. */
 const PATIENCE = 3;
@@ -45,6 +50,17 @@ export interface Open {
   /** Whether it is a whole model, and no adapter. */
   is_model: boolean;
 }
+
+/** An adapter that is kept on the shelf. */
+export interface Shelved {
+  name: string;
+  /** Tells it from others, also of the same name: it may have been renamed or put there anew. */
+  key: string;
+  files(): Promise<AdapterFiles>;
+}
+
+/** Who answers: the model as it came, with what a run learnt or a person opened, or with an adapter of the shelf. */
+export type Voice = "base" | "own" | Shelved;
 
 /** What is to be done, as the form has it. */
 export interface Order extends Loading {
@@ -72,10 +88,12 @@ export class Job {
   readonly #follower: Follower;
   #trainer: Trainer | undefined;
   /** What the trainer was loaded for, the last of it for runs alone. One that failed is not used again. */
-  #loaded: { source: Model["source"]; how: string; run: string } | undefined;
+  #loaded: { source: Model["source"]; name: ModelName; how: string; run: string } | undefined;
   #run: LiveRun | undefined;
-  /** The run or the opened adapter that the trainer has. */
-  #adapter: Open | undefined;
+  /** The run or the opened adapter that the trainer has, and what the trainer calls it. */
+  #own: (Open & { adapter: string }) | undefined;
+  /** Who answers while nothing else is asked for. */
+  #voice: Voice = "own";
   /** Hears how far a measurement has come, in percent. */
   #measuring: ((percent: number) => void) | undefined;
 
@@ -92,7 +110,31 @@ export class Job {
 
   /** What takes part in answers, if anything was learnt. */
   get adapter(): Open | undefined {
-    return this.#trainer?.ended ? undefined : this.#adapter;
+    if (!this.#trainer || this.#trainer.ended || this.#voice === "base") return undefined;
+    if (this.#voice === "own") return this.#own;
+    return { id: idOf(this.#voice), name: this.#voice.name, is_model: false };
+  }
+
+  /** The run or the opened adapter, whoever answers now. */
+  get own(): Open | undefined {
+    return this.#trainer?.ended ? undefined : this.#own;
+  }
+
+  /** Who answers now, where a model is there to do so. */
+  get voice(): Voice | undefined {
+    if (!this.#trainer || this.#trainer.ended) return undefined;
+    return this.#voice === "own" && !this.#own ? "base" : this.#voice;
+  }
+
+  /** Whether somebody was chosen to answer, so that the model stays whatever the form says. */
+  get is_held(): boolean {
+    return this.voice !== undefined && (this.#own !== undefined || this.#voice !== "own");
+  }
+
+  /** The model that is loaded, and what tells it from others. */
+  get base(): { name: ModelName; fingerprint: string } | undefined {
+    if (!this.#loaded || !this.#trainer || this.#trainer.ended) return undefined;
+    return { name: this.#loaded.name, fingerprint: this.#trainer.model.fingerprint };
   }
 
   /** The last step of the run that is saved; undefined where none has begun. */
@@ -130,7 +172,7 @@ export class Job {
         else element("progress").removeAttribute("value");
       },
     });
-    this.#loaded = { source: model.source, how, run };
+    this.#loaded = { source: model.source, name: model.name, how, run };
     this.#progress.percent(0);
     this.#device.show(this.#trainer.adapter);
     write("memory", bytes(this.#trainer.model.weight_bytes));
@@ -160,10 +202,12 @@ export class Job {
       const patience = train.load_best_model_at_end ? { early_stopping_patience: PATIENCE } : {};
       const options = { ...train, ...patience, ...samples, policy: order.policy, run_name: order.id };
       const run = (this.#run = new LiveRun(trainer, order, this.#progress, this.#follower));
-      this.#adapter = undefined;
+      this.#own = undefined;
+      this.#voice = "own";
       const has_learnt = await run.train(options, resumes, signal);
       if (has_learnt) await showSamplesOf(trainer);
-      if (has_learnt) this.#adapter = { id: order.id, name: order.name, is_model: trainsAll(order.config) };
+      const is_model = trainsAll(order.config);
+      if (has_learnt) this.#own = { id: order.id, name: order.name, is_model, adapter: OF_RUN };
     });
   }
 
@@ -175,14 +219,46 @@ export class Job {
       const trainer = await this.load(loading, signal);
       this.#progress.working("Opening the adapter…");
       await trainer.adapters.load(OPENED, files);
-      this.#adapter = { id, name, is_model: false };
+      this.#own = { id, name, is_model: false, adapter: OPENED };
+      this.#voice = "own";
       this.#progress.percent(0);
     });
   }
 
-  /** Asks the base model and, once there is one, the tuned model. */
-  async ask(signal: AbortSignal): Promise<void> {
-    await this.#asking.ask((question, adapter) => this.#answer(question, adapter, signal), this.#adapter !== undefined);
+  /** Lets another one answer. Only an adapter that the engine has not yet is loaded; the model stays as it is. */
+  async speak(voice: Voice): Promise<void> {
+    await this.#activate(voice);
+    this.#voice = voice;
+  }
+
+  /** Makes one adapter of several of the shelf, by their weights. Who answers stays the same. */
+  async blend(parts: { of: Shelved; weight: number }[]): Promise<AdapterFiles> {
+    const trainer = this.#trainer!;
+    const { active } = trainer.adapters;
+    try {
+      for (const { of } of parts) await this.#activate(of);
+      await trainer.adapters.blend(MIXED, parts.map(({ of, weight }) => ({ adapter: idOf(of), weight })));
+      const files = await trainer.save(MIXED);
+      await trainer.adapters.delete(MIXED);
+      return files;
+    } finally {
+      await this.#back(active);
+    }
+  }
+
+  /** Asks two after one another, or one alone; by default the model as it came and, once there is one, the tuned model. */
+  async ask(signal: AbortSignal, voices: Voice[] = this.adapter ? ["base", this.#voice] : ["base"]): Promise<void> {
+    const sides = voices.map((voice) => ({
+      // The model as it came is asked past whatever adapter there is.
+      before: async () => (voice === "base" ? undefined : this.#activate(voice)),
+      answer: (question: Question) => this.#answer(question, voice !== "base", signal),
+    }));
+    const { active } = this.#trainer!.adapters;
+    try {
+      await this.#asking.ask(sides);
+    } finally {
+      await this.#back(active);
+    }
   }
 
   /** Whether the model that is loaded can be asked as a chat. */
@@ -192,7 +268,7 @@ export class Job {
 
   /** Answers a chat, with what was learnt unless `adapter` is false. */
   answer(turns: Message[], how: GenerateOptions, signal: AbortSignal): Answer {
-    const adapter = how.adapter ?? this.#adapter !== undefined;
+    const adapter = how.adapter ?? this.adapter !== undefined;
     return this.#generate(promptOfTurns(turns, this.has_chat_template), { ...how, adapter }, signal);
   }
 
@@ -227,7 +303,34 @@ export class Job {
 
   /** Gives up that run or adapter, so that it can be deleted. */
   async letGo(id: string): Promise<void> {
-    if (this.#adapter?.id === id || this.#run?.id === id) await this.#close();
+    if (this.#own?.id === id || this.#run?.id === id) await this.#close();
+  }
+
+  /** Takes an adapter of the shelf out of the engine, so that it can be deleted. */
+  async drop(shelved: Shelved): Promise<void> {
+    if (!this.#trainer || this.#trainer.ended || !(await this.#has(shelved))) return;
+    await this.#trainer.adapters.delete(idOf(shelved));
+    if (typeof this.#voice === "object" && this.#voice.key === shelved.key) await this.speak(this.#own ? "own" : "base");
+  }
+
+  async #has(shelved: Shelved): Promise<boolean> {
+    return (await this.#trainer!.adapters.list()).some(({ name }) => name === idOf(shelved));
+  }
+
+  /** Lets the adapter answer again that did before, if any. Where that fails, the next question says so. */
+  async #back(active: string | null): Promise<void> {
+    const { adapters } = this.#trainer!;
+    if (adapters.active === active) return;
+    await (active === null ? adapters.off() : adapters.switch(active)).catch(() => undefined);
+  }
+
+  /** Makes a voice the one that the engine answers by. */
+  async #activate(voice: Voice): Promise<void> {
+    const { adapters } = this.#trainer!;
+    const name = voice === "base" ? undefined : voice === "own" ? this.#own?.adapter : idOf(voice);
+    if (typeof voice === "object" && !(await this.#has(voice))) await adapters.load(name!, await voice.files());
+    else if (name === undefined) await adapters.off();
+    else if (adapters.active !== name) await adapters.switch(name);
   }
 
   #answer(question: Question, adapter: boolean, signal: AbortSignal) {
@@ -258,7 +361,8 @@ export class Job {
     const trainer = this.#trainer;
     this.#trainer = undefined;
     this.#loaded = undefined;
-    this.#adapter = undefined;
+    this.#own = undefined;
+    this.#voice = "own";
     this.#look.clear();
     // What is thrown away may well be broken.
     await trainer?.dispose().catch(() => undefined);
@@ -281,3 +385,7 @@ function trainConfig({ config, rows }: Order): Config["train"] {
   return { ...train, ...counted, ...(rows.heldout && { test_size: 0 }) };
 }
 
+/** What an adapter of the shelf is called beside the model. */
+function idOf({ key }: Shelved): string {
+  return `shelf ${key}`;
+}

@@ -12,16 +12,18 @@ import { DeviceForm } from "./device.js";
 import { element, reveal, say, show, write } from "./dom.js";
 import { clearErrorOnChange, showError } from "./errors.js";
 import { Estimate } from "./estimate.js";
-import { Job, type Order } from "./job.js";
+import { Job, type Loading, type Order } from "./job.js";
 import { Look } from "./look.js";
 import { Measuring } from "./measuring.js";
 import { ModelForm } from "./model.js";
+import type { ModelName } from "./model-name.js";
 import { Picked } from "./picked.js";
 import { Progress } from "./progress.js";
 import { RestForm } from "./rest.js";
 import { RewardChart } from "./reward-chart.js";
 import { SettingsForm, type Config } from "./settings.js";
 import { Timeline } from "./timeline.js";
+import { ShelfCard } from "./shelf.js";
 import { savedWords } from "./words.js";
 
 const settings = new SettingsForm(() => tellChoice());
@@ -68,12 +70,7 @@ const adapters = new Adapters({
   asking,
   task: training,
   job: () => job,
-  loading: async (name) => {
-    const chosen = name ? model.readAgain(name) : model.read();
-    // Another kind of model has other settings, which may still be on their way.
-    await settings.filled;
-    return { model: chosen, config: settings.peek() ?? settings.standard, policy: rest.read() };
-  },
+  loading,
   goOn: (order) => void train(order, true),
   ask,
   begun: (plan, config) => void estimate.show(plan, config),
@@ -97,6 +94,15 @@ const measuring = new Measuring({
   open: () => adapters.open(),
   keep: (id, measured) => adapters.measured(id, measured),
 });
+const shelf = new ShelfCard({
+  busy,
+  task: training,
+  job: () => job,
+  loading,
+  mayGo: () => adapters.mayGo(),
+  open: () => adapters.open(),
+  ask,
+});
 new Choice("asking", () => undefined, "ask-card");
 
 /** Asking, which loads a model where none is there. What a run came to stays written. */
@@ -119,6 +125,14 @@ function tellMemory(): void {
   if (!busy.running) estimate.later({ model: model.chosen, config: settings.peek(), lora: settings.lora, longest });
 }
 
+/** How the model of that name is loaded, or the one that is chosen now. */
+async function loading(name: ModelName | undefined): Promise<Loading> {
+  const chosen = name ? model.readAgain(name) : model.read();
+  // Another kind of model has other settings, which may still be on their way.
+  await settings.filled;
+  return { model: chosen, config: settings.peek() ?? settings.standard, policy: rest.read() };
+}
+
 /** What the person still has to say, and what the chosen model is worth for their rows. */
 function tellChoice(): void {
   const missing = data.missing ?? (data.kind && settings.missing(data.kind));
@@ -134,7 +148,7 @@ function tellChoice(): void {
 async function offerWhatIsKept(): Promise<void> {
   chat.offer(job.adapter !== undefined);
   blind.offer(job.adapter?.id);
-  await Promise.all([adapters.refresh(), cached.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
+  await Promise.all([adapters.refresh(), shelf.refresh(), cached.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
 }
 
 /** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
@@ -187,13 +201,13 @@ async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: bo
 }
 
 async function ask(): Promise<void> {
-  await answer((signal) => job.ask(signal), answering);
+  await answer((signal) => job.ask(signal, job.base && shelf.sides), answering);
 }
 
 /** Has a model do something, which is loaded where none is there. Resolves to whether it was done. */
 async function answer(work: (signal: AbortSignal) => Promise<void>, task: Task): Promise<boolean> {
-  const config = job.adapter ? undefined : await settingsNow();
-  if (!config && !job.adapter) return false;
+  const config = job.is_held ? undefined : await settingsNow();
+  if (!config && !job.is_held) return false;
   return busy.run(async (signal) => {
     if (config) {
       await job.load({ model: model.read(), config, policy: rest.read() }, signal);
@@ -249,3 +263,4 @@ await settings.fill(model.bundled).catch(showError);
 tellChoice();
 await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
 await offerWhatIsKept();
+await shelf.begin();

@@ -17,6 +17,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   cancelled: "Stopped.",
   io: "A file could not be read, written or downloaded.",
   "bad-state": "That is not possible now.",
+  unsupported: "This browser cannot do that.",
   internal: "Something in tabtune broke.",
 };
 
