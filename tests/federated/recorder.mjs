@@ -34,10 +34,13 @@ async function whole(stream) {
 
 const MOST = 2 ** 28;
 
-/** The messages that a client has replied with, in their order: { type, to, content }. */
-export async function repliesOf(calls) {
+/**
+ * The messages that a client has replied with, in their order: { type, to, content }. Objects that are the same are sent by one client
+ * alone, so those of `everyone` are looked at.
+ */
+export async function repliesOf(calls, everyone = calls) {
   const objects = new ObjectSet(MOST);
-  for (const { path, sent } of calls) {
+  for (const { path, sent } of everyone) {
     if (path !== "push-object") continue;
     const { object_id, object_content } = PushObjectRequest.decode(sent);
     await objects.add(object_id, object_content);

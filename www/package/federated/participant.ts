@@ -33,7 +33,7 @@ const POLL_SECONDS = 3;
 /** How often a node says that it is there. A hidden page may be woken once a minute. */
 const HEARTBEAT_SECONDS = 300;
 /** A server that does not answer is asked again after ever longer, up to this. */
-const LONGEST_WAIT_SECONDS = 60;
+const LONGEST_WAIT_SECONDS = 20;
 /** How often a call is made again at once; after that the page hears of it. */
 const RETRY = { tries: 3 };
 
@@ -183,8 +183,21 @@ export class Participant {
   /** Asks for a message. What a tab before this one was told of is fetched first, because a server gives each message away once. */
   async #pull(): Promise<Incoming | undefined> {
     const node = await this.#node();
-    const head = (await this.#store.head()) ?? (await node.receive());
+    const kept = await this.#store.head();
+    try {
+      return await this.#open(kept ?? (await node.receive()));
+    } catch (thrown) {
+      // A server that was started anew may never have what it has told of, and asks for something else.
+      const newer = kept && detailsOf(thrown).code === "federation-unreachable" ? await node.receive() : undefined;
+      if (!newer) throw thrown;
+      return this.#open(newer);
+    }
+  }
+
+  /** Fetches what a message carries; undefined where nobody waits for an answer any more. */
+  async #open(head: IncomingHead | undefined): Promise<Incoming | undefined> {
     if (!head) return undefined;
+    const node = await this.#node();
     await this.#store.setHead(head);
     try {
       const incoming = await node.open(head);
