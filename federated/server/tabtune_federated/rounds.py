@@ -234,8 +234,8 @@ def run_rounds(federation: Federation) -> None:
 
 
 def tell_done(federation: Federation) -> None:
-    """Tells all who are there that the last round is over, so that nobody waits for another one."""
-    config = round_config(federation.terms, federation.state.round_number)
-    contents = {node_id: RecordDict({"config": config}) for node_id in federation.roster.there()}
-    question = Question("query.done", federation.state.round_number, DONE_SECONDS, contents)
+    """Gives all who are there what came of the last round, so that nobody waits for another one."""
+    number = federation.state.round_number
+    contents = contents_for(federation, federation.roster.there(), number)
+    question = Question("query.done", number, DONE_SECONDS, contents)
     ask(federation.grid, question, Traffic(), lambda node_id, content: None)

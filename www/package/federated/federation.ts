@@ -95,7 +95,10 @@ export class Federation {
   async *rounds(): AsyncGenerator<Round, void, undefined> {
     while (!this.#has_left) {
       const asked = await this.#next();
-      if (asked.type === "over") return;
+      if (asked.type === "over") {
+        await this.#host.ask("federation_take", this.#of, { signal: this.#options.signal });
+        return;
+      }
       if (asked.type === "evaluate") await this.#evaluate(asked);
       else yield await this.#train(asked);
     }
@@ -169,7 +172,9 @@ export class Federation {
   #lossesOf(number: number, at: number): number[] {
     const first = (number - 1) * this.#of.steps;
     const losses = new Map<number, number>();
-    for (const line of this.#plan.resumed?.log ?? []) {
+    // An engine that was lost goes on from its last checkpoint by a plan of its own.
+    const { resumed } = this.#options.trainer.plan ?? this.#plan;
+    for (const line of resumed?.log ?? []) {
       // Where the server has asked for a round more than once, the last one counts.
       if (!("eval_loss" in line) && line.step > first && line.step <= at) losses.set(line.step, line.loss);
     }
