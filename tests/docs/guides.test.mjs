@@ -12,6 +12,7 @@ import { transformWithOxc } from "vite";
 import { launch } from "../../tools/lib/chromium.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 import { startHub } from "../browser/hub-server.mjs";
+import { federation } from "../federated/support.mjs";
 import { blocksOf, isScript, linkBlocks } from "./blocks.mjs";
 import { folderFor, packInto, shell, standIn, startCommand, startProject, startServer, writeInto } from "./stage.mjs";
 
@@ -59,6 +60,18 @@ const GGUF = "tests/fixtures/bases/gguf_q4_k_m_llama/model.gguf";
 
 const CHAT = { messages: [{ role: "user", content: "Where are you?" }, { role: "assistant", content: "At 12 Mill Lane." }] };
 
+/** Of the federation that the guide to learning together joins. */
+const TERMS = {
+  version: 1,
+  name: "Shops of our town",
+  operator: "The town library",
+  base_model_name_or_path: MODEL,
+  lora: { r: 8, lora_alpha: 16, target_modules: ["q_proj", "v_proj"] },
+  train: { max_steps: 2, learning_rate: 0.002, per_device_train_batch_size: 1, max_length: 128 },
+  rounds: 2,
+  min_clients: 1,
+};
+
 /**
  * How each document is run:
  *   section  only this section of it
@@ -71,6 +84,8 @@ const CHAT = { messages: [{ role: "user", content: "Where are you?" }, { role: "
  *   bad      bad rows in the block of that name
  *   downloads  files that it downloads
  *   expected   what the console tells of a failure that the guide shows
+ *   learn      terms of a federation that runs at https://learn.example.org/ meanwhile. It is a real one, on Flower: a server that
+ *              is played would answer as this guide's author expects, and the real one starts in some seconds.
  */
 const DOCUMENTS = {
   "README.md": { section: "From a web app", given: { file: [CHAT, CHAT] } },
@@ -90,6 +105,7 @@ const DOCUMENTS = {
     },
     picked: ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"].map((name) => `/models/my-model/${name}`),
   },
+  "docs/guides/learn-together.md": { allow: ["https://learn.example.org"], learn: TERMS },
   "docs/guides/memory-and-ways.md": {},
   "docs/guides/preferences.md": {},
   "docs/guides/script-tag.md": { pages: { "index.html": "." }, without_policy: true },
@@ -171,10 +187,15 @@ function giveGlobals({ given, picked }) {
   globalThis.showOpenFilePicker = async () => [await (await directory()).getFileHandle(picked[0].split("/").at(-1))];
 }
 
+/** The package's entries. */
+const IMPORTS = Object.fromEntries(
+  Object.entries({ tabtune: "index", "tabtune/federated": "federated", "tabtune/exchange": "exchange" }).map(([name, file]) => [name, `/tabtune/${file}.js`]),
+);
+
 /** The page that a document's scripts run in, with the elements of its HTML blocks. */
 const stagePage = (fragments) =>
   `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>stage</title>` +
-  `<script type="importmap">{"imports":{"tabtune":"/tabtune/index.js"}}</script></head><body>${fragments.join("")}</body></html>`;
+  `<script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script></head><body>${fragments.join("")}</body></html>`;
 
 const linked = Object.fromEntries(
   Object.entries(DOCUMENTS).map(([file, { section }]) => {
@@ -252,6 +273,7 @@ async function runDocument(t, { file, plan, home, tarball, dist, hub, browser })
   const shared = { "/tabtune/": dist, "/models/my-model/": paths.model };
   const site = await startServer({ texts: { "/": html, ...compiled }, folders: { ...shared, "/data/": folder } });
   t.after(() => site.close());
+  const learning = plan.learn && (await federation(t, plan.learn, { origin: site.origin }));
 
   let stage;
   const broken = [];
@@ -267,6 +289,7 @@ async function runDocument(t, { file, plan, home, tarball, dist, hub, browser })
     await page.addInitScript(() => delete globalThis.PressureObserver);
     await page.addInitScript(giveGlobals, { given: plan.given, picked: plan.picked });
     await standIn(page, STAND_INS(hub.hub.origin), sameModel);
+    if (learning) await standIn(page, { "https://learn.example.org/": `${learning.base}/` }, (address) => address);
     return page;
   }
   /** The page for scripts, under the headers told last. */
