@@ -76,8 +76,7 @@ export class Federation {
       resume_from_checkpoint: true,
       ...(signal && { signal }),
     });
-    const steps = plan.total_steps / terms.rounds;
-    if (!Number.isInteger(steps)) throw refuse(`the terms' epochs are ${steps} steps a round here, not a whole number: drop_last is not supported`);
+    const steps = terms.train.max_steps;
     const of: FederationCall = { address: base, terms, rows: plan.train_rows, steps };
     const { layout, ...identity } = await host.ask("federation_open", of, { signal });
     const offer = offerOf(terms, { address: base, layout, steps, ...identity });
@@ -226,9 +225,7 @@ export function runName(base: string): string {
 
 /** The options of a run over all rounds, of which each makes its part. */
 function trainOf({ train, rounds }: Terms): TrainConfig {
-  const { max_steps, num_train_epochs, ...others } = train;
-  const length = max_steps !== undefined ? { max_steps: max_steps * rounds } : { num_train_epochs: num_train_epochs! * rounds };
-  return { lr_scheduler_type: "constant", save_steps: 1, save_total_limit: 2, ...others, ...length };
+  return { lr_scheduler_type: "constant", save_steps: 1, save_total_limit: 2, ...train, max_steps: train.max_steps * rounds };
 }
 
 /** Throws unless the trainer's model was loaded as the terms say. */
