@@ -28,21 +28,37 @@ async function persistently(work) {
   }
 }
 
+/** What a client answers where it is asked for its layout: matrices { name, rows, cols } that learn, and those that stay as they came. */
+export function layoutOf(learns, frozen = []) {
+  const columns = (entries, prefix) => ({
+    [`${prefix}names`]: entries.map(({ name }) => name),
+    [`${prefix}rows`]: entries.map(({ rows }) => BigInt(rows)),
+    [`${prefix}cols`]: entries.map(({ cols }) => BigInt(cols)),
+  });
+  return { ...columns(learns, ""), ...columns(frozen, "frozen_") };
+}
+
 export class PlayedClient {
   /** What came with each round, by its number: the last of a number counts. */
   received = new Map();
   /** What came to be evaluated. */
   evaluated = new Map();
+  /** Everything that was asked: { type, round, config }. */
+  asked = [];
   over = false;
 
-  constructor({ base, terms, layout, number = 1, examples = 10, dies = () => false }) {
-    Object.assign(this, { base, terms: termsOf(terms), layout, number, examples, dies, residual: undefined });
+  /**
+   * @param {object} of
+   * `dies(type, round)` tells with which message the client is gone for good, and `skips(type, round, client)` which one it leaves
+   * unanswered. It asks for messages every `poll_ms`. What comes is not kept where `keeps` is false.
+   */
+  constructor({ base, terms, layout, number = 1, examples = 10, dies = () => false, skips = () => false, poll_ms = 100, keeps = true, identity }) {
+    Object.assign(this, { base, terms: termsOf(terms), layout, number, examples, dies, skips, poll_ms, keeps, identity, residual: undefined });
   }
 
   async join() {
-    const identity = await Identity.of(this.base, memoryIdentities());
-    this.node = await FleetNode.join(this.base, { identity, heartbeat_interval: 300 });
-    this.identity = identity;
+    this.identity ??= await Identity.of(this.base, memoryIdentities());
+    this.node = await FleetNode.join(this.base, { identity: this.identity, heartbeat_interval: 300 });
   }
 
   /** Takes part until the last round is over, or until it dies. */
@@ -51,29 +67,36 @@ export class PlayedClient {
     while (!this.over) {
       const incoming = await persistently(() => this.node.pull());
       if (!incoming) {
-        await sleep(100);
+        await sleep(this.poll_ms);
         continue;
       }
-      const config = incoming.content.config?.config ?? {};
+      const { type, content: given } = incoming;
+      const config = given.config?.config ?? {};
       const round = Number(config["server-round"] ?? 0);
-      if (this.dies(incoming.type, round)) return;
+      this.asked.push({ type, round, config });
+      if (this.dies(type, round)) return;
+      if (this.skips(type, round, this)) continue;
       const content = await this.answer(incoming, round);
       await persistently(() => this.node.reply(incoming, { content }));
-      this.over ||= incoming.type === "query.done";
+      this.over ||= type === "query.done";
     }
     await this.node.leave();
   }
 
   async answer({ type, content }, round) {
-    if (type === "query.layout") return { layout: { config: { ...this.layout, "num-examples": BigInt(this.examples) } } };
+    if (type === "query.layout") {
+      // Where sums are masked, nobody learns how many rows there are.
+      const examples = this.terms.privacy.mask ? 1 : this.examples;
+      return { layout: { config: { ...this.layout, "num-examples": BigInt(examples) } } };
+    }
     if (type === "query.done") return { metrics: { metrics: { "num-examples": 0n } } };
     if (type === "evaluate") {
-      this.evaluated.set(round, content.arrays.arrays.adapter.data);
+      if (this.keeps) this.evaluated.set(round, content.arrays.arrays.adapter.data);
       return { metrics: { metrics: { "num-examples": 0n, eval_loss: 0 } } };
     }
     if (type === "train") {
       const adapter = content.arrays.arrays.adapter.data;
-      this.received.set(round, adapter);
+      if (this.keeps) this.received.set(round, adapter);
       const delta = playedDelta(adapter.length, this.number, round);
       const made = { delta, examples: this.examples, train_loss: 1, steps: 1 };
       const left = await deltaOf(made, this.terms, this.residual);
