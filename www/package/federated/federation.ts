@@ -139,7 +139,7 @@ export class Federation {
       this.#tell({ type: "step", log });
     }
     const train_loss = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
-    const after = is_held_out ? (await this.#evaluation()).eval_loss : losses.at(-1)!;
+    const after = before !== undefined ? (await this.#evaluation()).eval_loss : losses.at(-1)!;
     await this.#host.unmetered(this.#of.address, policy, (detail) => this.#tell({ type: "waiting", detail }), signal);
     const report = (event: FederationEvent) => this.#tell(event);
     const sent = await this.#host.ask("federation_send", { ...this.#of, train_loss, made: losses.length }, { signal, report });
@@ -218,9 +218,9 @@ async function fetchTerms(base: string, signal: AbortSignal | undefined): Promis
   return termsOf(json);
 }
 
-/** The name that the run of a federation is kept under. */
-export function runName(base: string): string {
-  return `federation ${base.replace(/^https?:\/\//, "").replace(/\/$/, "")}`;
+/** The name that the run of the federation at an address is kept under, as `Trainer.checkpoints` and `Trainer.forget` take it. */
+export function runName(address: string): string {
+  return `federation ${baseOf(address).replace(/^https?:\/\//, "")}`;
 }
 
 /** The options of a run over all rounds, of which each makes its part. */

@@ -127,7 +127,8 @@ export class Participant {
     const round = this.#expectRound();
     const session = this.#session();
     const { step } = await session.layout();
-    if (round.is_begun && step >= first && step <= first + this.#of.steps) return { at: step };
+    // A run that has made no step of the round may be another one, begun after the kept one was deleted.
+    if (round.is_begun && step > first && step <= first + this.#of.steps) return { at: step };
     await this.#write(round);
     const saved = await session.begin_at(first);
     // Without a checkpoint the round begins anew after a kill.
