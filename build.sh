@@ -43,7 +43,7 @@ usage: ./build.sh COMMAND [OPTIONS]
               --no-page                serve no page, which is then not built
               -- OPTIONS               for the proxy, as --host, --cert and --key
   test      run every test, or those of the parts that are named:
-              ./build.sh test [rust|kernels|llama|package|browser|firefox|webkit|docs ...]
+              ./build.sh test [rust|kernels|llama|package|federated|browser|firefox|webkit|docs ...]
   bench     measure: ./build.sh bench [kernels|ratios|step|generate|all] (default all)
               --engine browser|native  where the engine runs (default native)
               --device webgpu|cpu      what computes (default webgpu); cpu goes with step, generate, peer and products

@@ -13,6 +13,13 @@ import { paths } from "./lib/paths.mjs";
 const home = join(paths.root, "www/package");
 const target = join(paths.root, "docs/api");
 
+/** What is imported from, with its file. The first one's names have pages by kind; each other one has a page for all of its own. */
+const ENTRIES = [
+  { entry: "tabtune", path: "index.ts" },
+  { entry: "tabtune/federated", path: "federated.ts", page: "federated.md" },
+  { entry: "tabtune/exchange", path: "exchange/index.ts", page: "exchange.md" },
+];
+
 /** One file as { text, body }, read once. */
 const files = new Map();
 function fileAt(path) {
@@ -55,7 +62,10 @@ function docBefore({ text }, start) {
 
 // ---- how things are written ------------------------------------------------------------------------
 
-const CLASS_PAGES = { Dataset: "dataset.md", Trainer: "trainer.md", TabtuneError: "tabtune-error.md" };
+const CLASS_PAGES = {
+  ...{ Dataset: "dataset.md", Trainer: "trainer.md", TabtuneError: "tabtune-error.md" },
+  ...{ Federation: "federation.md", Shelf: "shelf.md" },
+};
 
 /** Name → the address of its section, seen from a page of docs/api. */
 const sections = new Map();
@@ -64,7 +74,8 @@ const sections = new Map();
 export const anchorOf = (heading) => heading.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-");
 
 function linked(name) {
-  const address = sections.get(name);
+  // What an interface has stands in a table under its name.
+  const address = sections.get(name) ?? sections.get(/^(\w+)\.\w+$/.exec(name)?.[1]);
   if (!address) throw new Error(`{@link ${name}} leads nowhere`);
   return `[${name}](${address})`;
 }
@@ -114,10 +125,10 @@ function callable(file, { name, shown, value, doc }, level) {
   ];
 }
 
-/** The members of a class that a caller may use. */
+/** The members of a class that a caller may use: those with a computed name are for other modules of the package. */
 function membersOf({ node, file }) {
   return node.body.body
-    .filter(({ key, accessibility, override }) => key.type === "Identifier" && accessibility !== "private" && !override)
+    .filter(({ key, computed, accessibility, override }) => key.type === "Identifier" && !computed && accessibility !== "private" && !override)
     .filter(({ kind, static: is_static }) => kind !== "constructor" || is_static)
     .map((member) => ({ member, name: member.key.name, doc: docBefore(file, member.start) }));
 }
@@ -153,7 +164,7 @@ const tableRow = (name, type, told) => `| \`${name}\` | \`${cell(type)}\` | ${ce
 const isProperty = ({ type, kind }) => type === "PropertyDefinition" || kind === "get";
 
 function classPage(exported) {
-  const { name, node, file, doc } = exported;
+  const { name, node, file, doc, entry } = exported;
   const members = membersOf(exported);
   const properties = members.filter(({ member }) => isProperty(member));
   const methods = members.filter(({ member }) => !isProperty(member));
@@ -161,7 +172,7 @@ function classPage(exported) {
   const extended = node.superClass ? `It is an \`${source(file, node.superClass)}\`, with its \`message\`.` : "";
   return [
     `# ${name}`,
-    "```js\nimport { " + name + ' } from "tabtune";\n```',
+    "```js\nimport { " + name + ` } from "${entry}";\n` + "```",
     prose(doc),
     extended,
     ...(properties.length > 0 ? ["## Properties"] : []),
@@ -181,9 +192,16 @@ function typeSection({ name, node, file, doc }) {
     const types = mentioned(code, name);
     return [...parts, "```ts\n" + code + "\n```", types.length > 0 ? `Types: ${types.join(", ")}` : ""];
   }
-  const parents = node.extends.map((parent) => linked(source(file, parent)));
+  const parents = node.extends.map((parent) => parentOf(source(file, parent)));
   if (parents.length > 0) parts.push(`Has all of ${parents.join(" and ")} too.`);
   return [...parts, ...propertyTable(file, node.body.body.map((node) => ({ node, doc: docBefore(file, node.start) })))];
+}
+
+/** A type that another one has all of: by its link, or where it is part of one, as it is written with the links that it names. */
+function parentOf(code) {
+  if (sections.has(code)) return linked(code);
+  const types = mentioned(code);
+  return `\`${code}\`${types.length > 0 ? ` (${types.join(", ")})` : ""}`;
 }
 
 function constantSection({ name, node, file, doc }) {
@@ -192,59 +210,97 @@ function constantSection({ name, node, file, doc }) {
 
 const page = (parts) => `${parts.filter(Boolean).join("\n\n")}\n`;
 
+/** What the entries export, each name where it is exported first: with its entry, its page and its kind. */
+function allExports() {
+  const seen = new Set();
+  return ENTRIES.flatMap(({ entry, path, page }) =>
+    exportsOf(path)
+      .filter(({ name }) => !seen.has(name) && seen.add(name))
+      .map((exported) => ({ ...exported, entry, page, kind: KINDS[exported.node.type] })),
+  );
+}
+
+const KINDS = {
+  ClassDeclaration: "class",
+  FunctionDeclaration: "function",
+  VariableDeclarator: "constant",
+  TSInterfaceDeclaration: "type",
+  TSTypeAliasDeclaration: "type",
+};
+
+/** Where an export is told of, seen from docs/api. */
+function addressOf({ name, kind, page }) {
+  if (kind === "class") return CLASS_PAGES[name];
+  return `${page ?? (kind === "type" ? "types.md" : "functions.md")}#${anchorOf(name)}`;
+}
+
+function sectionOf({ name, node, file, doc, kind }) {
+  return kind === "function" ? callable(file, { name, shown: name, value: node, doc }, 2) : constantSection({ name, node, file, doc });
+}
+
 /** The pages of docs/api by name. */
 export function apiPages() {
   files.clear();
   sections.clear();
-  const all = exportsOf("index.ts");
-  const of = (...types) => all.filter(({ node }) => types.includes(node.type)).sort((a, b) => (a.name < b.name ? -1 : 1));
-  const classes = of("ClassDeclaration");
-  const functions = of("FunctionDeclaration");
-  const constants = of("VariableDeclarator");
-  const types = of("TSInterfaceDeclaration", "TSTypeAliasDeclaration");
-  if (classes.length + functions.length + constants.length + types.length !== all.length) {
-    throw new Error("the package exports something that has no place in docs/api");
-  }
-
-  for (const exported of classes) {
-    const address = CLASS_PAGES[exported.name];
-    if (!address) throw new Error(`the class ${exported.name} has no page in docs/api`);
+  const all = allExports().sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const exported of all) {
+    const address = exported.kind && addressOf(exported);
+    if (!address) throw new Error(`${exported.name} is exported, and has no place in docs/api`);
     sections.set(exported.name, address);
+    if (exported.kind !== "class") continue;
     for (const member of membersOf(exported)) {
       const heading = isProperty(member.member) ? "Properties" : methodName(exported.name, member);
       sections.set(`${exported.name}.${member.name}`, `${address}#${anchorOf(heading)}`);
     }
   }
-  for (const { name } of [...functions, ...constants]) sections.set(name, `functions.md#${anchorOf(name)}`);
-  for (const { name } of types) sections.set(name, `types.md#${anchorOf(name)}`);
-
+  const of = (entry, ...kinds) => all.filter((exported) => exported.entry === entry && kinds.includes(exported.kind));
   const list = (exported) =>
     exported.map(({ name, doc }) => `- [${name}](${sections.get(name)}): ${prose(doc.split("\n\n")[0]) || "see there."}`).join("\n");
+  const listed = (types) => types.map(({ name }) => `[${name}](${sections.get(name)})`).join(", ");
+  const [main, ...others] = ENTRIES.map(({ entry }) => entry);
   const pages = {
     "README.md": [
       "# API",
       "Everything that the package exports. The [guides](../guides/first-fine-tune.md) show it at work.",
       "These pages come from the declarations and their comments: `./build.sh docs` writes them.",
       "## Classes",
-      list(classes),
+      list(of(main, "class")),
       "## Functions and constants",
-      list([...functions, ...constants]),
+      list([...of(main, "function"), ...of(main, "constant")]),
       "## Types",
-      types.map(({ name }) => `[${name}](${sections.get(name)})`).join(", "),
+      listed(of(main, "type")),
+      ...others.flatMap((entry) => [
+        `## ${entry}`,
+        headOf(entry),
+        list(of(entry, "class", "function", "constant")),
+        listed(of(entry, "type")),
+      ]),
     ],
-    "functions.md": [
-      "# Functions and constants",
-      ...functions.flatMap(({ name, node, file, doc }) => callable(file, { name, shown: name, value: node, doc }, 2)),
-      ...constants.flatMap(constantSection),
-    ],
-    "types.md": ["# Types", ...types.flatMap(typeSection)],
+    "functions.md": ["# Functions and constants", ...of(main, "function").flatMap(sectionOf), ...of(main, "constant").flatMap(sectionOf)],
+    "types.md": ["# Types", ...of(main, "type").flatMap(typeSection)],
   };
-  for (const exported of classes) pages[CLASS_PAGES[exported.name]] = classPage(exported);
+  for (const { entry, page } of ENTRIES.slice(1)) {
+    pages[page] = [
+      `# ${entry}`,
+      `${headOf(entry)} All of it is imported from \`${entry}\`.`,
+      list(of(entry, "class")),
+      ...of(entry, "function").flatMap(sectionOf),
+      ...of(entry, "constant").flatMap(sectionOf),
+      ...of(entry, "type").flatMap(typeSection),
+    ];
+  }
+  for (const exported of all.filter(({ kind }) => kind === "class")) pages[CLASS_PAGES[exported.name]] = classPage(exported);
   return Object.fromEntries(Object.entries(pages).map(([name, parts]) => [name, page(parts)]));
 }
 
+/** What the file of an entry says of itself: the comment that it begins with. */
+function headOf(entry) {
+  const { text } = fileAt(ENTRIES.find((other) => other.entry === entry).path);
+  return prose(/^\/\*\* ([^]*?) \*\/\n/.exec(text)?.[1] ?? "");
+}
+
 /** The names that the package exports. */
-export const exportedNames = () => exportsOf("index.ts").map(({ name }) => name);
+export const exportedNames = () => allExports().map(({ name }) => name);
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const pages = apiPages();

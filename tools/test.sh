@@ -2,8 +2,8 @@
 
 # Each part with the seconds that it may take on two idle cores, from a fresh clone: what a part needs that another
 # one made before it (the compiled tests, the package) counts where it is made first.
-TEST_PARTS=(rust kernels llama package browser firefox webkit docs)
-declare -A TEST_SECONDS=([rust]=1300 [kernels]=170 [llama]=120 [package]=280 [browser]=900 [firefox]=200 [webkit]=80 [docs]=200)
+TEST_PARTS=(rust kernels llama package federated browser firefox webkit docs)
+declare -A TEST_SECONDS=([rust]=1300 [kernels]=170 [llama]=120 [package]=280 [federated]=600 [browser]=900 [firefox]=200 [webkit]=80 [docs]=240)
 
 # Whether nextest is there, which runs the tests of all files side by side.
 has_nextest() {
@@ -52,7 +52,7 @@ test_rust() {
   cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
   need_native_adapter
   # Shaders are compiled by one core at a time, so the other one builds what later parts need.
-  if [[ " ${parts[*]} " =~ \ (package|browser|firefox|webkit|docs)\  ]]; then begin_page; fi
+  if [[ " ${parts[*]} " =~ \ (package|federated|browser|firefox|webkit|docs)\  ]]; then begin_page; fi
   heading "Rust"
   rust_tests rust
   linted cargo test --doc
@@ -114,6 +114,15 @@ test_package() {
   node_tests tests/package/*.test.mjs tests/packaging/*.test.mjs
 }
 
+# Rounds on a SuperLink of this machine: the proxy, the server's app, and tabs that take part.
+test_federated() {
+  need_page
+  need_flower
+  heading "federated"
+  (cd federated/server && "$root/target/flower/bin/python" -m unittest discover -s tests)
+  node_tests federated/proxy/tests/*.test.mjs tests/federated/*.test.mjs
+}
+
 test_browser() {
   need_page
   heading "browser"
@@ -136,6 +145,8 @@ test_webkit() {
 
 test_docs() {
   need_page
+  # One guide joins a federation.
+  need_flower
   heading "guides"
   node_tests tests/docs/*.test.mjs
 }

@@ -7,6 +7,8 @@ import { Failure } from "../../tools/lib/options.mjs";
 const MOST_BYTES = 1 << 20;
 const MOST_KEYS = 10_000;
 const MOST_OF_TRAIN = 40;
+/** Shamir's shares lie in GF(2^8), which has as many points. */
+const MOST_MASKED = 255;
 
 /**
  * Reads the terms in the file at `path`. Resolves to { bytes, terms, enrolled }: the file as it is, its fields with their defaults, and the
@@ -39,7 +41,7 @@ async function read(path) {
 export function checkTerms(value, file = "federation.json") {
   try {
     const terms = record(FIELDS)(value, "");
-    checkTogether(terms);
+    checkTogether(terms, Object.keys(value.train).length);
     return terms;
   } catch (error) {
     if (!(error instanceof Misfit)) throw error;
@@ -66,7 +68,7 @@ const above = (least, most) => must((value) => isWithin(value, least, most) && v
 const oneOf = (...values) => must((value) => values.includes(value), values.map((value) => JSON.stringify(value)).join(" or "));
 const flag = oneOf(true, false);
 const scalar = must(
-  (value) => typeof value === "boolean" || Number.isFinite(value) || (typeof value === "string" && value.length <= 120),
+  (value) => typeof value === "boolean" || Number.isFinite(value) || (typeof value === "string" && [...value].length <= 120),
   "a number, a short text, true or false",
 );
 const orNull = (check) => (value, at) => (value === null ? null : check(value, at));
@@ -161,20 +163,22 @@ const FIELDS = {
   enrolled: optional(orNull(list(key, MOST_KEYS)), null),
 };
 
-/** What one field says of another; sets the defaults that depend on others. */
-function checkTogether(terms) {
+/** What one field says of another, and how many options of `train` were given; sets the defaults that depend on others. */
+function checkTogether(terms, options) {
   const { lora, privacy, aggregation, train, enrolled } = terms;
   const noised = privacy.noise !== "none";
   const flexible = aggregation === "flexlora";
   lora.freeze_a ??= noised;
   terms.server_learning_rate ??= aggregation === "fedadam" ? 0.01 : 1;
   const rules = [
-    [Object.keys(train).length > MOST_OF_TRAIN, `train has more than ${MOST_OF_TRAIN} fields`],
+    [options > MOST_OF_TRAIN, `train has more than ${MOST_OF_TRAIN} fields`],
+    ["num_train_epochs" in train, "train.num_train_epochs says nothing beside train.max_steps, which are a round's"],
     [noised && privacy.clip === null, "privacy.clip is missing: noise hides a client only where its delta is bounded"],
     [noised && privacy.noise_multiplier === 0, "privacy.noise_multiplier must be above 0 where there is noise"],
     [!noised && privacy.noise_multiplier > 0, 'privacy.noise_multiplier says nothing with privacy.noise "none"'],
     [privacy.mask && terms.delta_dtype !== "f32", 'delta_dtype must be "f32" with privacy.mask'],
     [privacy.mask && terms.min_clients < 2, "min_clients must be at least 2 with privacy.mask: the sum of one client is its delta"],
+    [privacy.mask && terms.min_clients > MOST_MASKED, `min_clients must be at most ${MOST_MASKED} with privacy.mask: no more are summed in a round`],
     [flexible && lora.freeze_a, 'lora.freeze_a must be false with aggregation "flexlora", which takes A and B apart anew'],
     [flexible && privacy.mask, 'privacy.mask needs one sum, which aggregation "flexlora" has not'],
     [flexible && privacy.noise === "central", 'privacy.noise "central" needs one sum, which aggregation "flexlora" has not'],

@@ -12,6 +12,7 @@ import { transformWithOxc } from "vite";
 import { launch } from "../../tools/lib/chromium.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 import { startHub } from "../browser/hub-server.mjs";
+import { federation } from "../federated/support.mjs";
 import { blocksOf, isScript, linkBlocks } from "./blocks.mjs";
 import { folderFor, packInto, shell, standIn, startCommand, startProject, startServer, writeInto } from "./stage.mjs";
 
@@ -36,6 +37,7 @@ const CHANGED = [
 const COMMANDS = [
   { from: /^npm install (\.\/tabtune-.*\.tgz)$/, to: "npm install --offline --no-audit $1", why: "no test needs a registry" },
   { from: /^npm install --save-dev vite$/, to: "link vite", why: "this repository's own is taken" },
+  { from: /^node tools\/gallery\.mjs /, to: `node "${join(paths.root, "tools/gallery.mjs")}" `, why: "blocks run in a project of their own" },
   { from: /^npm install --save-dev webpack webpack-cli$/, to: "link webpack", why: "the same; webpack.mjs is the cli" },
 ];
 
@@ -49,6 +51,9 @@ const STAND_INS = (hub) => ({
   "https://models.example.com/my-model/": `${hub}/plain/`,
 });
 
+/** Where the hub that the guides name has its large files. */
+const LARGE = "https://cdn.example.com";
+
 /** The hub has the tiny model alone. These names and this version stand for it too. */
 const MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct";
 const SAME = /my-team\/(private|my)-model|bartowski\/SmolLM2-135M-Instruct-GGUF/;
@@ -58,6 +63,18 @@ const sameModel = (address) => address.replace(SAME, MODEL).replace("/revision/v
 const GGUF = "tests/fixtures/bases/gguf_q4_k_m_llama/model.gguf";
 
 const CHAT = { messages: [{ role: "user", content: "Where are you?" }, { role: "assistant", content: "At 12 Mill Lane." }] };
+
+/** Of the federation that the guide to learning together joins. */
+const TERMS = {
+  version: 1,
+  name: "Shops of our town",
+  operator: "The town library",
+  base_model_name_or_path: MODEL,
+  lora: { r: 8, lora_alpha: 16, target_modules: ["q_proj", "v_proj"] },
+  train: { max_steps: 2, learning_rate: 0.002, per_device_train_batch_size: 1, max_length: 128 },
+  rounds: 2,
+  min_clients: 1,
+};
 
 /**
  * How each document is run:
@@ -70,13 +87,24 @@ const CHAT = { messages: [{ role: "user", content: "Where are you?" }, { role: "
  *   without_policy  whether that page is sent without a CSP
  *   bad      bad rows in the block of that name
  *   downloads  files that it downloads
+ *   keep       the folder of the project where these are put; it is at https://gallery.example.org/ meanwhile
+ *   repo       a repository that the hub takes uploads to
  *   expected   what the console tells of a failure that the guide shows
+ *   learn      terms of a federation that runs at https://learn.example.org/ meanwhile. It is a real one, on Flower: a server that
+ *              is played would answer as this guide's author expects, and the real one starts in some seconds.
  */
 const DOCUMENTS = {
   "README.md": { section: "From a web app", given: { file: [CHAT, CHAT] } },
   "www/package/README.md": { given: { file: [CHAT, CHAT] } },
   "docs/guides/better-or-not.md": {},
   "docs/guides/csp-and-headers.md": { pages: { "main.js": "." } },
+  "docs/guides/exchange-adapters.md": {
+    allow: ["https://gallery.example.org", LARGE],
+    fill: { "#token": { text: "hf_of_the_user" } },
+    keep: "gallery",
+    repo: "my-team/shop-hours",
+    downloads: ["opening-hours.zip"],
+  },
   "docs/guides/exports.md": {},
   "docs/guides/full-fine-tuning.md": {},
   "docs/guides/errors.md": { expected: /404 \(Not Found\)/ },
@@ -90,8 +118,10 @@ const DOCUMENTS = {
     },
     picked: ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"].map((name) => `/models/my-model/${name}`),
   },
+  "docs/guides/learn-together.md": { allow: ["https://learn.example.org"], learn: TERMS },
   "docs/guides/memory-and-ways.md": {},
   "docs/guides/preferences.md": {},
+  "docs/guides/run-a-federation.md": {},
   "docs/guides/script-tag.md": { pages: { "index.html": "." }, without_policy: true },
   "docs/guides/sizes-and-browsers.md": {},
   "docs/guides/teach-by-picking.md": {},
@@ -171,10 +201,15 @@ function giveGlobals({ given, picked }) {
   globalThis.showOpenFilePicker = async () => [await (await directory()).getFileHandle(picked[0].split("/").at(-1))];
 }
 
+/** The package's entries. */
+const IMPORTS = Object.fromEntries(
+  Object.entries({ tabtune: "index", "tabtune/federated": "federated", "tabtune/exchange": "exchange" }).map(([name, file]) => [name, `/tabtune/${file}.js`]),
+);
+
 /** The page that a document's scripts run in, with the elements of its HTML blocks. */
 const stagePage = (fragments) =>
   `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>stage</title>` +
-  `<script type="importmap">{"imports":{"tabtune":"/tabtune/index.js"}}</script></head><body>${fragments.join("")}</body></html>`;
+  `<script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script></head><body>${fragments.join("")}</body></html>`;
 
 const linked = Object.fromEntries(
   Object.entries(DOCUMENTS).map(([file, { section }]) => {
@@ -237,6 +272,19 @@ async function startModelHub() {
   return startHub({ id: MODEL, sha, revision: "main", files, lfs: ["model.safetensors", gguf], etag: '"tiny"' });
 }
 
+/** Has the hub that the guides name take one more repository, which another one on this machine plays. */
+async function standInFor(page, repo, { hub, cdn }) {
+  const asked = ({ origin, pathname }) => origin === "https://huggingface.co" && (pathname.includes(`/${repo}`) || /^\/api\/(repos\/create|verify)$/.test(pathname));
+  await page.route(asked, async (route) => {
+    const { pathname, search } = new URL(route.request().url());
+    const response = await route.fetch({ url: `${hub.origin}${pathname}${search}` });
+    const named = (text) => text.replaceAll(cdn.origin, LARGE).replaceAll(hub.origin, "https://huggingface.co");
+    const headers = Object.fromEntries(Object.entries(response.headers()).map(([name, value]) => [name, named(value)]));
+    await route.fulfill({ response, headers, body: Buffer.from(named((await response.body()).toString("latin1")), "latin1") });
+  });
+  await standIn(page, { [`${LARGE}/`]: `${cdn.origin}/` }, (address) => address);
+}
+
 async function runDocument(t, { file, plan, home, tarball, dist, hub, browser }) {
   const { blocks, modules } = linked[file];
   const folder = startProject(join(home, file.replaceAll("/", "-")), tarball);
@@ -252,21 +300,33 @@ async function runDocument(t, { file, plan, home, tarball, dist, hub, browser })
   const shared = { "/tabtune/": dist, "/models/my-model/": paths.model };
   const site = await startServer({ texts: { "/": html, ...compiled }, folders: { ...shared, "/data/": folder } });
   t.after(() => site.close());
+  const learning = plan.learn && (await federation(t, plan.learn, { origin: site.origin }));
 
   let stage;
   const broken = [];
   const logged = [];
   const downloads = [];
+  /** Downloads that are still being written. */
+  const kept = [];
+  const repository = plan.repo && (await startHub({ id: plan.repo, revision: "main", sha: "0".repeat(40), files: {}, lfs: [] }));
+  t.after(() => repository?.close());
   async function newPage() {
     const page = await browser.newPage();
     page.setDefaultTimeout(60_000);
     page.on("pageerror", (error) => broken.push(String(error)));
     page.on("console", (message) => (message.type() === "error" ? broken : logged).push(message.text()));
-    page.on("download", (download) => downloads.push(download.suggestedFilename()));
+    page.on("download", (download) => {
+      const name = download.suggestedFilename();
+      downloads.push(name);
+      if (plan.keep) kept.push(download.saveAs(join(folder, plan.keep, name)));
+    });
     // Where the processor plays the GPU it is under pressure, and runs would rest.
     await page.addInitScript(() => delete globalThis.PressureObserver);
     await page.addInitScript(giveGlobals, { given: plan.given, picked: plan.picked });
     await standIn(page, STAND_INS(hub.hub.origin), sameModel);
+    if (plan.keep) await standIn(page, { "https://gallery.example.org/": `${site.origin}/data/${plan.keep}/` }, (address) => address);
+    if (repository) await standInFor(page, plan.repo, repository);
+    if (learning) await standIn(page, { "https://learn.example.org/": `${learning.base}/` }, (address) => address);
     return page;
   }
   /** The page for scripts, under the headers told last. */
@@ -372,6 +432,7 @@ async function runDocument(t, { file, plan, home, tarball, dist, hub, browser })
         assert.ok(name, "a table needs a name to be loaded by");
         break;
       case "sh":
+        await Promise.all(kept);
         if (!SERVING.includes(text)) runShell(text, folder);
         break;
       default:

@@ -39,12 +39,12 @@ async function whole(stream) {
 const MOST = 2 ** 28;
 
 /**
- * The messages that a client has replied with, in their order: { type, to, content }. A server that has an object does not ask for
- * it again, so where clients may reply alike, `others` are the calls of the others.
+ * The messages that a client has replied with, in their order: { type, to, content }. Objects that are the same are sent by one client
+ * alone, so those of `everyone` are looked at.
  */
-export async function repliesOf(calls, others = []) {
+export async function repliesOf(calls, everyone = calls) {
   const objects = new ObjectSet(MOST);
-  for (const { path, sent } of [...calls, ...others]) {
+  for (const { path, sent } of everyone) {
     if (path !== "push-object") continue;
     const { object_id, object_content } = PushObjectRequest.decode(sent);
     await objects.add(object_id, object_content);
@@ -144,9 +144,9 @@ function* tracesOf(text) {
 /**
  * Holds a client to the terms: its calls are of Flower's and have no more in them than the fields that Flower knows; what it has
  * pushed are replies to the server's questions, each of the records that it may have, with their names, and not an object or a byte
- * besides; and no piece of `texts` is in any body or header, in UTF-8 or UTF-16. `others` are as for `repliesOf`.
+ * besides; and no piece of `texts` is in any body or header, in UTF-8 or UTF-16. `everyone` is as for `repliesOf`.
  */
-export async function expectOnly(calls, { terms, texts, others }) {
+export async function expectOnly(calls, { terms, texts, everyone }) {
   assert.ok(texts.some((text) => text.length >= PIECE_CHARACTERS), "there is a text to be looked for");
   for (const { path, sent } of calls) {
     assert.ok(Object.hasOwn(REQUESTS, path), `${path} is no call of a client`);
@@ -155,15 +155,15 @@ export async function expectOnly(calls, { terms, texts, others }) {
     const again = REQUESTS[path].encode({ ...request, ...(trees && { message_object_trees: trees }) }).finish();
     assert.ok(sent.equals(again), `a call to ${path} has fields besides Flower's`);
   }
-  await expectReplies(calls, sayings(terms), others);
+  await expectReplies(calls, sayings(terms), everyone);
   const said = Buffer.concat(calls.flatMap(({ sent, headers }) => [sent, Buffer.from(JSON.stringify(headers))]));
   for (const text of texts) for (const trace of tracesOf(text)) assert.ok(!said.includes(trace), `a piece of a text has left: ${trace}`);
 }
 
-async function expectReplies(calls, said, others) {
+async function expectReplies(calls, said, everyone) {
   const pushed = calls.filter(({ path }) => path === "push-object").map(({ sent }) => PushObjectRequest.decode(sent));
   const made = new Set();
-  for (const { type, content, error } of await repliesOf(calls, others)) {
+  for (const { type, content, error } of await repliesOf(calls, everyone)) {
     assert.ok(Object.hasOwn(said, type), `${type} is no question`);
     if (error) {
       assert.match(error.reason, /^tabtune: [a-z-]+: /, "a refusal has a code of ours");

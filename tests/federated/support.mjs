@@ -19,7 +19,7 @@ export function termsOf(more = {}) {
     train: { max_steps: 2, learning_rate: 0.01, per_device_train_batch_size: 2, max_length: 64 },
     rounds: 3,
     min_clients: 2,
-    round_seconds: 30,
+    round_seconds: 60,
     ...more,
   };
 }

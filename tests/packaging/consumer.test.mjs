@@ -55,12 +55,22 @@ test("a project with the packed package", async (t) => {
 
     const dist = join(project, "node_modules/tabtune/dist");
     const declared = (name) => readFileSync(join(dist, name), "utf8");
-    const lists = [...declared("index.d.ts").matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) => list.split(","));
+    const listed = (name) => {
+      const lists = [...declared(name).matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) => list.split(","));
+      return lists.map((name) => name.trim().split(" ").at(-1));
+    };
     const types = [...(declared("types.d.ts") + declared("evaluation/types.d.ts")).matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name]) => name);
-    const names = lists.map((name) => name.trim().split(" ").at(-1)).concat(types);
-    const used = new Set(readFileSync(join(project, "names.ts"), "utf8").split(/\W+/));
-    assert.ok(names.includes("Trainer") && names.includes("StepLog"), "the names were found");
-    assert.deepEqual(names.filter((name) => !used.has(name)), [], "names.ts does not use these");
+    const entries = {
+      "names.ts": listed("index.d.ts").concat(types),
+      "federated.ts": listed("federated.d.ts"),
+      "exchange.ts": listed("exchange/index.d.ts"),
+    };
+    const found = ["Trainer", "StepLog", "Federation", "Shelf"];
+    assert.deepEqual(found.filter((name) => !Object.values(entries).flat().includes(name)), [], "the names were not found");
+    for (const [file, names] of Object.entries(entries)) {
+      const used = new Set(readFileSync(join(project, file), "utf8").split(/\W+/));
+      assert.deepEqual(names.filter((name) => !used.has(name)), [], `${file} does not use these`);
+    }
   });
 
   await t.test("trains as Vite serves it during development", async () => {

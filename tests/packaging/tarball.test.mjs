@@ -7,13 +7,18 @@ import { gzipSync } from "node:zlib";
 import { paths } from "../../tools/lib/paths.mjs";
 import { pack } from "./support.mjs";
 
-/** The most bytes of the tarball, and of files in it as they are or after gzip. */
-const PACKED_MAX = 2_550_000;
+/**
+ * The most bytes of the tarball, and of files in it as they are or after gzip. Learning together and the exchange of adapters have
+ * files of their own, some 75 kB of the tarball, which only pages load that use them.
+ */
+const PACKED_MAX = 2_600_000;
 const BUDGETS = [
   { name: "wasm/tabtune_bg.wasm", gzip: true, max: 2_100_000 },
-  { name: "index.js", gzip: false, max: 72_500 },
+  { name: "index.js", gzip: false, max: 75_000 },
   { name: "evaluation.js", gzip: false, max: 36_000 },
   { name: "exchange.js", gzip: false, max: 128_000 },
+  { name: "federated.js", gzip: false, max: 19_000 },
+  { name: "federated-worker.js", gzip: false, max: 160_000 },
   { name: "worker.js", gzip: false, max: 480_000 },
   { name: "machine.js", gzip: false, max: 20_000 },
   { name: "kernel-worker.js", gzip: false, max: 4_000 },
@@ -32,6 +37,8 @@ test("the packed package", async (t) => {
         "index.js",
         "evaluation.js",
         "exchange.js",
+        "federated.js",
+        "federated-worker.js",
         "worker.js",
         "machine.js",
         "kernel-worker.js",
@@ -45,6 +52,13 @@ test("the packed package", async (t) => {
     assert.deepEqual(needed.filter((name) => !names.includes(name)), [], "these are missing");
     const declarations = /^dist\/([a-z]+\/)*[a-z_-]+\.d\.ts$/;
     assert.deepEqual(names.filter((name) => !needed.includes(name) && !declarations.test(name)), [], "these are too many");
+  });
+
+  await t.test("costs those who learn together 60 kB more at most, after gzip", (t) => {
+    const sizes = ["federated.js", "federated-worker.js"].map((name) => gzipSync(readFileSync(join(paths.package, name)), { level: 9 }).length);
+    const sum = sizes.reduce((sum, size) => sum + size, 0);
+    t.diagnostic(`${sizes.join(" + ")} bytes`);
+    assert.ok(sum <= 60_000, `${sum} bytes`);
   });
 
   await t.test("keeps to its budgets", (t) => {

@@ -243,6 +243,10 @@ export class Engine {
     counters: async () => this.#session.counters(),
 
     federation_open: async (of) => {
+      // The run may be another one than when this server was joined before.
+      const before = this.#participants.get(of.address);
+      this.#participants.delete(of.address);
+      await (await before)?.leave();
       const { layout, public_key, fingerprint } = await this.#participant(of);
       return { layout, public_key, fingerprint };
     },

@@ -148,7 +148,7 @@ export interface Calls {
   federation_send: {
     /** `made`: so many steps, whose mean loss is `train_loss`. */
     args: FederationCall & { train_loss: number; made: number };
-    result: { bytes_up: number; bytes_down: number };
+    result: { bytes_up: number; bytes_down: number; is_counted: boolean };
     event: FederationEvent;
   };
   /** Takes what all have made of it. */
@@ -199,7 +199,7 @@ export type FederationAsked =
   /** `is_begun`: whether a tab before this one has begun the round. */
   | { type: "train"; number: number; rounds: number; is_begun: boolean }
   | { type: "evaluate"; number: number; rounds: number }
-  /** The last round is over. */
+  /** The last round is over, and what came of it is there to be taken. */
   | { type: "over" };
 
 export type CallName = keyof Calls;

@@ -14,10 +14,16 @@ export function rewardWords(steps: number[], margins: (number | null)[], accurac
   return [toldOf("Margin", steps, margins), toldOf("Share in your order", steps, accuracies)].filter(Boolean).join(" ");
 }
 
-function toldOf(name: string, steps: number[], values: (number | null)[]): string {
-  const points = steps.flatMap((step, index) => (values[index] == null ? [] : [`${fixed(values[index])} at step ${step}`]));
+/** The loss by round in words. */
+export function roundWords(rounds: number[], own: (number | null)[], together: (number | null)[]): string {
+  const told = [toldOf("Loss after your steps", rounds, own, "round"), toldOf("Loss of all together", rounds, together, "round")].filter(Boolean);
+  return told.length > 0 ? told.join(" ") : "Loss by round: none yet.";
+}
+
+function toldOf(name: string, steps: number[], values: (number | null)[], by = "step"): string {
+  const points = steps.flatMap((step, index) => (values[index] == null ? [] : [`${fixed(values[index])} at ${by} ${step}`]));
   if (points.length === 0) return "";
   const every = Math.max(1, Math.ceil((points.length - 1) / (MOST - 1)));
   const shown = points.filter((_, index) => index % every === 0 || index === points.length - 1);
-  return `${name} by step: ${shown.join(", ")}.`;
+  return `${name} by ${by}: ${shown.join(", ")}.`;
 }

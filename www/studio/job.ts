@@ -211,6 +211,18 @@ export class Job {
     });
   }
 
+  /** Has the model learn by other work than a run, which tells whether anything was learnt. */
+  async learn(order: Order, work: (trainer: Trainer, progress: Progress) => Promise<boolean>, signal: AbortSignal): Promise<void> {
+    this.#clear();
+    this.#run = undefined;
+    await this.#careful(async () => {
+      const trainer = await this.load(order, signal, order.rows);
+      this.#own = undefined;
+      this.#voice = "own";
+      if (await work(trainer, this.#progress)) this.#own = { id: order.id, name: order.name, is_model: false, adapter: OF_RUN };
+    });
+  }
+
   /** Loads an adapter's files beside its model, which then answers with it. */
   async open({ id, name }: Learnt, files: AdapterFiles, loading: Loading, signal: AbortSignal): Promise<void> {
     this.#clear();

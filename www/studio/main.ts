@@ -22,8 +22,9 @@ import { Progress } from "./progress.js";
 import { RestForm } from "./rest.js";
 import { RewardChart } from "./reward-chart.js";
 import { SettingsForm, type Config } from "./settings.js";
-import { Timeline } from "./timeline.js";
 import { ShelfCard } from "./shelf.js";
+import { Timeline } from "./timeline.js";
+import { Together } from "./together.js";
 import { savedWords } from "./words.js";
 
 const settings = new SettingsForm(() => tellChoice());
@@ -31,7 +32,11 @@ const device = new DeviceForm(() => tellMemory());
 const estimate = new Estimate(device);
 const model = new ModelForm(
   () => void settings.fill(model.bundled).then(tellChoice, showError),
-  () => tellMemory(),
+  () => {
+    together.refresh();
+    busy.update();
+    tellMemory();
+  },
 );
 const look = new Look();
 const rest = new RestForm();
@@ -103,6 +108,22 @@ const shelf = new ShelfCard({
   open: () => adapters.open(),
   ask,
 });
+const together = new Together({
+  busy,
+  job: () => job,
+  follower: adapters,
+  mayGo: () => adapters.mayGo(),
+  chosen: () => model.chosen?.name,
+  choose: (name) => {
+    model.readAgain(name);
+    tellChoice();
+  },
+  missing: () => data.missing,
+  settings: settingsNow,
+  ordered,
+  newName: (name) => adapters.newName(name),
+  ask,
+});
 new Choice("asking", () => undefined, "ask-card");
 
 /** Asking, which loads a model where none is there. What a run came to stays written. */
@@ -141,6 +162,7 @@ function tellChoice(): void {
   for (const id of ["import", "resume"]) block(id, data.missing !== undefined);
   // A taste is not knowledge: that much the toy learns, of its own answers.
   show("toy-note", model.bundled && !data.bundled && (data.kind ?? "examples") === "examples");
+  together.refresh();
   busy.update();
   tellMemory();
 }
@@ -263,4 +285,5 @@ await settings.fill(model.bundled).catch(showError);
 tellChoice();
 await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
 await offerWhatIsKept();
+await together.begin().catch(showError);
 await shelf.begin();

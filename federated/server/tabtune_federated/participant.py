@@ -79,6 +79,7 @@ class Participant:
             "query.shares": self._shares,
             "query.masked": self._masked,
             "query.unmask": self._unmask,
+            "query.done": self._done,
             "train": self._train,
             "evaluate": self._evaluate,
         }
@@ -146,6 +147,9 @@ class Participant:
     def _unmask(self, message: Message) -> dict[str, Record]:
         kept, self._kept = self._of_round(message), None
         return {"unmask": ConfigRecord(kept.client.unmask(message.content["survivors"]))}
+
+    def _done(self, message: Message) -> dict[str, Record]:
+        return {"metrics": MetricRecord({"num-examples": 0})}
 
     def _evaluate(self, message: Message) -> dict[str, Record]:
         examples, loss = self._trainer.evaluate(self._work(message.content))

@@ -56,9 +56,10 @@ class Roster:
                     return fitting
             time.sleep(PAUSE)
 
-    def there(self) -> set[int]:
-        """The nodes that are there and fit."""
-        return self._online() & self._known.keys()
+    def there(self) -> dict[int, Layout]:
+        """The nodes that are there and fit; each with its layout."""
+        there = self._online()
+        return {node_id: layout for node_id, layout in self._known.items() if node_id in there}
 
     def _online(self) -> set[int]:
         enrolled = self._terms.enrolled

@@ -55,6 +55,16 @@ class Outcome:
     loss: float | None = None
     sensitivity: float | None = None
 
+    def told(self) -> dict[str, Any]:
+        """What history.json has of it."""
+        told = {
+            "clients": [{"node": str(node_id), **client} for node_id, client in self.clients.items()],
+            "failed": [{"node": str(node_id), "why": why} for node_id, why in self.traffic.failed.items()],
+            "bytes_down": self.traffic.down,
+            "bytes_up": self.traffic.up,
+        }
+        return told if self.loss is None else {**told, "train_loss": self.loss}
+
 
 def contents_for(
     federation: Federation, nodes: dict[int, Layout], round_number: int
@@ -69,6 +79,12 @@ def contents_for(
             if federation.frozen is not None:
                 shared[layout]["frozen"] = values_record(federation.frozen)
     return {node_id: shared[layout] for node_id, layout in nodes.items()}
+
+
+def question(federation: Federation, kind: str, nodes: dict[int, Layout], round_number: int) -> Question:
+    """A message of a round to these nodes, each with the values that fit its layout."""
+    contents = contents_for(federation, nodes, round_number)
+    return Question(kind, round_number, federation.terms.round_seconds, contents)
 
 
 def _train(federation: Federation, nodes: dict[int, Layout], round_number: int) -> Outcome:
@@ -90,10 +106,7 @@ def _train(federation: Federation, nodes: dict[int, Layout], round_number: int) 
             "steps": reply.steps,
         }
 
-    contents = contents_for(federation, nodes, round_number)
-    ask(
-        federation.grid, Question("train", round_number, terms.round_seconds, contents), outcome.traffic, take
-    )
+    ask(federation.grid, question(federation, "train", nodes, round_number), outcome.traffic, take)
     if losses:
         outcome.loss = _mean(losses)
     return outcome
@@ -112,10 +125,7 @@ def _train_masked(federation: Federation, nodes: dict[int, Layout], round_number
     def take(node_id: int, content: RecordDict) -> None:
         outcome.clients[node_id] = {"steps": read_masked_train_reply(content)}
 
-    contents = contents_for(federation, nodes, round_number)
-    ask(
-        federation.grid, Question("train", round_number, terms.round_seconds, contents), outcome.traffic, take
-    )
+    ask(federation.grid, question(federation, "train", nodes, round_number), outcome.traffic, take)
     if len(outcome.clients) < terms.min_clients:
         return outcome
     size = next(iter(nodes.values())).size
@@ -139,13 +149,7 @@ def evaluate(federation: Federation, nodes: dict[int, Layout], round_number: int
         if reply.examples:
             losses.append((reply.loss, reply.examples))
 
-    contents = contents_for(federation, nodes, round_number)
-    ask(
-        federation.grid,
-        Question("evaluate", round_number, federation.terms.round_seconds, contents),
-        traffic,
-        take,
-    )
+    ask(federation.grid, question(federation, "evaluate", nodes, round_number), traffic, take)
     told = {"eval_examples": sum(examples for _, examples in losses)}
     if losses:
         told["eval_loss"] = _mean(losses)
@@ -192,13 +196,8 @@ def run_round(federation: Federation) -> bool:
     if is_enough or terms.privacy.noise == "local" and outcome.clients:
         state.releases += 1
     if not is_enough:
-        log(
-            WARNING,
-            "round %d is repeated: %d of %d clients",
-            round_number,
-            len(outcome.clients),
-            terms.min_clients,
-        )
+        told = (round_number, len(outcome.clients), terms.min_clients)
+        log(WARNING, "round %d is repeated: %d of %d clients", *told)
         _keep(federation)
         return False
     if terms.privacy.noise == "central":
@@ -206,17 +205,7 @@ def run_round(federation: Federation) -> bool:
     change = held.finish()
     state.round_number = round_number
     state.arrays |= held.state()
-    entry = {
-        "round": round_number,
-        "clients": [{"node": str(node_id), **told} for node_id, told in outcome.clients.items()],
-        "failed": [{"node": str(node_id), "why": why} for node_id, why in outcome.traffic.failed.items()],
-        "change": change,
-        "bytes_down": outcome.traffic.down,
-        "bytes_up": outcome.traffic.up,
-        **_spent(federation),
-    }
-    if outcome.loss is not None:
-        entry["train_loss"] = outcome.loss
+    entry = {"round": round_number, "change": change, **outcome.told(), **_spent(federation)}
     state.history.append(entry)
     _keep(federation)
     if terms.evaluate:
@@ -245,8 +234,8 @@ def run_rounds(federation: Federation) -> None:
 
 
 def tell_done(federation: Federation) -> None:
-    """Tells all who are there that the last round is over, so that nobody waits for another one."""
-    config = round_config(federation.terms, federation.state.round_number)
-    contents = {node_id: RecordDict({"config": config}) for node_id in federation.roster.there()}
-    question = Question("query.done", federation.state.round_number, DONE_SECONDS, contents)
+    """Gives all who are there what came of the last round, so that nobody waits for another one."""
+    number = federation.state.round_number
+    contents = contents_for(federation, federation.roster.there(), number)
+    question = Question("query.done", number, DONE_SECONDS, contents)
     ask(federation.grid, question, Traffic(), lambda node_id, content: None)

@@ -17,6 +17,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from .privacy.shamir import MAX_SHARES
+
 VERSION = 1
 MAX_BYTES = 1 << 20
 MAX_RANK = 512
@@ -24,6 +26,8 @@ ALL_LINEAR = "all-linear"
 
 _REQUIRED = object()
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+# One public key and nothing beside it: the terms are shown to everyone.
+_PUBLIC_KEY = re.compile(r"\s*-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----\s*")
 
 
 class TermsError(ValueError):
@@ -115,6 +119,16 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _is_finite(value: Any) -> bool:
+    """Whether it is a number that others can read too: those of JavaScript are double precision."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
 def _text(most: int) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if not isinstance(value, str) or not value.strip() or len(value) > most:
@@ -126,17 +140,17 @@ def _text(most: int) -> Callable[[Any], str]:
 
 def _integer(least: int, most: int) -> Callable[[Any], int]:
     def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        # JSON has one kind of number, so 3.0 is 3.
+        if not _is_finite(value) or value != int(value) or not least <= value <= most:
             raise TermsError(f"must be a whole number from {least} to {most}, not {_shown(value)}")
-        return value
+        return int(value)
 
     return check
 
 
 def _number(above: float, most: float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or not above < value <= most:
+        if not _is_finite(value) or not above < value <= most:
             raise TermsError(f"must be a number above {above:g} and at most {most:g}, not {_shown(value)}")
         return float(value)
 
@@ -178,6 +192,8 @@ def _texts(most: int, length: int) -> Callable[[Any], tuple[str, ...]]:
 def _key(value: Any) -> str:
     """A node's public key as PEM text, written as OpenSSL does and nodes send it."""
     text = _text(1024)(value)
+    if not _PUBLIC_KEY.fullmatch(text):
+        raise TermsError(f"must be public keys as PEM text and nothing beside them, not {_shown(value)}")
     try:
         key = load_pem_public_key(text.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -229,8 +245,10 @@ def _train(value: Any) -> dict[str, Any]:
             raise TermsError(
                 f"train.{name} must be a number, a short text, true or false, not {_shown(item)}"
             )
-        if isinstance(item, float) and not math.isfinite(item):
+        if not isinstance(item, (bool, str)) and not _is_finite(item):
             raise TermsError(f"train.{name} must be finite")
+    if "num_train_epochs" in value:
+        raise TermsError("train.num_train_epochs says nothing beside train.max_steps, which are a round's")
     own = {"max_steps": steps, "learning_rate": rate}
     return {**value, **own, "per_device_train_batch_size": batch, "max_length": length}
 
@@ -262,6 +280,10 @@ def _check_together(terms: Terms) -> None:
     if privacy.mask and terms.min_clients < 2:
         raise TermsError(
             "min_clients must be at least 2 with privacy.mask: the sum of one client is its delta"
+        )
+    if privacy.mask and terms.min_clients > MAX_SHARES:
+        raise TermsError(
+            f"min_clients must be at most {MAX_SHARES} with privacy.mask: no more are summed in a round"
         )
     if terms.aggregation != "flexlora":
         return

@@ -15,6 +15,7 @@ import {
   type AnswerEvaluation,
   type BadRow,
   type BestModel,
+  type BlendPart,
   type CachedModel,
   type CheckpointReport,
   type Compared,
@@ -132,6 +133,8 @@ export async function again(trainer: Trainer, files: AdapterFiles): Promise<stri
   const notices: Notice[] = trainer.model.notices;
   const prompt: Prompt = "Once upon a time";
   const answer: Stream<string, GenerateResult, GenerateResult> = trainer.generate(prompt);
+  const parts: BlendPart[] = [{ adapter: loaded.name, weight: 0.5 }];
+  await adapters.blend("half of it", parts);
   return `${loaded.name} ${notices.length} ${(await answer).text}`;
 }
 

@@ -14,6 +14,7 @@ import { modelCard } from "./readme.js";
  * three small files need four requests (https://huggingface.co/docs/hub/api, and Git LFS' batch API).
  */
 
+/** What {@link uploadAdapter} takes. */
 export interface UploadOptions extends Asking {
   /** "owner/name". It is made where there is none. */
   repo: string;
@@ -28,6 +29,7 @@ export interface UploadOptions extends Asking {
   revision?: string;
 }
 
+/** Where an uploaded adapter is. */
 export interface Uploaded {
   /** Of the repository's page. */
   address: string;

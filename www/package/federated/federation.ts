@@ -76,8 +76,7 @@ export class Federation {
       resume_from_checkpoint: true,
       ...(signal && { signal }),
     });
-    const steps = plan.total_steps / terms.rounds;
-    if (!Number.isInteger(steps)) throw refuse(`the terms' epochs are ${steps} steps a round here, not a whole number: drop_last is not supported`);
+    const steps = terms.train.max_steps;
     const of: FederationCall = { address: base, terms, rows: plan.train_rows, steps };
     const { layout, ...identity } = await host.ask("federation_open", of, { signal });
     const offer = offerOf(terms, { address: base, layout, steps, ...identity });
@@ -95,7 +94,10 @@ export class Federation {
   async *rounds(): AsyncGenerator<Round, void, undefined> {
     while (!this.#has_left) {
       const asked = await this.#next();
-      if (asked.type === "over") return;
+      if (asked.type === "over") {
+        await this.#host.ask("federation_take", this.#of, { signal: this.#options.signal });
+        return;
+      }
       if (asked.type === "evaluate") await this.#evaluate(asked);
       else yield await this.#train(asked);
     }
@@ -137,7 +139,7 @@ export class Federation {
       this.#tell({ type: "step", log });
     }
     const train_loss = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
-    const after = is_held_out ? (await this.#evaluation()).eval_loss : losses.at(-1)!;
+    const after = before !== undefined ? (await this.#evaluation()).eval_loss : losses.at(-1)!;
     await this.#host.unmetered(this.#of.address, policy, (detail) => this.#tell({ type: "waiting", detail }), signal);
     const report = (event: FederationEvent) => this.#tell(event);
     const sent = await this.#host.ask("federation_send", { ...this.#of, train_loss, made: losses.length }, { signal, report });
@@ -169,7 +171,9 @@ export class Federation {
   #lossesOf(number: number, at: number): number[] {
     const first = (number - 1) * this.#of.steps;
     const losses = new Map<number, number>();
-    for (const line of this.#plan.resumed?.log ?? []) {
+    // An engine that was lost goes on from its last checkpoint by a plan of its own.
+    const { resumed } = this.#options.trainer.plan ?? this.#plan;
+    for (const line of resumed?.log ?? []) {
       // Where the server has asked for a round more than once, the last one counts.
       if (!("eval_loss" in line) && line.step > first && line.step <= at) losses.set(line.step, line.loss);
     }
@@ -214,16 +218,14 @@ async function fetchTerms(base: string, signal: AbortSignal | undefined): Promis
   return termsOf(json);
 }
 
-/** The name that the run of a federation is kept under. */
-export function runName(base: string): string {
-  return `federation ${base.replace(/^https?:\/\//, "").replace(/\/$/, "")}`;
+/** The name that the run of the federation at an address is kept under, as `Trainer.checkpoints` and `Trainer.forget` take it. */
+export function runName(address: string): string {
+  return `federation ${baseOf(address).replace(/^https?:\/\//, "")}`;
 }
 
 /** The options of a run over all rounds, of which each makes its part. */
 function trainOf({ train, rounds }: Terms): TrainConfig {
-  const { max_steps, num_train_epochs, ...others } = train;
-  const length = max_steps !== undefined ? { max_steps: max_steps * rounds } : { num_train_epochs: num_train_epochs! * rounds };
-  return { lr_scheduler_type: "constant", save_steps: 1, save_total_limit: 2, ...others, ...length };
+  return { lr_scheduler_type: "constant", save_steps: 1, save_total_limit: 2, ...train, max_steps: train.max_steps * rounds };
 }
 
 /** Throws unless the trainer's model was loaded as the terms say. */

@@ -28,12 +28,14 @@ interface Running<E> {
   signal: AbortSignal;
 }
 
-/** Seconds between two questions whether there is a message. */
-const POLL_SECONDS = 3;
+/** Seconds between two questions whether there is a message: few after one has come, as phases of masks follow at once. */
+const POLL_SECONDS = { first: 0.5, last: 5, growth: 1.5 };
+/** Seconds until a server that could not be reached is asked again. */
+const RETRY_SECONDS = 3;
 /** How often a node says that it is there. A hidden page may be woken once a minute. */
 const HEARTBEAT_SECONDS = 300;
 /** A server that does not answer is asked again after ever longer, up to this. */
-const LONGEST_WAIT_SECONDS = 60;
+const LONGEST_WAIT_SECONDS = 20;
 /** How often a call is made again at once; after that the page hears of it. */
 const RETRY = { tries: 3 };
 
@@ -50,7 +52,9 @@ export class Participant {
   /** What was made of the round, where its sum is masked, until that is over. */
   #masks: Masks | undefined;
   /** The evaluation that was asked for. */
-  #evaluation: Incoming | undefined;
+  #evaluation: IncomingHead | undefined;
+  /** What all have made of it, until the run has it. */
+  #made: Pick<KeptRound, "adapter" | "frozen"> | undefined;
   /** Counters of the node when the round came. */
   #counted = { up: 0, down: 0 };
 
@@ -89,26 +93,25 @@ export class Participant {
   }
 
   async join(signal: AbortSignal): Promise<void> {
-    const { address } = this.#of;
-    const options = { identity: this.#identity, heartbeat_interval: HEARTBEAT_SECONDS, cache: this.#store.cache, max_bytes: this.#mostBytes() };
-    this.#joining ??= FleetNode.join(address, { ...options, retry: RETRY });
-    this.#joining.catch(() => (this.#joining = undefined));
-    await unlessAborted(this.#joining, signal);
+    await unlessAborted(this.#node(), signal);
   }
 
   /** Waits for what the server asks of the page, and answers by itself what does not concern it. */
   async next(running: Running<FederationEvent>): Promise<FederationAsked> {
     const { report, signal } = running;
     if (this.#round?.answer) await this.#push(this.#round, running);
-    if (this.#round) return this.#asked(this.#round, this.#round.is_begun);
+    else if (this.#round) return this.#asked(this.#round, this.#round.is_begun);
+    let seconds = POLL_SECONDS.first;
     for (let is_told = false; ; ) {
       const incoming = await persistently(() => this.#pull(), running);
       if (!incoming) {
         if (!is_told) report({ type: "waiting", detail: "the server has not asked for anything yet, or waits for others" });
         is_told = true;
-        await sleep(POLL_SECONDS, signal);
+        await sleep(seconds, signal);
+        seconds = Math.min(seconds * POLL_SECONDS.growth, POLL_SECONDS.last);
         continue;
       }
+      seconds = POLL_SECONDS.first;
       try {
         const asked = await this.#take(incoming, running);
         if (asked) return asked;
@@ -124,7 +127,8 @@ export class Participant {
     const round = this.#expectRound();
     const session = this.#session();
     const { step } = await session.layout();
-    if (round.is_begun && step >= first && step <= first + this.#of.steps) return { at: step };
+    // A run that has made no step of the round may be another one, begun after the kept one was deleted.
+    if (round.is_begun && step > first && step <= first + this.#of.steps) return { at: step };
     await this.#write(round);
     const saved = await session.begin_at(first);
     // Without a checkpoint the round begins anew after a kill.
@@ -134,7 +138,10 @@ export class Participant {
   }
 
   /** Makes of a round's steps what may leave, keeps that, and sends it. */
-  async send(made: { train_loss: number; steps: number }, running: Running<FederationEvent>): Promise<{ bytes_up: number; bytes_down: number }> {
+  async send(
+    made: { train_loss: number; steps: number },
+    running: Running<FederationEvent>,
+  ): Promise<{ bytes_up: number; bytes_down: number; is_counted: boolean }> {
     const round = this.#expectRound();
     const node = await this.#node();
     const { terms, rows } = this.#of;
@@ -145,24 +152,24 @@ export class Participant {
     round.answer = content;
     round.residual = residual;
     await this.#store.set(round);
-    await this.#push(round, running);
-    return { bytes_up: node.bytes_sent - this.#counted.up, bytes_down: node.bytes_received - this.#counted.down };
+    const is_counted = await this.#push(round, running);
+    return { is_counted, bytes_up: node.bytes_sent - this.#counted.up, bytes_down: node.bytes_received - this.#counted.down };
   }
 
   /** Gives the run what all have made of it, and keeps that. */
   async take(): Promise<void> {
-    const incoming = this.#evaluation;
-    if (!incoming) throw failure("bad-state", "the server has asked for no evaluation");
-    await this.#write(this.#adapterOf(incoming.content));
+    if (!this.#made) throw failure("bad-state", "the server has sent nothing to take");
+    await this.#write(this.#made);
+    this.#made = undefined;
     await this.#session().save_checkpoint();
   }
 
   async told({ rows, eval_loss }: { rows: number; eval_loss: number }, running: Running<FederationEvent>): Promise<void> {
-    const incoming = this.#evaluation;
-    if (!incoming) throw failure("bad-state", "the server has asked for no evaluation");
+    const head = this.#evaluation;
+    if (!head) throw failure("bad-state", "the server has asked for no evaluation");
     this.#evaluation = undefined;
     const metrics = { "num-examples": BigInt(rows), eval_loss };
-    await this.#reply(incoming.metadata, { content: { metrics: { metrics } } }, running);
+    await this.#reply(head, { content: { metrics: { metrics } } }, running);
   }
 
   async leave(): Promise<void> {
@@ -171,8 +178,11 @@ export class Participant {
     await (await joining)?.leave();
   }
 
-  async #node(): Promise<FleetNode> {
-    if (!this.#joining) throw failure("bad-state", "this browser has not joined the federation, or has left it");
+  /** This browser as a node. An engine that takes the place of one that was lost enters anew, as the same node. */
+  #node(): Promise<FleetNode> {
+    const options = { identity: this.#identity, heartbeat_interval: HEARTBEAT_SECONDS, cache: this.#store.cache, max_bytes: this.#mostBytes() };
+    this.#joining ??= FleetNode.join(this.#of.address, { ...options, retry: RETRY });
+    this.#joining.catch(() => (this.#joining = undefined));
     return this.#joining;
   }
 
@@ -183,8 +193,21 @@ export class Participant {
   /** Asks for a message. What a tab before this one was told of is fetched first, because a server gives each message away once. */
   async #pull(): Promise<Incoming | undefined> {
     const node = await this.#node();
-    const head = (await this.#store.head()) ?? (await node.receive());
+    const kept = await this.#store.head();
+    try {
+      return await this.#open(kept ?? (await node.receive()));
+    } catch (thrown) {
+      // A server that was started anew may never have what it has told of, and asks for something else.
+      const newer = kept && detailsOf(thrown).code === "federation-unreachable" ? await node.receive() : undefined;
+      if (!newer) throw thrown;
+      return this.#open(newer);
+    }
+  }
+
+  /** Fetches what a message carries; undefined where nobody waits for an answer any more. */
+  async #open(head: IncomingHead | undefined): Promise<Incoming | undefined> {
     if (!head) return undefined;
+    const node = await this.#node();
     await this.#store.setHead(head);
     try {
       const incoming = await node.open(head);
@@ -224,11 +247,12 @@ export class Participant {
     }
     if (type === "evaluate") {
       if (!terms.evaluate) throw failure("bad-option", "an evaluation is asked for, and the terms say that there is none");
-      this.#adapterOf(content);
-      this.#evaluation = incoming;
+      this.#made = this.#adapterOf(content);
+      this.#evaluation = head;
       await this.#store.setHead(undefined);
       return { type: "evaluate", number: this.#numbersOf(content).number, rounds: terms.rounds };
     }
+    if (type === "query.done") this.#made = this.#adapterOf(content);
     await this.#reply(head, { content: await this.#answer(type, content) }, running);
     await this.#store.setHead(undefined);
     return type === "query.done" ? { type: "over" } : undefined;
@@ -307,11 +331,16 @@ export class Participant {
     return delta;
   }
 
-  /** Sends what was made of a round; what encoding has lost is added to the next one then. */
-  async #push(round: KeptRound, running: Running<FederationEvent>): Promise<void> {
+  /**
+   * Sends what was made of a round, and says whether somebody waited for it; what encoding has lost is added to the next one
+   * then.
+   */
+  async #push(round: KeptRound, running: Running<FederationEvent>): Promise<boolean> {
+    let is_counted = false;
     try {
       await this.#reply(round.head, { content: round.answer! }, running);
       await this.#store.setResidual(round.residual);
+      is_counted = true;
     } catch (thrown) {
       // Nobody waits for it any more; the server says what is next.
       if (detailsOf(thrown).code !== "federation-expired") throw thrown;
@@ -319,6 +348,7 @@ export class Participant {
     }
     this.#round = undefined;
     await this.#store.set(undefined);
+    return is_counted;
   }
 
   async #refuse({ metadata }: Incoming, thrown: unknown, running: Running<FederationEvent>): Promise<void> {
@@ -341,7 +371,7 @@ async function sha256(text: string): Promise<string> {
 
 /** Does `work` again and again while the server cannot be reached, and says so; until the caller asks to stop. */
 async function persistently<T>(work: () => Promise<T>, { report, signal }: Running<FederationEvent>): Promise<T> {
-  for (let seconds = POLL_SECONDS; ; seconds = Math.min(2 * seconds, LONGEST_WAIT_SECONDS)) {
+  for (let seconds = RETRY_SECONDS; ; seconds = Math.min(2 * seconds, LONGEST_WAIT_SECONDS)) {
     try {
       return await unlessAborted(work(), signal);
     } catch (thrown) {

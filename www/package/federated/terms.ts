@@ -1,5 +1,6 @@
 import { failure } from "../errors.js";
 import type { LoraConfig, TrainConfig } from "../types.js";
+import { above, checked, count, flag, from, key, listOf, oneOf, option, optional, orNull, targets, text, type Check } from "./fields.js";
 
 /** How the deltas of a round become one. */
 export type Aggregation = "fedavg" | "fedadam" | "flexlora";
@@ -31,12 +32,14 @@ export interface Terms {
   base_model_name_or_path: string;
   /** What the trainer's model has to be loaded with. */
   lora: LoraConfig;
-  /** The local steps of a round: `max_steps`, or epochs over one's own rows. */
-  train: TrainConfig;
+  /** The options of a round; `max_steps` are its local steps. */
+  train: TrainConfig & { max_steps: number; learning_rate: number };
   rounds: number;
   /** A round begins with at least so many. */
   min_clients: number;
   aggregation: Aggregation;
+  /** What the server multiplies the mean delta with, or FedAdam's rate. */
+  server_learning_rate: number;
   delta_dtype: DeltaDtype;
   /** Whether those who hold rows out tell their loss on them. */
   evaluate: boolean;
@@ -47,117 +50,92 @@ export interface Terms {
   enrolled: string[] | null;
 }
 
-const NO_PRIVACY: Privacy = { mask: false, clip: null, noise: "none", noise_multiplier: 0, delta: 1e-5 };
-
 /** The most bytes of `federation.json`. */
 export const MAX_TERMS_BYTES = 1 << 20;
+/** The most fields of `train`, and the most clients of a masked round, as the server has them. */
+const MOST_OF_TRAIN = 40;
+const MOST_MASKED = 255;
 
-/** Checks what a server tells, field by field, and puts the defaults in their places. */
+/**
+ * Checks what a server tells, field by field, and puts the defaults in their places. The bounds are those of the server's app,
+ * federated/server/tabtune_federated/terms.py; tests/federated/terms.test.mjs holds the two, and the proxy, to one another.
+ */
 export function termsOf(json: unknown): Terms {
-  const given = fields(json, "all of it");
-  const text = (name: string, most: number): string => {
-    const value = given[name];
-    if (typeof value !== "string" || value.length === 0 || value.length > most) {
-      throw refuse(`federation.json: ${name} must be a text of 1 to ${most} characters`);
-    }
-    return value;
-  };
-  const among = <T>(name: string, of: Record<string, unknown>, choices: readonly T[], otherwise: T): T => {
-    const value = (of[name] ?? otherwise) as T;
-    if (!choices.includes(value)) throw refuse(`federation.json: ${name} must be one of ${choices.join(", ")}`);
-    return value;
-  };
-  const number = (name: string, of: Record<string, unknown>, [low, high]: [number, number], otherwise?: number): number => {
-    const value = of[name] ?? otherwise;
-    if (typeof value !== "number" || !(value >= low && value <= high)) {
-      throw refuse(`federation.json: ${name} must be a number from ${low} to ${high}`);
-    }
-    return value;
-  };
-  const count = (name: string, high: number, otherwise?: number): number => {
-    const value = number(name, given, [1, high], otherwise);
-    if (!Number.isInteger(value)) throw refuse(`federation.json: ${name} must be a whole number`);
-    return value;
-  };
-  if (given.version !== 1) throw refuse(`federation.json is of version ${String(given.version)}, and this client knows 1: update it`);
-  const unknown = Object.keys(given).find((name) => !FIELDS.includes(name));
-  if (unknown !== undefined) throw refuse(`federation.json: ${unknown} is no field of version 1`);
-  const lora = fields(given.lora, "lora") as LoraConfig;
-  const train = fields(given.train, "train") as TrainConfig;
-  if ((train.max_steps === undefined) === (train.num_train_epochs === undefined)) {
-    throw refuse("federation.json: train needs either max_steps or num_train_epochs, those of a round");
+  try {
+    const terms = checked(json, "", FIELDS) as unknown as Terms & { purpose?: string | null };
+    const noise = terms.privacy.noise !== "none";
+    // Noise on A times noise on B would be more than what was accounted for.
+    terms.lora.freeze_a ??= noise;
+    terms.server_learning_rate ??= terms.aggregation === "fedadam" ? 0.01 : 1;
+    if (terms.purpose === null) delete terms.purpose;
+    const broken = rulesOf(terms, Object.keys((json as Terms).train).length).find(([is_broken]) => is_broken);
+    if (broken) throw new Error(broken[1]);
+    return terms as Terms;
+  } catch (thrown) {
+    throw refuse(`federation.json: ${(thrown as Error).message}`);
   }
-  const { privacy: told = {} } = given;
-  const of_privacy = fields(told, "privacy");
-  const noise = among("noise", of_privacy, ["none", "local", "central"] as const, NO_PRIVACY.noise);
-  const clip = of_privacy.clip == null ? null : number("clip", of_privacy, [Number.MIN_VALUE, 1e6]);
-  const privacy: Privacy = {
-    mask: among("mask", of_privacy, [true, false], false),
-    clip,
-    noise,
-    noise_multiplier: number("noise_multiplier", of_privacy, [0, 1e6], 0),
-    delta: number("delta", of_privacy, [0, 1], NO_PRIVACY.delta),
-  };
-  if (noise !== "none" && (clip === null || privacy.noise_multiplier === 0)) {
-    throw refuse("federation.json: noise needs a clip and a noise_multiplier above 0");
-  }
-  const delta_dtype = among("delta_dtype", given, ["f32", "f16", "nf4"] as const, "f32");
-  if (privacy.mask && delta_dtype !== "f32") throw refuse(`federation.json: masks go with delta_dtype "f32" alone`);
-  const aggregation = among("aggregation", given, ["fedavg", "fedadam", "flexlora"] as const, "fedavg");
-  // Noise on A times noise on B would be more than what was accounted for.
-  lora.freeze_a ??= noise !== "none" && aggregation !== "flexlora";
-  return {
-    version: 1,
-    name: text("name", 80),
-    operator: text("operator", 120),
-    ...(given.purpose !== undefined && { purpose: text("purpose", 500) }),
-    base_model_name_or_path: text("base_model_name_or_path", 500),
-    lora,
-    train,
-    rounds: count("rounds", 100_000),
-    min_clients: count("min_clients", 100_000, 2),
-    aggregation,
-    delta_dtype,
-    evaluate: among("evaluate", given, [true, false], true),
-    privacy,
-    round_seconds: number("round_seconds", given, [1, 7 * 86_400], 600),
-    enrolled: keysOf(given.enrolled ?? null),
-  };
 }
 
-const FIELDS: readonly string[] = [
-  "version",
-  "name",
-  "operator",
-  "purpose",
-  "base_model_name_or_path",
-  "lora",
-  "train",
-  "rounds",
-  "min_clients",
-  "aggregation",
-  "server_learning_rate",
-  "delta_dtype",
-  "evaluate",
-  "privacy",
-  "round_seconds",
-  "enrolled",
-];
+const LORA: Record<string, Check> = { r: count(1, 512), lora_alpha: above(0, 1e6), target_modules: targets, freeze_a: optional(flag) };
+
+const TRAIN: Record<string, Check> = {
+  max_steps: count(1, 100_000),
+  learning_rate: above(0, 10),
+  per_device_train_batch_size: optional(count(1, 4096), 8),
+  max_length: optional(count(1, 1 << 20), 1024),
+};
+
+const PRIVACY: Record<string, Check> = {
+  mask: optional(flag, false),
+  clip: orNull(above(0, 1e6)),
+  noise: optional(oneOf("none", "local", "central"), "none"),
+  noise_multiplier: optional(from(0, 1e6), 0),
+  delta: optional(above(0, 0.5), 1e-5),
+};
+
+const FIELDS: Record<string, Check> = {
+  version: oneOf(1),
+  name: text(80),
+  operator: text(120),
+  purpose: orNull(text(500)),
+  base_model_name_or_path: text(300),
+  lora: (value, at) => checked(value, at, LORA),
+  train: (value, at) => checked(value, at, TRAIN, option),
+  rounds: count(1, 100_000),
+  min_clients: optional(count(1, 1000), 2),
+  aggregation: optional(oneOf("fedavg", "fedadam", "flexlora"), "fedavg"),
+  server_learning_rate: optional(above(0, 100)),
+  delta_dtype: optional(oneOf("f32", "f16", "nf4"), "f32"),
+  evaluate: optional(flag, true),
+  privacy: (value = {}, at) => checked(value, at, PRIVACY),
+  round_seconds: optional(above(0, 604_800), 600),
+  enrolled: orNull(listOf(key, 10_000)),
+};
+
+/** What one field says of another, each with whether it is broken. */
+function rulesOf({ lora, train, min_clients, aggregation, server_learning_rate, delta_dtype, privacy, enrolled }: Terms, options: number): [boolean, string][] {
+  const { mask, clip, noise, noise_multiplier } = privacy;
+  const is_flexible = aggregation === "flexlora";
+  return [
+    [options > MOST_OF_TRAIN, `train has more than ${MOST_OF_TRAIN} fields`],
+    ["num_train_epochs" in train, "train.num_train_epochs says nothing beside train.max_steps, which are a round's"],
+    [noise !== "none" && clip === null, "privacy.clip is missing: noise hides a client only where its delta is bounded"],
+    [noise !== "none" && noise_multiplier === 0, "privacy.noise_multiplier must be above 0 where there is noise"],
+    [noise === "none" && noise_multiplier > 0, 'privacy.noise_multiplier says nothing with privacy.noise "none"'],
+    [mask && delta_dtype !== "f32", 'delta_dtype must be "f32" with privacy.mask'],
+    [mask && min_clients < 2, "min_clients must be at least 2 with privacy.mask: the sum of one client is its delta"],
+    [mask && min_clients > MOST_MASKED, `min_clients must be at most ${MOST_MASKED} with privacy.mask: no more are summed in a round`],
+    [is_flexible && lora.freeze_a === true, 'lora.freeze_a must be false with aggregation "flexlora", which takes A and B apart anew'],
+    [is_flexible && mask, 'privacy.mask needs one sum, which aggregation "flexlora" has not'],
+    [is_flexible && noise === "central", 'privacy.noise "central" needs one sum, which aggregation "flexlora" has not'],
+    [is_flexible && server_learning_rate !== 1, 'server_learning_rate must be 1 with aggregation "flexlora", which replaces what was there'],
+    [new Set(enrolled).size < (enrolled?.length ?? 0), "enrolled names a key twice"],
+  ];
+}
 
 /** An error of what a person or a server has set. */
 export function refuse(message: string): Error {
   return failure("bad-option", message);
-}
-
-function fields(value: unknown, name: string): Record<string, unknown> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
-  throw refuse(`federation.json: ${name} must be an object`);
-}
-
-function keysOf(value: unknown): string[] | null {
-  const are_keys = value === null || (Array.isArray(value) && value.every((key) => typeof key === "string"));
-  if (are_keys) return value as string[] | null;
-  throw refuse("federation.json: enrolled must be null or a list of public keys");
 }
 
 /** The bytes of a delta of so many values, as they are sent. */

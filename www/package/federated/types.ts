@@ -67,6 +67,8 @@ export interface Round {
   /** Whether the losses are of rows that were held out. */
   is_held_out: boolean;
   steps: number;
+  /** Whether the server still waited for it; one that came too late is in no sum. */
+  is_counted: boolean;
   /** Bytes of requests and of answers since the round came. */
   bytes_up: number;
   bytes_down: number;
