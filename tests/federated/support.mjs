@@ -24,9 +24,9 @@ export function termsOf(more = {}) {
   };
 }
 
-/** Starts the proxy in front of a SuperLink, for pages of `origin`; gives its address and what ends it. */
+/** Starts the proxy in front of a SuperLink, for pages of `origin`, one or several; gives its address and what ends it. */
 async function proxy(terms, { port, origin }) {
-  const args = ["--terms", terms, "--superlink", `http://127.0.0.1:${port}`, "--port", "0", "--origin", origin];
+  const args = ["--terms", terms, "--superlink", `http://127.0.0.1:${port}`, "--port", "0", ...[origin].flat().flatMap((one) => ["--origin", one])];
   const child = spawn(process.execPath, [join(paths.root, "federated/proxy/main.mjs"), ...args], { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   const base = await new Promise((resolve, reject) => {
