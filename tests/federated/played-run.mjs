@@ -1,6 +1,5 @@
 // Runs of the app with clients that are played, several of them on one SuperLink: each run asks only those whom its terms enrol.
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { paths } from "../../tools/lib/paths.mjs";
@@ -56,11 +55,11 @@ function valuesIn(path, { names }) {
  * - `over`: a promise that all clients have been told that the last round is over, or have died;
  * - `history()`: what the server has noted of the rounds so far;
  * - `learnt(layout)`: waits for the adapter that the server writes in the end, and gives its values that learn, flat;
- * - `stop()`: ends what still waits, and removes the run's folder.
+ * - `stop()`: ends what still waits. The run's folder goes with the SuperLink's.
  * Clients come before the run starts, so that its first round finds all of them.
  */
 export async function playedRun(link, terms, clients) {
-  const folder = mkdtempSync(join(tmpdir(), "tabtune-played-"));
+  const folder = mkdtempSync(join(link.home, "played-"));
   const [file, out] = [join(folder, "federation.json"), join(folder, "out")];
   const identities = await Promise.all(clients.map(() => Identity.of(link.base, memoryIdentities())));
   const whole = termsOf({ min_clients: clients.length, ...terms, enrolled: identities.map(({ pem }) => pem) });
@@ -87,7 +86,6 @@ export async function playedRun(link, terms, clients) {
       await Promise.allSettled(working);
       // Those who died still say that they are there.
       await Promise.all(played.map(({ node }) => node?.leave()));
-      rmSync(folder, { recursive: true, force: true });
     },
   };
 }

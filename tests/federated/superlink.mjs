@@ -40,6 +40,7 @@ const configOf = (settings) => Object.entries(settings).map(([name, value]) => `
 /**
  * Starts a SuperLink, with its state on disk unless it is to be `in_memory`, where it is twice as fast and no restart finds it; gives
  * - `port` and `base`, the address that nodes join at;
+ * - `home`, its folder, in which runs may keep theirs;
  * - `pid`, of the SuperLink now;
  * - `run(more)`: starts the app of the folder `app` with the settings `runConfig` and `more`, and gives the run's id;
  * - `status(id)`: "pending", "starting", "running" or "finished:completed" and other ends;
@@ -121,6 +122,7 @@ export async function superlink({ app, runConfig = {}, in_memory = false }) {
   await start();
   return {
     port,
+    home,
     base: `http://${address}`,
     get pid() {
       return child.pid;
