@@ -108,6 +108,7 @@ export class Federation {
     if (this.#has_left) return;
     this.#has_left = true;
     await this.#host.ask("federation_leave", this.#of);
+    await this.#host.end();
     this.#tell({ type: "left", detail: "what was learnt together so far stays in the trainer" });
   }
 
