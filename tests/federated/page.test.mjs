@@ -57,14 +57,15 @@ async function layoutIn(calls) {
 }
 
 test("a person takes part on the page", async (t) => {
-  const terms = termsOf({ name: "Our town", operator: HOSTILE, purpose: "To try it.", base_model_name_or_path: "tabtune/tiny", rounds: 4 });
+  const train = { max_steps: 8, learning_rate: 0.01, per_device_train_batch_size: 2, max_length: 64 };
+  const terms = termsOf({ name: "Our town", operator: HOSTILE, purpose: "To try it.", base_model_name_or_path: "tabtune/tiny", train, rounds: 3 });
   const { there, base, calls, page, complaints, lines, idle, look, round } = await open(t, terms);
 
   assert.equal(await page.locator("#together-name").innerText(), "Our town");
   const told = await lines("together-terms");
   assert.equal(told["Run by"], HOSTILE);
   assert.equal(told.For, "To try it.");
-  assert.match(told.Rounds, /^4\. .* 2 steps /);
+  assert.match(told.Rounds, /^3\. .* 8 steps /);
   assert.match(told["Who may join"], /^Anyone\. .* 2 /);
   assert.equal(await page.locator("#together-terms").locator("img, b").count(), 0);
 
@@ -84,7 +85,7 @@ test("a person takes part on the page", async (t) => {
   assert.equal(offer["Trains on"], "8 rows of “ours.jsonl”");
   assert.match(offer["Is sent"], /81,408 small parts .* 326 kB .* hold out, 4,/);
   assert.match(offer.To, new RegExp(`^${base},`));
-  assert.match(offer["How often"], /4 rounds, after 2 steps/);
+  assert.match(offer["How often"], /3 rounds, after 8 steps/);
   assert.match(offer.Hidden, /^Not masked: the server sees your own changes/);
   assert.match(await page.locator("#together-fingerprint").textContent(), /^[0-9a-f]{4}( [0-9a-f]{4}){15}$/);
   await page.click("#together-decline");
@@ -102,30 +103,28 @@ test("a person takes part on the page", async (t) => {
   await round(1).waitFor();
   assert.match(await round(1).innerText(), /^1\s+\d\.\d{3} → \d\.\d{3}\s.*3\d\d kB\s+\d+:\d\d$/s);
   await page.locator("#together-chart canvas").waitFor();
-  await page.locator("#together-round").getByText("Round 2 of 4").waitFor();
+  await page.locator("#together-round").getByText("Round 2 of 3").waitFor();
+  await page.locator("#together-waits").getByText(/^Step [2-7] of 8/).waitFor();
 
-  // The round's answer may be with the server or not, and what comes next is the second round or the third one.
   await page.reload();
-  await page.getByRole("button", { name: /^Go on with round [23]$/ }).waitFor();
+  await page.getByRole("button", { name: "Go on with round 2" }).waitFor();
   await page.getByText("Kept", { exact: true }).click();
   await page.locator("#kept").getByText("ours.jsonl", { exact: true }).click();
   await page.locator("#heldout").setInputFiles(fileOf("held-out.jsonl", 40, 44));
   await look();
   await page.click("#together-join");
-  await page.locator("#together-list tr").first().waitFor();
-  const number = Number(await page.locator("#together-list tr").first().getAttribute("data-round"));
-  assert.ok(number === 2 || number === 3, String(number));
-  await page.waitForFunction((label) => document.querySelector("#together-chart").ariaLabel.includes(label), `at round ${number}`);
-  await page.locator("#together-round").getByText(`Round ${number + 1} of 4`).waitFor();
+  await round(2).waitFor();
+  await page.waitForFunction(() => document.querySelector("#together-chart").ariaLabel.includes("at round 2"));
+  await page.locator("#together-round").getByText("Round 3 of 3").waitFor();
   await page.click("#together-stop");
   await page.locator("#together-round").getByText("You have left in round").waitFor();
+  assert.match(await page.locator("#learnt-list .is-open").innerText(), /^Our town\s*open\s.* of 24 steps/s);
+  // What came before it and what comes of it is asked unasked.
+  await page.locator("#answer-tuned:not(.idle):not(:empty)").waitFor();
   await idle();
-
-  assert.match(await page.locator("#learnt-list").innerText(), /Our town\s*open\s.*\b8 steps/s);
-  assert.notEqual((await page.locator("#answer-tuned").innerText()).trim(), "");
   assert.notEqual(await page.locator("#answer-tuned").innerText(), await page.locator("#answer-base").innerText());
   assert.ok(calls.some(({ path }) => path === "deactivate-node"), calls.map(({ path }) => path).join(" "));
-  await page.getByRole("button", { name: /^Go on with round [34]$/ }).waitFor();
+  await page.getByRole("button", { name: "Go on with round 3" }).waitFor();
   assert.equal(await page.evaluate(() => globalThis.was_run), undefined);
   assert.deepEqual(complaints, []);
   other.over = true;
