@@ -50,10 +50,13 @@ export class PlayedClient {
   /**
    * @param {object} of
    * `dies(type, round)` tells with which message the client is gone for good, and `skips(type, round, client)` which one it leaves
-   * unanswered. It asks for messages every `poll_ms`. What comes is not kept where `keeps` is false.
+   * unanswered. It asks for messages every `poll_ms`. What comes is not kept where `keeps` is false. `identity` is who joins, or
+   * someone new.
    */
-  constructor({ base, terms, layout, number = 1, examples = 10, dies = () => false, skips = () => false, poll_ms = 100, keeps = true, identity }) {
-    Object.assign(this, { base, terms: termsOf(terms), layout, number, examples, dies, skips, poll_ms, keeps, identity, residual: undefined });
+  constructor({ terms, ...of }) {
+    const never = () => false;
+    const usual = { number: 1, examples: 10, dies: never, skips: never, poll_ms: 100, keeps: true, identity: undefined };
+    Object.assign(this, usual, of, { terms: termsOf(terms), residual: undefined });
   }
 
   async join() {

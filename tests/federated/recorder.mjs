@@ -94,7 +94,8 @@ export function sentByRound(calls) {
     if (last) last.bytes += sent.length;
     if (last && path === "pull-messages") last.polls += sent.length;
     // The number of the round is the message's group.
-    if (messages_list[0]?.metadata.message_type === "train") rounds.push({ round: Number(messages_list[0].metadata.group_id), bytes: 0, polls: 0 });
+    const [metadata] = messages_list.map(({ metadata }) => metadata);
+    if (metadata?.message_type === "train") rounds.push({ round: Number(metadata.group_id), bytes: 0, polls: 0 });
   }
   // Nothing ends the last one.
   return rounds.slice(0, -1);

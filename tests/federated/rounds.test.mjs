@@ -118,7 +118,8 @@ describe("rounds", { concurrency: 3 }, () => {
     const deltas = survivors.map(({ number }) => playedDelta(received.length, number, 1));
     const exact = meanOf(deltas, survivors.map(weightOf));
     const off = distance(learnt, received.map((value, index) => value + exact[index]));
-    t.diagnostic(`${learnt.length} values equal to the bit, ${told.length} of them as integers; ${off.toExponential(1)} from the sum without fixed point`);
+    const share = `${learnt.length} values equal to the bit, ${told.length} of them as integers`;
+    t.diagnostic(`${share}; ${off.toExponential(1)} from the sum without fixed point`);
     assert.ok(off < 1e-7);
   });
 
@@ -131,8 +132,8 @@ describe("rounds", { concurrency: 3 }, () => {
       return is_first;
     };
     // Four of six are needed, and three stay silent.
-    const clients = Array.from({ length: 6 }, (_, index) => ({ layout, examples: 10 + index, ...(index < 3 && { skips }), poll_ms: 400 }));
-    const run = await running(t, { privacy: { mask: true }, rounds: 1, min_clients: 4, round_seconds: 12, evaluate: false }, clients);
+    const ones = Array.from({ length: 6 }, (_, index) => ({ layout, examples: 10 + index, ...(index < 3 && { skips }), poll_ms: 400 }));
+    const run = await running(t, { privacy: { mask: true }, rounds: 1, min_clients: 4, round_seconds: 12, evaluate: false }, ones);
     await run.over;
     const phases = ["train", "query.keys", "query.shares", "query.masked"];
     const asked = ["query.layout", ...phases, ...phases, "query.unmask", "query.done"];
@@ -147,7 +148,8 @@ describe("rounds", { concurrency: 3 }, () => {
     test(`${noise} noise is as strong as the terms say, and costs what the formula says`, LIMIT, async (t) => {
       const privacy = { clip: 0.1, noise, noise_multiplier: 1.7, delta: 1e-5 };
       // B alone learns, as is the rule with noise.
-      const layout = layoutFor({ "model.layers.0.self_attn.q_proj": [400, 24], "model.layers.0.self_attn.v_proj": [200, 24] }, 4, { freeze_a: true });
+      const wide = { "model.layers.0.self_attn.q_proj": [400, 24], "model.layers.0.self_attn.v_proj": [200, 24] };
+      const layout = layoutFor(wide, 4, { freeze_a: true });
       const lora = { r: 4, lora_alpha: 8, target_modules: "all-linear" };
       const run = await running(t, { lora, privacy, rounds: 3 }, [10, 20, 70].map((examples) => ({ layout, examples, poll_ms: 400 })));
       await run.over;
@@ -164,7 +166,8 @@ describe("rounds", { concurrency: 3 }, () => {
         const off = assertNoise(after.map((value, index) => value - received[index] - mean[index]), 1.7 * privacy.clip * share);
         // Two deltas of one client are up to two bounds apart.
         const by_hand = epsilonOf(noise === "central" ? 1.7 : 1.7 / 2, round, delta);
-        t.diagnostic(`round ${round}: epsilon ${epsilon.toFixed(6)}, by hand ${by_hand.toFixed(6)}; the noise's deviation is off by ${(100 * off).toFixed(1)} %`);
+        const spent = `epsilon ${epsilon.toFixed(6)}, by hand ${by_hand.toFixed(6)}`;
+        t.diagnostic(`round ${round}: ${spent}; the noise's deviation is off by ${(100 * off).toFixed(1)} %`);
         assert.ok(Math.abs(epsilon - by_hand) < 1e-6);
         assert.equal(delta, privacy.delta);
       }
@@ -174,7 +177,8 @@ describe("rounds", { concurrency: 3 }, () => {
 
   test("FedAdam's rounds are those of plain arithmetic", LIMIT, async (t) => {
     const layout = layoutFor(LAYERS, 4);
-    const run = await running(t, { aggregation: "fedadam", rounds: 3 }, [10, 20, 70].map((examples) => ({ layout, examples, poll_ms: 400 })));
+    const clients = [10, 20, 70].map((examples) => ({ layout, examples, poll_ms: 400 }));
+    const run = await running(t, { aggregation: "fedadam", rounds: 3 }, clients);
     await run.over;
     const size = sizeOf(layout);
     const [client] = run.clients;
@@ -216,7 +220,8 @@ describe("rounds", { concurrency: 3 }, () => {
         const best = nearest(mean, [12, 9], r);
         assert.ok(distance(best, mean) > 1e-4, "the mean has a higher rank than anyone's adapter");
         const off = distance(got, best);
-        t.diagnostic(`round ${round}, rank ${r}: ${off.toExponential(1)} from plain arithmetic, of ${Math.max(...mean).toFixed(3)} at most`);
+        const most = Math.max(...mean).toFixed(3);
+        t.diagnostic(`round ${round}, rank ${r}: ${off.toExponential(1)} from plain arithmetic, of ${most} at most`);
         assert.ok(off < 1e-6);
       }
     }

@@ -21,7 +21,8 @@ before(async () => {
 after(() => link?.stop());
 
 /** Every text of the bundled rows. */
-const TEXTS = readFileSync(paths.data, "utf8").trim().split("\n").flatMap((line) => JSON.parse(line).messages.map(({ content }) => content));
+const ROWS = readFileSync(paths.data, "utf8").trim().split("\n").map((line) => JSON.parse(line));
+const TEXTS = ROWS.flatMap(({ messages }) => messages.map(({ content }) => content));
 
 /** The calls of all clients of this file, whose replies may be alike. */
 const everyone = [];
@@ -46,8 +47,9 @@ async function recorded(t, more, r) {
 test("a round takes the bytes of its delta and little more, and nothing else leaves", { timeout: 110_000 }, async (t) => {
   // What is around the values is too much for 4 bits of those of rank 8; adapters of larger models have more.
   const ranks = { f32: 8, f16: 8, nf4: 64 };
-  const runs = await Promise.all(Object.entries(ranks).map(async ([delta_dtype, r]) => ({ delta_dtype, ...(await recorded(t, { delta_dtype }, r)) })));
-  for (const { delta_dtype, calls, terms, size } of runs) {
+  const runs = await Promise.all(Object.entries(ranks).map(([delta_dtype, r]) => recorded(t, { delta_dtype }, r)));
+  for (const { calls, terms, size } of runs) {
+    const { delta_dtype } = terms;
     await expectOnly(calls, { terms, texts: TEXTS, everyone });
     const rounds = sentByRound(calls);
     assert.deepEqual(rounds.map(({ round }) => round), [1, 2]);
@@ -57,8 +59,8 @@ test("a round takes the bytes of its delta and little more, and nothing else lea
       // What is around the values takes as much whatever their number, so from so many on the bound holds.
       const around = bytes - values;
       const from = Math.ceil(around / (4 * SHARES[delta_dtype] - values / size));
-      const told = `${bytes} bytes for ${size} values, ${(100 * share).toFixed(2)} % of f32, ${around} around the values (${polls} to poll)`;
-      t.diagnostic(`${delta_dtype}, round ${round}: ${told}; holds from ${from} values on`);
+      const told = `${bytes} bytes for ${size} values, ${(100 * share).toFixed(2)} % of f32`;
+      t.diagnostic(`${delta_dtype}, round ${round}: ${told}, ${around} around them (${polls} to poll); holds from ${from} values on`);
       assert.ok(share <= SHARES[delta_dtype]);
     }
   }
@@ -71,7 +73,9 @@ const node = { node_id: 1n };
 
 /** The calls that push objects. */
 const pushing = (objects) =>
-  Array.from(objects, ([object_id, object_content]) => call("push-object", PushObjectRequest, { node, run_id: 1n, object_id, object_content, session_id: "" }));
+  Array.from(objects, ([object_id, object_content]) => {
+    return call("push-object", PushObjectRequest, { node, run_id: 1n, object_id, object_content, session_id: "" });
+  });
 
 /** The calls by which a client would reply this to the first message that it got. */
 async function replying(calls, content) {

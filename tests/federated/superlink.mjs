@@ -23,7 +23,7 @@ async function freePort() {
 }
 
 /** The processes that a process has started, and those that they have, on Linux. */
-function descendantsOf(pid) {
+export function descendantsOf(pid) {
   const children = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).filter((name) => {
     try {
       return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${name}/status`, "utf8"))?.[1]) === pid;

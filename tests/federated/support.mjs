@@ -24,10 +24,10 @@ export function termsOf(more = {}) {
   };
 }
 
-/** Starts the proxy in front of a SuperLink, for pages of `origin` or with a `page` of its own; gives its address and what ends it. */
+/** Starts the proxy in front of a SuperLink, for pages of `origin`, one or several, or with a `page` of its own; gives its address and what ends it. */
 async function proxy(terms, { port, origin, page }) {
-  const args = ["--terms", terms, "--superlink", `http://127.0.0.1:${port}`, "--port", "0", "--origin", origin];
-  if (page) args.push("--page", page);
+  const origins = [origin].flat().flatMap((one) => ["--origin", one]);
+  const args = ["--terms", terms, "--superlink", `http://127.0.0.1:${port}`, "--port", "0", ...origins, ...(page ? ["--page", page] : [])];
   const child = spawn(process.execPath, [join(paths.root, "federated/proxy/main.mjs"), ...args], { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   const base = await new Promise((resolve, reject) => {

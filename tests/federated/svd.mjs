@@ -18,8 +18,9 @@ const SWEEPS = 60;
  * at right angles (one-sided Jacobi: Hestenes 1958); their lengths are the singular values then, and the longest are kept.
  */
 export function nearest(matrix, [height, width], rank) {
-  const columns = Array.from({ length: width }, (_, column) => Float64Array.from({ length: height }, (_, row) => matrix[row * width + column]));
-  const rotations = Array.from({ length: width }, (_, column) => Float64Array.from({ length: width }, (_, row) => Number(row === column)));
+  const vectors = (length, value) => Array.from({ length: width }, (_, column) => Float64Array.from({ length }, (_, row) => value(row, column)));
+  const columns = vectors(height, (row, column) => matrix[row * width + column]);
+  const rotations = vectors(width, (row, column) => Number(row === column));
   const dot = (one, other) => one.reduce((sum, value, index) => sum + value * other[index], 0);
   const rotate = (vectors, p, q, cosine, sine) => {
     vectors[p].forEach((value, index) => {
@@ -41,7 +42,8 @@ export function nearest(matrix, [height, width], rank) {
       }
     }
   }
-  const kept = columns.map((column, index) => ({ column, rotation: rotations[index] })).sort((one, other) => dot(other.column, other.column) - dot(one.column, one.column)).slice(0, rank);
+  const parts = columns.map((column, index) => ({ column, rotation: rotations[index], length: dot(column, column) }));
+  const kept = parts.sort((one, other) => other.length - one.length).slice(0, rank);
   const out = new Float64Array(height * width);
   for (const { column, rotation } of kept) {
     out.forEach((_, index) => (out[index] += column[Math.floor(index / width)] * rotation[index % width]));
