@@ -1,8 +1,12 @@
 // What stands between clients and a federation in tests: it passes everything on and keeps it, so that a test can read all that left.
+import assert from "node:assert/strict";
 import { createServer, request } from "node:http";
-import { ObjectSet, openTree } from "../../www/package/build/federated/wire/objects.js";
+import { ObjectMaker } from "../../www/package/build/federated/wire/content.js";
 import { headOf, openMessage } from "../../www/package/build/federated/wire/message.js";
-import { PullMessagesResponse, PullObjectRequest, PullObjectResponse, PushMessagesRequest, PushObjectRequest } from "../../www/package/build/federated/wire/proto/flower.js";
+import { ObjectSet, openObject, openTree, treeBytes } from "../../www/package/build/federated/wire/objects.js";
+import * as proto from "../../www/package/build/federated/wire/proto/flower.js";
+
+const { PullMessagesResponse, PullObjectRequest, PullObjectResponse, PushMessagesRequest, PushObjectRequest } = proto;
 
 /** Passes requests on to `target`; gives `base`, the address to use instead, and `calls`, each { path, key, sent, status, received }. */
 export async function recorder(t, target) {
@@ -76,4 +80,106 @@ export async function messagesFor(calls) {
   const is_whole = (tree) => there.has(tree.id) && tree.children.every(is_whole);
   const fetched = heads.filter(({ tree }) => is_whole(tree));
   return fetched.map((head) => ({ type: head.message_type, id: head.message_id, content: openMessage(head, objects) }));
+}
+
+/**
+ * What a client has sent from each message to train up to the next one, in bytes of the requests' bodies:
+ * { round, bytes, polls }, of which `polls` are questions whether there is a message.
+ */
+export function sentByRound(calls) {
+  const rounds = [];
+  for (const { path, sent, status, received } of calls) {
+    const { messages_list } = path === "pull-messages" && status === 200 ? PullMessagesResponse.decode(received) : { messages_list: [] };
+    const last = rounds.at(-1);
+    if (last) last.bytes += sent.length;
+    if (last && path === "pull-messages") last.polls += sent.length;
+    // The number of the round is the message's group.
+    if (messages_list[0]?.metadata.message_type === "train") rounds.push({ round: Number(messages_list[0].metadata.group_id), bytes: 0, polls: 0 });
+  }
+  // Nothing ends the last one.
+  return rounds.slice(0, -1);
+}
+
+/** The calls that a client makes, each with what its body is. */
+const REQUESTS = {
+  "register-node": proto.RegisterNodeFleetRequest,
+  "activate-node": proto.ActivateNodeRequest,
+  "deactivate-node": proto.DeactivateNodeRequest,
+  "unregister-node": proto.UnregisterNodeFleetRequest,
+  "send-node-heartbeat": proto.SendNodeHeartbeatRequest,
+  "pull-messages": proto.PullMessagesRequest,
+  "pull-object": proto.PullObjectRequest,
+  "confirm-message-received": proto.ConfirmMessageReceivedRequest,
+  "push-messages": proto.PushMessagesRequest,
+  "push-object": proto.PushObjectRequest,
+};
+
+/** What a reply says to each question: names of records with the names in them, sorted. */
+function sayings({ delta_dtype = "f32", privacy }) {
+  const train = { metrics: ["num-examples", "steps", "train_loss"], arrays: delta_dtype === "nf4" ? ["delta", "scales"] : ["delta"] };
+  return {
+    "query.layout": { layout: ["cols", "frozen_cols", "frozen_names", "frozen_rows", "names", "num-examples", "rows"] },
+    "query.done": { metrics: ["num-examples"] },
+    train: privacy?.mask ? { metrics: ["steps"] } : train,
+    evaluate: { metrics: ["eval_loss", "num-examples"] },
+    "query.keys": { keys: ["encrypt", "identity", "mask", "signature"] },
+    "query.shares": { shares: ["ids", "sealed"] },
+    "query.masked": { arrays: ["masked"] },
+    "query.unmask": { unmask: ["key_ids", "key_shares", "self_ids", "self_shares"] },
+  };
+}
+
+/** Longer than a word that headers have too, and short enough that a part of a text gives itself away. Shorter texts are not looked for. */
+const PIECE_CHARACTERS = 16;
+
+/** The ways in which pieces of a text may stand among bytes. */
+function* tracesOf(text) {
+  for (let at = 0; at + PIECE_CHARACTERS <= text.length; at += PIECE_CHARACTERS) {
+    const piece = text.slice(at, at + PIECE_CHARACTERS);
+    const wide = Buffer.from(piece, "utf16le");
+    yield* [Buffer.from(piece), wide, Buffer.from(wide).swap16()];
+  }
+}
+
+/**
+ * Holds a client to the terms: its calls are of Flower's and have no more in them than the fields that Flower knows; what it has
+ * pushed are replies to the server's questions, each of the records that it may have, with their names, and not an object or a byte
+ * besides; and no piece of `texts` is in any body or header, in UTF-8 or UTF-16. `everyone` is as for `repliesOf`.
+ */
+export async function expectOnly(calls, { terms, texts, everyone }) {
+  assert.ok(texts.some((text) => text.length >= PIECE_CHARACTERS), "there is a text to be looked for");
+  for (const { path, sent } of calls) {
+    assert.ok(Object.hasOwn(REQUESTS, path), `${path} is no call of a client`);
+    const request = REQUESTS[path].decode(sent);
+    const trees = request.message_object_trees?.map((tree) => treeBytes(openTree(tree)));
+    const again = REQUESTS[path].encode({ ...request, ...(trees && { message_object_trees: trees }) }).finish();
+    assert.ok(sent.equals(again), `a call to ${path} has fields besides Flower's`);
+  }
+  await expectReplies(calls, sayings(terms), everyone);
+  const said = Buffer.concat(calls.flatMap(({ sent, headers }) => [sent, Buffer.from(JSON.stringify(headers))]));
+  for (const text of texts) for (const trace of tracesOf(text)) assert.ok(!said.includes(trace), `a piece of a text has left: ${trace}`);
+}
+
+async function expectReplies(calls, said, everyone) {
+  const pushed = calls.filter(({ path }) => path === "push-object").map(({ sent }) => PushObjectRequest.decode(sent));
+  const made = new Set();
+  for (const { type, content, error } of await repliesOf(calls, everyone)) {
+    assert.ok(Object.hasOwn(said, type), `${type} is no question`);
+    if (error) {
+      assert.match(error.reason, /^tabtune: [a-z-]+: /, "a refusal has a code of ours");
+      continue;
+    }
+    const names = (record) => Object.keys(Object.values(record)[0]).sort();
+    const has = Object.fromEntries(Object.entries(content).map(([name, record]) => [name, names(record)]));
+    assert.deepEqual(has, said[type], `what is replied to ${type}`);
+    // The same names and values, made anew, give the same objects: there is nothing in them besides.
+    const maker = new ObjectMaker();
+    await maker.content(content);
+    for (const id of maker.objects.keys()) made.add(id);
+  }
+  for (const { object_id, object_content } of pushed.filter(({ object_id }) => !made.has(object_id))) {
+    const { type, body } = openObject(object_id, object_content);
+    assert.equal(type, "Message", "an object that is part of no reply");
+    assert.ok(Buffer.from(body).equals(proto.Message.encode(proto.Message.decode(body)).finish()), "a message has fields besides Flower's");
+  }
 }

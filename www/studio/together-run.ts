@@ -70,7 +70,7 @@ export class TogetherRun {
     // Whether the server hears of it or not, nothing more is sent.
     await federation.leave().catch(showError);
     const words = togetherEnd(files ? Math.ceil(this.#step / offer.steps) : 0, terms.rounds, is_over);
-    view.end(words);
+    view.stand(words);
     say(words);
     return { is_over, has_learnt: files !== undefined };
   }

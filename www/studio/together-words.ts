@@ -38,36 +38,45 @@ export function termsLines(terms: Terms): Line[] {
   const lines: (Line | undefined)[] = [
     ["Run by", operator],
     purpose === undefined ? undefined : ["For", purpose],
-    ["Model", modelWords(modelOf(terms))],
-    ["Rounds", `${rounds.toLocaleString("en")}, in each of which your browser trains for ${length} and sends what changed`],
-    ["Takes part", `${enrolled ? "whoever the operator has put on a list" : "whoever wants to"}; a round begins with at least ${min_clients}`],
+    ["Model", modelOf(terms).kind === "bundled" ? "The one that comes with this page" : modelWords(modelOf(terms))],
+    ["Rounds", `${rounds.toLocaleString("en")}. In each, your browser trains for ${length} and sends what that changed.`],
+    ["Who may join", `${enrolled ? "Those whom the operator has put on a list." : "Anyone."} A round begins once ${min_clients} are there.`],
   ];
   return lines.filter((line) => line !== undefined);
 }
 
-/** All that joining means, with its numbers. */
-export function offerLines(offer: Offer): Line[] {
+/** The rows that somebody would take part with. */
+export interface Mine {
+  name: string;
+  rows: number;
+  held_out: number;
+}
+
+/** All that joining with these rows means, with its numbers. */
+export function offerLines(offer: Offer, mine: Mine): Line[] {
   const { terms, server, values, bytes_up, bytes_down, steps } = offer;
   const { rounds, privacy } = terms;
   const each = privacy.mask ? "4 bytes" : BYTES_OF_A_VALUE[terms.delta_dtype];
   return [
-    ["Is sent", `the numbers by which ${count(values, "small part")} of the model changed, in ${each} each: ${bytes(bytes_up)} a round. ${besideWords(terms)}`],
-    ["To", server],
-    ["How often", `once in each of ${count(rounds, "round")}, after ${count(steps, "step")} on your rows: ${bytes(rounds * bytes_up)} in all. ${bytes(bytes_down)} come back a round.`],
+    ["Trains on", `${count(mine.rows, "row")} of “${mine.name}”`],
+    ["Stays here", "Your rows, and what you ask the model. They never leave this browser."],
+    ["Is sent", `The numbers by which ${count(values, "small part")} of the model changed, in ${each} each: ${bytes(bytes_up)} a round. ${besideWords(terms, mine)}`],
+    ["To", `${server}, the server of this page`],
+    ["How often", `Once in each of ${count(rounds, "round")}, after ${count(steps, "step")} on your rows: ${bytes(rounds * bytes_up)} in all. ${bytes(bytes_down)} come back a round.`],
     ["Hidden", hiddenWords(terms)],
     ["Noise", noiseWords(terms)],
-    ["Stays here", "your rows, and what you ask the model. They never leave this browser."],
-    ["Rests", "as you have it under “When to rest” in the settings: power, heat and metered connections count for rounds too."],
-    ["Time", waitWords(terms)],
+    ["Rests", "As you have it under “When to rest” in the settings: power, heat and metered connections count for rounds too."],
+    ["Time", timeOf(terms)],
   ];
 }
 
 /** What goes along with the numbers. */
-function besideWords({ privacy, evaluate }: Terms): string {
+function besideWords({ privacy, evaluate }: Terms, { held_out }: Mine): string {
   const told = privacy.mask
     ? "With them, how many steps were made; your rows' number and their mean loss only within the sum."
     : "With them, how many rows you have, how many steps were made, and their mean loss.";
-  return evaluate ? `${told} If you have held-out rows, also their number and the loss on them.` : told;
+  if (!evaluate || held_out === 0) return told;
+  return `${told} Also how many rows you hold out, ${held_out.toLocaleString("en")}, and the loss on them.`;
 }
 
 function hiddenWords({ privacy }: Terms): string {
@@ -85,9 +94,14 @@ function noiseWords({ privacy }: Terms): string {
   return `None is added.${cut}`;
 }
 
-function waitWords({ rounds, round_seconds }: Terms): string {
-  const all = rounds > 1 ? `, so ${timeWords(rounds * round_seconds)} in all` : "";
-  return `a round waits for those who are slow up to ${timeWords(round_seconds)}${all}, beside the wait for enough people; mostly less. Keep this tab open.`;
+/** What a server waits for in a round, each time up to `round_seconds`: steps, their measuring, and the four phases of masks. */
+function waitsIn({ evaluate, privacy }: Terms): number {
+  return 1 + (evaluate ? 1 : 0) + (privacy.mask ? 4 : 0);
+}
+
+function timeOf(terms: Terms): string {
+  const most = timeWords(terms.rounds * waitsIn(terms) * terms.round_seconds);
+  return `Once enough are there, ${most} at most for all rounds, and mostly far less. Keep this tab open; a server that misses you goes on without you.`;
 }
 
 /** 90 → "90 seconds", 600 → "10 minutes" */
@@ -141,6 +155,6 @@ export function lossWords({ loss_before, loss_after }: Pick<Round, "loss_before"
 /** How taking part came to its end, or where it stands. */
 export function togetherEnd(round: number, rounds: number, is_over: boolean): string {
   if (is_over) return `All ${count(rounds, "round")} are over. What was learnt together is under “What was learnt”.`;
-  if (round === 0) return "You have left before the first round. Nothing was learnt, and nothing of your rows was sent.";
+  if (round === 0) return "You have left before your first step. Nothing was learnt.";
   return `You have left in round ${round} of ${rounds}. What was learnt so far is under “What was learnt”.`;
 }
