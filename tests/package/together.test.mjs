@@ -1,5 +1,6 @@
 // What the page says of learning together, before and while somebody takes part.
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
 import { termsOf } from "../../www/package/build/federated/terms.js";
 import { studio } from "./page-modules.mjs";
@@ -12,11 +13,13 @@ const terms = (more = {}) =>
     name: "Ours",
     operator: "<b>We</b>",
     base_model_name_or_path: "somebody/small",
-    lora: { r: 4 },
-    train: { max_steps: 5 },
+    lora: { r: 4, lora_alpha: 8, target_modules: "all-linear" },
+    train: { max_steps: 5, learning_rate: 1e-3 },
     rounds: 3,
     ...more,
   });
+/** Somebody's public key, as nodes send it. */
+const keyOf = () => generateKeyPairSync("ec", { namedCurve: "P-384" }).publicKey.export({ type: "spki", format: "pem" });
 const offer = (more) => ({ terms: terms(more), server: "https://ours.example", values: 1000, bytes_up: 4000, bytes_down: 8000, steps: 5 });
 const mine = { name: "Recipes", rows: 40, held_out: 0 };
 const lines = (more, of = mine) => Object.fromEntries(words.offerLines(offer(more), of));
@@ -30,7 +33,7 @@ test("terms are told as they are, as text", () => {
     Rounds: "3. In each, your browser trains for 5 steps and sends what that changed.",
     "Who may join": "Anyone. A round begins once 2 are there.",
   });
-  const others = Object.fromEntries(words.termsLines(terms({ train: { num_train_epochs: 1 }, enrolled: ["a key"], min_clients: 5 })));
+  const others = Object.fromEntries(words.termsLines(terms({ train: { num_train_epochs: 1, learning_rate: 1e-3 }, enrolled: [keyOf()], min_clients: 5 })));
   assert.match(others.Rounds, /1 pass over your rows/);
   assert.equal(others["Who may join"], "Those whom the operator has put on a list. A round begins once 5 are there.");
   assert.equal("For" in others, false);
@@ -77,10 +80,11 @@ test("the model that is chosen is the right one, another, or files that nobody k
 });
 
 test("a key is on a list however its lines are broken", () => {
-  const pem = (text) => `-----BEGIN PUBLIC KEY-----\n${text}\n-----END PUBLIC KEY-----\n`;
-  assert.ok(words.isEnrolled(terms(), pem("abcd")));
-  assert.ok(words.isEnrolled(terms({ enrolled: [pem("xy"), pem("ab\ncd")] }), pem("abcd")));
-  assert.equal(words.isEnrolled(terms({ enrolled: [pem("abc")] }), pem("abcd")), false);
+  const [mine, other, another] = [keyOf(), keyOf(), keyOf()];
+  assert.ok(words.isEnrolled(terms(), mine));
+  assert.ok(words.isEnrolled(terms({ enrolled: [other, mine.trim().replaceAll("\n", "\r\n")] }), mine));
+  assert.ok(words.isEnrolled(terms({ enrolled: [other, mine] }), mine.replace(/\n(?=.{64}\n)/, "")));
+  assert.equal(words.isEnrolled(terms({ enrolled: [other, another] }), mine), false);
   assert.equal(words.grouped("0123456789ab"), "0123 4567 89ab");
 });
 
