@@ -26,7 +26,7 @@ export function modelNote(terms: Terms, chosen: ModelName | undefined): string {
   const wanted = modelWords(modelOf(terms));
   const is = isChosen(terms, chosen);
   if (is === "yes") return "";
-  if (is === "unknown") return `Here ${wanted} is trained. Whether the files that you chose are that model shows when you look at what would be sent.`;
+  if (is === "unknown") return `Here ${wanted} is trained. Whether your files are that model shows when you look.`;
   const other = chosen ? `, and ${modelWords(chosen)} is chosen` : "";
   return `Here ${wanted} is trained${other}.`;
 }
@@ -57,12 +57,14 @@ export function offerLines(offer: Offer, mine: Mine): Line[] {
   const { terms, server, values, bytes_up, bytes_down, steps } = offer;
   const { rounds, privacy } = terms;
   const each = privacy.mask ? "4 bytes" : BYTES_OF_A_VALUE[terms.delta_dtype];
+  const numbers = `The numbers by which ${count(values, "small part")}`;
+  const in_all = `${bytes(rounds * bytes_up)} in all. ${bytes(bytes_down)} come back a round.`;
   return [
     ["Trains on", `${count(mine.rows, "row")} of “${mine.name}”`],
     ["Stays here", "Your rows, and what you ask the model. They never leave this browser."],
-    ["Is sent", `The numbers by which ${count(values, "small part")} of the model changed, in ${each} each: ${bytes(bytes_up)} a round. ${besideWords(terms, mine)}`],
+    ["Is sent", `${numbers} of the model changed, in ${each} each: ${bytes(bytes_up)} a round. ${besideWords(terms, mine)}`],
     ["To", `${server}, the server of this page`],
-    ["How often", `Once in each of ${count(rounds, "round")}, after ${count(steps, "step")} on your rows: ${bytes(rounds * bytes_up)} in all. ${bytes(bytes_down)} come back a round.`],
+    ["How often", `Once in each of ${count(rounds, "round")}, after ${count(steps, "step")} on your rows: ${in_all}`],
     ["Hidden", hiddenWords(terms)],
     ["Noise", noiseWords(terms)],
     ["Rests", "As you have it under “When to rest” in the settings: power, heat and metered connections count for rounds too."],
@@ -90,7 +92,9 @@ function noiseWords({ privacy }: Terms): string {
   const by = (clip ?? 0) * noise_multiplier;
   const size = `of deviation ${Number(by.toPrecision(3))}`;
   if (noise === "local") return `Your browser adds noise ${size} before it sends, so that single rows can hardly be told from it.${cut}`;
-  if (noise === "central") return `The server adds noise ${size} to the sum, so that single people can hardly be told from the result; that it does so is a matter of trust.${cut}`;
+  if (noise === "central") {
+    return `The server adds noise ${size} to the sum, so that single people can hardly be told from it; that it does so is a matter of trust.${cut}`;
+  }
   return `None is added.${cut}`;
 }
 
@@ -101,7 +105,7 @@ function waitsIn({ evaluate, privacy }: Terms): number {
 
 function timeOf(terms: Terms): string {
   const most = timeWords(terms.rounds * waitsIn(terms) * terms.round_seconds);
-  return `Once enough are there, ${most} at most for all rounds, and mostly far less. Keep this tab open; a server that misses you goes on without you.`;
+  return `Once enough are there, ${most} at most for all rounds, and mostly far less. Keep this tab open: rounds go on without you.`;
 }
 
 /** 90 → "90 seconds", 600 → "10 minutes" */

@@ -102,7 +102,8 @@ export class Together {
     show("together-switch", is_chosen === "no" && modelOf(terms).kind !== "folder");
     write("together-look", begun ? `Go on with round ${Math.min(begun.round, terms.rounds)}` : "See what would be sent");
     show("together-anew", begun !== undefined);
-    const fresh = this.#is_over ? "Once its operator starts it again, you can join again." : "With the rows that are chosen under Data. Looking loads the model and sends nothing.";
+    const looking = "With the rows that are chosen under Data. Looking loads the model and sends nothing.";
+    const fresh = this.#is_over ? "Once its operator starts it again, you can join again." : looking;
     const rows = begun ? `With the rows “${begun.dataset}”, by which you began.` : fresh;
     write("together-rows", missing ?? rows);
     block("together-look", is_chosen === "no" || missing !== undefined);
