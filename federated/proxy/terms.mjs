@@ -100,7 +100,7 @@ const record = (fields, more) => (value, at) => {
   for (const [field, { fallback, is_optional }] of Object.entries(fields)) {
     if (Object.hasOwn(value, field)) continue;
     if (!is_optional) throw new Misfit(`${name(field)} is missing`);
-    read[field] = fallback;
+    if (fallback !== undefined) read[field] = fallback;
   }
   return read;
 };
@@ -138,7 +138,8 @@ const LORA = {
 };
 
 const TRAIN = {
-  max_steps: needed(whole(1, 100_000)),
+  max_steps: optional(whole(1, 100_000)),
+  num_train_epochs: optional(whole(1, 1000)),
   learning_rate: needed(above(0, 10)),
   per_device_train_batch_size: optional(whole(1, 4096), 8),
   max_length: optional(whole(1, 1 << 20), 1024),
@@ -172,7 +173,9 @@ function checkTogether(terms, options) {
   terms.server_learning_rate ??= aggregation === "fedadam" ? 0.01 : 1;
   const rules = [
     [options > MOST_OF_TRAIN, `train has more than ${MOST_OF_TRAIN} fields`],
-    ["num_train_epochs" in train, "train.num_train_epochs says nothing beside train.max_steps, which are a round's"],
+    [!train.max_steps && !train.num_train_epochs, "train.max_steps or train.num_train_epochs is missing: how far a round goes"],
+    [train.max_steps && train.num_train_epochs, "train.num_train_epochs says nothing beside train.max_steps, which are a round's"],
+    [privacy.mask && !train.max_steps, "train.max_steps is missing: with privacy.mask it bounds what a value moves"],
     [noised && privacy.clip === null, "privacy.clip is missing: noise hides a client only where its delta is bounded"],
     [noised && privacy.noise_multiplier === 0, "privacy.noise_multiplier must be above 0 where there is noise"],
     [!noised && privacy.noise_multiplier > 0, 'privacy.noise_multiplier says nothing with privacy.noise "none"'],

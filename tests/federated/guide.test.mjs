@@ -40,7 +40,8 @@ terms = dataclasses.asdict(check_terms(least))
 del terms["digest"]
 print(json.dumps({"version": 1, **terms}))
 `;
-  const fields = flat(python(program, JSON.stringify([given, least])));
+  // Where a round has steps, it has no epochs.
+  const fields = [...flat(python(program, JSON.stringify([given, least]))), ["train.num_train_epochs", null]];
   const table = rowsLike(/^`[\w.]+`$/).filter(({ length }) => length === 4);
   const told = new Map(table.map(([name, , otherwise]) => [name.slice(1, -1), otherwise]));
   assert.deepEqual([...told.keys()].sort(), fields.map(([name]) => name).sort());

@@ -16,13 +16,13 @@ export function playedDelta(size, number, round, scale = 0.01) {
   return delta;
 }
 
-/** Does it again while the server is away; what it no longer waits for is nothing. */
-async function persistently(work) {
+/** Does it again while the server is away, unless that was to be over; what it no longer waits for is nothing. */
+async function persistently(work, isOver) {
   for (;;) {
     try {
       return await work();
     } catch (thrown) {
-      if (thrown.code === "federation-expired") return undefined;
+      if (thrown.code === "federation-expired" || isOver()) return undefined;
       if (thrown.code !== "federation-unreachable") throw thrown;
     }
   }
@@ -68,7 +68,7 @@ export class PlayedClient {
   async takePart() {
     await this.join();
     while (!this.over) {
-      const incoming = await persistently(() => this.node.pull());
+      const incoming = await persistently(() => this.node.pull(), () => this.over);
       if (!incoming) {
         await sleep(this.poll_ms);
         continue;
@@ -80,10 +80,10 @@ export class PlayedClient {
       if (this.dies(type, round)) return;
       if (this.skips(type, round, this)) continue;
       const content = await this.answer(incoming, round);
-      await persistently(() => this.node.reply(incoming, { content }));
+      await persistently(() => this.node.reply(incoming, { content }), () => this.over);
       this.over ||= type === "query.done";
     }
-    await this.node.leave();
+    await persistently(() => this.node.leave(), () => this.over);
   }
 
   async answer({ type, content }, round) {

@@ -24,9 +24,10 @@ export function termsOf(more = {}) {
   };
 }
 
-/** Starts the proxy in front of a SuperLink, for pages of `origin`, one or several; gives its address and what ends it. */
-async function proxy(terms, { port, origin }) {
-  const args = ["--terms", terms, "--superlink", `http://127.0.0.1:${port}`, "--port", "0", ...[origin].flat().flatMap((one) => ["--origin", one])];
+/** Starts the proxy in front of a SuperLink, for pages of `origin`, one or several, or with a `page` of its own; gives its address and what ends it. */
+async function proxy(terms, { port, origin, page }) {
+  const origins = [origin].flat().flatMap((one) => ["--origin", one]);
+  const args = ["--terms", terms, "--superlink", `http://127.0.0.1:${port}`, "--port", "0", ...origins, ...(page ? ["--page", page] : [])];
   const child = spawn(process.execPath, [join(paths.root, "federated/proxy/main.mjs"), ...args], { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   const base = await new Promise((resolve, reject) => {
@@ -52,19 +53,19 @@ async function proxy(terms, { port, origin }) {
 }
 
 /**
- * Starts a federation with these terms, which ends with the test, and gives
+ * Starts a federation with these terms, which ends with the test and serves the folder `page` if there is one, and gives
  * - `base`, the address that clients join at;
  * - `history()`, what the server has noted of the rounds that are over;
  * - `ended(seconds)`: waits for the end of the app and gives its status;
  * - `restart()`: ends SuperLink and app at once and starts them again;
  * - `out`, the folder with what the server keeps; `link`, the SuperLink.
  */
-export async function federation(t, terms, { origin = "http://127.0.0.1:1" } = {}) {
+export async function federation(t, terms, { origin = "http://127.0.0.1:1", page } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "tabtune-federation-"));
   const [file, out] = [join(folder, "federation.json"), join(folder, "out")];
   writeFileSync(file, JSON.stringify(terms));
   const link = await superlink({ app: join(paths.root, "federated/server"), runConfig: { terms: file, out } });
-  const front = await proxy(file, { port: link.port, origin });
+  const front = await proxy(file, { port: link.port, origin, page });
   t.after(async () => {
     await front.stop();
     await link.stop();

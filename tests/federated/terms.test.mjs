@@ -64,6 +64,7 @@ const TAKEN = {
     "privacy": { delta: 0.5, clip: 1e6 }, delta_dtype: "nf4", "train.note": "𝄞".repeat(120),
   }),
   "masks of as many as there can be": written({ privacy: { mask: true }, min_clients: 255 }),
+  "epochs in place of steps": written({ "train.max_steps": undefined, "train.num_train_epochs": 2 }),
   "forty options": written({ train: { ...PLAIN.train, ...options(38) } }),
   "keys with other ends of lines": written({ enrolled: [`\n${pem.trim().replaceAll("\n", "\r\n")}  `] }),
 };
@@ -89,6 +90,8 @@ const REFUSED = [
   ["train.max_steps", { "train.max_steps": undefined }],
   ["train.max_steps", { "train.max_steps": 1.5 }],
   ["train.num_train_epochs", { "train.num_train_epochs": 1 }],
+  ["train.num_train_epochs", { "train.max_steps": undefined, "train.num_train_epochs": 1.5 }],
+  ["train.max_steps", { "train.max_steps": undefined, "train.num_train_epochs": 1, privacy: { mask: true } }],
   ["train.learning_rate", { "train.learning_rate": "1e-3" }],
   ["train.betas", { "train.betas": [0.9, 0.99] }],
   ["train.Max-Steps", { "train.Max-Steps": 1 }],

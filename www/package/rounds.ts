@@ -1,6 +1,6 @@
 import type { CallName, Calls } from "./protocol.js";
 import type { Dataset } from "./dataset.js";
-import type { EvalLog, LoraConfig, ModelInfo, Plan, RunEvent, RunPolicy, StepLog } from "./types.js";
+import type { EvalLog, LoraConfig, Plan, RunEvent, RunPolicy, StepLog } from "./types.js";
 import type { checkDataset, checkOptions } from "./options.js";
 import type { RunOptions } from "./trainer.js";
 
@@ -10,7 +10,6 @@ export const ROUNDS: unique symbol = Symbol.for("tabtune.rounds") as never;
 /** What rounds of learning together ask of the trainer whose model learns. */
 export interface RoundsHost {
   version: string;
-  model: ModelInfo;
   /** What the model is called, if it came from a hub or an address. */
   base: string | undefined;
   lora: LoraConfig | undefined;
@@ -22,6 +21,8 @@ export interface RoundsHost {
   steps(end: number, options: StepsOptions): AsyncGenerator<StepLog | EvalLog, void, undefined>;
   /** The prepared run begins its next steps after `step`, whatever was told of it. */
   begunAt(step: number): void;
+  /** No further round comes: other tabs may have the run. */
+  end(): Promise<void>;
   /** Waits for a connection that the policy allows, and tells `on_wait` why where there is none. */
   unmetered(address: string, policy: StepsOptions["policy"], on_wait: (why: string) => void, signal: AbortSignal | undefined): Promise<void>;
 }

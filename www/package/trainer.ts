@@ -389,7 +389,6 @@ export class Trainer {
     const { lora } = this.#options;
     return {
       version: VERSION,
-      model: this.model,
       base: this.#options.base_model_name_or_path ?? (this.#folder.kind === "hub" ? this.#folder.id : undefined),
       lora,
       check: checkOptions,
@@ -397,6 +396,7 @@ export class Trainer {
       prepare: (dataset, eval_dataset, options) => this.#prepare(dataset, eval_dataset, options),
       ask: async (call, args, options = {}) => (await this.#engine(options.signal)).call(call, args, options),
       steps: (end, options: StepsOptions) => this.#lines(this.#settings(options), end),
+      end: () => this.#letGo(),
       begunAt: (step) => (this.#told = toldOf({ step, owes_evaluation: false })),
       unmetered: async (address, policy, on_wait, signal) => {
         const { policy: chosen } = this.#settings({ policy, signal });

@@ -16,6 +16,14 @@ export interface Shown {
   follower: Follower;
 }
 
+/** How it came to its end. */
+export interface Outcome {
+  /** Whether the last round is over. */
+  is_over: boolean;
+  /** Whether the trainer has something that was learnt. */
+  has_learnt: boolean;
+}
+
 /** One time of taking part: until the last round is over, or until the person leaves. */
 export class TogetherRun {
   readonly #shown: Shown;
@@ -49,11 +57,8 @@ export class TogetherRun {
     if (event.type === "sent" || event.type === "waiting") write("status", "Waiting for the others…");
   }
 
-  /**
-   * Takes part; `reached` is told of the round that comes next. Resolves to whether the last round is over, and whether the trainer has
-   * something that was learnt.
-   */
-  async take(federation: Federation, trainer: Trainer, order: Order, reached: (round: number) => void): Promise<{ is_over: boolean; has_learnt: boolean }> {
+  /** Takes part; `reached` is told of the round that is under way or comes next. */
+  async take(federation: Federation, trainer: Trainer, order: Order, reached: (round: number) => void): Promise<Outcome> {
     const { view, progress, follower } = this.#shown;
     const { offer, terms } = federation;
     const plan = trainer.plan!;
@@ -70,7 +75,7 @@ export class TogetherRun {
     // Whether the server hears of it or not, nothing more is sent.
     await federation.leave().catch(showError);
     const words = togetherEnd(files ? Math.ceil(this.#step / offer.steps) : 0, terms.rounds, is_over);
-    view.end(words);
+    view.stand(words);
     say(words);
     return { is_over, has_learnt: files !== undefined };
   }

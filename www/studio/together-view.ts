@@ -3,7 +3,7 @@ import { cardView } from "./card-view.js";
 import { element, make, reveal, show, write } from "./dom.js";
 import { bytes, duration, fixed } from "./format.js";
 import { RoundChart } from "./round-chart.js";
-import { eventWords, grouped, isEnrolled, lossWords, offerLines, termsLines } from "./together-words.js";
+import { eventWords, grouped, isEnrolled, lossWords, offerLines, termsLines, type Mine } from "./together-words.js";
 
 const ON_HELD_OUT = "Measured on rows that you hold out: before and after your steps, and of what all have made together.";
 const ON_TRAINED = "Of your first and your last step in each round, since no rows of yours are held out.";
@@ -23,8 +23,9 @@ export class TogetherView {
   }
 
   /** All that joining means, to be agreed to or not. */
-  offer(offer: Offer): void {
-    element("together-lines").replaceChildren(cardView(offerLines(offer)));
+  offer(offer: Offer, mine: Mine): void {
+    show("together-going", false);
+    element("together-lines").replaceChildren(cardView(offerLines(offer, mine)));
     const is_enrolled = isEnrolled(offer.terms, offer.public_key);
     element<HTMLButtonElement>("together-join").disabled = !is_enrolled;
     write("together-fingerprint", grouped(offer.fingerprint));
@@ -38,15 +39,21 @@ export class TogetherView {
     show("together-offer", false);
   }
 
-  /** It begins, or goes on at a step of all rounds. */
+  /** The model is loaded, and rows are made ready. */
+  prepare(): void {
+    this.#list.replaceChildren();
+    this.#chart.clear();
+    show("together-rounds", false);
+    this.stand("Getting ready…");
+  }
+
+  /** It begins, or goes on; who runs it was read. */
   begin({ terms, steps }: Offer): void {
     this.#steps = steps;
-    this.#list.replaceChildren();
     this.#chart.begin(terms.rounds);
-    show("together-rounds", false);
-    write("together-round", "Before the first round");
+    element<HTMLDetailsElement>("together-about").open = false;
+    write("together-round", "Before the next round");
     this.#bar(0);
-    show("together-going", true);
   }
 
   /** What happens, in words and on the bar. */
@@ -91,9 +98,10 @@ export class TogetherView {
     this.#bar(100);
   }
 
-  /** Nobody takes part any more. */
-  end(words: string): void {
+  /** Says where it stands while there is no round. */
+  stand(words: string): void {
     clearInterval(this.#countdown);
+    show("together-going", true);
     show("together-bar", false);
     write("together-round", words);
     write("together-waits", "");
@@ -111,7 +119,7 @@ export class TogetherView {
   }
 
   #bar(percent: number): void {
-    show("together-bar", true);
+    for (const id of ["together-going", "together-bar"]) show(id, true);
     element<HTMLProgressElement>("together-bar").value = percent;
   }
 

@@ -26,7 +26,7 @@ export function modelNote(terms: Terms, chosen: ModelName | undefined): string {
   const wanted = modelWords(modelOf(terms));
   const is = isChosen(terms, chosen);
   if (is === "yes") return "";
-  if (is === "unknown") return `Here ${wanted} is trained. Whether the files that you chose are that model shows when you look at what would be sent.`;
+  if (is === "unknown") return `Here ${wanted} is trained. Whether your files are that model shows when you look.`;
   const other = chosen ? `, and ${modelWords(chosen)} is chosen` : "";
   return `Here ${wanted} is trained${other}.`;
 }
@@ -38,36 +38,47 @@ export function termsLines(terms: Terms): Line[] {
   const lines: (Line | undefined)[] = [
     ["Run by", operator],
     purpose === undefined ? undefined : ["For", purpose],
-    ["Model", modelWords(modelOf(terms))],
-    ["Rounds", `${rounds.toLocaleString("en")}, in each of which your browser trains for ${length} and sends what changed`],
-    ["Takes part", `${enrolled ? "whoever the operator has put on a list" : "whoever wants to"}; a round begins with at least ${min_clients}`],
+    ["Model", modelOf(terms).kind === "bundled" ? "The one that comes with this page" : modelWords(modelOf(terms))],
+    ["Rounds", `${rounds.toLocaleString("en")}. In each, your browser trains for ${length} and sends what that changed.`],
+    ["Who may join", `${enrolled ? "Those whom the operator has put on a list." : "Anyone."} A round begins once ${min_clients} are there.`],
   ];
   return lines.filter((line) => line !== undefined);
 }
 
-/** All that joining means, with its numbers. */
-export function offerLines(offer: Offer): Line[] {
+/** The rows that somebody would take part with. */
+export interface Mine {
+  name: string;
+  rows: number;
+  held_out: number;
+}
+
+/** All that joining with these rows means, with its numbers. */
+export function offerLines(offer: Offer, mine: Mine): Line[] {
   const { terms, server, values, bytes_up, bytes_down, steps } = offer;
   const { rounds, privacy } = terms;
   const each = privacy.mask ? "4 bytes" : BYTES_OF_A_VALUE[terms.delta_dtype];
+  const numbers = `The numbers by which ${count(values, "small part")}`;
+  const in_all = `${bytes(rounds * bytes_up)} in all. ${bytes(bytes_down)} come back a round.`;
   return [
-    ["Is sent", `the numbers by which ${count(values, "small part")} of the model changed, in ${each} each: ${bytes(bytes_up)} a round. ${besideWords(terms)}`],
-    ["To", server],
-    ["How often", `once in each of ${count(rounds, "round")}, after ${count(steps, "step")} on your rows: ${bytes(rounds * bytes_up)} in all. ${bytes(bytes_down)} come back a round.`],
+    ["Trains on", `${count(mine.rows, "row")} of “${mine.name}”`],
+    ["Stays here", "Your rows, and what you ask the model. They never leave this browser."],
+    ["Is sent", `${numbers} of the model changed, in ${each} each: ${bytes(bytes_up)} a round. ${besideWords(terms, mine)}`],
+    ["To", `${server}, the server of this page`],
+    ["How often", `Once in each of ${count(rounds, "round")}, after ${count(steps, "step")} on your rows: ${in_all}`],
     ["Hidden", hiddenWords(terms)],
     ["Noise", noiseWords(terms)],
-    ["Stays here", "your rows, and what you ask the model. They never leave this browser."],
-    ["Rests", "as you have it under “When to rest” in the settings: power, heat and metered connections count for rounds too."],
-    ["Time", waitWords(terms)],
+    ["Rests", "As you have it under “When to rest” in the settings: power, heat and metered connections count for rounds too."],
+    ["Time", timeOf(terms)],
   ];
 }
 
 /** What goes along with the numbers. */
-function besideWords({ privacy, evaluate }: Terms): string {
+function besideWords({ privacy, evaluate }: Terms, { held_out }: Mine): string {
   const told = privacy.mask
     ? "With them, how many steps were made; your rows' number and their mean loss only within the sum."
     : "With them, how many rows you have, how many steps were made, and their mean loss.";
-  return evaluate ? `${told} If you have held-out rows, also their number and the loss on them.` : told;
+  if (!evaluate || held_out === 0) return told;
+  return `${told} Also how many rows you hold out, ${held_out.toLocaleString("en")}, and the loss on them.`;
 }
 
 function hiddenWords({ privacy }: Terms): string {
@@ -81,13 +92,20 @@ function noiseWords({ privacy }: Terms): string {
   const by = (clip ?? 0) * noise_multiplier;
   const size = `of deviation ${Number(by.toPrecision(3))}`;
   if (noise === "local") return `Your browser adds noise ${size} before it sends, so that single rows can hardly be told from it.${cut}`;
-  if (noise === "central") return `The server adds noise ${size} to the sum, so that single people can hardly be told from the result; that it does so is a matter of trust.${cut}`;
+  if (noise === "central") {
+    return `The server adds noise ${size} to the sum, so that single people can hardly be told from it; that it does so is a matter of trust.${cut}`;
+  }
   return `None is added.${cut}`;
 }
 
-function waitWords({ rounds, round_seconds }: Terms): string {
-  const all = rounds > 1 ? `, so ${timeWords(rounds * round_seconds)} in all` : "";
-  return `a round waits for those who are slow up to ${timeWords(round_seconds)}${all}, beside the wait for enough people; mostly less. Keep this tab open.`;
+/** What a server waits for in a round, each time up to `round_seconds`: steps, their measuring, and the four phases of masks. */
+function waitsIn({ evaluate, privacy }: Terms): number {
+  return 1 + (evaluate ? 1 : 0) + (privacy.mask ? 4 : 0);
+}
+
+function timeOf(terms: Terms): string {
+  const most = timeWords(terms.rounds * waitsIn(terms) * terms.round_seconds);
+  return `Once enough are there, ${most} at most for all rounds, and mostly far less. Keep this tab open: rounds go on without you.`;
 }
 
 /** 90 → "90 seconds", 600 → "10 minutes" */
@@ -141,6 +159,6 @@ export function lossWords({ loss_before, loss_after }: Pick<Round, "loss_before"
 /** How taking part came to its end, or where it stands. */
 export function togetherEnd(round: number, rounds: number, is_over: boolean): string {
   if (is_over) return `All ${count(rounds, "round")} are over. What was learnt together is under “What was learnt”.`;
-  if (round === 0) return "You have left before the first round. Nothing was learnt, and nothing of your rows was sent.";
+  if (round === 0) return "You have left before your first step. Nothing was learnt.";
   return `You have left in round ${round} of ${rounds}. What was learnt so far is under “What was learnt”.`;
 }

@@ -12,7 +12,7 @@ import type { Config } from "./settings.js";
 import { stored } from "./stored.js";
 import { TogetherRun } from "./together-run.js";
 import { TogetherView } from "./together-view.js";
-import { isChosen, modelNote, modelOf } from "./together-words.js";
+import { isChosen, modelNote, modelOf, type Mine } from "./together-words.js";
 
 /** The parts of the page that learning together has to do with. */
 export interface TogetherPage {
@@ -64,6 +64,7 @@ export class Together {
   /** Whose run the page's trainer may still have. */
   #last = "";
   #has_joined = false;
+  #is_over = false;
   #public_key = "";
 
   constructor(page: TogetherPage) {
@@ -101,7 +102,9 @@ export class Together {
     show("together-switch", is_chosen === "no" && modelOf(terms).kind !== "folder");
     write("together-look", begun ? `Go on with round ${Math.min(begun.round, terms.rounds)}` : "See what would be sent");
     show("together-anew", begun !== undefined);
-    const rows = begun ? `With the rows “${begun.dataset}”, by which you began.` : "With the rows that are chosen under Data. Looking loads the model and sends nothing.";
+    const looking = "With the rows that are chosen under Data. Looking loads the model and sends nothing.";
+    const fresh = this.#is_over ? "Once its operator starts it again, you can join again." : looking;
+    const rows = begun ? `With the rows “${begun.dataset}”, by which you began.` : fresh;
     write("together-rows", missing ?? rows);
     block("together-look", is_chosen === "no" || missing !== undefined);
   }
@@ -133,7 +136,7 @@ export class Together {
     const meaning = () => (this.#has_joined ? "What was learnt so far is kept in this browser: go on with it under “Learn together”." : "");
     const task: Task = { begin: "together-begin", stop: "together-stop", stopping, ended: (how) => this.#ended(how), meaning };
     write("together-stop", "Stop");
-    show("together-going", false);
+    this.#view.prepare();
     const done = await busy.run((signal) => this.#takePart(config, signal), task);
     if (done && job().adapter) await ask();
   }
@@ -142,9 +145,9 @@ export class Together {
     this.#view.offerOver();
     document.title = "tabtune";
     if (how !== "done") element<HTMLProgressElement>("progress").value = 0;
-    if (how === "stopped") say("You have not joined, and nothing was sent.");
     if (how === "failed") say("Failed.");
-    if (how === "failed" && this.#has_joined) this.#view.end("It broke off.");
+    if (how === "failed") this.#view.stand(this.#has_joined ? "It broke off." : "You have not joined.");
+    if (how === "stopped") for (const tell of [say, (words: string) => this.#view.stand(words)]) tell("You have not joined, and nothing was sent.");
     this.refresh();
   }
 
@@ -180,7 +183,10 @@ export class Together {
       dataset: rows.dataset,
       ...(rows.heldout && { eval_dataset: rows.heldout }),
       policy,
-      agree: (offer) => this.#agree(offer, signal),
+      agree: (offer) => {
+        const { dataset, eval_rows } = trainer.plan!;
+        return this.#agree(offer, { name: rows.dataset.name, rows: dataset.kept, held_out: eval_rows }, signal);
+      },
       on_event: (event) => run.hear(event),
       signal,
     });
@@ -191,14 +197,15 @@ export class Together {
       stored.set(this.#key, begun);
     };
     const { is_over, has_learnt } = await run.take(federation, trainer, order, reached);
+    this.#is_over = is_over;
     if (is_over) stored.forget(this.#key);
     return has_learnt;
   }
 
   /** Shows what would be sent, and waits for the person. */
-  async #agree(offer: Offer, signal: AbortSignal): Promise<boolean> {
+  async #agree(offer: Offer, mine: Mine, signal: AbortSignal): Promise<boolean> {
     this.#public_key = offer.public_key;
-    this.#view.offer(offer);
+    this.#view.offer(offer, mine);
     show("together-stop", false);
     say("Joining waits for you: see under “Learn together”.");
     const decided = new AbortController();

@@ -65,9 +65,10 @@ test("terms that say all, and terms that say what they must", () => {
 
 test("every field that is needed is missed, and every one that is unknown is named", () => {
   for (const path of ["version", "name", "operator", "base_model_name_or_path", "lora", "train", "rounds", "lora.r", "lora.lora_alpha",
-    "lora.target_modules", "train.max_steps", "train.learning_rate"]) {
+    "lora.target_modules", "train.learning_rate"]) {
     refused(changed(TERMS, path, undefined), new RegExp(`^federation.json: ${path} is missing$`));
   }
+  refused(changed(TERMS, "train.max_steps", undefined), /^federation.json: train.max_steps or train.num_train_epochs is missing/);
   for (const path of ["min_client", "lora.rank", "lora.lora_dropout", "privacy.epsilon", "constructor", "lora.toString", "train.Max-Steps"]) {
     refused(changed(WHOLE, path, 1), new RegExp(`^federation.json: ${path} is no field of the terms`));
   }

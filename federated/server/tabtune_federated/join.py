@@ -64,6 +64,12 @@ def fetch_terms(url: str) -> Terms:
         raise TermsError(f"{url}/federation.json: {error}") from error
 
 
+def length(terms: Terms) -> str:
+    """How far a round goes, in words."""
+    train = terms.train
+    return f"{train['max_steps']} steps" if "max_steps" in train else f"{train['num_train_epochs']} epochs"
+
+
 def summary(terms: Terms, url: str) -> str:
     """What taking part means, in a few lines."""
     privacy = terms.privacy
@@ -75,7 +81,7 @@ def summary(terms: Terms, url: str) -> str:
         [
             f"{terms.name}, by {terms.operator}, at {url}",
             *([terms.purpose] if terms.purpose else []),
-            f"{terms.rounds} rounds of {terms.train['max_steps']} steps on {terms.base_model_name_or_path}",
+            f"{terms.rounds} rounds of {length(terms)} on {terms.base_model_name_or_path}",
             f"sent each round: the change of {learnt} of rank {terms.lora.r} as {terms.delta_dtype}{bound}",
             f"the server reads it {hidden}",
             f"{noise[privacy.noise]}; the number of rows and the losses are told too",

@@ -155,14 +155,20 @@ class Participant:
         examples, loss = self._trainer.evaluate(self._work(message.content))
         return {"metrics": MetricRecord({"num-examples": examples, "eval_loss": float(loss)})}
 
+    def _most_steps(self) -> int:
+        """The steps of a round: those of the terms, or of their epochs over this client's rows."""
+        train = self._terms.train
+        if "max_steps" in train:
+            return train["max_steps"]
+        return train["num_train_epochs"] * -(-self._trainer.examples // train["per_device_train_batch_size"])
+
     def _work(self, content: RecordDict) -> Work:
         """Reads a round's message, and refuses what goes beyond the terms that this client agreed to."""
         config = content["config"]
-        steps, rate = int(config["local-steps"]), float(config["learning-rate"])
-        if not 1 <= steps <= self._terms.train["max_steps"]:
-            raise Refusal(
-                "federation-terms", f"{steps} local steps; the terms have {self._terms.train['max_steps']}"
-            )
+        most = self._most_steps()
+        steps, rate = int(config.get("local-steps", most)), float(config["learning-rate"])
+        if not 1 <= steps <= most:
+            raise Refusal("federation-terms", f"{steps} local steps; the terms have {most}")
         if rate != float(self._terms.train["learning_rate"]):
             raise Refusal("federation-terms", f"a learning rate of {rate}; the terms have another")
         layout = self._trainer.layout

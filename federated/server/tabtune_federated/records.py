@@ -51,14 +51,15 @@ def values_record(array: Array) -> ArrayRecord:
 
 def round_config(terms: Terms, round_number: int) -> ConfigRecord:
     """The ConfigRecord "config" of `train` and `evaluate`."""
-    return ConfigRecord(
-        {
-            "server-round": round_number,
-            "rounds": terms.rounds,
-            "local-steps": terms.train["max_steps"],
-            "learning-rate": float(terms.train["learning_rate"]),
-        }
-    )
+    config = {
+        "server-round": round_number,
+        "rounds": terms.rounds,
+        "learning-rate": float(terms.train["learning_rate"]),
+    }
+    # Of epochs each client knows by itself how many steps they are.
+    if "max_steps" in terms.train:
+        config["local-steps"] = terms.train["max_steps"]
+    return ConfigRecord(config)
 
 
 def read_array(array: Array, dtype: type[np.generic], length: int) -> np.ndarray:

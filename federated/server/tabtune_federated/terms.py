@@ -232,7 +232,10 @@ def _lora(noise: str) -> Callable[[Any], Lora]:
 
 def _train(value: Any) -> dict[str, Any]:
     fields = _Fields(value, "train")
-    steps = fields.take("max_steps", _integer(1, 100_000))
+    lengths = {
+        "max_steps": fields.take("max_steps", _integer(1, 100_000), None),
+        "num_train_epochs": fields.take("num_train_epochs", _integer(1, 1000), None),
+    }
     rate = fields.take("learning_rate", _number(0, 10))
     batch = fields.take("per_device_train_batch_size", _integer(1, 4096), 8)
     length = fields.take("max_length", _integer(1, 1 << 20), 1024)
@@ -247,9 +250,12 @@ def _train(value: Any) -> dict[str, Any]:
             )
         if not isinstance(item, (bool, str)) and not _is_finite(item):
             raise TermsError(f"train.{name} must be finite")
-    if "num_train_epochs" in value:
+    own = {name: length for name, length in lengths.items() if length is not None}
+    if not own:
+        raise TermsError("train.max_steps or train.num_train_epochs is missing: how far a round goes")
+    if len(own) > 1:
         raise TermsError("train.num_train_epochs says nothing beside train.max_steps, which are a round's")
-    own = {"max_steps": steps, "learning_rate": rate}
+    own["learning_rate"] = rate
     return {**value, **own, "per_device_train_batch_size": batch, "max_length": length}
 
 
@@ -277,6 +283,8 @@ def _check_together(terms: Terms) -> None:
     privacy = terms.privacy
     if privacy.mask and terms.delta_dtype != "f32":
         raise TermsError(f'delta_dtype must be "f32" with privacy.mask, not "{terms.delta_dtype}"')
+    if privacy.mask and "max_steps" not in terms.train:
+        raise TermsError("train.max_steps is missing: with privacy.mask it bounds what a value moves")
     if privacy.mask and terms.min_clients < 2:
         raise TermsError(
             "min_clients must be at least 2 with privacy.mask: the sum of one client is its delta"

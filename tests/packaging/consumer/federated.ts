@@ -2,6 +2,7 @@
 import { Dataset, Trainer } from "tabtune";
 import {
   Federation,
+  runName,
   VERSION,
   type Aggregation,
   type Bounds,
@@ -30,5 +31,6 @@ export async function learn(address: string, signal: AbortSignal): Promise<numbe
   for await (const round of federation.rounds()) rounds.push(round);
   await federation.leave();
   console.log(federation.offer.values, federation.terms.train.max_steps);
+  await Trainer.forget(runName(address));
   return rounds.map(({ loss_after }) => loss_after);
 }

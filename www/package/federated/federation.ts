@@ -76,7 +76,7 @@ export class Federation {
       resume_from_checkpoint: true,
       ...(signal && { signal }),
     });
-    const steps = terms.train.max_steps;
+    const steps = plan.total_steps / terms.rounds;
     const of: FederationCall = { address: base, terms, rows: plan.train_rows, steps };
     const { layout, ...identity } = await host.ask("federation_open", of, { signal });
     const offer = offerOf(terms, { address: base, layout, steps, ...identity });
@@ -108,6 +108,7 @@ export class Federation {
     if (this.#has_left) return;
     this.#has_left = true;
     await this.#host.ask("federation_leave", this.#of);
+    await this.#host.end();
     this.#tell({ type: "left", detail: "what was learnt together so far stays in the trainer" });
   }
 
@@ -225,7 +226,9 @@ export function runName(address: string): string {
 
 /** The options of a run over all rounds, of which each makes its part. */
 function trainOf({ train, rounds }: Terms): TrainConfig {
-  return { lr_scheduler_type: "constant", save_steps: 1, save_total_limit: 2, ...train, max_steps: train.max_steps * rounds };
+  const { max_steps, num_train_epochs, ...others } = train;
+  const all = max_steps ? { max_steps: max_steps * rounds } : { num_train_epochs: num_train_epochs! * rounds };
+  return { lr_scheduler_type: "constant", save_steps: 1, save_total_limit: 2, ...others, ...all };
 }
 
 /** Throws unless the trainer's model was loaded as the terms say. */

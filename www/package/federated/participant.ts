@@ -41,6 +41,8 @@ const RETRY = { tries: 3 };
 
 /** A worker's half of a federation: who this browser is, what came, what was made of it, and what of that may leave. */
 export class Participant {
+  /** The SHA-256 of the public key, in hexadecimal digits. */
+  readonly fingerprint: string;
   readonly #of: FederationCall;
   readonly #session: () => RoundSession;
   readonly #identity: Identity;
@@ -84,9 +86,6 @@ export class Participant {
   get layout(): Layout {
     return this.#layout;
   }
-
-  /** The SHA-256 of the public key, in hexadecimal digits. */
-  readonly fingerprint: string;
 
   get public_key(): string {
     return this.#identity.pem;

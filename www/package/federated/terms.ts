@@ -32,8 +32,8 @@ export interface Terms {
   base_model_name_or_path: string;
   /** What the trainer's model has to be loaded with. */
   lora: LoraConfig;
-  /** The options of a round; `max_steps` are its local steps. */
-  train: TrainConfig & { max_steps: number; learning_rate: number };
+  /** The options of a round, which has `max_steps` local steps or goes `num_train_epochs` times over one's rows. */
+  train: TrainConfig & { learning_rate: number };
   rounds: number;
   /** A round begins with at least so many. */
   min_clients: number;
@@ -79,7 +79,8 @@ export function termsOf(json: unknown): Terms {
 const LORA: Record<string, Check> = { r: count(1, 512), lora_alpha: above(0, 1e6), target_modules: targets, freeze_a: optional(flag) };
 
 const TRAIN: Record<string, Check> = {
-  max_steps: count(1, 100_000),
+  max_steps: optional(count(1, 100_000)),
+  num_train_epochs: optional(count(1, 1000)),
   learning_rate: above(0, 10),
   per_device_train_batch_size: optional(count(1, 4096), 8),
   max_length: optional(count(1, 1 << 20), 1024),
@@ -118,7 +119,9 @@ function rulesOf({ lora, train, min_clients, aggregation, server_learning_rate, 
   const is_flexible = aggregation === "flexlora";
   return [
     [options > MOST_OF_TRAIN, `train has more than ${MOST_OF_TRAIN} fields`],
-    ["num_train_epochs" in train, "train.num_train_epochs says nothing beside train.max_steps, which are a round's"],
+    [!train.max_steps && !train.num_train_epochs, "train.max_steps or train.num_train_epochs is missing: how far a round goes"],
+    [!!train.max_steps && !!train.num_train_epochs, "train.num_train_epochs says nothing beside train.max_steps, which are a round's"],
+    [mask && !train.max_steps, "train.max_steps is missing: with privacy.mask it bounds what a value moves"],
     [noise !== "none" && clip === null, "privacy.clip is missing: noise hides a client only where its delta is bounded"],
     [noise !== "none" && noise_multiplier === 0, "privacy.noise_multiplier must be above 0 where there is noise"],
     [noise === "none" && noise_multiplier > 0, 'privacy.noise_multiplier says nothing with privacy.noise "none"'],
