@@ -9,7 +9,7 @@ import { paths } from "../../tools/lib/paths.mjs";
 import { serve } from "../../tools/lib/server.mjs";
 import { mountsOf, valueOf } from "../browser/support.mjs";
 import { PlayedClient } from "./played-client.mjs";
-import { messagesFor, recorder, repliesOf } from "./recorder.mjs";
+import { expectOnly, messagesFor, recorder, repliesOf } from "./recorder.mjs";
 import { federation, termsOf } from "./support.mjs";
 
 /** Runs in a tab: joins with the rows at an address and takes part until the last round. */
@@ -49,6 +49,9 @@ async function takePart({ base, rows, heldout }) {
 
 /** The runner's page, which may talk to other servers than its own. */
 const PAGE = new TextEncoder().encode('<!doctype html><script type="module" src="/runner/runner.js"></script>');
+
+/** What the rows say, of which nothing may leave. */
+const TEXTS = readFileSync(paths.data, "utf8").trim().split("\n").flatMap((row) => JSON.parse(row).messages.map(({ content }) => content));
 
 /** A server with the package, and rows of the bundled questions that one and the other has. */
 async function site(t) {
@@ -144,6 +147,8 @@ test("tabs learn together what none of them could alone, whoever is killed meanw
     assert.ok(off <= 1e-6, `round ${round}: ${off}`);
   }
 
+  for (const { calls } of recorders) await expectOnly(calls, { terms, texts: TEXTS, everyone: everything() });
+
   const losses = there.history().map(({ eval_loss }) => eval_loss);
   t.diagnostic(`loss on rows that each learnt nothing of, by round: ${losses.map((loss) => loss?.toFixed(3)).join(", ")}`);
   t.diagnostic(`alone, by as many steps: ${first.alone.toFixed(3)} and ${second.alone.toFixed(3)}; together: ${first.eval_loss.toFixed(3)} and ${second.eval_loss.toFixed(3)}`);
@@ -159,7 +164,8 @@ test("of what tabs have learnt a server sees the sum alone, where the terms mask
   const server = await site(t);
   const lora = { r: 4, lora_alpha: 8, target_modules: "all-linear", freeze_a: true };
   const privacy = { mask: true, clip: 20, noise: "central", noise_multiplier: 1e-4 };
-  const there = await federation(t, termsOf({ rounds: 2, lora, privacy, evaluate: false }), { origin: server.origin });
+  const terms = termsOf({ rounds: 2, lora, privacy, evaluate: false });
+  const there = await federation(t, terms, { origin: server.origin });
   const recorders = [await recorder(t, there.base), await recorder(t, there.base)];
   const tabs = [await (await person(t, server.origin))(), await (await person(t, server.origin))()];
   const rows = [["/first.jsonl", "/second.jsonl"], ["/second.jsonl", "/first.jsonl"]];
@@ -171,6 +177,7 @@ test("of what tabs have learnt a server sees the sum alone, where the terms mask
     assert.ok(eval_loss < alone);
     assert.deepEqual(rounds.map(({ number, is_counted }) => [number, is_counted]), [[1, true], [2, true]]);
     const { calls } = recorders[at];
+    await expectOnly(calls, { terms, texts: TEXTS, everyone: recorders.flatMap(({ calls }) => calls) });
     const replies = await repliesOf(calls, recorders.flatMap(({ calls }) => calls));
     const ofRound = ["train", "query.keys", "query.shares", "query.masked", "query.unmask"];
     assert.deepEqual(replies.map(({ type }) => type), ["query.layout", ...ofRound, ...ofRound, "query.done"]);
