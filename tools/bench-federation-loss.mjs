@@ -45,7 +45,7 @@ function siteWith(mine, heldout) {
   const html = new TextEncoder().encode('<!doctype html><script type="module" src="/runner/runner.js"></script>');
   const pages = { "/index.html": html, "/favicon.ico": new Uint8Array(), "/mine.jsonl": rows(mine), "/heldout.jsonl": rows(heldout) };
   const mounts = { "/tabtune/": paths.package, "/runner/": paths.runner, "/bundled/": paths.model, ...pages };
-  return serve(mounts, { connects: "http://127.0.0.1:*" });
+  return serve(mounts, { connects: ["http://127.0.0.1:*"] });
 }
 
 /** Rounds of two tabs in one way; gives the history of their server. */

@@ -59,7 +59,7 @@ async function site(t) {
   const rows = (from, to) => new TextEncoder().encode(`${lines.slice(from, to).join("\n")}\n`);
   const pages = { "/together.html": PAGE, "/favicon.ico": new Uint8Array() };
   const mounts = { ...mountsOf(), ...pages, "/first.jsonl": rows(0, 8), "/second.jsonl": rows(40, 48) };
-  const server = await serve(mounts, { connects: "http://127.0.0.1:*" });
+  const server = await serve(mounts, { connects: ["http://127.0.0.1:*"] });
   t.after(() => server.close());
   return server;
 }

@@ -22,7 +22,7 @@ const TYPES = {
 const policyOf = (name, connects) => [
   "default-src 'self'",
   "script-src 'self' 'wasm-unsafe-eval'",
-  `connect-src 'self' ${extname(name) === ".html" ? "https:" : "https://huggingface.co https://*.huggingface.co https://*.hf.co"} ${connects}`,
+  ["connect-src 'self'", extname(name) === ".html" ? "https:" : "https://huggingface.co https://*.huggingface.co https://*.hf.co", ...connects].join(" "),
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",
@@ -37,7 +37,7 @@ const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-E
  * longest match wins. Mounts may be added later. With `isolated`, pages are cross-origin isolated. `connects` are places that pages
  * may talk to beside the usual ones. `refuse` tells what cannot be served; each path that is asked for goes into `requests`.
  */
-export function answering(mounts, { isolated = false, connects = "", refuse = refusePlainly, requests } = {}) {
+export function answering(mounts, { isolated = false, connects = [], refuse = refusePlainly, requests } = {}) {
   const answer = async (request, response) => {
     const path = pathOf(request.url);
     if (path === undefined) {

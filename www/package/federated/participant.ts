@@ -10,7 +10,7 @@ import { roundStore, type KeptRound, type RoundStore } from "./store.js";
 import type { FederationEvent } from "./types.js";
 import type { Content } from "./wire/content.js";
 import { Identity } from "./wire/identity.js";
-import type { IncomingHead } from "./wire/message.js";
+import type { Answer, IncomingHead } from "./wire/message.js";
 import { FleetNode, type Incoming } from "./wire/node.js";
 
 /** What rounds have of an engine's session. */
@@ -149,6 +149,7 @@ export class Participant {
     if (is_clipped) running.report({ type: "clipped", detail: `what the steps changed was cut to a norm of ${terms.privacy.clip}, as the terms say` });
     if (terms.privacy.mask) this.#masks = new Masks(round.number, trained, this.#identity, node.node_id);
     round.answer = content;
+    round.made_at = this.#identity.now();
     round.residual = residual;
     await this.#store.set(round);
     const is_counted = await this.#push(round, running);
@@ -185,8 +186,8 @@ export class Participant {
     return this.#joining;
   }
 
-  async #reply(metadata: IncomingHead, answer: Parameters<FleetNode["reply"]>[1], running: Running<FederationEvent>): Promise<void> {
-    await persistently(async () => (await this.#node()).reply({ metadata }, answer), running);
+  async #reply(metadata: IncomingHead, answer: Answer, running: Running<FederationEvent>, made_at = this.#identity.now()): Promise<void> {
+    await persistently(async () => (await this.#node()).reply({ metadata, made_at }, answer), running);
   }
 
   /** Asks for a message. What a tab before this one was told of is fetched first, because a server gives each message away once. */
@@ -238,7 +239,7 @@ export class Participant {
       const node = await this.#node();
       this.#counted = { up: node.bytes_sent, down: node.bytes_received - incoming.bytes };
       const { adapter, frozen } = this.#adapterOf(content);
-      this.#round = { version: 1, head, number, adapter, frozen, is_begun: false, answer: undefined, residual: undefined };
+      this.#round = { version: 1, head, number, adapter, frozen, is_begun: false, answer: undefined, made_at: undefined, residual: undefined };
       this.#masks = undefined;
       await this.#store.set(this.#round);
       await this.#store.setHead(undefined);
@@ -337,7 +338,7 @@ export class Participant {
   async #push(round: KeptRound, running: Running<FederationEvent>): Promise<boolean> {
     let is_counted = false;
     try {
-      await this.#reply(round.head, { content: round.answer! }, running);
+      await this.#reply(round.head, { content: round.answer! }, running, round.made_at);
       await this.#store.setResidual(round.residual);
       is_counted = true;
     } catch (thrown) {

@@ -15,6 +15,8 @@ export interface KeptRound {
   is_begun: boolean;
   /** What was made of it and still has to be sent. */
   answer: Content | undefined;
+  /** When it was made, in milliseconds by the server's clock. */
+  made_at: number | undefined;
   /** What the encoding of the answer lost. */
   residual: Float32Array | undefined;
 }

@@ -181,10 +181,14 @@ export class FleetNode {
     );
   }
 
-  /** Replies to a message, of which the head is enough; gives the bytes that were sent for it. */
-  async reply({ metadata: head }: Pick<Incoming, "metadata">, answer: Answer): Promise<number> {
+  /**
+   * Replies to a message, of which the head is enough; gives the bytes that were sent for it. A server takes one reply to a message,
+   * so one that may be in the midst of being sent, by a tab that is gone, has to be the same to the byte: `made_at`, in
+   * milliseconds by the server's clock, is then what it was at the first time.
+   */
+  async reply({ metadata: head, made_at }: Pick<Incoming, "metadata"> & { made_at?: number }, answer: Answer): Promise<number> {
     this.#checkTime(head);
-    const { message, tree, objects } = await replyTo(head, answer, this.identity.now());
+    const { message, tree, objects } = await replyTo(head, answer, made_at ?? this.identity.now());
     const run_id = BigInt(head.run_id);
     const traffic = { sent: 0, received: 0 };
     const path = "push-messages";
@@ -194,7 +198,7 @@ export class FleetNode {
       const answer = await this.#call(path, request, { limit: MESSAGE_BYTES, traffic });
       const { objects_to_push, session_id } = decoded(path, () => proto.PushMessagesResponse.decode(answer));
       // The message is new, so at first it is missing itself, unless the server has put the reply aside.
-      if (objects_to_push.length === 0 && pushes === 1) {
+      if (objects_to_push.length === 0 && pushes === 1 && made_at === undefined) {
         const reason = "the server does not take this reply: the message has expired or been replied to, or its node has another id now";
         throw new FederationError("federation-expired", reason, { path });
       }
