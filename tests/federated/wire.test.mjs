@@ -111,8 +111,11 @@ test("a round goes on after a reload in its middle, and after the server was sta
   // A tab that is gone in the midst of its reply has announced it, and the next one sends what is missing of the same.
   const made_at = node.identity.now();
   const fetchUntorn = (url, request) => (url.endsWith("push-object") ? Promise.reject(new TypeError("Failed to fetch")) : fetch(url, request));
-  const torn = await FleetNode.join(server.base, { identity: await Identity.of(server.base, store), heartbeat_interval: 30, fetch: fetchUntorn, retry: { tries: 1 } });
+  const closed = new AbortController();
+  const identity = await Identity.of(server.base, store);
+  const torn = await FleetNode.join(server.base, { identity, heartbeat_interval: 30, fetch: fetchUntorn, retry: { tries: 1 }, signal: closed.signal });
   await assert.rejects(torn.reply({ metadata: kept, made_at }, answerTo(incoming, 2, 1)), { code: "federation-unreachable", path: "push-object" });
+  closed.abort();
   const sent = await node.reply({ metadata: kept, made_at }, answerTo(incoming, 2, 1));
   assert.ok(sent > 6_000_000 && sent < 6_010_000, String(sent));
   await assert.rejects(node.reply({ metadata: kept }, answerTo(incoming, 2, 1)), { code: "federation-expired", path: "push-messages" });
