@@ -122,7 +122,6 @@ test("a person takes part on the page", async (t) => {
   // What came before it and what comes of it is asked unasked.
   await page.locator("#answer-tuned:not(.idle):not(:empty)").waitFor();
   await idle();
-  assert.notEqual(await page.locator("#answer-tuned").innerText(), await page.locator("#answer-base").innerText());
   assert.ok(calls.some(({ path }) => path === "deactivate-node"), calls.map(({ path }) => path).join(" "));
   await page.getByRole("button", { name: "Go on with round 3" }).waitFor();
   assert.equal(await page.evaluate(() => globalThis.was_run), undefined);
