@@ -97,7 +97,9 @@ test("a person takes part on the page", async (t) => {
   await page.click("#together-join");
   await page.locator("#together-stop").getByText("Leave").waitFor();
   const layout = await layoutIn(calls);
-  const other = new PlayedClient({ base: there.base, terms, layout, number: 3, examples: 8 });
+  // The last round is not over before it is left.
+  const skips = (type, round) => type === "train" && round === 3;
+  const other = new PlayedClient({ base: there.base, terms, layout, number: 3, examples: 8, skips });
   const played = other.takePart();
   t.after(() => (other.over = true));
   await round(1).waitFor();
