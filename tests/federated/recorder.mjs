@@ -14,7 +14,8 @@ export async function recorder(t, target) {
   const server = createServer(async (asked, answered) => {
     const sent = await whole(asked);
     const { method, headers, url } = asked;
-    const passed = request(new URL(url, target), { method, headers }, async (response) => {
+    // A connection of its own for each: one that is kept may be closed by the other side at the very moment that it is used again.
+    const passed = request(new URL(url, target), { method, headers, agent: false }, async (response) => {
       const received = await whole(response);
       if (method === "POST") {
         const key = headers["flwr-public-key"];

@@ -1,6 +1,7 @@
 // Small adapters: those that PEFT wrote for the fixtures, and ones made up with whatever is wrong with them.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { words } from "../../tools/lib/drawing.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 
 const encoder = new TextEncoder();
@@ -60,12 +61,8 @@ export const adapter = (of_config = {}, entries = tensors(), options = {}) => ({
   "adapter_model.safetensors": safetensors(entries, options),
 });
 
-/** Numbers from a seed (mulberry32): whole ones below `most`. */
+/** Numbers from a seed: whole ones below `most`. */
 export function random(seed) {
-  return (most) => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let value = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-    return ((value ^ (value >>> 14)) >>> 0) % most;
-  };
+  const next = words(seed);
+  return (most) => next() % most;
 }

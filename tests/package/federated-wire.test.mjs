@@ -6,6 +6,7 @@ import { ObjectMaker } from "../../www/package/build/federated/wire/content.js";
 import { decoded, FederationError } from "../../www/package/build/federated/wire/errors.js";
 import { fromFloat16, toFloat16 } from "../../www/package/build/federated/wire/float16.js";
 import { Identity, memoryIdentities, serverAddress, verify } from "../../www/package/build/federated/wire/identity.js";
+import { words } from "../../tools/lib/drawing.mjs";
 import { headOf, onlyMessage, openMessage, replyTo } from "../../www/package/build/federated/wire/message.js";
 import { float32Of, npyHeader, readNpy, valueBytes } from "../../www/package/build/federated/wire/npy.js";
 import { idOf, idsOf, ObjectSet, openObject, openTree, objectBytes, treeBytes } from "../../www/package/build/federated/wire/objects.js";
@@ -130,15 +131,10 @@ test("arrays of several chunks have flwr's ids, and chunks that are alike are on
   }
 });
 
-/** A generator of numbers below a limit (mulberry32). */
+/** A generator of numbers below a limit. */
 function chances(seed) {
-  let state = seed;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
-  };
+  const next = words(seed);
+  return (limit) => next() % limit;
 }
 
 /** The bytes with one thing that is different. */

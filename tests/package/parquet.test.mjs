@@ -5,22 +5,12 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
+import { drawing } from "../../tools/lib/drawing.mjs";
 import { parquetPieces } from "../../www/package/build/sources/parquet.js";
 
 const NAMES = ["plain", "groups", "nested", "paged", "types"];
 const INPUTS = Number(process.env.FUZZ_INPUTS ?? 800);
 const SEED = Number(process.env.FUZZ_SEED ?? 1);
-
-/** Mulberry32. */
-function drawing(seed) {
-  let state = seed >>> 0;
-  return (end) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let z = Math.imul(state ^ (state >>> 15), state | 1);
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
-    return Math.floor((((z ^ (z >>> 14)) >>> 0) / 2 ** 32) * end);
-  };
-}
 
 /** Zigzag varints, as the footer has its numbers. */
 const NUMBERS = [0, 1, 2, 127, 128, 2 ** 14, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 45, 2 ** 53, -1, -2, -(2 ** 40)].map((number) => {

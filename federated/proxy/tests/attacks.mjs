@@ -5,6 +5,7 @@
 //   unread  nothing that comes back is read
 //   legal   a call is in it that may reach the SuperLink, if only in part
 import { createHash } from "node:crypto";
+import { drawing } from "../../../tools/lib/drawing.mjs";
 import { head, identity } from "./support.mjs";
 
 /** More than any limit, so that whoever is read without one is noticed. */
@@ -41,17 +42,6 @@ function keyOf(number) {
 export function numberIn(key) {
   const number = Number(/^attack (\d+) /.exec(Buffer.from(key, "base64").toString())?.[1]);
   return keyOf(number) === key ? number : undefined;
-}
-
-/** Mulberry32: whole numbers below `end`. */
-function drawing(seed) {
-  let state = seed >>> 0;
-  return (end) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let z = Math.imul(state ^ (state >>> 15), state | 1);
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
-    return Math.floor((((z ^ (z >>> 14)) >>> 0) / 2 ** 32) * end);
-  };
 }
 
 /** A call to another interface, as it would stand alone. */
