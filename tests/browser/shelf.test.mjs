@@ -4,7 +4,6 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { unzipSync, zipSync } from "fflate";
-import { words } from "../../tools/lib/drawing.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 import { cardFor, checkAdapter, galleryIndex, verify, withCard } from "../../www/package/build/exchange/index.js";
 import { buildSafetensors, parseSafetensors } from "./safetensors.mjs";
@@ -14,10 +13,15 @@ const RANK = 4;
 /** Text that would do something if it were taken for HTML. */
 const HOSTILE = `<img src=x onerror="globalThis.was_run = true"> & <b>words</b>`;
 
-/** Numbers from -1 to 1. */
+/** Numbers that look random, and are the same for a seed everywhere (mulberry32). */
 function numbers(seed) {
-  const next = words(seed);
-  return () => next() / 2 ** 31 - 1;
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 31 - 1;
+  };
 }
 
 /** An adapter of the bundled model that answers in a way of its own. */
