@@ -10,21 +10,28 @@ export class Mixing {
   readonly #name = element<HTMLInputElement>("mix-name");
   /** Weights by the names of adapters; those at 0 are not in it. */
   readonly #weights = new Map<string, number>();
+  /** The sliders by the names of adapters. */
+  #items = new Map<string, HTMLElement>();
 
   constructor(on_mix: (name: string, weights: Map<string, number>) => void) {
     element("mix").addEventListener("click", () => on_mix(this.#name.value.trim(), new Map(this.#weights)));
   }
 
-  /** Offers what is on the shelf; where a slider stands stays. */
+  /** Offers what is on the shelf. A slider that stays is left alone, as somebody may be moving it. */
   offer(names: string[]): void {
     for (const name of this.#weights.keys()) if (!names.includes(name)) this.#weights.delete(name);
-    this.#list.replaceChildren(...names.map((name) => this.#item(name)));
+    if (names.join("\n") !== [...this.#items.keys()].join("\n")) {
+      this.#items = new Map(names.map((name) => [name, this.#items.get(name) ?? this.#item(name)]));
+      this.#list.replaceChildren(...this.#items.values());
+    }
     show("mixing", names.length > 0);
   }
 
   /** Puts all back to 0. */
   clear(): void {
     this.#weights.clear();
+    this.#items.clear();
+    this.#list.replaceChildren();
     this.#name.value = "";
   }
 

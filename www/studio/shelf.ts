@@ -39,6 +39,8 @@ export class ShelfCard {
   readonly #getting: Getting;
   #shelf: Promise<Shelf> | undefined;
   #entries: ShelvedAdapter[] = [];
+  /** What the list shows. */
+  #shown = "";
 
   constructor(page: ShelfPage) {
     this.#page = page;
@@ -82,7 +84,10 @@ export class ShelfCard {
     const job = this.#page.job();
     const { voice } = job;
     const now = typeof voice === "object" ? voice.key : undefined;
-    element("shelf-list").replaceChildren(...this.#entries.map((entry) => this.#item(entry, entry.kept === now)));
+    // A list that is as it was stays, with the button in it that somebody is about to press.
+    const shown = JSON.stringify([this.#entries, now]);
+    if (shown !== this.#shown) element("shelf-list").replaceChildren(...this.#entries.map((entry) => this.#item(entry, entry.kept === now)));
+    this.#shown = shown;
     show("shelf-list", this.#entries.length > 0);
     show("shelf-empty", this.#entries.length === 0);
     show("shelf-off", now !== undefined);
