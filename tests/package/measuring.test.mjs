@@ -30,7 +30,7 @@ const texts = (verdict, rows, change = interval(-0.5, -0.7, -0.25)) => ({
 });
 
 test("rows that were learnt, or ask what was learnt, are no test", async () => {
-  const { unlearntRows } = await studio("unlearnt.ts");
+  const { unlearntRows } = await studio("data/unlearnt.ts");
   const chat = (question, answer) => ({ messages: [user(question), assistant(answer)] });
   const pair = (question) => ({ prompt: [user(question)], chosen: [assistant("x")], rejected: [assistant("y")] });
   const learnt = [chat("a", "1"), pair("b"), { text: "One two three four five six seven" }];
@@ -43,7 +43,7 @@ test("rows that were learnt, or ask what was learnt, are no test", async () => {
 });
 
 test("rows are measured as the engine takes them, and of rated answers the good ones alone", async () => {
-  const { unlearntRows } = await studio("unlearnt.ts");
+  const { unlearntRows } = await studio("data/unlearnt.ts");
   const asked = (prompt, more) => ({ prompt, completion: [assistant("x")], ...more });
   const kept = [
     asked([{ role: "system", content: "s" }, user("a"), assistant("b"), user("c")], { pair: true }),
@@ -61,7 +61,7 @@ test("rows are measured as the engine takes them, and of rated answers the good 
 });
 
 test("a measurement says better only where the verdict does", async () => {
-  const { measuredWords, heldoutWords } = await studio("measured.ts");
+  const { measuredWords, heldoutWords } = await studio("chat/measured.ts");
   const better = measuredWords(texts("better", 20));
   assert.equal(better.verdict, "Better, on rows like these.");
   assert.equal(better.counted, "Loss a token 2.000 → 1.500, on 20 rows (95 % interval of the change: −0.700 to −0.250). Less is better.");
@@ -116,7 +116,7 @@ async function playCard(learnt, datasets, { evaluation = texts("better", 20), ha
     forgetting: async () => ({ sentence: "It rose.", has_forgotten }),
   };
   const kept = [];
-  const { Measuring } = await studio("measuring.ts");
+  const { Measuring } = await studio("chat/measuring.ts");
   const stop = new AbortController();
   const card = new Measuring({
     measuring: (work) => work(trainer, stop.signal).catch(({ message }) => kept.push(message)),
@@ -181,7 +181,7 @@ test("a measurement that is stopped keeps what it has told, and calls nothing ke
 /** A run of the page of three steps whose trainer tells these events at its end. */
 async function ranTo({ events, lines = [{ step: 3, loss: 1, total_steps: 9 }], plan = {} }) {
   const page = playPage();
-  const { LiveRun } = await studio("run.ts");
+  const { LiveRun } = await studio("work/run.ts");
   let ending;
   const evaluations = [2, 1];
   const trainer = {
@@ -218,7 +218,7 @@ test("a run tells what was kept, why it ended early, and what its held-out rows 
   assert.deepEqual((await ranTo({ events: [], plan: { resumed } })).ending.heldout, { rows: 4, before: 3, after: 2 });
   assert.equal((await ranTo({ events: [], plan: { resumed: { ...resumed, log: [] } } })).ending.heldout, undefined);
 
-  const { wordsOf } = await studio("happened.ts");
+  const { wordsOf } = await studio("train/happened.ts");
   assert.equal(wordsOf({ type: "best-loaded", best, detail: "x" }), "Went back to the best: the least held-out loss was 0.500, after step 2.");
   assert.equal(wordsOf({ type: "early-stopped", best: { ...best, step: 0 } }), "Ended, because it got no better: the least held-out loss was 0.500, after no step.");
 });
@@ -226,7 +226,7 @@ test("a run tells what was kept, why it ended early, and what its held-out rows 
 test("a run that ended early is over, and what it came to is listed", async () => {
   const { element } = playPage();
   globalThis.played = { Dataset: { list: async () => [{ name: "rows" }] }, Trainer: { checkpoints: async () => [{ step: 3 }] } };
-  const { LearntStore, LearntList } = await studio("learnt.ts", "learnt-list.ts");
+  const { LearntStore, LearntList } = await studio("library/learnt.ts", "library/learnt-list.ts");
   const store = new LearntStore();
   const entry = { version: 1, model: { kind: "bundled", name: "" }, config: { train: { max_steps: 9 } }, rows: { dataset: "rows", count: 5 }, steps: 3, date: 1 };
   const told = async (id, more) => {
@@ -246,7 +246,7 @@ test("a run that ended early is over, and what it came to is listed", async () =
 
 test("the best is kept by rows that are held out, and by none other", async () => {
   playPage();
-  const { SettingsForm } = await studio("settings.ts");
+  const { SettingsForm } = await studio("train/settings.ts");
   globalThis.fetch = async () => Response.json({});
   const settings = new SettingsForm(() => undefined);
   const config = (train) => ({ quantization: {}, lora: {}, train: { test_size: 0.1, ...train } });

@@ -12,7 +12,7 @@ import { studio } from "./page-modules.mjs";
 const settled = () => new Promise((resolve) => setTimeout(resolve, 50));
 
 test("the ways to train are drawn from the lightest, and what was chosen is among them", async () => {
-  const { barsOf } = await studio("ways.ts");
+  const { barsOf } = await studio("train/ways.ts");
   const lora = { finetuning_type: "lora" };
   const in4 = { load_in_4bit: true };
   const options = {
@@ -40,7 +40,7 @@ test("the ways to train are drawn from the lightest, and what was chosen is amon
 });
 
 test("the first question of rows is asked as they are learnt", async () => {
-  const { questionOf, promptOf, isChat } = await studio("question.ts");
+  const { questionOf, promptOf, isChat } = await studio("work/question.ts");
   const user = (content) => ({ role: "user", content });
   const pair = { prompt: [{ role: "system", content: "Be brief." }, user("Open?")], completion: [{ role: "assistant", content: "Yes." }], pair: true };
   assert.deepEqual(questionOf(pair), { text: "Open?", system: "Be brief.", continues: false });
@@ -56,7 +56,7 @@ test("the first question of rows is asked as they are learnt", async () => {
 });
 
 test("an adapter is read from a zip or from its two files, and says its model", async () => {
-  const { broughtAdapter, fileNameOf, zipped, MissingInput } = await studio("adapter-files.ts", "missing.ts");
+  const { broughtAdapter, fileNameOf, zipped, MissingInput } = await studio("library/adapter-files.ts", "ui/missing.ts");
   const config = (base) => new TextEncoder().encode(JSON.stringify({ peft_type: "LORA", base_model_name_or_path: base }));
   const weights = new Uint8Array([1, 2, 3]);
   const files = (base) => ({ "adapter_config.json": config(base), "adapter_model.safetensors": weights });
@@ -96,7 +96,7 @@ test("an adapter is read from a zip or from its two files, and says its model", 
 });
 
 test("a hub's model is known by its id and by the address of its page", async () => {
-  const { hubIdIn, modelWords } = await studio("model-name.ts");
+  const { hubIdIn, modelWords } = await studio("train/model-name.ts");
   for (const written of [" a/b-1.5 ", "https://huggingface.co/a/b-1.5", "huggingface.co/a/b-1.5/tree/main", "hf.co/a/b-1.5?x=1"]) {
     assert.equal(hubIdIn(written), "a/b-1.5", written);
   }
@@ -107,7 +107,7 @@ test("a hub's model is known by its id and by the address of its page", async ()
 
 test("a listed model fills the field, and what is written there is chosen in the list", async () => {
   const { element } = playPage();
-  const { LISTED, ModelList, hubIdIn } = await studio("listed.ts", "model-name.ts");
+  const { LISTED, ModelList, hubIdIn } = await studio("train/listed.ts", "train/model-name.ts");
   const ids = LISTED.map(({ id }) => id);
   assert.ok(ids.every((id) => hubIdIn(id) === id) && new Set(ids).size === ids.length);
   const field = element("hub-id");
@@ -138,7 +138,7 @@ test("a listed model fills the field, and what is written there is chosen in the
 });
 
 test("a listed model tells its sizes, its terms and whether it is too large for the device", async () => {
-  const { facts, mayNotFit, parameterWords, roundedBytes } = await studio("listed.ts");
+  const { facts, mayNotFit, parameterWords, roundedBytes } = await studio("train/listed.ts");
   const model = { name: "A", id: "a/b", parameters: 999_885_952, download_bytes: 2_030_000_000, run_gpu_bytes: 1_240_000_000, licence: "Gemma", gated: true };
   assert.deepEqual(facts(model), ["1.0B parameters · 2.0 GB download", "1.2 GB memory · Gemma licence · gated"]);
   assert.deepEqual(facts({ ...model, parameters: 134_515_008, run_gpu_bytes: 263e6, licence: "MIT", gated: false }), ["135M parameters · 2.0 GB download", "260 MB memory · MIT licence"]);
@@ -149,13 +149,13 @@ test("a listed model tells its sizes, its terms and whether it is too large for 
 });
 
 test("rows that are pasted have the format that they look like", async () => {
-  const { pastedName } = await studio("pasted.ts");
+  const { pastedName } = await studio("data/pasted.ts");
   const names = { "q\ta\n1\t2": "tsv", '{"text":"a, b"}': "jsonl", ' [{"text":"a"}]': "json", "q;a\n1;2": "csv", "Well, this is prose.": "txt", "Well, this\nis prose": "txt" };
   for (const [text, ending] of Object.entries(names)) assert.equal(pastedName(text), `pasted.${ending}`, text);
 });
 
 test("errors and endings are said in words that hold", async () => {
-  const { hintOf, savedWords } = await studio("words.ts");
+  const { hintOf, savedWords } = await studio("shell/words.ts");
   assert.match(hintOf("io", "https://huggingface.co/x: TypeError: Failed to fetch (tries: 5)", false), /^You are offline\./);
   assert.match(hintOf("io", "NetworkError when attempting to fetch resource.", true), /^The network gives no answer\./);
   assert.equal(hintOf("io", "rows.csv: there is no such file", false), "A file could not be read, written or downloaded.");
@@ -165,7 +165,7 @@ test("errors and endings are said in words that hold", async () => {
 });
 
 test("the curve is told in words", async () => {
-  const { curveWords } = await studio("curve-words.ts");
+  const { curveWords } = await studio("ui/curve-words.ts");
   assert.equal(curveWords([], [], []), "Loss by step: none yet.");
   assert.equal(curveWords([0, 1, 2], [null, 6.1, 0.5], [7, null, null]), "Loss by step: 6.100 at step 1, 0.500 at step 2. Held-out loss by step: 7.000 at step 0.");
   const steps = Array.from({ length: 300 }, (_, index) => index + 1);
@@ -174,7 +174,7 @@ test("the curve is told in words", async () => {
 });
 
 test("runs of an earlier version come into the list, and what is damaged hurts nobody", async () => {
-  const { takeOverEarlier } = await studio("earlier.ts");
+  const { takeOverEarlier } = await studio("library/earlier.ts");
   const run = { dataset: "shop.csv", heldout: null, is_chat: true, model: { kind: "bundled", name: "" }, config: { train: { max_steps: 60 } }, begun: 5 };
   const kept = { "tabtune:run:shop.csv": JSON.stringify(run), "tabtune:run:cut": '{"dataset":', "tabtune:run:other": '"text"', other: "stays" };
   globalThis.localStorage = Object.assign(Object.create({
@@ -212,7 +212,7 @@ test("what an earlier page kept in the browser is read", async () => {
     removeItem: (name) => delete globalThis.localStorage[name],
   }), texts);
 
-  const { LearntStore, takeOverEarlier, remembered } = await studio("learnt.ts", "earlier.ts", "remembered.ts");
+  const { LearntStore, takeOverEarlier, remembered } = await studio("library/learnt.ts", "library/earlier.ts", "ui/remembered.ts");
   const store = new LearntStore();
   await takeOverEarlier(store);
   assert.deepEqual(remembered.get("notes.csv"), kept["tabtune:import:notes.csv"]);
@@ -229,7 +229,7 @@ test("what an earlier page kept in the browser is read", async () => {
 /** A run of the page whose trainer takes three steps, and whose `evaluate` is the test's. */
 async function ran({ evaluate, plan = {} }) {
   const page = playPage();
-  const { LiveRun } = await studio("run.ts");
+  const { LiveRun } = await studio("work/run.ts");
   const learnt = [];
   let trained = false;
   const trainer = {
@@ -297,7 +297,7 @@ test("what another tab has kept, renamed or deleted stays so", async () => {
       forget: async (id) => void (id === "kept" && (await store.keep({ ...begun(id), steps: 60 }, "files"))),
     },
   };
-  const { LearntStore, LearntList, MissingInput } = await studio("learnt.ts", "learnt-list.ts", "missing.ts");
+  const { LearntStore, LearntList, MissingInput } = await studio("library/learnt.ts", "library/learnt-list.ts", "ui/missing.ts");
   store = new LearntStore();
   for (const id of ["kept", "nothing"]) await store.put(begun(id));
   await new LearntList(store, {}).tidy();
@@ -316,7 +316,7 @@ test("what another tab has kept, renamed or deleted stays so", async () => {
 
 test("errors are shown as what they are", async () => {
   const { element } = playPage();
-  const { showError, MissingInput } = await studio("errors.ts", "missing.ts");
+  const { showError, MissingInput } = await studio("shell/errors.ts", "ui/missing.ts");
   const shown = (thrown) => {
     showError(thrown);
     return [element("error-hint").textContent, element("error-code").hidden ? undefined : element("error-code").textContent];
@@ -334,7 +334,7 @@ test("what could not be kept is held until it is downloaded or given up", async 
     Dataset: { list: async () => [{ name: "rows" }] },
     Trainer: { checkpoints: async () => [{ step: 3 }], forget: async (id) => void forgotten.push(id) },
   };
-  const { Adapters } = await studio("adapters.ts");
+  const { Adapters } = await studio("library/adapters.ts");
   // The engine that learnt it was ended, so that there is no adapter at hand.
   const job = { adapter: undefined, letGo: async () => undefined };
   const adapters = new Adapters({ busy: { run: (work) => work(), update: () => undefined }, job: () => job, begun: () => undefined, event: () => undefined });
@@ -393,7 +393,7 @@ test("what could not be kept is held until it is downloaded or given up", async 
 
 test("the settings are those of the model that was chosen last", async () => {
   const page = playPage();
-  const { SettingsForm } = await studio("settings.ts");
+  const { SettingsForm } = await studio("train/settings.ts");
   const answers = [];
   globalThis.fetch = () => new Promise((resolve) => answers.push(() => resolve(Response.json({ lora: { r: 4 }, train: { max_steps: 60 } }))));
   const settings = new SettingsForm(() => undefined);
@@ -428,7 +428,7 @@ test("nothing begins with rows while they are being looked at", async () => {
       open: async () => ({ info: async () => ({ rows: 0, pending_rows: null }) }),
     },
   };
-  const { OwnRows } = await studio("own.ts");
+  const { OwnRows } = await studio("data/own.ts");
   let told;
   const own = new OwnRows(() => (told = own.missing));
   const pick = (name) => {
@@ -469,7 +469,7 @@ class PickedFolder {
 
 test("an export goes into a folder of its own, and nothing stays of one that is stopped or fails", async () => {
   const page = playPage();
-  const { Busy, Exporting } = await studio("busy.ts", "exporting.ts");
+  const { Busy, Exporting } = await studio("shell/busy.ts", "library/exporting.ts");
   const job = { adapter: { id: "a", name: "shop" }, parameters: 1e6 };
   let saved = 0;
   const exporting = new Exporting(new Busy(() => {}), () => job, { name: async () => "shop (2).csv", saved: () => saved++ });

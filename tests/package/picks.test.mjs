@@ -31,7 +31,7 @@ function playDatasets(kept = {}) {
 }
 
 test("picks, edits and ratings are rows as TRL has them", async () => {
-  const { pairRow, ratingRow, kindOf, isSameRow } = await studio("preference-rows.ts");
+  const { pairRow, ratingRow, kindOf, isSameRow } = await studio("chat/preference-rows.ts");
   const turns = [{ role: "system", content: "Be brief." }, user("Open?"), assistant("Yes."), user("When?")];
   assert.deepEqual(pairRow(turns, "At nine.", "Nine, I think.", true), { prompt: turns, chosen: [assistant("At nine.")], rejected: [assistant("Nine, I think.")] });
   assert.deepEqual(pairRow(turns, "At nine.", "Nine.", false), { prompt: "Be brief.\n\nOpen?\nYes.\n\nWhen?\n", chosen: "At nine.", rejected: "Nine." }, "a model without a chat template learns text");
@@ -45,7 +45,7 @@ test("picks, edits and ratings are rows as TRL has them", async () => {
 });
 
 test("an order of chance has every item once, and each order as often as any other", async () => {
-  const { shuffled } = await studio("shuffle.ts");
+  const { shuffled } = await studio("ui/shuffle.ts");
   assert.deepEqual(shuffled([1, 2, 3], () => 0), [2, 3, 1]);
   assert.deepEqual(shuffled([1, 2, 3], () => 0.999), [1, 2, 3]);
   assert.deepEqual(shuffled([]), []);
@@ -62,7 +62,7 @@ test("an order of chance has every item once, and each order as often as any oth
 });
 
 test("a win rate has Wilson's interval, and nothing is better where that has one half in it", async () => {
-  const { wilson, verdictOf, verdictWords } = await studio("verdict.ts");
+  const { wilson, verdictOf, verdictWords } = await studio("chat/verdict.ts");
   const rounded = ({ low, high }) => [low.toFixed(4), high.toFixed(4)];
   // The roots p of (x/n - p)² = z² p (1 - p) / n, in 40 digits.
   assert.deepEqual(rounded(wilson(9, 10)), ["0.5958", "0.9821"]);
@@ -91,7 +91,7 @@ test("a win rate has Wilson's interval, and nothing is better where that has one
 test("picked rows are added and taken out one by one, and never among others", async () => {
   playPage();
   const kept = playDatasets({ faq: [{ messages: [] }] });
-  const { PickedRows, MissingInput } = await studio("picked-rows.ts", "missing.ts");
+  const { PickedRows, MissingInput } = await studio("chat/picked-rows.ts", "ui/missing.ts");
   const pairs = new PickedRows("pairs");
   assert.deepEqual([pairs.name, await pairs.count()], ["picks", 0]);
   const row = (n) => ({ prompt: [user("q")], chosen: [assistant(`good ${n}`)], rejected: [assistant(`bad ${n}`)] });
@@ -119,7 +119,7 @@ test("a dataset is handed over as JSON lines, as it is kept", async () => {
   playPage();
   const rows = Array.from({ length: 2500 }, (_, n) => ({ prompt: [user(`${n}\n`)], completion: [assistant("ü")], pair: true }));
   playDatasets({ faq: rows, empty: [] });
-  const { jsonlOf, rowsIn } = await studio("stored-rows.ts");
+  const { jsonlOf, rowsIn } = await studio("data/stored-rows.ts");
   const faq = await globalThis.played.Dataset.open("faq");
   const lines = (await (await jsonlOf(faq)).text()).trimEnd().split("\n");
   assert.deepEqual(lines.map((line) => JSON.parse(line)), rows.map(({ pair, ...row }) => row), "without what is for the engine alone");
@@ -136,7 +136,7 @@ test("a dataset is handed over as JSON lines, as it is kept", async () => {
 async function chatWith(answers, { has_learnt = false } = {}) {
   const page = playPage();
   const kept = playDatasets();
-  const { Chat, Picked } = await studio("chat.ts", "picked.ts");
+  const { Chat, Picked } = await studio("chat/chat.ts", "chat/picked.ts");
   const asked = [];
   async function* answer(turns, how) {
     asked.push({ turns, how });
@@ -237,7 +237,7 @@ test("an edited answer is better than the one it was, and the chat goes on with 
 });
 
 test("two answers are of the likely and the free, or of before and after once something was learnt", async () => {
-  const { twoManners } = await studio("chat.ts");
+  const { twoManners } = await studio("chat/chat.ts");
   const seeds = [1, 2];
   assert.deepEqual(twoManners("learnt", true, () => seeds.shift()), [{ adapter: false, temperature: 0.3, seed: 1 }, { adapter: true, temperature: 0.3, seed: 2 }]);
   assert.deepEqual(twoManners("learnt", false, () => 7), [{ temperature: 0.3, seed: 7 }, { temperature: 1, seed: 7 }]);
@@ -247,7 +247,7 @@ test("two answers are of the likely and the free, or of before and after once so
 });
 
 test("a blind test asks what was not learnt", async () => {
-  const { promptsIn, promptOfRow, promptsNotLearnt } = await studio("blind-prompts.ts");
+  const { promptsIn, promptOfRow, promptsNotLearnt } = await studio("chat/blind-prompts.ts");
   assert.deepEqual(promptsIn(" a \n\nb\na\n"), ["a", "b"]);
   assert.equal(promptsIn(Array.from({ length: 30 }, (_, n) => n).join("\n")).length, 10);
   const row = (prompt) => ({ prompt: [{ role: "system", content: "s" }, user(prompt)], chosen: [assistant("x")], rejected: [assistant("y")] });
@@ -268,7 +268,7 @@ test("a blind test asks what was not learnt", async () => {
 test("a blind test shows no side, counts what was picked, and calls nothing better too early", async () => {
   const page = playPage();
   playDatasets();
-  const { BlindTest } = await studio("blind.ts");
+  const { BlindTest } = await studio("chat/blind.ts");
   const asked = [];
   async function* answer(turns, adapter) {
     asked.push([turns.at(-1).content, adapter]);
@@ -319,7 +319,7 @@ test("a blind test shows no side, counts what was picked, and calls nothing bett
 });
 
 test("pairs and ratings are learnt as preferences, and examples as examples", async () => {
-  const { misfit, withPreferences } = await studio("preferences.ts");
+  const { misfit, withPreferences } = await studio("train/preferences.ts");
   const fits = (method, optim = "sgd") => ["examples", "pairs", "ratings"].filter((kind) => misfit(method, kind, optim) === undefined);
   assert.deepEqual(fits(undefined), ["examples", "ratings"]);
   assert.deepEqual(fits(undefined, "mezo"), ["examples", "ratings"]);
@@ -333,7 +333,7 @@ test("pairs and ratings are learnt as preferences, and examples as examples", as
 });
 
 test("columns of a chart have a place for each step, and go back with the run", async () => {
-  const { Columns } = await studio("columns.ts");
+  const { Columns } = await studio("data/columns.ts");
   const columns = new Columns(2);
   columns.set(0, 1, 5);
   columns.set(1, 1, 6);
@@ -348,7 +348,7 @@ test("columns of a chart have a place for each step, and go back with the run", 
 
 test("what was answered as the model learnt is a table of prompts by steps", async () => {
   const page = playPage();
-  const { sampleOptions, showSamplesOf } = await studio("samples.ts");
+  const { sampleOptions, showSamplesOf } = await studio("train/samples.ts");
   assert.deepEqual(sampleOptions({}, ["When?"]), {});
   const trainer = { samples: async () => ({ prompts: [[user("When?")]], steps: [0, 20], texts: [["Never.", null]] }) };
   assert.deepEqual(sampleOptions(trainer, ["When?"]), { sample_prompts: ["When?"], sample_steps: 0.25, sample_max_new_tokens: 48 });

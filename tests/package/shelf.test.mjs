@@ -21,7 +21,7 @@ const told = (card, more = {}) => ({ inspection: { ...inspection, ...more }, car
 const hub = (name) => ({ name: { kind: "hub", name }, fingerprint: FINGERPRINT });
 
 test("a fingerprint tells whether an adapter fits, and else the name that a person knows", async () => {
-  const { fits } = await studio("shelf-words.ts");
+  const { fits } = await studio("library/shelf-words.ts");
   assert.equal(fits(told(null), hub("somebody/small")), "yes");
   assert.equal(fits(told(null), hub("https://huggingface.co/somebody/small")), "yes");
   assert.equal(fits(told(null), hub("somebody/large")), "no");
@@ -36,7 +36,7 @@ test("a fingerprint tells whether an adapter fits, and else the name that a pers
 });
 
 test("a card says what an adapter touches, who signed it, and what nobody told", async () => {
-  const { linesOf, galleryLines } = await studio("shelf-words.ts");
+  const { linesOf, galleryLines } = await studio("library/shelf-words.ts");
   const lines = (...given) => Object.fromEntries(linesOf(...given));
   const bare = lines(told(null), undefined);
   assert.deepEqual(bare, {
@@ -59,13 +59,13 @@ test("a card says what an adapter touches, who signed it, and what nobody told",
 });
 
 test("a recipe reads as a sum", async () => {
-  const { recipeOf } = await studio("mixing.ts");
+  const { recipeOf } = await studio("library/mixing.ts");
   assert.equal(recipeOf([["a", 0.5], ["b", -1], ["c", 2]]), "0.50 × a − 1.00 × b + 2.00 × c");
   assert.equal(recipeOf([["a", -0.05]]), "−0.05 × a");
 });
 
 test("an adapter that is opened with a card must be what the card was written for", async () => {
-  const { broughtAdapter } = await studio("adapter-files.ts");
+  const { broughtAdapter } = await studio("library/adapter-files.ts");
   const text = (value) => new TextEncoder().encode(JSON.stringify(value));
   const config = { peft_type: "LORA", r: 4, lora_alpha: 4, target_modules: ["q_proj"], base_model_name_or_path: "somebody/small" };
   const plain = { "adapter_config.json": text(config), "adapter_model.safetensors": new Uint8Array(16) };

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { termsOf } from "../../www/package/build/federated/terms.js";
 import { studio } from "./page-modules.mjs";
 
-const words = await studio("together-words.ts");
+const words = await studio("together/together-words.ts");
 
 const terms = (more = {}) =>
   termsOf({

@@ -1,0 +1,104 @@
+import { Dataset, type DatasetInfo } from "tabtune";
+import { deleteButton, smallButton } from "../ui/buttons.js";
+import { element, make, show } from "../ui/dom.js";
+import { downloadRows } from "../ui/download.js";
+import { showError } from "../shell/errors.js";
+import { bytes, count } from "../ui/format.js";
+import { MissingInput } from "../ui/missing.js";
+import { kindOf, type RowKind } from "../chat/preference-rows.js";
+import { remembered } from "../ui/remembered.js";
+import { rowsIn } from "./stored-rows.js";
+
+/** What the list asks of the page. */
+export interface Work {
+  /** Names of runs that could not go on without a dataset. */
+  needing(dataset: string): string[];
+  /** Deletes a dataset by `work`, when nothing else runs. */
+  deleting(dataset: string, work: () => Promise<void>): void;
+  /** Does work, when nothing else runs. */
+  doing(work: () => Promise<void>): void;
+}
+
+/** The datasets that are kept in the browser, to be chosen or deleted. */
+export class KeptRows {
+  readonly #list = element("kept");
+  readonly #hidden: readonly string[];
+  readonly #work: Work;
+  readonly #on_choice: () => void;
+  /** What the rows of the chosen dataset say. */
+  #kind: { of: string; kind: RowKind } | undefined;
+
+  /** The datasets named in `hidden` are not listed. `on_choice` is told when another one is chosen. */
+  constructor(hidden: readonly string[], work: Work, on_choice: () => void) {
+    this.#hidden = hidden;
+    this.#work = work;
+    this.#on_choice = on_choice;
+    this.#list.addEventListener("change", () => {
+      on_choice();
+      void this.#lookUpKind().catch(showError);
+    });
+  }
+
+  /** What the rows of the chosen dataset say; undefined while that is not known. */
+  get kind(): RowKind | undefined {
+    return this.#kind?.of === this.#chosen ? this.#kind?.kind : undefined;
+  }
+
+  /** Chooses the dataset of that name, which is there. */
+  async choose(name: string): Promise<void> {
+    await this.refresh();
+    for (const radio of this.#list.querySelectorAll<HTMLInputElement>("input")) radio.checked = radio.value === name;
+    await this.#lookUpKind();
+  }
+
+  async refresh(): Promise<void> {
+    const chosen = this.#chosen;
+    const all = (await Dataset.list()).filter(({ name }) => !this.#hidden.includes(name));
+    const items = all.filter(({ rows, pending_rows }) => rows > 0 || pending_rows !== null);
+    this.#list.replaceChildren(...items.map((info) => this.#item(info, info.name === chosen)));
+    show("kept-empty", items.length === 0);
+    if (chosen !== undefined) await this.#lookUpKind();
+  }
+
+  /** The chosen dataset. */
+  async read(): Promise<Dataset> {
+    if (this.#chosen === undefined) throw new MissingInput("Choose one of the kept datasets first.");
+    return Dataset.open(this.#chosen);
+  }
+
+  get #chosen(): string | undefined {
+    return this.#list.querySelector<HTMLInputElement>("input:checked")?.value;
+  }
+
+  #item({ name, rows, bytes: size, pending_rows }: DatasetInfo, is_chosen: boolean): HTMLElement {
+    const radio = make("input", "");
+    Object.assign(radio, { type: "radio", name: "kept", value: name, checked: is_chosen, disabled: rows === 0 });
+    const about = rows > 0 ? [`${count(rows, "row")} · ${bytes(size)}`] : [];
+    if (pending_rows !== null) about.push(`interrupted after ${count(pending_rows, "row")}: choose its file again to go on`);
+    const label = make("label", "", radio, make("span", "", make("b", "", name), make("span", "hint", about.join(" · "))));
+    const question = () => {
+      const runs = this.#work.needing(name).map((run) => `“${run}”`).join(", ");
+      const loss = runs && ` It is needed to go on with ${runs}.`;
+      return `Delete “${name}” from this browser?${loss} Your own file stays as it is, and so does what was learnt.`;
+    };
+    const remove = deleteButton(name, question, () => this.#work.deleting(name, () => this.#delete(name)));
+    const buttons = [...(rows > 0 ? [smallButton("Export", name, () => this.#work.doing(() => downloadRows(name)))] : []), remove];
+    return make("li", "", label, make("span", "buttons", ...buttons));
+  }
+
+  /** The first row of a dataset says of what kind all are. */
+  async #lookUpKind(): Promise<void> {
+    const name = this.#chosen;
+    if (name === undefined) return;
+    const { value: first } = await rowsIn(await Dataset.open(name), 0, 1).next();
+    const before = this.kind;
+    this.#kind = { of: name, kind: first ? kindOf(first) : "examples" };
+    if (this.kind !== before) this.#on_choice();
+  }
+
+  async #delete(name: string): Promise<void> {
+    await (await Dataset.open(name)).delete();
+    remembered.forget(name);
+    await this.refresh();
+  }
+}

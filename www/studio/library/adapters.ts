@@ -1,0 +1,253 @@
+import { Dataset, Trainer, type AdapterFiles, type Plan, type RunEvent } from "tabtune";
+import { broughtAdapter, type Brought } from "./adapter-files.js";
+import type { Asking } from "../chat/asking.js";
+import { block, type Busy, type Task } from "../shell/busy.js";
+import { element, say, show, write } from "../ui/dom.js";
+import { downloadAdapter } from "../ui/download.js";
+import { takeOverEarlier } from "./earlier.js";
+import { messageOf, showError } from "../shell/errors.js";
+import { Exporting } from "./exporting.js";
+import type { Job, Loading, Order } from "../work/job.js";
+import { LearntStore, type Learnt } from "./learnt.js";
+import { LearntList } from "./learnt-list.js";
+import type { ModelName } from "../train/model-name.js";
+import type { Ending, Follower } from "../work/run.js";
+import type { Config } from "../train/settings.js";
+import { Unsaved } from "./unsaved.js";
+
+const HINTS = {
+  none: "What a run learns. Download it, give it away, open it again.",
+  some: "A zip file that this page opens again, and PEFT.",
+  model: "All weights were trained, so there is no adapter, but a model of its own. It is kept as the last checkpoint of its run; save it for other programs.",
+};
+
+/** The parts of the page that what was learnt has to do with. */
+export interface Page {
+  busy: Busy;
+  asking: Asking;
+  /** The work whose progress the training card shows. */
+  task: Task;
+  job(): Job;
+  /** How the model of that name is loaded, or the one that is chosen now, once its settings are there. */
+  loading(name: ModelName | undefined): Promise<Loading>;
+  /** Goes on with a run. */
+  goOn(order: () => Promise<Order>): void;
+  /** Asks what stands in the field. */
+  ask(): Promise<void>;
+  /** A run of these settings begins, or goes on. */
+  begun(plan: Plan, config: Config): void;
+  event(event: RunEvent): void;
+}
+
+/** What was learnt: kept, listed, opened, downloaded, renamed, deleted. */
+export class Adapters implements Follower {
+  readonly #page: Page;
+  readonly #store = new LearntStore();
+  readonly #unsaved = new Unsaved();
+  readonly #exporting: Exporting;
+  /** The run that came to its end last. */
+  #over: string | undefined;
+  /** Why the last checkpoint was not saved that should have been. */
+  #failed = "";
+  readonly #list = new LearntList(this.#store, {
+    open: (learnt) => this.#openKept(learnt),
+    goOn: (learnt) => this.#page.goOn(() => this.#order(learnt)),
+    download: (learnt) => this.#work(async () => downloadAdapter(learnt.name, await this.#store.files(learnt.id))),
+    rename: (learnt, name) => this.#work(() => this.#store.rename(learnt.id, name)),
+    delete: (learnt) => this.#work(() => this.#delete(learnt)),
+  });
+
+  constructor(page: Page) {
+    this.#page = page;
+    element("download").addEventListener("click", () => this.#work(() => this.#download()));
+    this.#exporting = new Exporting(page.busy, page.job, {
+      name: () => this.#openName(),
+      // An adapter is not safe by that: the page opens no merged model as one.
+      saved: () => this.#unsaved.held && !this.#unsaved.held.files && this.#unsaved.downloaded(),
+    });
+    const picker = element<HTMLInputElement>("adapter-files");
+    element("open-adapter").addEventListener("click", () => picker.click());
+    picker.addEventListener("change", () => {
+      const files = [...(picker.files ?? [])];
+      picker.value = "";
+      if (files.length > 0) this.#openFiles(files);
+    });
+  }
+
+  /** Brings the list in order when the page begins. */
+  async begin(): Promise<void> {
+    await takeOverEarlier(this.#store);
+    await this.#list.tidy();
+  }
+
+  async refresh(): Promise<void> {
+    const open = this.#page.job().adapter;
+    const is_model = open?.is_model ?? false;
+    const has_some = (this.#unsaved.held ?? open) !== undefined;
+    block("download", !has_some);
+    show("download", !is_model);
+    this.#exporting.offer(this.#page.job());
+    this.#page.busy.update();
+    write("download-title", is_model ? "Model" : "Adapter");
+    write("download-hint", is_model ? HINTS.model : has_some ? HINTS.some : HINTS.none);
+    // A run that is over and kept needs its checkpoints no more.
+    if (this.#over !== undefined) await Trainer.forget(this.#over).catch(() => undefined);
+    this.#over = undefined;
+    await this.#list.refresh(open?.id);
+    this.#page.busy.update();
+  }
+
+  needing(dataset: string): string[] {
+    return this.#list.needing(dataset);
+  }
+
+  /** What is kept of what is open. */
+  async open(): Promise<Learnt | undefined> {
+    const open = this.#page.job().adapter;
+    return open && this.#store.get(open.id);
+  }
+
+  /** The rows of what is open, where they are known. */
+  async openRows(): Promise<Learnt["rows"]> {
+    return (await this.open())?.rows ?? null;
+  }
+
+  /** Keeps what a measurement of it came to. */
+  measured(id: string, measured: string): Promise<void> {
+    return this.#store.measured(id, measured);
+  }
+
+  /** Whether work may begin that takes the place of what the page has at hand. */
+  mayGo(): boolean {
+    return this.#unsaved.mayGo();
+  }
+
+  /** A name for a run on rows of that name, unlike those that are there. */
+  async newName(rows: string): Promise<string> {
+    const taken = new Set((await this.#store.all()).map(({ name }) => name));
+    for (let number = 1; ; number++) {
+      const name = number === 1 ? rows : `${rows} (${number})`;
+      if (!taken.has(name)) return name;
+    }
+  }
+
+  async begun(order: Order, plan: Plan): Promise<void> {
+    this.#page.begun(plan, order.config);
+    try {
+      if (!(await this.#store.get(order.id))) await this.#store.put(learntOf(order));
+    } catch {
+      // Where there is no room, that is told once there is something to lose.
+    }
+  }
+
+  event(event: RunEvent): void {
+    if (event.type === "checkpoint-failed") this.#failed = event.detail ?? "";
+    this.#page.event(event);
+  }
+
+  async learnt(order: Order, { step, is_early, heldout }: Ending, files: AdapterFiles | undefined): Promise<void> {
+    const { id, name } = order;
+    try {
+      if (!files && (await Trainer.checkpoints(id)).at(-1)?.step !== step) throw new Error(this.#failed);
+      // What was measured before was of an earlier part of the run.
+      const { measured: _, heldout: __, ...learnt } = (await this.#store.get(id)) ?? learntOf(order);
+      await this.#store.keep({ ...learnt, steps: step, is_early, ...(heldout && { heldout }), date: Date.now() }, files);
+      this.#unsaved.clear();
+    } catch (thrown) {
+      return this.#unsaved.tell(messageOf(thrown), { id, name, files });
+    }
+    if (files && (is_early || step === order.config.train.max_steps)) this.#over = id;
+  }
+
+  #work(work: () => Promise<void>): void {
+    void this.#page.busy.run(work);
+  }
+
+  /** What the person calls the adapter that is open: it may have been renamed since. */
+  async #openName(): Promise<string> {
+    const { id, name } = this.#page.job().adapter!;
+    return (await this.#store.get(id).catch(() => undefined))?.name ?? name;
+  }
+
+  async #download(): Promise<void> {
+    const job = this.#page.job();
+    const { held } = this.#unsaved;
+    const { id, name } = held ?? job.adapter!;
+    const learnt = await this.#store.get(id).catch(() => undefined);
+    // What is kept may be of an earlier part of the run than what is held.
+    const files = held?.files ?? (learnt?.has_files ? await this.#store.files(id) : await job.save());
+    downloadAdapter(learnt?.name ?? name, files);
+    this.#unsaved.downloaded();
+  }
+
+  async #delete({ id }: Learnt): Promise<void> {
+    await this.#page.job().letGo(id);
+    await Trainer.forget(id);
+    await this.#store.delete(id);
+    if (this.#unsaved.held?.id === id) this.#unsaved.clear();
+  }
+
+  #openKept(learnt: Learnt): void {
+    this.#open(async () => ({
+      learnt,
+      files: await this.#store.files(learnt.id),
+      loading: { ...(await this.#page.loading(learnt.model)), config: learnt.config },
+    }));
+  }
+
+  #openFiles(picked: File[]): void {
+    this.#open(async () => {
+      const { name, files, base, signed_by } = await broughtAdapter(picked);
+      // A folder's name says nothing of where its files are now: the model that is chosen is taken.
+      const loading = await this.#page.loading(base?.kind === "folder" ? undefined : base);
+      const date = Date.now();
+      const id = `${name} ${new Date(date).toISOString()}`;
+      const { config, model } = loading;
+      const learnt: Learnt = { version: 1, id, name, model: model.name, config, rows: null, question: null, has_files: false, steps: null, date };
+      return { learnt, files, loading, signed_by };
+    });
+  }
+
+  #open(read: () => Promise<{ learnt: Learnt; files: AdapterFiles; loading: Loading; signed_by?: Brought["signed_by"] }>): void {
+    if (!this.mayGo()) return;
+    const { busy, job, asking, task } = this.#page;
+    const work = async (signal: AbortSignal) => {
+      const { learnt, files, loading, signed_by } = await read();
+      await job().open(learnt, files, loading, signal);
+      if (!learnt.has_files) await this.#store.keep(learnt, files).catch(showError);
+      asking.follow(learnt.question);
+      const signed = signed_by ? ` It was signed by “${signed_by.name}” with the key ${signed_by.fingerprint}.` : "";
+      say(`“${learnt.name}” is open.${signed}`);
+    };
+    void busy.run(work, task).then((done) => (done ? this.#page.ask() : undefined));
+  }
+
+  /** A run as it was ordered, to go on with it. */
+  async #order({ id, name, model, config, rows, question }: Learnt): Promise<Order> {
+    const { dataset, heldout, is_chat, count } = rows!;
+    const opened = {
+      dataset: await Dataset.open(dataset),
+      heldout: heldout === null ? undefined : await Dataset.open(heldout),
+      is_chat,
+      count,
+      question,
+    };
+    return { ...(await this.#page.loading(model)), id, name, config, rows: opened };
+  }
+}
+
+function learntOf({ id, name, model, config, rows }: Order): Learnt {
+  const { dataset, heldout, is_chat, count, question } = rows;
+  return {
+    version: 1,
+    id,
+    name,
+    model: model.name,
+    config,
+    rows: { dataset: dataset.name, heldout: heldout?.name ?? null, is_chat, count },
+    question,
+    has_files: false,
+    steps: 0,
+    date: Date.now(),
+  };
+}

@@ -1,0 +1,255 @@
+import { cardFor, openShelf, withCard, type CardDetails, type ExchangedFiles, type Shelf, type ShelvedAdapter } from "tabtune/exchange";
+import { deleteButton, smallButton } from "../ui/buttons.js";
+import type { Busy, Task } from "../shell/busy.js";
+import { CardDialog, type Found } from "./card-dialog.js";
+import { element, make, say, show, write } from "../ui/dom.js";
+import { Getting } from "./getting.js";
+import { Giving } from "./giving.js";
+import type { Job, Loading, Shelved, Voice } from "../work/job.js";
+import type { Learnt } from "./learnt.js";
+import { Mixing, recipeOf } from "./mixing.js";
+import { MissingInput } from "../ui/missing.js";
+import { modelWords, type ModelName } from "../train/model-name.js";
+import { aboutOf, baseOf, fits } from "./shelf-words.js";
+import { choiceOf, nameIn, Voices } from "../chat/voices.js";
+
+/** The parts of the page that the shelf has to do with. */
+export interface ShelfPage {
+  busy: Busy;
+  /** The work whose progress the training card shows. */
+  task: Task;
+  job(): Job;
+  /** How the model of that name is loaded, or the one that is chosen now. */
+  loading(name: ModelName | undefined): Promise<Loading>;
+  /** Whether work may begin that takes the place of what the page has at hand. */
+  mayGo(): boolean;
+  /** What is kept of what was learnt or opened and answers now. */
+  open(): Promise<Learnt | undefined>;
+  /** Asks what stands in the field. */
+  ask(): Promise<void>;
+}
+
+/** The shelf: adapters that are kept by name, to switch between, to compare, to mix and to give away. */
+export class ShelfCard {
+  readonly #page: ShelfPage;
+  readonly #voices: Voices;
+  readonly #mixing: Mixing;
+  readonly #giving: Giving;
+  readonly #card: CardDialog;
+  readonly #getting: Getting;
+  #shelf: Promise<Shelf> | undefined;
+  #entries: ShelvedAdapter[] = [];
+  /** What the list shows. */
+  #shown = "";
+
+  constructor(page: ShelfPage) {
+    this.#page = page;
+    const { busy } = page;
+    this.#voices = new Voices((choice) => this.#choose(choice));
+    this.#mixing = new Mixing((name, weights) => this.#work(() => this.#mix(name, weights)));
+    this.#giving = new Giving(busy, { files: async (name) => (await this.#open()).open(name) });
+    this.#card = new CardDialog(busy, {
+      base: () => page.job().base,
+      keep: (found) => this.#keep(found),
+      try: (entry) => void this.#use(entry).then((does) => (does ? page.ask() : undefined)),
+      give: (entry) => this.#giving.open(entry),
+    });
+    this.#getting = new Getting(busy, this.#card);
+    element("shelve").addEventListener("click", () => this.#work(() => this.#keepOpen()));
+    element("shelf-off").addEventListener("click", () => this.#choose("base"));
+  }
+
+  /** Begins with what the browser keeps, and with the adapter that the page's address links to. */
+  async begin(): Promise<void> {
+    await this.refresh();
+    this.#getting.begin();
+  }
+
+  /** The two that the person lets be compared; undefined for the usual ones, before and after. */
+  get sides(): Voice[] | undefined {
+    return this.#voices.sides?.map((choice) => this.#voiceOf(choice));
+  }
+
+  /** Shows anew what there is, and who answers. */
+  async refresh(): Promise<void> {
+    try {
+      this.#entries = await (await this.#open()).list();
+    } catch (thrown) {
+      // Pages that may keep nothing have no shelf, and can do all else.
+      this.#shelf = undefined;
+      show("shelf-tools", false);
+      write("shelf-hint", thrown instanceof Error ? thrown.message : String(thrown));
+      return;
+    }
+    const job = this.#page.job();
+    const { voice } = job;
+    const now = typeof voice === "object" ? voice.key : undefined;
+    // A list that is as it was stays, with the button in it that somebody is about to press.
+    const shown = JSON.stringify([this.#entries, now]);
+    if (shown !== this.#shown) element("shelf-list").replaceChildren(...this.#entries.map((entry) => this.#item(entry, entry.kept === now)));
+    this.#shown = shown;
+    show("shelf-list", this.#entries.length > 0);
+    show("shelf-empty", this.#entries.length === 0);
+    show("shelf-off", now !== undefined);
+    // What learnt all weights is a model, and no adapter.
+    show("shelve", voice === "own" && job.own?.is_model === false);
+    this.#mixing.offer(this.#entries.map(({ name }) => name));
+    this.#voices.offer(this.#entries, job);
+    this.#page.busy.update();
+  }
+
+  #open(): Promise<Shelf> {
+    return (this.#shelf ??= openShelf());
+  }
+
+  #item(entry: ShelvedAdapter, is_now: boolean): HTMLElement {
+    const { name } = entry;
+    const title = make("b", "", make("span", "", name), ...(is_now ? [make("span", "now", "answers now")] : []));
+    const text = make("span", "", title, make("span", "hint", aboutOf(entry, entry.kept)));
+    const rename = smallButton("Rename", name, () => {
+      const given = prompt("What is it to be called?", name)?.trim();
+      if (given && given !== name) this.#work(async () => (await this.#open()).rename(name, given));
+    });
+    const remove = deleteButton(name, () => `Delete “${name}” from the shelf?`, () => this.#work(() => this.#delete(entry)));
+    const buttons = [
+      ...(is_now ? [] : [smallButton("Use", name, () => this.#choose(choiceOf(name)))]),
+      smallButton("Card", name, () => this.#card.show(entry)),
+      smallButton("Give away", name, () => this.#giving.open(entry)),
+      rename,
+      remove,
+    ];
+    return make("li", is_now ? "learnt-item is-open" : "learnt-item", text, make("span", "buttons", ...buttons));
+  }
+
+  /** Does work that ends with the list shown anew. */
+  #work(work: () => Promise<void>): void {
+    void this.#page.busy.run(work);
+  }
+
+  /** Lets another one answer, as a menu has it. */
+  #choose(choice: string): void {
+    const name = nameIn(choice);
+    if (name !== undefined) return void this.#use(this.#entry(name));
+    const job = this.#page.job();
+    if (!job.base) return;
+    this.#work(async () => {
+      await job.speak(choice === "own" ? "own" : "base");
+      say(choice === "own" ? `“${job.own?.name}” answers now.` : "The model answers as it came.");
+    });
+  }
+
+  /** Lets an adapter answer. Resolves to whether it does. */
+  async #use(entry: ShelvedAdapter): Promise<boolean> {
+    const { busy, task } = this.#page;
+    const work = (signal: AbortSignal) => this.#speak(entry, signal);
+    return busy.run(work, this.#stays(entry) ? {} : task);
+  }
+
+  /** Whether the model that is loaded can stay for an adapter. */
+  #stays(entry: ShelvedAdapter): boolean {
+    const { base } = this.#page.job();
+    if (!base) return false;
+    const made_for = baseOf(entry);
+    return fits(entry, base) !== "no" || !made_for || made_for.kind === "folder";
+  }
+
+  async #speak(entry: ShelvedAdapter, signal: AbortSignal): Promise<void> {
+    await this.#ready(entry, signal);
+    await this.#page.job().speak(shelvedOf(entry, () => this.#open()));
+    say(`“${entry.name}” answers now.`);
+  }
+
+  /** Loads the model of an adapter, unless the one that is there can stay. */
+  async #ready(entry: ShelvedAdapter, signal: AbortSignal): Promise<void> {
+    if (this.#stays(entry)) return;
+    const job = this.#page.job();
+    const made_for = baseOf(entry);
+    const name = made_for?.kind === "folder" ? undefined : made_for;
+    if (name && !this.#mayLoad(entry, name, job)) throw new DOMException("The person stays with the model.", "AbortError");
+    await job.load(await this.#page.loading(name), signal);
+  }
+
+  /** A stranger's adapter may name any model, and models are large: what is downloaded or takes another's place is asked about. */
+  #mayLoad(entry: ShelvedAdapter, name: ModelName, { base }: Job): boolean {
+    if (!base && name.kind !== "hub") return true;
+    const from = name.kind === "hub" ? " from Hugging Face, which is downloaded unless this browser has it" : "";
+    const load = base ? `Load that in place of ${modelWords(base.name)}?` : "Load that model?";
+    return confirm(`“${entry.name}” was made for ${modelWords(name)}${from}. ${load}`) && this.#page.mayGo();
+  }
+
+  #voiceOf(choice: string): Voice {
+    const name = nameIn(choice);
+    if (name === undefined) return choice === "own" ? "own" : "base";
+    return shelvedOf(this.#entry(name), () => this.#open());
+  }
+
+  #entry(name: string): ShelvedAdapter {
+    const entry = this.#entries.find((other) => other.name === name);
+    if (!entry) throw new MissingInput(`“${name}” is no longer on the shelf.`);
+    return entry;
+  }
+
+  /** Puts on the shelf what was learnt or opened. */
+  async #keepOpen(): Promise<void> {
+    const job = this.#page.job();
+    const learnt = await this.#page.open();
+    const name = freeName(learnt?.name ?? job.own!.name, this.#entries);
+    const files = await job.save();
+    const { fingerprint } = job.base!;
+    const card = await cardFor(files, { title: name, base_model: { fingerprint }, ...(learnt && toldOf(learnt)) });
+    await (await this.#open()).put(name, withCard(files, card));
+    say(`“${name}” is on the shelf.`);
+  }
+
+  /** Puts on the shelf what came from outside. */
+  async #keep({ files, name }: Found): Promise<ShelvedAdapter> {
+    const entry = await (await this.#open()).put(freeName(name, this.#entries), files);
+    await this.refresh();
+    say(`“${entry.name}” is on the shelf.`);
+    return entry;
+  }
+
+  async #delete(entry: ShelvedAdapter): Promise<void> {
+    await this.#page.job().drop(shelvedOf(entry, () => this.#open()));
+    await (await this.#open()).delete(entry.name);
+  }
+
+  async #mix(wanted: string, weights: Map<string, number>): Promise<void> {
+    const parts = this.#entries.filter(({ name }) => weights.has(name)).map((entry) => ({ entry, weight: weights.get(entry.name)! }));
+    if (parts.length === 0) throw new MissingInput("Move a slider first: all of them are at 0, so there is nothing to mix.");
+    const words = recipeOf(parts.map(({ entry, weight }) => [entry.name, weight]));
+    const name = freeName(wanted || `Mix of ${parts.map(({ entry }) => entry.name).join(" and ")}`, this.#entries);
+    const job = this.#page.job();
+    await this.#ready(parts[0]!.entry, new AbortController().signal);
+    const files = await job.blend(parts.map(({ entry, weight }) => ({ of: shelvedOf(entry, () => this.#open()), weight })));
+    const card = await cardFor(files, { title: name, method: "blend", words, base_model: { fingerprint: job.base!.fingerprint } });
+    const entry = await (await this.#open()).put(name, withCard(files, card));
+    await job.speak(shelvedOf(entry, () => this.#open()));
+    this.#mixing.clear();
+    say(`“${name}” is on the shelf, and answers now.`);
+  }
+}
+
+/** An entry as the model's part of the page has it at hand. */
+function shelvedOf({ name, kept }: ShelvedAdapter, shelf: () => Promise<Shelf>): Shelved {
+  return { name, key: kept, files: async (): Promise<ExchangedFiles> => (await shelf()).open(name) };
+}
+
+/** A name for the shelf, unlike those that are there. */
+function freeName(wanted: string, entries: ShelvedAdapter[]): string {
+  const plain = wanted.replace(/\p{C}/gu, " ").trim().slice(0, 70).trim() || "adapter";
+  for (let number = 1; ; number++) {
+    const name = number === 1 ? plain : `${plain} (${number})`;
+    if (entries.every((entry) => entry.name !== name)) return name;
+  }
+}
+
+/** What a card tells of a run. */
+function toldOf({ config, rows, steps, heldout }: Learnt): CardDetails {
+  return {
+    ...(rows && { method: config.train.method ?? "sft" }),
+    ...(rows?.count != null && { rows: rows.count }),
+    ...(steps !== null && { steps }),
+    ...(heldout && { loss_before: heldout.before, loss_after: heldout.after }),
+  };
+}

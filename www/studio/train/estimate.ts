@@ -1,0 +1,130 @@
+import { Trainer, type Footprint, type LoraConfig } from "tabtune";
+import type { DeviceForm } from "./device.js";
+import { element, make, show, write } from "../ui/dom.js";
+import { isCancelled, messageOf } from "../shell/errors.js";
+import { bytes } from "../ui/format.js";
+import type { Model } from "./model.js";
+import { trainsAll, type Config } from "./settings.js";
+import { WaysPicture } from "./ways.js";
+
+/** Settings change with every key. */
+const PAUSE_MILLIS = 500;
+
+/** What the person has set so far. */
+export interface Wish {
+  model: Model | undefined;
+  config: Config | undefined;
+  /** The adapter as the form has it, whatever is trained. */
+  lora: LoraConfig;
+  /** Tokens of the longest row, which need no more room than that; undefined where it is not known how long they are. */
+  longest: number | undefined;
+}
+
+/** What the memory is for, in the words of the page. */
+function parts({ gpu_bytes }: Footprint, config: Config): [string, number][] {
+  const { weights, adapter, optimizer, activations, other } = gpu_bytes;
+  return [
+    ["Model", weights],
+    [trainsAll(config) ? "Weights that learn" : "Adapter", adapter + optimizer],
+    ["Working space", activations],
+    ["Other", other],
+  ];
+}
+
+/** Tells how much memory a run will take, before anything is loaded, and what one takes that was prepared. */
+export class Estimate {
+  readonly #device: DeviceForm;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #ways = new WaysPicture();
+  #running: AbortController | undefined;
+  /** What the figures shown are for. */
+  #shown: { model: Model; settings: string } | undefined;
+
+  constructor(device: DeviceForm) {
+    this.#device = device;
+  }
+
+  /** Counts anew a moment later, unless that is called again before. */
+  later({ model, config, lora, longest }: Wish): void {
+    this.#cancel();
+    if (!model || !config) return this.#hide();
+    const settings = JSON.stringify([config, model.hub, this.#device.value, longest]);
+    if (this.#shown?.model.source === model.source && this.#shown.settings === settings) return show("estimate", true);
+    // Figures of other settings are not left standing.
+    this.#shown = undefined;
+    this.#ways.hideUnlessOf(model);
+    this.#tell("Looking at how much memory a run takes…");
+    this.#timer = setTimeout(() => void this.#count({ model, config, lora, longest }, settings), PAUSE_MILLIS);
+  }
+
+  /** Leaves the device to others. */
+  stop(): void {
+    this.#cancel();
+    if (!this.#shown) show("estimate", false);
+  }
+
+  /** What the run takes that is about to begin. */
+  async show(footprint: Footprint, config: Config): Promise<void> {
+    this.#shown = undefined;
+    this.#ways.hide();
+    this.#draw(footprint, config, `This run takes ${bytes(footprint.peak_gpu_bytes)} of ${await this.#device.memory()}.`);
+  }
+
+  async #count({ model, config, lora, longest }: Wish & { model: Model; config: Config }, settings: string): Promise<void> {
+    const { signal } = (this.#running = new AbortController());
+    const { train } = config;
+    // Rows that are packed fill up their sequences.
+    const is_known = longest !== undefined && !train.packing && longest <= train.max_length!;
+    const asked = is_known ? { ...config, train: { ...train, max_length: longest } } : config;
+    const device = this.#device.value;
+    try {
+      const footprint = await Trainer.estimate(model.source, { ...model.hub, ...asked, device, signal });
+      this.#shown = { model, settings };
+      const peak = footprint.peak_gpu_bytes;
+      const rows = is_known ? "with these rows" : "with the longest rows";
+      this.#draw(footprint, config, `A run takes up to ${bytes(peak)} of ${await this.#device.memory()} ${rows}.`);
+      await this.#ways.draw({ model, config: asked, lora, device, peak }, signal);
+    } catch (thrown) {
+      if (signal.aborted || isCancelled(thrown)) return;
+      // Without the picture the figure still stands.
+      if (this.#shown) return this.#ways.hide();
+      this.#tell("How much memory a run takes cannot be told.", messageOf(thrown));
+      this.#ways.hide();
+    }
+  }
+
+  #cancel(): void {
+    clearTimeout(this.#timer);
+    this.#running?.abort();
+    this.#running = undefined;
+  }
+
+  #hide(): void {
+    this.#shown = undefined;
+    show("estimate", false);
+    this.#ways.hide();
+  }
+
+  #tell(sum: string, problem = ""): void {
+    write("estimate-sum", sum);
+    write("estimate-problem", problem);
+    show("estimate-parts", false);
+    show("estimate", true);
+  }
+
+  #draw(footprint: Footprint, config: Config, sum: string): void {
+    const found = parts(footprint, config);
+    this.#tell(sum);
+    element("estimate-bar").replaceChildren(
+      ...found.map(([, count], index) => {
+        const part = make("span", `part-${index}`);
+        part.style.flexGrow = String(count / footprint.peak_gpu_bytes);
+        return part;
+      }),
+    );
+    element("estimate-legend").replaceChildren(
+      ...found.map(([name, count], index) => make("li", "", make("i", `part-${index}`), `${name} ${bytes(count)}`)),
+    );
+    show("estimate-parts", true);
+  }
+}

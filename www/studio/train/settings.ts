@@ -1,0 +1,242 @@
+import type { LoraConfig, QuantizationConfig, TrainConfig } from "tabtune";
+import { Choice } from "../ui/choice.js";
+import type { ReadRows } from "../data/data.js";
+import { element } from "../ui/dom.js";
+import { MissingInput } from "../ui/missing.js";
+import ownModelConfig from "./own-model.config.json";
+import type { RowKind } from "../chat/preference-rows.js";
+import { LONGER_ROWS, misfit, Preferences, SHORTER_STEPS, withPreferences } from "./preferences.js";
+import { served } from "../shell/served.js";
+
+export interface Config {
+  quantization: QuantizationConfig;
+  lora: LoraConfig;
+  train: TrainConfig;
+}
+
+/** Whether a run trains all weights of its model, and no adapter. */
+export function trainsAll({ train }: Config): boolean {
+  return train.finetuning_type === "full";
+}
+
+/** For a model of one's own: what usually works with LoRA, small enough for a laptop. */
+const FOR_A_FOLDER = ownModelConfig as Config;
+
+/** What is held out of a person's own rows unless they say otherwise, where there are so many rows. */
+const HELD_OUT = { percent: 10, min_rows: 20 };
+
+/** All weights want steps that are so many times smaller than LoRA's. */
+const SMALLER_STEPS = 10;
+
+/** Plain gradient descent goes as far as its gradient is long, which is clipped to 1. */
+const SGD_RATE = 0.1;
+
+/** The module that has a vector for each word. */
+const WORDS = "embed_tokens";
+
+/** MeZO's steps against those of AdamW for LoRA: many more, and shorter ones, because a slope says little of the way. */
+const MEZO = { more_steps: 10, adapter_rate: 0.15, all_rate: 0.05 };
+
+const NOTHING_TO_KEEP_BY =
+  "“Keep the best” needs rows that are held out, and none of these are. Say a share of them in the settings, add a file of held-out rows, or switch it off.";
+
+const TRAIN_FIELDS = ["max_steps", "learning_rate", "per_device_train_batch_size", "max_length", "seed"] as const;
+
+/** The lower part of the form: the settings of a run, filled with defaults for the chosen model. */
+export class SettingsForm {
+  readonly #details = element<HTMLDetailsElement>("settings");
+  readonly #trained = new Choice("trained", () => this.#fillWay());
+  readonly #optim = new Choice("optim", () => this.#fillHow());
+  readonly #preferences = new Preferences(() => this.#fillWay());
+  #base: Config = FOR_A_FOLDER;
+  #filled: Promise<void> = Promise.resolve();
+  #has_own_rows = false;
+  /** Whether the person said which share is held out. */
+  #share_is_said = false;
+
+  /** `on_change` is told when a field changed. */
+  constructor(on_change: () => void) {
+    this.#details.addEventListener("change", on_change);
+    this.#field("held_out_percent").addEventListener("input", () => (this.#share_is_said = true));
+  }
+
+  /** Fills the fields for the bundled model or one of one's own: the one that was asked for last. */
+  fill(bundled: boolean): Promise<void> {
+    const filling: Promise<void> = configFor(bundled).then((config) => (this.#filled === filling ? this.#fillFor(config) : this.#filled));
+    return (this.#filled = filling);
+  }
+
+  /** Resolves once the fields are those for the chosen model. */
+  get filled(): Promise<void> {
+    return this.#filled;
+  }
+
+  #fillFor(config: Config): void {
+    this.#base = config;
+    const { train, lora, quantization } = this.#base;
+    for (const name of TRAIN_FIELDS) this.#field(name).valueAsNumber = train[name] ?? FOR_A_FOLDER.train[name]!;
+    this.#field("r").valueAsNumber = lora.r ?? 8;
+    this.#field("use_dora").checked = lora.use_dora ?? false;
+    this.#field("learns_words").checked = lora.modules_to_save?.includes(WORDS) ?? false;
+    this.#fillHow();
+    this.#bits.value = bitsOf(quantization);
+    this.#field("packing").checked = train.packing ?? false;
+    this.#field("assistant_only_loss").checked = train.assistant_only_loss ?? false;
+    this.#fillShare();
+  }
+
+  /** The bundled rows come with rows that are held out; of one's own a share is. */
+  ownRows(has_own_rows: boolean): void {
+    this.#has_own_rows = has_own_rows;
+    this.#fillShare();
+  }
+
+  /** Rows of that kind are chosen; undefined while it is not known. */
+  follow(kind: RowKind | undefined): void {
+    this.#preferences.follow(kind);
+  }
+
+  /** What the person still has to say for rows of that kind. */
+  missing(kind: RowKind): string | undefined {
+    return misfit(this.#preferences.method, kind, this.#optim.value);
+  }
+
+  /** The settings as they stand, or undefined where a field is wrong; the browser then points at it. */
+  async read(): Promise<Config | undefined> {
+    await this.#filled;
+    const form = element<HTMLFormElement>("setup");
+    if (!form.checkValidity()) {
+      // The browser points at no field that is folded away.
+      const folds = this.#details.querySelectorAll("details");
+      for (const fold of [this.#details, ...folds]) fold.open ||= fold.querySelector(":invalid") !== null;
+      form.reportValidity();
+      return undefined;
+    }
+    return this.#values();
+  }
+
+  /** The settings as they stand, or undefined where a field is wrong; the person is not told. */
+  peek(): Config | undefined {
+    return element<HTMLFormElement>("setup").checkValidity() ? this.#values() : undefined;
+  }
+
+  /** The settings for the chosen model as they were before anything was changed. */
+  get standard(): Config {
+    return structuredClone(this.#base);
+  }
+
+  /** The same for these rows, which it must fit: of few, none is held out unless the person said so. */
+  forRows({ train, ...config }: Config, { count, kind, heldout }: Pick<ReadRows, "count" | "kind" | "heldout">): Config {
+    const { method, optim } = train;
+    const wrong = misfit(method === "sft" ? undefined : method, kind, optim);
+    if (wrong) throw new MissingInput(wrong);
+    const holds_out = this.#share_is_said || (count ?? 0) >= HELD_OUT.min_rows;
+    const test_size = holds_out ? (train.test_size ?? 0) : 0;
+    if (train.load_best_model_at_end && !heldout && test_size === 0) throw new MissingInput(NOTHING_TO_KEEP_BY);
+    return { ...config, train: { ...train, test_size } };
+  }
+
+  /** The adapter as the form has it, whether one is trained or not. */
+  get lora(): LoraConfig {
+    const { lora } = structuredClone(this.#base);
+    const alpha_by_rank = (lora.lora_alpha ?? 8) / (lora.r ?? 8);
+    const r = this.#field("r").valueAsNumber;
+    const use_dora = this.#field("use_dora").checked;
+    const modules_to_save = this.#field("learns_words").checked ? [WORDS] : [];
+    return { ...lora, r, lora_alpha: alpha_by_rank * r, use_dora, modules_to_save };
+  }
+
+  get #trains_all(): boolean {
+    return this.#trained.value === "all";
+  }
+
+  /** What goes with the choice of what is trained, and from what. */
+  #fillWay(): void {
+    // KTO holds each row against others of its step.
+    const rows = this.#field("per_device_train_batch_size");
+    rows.min = this.#preferences.method === "kto" ? "2" : "1";
+    rows.valueAsNumber = Math.max(rows.valueAsNumber, Number(rows.min));
+    this.#field("learning_rate").value = String(Number(this.#usualRate().toPrecision(6)));
+    this.#fillLength();
+    // What nobody sees keeps no run from starting.
+    this.#field("r").disabled = this.#trains_all;
+  }
+
+  /** Unless the person chose another one. */
+  #fillLength(): void {
+    const usual = this.#base.train.max_length ?? FOR_A_FOLDER.train.max_length!;
+    const lengths = [usual, LONGER_ROWS * usual];
+    const field = this.#field("max_length");
+    if (lengths.includes(field.valueAsNumber)) field.valueAsNumber = lengths[this.#preferences.method ? 1 : 0]!;
+  }
+
+  /** What goes with the choice of how it learns. */
+  #fillHow(): void {
+    this.#fillWay();
+    const usual = this.#base.train.max_steps ?? FOR_A_FOLDER.train.max_steps!;
+    const field = this.#field("max_steps");
+    if (this.#optim.value === "mezo") field.valueAsNumber = MEZO.more_steps * usual;
+    else if (field.valueAsNumber === MEZO.more_steps * usual) field.valueAsNumber = usual;
+  }
+
+  #usualRate(): number {
+    const examples = this.#base.train.learning_rate ?? FOR_A_FOLDER.train.learning_rate!;
+    const rate = this.#preferences.method ? examples / SHORTER_STEPS : examples;
+    if (this.#optim.value === "sgd") return SGD_RATE;
+    if (this.#optim.value === "mezo") return rate * (this.#trains_all ? MEZO.all_rate : MEZO.adapter_rate);
+    return rate * (this.#trains_all ? 1 / SMALLER_STEPS : 1);
+  }
+
+  #fillShare(): void {
+    if (!this.#share_is_said) this.#field("held_out_percent").valueAsNumber = this.#has_own_rows ? HELD_OUT.percent : 0;
+  }
+
+  #values(): Config {
+    const { train: base, quantization } = structuredClone(this.#base);
+    const train = this.#trainValues(base);
+    if (this.#trains_all) return { train: { ...train, finetuning_type: "full" }, lora: {}, quantization: IN_BITS.own };
+    return { train, lora: this.lora, quantization: { ...quantization, ...IN_BITS[this.#bits.value as Bits] } };
+  }
+
+  #trainValues(train: TrainConfig): Config["train"] {
+    train.optim = this.#optim.value as NonNullable<TrainConfig["optim"]>;
+    for (const name of TRAIN_FIELDS) train[name] = this.#field(name).valueAsNumber;
+    // About ten held-out points make a curve.
+    train.eval_steps = Math.max(1, Math.round(train.max_steps! / 10));
+    train.packing = this.#field("packing").checked;
+    train.assistant_only_loss = this.#field("assistant_only_loss").checked;
+    train.test_size = this.#field("held_out_percent").valueAsNumber / 100;
+    if (this.#field("keeps_best").checked) train.load_best_model_at_end = true;
+    return withPreferences(train, this.#preferences.options);
+  }
+
+  get #bits(): HTMLSelectElement {
+    return this.#details.querySelector<HTMLSelectElement>("[name=bits]")!;
+  }
+
+  #field(name: string): HTMLInputElement {
+    return this.#details.querySelector<HTMLInputElement>(`[name="${name}"]`)!;
+  }
+}
+
+/** In which bits a model is kept. */
+const IN_BITS = {
+  own: { load_in_4bit: false, load_in_8bit: false, requantize: null },
+  8: { load_in_4bit: false, load_in_8bit: true, requantize: null },
+  4: { load_in_4bit: true, load_in_8bit: false, requantize: null },
+  again: { load_in_4bit: true, load_in_8bit: false, requantize: "nf4" },
+} as const satisfies Record<string, QuantizationConfig>;
+
+type Bits = keyof typeof IN_BITS;
+
+function bitsOf({ load_in_4bit, load_in_8bit, requantize }: QuantizationConfig): string {
+  if (requantize) return "again";
+  return load_in_4bit ? "4" : load_in_8bit ? "8" : "own";
+}
+
+async function configFor(bundled: boolean): Promise<Config> {
+  if (!bundled) return FOR_A_FOLDER;
+  const response = await served("data/faq.config.json");
+  const { quantization = {}, lora = {}, train = {} } = (await response.json()) as Partial<Config>;
+  return { quantization, lora, train };
+}
