@@ -3,15 +3,14 @@ import { Adapters } from "./library/adapters.js";
 import { Asking } from "./chat/asking.js";
 import { BlindTest } from "./chat/blind.js";
 import { block, Busy, type Task } from "./shell/busy.js";
-import { CachedModels } from "./library/cached.js";
 import { Chart } from "./train/chart.js";
 import { Chat } from "./chat/chat.js";
-import { DataForm } from "./data/data.js";
+import { BUNDLED, DataForm } from "./data/data.js";
 import { DeviceForm } from "./train/device.js";
 import { element, say, show, write } from "./ui/dom.js";
 import { clearErrorOnChange, showError } from "./shell/errors.js";
 import { NowBar } from "./shell/now.js";
-import { beginPlaces, reveal } from "./shell/places.js";
+import { beginPlaces, goTo, reveal } from "./shell/places.js";
 import { title } from "./shell/title.js";
 import { beginLive, showLive } from "./home/live.js";
 import { Estimate } from "./train/estimate.js";
@@ -25,6 +24,8 @@ import { Progress } from "./train/progress.js";
 import { RestForm } from "./train/rest.js";
 import { RewardChart } from "./train/reward-chart.js";
 import { SettingsForm, type Config } from "./train/settings.js";
+import { Library } from "./library/library.js";
+import { NOTHING_KEPT } from "./library/others.js";
 import { ShelfCard } from "./library/shelf.js";
 import { Timeline } from "./train/timeline.js";
 import { Together } from "./together/together.js";
@@ -60,7 +61,6 @@ const data = new DataForm(
     tellChoice();
   },
 );
-const cached = new CachedModels((work) => void busy.run(work));
 
 /** The work whose progress the training card shows. */
 const training: Task = {
@@ -110,7 +110,27 @@ const shelf = new ShelfCard({
   loading,
   mayGo: () => adapters.mayGo(),
   open: () => adapters.open(),
+  learnt: adapters.store,
   ask,
+});
+const library = new Library({
+  busy,
+  adapters,
+  shelf,
+  chats: NOTHING_KEPT,
+  logs: NOTHING_KEPT,
+  bundled: Object.values(BUNDLED),
+  trainOn: async (name) => {
+    await data.choose(name);
+    goTo("train");
+  },
+  lookAt: learnFrom,
+  useModel: (name) => {
+    model.readAgain({ kind: "hub", name });
+    tellChoice();
+    goTo("train");
+  },
+  rowsChanged: () => data.refresh(),
 });
 const together = new Together({
   busy,
@@ -176,7 +196,8 @@ function tellChoice(): void {
 async function offerWhatIsKept(): Promise<void> {
   chat.offer(job.adapter !== undefined);
   blind.offer(job.adapter?.id);
-  await Promise.all([adapters.refresh(), shelf.refresh(), cached.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
+  await Promise.all([adapters.refresh(), shelf.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
+  await library.refresh().catch(showError);
 }
 
 /** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
@@ -303,3 +324,4 @@ await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
 await offerWhatIsKept();
 await together.begin().catch(showError);
 await shelf.begin();
+library.begin();
