@@ -1,5 +1,6 @@
 // The page's logic that needs no browser.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -284,6 +285,9 @@ test("Stop ends the measuring of held-out rows, and what was learnt is kept", as
   assert.match(ended_first.status, /^The engine did not answer, so it was ended\. Nothing of this run was saved/);
 });
 
+/** Files of an adapter, of which nothing here looks into. */
+const adapterOf = (byte) => ({ "adapter_config.json": new Uint8Array([123, 125]), "adapter_model.safetensors": new Uint8Array([byte]) });
+
 /** Something that was begun, as the list has it. */
 const begun = (id) => ({ version: 1, id, name: id, model: { kind: "bundled", name: "" }, config: { train: { max_steps: 60 } }, rows: { dataset: "rows", heldout: null, is_chat: true, count: 1 }, question: null, has_files: false, steps: 0, date: 1 });
 
@@ -294,21 +298,26 @@ test("what another tab has kept, renamed or deleted stays so", async () => {
     Trainer: {
       checkpoints: async () => [],
       // The other tab keeps what it has learnt after this one has looked.
-      forget: async (id) => void (id === "kept" && (await store.keep({ ...begun(id), steps: 60 }, "files"))),
+      forget: async (id) => void (id === "kept" && (await store.keep({ ...begun(id), steps: 60 }, adapterOf(1)))),
     },
   };
-  const { LearntStore, LearntList, MissingInput } = await studio("library/learnt.ts", "library/learnt-list.ts", "ui/missing.ts");
+  const { LearntStore, tidy, MissingInput } = await studio("library/learnt.ts", "library/entries.ts", "ui/missing.ts");
   store = new LearntStore();
   for (const id of ["kept", "nothing"]) await store.put(begun(id));
-  await new LearntList(store, {}).tidy();
+  await tidy(store);
   assert.deepEqual((await store.all()).map(({ id }) => id), ["kept"]);
 
   await store.rename("kept", "a better name");
   const { name, has_files, steps } = await store.get("kept");
   assert.deepEqual({ name, has_files, steps }, { name: "a better name", has_files: true, steps: 60 });
-  await store.keep({ ...begun("kept"), steps: 61 }, "newer files");
+  await store.keep({ ...begun("kept"), steps: 61 }, adapterOf(2));
   assert.equal((await store.get("kept")).name, "a better name", "a run that ends keeps the name that it was given meanwhile");
-  assert.equal(await store.files("kept"), "newer files");
+  assert.deepEqual(await store.files("kept"), adapterOf(2));
+  const { bytes, weights } = await store.get("kept");
+  assert.deepEqual([bytes, weights], [3, createHash("sha256").update(new Uint8Array([2])).digest("hex")], "what it takes and is known by is noted with it");
+  await store.put({ ...(await store.get("kept")), bytes: undefined, weights: undefined });
+  assert.equal((await store.measure(await store.get("kept"))).weights, weights, "and looked up of what an earlier page has kept");
+  assert.equal((await store.get("kept")).weights, weights);
   await store.rename("nothing", "something");
   assert.equal(await store.get("nothing"), undefined, "what was deleted does not come back with a name");
   await assert.rejects(store.files("nothing"), (thrown) => thrown instanceof MissingInput && /gone from this browser/.test(thrown.message));
@@ -334,7 +343,7 @@ test("what could not be kept is held until it is downloaded or given up", async 
     Dataset: { list: async () => [{ name: "rows" }] },
     Trainer: { checkpoints: async () => [{ step: 3 }], forget: async (id) => void forgotten.push(id) },
   };
-  const { Adapters } = await studio("library/adapters.ts");
+  const { Adapters, waysOf } = await studio("library/adapters.ts", "library/entries.ts");
   // The engine that learnt it was ended, so that there is no adapter at hand.
   const job = { adapter: undefined, letGo: async () => undefined };
   const adapters = new Adapters({ busy: { run: (work) => work(), update: () => undefined }, job: () => job, begun: () => undefined, event: () => undefined });
@@ -372,8 +381,7 @@ test("what could not be kept is held until it is downloaded or given up", async 
 
   await learn();
   globalThis.confirm = () => true;
-  buttonIn(page.element("learnt-list"), "Delete").click();
-  await settled();
+  await adapters.delete(adapters.entries[0].learnt);
   assert.deepEqual(forgotten, ["a"]);
   assert.ok(!page.is_asking && page.element("unsaved").hidden, "what was deleted is not missed");
 
@@ -382,7 +390,8 @@ test("what could not be kept is held until it is downloaded or given up", async 
   await adapters.begun(whole, {});
   await adapters.learnt(whole, { step: 3, is_early: false }, undefined);
   await adapters.refresh();
-  assert.ok(!page.is_asking && buttonIn(page.element("learnt-list"), "Open"), "all weights are opened from the last checkpoint of their run");
+  assert.ok(!page.is_asking);
+  assert.deepEqual(waysOf(adapters.entries[0]), ["reopen"], "all weights are opened from the last checkpoint of their run");
   assert.deepEqual(forgotten, ["a"], "which is kept");
   adapters.event({ type: "checkpoint-failed", detail: "There is no room." });
   await adapters.learnt(whole, { step: 4, is_early: false }, undefined);
