@@ -1,9 +1,11 @@
 import { defineConfig } from "vite";
+import { guides } from "./guides/plugin.js";
 
 export default defineConfig({
   // Relative addresses, so that the page works under any path.
   base: "./",
   worker: { format: "es" },
+  plugins: [guides()],
   build: {
     outDir: "../dist",
     emptyOutDir: true,
