@@ -107,7 +107,13 @@ list.addEventListener("click", (event) => {
 for (const block of document.querySelectorAll<HTMLElement>(".code")) addCopying(block);
 for (const wide of document.querySelectorAll(".wide, pre")) widths.observe(wide);
 
-// The list of all guides is longer than the window: the page that is open is in sight there.
+// The list of all guides is open where its style sheet takes the fold away, for those who hear the page as well.
 const chapters = document.querySelector<HTMLElement>(".chapters")!;
+new ResizeObserver(() => {
+  const [fold, folded] = [chapters.querySelector("details")!, chapters.querySelector("summary")!];
+  if (getComputedStyle(folded).display === "none") fold.open = true;
+}).observe(chapters);
+
+// It is longer than the window, so it begins where the page that is open stands.
 const here = chapters.querySelector<HTMLElement>("[aria-current]");
 if (here) chapters.scrollTop = here.offsetTop - chapters.clientHeight / 3;
