@@ -34,7 +34,6 @@ test("the guides are read, searched and copied from", async (t) => {
     await page.setViewportSize({ width: 1280, height: 900 });
     await page.emulateMedia({ colorScheme: "light" });
     await page.goto(`${server.origin}/guides/`);
-    assert.deepEqual(await serious(page), []);
     assert.ok(!server.requests.includes("/guides/search.json"), "what is searched is asked for when somebody searches");
     await page.getByRole("searchbox", { name: "Search the guides" }).fill("save the adapter");
     const hit = page.locator("#found").getByRole("link", { name: "Your first fine-tune: 6. Save the adapter" });
