@@ -30,7 +30,7 @@ function built(t, name, environment = "") {
 async function open(t, site) {
   const page = await browser.newPage();
   const told = [];
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(60_000);
   page.on("pageerror", (error) => told.push(String(error)));
   page.on("console", (message) => message.type() === "error" && told.push(message.text()));
   // A machine that runs tests is under pressure, and runs would rest.
