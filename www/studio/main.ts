@@ -25,7 +25,7 @@ import { RestForm } from "./train/rest.js";
 import { RewardChart } from "./train/reward-chart.js";
 import { SettingsForm, type Config } from "./train/settings.js";
 import { Library } from "./library/library.js";
-import { NOTHING_KEPT } from "./library/others.js";
+import { NO_CHATS, NO_LOGS } from "./library/others.js";
 import { ShelfCard } from "./library/shelf.js";
 import { Timeline } from "./train/timeline.js";
 import { Together } from "./together/together.js";
@@ -117,8 +117,8 @@ const library = new Library({
   busy,
   adapters,
   shelf,
-  chats: NOTHING_KEPT,
-  logs: NOTHING_KEPT,
+  chats: NO_CHATS,
+  logs: NO_LOGS,
   bundled: Object.values(BUNDLED),
   trainOn: async (name) => {
     await data.choose(name);

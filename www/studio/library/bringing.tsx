@@ -112,7 +112,7 @@ function Contents({ plan, chosen }: { plan: Signal<readonly Planned[]>; chosen: 
     chosen.value = all;
   };
   return (
-    <ul class="picks" aria-label="What is in the file">
+    <ul class="choosing" aria-label="What is in the file">
       {plan.value.map((planned) => {
         const { item, name, is_here } = planned;
         const kind = item.kind === "settings" ? undefined : KIND_WORDS[item.kind].one;
@@ -121,7 +121,7 @@ function Contents({ plan, chosen }: { plan: Signal<readonly Planned[]>; chosen: 
             <label>
               <input type="checkbox" disabled={is_here} checked={chosen.value.has(planned)} onChange={() => toggle(planned)} />
               <span>
-                <b>{item.name}</b> {kind && <span class={`kind of-${item.kind}`}>{kind}</span>} <span class="number">{sizeWords(planned.bytes)}</span>
+                <b>{item.name}</b> {kind && <span class={`kind-tag of-${item.kind}`}>{kind}</span>} <span class="figure">{sizeWords(planned.bytes)}</span>
                 <span class="hint">{noteOf(item.kind, item.name, name, is_here)}</span>
               </span>
             </label>

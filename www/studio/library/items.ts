@@ -66,7 +66,8 @@ export interface Found {
   shelf: readonly MarkedAdapter[];
   datasets: readonly DatasetInfo[];
   models: readonly CachedModel[];
-  chats: readonly KeptChat[];
+  /** Each with what people know it by. */
+  chats: readonly { chat: KeptChat; name: string }[];
   /** What the logs of runs take, by the ids of the runs. */
   logs: ReadonlyMap<string, number>;
   /** The id of what was learnt or opened and is at hand, and the key of the shelf's adapter that answers. */
@@ -168,9 +169,9 @@ function modelsOf({ models }: Found): ModelItem[] {
   });
 }
 
-function chatItem(chat: KeptChat): ChatItem {
-  const { id, title, date, turns } = chat;
-  return { kind: "chat", key: keyOf("chat", id), name: title || "A chat without a name", bytes: bytesOf(chat), date, about: count(turns.length, "turn"), now: "", from: [], to: [], mark: undefined, subject: chat };
+function chatItem({ chat, name }: Found["chats"][number]): ChatItem {
+  const { id, date, turns } = chat;
+  return { kind: "chat", key: keyOf("chat", id), name, bytes: bytesOf(chat), date, about: count(turns.length, "turn"), now: "", from: [], to: [], mark: undefined, subject: chat };
 }
 
 /** Says of each what came from it, and finds the run that an adapter of the shelf is of. What is gone is named, and leads nowhere. */

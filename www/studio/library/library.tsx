@@ -14,8 +14,8 @@ import { markOf } from "./archive/out.js";
 import type { Here } from "./archive/plan.js";
 import { Bringing } from "./bringing.js";
 import { isLearnt, itemsOf, shownOf, type Item, type View } from "./items.js";
-import { LibraryList } from "./list.js";
-import { bytesOf, messagesOf, type KeptChat, type KeptLog, type Records } from "./others.js";
+import { LibraryList, type ListWork } from "./list.js";
+import type { Chats, Logs } from "./others.js";
 import { RoomDialog } from "./room-dialog.js";
 import type { ShelfCard } from "./shelf.js";
 import { roomNow, StorageView, type Room } from "./storage.js";
@@ -26,8 +26,8 @@ export interface LibraryPage {
   busy: Busy;
   adapters: Adapters;
   shelf: ShelfCard;
-  chats: Records<KeptChat>;
-  logs: Records<KeptLog>;
+  chats: Chats;
+  logs: Logs;
   /** Names of the rows that come with the page. */
   bundled: readonly string[];
   /** Chooses rows to train on, or shows them. */
@@ -59,7 +59,11 @@ export class Library {
       here: () => this.#here(),
       stores: async () => ({ learnt: adapters.store, shelf: await shelf.shelf, chats, logs, settings: stored }),
     });
-    const work = { act: (act: Act, item: Item) => void this.#act(act, item), rename: (item: Item, name: string) => this.#work(() => this.#rename(item, name)), drawn: () => busy.update() };
+    const work: ListWork = {
+      act: (act, item) => void this.#act(act, item),
+      rename: (item, name) => busy.run(() => this.#rename(item, name)),
+      drawn: () => busy.update(),
+    };
     render(<LibraryList items={this.#items} view={this.#view} work={work} />, element("kept-things"));
     render(<StorageView items={this.#items} room={this.#room} />, element("storage"));
     element("free-room").addEventListener("click", () => this.#room_dialog.open(this.#items.value ?? []));
@@ -81,9 +85,9 @@ export class Library {
   async refresh(): Promise<void> {
     const turn = ++this.#asked;
     const { adapters, shelf, chats, logs, bundled } = this.#page;
-    const [datasets, models, kept, logged, shelved, open] = await Promise.all([Dataset.list(), cachedModels(), chats.all(), logs.all(), shelf.marked(), adapters.open()]);
-    const sizes = new Map(logged.map((log) => [log.id, bytesOf(log)]));
-    const items = itemsOf({ learnt: adapters.entries, shelf: shelved, datasets, models, chats: kept, logs: sizes, open: open?.id, answers: shelf.answers, bundled });
+    const [datasets, models, kept, sizes, shelved, open] = await Promise.all([Dataset.list(), cachedModels(), chats.all(), logs.sizes(), shelf.marked(), adapters.open()]);
+    const named = kept.map((chat) => ({ chat, name: chats.nameOf(chat) }));
+    const items = itemsOf({ learnt: adapters.entries, shelf: shelved, datasets, models, chats: named, logs: sizes, open: open?.id, answers: shelf.answers, bundled });
     const room = await roomNow();
     if (turn !== this.#asked) return;
     this.#items.value = items;
@@ -97,7 +101,7 @@ export class Library {
   }
 
   async #act(act: Act, item: Item): Promise<void> {
-    const { adapters, shelf, trainOn, lookAt, useModel } = this.#page;
+    const { adapters, shelf, chats, trainOn, lookAt, useModel } = this.#page;
     const { kind, name, subject } = item;
     if (act === "delete") return this.#askToDelete(item);
     if (kind === "dataset") {
@@ -108,7 +112,7 @@ export class Library {
     if (kind === "model") return useModel(name);
     if (kind === "chat") {
       if (act === "open") location.hash = `chat/${encodeURIComponent(subject.id)}`;
-      else handOver(`${stemOf(name, "chat")}.jsonl`, new Blob([`${JSON.stringify({ messages: messagesOf(subject) })}\n`], { type: "application/jsonl" }));
+      else handOver(`${stemOf(name, "chat")}.jsonl`, new Blob([`${JSON.stringify({ messages: chats.messagesOf(subject) })}\n`], { type: "application/jsonl" }));
       return;
     }
     const learnt = isLearnt(subject) ? subject.learnt : undefined;
@@ -131,7 +135,7 @@ export class Library {
     void this.#page.busy.run(() => this.#delete(item)).then(async () => {
       await this.refresh();
       // The button that had the keyboard is gone with its item.
-      const left = element("kept-things").querySelectorAll<HTMLElement>(".item");
+      const left = element("kept-things").querySelectorAll<HTMLElement>(".kept-item");
       (left[Math.min(place, left.length - 1)] ?? element("kept-title")).focus({ preventScroll: true });
     });
   }

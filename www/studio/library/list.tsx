@@ -7,7 +7,8 @@ import { sizeWords } from "./sizes.js";
 /** What the list asks of the page. */
 export interface ListWork {
   act(act: Act, item: Item): void;
-  rename(item: Item, name: string): void;
+  /** Resolves once it is done, whether it could be or not. */
+  rename(item: Item, name: string): Promise<unknown>;
   /** Buttons came or went: those that wait while work is done are to wait. */
   drawn(): void;
 }
@@ -38,7 +39,7 @@ export function LibraryList({ items, view, work }: ListProps) {
   return (
     <div class="stacked">
       <Kinds all={all} chosen={kind} choose={(kind) => change({ kind })} />
-      <div class="finding">
+      <div class="finder">
         <label>
           Search
           <input type="search" id="library-search" autocomplete="off" value={search} onInput={({ currentTarget }) => change({ search: currentTarget.value })} />
@@ -53,8 +54,8 @@ export function LibraryList({ items, view, work }: ListProps) {
         </label>
       </div>
       <p class="unseen" role="status">{search || kind !== "all" ? `${shown.length} of ${all.length} are shown.` : ""}</p>
-      {shown.length === 0 && <p class="nothing hint">{search ? "Nothing that is kept has these words." : EMPTY[kind]}</p>}
-      <ul id="library-list" class="items" aria-label="What is kept">
+      {shown.length === 0 && <p class="nothing-kept hint">{search ? "Nothing that is kept has these words." : EMPTY[kind]}</p>}
+      <ul id="library-list" class="kept-items" aria-label="What is kept">
         {shown.map((item) => (
           <Entry key={item.key} item={item} work={work} />
         ))}
@@ -67,10 +68,10 @@ function Kinds({ all, chosen, choose }: { all: Item[]; chosen: View["kind"]; cho
   const sums = sumsOf(all);
   const chips = [{ kind: "all" as const, word: "All", count: all.length }, ...ITEM_KINDS.map((kind) => ({ kind, word: KIND_WORDS[kind].many, count: sums[kind].count }))];
   return (
-    <div class="chips" role="group" aria-label="What is shown">
+    <div class="kind-chips" role="group" aria-label="What is shown">
       {chips.map(({ kind, word, count }) => (
-        <button key={kind} type="button" class="chip" aria-pressed={kind === chosen} onClick={() => choose(kind)}>
-          {word} <span class="number">{count}</span>
+        <button key={kind} type="button" class="kind-chip" aria-pressed={kind === chosen} onClick={() => choose(kind)}>
+          {word} <span class="figure">{count}</span>
         </button>
       ))}
     </div>
@@ -82,9 +83,10 @@ function Entry({ item, work }: { item: Item; work: ListWork }) {
   const [shows_more, setMore] = useState(false);
   const rename = useRef<HTMLButtonElement>(null);
   const { key, kind, name, now, about, date } = item;
-  const done = () => {
+  const end = async (renamed?: Promise<unknown>) => {
     setRenaming(false);
-    // The field that had the keyboard is gone.
+    await renamed;
+    // The field that had the keyboard is gone, and buttons wait while the name is changed.
     requestAnimationFrame(() => rename.current?.focus());
   };
   const notes = [about, sizeWords(item.bytes), date === undefined ? "" : dateWords(date)].filter(Boolean);
@@ -99,38 +101,45 @@ function Entry({ item, work }: { item: Item; work: ListWork }) {
         </button>
       ));
   return (
-    <li class={now ? "item is-open" : "item"} data-kind={kind} data-key={key} tabIndex={-1}>
-      <div class="told">
-        {is_renaming ? <Renaming name={name} rename={(to) => work.rename(item, to)} done={done} /> : <h4 class="title"><span class={`kind of-${kind}`}>{KIND_WORDS[kind].one}</span> <span class="name">{name}</span>{now && <span class="now">{now}</span>}</h4>}
+    <li class={now ? "kept-item is-open" : "kept-item"} data-kind={kind} data-key={key} tabIndex={-1}>
+      <div class="item-told">
+        {is_renaming ? (
+          <Renaming name={name} end={(to) => void end(to === undefined ? to : work.rename(item, to))} />
+        ) : (
+          <h4 class="item-title">
+            <span class={`kind-tag of-${kind}`}>{KIND_WORDS[kind].one}</span> <span class="item-name">{name}</span>
+            {now && <span class="now">{now}</span>}
+          </h4>
+        )}
         <p class="hint">{notes.join(" · ")}</p>
         <Origins origins={item.from} word="" />
         <Origins origins={item.to} word={becameWords(item)} />
       </div>
-      <div class={shows_more ? "acts shows-more" : "acts"}>
+      <div class={shows_more ? "item-acts shows-more" : "item-acts"}>
         {buttons(true)}
-        <button type="button" class="small more" aria-expanded={shows_more} aria-label={`More for ${name}`} onClick={() => setMore(!shows_more)}>
+        <button type="button" class="small item-more" aria-expanded={shows_more} aria-label={`${shows_more ? "Less" : "More"} for ${name}`} onClick={() => setMore(!shows_more)}>
           {shows_more ? "Less" : "More"}
         </button>
-        <span class="rest">{buttons(false)}</span>
+        <span class="later">{buttons(false)}</span>
       </div>
     </li>
   );
 }
 
-function Renaming({ name, rename, done }: { name: string; rename(to: string): void; done(): void }) {
+/** `end` is told the new name, or nothing where it stays. */
+function Renaming({ name, end }: { name: string; end(to?: string): void }) {
   const field = useRef<HTMLInputElement>(null);
   useLayoutEffect(() => field.current?.select(), []);
   const submit = (event: Event) => {
     event.preventDefault();
     const to = field.current!.value.trim();
-    if (to && to !== name) rename(to);
-    done();
+    end(to && to !== name ? to : undefined);
   };
   return (
-    <form class="renaming" onSubmit={submit} onKeyDown={({ key }) => key === "Escape" && done()}>
+    <form class="item-renaming" onSubmit={submit} onKeyDown={({ key }) => key === "Escape" && end()}>
       <input ref={field} type="text" aria-label={`Name of ${name}`} defaultValue={name} maxLength={70} autocomplete="off" />
       <button type="submit" class="small">Save the name</button>
-      <button type="button" class="small" onClick={done}>Cancel</button>
+      <button type="button" class="small" onClick={() => end()}>Cancel</button>
     </form>
   );
 }
@@ -148,7 +157,7 @@ function Origins({ origins, word }: { origins: Origin[]; word: string }) {
       </span>
     );
   });
-  return <p class="hint origins">{word && `${word} `}{parts}</p>;
+  return <p class="hint item-origins">{word && `${word} `}{parts}</p>;
 }
 
 /** Where something in the library is found. */

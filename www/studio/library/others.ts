@@ -2,44 +2,66 @@
 export interface KeptChat {
   version: 1;
   id: string;
-  title: string;
+  /** What the person calls it; null where they gave it no name. */
+  title: string | null;
   /** Milliseconds since 1970. */
   date: number;
   turns: readonly unknown[];
 }
 
-/** What a run told of itself, as the place Train keeps it, by the id of the run. */
-export interface KeptLog {
-  version: 1;
-  id: string;
+/** The chats of the page, as far as the library has to do with them. */
+export interface Chats {
+  all(): Promise<KeptChat[]>;
+  put(chat: KeptChat): Promise<unknown>;
+  delete(id: string): Promise<unknown>;
+  /** What people know it by. */
+  nameOf(chat: KeptChat): string;
+  /** What was said, turn by turn. */
+  messagesOf(chat: KeptChat): { role: string; content: string }[];
+  /** A chat out of an archive, of which nothing is believed; undefined where it is none. */
+  read(value: unknown): KeptChat | undefined;
 }
 
-/** A store of other places of the page, as far as the library has to do with it. */
-export interface Records<Kept extends { id: string }> {
-  all(): Promise<Kept[]>;
-  get(id: string): Promise<Kept | undefined>;
-  put(kept: Kept): Promise<unknown>;
+/** What runs told of themselves as they learnt, by the ids of the runs. */
+export interface Logs {
+  /** What each takes. */
+  sizes(): Promise<Map<string, number>>;
+  /** One as JSON has it; undefined where there is none. */
+  read(id: string): Promise<KeptLog | undefined>;
+  write(id: string, log: KeptLog): Promise<unknown>;
   delete(id: string): Promise<unknown>;
 }
 
-/** A store in which nothing is, where the page has none of the kind. */
-export const NOTHING_KEPT: Records<never> = {
+/** A log as an archive has it: a number or nothing of each kind for each step. */
+export interface KeptLog {
+  version: 1;
+  /** Steps of the whole run. */
+  total: number;
+  /** Of steps without a measurement one in so many is kept. */
+  every: number;
+  steps: number[];
+  columns: Record<string, (number | null)[]>;
+}
+
+/** Chats of a page that keeps none. */
+export const NO_CHATS: Chats = {
   all: async () => [],
-  get: async () => undefined,
   put: async () => undefined,
+  delete: async () => undefined,
+  nameOf: ({ title }) => title ?? "",
+  messagesOf: () => [],
+  read: () => undefined,
+};
+
+/** Logs of a page that keeps none. */
+export const NO_LOGS: Logs = {
+  sizes: async () => new Map(),
+  read: async () => undefined,
+  write: async () => undefined,
   delete: async () => undefined,
 };
 
 /** What a record takes, which browsers do not tell: as much as it would as text. */
 export function bytesOf(record: unknown): number {
   return new TextEncoder().encode(JSON.stringify(record)).length;
-}
-
-/** The turns of a chat as messages. A turn that is none, or has other answers beside it, is told by what it says. */
-export function messagesOf({ turns }: KeptChat): { role: string; content: string }[] {
-  return turns.flatMap((turn) => {
-    const { role, content, text } = (turn ?? {}) as Record<string, unknown>;
-    const said = typeof content === "string" ? content : text;
-    return typeof role === "string" && typeof said === "string" ? [{ role, content: said }] : [];
-  });
 }

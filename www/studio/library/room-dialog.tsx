@@ -74,13 +74,13 @@ function Suggestions({ suggestions, chosen }: { suggestions: { value: Suggestion
     chosen.value = keys;
   };
   return (
-    <ul class="picks" aria-label="What could go">
+    <ul class="choosing" aria-label="What could go">
       {suggestions.value.map(({ key, name, bytes: size, loss }) => (
         <li key={key}>
           <label>
             <input type="checkbox" checked={chosen.value.has(key)} onChange={() => toggle(key)} />
             <span>
-              <b>{name}</b> {size !== undefined && <span class="number">{sizeWords(size)}</span>}
+              <b>{name}</b> {size !== undefined && <span class="figure">{sizeWords(size)}</span>}
               <span class="hint">{loss}</span>
             </span>
           </label>

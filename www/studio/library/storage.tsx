@@ -33,7 +33,7 @@ export function StorageView({ items, room }: StorageProps) {
   const rest = Math.max(0, (usage ?? 0) - kept);
   const parts = [...ITEM_KINDS.map((kind) => ({ name: kind as string, word: KIND_WORDS[kind].many, bytes: sums[kind].bytes })), { name: "rest", word: "The page itself", bytes: rest }].filter((part) => part.bytes > 0);
   return (
-    <div class="storage">
+    <div class="storage-parts">
       <p>
         <b id="kept-bytes">{sizeWords(kept)}</b> {"are kept here"}
         {quota !== undefined && `, of ${sizeWords(quota)} that the browser lets this page have`}.
@@ -43,10 +43,10 @@ export function StorageView({ items, room }: StorageProps) {
           <span key={name} class={`of-${name}`} style={{ flexGrow: bytes }} />
         ))}
       </div>
-      <ul class="legend" aria-label="What takes how much">
+      <ul class="shares" aria-label="What takes how much">
         {parts.map(({ name, word, bytes: taken }) => (
           <li key={name} data-part={name}>
-            <i class={`of-${name}`} aria-hidden="true" /> {word} <span class="number">{sizeWords(taken)}</span>
+            <i class={`of-${name}`} aria-hidden="true" /> {word} <span class="figure">{sizeWords(taken)}</span>
           </li>
         ))}
       </ul>

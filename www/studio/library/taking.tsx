@@ -120,13 +120,13 @@ function Kinds({ items, left_out }: { items: { value: readonly Item[] }; left_ou
   };
   const there = TAKEN.filter((kind) => sums[kind].count > 0);
   return (
-    <ul class="picks" aria-label="What is exported">
+    <ul class="choosing" aria-label="What is exported">
       {there.map((kind) => (
         <li key={kind}>
           <label>
             <input type="checkbox" checked={!left_out.value.has(kind)} onChange={() => toggle(kind)} />
             <span>
-              <b>{KIND_WORDS[kind].many}</b> <span class="number">{`${sums[kind].count}, ${sizeWords(sums[kind].bytes)}`}</span>
+              <b>{KIND_WORDS[kind].many}</b> <span class="figure">{`${sums[kind].count}, ${sizeWords(sums[kind].bytes)}`}</span>
             </span>
           </label>
         </li>

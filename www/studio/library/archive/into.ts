@@ -2,13 +2,13 @@ import { Dataset, type AdapterFiles, type ImportOptions } from "tabtune";
 import { CARD_FILE, type ExchangedFiles } from "tabtune/exchange";
 import { remembered } from "../../ui/remembered.js";
 import type { LearntStore } from "../learnt.js";
-import type { KeptChat, KeptLog, Records } from "../others.js";
+import type { Chats, Logs } from "../others.js";
 import type { Archive } from "./archive.js";
 import { damaged, objectIn } from "./manifest.js";
 import { ADAPTER_FILES, FILES } from "./out.js";
 import type { Planned } from "./plan.js";
 import { shown } from "./problem.js";
-import { chatIn, learntIn, logIn, optionsIn, settingsIn } from "./records.js";
+import { learntIn, logIn, optionsIn, recordIn, settingsIn } from "./records.js";
 import { importable } from "./rows.js";
 import { throwIfStopped } from "./stopping.js";
 
@@ -16,8 +16,8 @@ import { throwIfStopped } from "./stopping.js";
 export interface Stores {
   learnt: Pick<LearntStore, "put" | "keep" | "delete">;
   shelf: { put(name: string, files: ExchangedFiles): Promise<unknown> };
-  chats: Pick<Records<KeptChat>, "put">;
-  logs: Pick<Records<KeptLog>, "put" | "delete">;
+  chats: Pick<Chats, "put" | "read" | "nameOf">;
+  logs: Pick<Logs, "write" | "delete">;
   settings: { get(name: string): unknown; set(name: string, value: unknown): boolean };
 }
 
@@ -78,7 +78,7 @@ async function bringLearnt({ item, id, name }: Planned, { archive, stores, renam
   try {
     // Should the page close now, it is taken for a run that came to nothing, and cleared away.
     await stores.learnt.put(learnt);
-    if (logged) await stores.logs.put({ ...logged, id });
+    if (logged) await stores.logs.write(id, logged);
     await stores.learnt.keep(learnt, files);
   } catch (thrown) {
     await stores.learnt.delete(id).catch(() => undefined);
@@ -125,9 +125,10 @@ function rowIn(line: string, name: string): object {
   }
 }
 
-async function bringChat({ item, id }: Planned, { archive, stores }: Bringing): Promise<void> {
-  const chat = chatIn(await archive.needed(item, FILES.chat));
-  await stores.chats.put(id === chat.id ? chat : { ...chat, id, title: `${chat.title} (2)` });
+async function bringChat({ item, id }: Planned, { archive, stores: { chats } }: Bringing): Promise<void> {
+  const chat = chats.read(recordIn(await archive.needed(item, FILES.chat)));
+  if (!chat) throw damaged(`the chat ${shown(item.name)} is none`);
+  await chats.put(id === chat.id ? chat : { ...chat, id, title: `${chats.nameOf(chat)} (2)` });
 }
 
 /** What was set here stays. */

@@ -4,7 +4,7 @@ import { rowsIn } from "../../data/stored-rows.js";
 import { remembered } from "../../ui/remembered.js";
 import { isLearnt, type Item, type MarkedAdapter } from "../items.js";
 import type { Learnt, LearntStore } from "../learnt.js";
-import { bytesOf, type KeptChat, type KeptLog, type Records } from "../others.js";
+import { bytesOf, type KeptChat, type Logs } from "../others.js";
 import type { PackedFile, ToPack } from "./pack.js";
 import { linesOf } from "./rows.js";
 import { sha256 } from "./sums.js";
@@ -13,7 +13,7 @@ import { sha256 } from "./sums.js";
 export interface Sources {
   learnt: Pick<LearntStore, "files">;
   shelf: { open(name: string): Promise<ExchangedFiles> };
-  logs: Pick<Records<KeptLog>, "get">;
+  logs: Pick<Logs, "read">;
 }
 
 /** Files of items, in the order in which they are written. The record is the first. */
@@ -23,7 +23,7 @@ export const ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors"
 /** An item as it is packed; undefined for what cannot be taken along, as models and runs that have nothing but their checkpoints. */
 export async function toPack(item: Item, sources: Sources): Promise<ToPack | undefined> {
   if (item.kind === "dataset") return item.subject.rows > 0 ? rowsToPack(item.subject) : undefined;
-  if (item.kind === "chat") return chatToPack(item.subject);
+  if (item.kind === "chat") return chatToPack(item.name, item.subject);
   if (item.kind === "model") return undefined;
   const { subject } = item;
   if (!isLearnt(subject)) return shelvedToPack(subject, sources);
@@ -44,7 +44,7 @@ function learntToPack(learnt: Learnt, { learnt: store, logs }: Sources): ToPack 
   const files = async function* () {
     yield text(FILES.record, learnt);
     yield* adapterFiles(await store.files(id));
-    const log = await logs.get(id);
+    const log = await logs.read(id);
     if (log) yield text(FILES.log, log);
   };
   return { kind: "run", id, name, date, mark: weights, bytes, files };
@@ -71,11 +71,11 @@ function rowsToPack({ name, bytes, fingerprint }: DatasetInfo): ToPack {
   return { kind: "dataset", id: name, name, date: null, mark: fingerprint, bytes, files };
 }
 
-async function chatToPack(chat: KeptChat): Promise<ToPack> {
+async function chatToPack(name: string, chat: KeptChat): Promise<ToPack> {
   const files = async function* () {
     yield text(FILES.chat, chat);
   };
-  return { kind: "chat", id: chat.id, name: chat.title, date: chat.date, mark: await markOf(chat), bytes: bytesOf(chat), files };
+  return { kind: "chat", id: chat.id, name, date: chat.date, mark: await markOf(chat), bytes: bytesOf(chat), files };
 }
 
 /** What tells a chat from what it was before, and what it became. */

@@ -1,6 +1,6 @@
 import type { ImportOptions } from "tabtune";
 import type { Learnt } from "../learnt.js";
-import type { KeptChat, KeptLog } from "../others.js";
+import type { KeptLog } from "../others.js";
 import type { ModelName } from "../../train/model-name.js";
 import type { Config } from "../../train/settings.js";
 import type { Question } from "../../work/question.js";
@@ -14,7 +14,7 @@ const SETTINGS = ["tabtune:giver", "tabtune:gallery", "tabtune:device"];
 
 /** The record of something that was learnt. Its files come apart from it. */
 export function learntIn(bytes: Uint8Array): Learnt {
-  const { version, id, name, model, config, rows, question, steps, is_early, heldout, measured, date } = versioned(bytes);
+  const { version, id, name, model, config, rows, question, steps, is_early, heldout, measured, date } = recordIn(bytes);
   return {
     version,
     id: textIn(id),
@@ -32,15 +32,13 @@ export function learntIn(bytes: Uint8Array): Learnt {
   };
 }
 
-export function chatIn(bytes: Uint8Array): KeptChat {
-  const { version, id, title, date, turns, ...rest } = versioned(bytes);
-  if (!Array.isArray(turns)) throw damaged("a chat in it has no turns");
-  return { ...rest, version, id: textIn(id), title: textIn(title), date: numberIn(date), turns };
-}
-
+/** What a run told as it learnt. */
 export function logIn(bytes: Uint8Array): KeptLog {
-  const { version, id, ...rest } = versioned(bytes);
-  return { ...rest, version, id: textIn(id) };
+  const { version, total, every, steps, columns } = recordIn(bytes);
+  const told = Object.entries(objectIn(columns)).map(([metric, values]) => [metric, valuesIn(values)] as const);
+  const counted = valuesIn(steps).map(numberIn);
+  if (told.some(([, values]) => values.length !== counted.length)) throw damaged("a log in it is not whole");
+  return { version, total: numberIn(total), every: numberIn(every), steps: counted, columns: Object.fromEntries(told) };
 }
 
 /** How rows were imported; options that are not known are left to the engine, which refuses them by name. */
@@ -59,7 +57,8 @@ export function settingsOf(get: (name: string) => unknown): Record<string, unkno
   return Object.fromEntries(SETTINGS.map((name) => [name, get(name)] as const).filter(([, value]) => value !== undefined));
 }
 
-function versioned(bytes: Uint8Array): Record<string, unknown> & { version: 1 } {
+/** A record that this version of the page understands. */
+export function recordIn(bytes: Uint8Array): Record<string, unknown> & { version: 1 } {
   const record = objectIn(jsonIn(bytes));
   const { version } = record;
   if (typeof version === "number" && version > 1) {
@@ -94,6 +93,14 @@ function questionIn({ text, system, continues }: Record<string, unknown>): Quest
 
 function heldoutIn({ rows, before, after }: Record<string, unknown>): NonNullable<Learnt["heldout"]> {
   return { rows: numberIn(rows), before: numberIn(before), after: numberIn(after) };
+}
+
+/** Steps that a log has at most. */
+const MOST_STEPS = 1_000_000;
+
+function valuesIn(values: unknown): (number | null)[] {
+  if (!Array.isArray(values) || values.length > MOST_STEPS) throw damaged("a log in it is none");
+  return values.map((value) => (value === null ? null : numberIn(value)));
 }
 
 function numberIn(value: unknown): number {
