@@ -230,6 +230,7 @@ test("the library of the page", async (t) => {
 
     await there.entry("run", HOSTILE).getByRole("button", { name: `More for ${HOSTILE}` }).click();
     await there.entry("run", HOSTILE).getByRole("button", { name: `Download ${HOSTILE}` }).waitFor();
+    await there.entry("run", HOSTILE).getByRole("button", { name: `Less for ${HOSTILE}` }).click();
     const width = await there.page.evaluate(() => document.documentElement.scrollWidth);
     assert.ok(width <= 390, `the page is ${width} px wide`);
     assert.deepEqual(await there.findings("light"), []);
