@@ -1,8 +1,14 @@
 // The library of the page without a browser: what is kept in one list, what could go, and the file that takes it all elsewhere.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { before, test } from "node:test";
 import { strToU8, unzipSync, zipSync } from "fflate";
+import { paths } from "../../tools/lib/paths.mjs";
+import { blocksOf } from "../docs/blocks.mjs";
 import { studio } from "./page-modules.mjs";
 
 const MODULES = ["items.ts", "room.ts", "acts.ts", "run-logs.ts"].map((name) => `library/${name}`);
@@ -293,6 +299,24 @@ test("everything comes out of the file as it went in, to the byte", async () => 
   into.settings.set("tabtune:giver", { license: "mit", author: "Bob" });
   await page.bring(archive, again, again.filter(({ is_here }) => !is_here), into.stores, following());
   assert.equal(into.settings.get("tabtune:giver").license, "mit", "what was set here stays");
+});
+
+test("the guide's program reads the file", async (t) => {
+  const { sink } = await packed();
+  const [script] = blocksOf("docs/guides/keep-and-move.md").filter(({ name }) => name === "read.mjs");
+  const folder = mkdtempSync(join(tmpdir(), "tabtune-guide-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  symlinkSync(join(paths.root, "node_modules"), join(folder, "node_modules"));
+  const [program, file] = ["read.mjs", "library.tabtune"].map((name) => join(folder, name));
+  writeFileSync(program, script.text);
+  const read = (bytes) => {
+    writeFileSync(file, bytes);
+    return spawnSync(process.execPath, [program, file], { encoding: "utf8" });
+  };
+  const whole = new Uint8Array(await sink.blob().arrayBuffer());
+  assert.equal(read(whole).stdout, "run shop\nadapter Shelved\ndataset fragen.csv\nchat Über Räder\nsettings Settings\n");
+  const weights = Buffer.from(whole).indexOf(Buffer.from(weightsOf(1)));
+  assert.match(read(whole.with(weights, whole[weights] ^ 1)).stderr, /items\/1\/adapter_model\.safetensors was changed/);
 });
 
 test("what has the name of something else gets a number, and what names it follows", async () => {
