@@ -2,6 +2,7 @@ import { cachedModels, Dataset, forgetModel } from "tabtune";
 import { signal } from "@preact/signals";
 import { render } from "preact";
 import type { Busy } from "../shell/busy.js";
+import { showError } from "../shell/errors.js";
 import { onPlace, reveal } from "../shell/places.js";
 import { downloadAdapter, downloadRows, handOver } from "../ui/download.js";
 import { element, say, show } from "../ui/dom.js";
@@ -77,7 +78,7 @@ export class Library {
   begin(): void {
     this.#reveal();
     onPlace((place) => {
-      if (place === "library" && !this.#page.busy.running) void this.refresh();
+      if (place === "library" && !this.#page.busy.running) void this.#lookAnew().catch(showError);
     });
   }
 
@@ -94,6 +95,12 @@ export class Library {
     this.#room.value = room;
     show("promise-ask", room.is_promised === false);
     show("together-link", !element("together").hidden);
+  }
+
+  /** The same of everything. */
+  async #lookAnew(): Promise<void> {
+    await Promise.all([this.#page.adapters.refresh(), this.#page.shelf.refresh()]);
+    await this.refresh();
   }
 
   #work(work: () => Promise<void>): void {
@@ -133,7 +140,7 @@ export class Library {
     if (!confirm(deleteQuestion(item, needing))) return;
     const place = shownOf(this.#items.value ?? [], this.#view.value).findIndex(({ key }) => key === item.key);
     void this.#page.busy.run(() => this.#delete(item)).then(async () => {
-      await this.refresh();
+      await this.#lookAnew().catch(showError);
       // The button that had the keyboard is gone with its item.
       const left = element("kept-things").querySelectorAll<HTMLElement>(".kept-item");
       (left[Math.min(place, left.length - 1)] ?? element("kept-title")).focus({ preventScroll: true });

@@ -152,7 +152,7 @@ function Origins({ origins, word }: { origins: Origin[]; word: string }) {
     return (
       <span key={`${how} ${name} ${key}`}>
         {index > 0 && ", "}
-        {!word && `${index === 0 ? capital(how) : how} `}
+        {word ? `the ${kindWord(key)} ` : `${index === 0 ? capital(how) : how} `}
         {told}
       </span>
     );
@@ -167,6 +167,11 @@ export function addressOf(key: string): string {
 
 function becameWords({ kind }: Item): string {
   return kind === "run" ? "Kept as" : "Used by";
+}
+
+/** What came from something is in the library, and is often called like it. */
+function kindWord(key: string | undefined): string {
+  return KIND_WORDS[key!.split("/")[0] as Item["kind"]].one.toLowerCase();
 }
 
 function capital(words: string): string {
