@@ -14,6 +14,7 @@ import { clearErrorOnChange, showError } from "./shell/errors.js";
 import { Estimate } from "./train/estimate.js";
 import { Job, type Loading, type Order } from "./work/job.js";
 import { Look } from "./data/look.js";
+import { beginOffline, tellWork } from "./offline/offline.js";
 import { Measuring } from "./chat/measuring.js";
 import { ModelForm } from "./train/model.js";
 import type { ModelName } from "./train/model-name.js";
@@ -42,6 +43,7 @@ const look = new Look();
 const rest = new RestForm();
 const asking = new Asking();
 const busy = new Busy(() => {
+  tellWork(busy.running);
   if (busy.running) return estimate.stop();
   tellMemory();
   void offerWhatIsKept();
@@ -280,6 +282,7 @@ for (const [id, resume] of [["import", false], ["resume", true]] as const) {
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 clearErrorOnChange("setup", "own");
 
+beginOffline();
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 tellChoice();

@@ -1,8 +1,10 @@
 import { defineConfig } from "vite";
+import { offline } from "./offline/plugin.js";
 
 export default defineConfig({
   // Relative addresses, so that the page works under any path.
   base: "./",
+  plugins: [offline()],
   worker: { format: "es" },
   build: {
     outDir: "../dist",
