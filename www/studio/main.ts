@@ -6,11 +6,14 @@ import { block, Busy, type Task } from "./shell/busy.js";
 import { CachedModels } from "./library/cached.js";
 import { Chart } from "./train/chart.js";
 import { Chat } from "./chat/chat.js";
-import { Choice } from "./ui/choice.js";
 import { DataForm } from "./data/data.js";
 import { DeviceForm } from "./train/device.js";
-import { element, reveal, say, show, write } from "./ui/dom.js";
+import { element, say, show, write } from "./ui/dom.js";
 import { clearErrorOnChange, showError } from "./shell/errors.js";
+import { NowBar } from "./shell/now.js";
+import { beginPlaces, reveal } from "./shell/places.js";
+import { title } from "./shell/title.js";
+import { beginLive, showLive } from "./home/live.js";
 import { Estimate } from "./train/estimate.js";
 import { Job, type Loading, type Order } from "./work/job.js";
 import { Look } from "./data/look.js";
@@ -43,6 +46,7 @@ const look = new Look();
 const rest = new RestForm();
 const asking = new Asking();
 const busy = new Busy(() => {
+  now.refresh();
   tellWork(busy.running);
   if (busy.running) return estimate.stop();
   tellMemory();
@@ -68,7 +72,7 @@ const training: Task = {
   ended: (how) => {
     if (how !== "done") say(how === "stopped" ? "Stopped." : "Failed.");
     if (how !== "done") element<HTMLProgressElement>("progress").value = 0;
-    document.title = "tabtune";
+    title.percent = undefined;
   },
 };
 
@@ -126,7 +130,7 @@ const together = new Together({
   newName: (name) => adapters.newName(name),
   ask,
 });
-new Choice("asking", () => undefined, "ask-card");
+const now = new NowBar(busy);
 
 /** Asking, which loads a model where none is there. What a run came to stays written. */
 const asked = (begin: string, stop: string): Task => ({
@@ -160,6 +164,8 @@ async function loading(name: ModelName | undefined): Promise<Loading> {
 function tellChoice(): void {
   const missing = data.missing ?? (data.kind && settings.missing(data.kind));
   write("start-note", missing ?? "");
+  write("look-note", data.missing ?? "");
+  write("chosen-rows", data.words);
   for (const id of ["start", "look"]) block(id, missing !== undefined);
   for (const id of ["import", "resume"]) block(id, data.missing !== undefined);
   // A taste is not knowledge: that much the toy learns, of its own answers.
@@ -208,17 +214,18 @@ async function ordered(config: Config, signal: AbortSignal): Promise<Order> {
   };
 }
 
-async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean): Promise<void> {
+async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean, task = training): Promise<void> {
   if (!adapters.mayGo()) return;
   const meaning = () => (job.saved_step === undefined ? "" : savedWords(job.saved_step));
   const done = await busy.run(
     async (signal) => {
       const wanted = await order(signal);
       asking.follow(wanted.rows.question);
+      beginLive(wanted.rows.question?.text);
       await job.train(wanted, resumes, signal);
       longest = look.longest;
     },
-    { ...training, meaning },
+    { ...task, meaning },
   );
   // The difference is what people came for, so it is shown unasked.
   if (done && job.adapter) await ask();
@@ -264,6 +271,13 @@ element("look").addEventListener("click", async () => {
   }, training);
 });
 
+element("try").addEventListener("click", async () => {
+  model.readAgain({ kind: "bundled", name: "" });
+  data.chooseBundled();
+  await settings.filled;
+  await train((signal) => ordered(settings.standard, signal), false, { ...training, begin: "try", stop: "try-stop" });
+});
+
 element("look-more").addEventListener("click", () => void busy.run(() => look.more()));
 
 element("ask").addEventListener("submit", (event) => {
@@ -280,12 +294,14 @@ for (const [id, resume] of [["import", false], ["resume", true]] as const) {
 
 // A file that misses its zone must not replace the page.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
-clearErrorOnChange("setup", "own");
+clearErrorOnChange("setup", "rows-part", "own");
 
+beginPlaces();
 beginOffline();
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 tellChoice();
+showLive();
 await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
 await offerWhatIsKept();
 await together.begin().catch(showError);

@@ -1,10 +1,22 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { defineConfig } from "vite";
+import { guides } from "./guides/plugin.js";
 import { offline } from "./offline/plugin.js";
+
+/** Puts the markup that lies beside a place's code into the page: `<!-- include data/place.html -->`. */
+const includes = {
+  name: "includes",
+  transformIndexHtml: {
+    order: "pre",
+    handler: (html) => html.replaceAll(/<!-- include ([\w/.-]+) -->/g, (_, file) => readFileSync(join(import.meta.dirname, file), "utf8")),
+  },
+};
 
 export default defineConfig({
   // Relative addresses, so that the page works under any path.
   base: "./",
-  plugins: [offline()],
+  plugins: [includes, guides(), offline()],
   worker: { format: "es" },
   build: {
     outDir: "../dist",

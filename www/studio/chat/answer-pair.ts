@@ -14,7 +14,7 @@ export class AnswerPair {
   readonly #cards: HTMLElement[];
 
   constructor() {
-    this.#cards = NAMES.map((name, index) => make("article", "", make("h3", "", name), this.places[index]!));
+    this.#cards = NAMES.map((name, index) => make("article", "", make("h4", "", name), this.places[index]!));
     this.element = make("div", "answer-pair", make("div", "answers", ...this.#cards));
   }
 

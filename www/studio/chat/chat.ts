@@ -57,7 +57,7 @@ export class Chat implements Judging {
   constructor(page: ChatPage, picked: Picked) {
     this.#page = page;
     this.#picked = picked;
-    element("chat").addEventListener("submit", (event) => {
+    element("chat-form").addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#send();
     });

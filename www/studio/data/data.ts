@@ -48,7 +48,7 @@ export class DataForm {
     this.#choice = new Choice("data", () => {
       on_change();
       void this.refresh();
-    });
+    }, "rows-part");
     watchHeldout((file) => (this.#heldout = file));
     void this.refresh();
   }
@@ -66,6 +66,18 @@ export class DataForm {
   get kind(): RowKind | undefined {
     if (this.bundled) return "examples";
     return this.#choice.value === "file" ? this.own.kind : this.#kept.kind;
+  }
+
+  /** What is chosen, for people to read. */
+  get words(): string {
+    if (this.bundled) return "Questions and answers about tabtune, which come with the page.";
+    const name = this.#choice.value === "file" ? this.own.name : this.#kept.name;
+    return name === undefined ? "None are chosen yet." : `“${name}”`;
+  }
+
+  /** Chooses the rows that come with the page. */
+  chooseBundled(): void {
+    this.#choice.value = "bundled";
   }
 
   /** Chooses one of the kept datasets. */

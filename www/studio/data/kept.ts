@@ -66,6 +66,11 @@ export class KeptRows {
     return Dataset.open(this.#chosen);
   }
 
+  /** The name of the chosen dataset. */
+  get name(): string | undefined {
+    return this.#chosen;
+  }
+
   get #chosen(): string | undefined {
     return this.#list.querySelector<HTMLInputElement>("input:checked")?.value;
   }

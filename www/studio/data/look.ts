@@ -82,7 +82,7 @@ function answerIn(title: string, { tokens, full_length }: Pick<SeenRow, "tokens"
   const labelled = tokens.filter(({ labelled }) => labelled).length;
   const notes = [count(tokens.length, "token"), `${labelled.toLocaleString("en")} ${fate}`];
   if (full_length > tokens.length) notes.push(`${(full_length - tokens.length).toLocaleString("en")} cut off`);
-  return [make("h3", "", title, make("span", "", notes.join(" · "))), make("p", "tokens", ...tokens.map((seen) => token(seen, fate)))];
+  return [make("h4", "", title, make("span", "", notes.join(" · "))), make("p", "tokens", ...tokens.map((seen) => token(seen, fate)))];
 }
 
 function token({ id, text, labelled, special }: SeenRow["tokens"][number], fate: Fate): HTMLElement {

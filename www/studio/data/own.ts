@@ -1,6 +1,6 @@
 import { Dataset, type ImportOptions, type Inspection, type RowShape } from "tabtune";
 import { showBadRows } from "./bad-rows.js";
-import { element, reveal, show, write } from "../ui/dom.js";
+import { element, show, write } from "../ui/dom.js";
 import { clearError, showError } from "../shell/errors.js";
 import { count } from "../ui/format.js";
 import { importRows, showReport } from "./importing.js";
@@ -11,6 +11,7 @@ import type { RowKind } from "../chat/preference-rows.js";
 import { Reading } from "./reading.js";
 import { remembered } from "../ui/remembered.js";
 import { rowCard } from "./rows.js";
+import { reveal } from "../shell/places.js";
 
 const FORMATS: Partial<Record<string, string>> = {
   jsonl: "JSON Lines",
@@ -83,6 +84,11 @@ export class OwnRows {
   /** What the person has to say before the rows can be used. */
   get missing(): string | undefined {
     return this.#look_now ? LOOKING : this.#unsaid;
+  }
+
+  /** What the picked rows are called; undefined while there are none. */
+  get name(): string | undefined {
+    return this.#picked && (this.#name.value.trim() || this.#picked.name);
   }
 
   get #unsaid(): string | undefined {

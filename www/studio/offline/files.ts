@@ -1,6 +1,6 @@
 /** A file of the built page, as the plugin of the build lists it. */
 export interface PageFile {
-  /** Its address within the page's folder; that of the page itself is empty, as servers may call index.html otherwise. */
+  /** Its address within the page's folder. That of an index.html is its folder's, as servers may have another name for it. */
   path: string;
   /** What its content must be, as `sha256-…` in base64. */
   integrity: string;
@@ -14,13 +14,12 @@ export interface Build {
   files: PageFile[];
 }
 
-/** Where `url` lies within the page's folder: undefined outside of it. The page has two addresses. */
+/** Where `url` lies within the page's folder, as {@link PageFile.path} has it; undefined outside of it. */
 export function pathWithin(scope: string, url: string): string | undefined {
   const { origin, pathname } = new URL(url);
   const address = origin + pathname;
   if (!address.startsWith(scope)) return undefined;
-  const path = address.slice(scope.length);
-  return path === "index.html" ? "" : path;
+  return address.slice(scope.length).replace(/(^|\/)index\.html$/, "$1");
 }
 
 /** The checksum of a body, in the form of {@link PageFile.integrity}. */

@@ -29,7 +29,8 @@ function buildIn(folder) {
   const read = names.map((name) => {
     const bytes = readFileSync(join(folder, name));
     const integrity = `sha256-${createHash("sha256").update(bytes).digest("base64")}`;
-    return { path: name === "index.html" ? "" : encodeURI(name), integrity, size: bytes.length };
+    // Pages have the addresses of their folders, which servers send people to.
+    return { path: encodeURI(name.replace(/(^|\/)index\.html$/, "$1")), integrity, size: bytes.length };
   });
   const files = read.sort((a, b) => a.size - b.size).map(({ path, integrity }) => ({ path, integrity }));
   const version = createHash("sha256").update(JSON.stringify([files, process.env.TABTUNE_EDITION ?? ""])).digest("hex").slice(0, 16);

@@ -19,6 +19,8 @@ export interface Task {
  */
 export class Busy {
   #running = false;
+  #task: Task | undefined;
+  #stop: (() => void) | undefined;
   readonly #on_change: () => void;
 
   /** `on_change` is told when work begins and ends. */
@@ -28,6 +30,16 @@ export class Busy {
 
   get running(): boolean {
     return this.#running;
+  }
+
+  /** The work that runs. */
+  get task(): Task | undefined {
+    return this.#task;
+  }
+
+  /** Asks the work that runs to end. */
+  stop(): void {
+    this.#stop?.();
   }
 
   /** Does the work, unless other work is running. Errors become readable text. Resolves to whether it was done. */
@@ -47,6 +59,8 @@ export class Busy {
       element(task.stop).addEventListener("click", stop);
       addEventListener("beforeunload", warn);
     }
+    this.#task = task;
+    this.#stop = stop;
     clearError();
     const focused = document.activeElement;
     this.#set(true);
@@ -64,6 +78,7 @@ export class Busy {
     const focused_last = document.activeElement;
     swap(false);
     task.ended?.(how);
+    this.#task = this.#stop = undefined;
     this.#set(false);
     if (isLost(focused_last) && !isLost(focused)) focus(focused as HTMLElement);
     return how === "done";

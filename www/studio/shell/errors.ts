@@ -1,6 +1,7 @@
 import { TabtuneError, type ErrorCode } from "tabtune";
-import { element, reveal, show, write } from "../ui/dom.js";
+import { element, show, write } from "../ui/dom.js";
 import { MissingInput } from "../ui/missing.js";
+import { reveal } from "./places.js";
 import { hintOf, NO_NETWORK } from "./words.js";
 
 /** Whether something ended because it was asked to, be it by the package or by the browser. */

@@ -1,9 +1,10 @@
 import type { FederationEvent, Offer, Round, Terms } from "tabtune/federated";
 import { cardView } from "../library/card-view.js";
-import { element, make, reveal, show, write } from "../ui/dom.js";
+import { element, make, show, write } from "../ui/dom.js";
 import { bytes, duration, fixed } from "../ui/format.js";
 import { RoundChart } from "./round-chart.js";
 import { eventWords, grouped, isEnrolled, lossWords, offerLines, termsLines, type Mine } from "./together-words.js";
+import { reveal } from "../shell/places.js";
 
 const ON_HELD_OUT = "Measured on rows that you hold out: before and after your steps, and of what all have made together.";
 const ON_TRAINED = "Of your first and your last step in each round, since no rows of yours are held out.";

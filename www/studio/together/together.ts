@@ -13,6 +13,7 @@ import { stored } from "../ui/stored.js";
 import { TogetherRun } from "./together-run.js";
 import { TogetherView } from "./together-view.js";
 import { isChosen, modelNote, modelOf, type Mine } from "./together-words.js";
+import { title } from "../shell/title.js";
 
 /** The parts of the page that learning together has to do with. */
 export interface TogetherPage {
@@ -158,7 +159,7 @@ export class Together {
 
   #ended(how: "done" | "stopped" | "failed"): void {
     this.#view.offerOver();
-    document.title = "tabtune";
+    title.percent = undefined;
     if (how !== "done") element<HTMLProgressElement>("progress").value = 0;
     if (how === "failed") say("Failed.");
     if (how === "failed") this.#view.stand(this.#has_joined ? "It broke off." : "You have not joined.");

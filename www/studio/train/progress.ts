@@ -1,6 +1,7 @@
 import type { EvalLog, Plan, RunEvent, StepLog } from "tabtune";
 import type { Chart } from "./chart.js";
 import { element, make, say, write } from "../ui/dom.js";
+import { title } from "../shell/title.js";
 import { bytes, count, duration } from "../ui/format.js";
 import type { RewardChart } from "./reward-chart.js";
 import type { Timeline } from "./timeline.js";
@@ -133,7 +134,7 @@ export class Progress {
     const step = log.rewound_to ?? log.step;
     const percent = (100 * step) / log.total_steps;
     this.percent(percent);
-    document.title = `${percent.toFixed(0)} % · tabtune`;
+    title.percent = percent;
     if (!log.skipped) {
       this.#chart.addLoss(step, log.loss);
       this.#rewards.add(step, log);

@@ -18,12 +18,6 @@ export function say(text: string): void {
   for (const id of ["status", "said"]) write(id, text);
 }
 
-/** Brings a part of the page into view: smoothly, unless the person asked for less motion. */
-export function reveal(id: string, block: ScrollLogicalPosition): void {
-  const is_still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  element(id).scrollIntoView({ block, behavior: is_still ? "instant" : "smooth" });
-}
-
 /** A new element of that class, with what is to be in it. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,

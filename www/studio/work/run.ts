@@ -1,4 +1,5 @@
 import { TabtuneError, type AdapterFiles, type BestModel, type EvalLog, type Plan, type RunEvent, type RunOptions, type StepLog, type Trainer } from "tabtune";
+import { addLive } from "../home/live.js";
 import { element, say, show, write } from "../ui/dom.js";
 import { isCancelled } from "../shell/errors.js";
 import type { Order } from "./job.js";
@@ -192,6 +193,7 @@ export class LiveRun {
   #heard(event: RunEvent): void {
     this.#progress.event(event);
     this.#follower.event(event);
+    if (event.sampled) addLive(event.sampled);
     if (event.type === "checkpoint") this.#saved_step = event.step;
     if (event.type === "early-stopped") this.#is_early = true;
     if (event.type === "best-loaded") this.#best = event.best;
