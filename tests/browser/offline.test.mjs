@@ -115,6 +115,7 @@ test("the page paints early and stays in its place, works without a network, and
     await page.reload();
     await page.locator(".offline-sign").filter({ hasText: "Offline" }).waitFor();
     assert.equal(await page.evaluate(() => crossOriginIsolated), true, "the page is isolated");
+    await page.getByRole("link", { name: "Train", exact: true }).first().click();
     await page.getByText("Settings", { exact: true }).click();
     await page.getByLabel("Rows a step").fill("1");
     await page.getByLabel("Steps").fill("3");
@@ -128,6 +129,18 @@ test("the page paints early and stays in its place, works without a network, and
       return addresses.filter((_, at) => !there[at]);
     }, addresses);
     assert.deepEqual(missing.sort(), ["federation.json", "service-worker.js"]);
+  });
+
+  await t.test("without a network the guides can be read", async () => {
+    const reader = await open();
+    await reader.goto(`${site.origin}/`);
+    await reader.getByRole("link", { name: "Guides" }).click();
+    await reader.getByRole("link", { name: "With Vite" }).first().click();
+    await reader.locator("article h1, article h2").first().waitFor();
+    await reader.goto(`${site.origin}/guides/`);
+    await reader.locator("article").waitFor();
+    await reader.close();
+    await page.bringToFront();
   });
 
   await t.test("what is there of a file answers heads and ranges as a server does", async () => {
