@@ -75,6 +75,15 @@ test("the page paints early and stays in its place, works without a network, and
   };
   const page = await open();
 
+  await t.test("a page that does not come as a whole says so", async () => {
+    const half = await open();
+    await half.route("**/assets/main-*.js", (route) => route.abort());
+    await half.goto(`${site.origin}/`);
+    await half.getByRole("alert").filter({ hasText: "The page did not come as a whole" }).waitFor();
+    await half.close();
+    assert.equal(complaints.splice(0).length, 1);
+  });
+
   await t.test("on a slow phone the first paint is there in time, and nothing shifts after it", async (t) => {
     await page.addInitScript(watchShifts);
     const session = await page.context().newCDPSession(page);

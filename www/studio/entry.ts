@@ -4,4 +4,13 @@ import { sayOpen } from "./offline/open.js";
 
 sayOpen(import.meta.url);
 listenForInstall();
-await import("./main.js");
+try {
+  await import("./main.js");
+} catch (thrown) {
+  const words = document.createElement("p");
+  words.className = "card";
+  words.setAttribute("role", "alert");
+  words.textContent = "The page did not come as a whole, so nothing in it works yet. Check the network, and reload it.";
+  document.querySelector("main")?.prepend(words);
+  throw thrown;
+}

@@ -12,7 +12,7 @@ export function beginOffline(): void {
   const updates = new Updates();
   const place = document.createElement("aside");
   place.className = "page-news";
-  place.ariaLabel = "About this page";
+  place.setAttribute("aria-label", "About this page");
   document.body.append(place);
   render(<Notices updates={updates} isBusy={() => is_busy.value} />, place);
   updates.begin();
