@@ -144,7 +144,8 @@ test("addresses of the page are those in its folder, by whatever name its pages 
 });
 
 test("heads and ranges are answered from the whole file, with its headers", async () => {
-  const kept = () => new Response("0123456789", { headers: { ETag: '"v"', "Content-Length": "10", "Cross-Origin-Embedder-Policy": "require-corp" } });
+  const headers = { ETag: '"v"', "Content-Length": "10", "Cross-Origin-Embedder-Policy": "require-corp" };
+  const kept = () => new Response("0123456789", { headers });
   const asked = async (range, method = "GET") => {
     const response = await answer(new Request(SCOPE, { method, headers: range ? { range } : {} }), kept());
     return [response.status, await response.text(), response.headers.get("content-range"), response.headers.get("content-length")];
