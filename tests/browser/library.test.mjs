@@ -14,6 +14,25 @@ const MODEL_BYTES = 3 << 20;
 /** Text that would do something if it were taken for HTML. */
 const HOSTILE = `<img src=x onerror="globalThis.was_run=true">`;
 
+/** Rows of all shapes that are kept otherwise than they were written. */
+const SHAPES = [
+  { question: "Wann?", answer: "Um neun.", system: "Sei kurz.", history: [["Hallo", "Guten Tag"], ["Offen?", "Ja."]] },
+  { instruction: "Übersetze", input: "cat", output: "Katze" },
+  { prompt: "bare", completion: " text" },
+  { question: "x", answer: "y", label: false },
+  { prompt: [{ role: "user", content: "p" }], completion: [{ role: "assistant", content: "c" }] },
+  { conversations: [{ from: "human", value: "a" }, { from: "gpt", value: "b" }] },
+  { prompt: "p", chosen: "a", rejected: "b" },
+  { prompt: [{ role: "user", content: "q" }], chosen: [{ role: "assistant", content: "a" }], rejected: [{ role: "assistant", content: "b" }] },
+  { text: "Zwei\nZeilen \u2028 und <b>mehr</b>" },
+];
+
+/** Runs in the runner page: keeps rows under a name. */
+async function keepRows([name, rows]) {
+  const { Dataset } = globalThis.runner.tabtune;
+  await (await Dataset.open(name)).import(rows);
+}
+
 /** Runs in the page: puts a downloaded model where the package keeps them. */
 async function downloadModel([name, bytes]) {
   const cache = await caches.open("tabtune-models");
@@ -178,16 +197,25 @@ test("the library of the page", async (t) => {
   });
 
   await t.test("goes into one file, which other programs read", async () => {
+    const tab = await page.context().newPage();
+    await tab.goto(`${server.origin}/runner/`);
+    await tab.waitForFunction(() => "runner" in globalThis);
+    await tab.evaluate(keepRows, ["shapes", SHAPES]);
+    await tab.close();
+    // What another tab has brought is there once the place is entered.
+    await page.goto(`${server.origin}/#data`);
+    await page.goto(`${server.origin}/#library`);
+    await entry("dataset", "shapes").filter({ hasText: `${SHAPES.length} rows` }).waitFor();
     await page.evaluate(() => delete globalThis.showSaveFilePicker);
     await button("Export to one file…").click();
     assert.deepEqual(await findings("light"), []);
     const [file] = await Promise.all([page.waitForEvent("download"), page.locator("#take-begin").click()]);
     assert.match(file.suggestedFilename(), /^tabtune-\d{4}-\d\d-\d\d\.tabtune$/);
     exported = readFileSync(await file.path());
-    await page.getByText("3 things exported. The file is among your downloads.").waitFor();
+    await page.getByText("4 things exported. The file is among your downloads.").waitFor();
     const files = unzipSync(new Uint8Array(exported));
     const { items } = JSON.parse(strFromU8(files["manifest.json"]));
-    assert.deepEqual(items.map(({ kind, name }) => [kind, name]).sort(), [["adapter", "fragen.csv"], ["dataset", "fragen.csv"], ["run", HOSTILE]]);
+    assert.deepEqual(items.map(({ kind, name }) => [kind, name]).sort(), [["adapter", "fragen.csv"], ["dataset", "fragen.csv"], ["dataset", "shapes"], ["run", HOSTILE]]);
     await button("Close").click();
     assert.deepEqual(here.complaints, []);
   });
@@ -217,7 +245,7 @@ test("the library of the page", async (t) => {
     await there.idle();
     assert.equal(await there.entry("run", HOSTILE).count(), 0, "it is not there in part");
     assert.deepEqual(await there.page.evaluate(filesKept), [], "and takes no room");
-    await there.entry("dataset", "fragen.csv").waitFor();
+    for (const name of ["fragen.csv", "shapes"]) await there.entry("dataset", name).waitFor();
 
     await bring(exported);
     const dialog = there.page.getByRole("dialog", { name: "Import a file" });
@@ -242,7 +270,7 @@ test("the library of the page", async (t) => {
 
     // All of it goes again.
     await there.page.goto(`${server.origin}/#library`);
-    for (const [kind, name] of [["run", HOSTILE], ["adapter", "fragen.csv"], ["dataset", "fragen.csv"]]) {
+    for (const [kind, name] of [["run", HOSTILE], ["adapter", "fragen.csv"], ["dataset", "fragen.csv"], ["dataset", "shapes"]]) {
       await there.entry(kind, name).getByRole("button", { name: `More for ${name}` }).click();
       await there.entry(kind, name).getByRole("button", { name: `Delete ${name}` }).click();
       await there.entry(kind, name).waitFor({ state: "detached" });
