@@ -32,6 +32,16 @@ export class Reading {
     this.#header.checked = true;
   }
 
+  /** What the person chose, which can be set again. */
+  get chosen(): { encoding: string; header: boolean } {
+    return { encoding: this.#encoding.value, header: this.#header.checked };
+  }
+
+  set chosen({ encoding, header }: { encoding: string; header: boolean }) {
+    this.#encoding.value = encoding;
+    this.#header.checked = header;
+  }
+
   get options(): ImportOptions {
     const encoding = this.#encoding.value as Encoding | "";
     return { ...(encoding && { encoding }), ...(this.#header.checked ? {} : { header: false }) };
