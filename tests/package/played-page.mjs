@@ -63,6 +63,10 @@ class PlayedElement extends EventTarget {
     return false;
   }
 
+  closest() {
+    return null;
+  }
+
   scrollIntoView() {}
 
   focus() {}
