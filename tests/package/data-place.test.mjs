@@ -194,7 +194,7 @@ test("a kept row is given so that it is kept again", async () => {
 test("what a row says can be changed word by word", async () => {
   const { sayingsOf, withWords } = await studio("data/saying.ts");
   const row = { completion: [{ role: "assistant", content: "b" }], prompt: [{ role: "system", content: "s" }, { role: "user", content: "a" }], pair: true };
-  assert.deepEqual(sayingsOf(row).map(({ who, side, text }) => [who, side, text]), [["Instruction", "neither", "s"], ["Question", "asks", "a"], ["Answer", "answers", "b"]]);
+  assert.deepEqual(sayingsOf(row).map(({ who, side, text }) => [who, side, text]), [["Instruction", "neither", "s"], ["Question", "asking", "a"], ["Answer", "answering", "b"]]);
   const changed = withWords(row, sayingsOf(row)[2].path, "c");
   assert.deepEqual([changed.completion[0].content, row.completion[0].content], ["c", "b"]);
   assert.deepEqual(sayingsOf({ prompt: "a", chosen: "b", rejected: "c" }).map(({ who }) => who), ["Question", "Better answer", "Worse answer"]);

@@ -27,7 +27,7 @@ export function RowsAsSeen({ rows, unsaid }: { rows: readonly object[]; unsaid: 
       <h4>As the model will see them</h4>
       <div id="first-rows" class="row-cards">
         {rows.slice(0, most).map((row, index) => <SeenAsChat key={index} row={row} />)}
-        {rows.length === 0 && <p class="hint">{unsaid === undefined ? "There is no row that can be used yet." : `${unsaid} Then the rows are shown here.`}</p>}
+        {rows.length === 0 && <p class="hint">{unsaid === undefined ? "There is no row that can be used yet." : "They are shown here as soon as it is said which column is what."}</p>}
       </div>
       {rows.length > most && (
         <button type="button" id="more-rows" class="small" onClick={() => setMost(ALL)}>

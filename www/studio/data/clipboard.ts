@@ -47,10 +47,16 @@ function delimitedTable(text: string): Cells | undefined {
   return undefined;
 }
 
-/** The first table of a page, as text. Nothing of it is put into this page, nor run, nor fetched. */
+/** What a tag says beside its name. */
+const ATTRIBUTES = /<(\/?[a-z][\w:-]*)(?:"[^"]*"|'[^']*'|[^'"<>])*>/gi;
+
+/**
+ * The first table of a page, as text. Nothing of it is put into this page, nor run, nor fetched; what its tags ask for
+ * beside that is taken away before it is read.
+ */
 function htmlTable(html: string): Cells | undefined {
   if (!/<table[\s>]/i.test(html)) return undefined;
-  const table = new DOMParser().parseFromString(html, "text/html").querySelector("table");
+  const table = new DOMParser().parseFromString(html.replaceAll(ATTRIBUTES, "<$1>"), "text/html").querySelector("table");
   if (!table) return undefined;
   const rows = [...table.rows].slice(0, MOST.rows).map((row) => [...row.cells].map(textIn));
   return bounded(rows.filter((row) => row.some((cell) => cell !== "")));

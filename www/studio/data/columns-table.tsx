@@ -26,7 +26,7 @@ export function ColumnsTable({ own }: { own: OwnRows }) {
   return (
     <div class="mapped" ref={box}>
       {columns.length > 0 && (
-        <div class="columns">
+        <div class="file-columns">
           <h4>As they are in the file</h4>
           {is_wide ? <AsTable columns={columns} roles={roles} select={select} /> : <AsCards columns={columns} roles={roles} select={select} />}
           {left_out > 0 && <p class="hint">{left_out.toLocaleString("en")} more columns are not shown, and not used.</p>}

@@ -21,17 +21,19 @@ export function Grid({ typed, onWide }: Props) {
   const filled = grid.filled.value.length;
   const unfinished = filled - grid.finished.value.length;
 
-  /** Puts the keyboard into a cell, once it is there. */
+  /** Puts the keyboard into a cell. */
   const focus = (row: number, column: number) => {
-    requestAnimationFrame(() => box.current?.querySelectorAll("tbody tr")[row]?.querySelectorAll("textarea")[column]?.focus());
+    box.current?.querySelectorAll("tbody tr")[row]?.querySelectorAll("textarea")[column]?.focus();
   };
+  /** The same once the rows are drawn as they are now. */
+  const focusDrawn = (row: number, column: number) => void requestAnimationFrame(() => focus(row, column));
   const actions: RowActions = {
     write: (key, column, text) => grid.write(key, column, text),
     remove: (key) => {
       const place = grid.rows.value.findIndex((row) => row.key === key);
       grid.remove(key);
       typed.told.value = `Row ${place + 1} is deleted.`;
-      focus(Math.min(place, grid.rows.value.length - 1), 0);
+      focusDrawn(Math.min(place, grid.rows.value.length - 1), 0);
     },
     next: (key, column) => {
       const place = grid.rows.value.findIndex((row) => row.key === key);
@@ -66,7 +68,7 @@ export function Grid({ typed, onWide }: Props) {
       <table class={`grid-table columns-${columns.length}`} aria-label="Rows to learn from">
         <thead>
           <tr>
-            <th scope="col" class="place"><span class="unseen">Row</span></th>
+            <th scope="col" class="row-number"><span class="unseen">Row</span></th>
             {columns.map((column) => <th key={column} scope="col">{column}</th>)}
             <th scope="col" class="tools"><span class="unseen">Delete</span></th>
           </tr>
@@ -91,7 +93,7 @@ export function Grid({ typed, onWide }: Props) {
           <button type="button" class="small" disabled={filled === 0} onClick={() => {
             grid.removeAll();
             typed.told.value = "All rows are deleted. Undo brings them back.";
-            focus(0, 0);
+            focusDrawn(0, 0);
           }}>
             Delete all
           </button>
@@ -127,7 +129,7 @@ class Row extends Component<RowProps> {
     const number = (place + 1).toLocaleString("en");
     return (
       <tr>
-        <td class="place" aria-hidden="true">{number}</td>
+        <td class="row-number" aria-hidden="true">{number}</td>
         {GRID_KINDS[kind].columns.map((column, index) => (
           <td key={column}>
             <span class="cell-label" aria-hidden="true">{column}</span>

@@ -63,8 +63,9 @@ export class KeptRows {
   }
 
   async refresh(): Promise<void> {
-    const chosen = this.#chosen;
     const all = (await Dataset.list()).filter(({ name }) => !this.#hidden.includes(name));
+    // Another one may have been chosen meanwhile.
+    const chosen = this.#chosen;
     const items = all.filter(({ rows, pending_rows }) => rows > 0 || pending_rows !== null);
     this.#list.replaceChildren(...items.map((info) => this.#item(info, info.name === chosen)));
     show("kept-empty", items.length === 0);

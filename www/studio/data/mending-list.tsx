@@ -87,16 +87,16 @@ function Item({ item, mending, sealed, onMended }: { item: BadItem; mending: Men
           }}
         />
       ) : item.state !== "bad" ? (
-        <button type="button" class="small" ref={first} aria-label={`Undo for ${words}`} onClick={() => (mending.undo(item), done())}>
+        <button type="button" class="small" ref={first} aria-label={`Undo: ${words}`} onClick={() => (mending.undo(item), done())}>
           Undo
         </button>
       ) : (
         !sealed && (
           <span class="buttons">
-            <button type="button" class="small" ref={first} aria-label={`Mend ${words}`} onClick={() => void trying(async () => void (editing.value = await mending.open(item)))}>
+            <button type="button" class="small" ref={first} aria-label={`Mend it: ${words}`} onClick={() => void trying(async () => void (editing.value = await mending.open(item)))}>
               Mend it
             </button>
-            <button type="button" class="small" aria-label={`Leave out ${words}`} onClick={() => void trying(() => mending.leaveOut(item).then(done))}>
+            <button type="button" class="small" aria-label={`Leave it out: ${words}`} onClick={() => void trying(() => mending.leaveOut(item).then(done))}>
               Leave it out
             </button>
           </span>
@@ -154,7 +154,7 @@ function Editor({ mending, editing, words, onKeep, onCancel }: EditorProps) {
         {is_fine ? "It can be used so." : problem.value === "" ? "Looking at it…" : reasonWords(problem.value!)}
       </p>
       <span class="buttons">
-        <button type="button" class="small" disabled={!is_fine} aria-label={`Keep ${words} mended`} onClick={() => onKeep(fields.value)}>
+        <button type="button" class="small" disabled={!is_fine} aria-label={`Keep it mended: ${words}`} onClick={() => onKeep(fields.value)}>
           Keep it mended
         </button>
         <button type="button" class="small" onClick={onCancel}>

@@ -2,7 +2,7 @@
 export interface Saying {
   who: string;
   /** How it is drawn: the one who asks, the one who answers, or neither. */
-  side: "asks" | "answers" | "neither";
+  side: "asking" | "answering" | "neither";
   text: string;
   /** Where in the row the words stand. */
   path: (string | number)[];
@@ -49,6 +49,6 @@ function spoken(part: string, value: unknown): Saying[] {
 }
 
 function sideOf(part: string): Saying["side"] {
-  if (part === "user" || part === "prompt") return "asks";
-  return part === "assistant" || part === "completion" || part === "chosen" || part === "rejected" ? "answers" : "neither";
+  if (part === "user" || part === "prompt") return "asking";
+  return part === "assistant" || part === "completion" || part === "chosen" || part === "rejected" ? "answering" : "neither";
 }
