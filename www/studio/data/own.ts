@@ -1,8 +1,9 @@
 import { signal } from "@preact/signals";
-import { Dataset, TabtuneError, type BadRow, type ImportOptions, type Inspection, type RowShape } from "tabtune";
+import { Dataset, type ImportOptions, type Inspection } from "tabtune";
 import { cellsOf, type Column } from "./cells.js";
 import { element, show, write } from "../ui/dom.js";
 import { clearError, showError } from "../shell/errors.js";
+import { badRowIn, foundWords, isProse, isUnknown, kindFound } from "./found.js";
 import { count } from "../ui/format.js";
 import { importRows, showReport } from "./importing.js";
 import { Mending, withoutEncoding } from "./mending.js";
@@ -14,33 +15,6 @@ import { Reading } from "./reading.js";
 import { remembered } from "../ui/remembered.js";
 import { columnsOf, rolesFound, unsaidOf, unwantedIn, withRole, type Role, type Roles } from "./roles.js";
 import { reveal } from "../shell/places.js";
-
-const FORMATS: Partial<Record<string, string>> = {
-  jsonl: "JSON Lines",
-  json: "JSON",
-  csv: "CSV",
-  tsv: "TSV",
-  text: "text",
-  markdown: "Markdown",
-  rows: "Parquet",
-  sheet: "Excel workbook",
-};
-
-const SHAPES: Record<RowShape, string> = {
-  messages: "chats",
-  sharegpt: "chats",
-  prompt_completion: "questions and answers",
-  alpaca: "instructions and answers",
-  text: "plain text",
-  preference: "preference pairs",
-  unpaired_preference: "rated answers",
-};
-
-/** What rows of a shape say; all others are examples. */
-const KINDS: Partial<Record<string, RowKind>> = { preference: "pairs", unpaired_preference: "ratings" };
-
-/** Formats whose rows have no columns to choose from. */
-const PROSE: readonly string[] = ["text", "markdown"];
 
 const LOOKING = "The file is being looked at.";
 const UNREADABLE = "This file cannot be read. Choose another one.";
@@ -98,8 +72,7 @@ export class OwnRows {
 
   /** What the rows say; undefined while they were not looked at. */
   get kind(): RowKind | undefined {
-    const shape = this.#inspection?.mapping?.shape;
-    return shape && (KINDS[shape] ?? "examples");
+    return kindFound(this.#inspection);
   }
 
   /** What the person has to say before the rows can be used. */
@@ -264,7 +237,7 @@ export class OwnRows {
     const [picked, looked] = [this.#picked, this.looked.value];
     if (!picked || !looked || !roles) return;
     const turn = ++this.#asked;
-    const has_columns = looked.inspection.columns.length > 0 && !PROSE.includes(looked.inspection.format);
+    const has_columns = looked.inspection.columns.length > 0 && !isProse(looked.inspection);
     const unsaid = has_columns ? unsaidOf(roles) : undefined;
     if (unsaid !== undefined) {
       this.#options = undefined;
@@ -314,13 +287,13 @@ export class OwnRows {
   }
 
   async #columnsOf(picked: Picked, inspection: Inspection, options: ImportOptions): Promise<Column[]> {
-    if (PROSE.includes(inspection.format)) return [];
+    if (isProse(inspection)) return [];
     const { columns: _, pairs: __, ...reading } = options;
     return cellsOf(picked, inspection, this.mending.mends.length > 0 ? withoutEncoding(reading) : reading);
   }
 
-  #unsaidOf({ mapping, columns }: Inspection, roles: Roles): string | undefined {
-    return mapping === null && columns.length > 0 ? (unsaidOf(roles) ?? unsaidOf({})) : undefined;
+  #unsaidOf(inspection: Inspection, roles: Roles): string | undefined {
+    return isUnknown(inspection) ? (unsaidOf(roles) ?? unsaidOf({})) : undefined;
   }
 
   /** What was imported no longer is what the form says. */
@@ -368,13 +341,12 @@ export class OwnRows {
   #show(looked: Looked, is_mended = false): void {
     this.looked.value = looked;
     const { inspection, unsaid } = looked;
-    const { file, format, mapping, rows, bad_rows, columns, problem } = inspection;
-    const is_unknown = mapping === null && columns.length > 0;
-    const shape = mapping ? SHAPES[mapping.shape] : is_unknown ? "columns with other names" : "nothing that can be read";
+    const { file, mapping, rows, bad_rows, problem } = inspection;
+    const is_unknown = isUnknown(inspection);
     const many = Array.isArray(this.#picked?.source) || (this.#picked?.source as { kind?: string })?.kind === "directory";
-    write("found", `${FORMATS[format] ?? format} · ${shape}`);
+    write("found", foundWords(inspection));
     const notes = many ? [`First of the files: ${file}.`] : [];
-    if (PROSE.includes(format) && !problem) notes.push("The text is cut into rows at blank lines.");
+    if (isProse(inspection) && !problem) notes.push("The text is cut into rows at blank lines.");
     else if (problem && rows.length === 0 && !is_unknown) notes.push(problem);
     write("found-note", notes.join(" "));
     write("columns-note", unsaid ?? "");
@@ -405,11 +377,4 @@ export class OwnRows {
       write("kept-note", rows > 0 && !is_imported ? `Takes the place of ${count(rows, "row")} kept under this name.` : "");
     }
   }
-}
-
-/** The row at which an import stopped, as its error tells. */
-function badRowIn(thrown: unknown): BadRow | undefined {
-  if (!(thrown instanceof TabtuneError) || thrown.code !== "bad-data") return undefined;
-  const told = /^(.+?):? (line|row) (\d+): (.*)$/s.exec(thrown.message);
-  return told ? { file: told[1]!, unit: told[2] as BadRow["unit"], place: Number(told[3]), reason: told[4]! } : undefined;
 }
