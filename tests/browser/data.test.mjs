@@ -43,7 +43,7 @@ test("a person's own rows", async (t) => {
     dialogs.push(dialog.message());
     void dialog.accept();
   });
-  const way = (words) => page.locator(".ways-in").getByText(words, { exact: true }).click();
+  const way = (words) => page.locator(".rows-from").getByText(words, { exact: true }).click();
   const chosenWay = () => page.locator('[name="data"]:checked').inputValue();
   const button = (name) => page.getByRole("button", { name, exact: true });
   const cell = (name) => page.getByRole("textbox", { name, exact: true });
@@ -139,6 +139,17 @@ test("a person's own rows", async (t) => {
     await page.waitForFunction(() => !document.querySelector("#import").disabled);
     await button("Import").click();
     await page.locator("#import-report").filter({ hasText: "9 rows kept." }).waitFor();
+  });
+
+  await t.test("a quotation mark that nothing closes is mended before anything is imported", async () => {
+    await page.locator("#rows").setInputFiles({ name: "open.csv", mimeType: "", buffer: Buffer.from('question,answer\na?,"b\nc?,d.\n') });
+    await button("Mend it: open.csv, line 2").click();
+    const editor = page.locator("#bad-rows .editor");
+    assert.equal(await editor.getByRole("textbox", { name: "answer" }).inputValue(), '"b');
+    await editor.getByRole("textbox", { name: "answer" }).fill("b.");
+    await button("Keep it mended: open.csv, line 2").click();
+    await page.locator("#first-rows .row-card").nth(1).waitFor();
+    assert.match(await seen(), /Question\s+a\?\s+Answer\s+b\./);
   });
 
   await t.test("a line that is no JSON is mended as text, found by the import that stopped at it, or left out", async () => {

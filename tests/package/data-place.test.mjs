@@ -169,6 +169,33 @@ test("a file is mended without being read as a whole, and its other lines stay a
   await assert.rejects(asLines(bomb, "jsonl", "utf-8"), /too large/);
 });
 
+test("why a row cannot be used is said in plain words, and where it cannot be mended", async () => {
+  const { Mending, reasonWords, brokenRowIn, badRowIn } = await studio("data/mending.ts", "data/found.ts");
+  assert.match(reasonWords("5 fields, where the header has 4"), /^It has 5 cells where the table has 4 columns\./);
+  assert.match(reasonWords('a row needs "text", but has "q"; name the columns that stand for these'), /only "q"\.$/);
+  assert.equal(reasonWords("messages[0] has no \"content\""), "messages[0] has no \"content\"");
+  assert.deepEqual(brokenRowIn({ file: "a.csv", problem: "line 4: a quote in this record is never closed" }), [{ file: "a.csv", unit: "line", place: 4, reason: "a quote in this record is never closed" }]);
+  assert.deepEqual(brokenRowIn({ file: "a.csv", problem: "a row needs" }), []);
+  assert.equal(badRowIn(new Error("a.csv line 2: x")), undefined);
+
+  const mending = new Mending();
+  assert.match(mending.sealed, /^Of several files/);
+  const read = (format, notices = []) => mending.follow({ file: new File(["x"], "a"), options: {}, inspection: { format, notices, columns: [] } });
+  read("rows");
+  assert.match(mending.sealed, /^A Parquet file cannot be changed here/);
+  read("jsonl");
+  assert.equal(mending.sealed, undefined);
+  read("csv", [{ code: "encoding" }]);
+  assert.match(mending.sealed, /letters/);
+  const bad = (place, file = "a") => ({ file, unit: "line", place, reason: "x" });
+  read("jsonl");
+  mending.show([bad(7), bad(2)]);
+  mending.add([bad(2), bad(9)], true);
+  assert.deepEqual([mending.items.value.map(({ row }) => row.place), mending.has_more.value], [[2, 7, 9], true]);
+  mending.show([]);
+  assert.deepEqual(mending.items.value, []);
+});
+
 test("a large file is mended by its parts", async () => {
   const { mendedFile, rowAt } = await studio("data/mended.ts");
   const line = `{"text":"${"x".repeat(90)}"}\n`;

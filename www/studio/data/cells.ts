@@ -45,7 +45,7 @@ function cellOf(row: { completion?: unknown } | undefined): Cell {
 
 /** What is there where there is no text, as far as the package's reason tells. */
 function insteadOf(reason: string): string {
-  if (/not JSON|fields, where|is never closed/.test(reason)) return "not readable";
+  if (/not JSON|fields, where|is never closed|must be an object/.test(reason)) return "not readable";
   const kind = /but (?:is|are) (an? \w+)/.exec(reason)?.[1];
   return kind ?? "empty";
 }

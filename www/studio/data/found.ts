@@ -54,3 +54,9 @@ export function badRowIn(thrown: unknown): BadRow | undefined {
   const told = /^(.+?):? (line|row) (\d+): (.*)$/s.exec(thrown.message);
   return told ? { file: told[1]!, unit: told[2] as BadRow["unit"], place: Number(told[3]), reason: told[4]! } : undefined;
 }
+
+/** The row from which on nothing can be read, where there is one. */
+export function brokenRowIn({ file, problem }: Inspection): BadRow[] {
+  const told = /^(line|row) (\d+): (.*)$/s.exec(problem ?? "");
+  return told ? [{ file, unit: told[1] as BadRow["unit"], place: Number(told[2]), reason: told[3]! }] : [];
+}

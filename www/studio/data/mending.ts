@@ -189,6 +189,8 @@ export function reasonWords(reason: string): string {
   const fields = /^(\d+) fields, where the header has (\d+)/.exec(reason);
   if (fields) return `It has ${fields[1]} cells where the table has ${fields[2]} columns. Perhaps a text in it has what stands between cells.`;
   if (/is never closed/.test(reason)) return "A quotation mark is opened in it and never closed, so that all that follows is part of it.";
+  const has = /^a row needs .*, but has (.*); name the columns/s.exec(reason);
+  if (has) return `It has not all that a row needs, but only ${has[1]}.`;
   if (/^not JSON/.test(reason)) return `The line breaks off, or a mark in it is missing or too many (${reason}).`;
   return reason;
 }

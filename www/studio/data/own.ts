@@ -3,7 +3,7 @@ import { Dataset, type ImportOptions, type Inspection } from "tabtune";
 import { cellsOf, type Column } from "./cells.js";
 import { element, show, write } from "../ui/dom.js";
 import { clearError, showError } from "../shell/errors.js";
-import { badRowIn, foundWords, isProse, isUnknown, kindFound } from "./found.js";
+import { badRowIn, brokenRowIn, foundWords, isProse, isUnknown, kindFound } from "./found.js";
 import { count } from "../ui/format.js";
 import { importRows, showReport } from "./importing.js";
 import { Mending, withoutEncoding } from "./mending.js";
@@ -354,7 +354,7 @@ export class OwnRows {
     show("pairs-label", mapping?.shape === "prompt_completion" || mapping?.shape === "alpaca");
     this.#reading.show(inspection);
     // Where no column is known yet, the same is wrong with every row.
-    const bad = is_unknown && rows.length === 0 ? [] : bad_rows;
+    const bad = is_unknown && rows.length === 0 ? [] : [...bad_rows, ...brokenRowIn(inspection)];
     if (is_mended) this.mending.add(bad);
     else this.mending.show(bad);
     for (const id of ["own", "read"]) show(id, true);
