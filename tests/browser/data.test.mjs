@@ -34,7 +34,7 @@ const paste = (page, text, html = "") =>
 
 test("a person's own rows", async (t) => {
   const { page, server } = await openLab(t, { device: "cpu" });
-  page.setDefaultTimeout(6_000);
+  page.setDefaultTimeout(30_000);
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));

@@ -148,7 +148,8 @@ test("a file is mended without being read as a whole, and its other lines stay a
   const table = new File(['\ufeffq;a\nx;"two\nlines"\ny;one; too many\nz;"open\nlast;row\n'], "a.csv");
   const delimiter = await delimiterOf(table, ["q", "a"], true);
   assert.equal(delimiter, ";");
-  assert.equal(await headerOf(table, delimiter), "q;a\n");
+  assert.deepEqual(await headerOf(table, delimiter), { header: "q;a\n", names: ["q", "a"] });
+  assert.equal(await delimiterOf(table, [], true), ";");
   assert.deepEqual(await rowAt(table, 2, delimiter), { text: 'x;"two\nlines"', lines: 2, cells: ["x", "two\nlines"] });
   assert.deepEqual(await rowAt(table, 4, delimiter), { text: "y;one; too many", lines: 1, cells: ["y", "one", " too many"] });
   assert.deepEqual(await rowAt(table, 5, delimiter), { text: 'z;"open', lines: 1, cells: ["z", '"open'] }, "an open quotation mark does not take in what follows");

@@ -54,22 +54,24 @@ export async function rowAt(file: Blob, place: number, delimiter?: string): Prom
   return { text: withoutEnd(own), lines: Math.max(1, withoutEnd(own).split("\n").length), cells };
 }
 
-/** What cuts the cells of a table whose columns are known; nothing where it is none of the usual ones. */
+/** What cuts the cells of a table of these columns; nothing where it is none of the usual ones. Without a row no column is known. */
 export async function delimiterOf(file: Blob, columns: string[], has_header: boolean): Promise<string | undefined> {
   const text = (await file.slice(0, LONGEST_ROW).text()).replace(/^\ufeff/, "");
   const told = /^"?sep=(.)"?\r?\n/i.exec(text);
   if (told) return told[1];
   const first = (delimiter: string) => readRecord(text.trimStart(), delimiter).cells.map((cell) => cell.trim());
   const fits = (cells: string[]) => (has_header ? columns.every((name) => cells.some((cell) => isNamed(name, cell))) : true) && cells.length >= columns.length;
-  return DELIMITERS.find((delimiter) => fits(first(delimiter)));
+  if (columns.length > 0) return DELIMITERS.find((delimiter) => fits(first(delimiter)));
+  return DELIMITERS.toSorted((one, other) => first(other).length - first(one).length)[0];
 }
 
-/** The lines before the first row, without which a row of a table says nothing. */
-export async function headerOf(file: Blob, delimiter: string): Promise<string> {
+/** The lines before the first row, without which a row of a table says nothing, and the names in them. */
+export async function headerOf(file: Blob, delimiter: string): Promise<{ header: string; names: string[] }> {
   const text = await file.slice(0, LONGEST_ROW).text();
-  const told = /^\ufeff?"?sep=.\"?\r?\n/i.exec(text)?.[0] ?? "";
+  const told = /^\ufeff?"?sep=."?\r?\n/i.exec(text)?.[0] ?? "";
   const blank = /^\s*/.exec(text.slice(told.length))![0].length;
-  return text.slice(0, readRecord(text, delimiter, told.length + blank).end);
+  const { cells, end } = readRecord(text, delimiter, told.length + blank);
+  return { header: text.slice(0, end), names: cells.map((cell) => cell.trim()) };
 }
 
 /**

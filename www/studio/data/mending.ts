@@ -31,6 +31,7 @@ export interface ReadFile {
 interface TableForm {
   delimiter: string;
   header: string;
+  columns: string[];
 }
 
 /** What cannot be changed here, by format. */
@@ -113,8 +114,8 @@ export class Mending {
     const found = await rowAt(file, place, table?.delimiter);
     const text = kept?.text ?? found.text;
     if (!table) return { place, lines: found.lines, columns: [""], fields: [text], write: ([text = ""]) => text.replaceAll("\n", " ") };
-    const columns = this.#read!.inspection.columns;
-    return { place, lines: found.lines, columns, fields: fitted(found.cells!, columns.length, table.delimiter), write: (fields) => writeRecord(fields, table.delimiter) };
+    const { columns, delimiter } = table;
+    return { place, lines: found.lines, columns, fields: fitted(found.cells!, columns.length, delimiter), write: (fields) => writeRecord(fields, delimiter) };
   }
 
   /** What is wrong with a row as it would be mended; nothing where it can be used. */
@@ -164,7 +165,11 @@ export class Mending {
     if (inspection.format !== "csv" && inspection.format !== "tsv") return undefined;
     const has_header = options.header !== false;
     const delimiter = await delimiterOf(file, inspection.columns, has_header);
-    return delimiter === undefined ? undefined : { delimiter, header: has_header ? await headerOf(file, delimiter) : "" };
+    if (delimiter === undefined) return undefined;
+    const { header, names } = await headerOf(file, delimiter);
+    // Without a row before it the names are in the header alone.
+    const columns = inspection.columns.length > 0 ? inspection.columns : has_header ? names : names.map((_, index) => String(index));
+    return { delimiter, header: has_header ? header : "", columns };
   }
 }
 

@@ -116,6 +116,8 @@ export class OwnRows {
     const looked = this.looked.value;
     if (!looked) return;
     const roles = withRole(looked.roles, column, role);
+    // The next click may come before the file was looked at again.
+    this.looked.value = { ...looked, roles };
     void this.#looking(() => this.#lookAgain(roles));
   }
 
