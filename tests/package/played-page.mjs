@@ -67,10 +67,6 @@ class PlayedElement extends EventTarget {
     return false;
   }
 
-  closest() {
-    return null;
-  }
-
   scrollIntoView() {}
 
   focus() {}
