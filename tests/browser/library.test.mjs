@@ -125,7 +125,7 @@ test("the library of the page", async (t) => {
 
   await t.test("has what was learnt, with what came from what", async () => {
     await page.goto(`${server.origin}/#data`);
-    await page.getByText("My files", { exact: true }).click();
+    await page.locator('label:has([name="data"][value="file"])').click();
     await page.locator("#rows").setInputFiles({ name: "fragen.csv", mimeType: "text/csv", buffer: Buffer.from(ROWS) });
     await page.locator("#own").waitFor();
     await page.evaluate(() => (document.querySelector('[name="max_steps"]').value = "4"));

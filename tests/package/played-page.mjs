@@ -59,10 +59,6 @@ class PlayedElement extends EventTarget {
     return true;
   }
 
-  closest() {
-    return null;
-  }
-
   matches() {
     return false;
   }
