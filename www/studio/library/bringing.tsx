@@ -39,20 +39,13 @@ export class Bringing {
     this.#busy = busy;
     this.#work = work;
     this.#dialog = new Dialog("bring", busy);
-    const picker = element<HTMLInputElement>("bring-file");
-    element("bring-open").addEventListener("click", () => picker.click());
-    picker.addEventListener("change", () => {
-      const [file] = picker.files ?? [];
-      picker.value = "";
-      if (file) void this.#look(file);
-    });
     element("bring-begin").addEventListener("click", () => void this.#bring());
     render(<Contents plan={this.#plan} chosen={this.#chosen} />, element("bring-list"));
     this.#chosen.subscribe(() => this.#tell());
   }
 
   /** Shows what is in a file before anything of it is taken. */
-  async #look(file: File): Promise<void> {
+  async look(file: File): Promise<void> {
     const done = await this.#busy.run(async () => {
       const archive = (this.#archive = await Archive.open(file));
       this.#show(archive, await this.#work.here());

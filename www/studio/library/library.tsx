@@ -11,16 +11,16 @@ import { stored } from "../ui/stored.js";
 import { deleteQuestion, type Act } from "./acts.js";
 import { stemOf } from "./adapter-files.js";
 import type { Adapters } from "./adapters.js";
-import { markOf } from "./archive/out.js";
+import { sumOf } from "./archive/sums.js";
 import type { Here } from "./archive/plan.js";
-import { Bringing } from "./bringing.js";
+import type { Bringing } from "./bringing.js";
 import { isLearnt, itemsOf, shownOf, type Item, type View } from "./items.js";
 import { LibraryList, type ListWork } from "./list.js";
 import type { Chats, Logs } from "./others.js";
 import { RoomDialog } from "./room-dialog.js";
 import type { ShelfCard } from "./shelf.js";
 import { roomNow, StorageView, type Room } from "./storage.js";
-import { Taking } from "./taking.js";
+import type { Taking } from "./taking.js";
 
 /** The parts of the page that the library has to do with. */
 export interface LibraryPage {
@@ -47,19 +47,16 @@ export class Library {
   readonly #view = signal<View>({ kind: "all", search: "", order: "date" });
   readonly #room = signal<Room | undefined>(undefined);
   readonly #room_dialog: RoomDialog;
-  readonly #taking: Taking;
+  /** Loaded when they are first asked for, as few visits export or import. */
+  #taking: Taking | undefined;
+  #bringing: Bringing | undefined;
   /** Counts what was asked, so that a late answer does not undo a newer one. */
   #asked = 0;
 
   constructor(page: LibraryPage) {
     this.#page = page;
-    const { busy, adapters, shelf, logs, chats } = page;
+    const { busy } = page;
     this.#room_dialog = new RoomDialog(busy, (item) => this.#delete(item));
-    this.#taking = new Taking(busy, async () => ({ learnt: adapters.store, shelf: await shelf.shelf, logs }));
-    new Bringing(busy, {
-      here: () => this.#here(),
-      stores: async () => ({ learnt: adapters.store, shelf: await shelf.shelf, chats, logs, settings: stored }),
-    });
     const work: ListWork = {
       act: (act, item) => void this.#act(act, item),
       rename: (item, name) => busy.run(() => this.#rename(item, name)),
@@ -68,7 +65,14 @@ export class Library {
     render(<LibraryList items={this.#items} view={this.#view} work={work} />, element("kept-things"));
     render(<StorageView items={this.#items} room={this.#room} />, element("storage"));
     element("free-room").addEventListener("click", () => this.#room_dialog.open(this.#items.value ?? []));
-    element("take-open").addEventListener("click", () => this.#taking.open(this.#items.value ?? []));
+    element("take-open").addEventListener("click", () => void this.#take().catch(showError));
+    const picker = element<HTMLInputElement>("bring-file");
+    element("bring-open").addEventListener("click", () => picker.click());
+    picker.addEventListener("change", () => {
+      const [file] = picker.files ?? [];
+      picker.value = "";
+      if (file) void this.#bring(file).catch(showError);
+    });
     element("promise-ask").addEventListener("click", () => this.#work(() => this.#askPromise()));
     element("together-link").addEventListener("click", () => reveal("together", "start"));
     addEventListener("hashchange", () => this.#reveal());
@@ -176,12 +180,29 @@ export class Library {
     }
   }
 
+  async #take(): Promise<void> {
+    const { busy, adapters, shelf, logs } = this.#page;
+    const { Taking } = await import("./taking.js");
+    this.#taking ??= new Taking(busy, async () => ({ learnt: adapters.store, shelf: await shelf.shelf, logs }));
+    this.#taking.open(this.#items.value ?? []);
+  }
+
+  async #bring(file: File): Promise<void> {
+    const { busy, adapters, shelf, chats, logs } = this.#page;
+    const { Bringing } = await import("./bringing.js");
+    this.#bringing ??= new Bringing(busy, {
+      here: () => this.#here(),
+      stores: async () => ({ learnt: adapters.store, shelf: await shelf.shelf, chats, logs, settings: stored }),
+    });
+    await this.#bringing.look(file);
+  }
+
   async #here(): Promise<Here> {
     const { adapters, shelf, chats } = this.#page;
     await this.#page.rowsChanged();
     await shelf.refresh();
     const [learnt, shelved, datasets, kept] = await Promise.all([adapters.store.all(), shelf.marked(), Dataset.list(), chats.all()]);
-    const marked = await Promise.all(kept.map(async (chat) => ({ id: chat.id, mark: await markOf(chat) })));
+    const marked = await Promise.all(kept.map(async (chat) => ({ id: chat.id, mark: await sumOf(chat) })));
     return { learnt, shelf: shelved, datasets, chats: marked };
   }
 

@@ -7,7 +7,7 @@ import type { Learnt, LearntStore } from "../learnt.js";
 import { bytesOf, type KeptChat, type Logs } from "../others.js";
 import type { PackedFile, ToPack } from "./pack.js";
 import { linesOf } from "./rows.js";
-import { sha256 } from "./sums.js";
+import { sumOf } from "./sums.js";
 
 /** Where what is packed is read from. */
 export interface Sources {
@@ -75,12 +75,7 @@ async function chatToPack(name: string, chat: KeptChat): Promise<ToPack> {
   const files = async function* () {
     yield text(FILES.chat, chat);
   };
-  return { kind: "chat", id: chat.id, name, date: chat.date, mark: await markOf(chat), bytes: bytesOf(chat), files };
-}
-
-/** What tells a chat from what it was before, and what it became. */
-export function markOf(chat: KeptChat): Promise<string> {
-  return sha256(text(FILES.chat, chat).content);
+  return { kind: "chat", id: chat.id, name, date: chat.date, mark: await sumOf(chat), bytes: bytesOf(chat), files };
 }
 
 function* adapterFiles(files: AdapterFiles): Generator<PackedFile> {
