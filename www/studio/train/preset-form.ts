@@ -47,7 +47,7 @@ export class PresetForm {
     element("back-to-preset").addEventListener("click", () => {
       this.#apply();
       // The button is gone with that.
-      document.querySelector<HTMLInputElement>('#presets [name="preset"]:checked')?.focus();
+      element("presets").querySelector<HTMLInputElement>(":checked")?.focus();
     });
     this.#mark();
   }
