@@ -158,12 +158,14 @@ test("how long a run takes is a wide guess, and after the first run it is measur
   const on_two_cores = { is_processor: true, cores: 2 };
   const guess = secondsOf(work, [], on_two_cores);
   assert.ok(!guess.is_measured && guess.least < took && took < guess.most, JSON.stringify(guess));
-  const pace = { device: "2 workers", is_processor: true, parameters: 135e6, throughput: costOf(work) / took, date: 1 };
+  const pace = { device: "2 workers", is_processor: true, parameters: 135e6, throughput: costOf(work) / took, beside: 0, date: 1 };
   const measured = secondsOf({ ...work, steps: 50 }, [pace], on_two_cores);
   assert.ok(measured.is_measured && measured.least < took / 2 && took / 2 < measured.most && measured.most / measured.least < 1.5);
   assert.equal(secondsOf(work, [pace], { is_processor: false, cores: 2 }).is_measured, false, "a GPU is another device");
   const larger = secondsOf({ ...work, parameters: 360e6 }, [pace], on_two_cores);
   assert.ok(!larger.is_measured && larger.most > larger.least && larger.most < 4 * took, JSON.stringify(larger));
+  const beside = secondsOf(work, [{ ...pace, beside: 100 }], on_two_cores);
+  assert.ok(beside.least < took + 100 && took + 100 < beside.most && beside.least > measured.most, "answers on the way count");
   const latest = { ...pace, throughput: pace.throughput / 2, date: 2 };
   assert.ok(secondsOf(work, [pace, latest], on_two_cores).least > took, "the latest run counts");
 
@@ -238,12 +240,12 @@ test("how fast this device is comes from the steps of runs, but for the first of
   const plan = { checkpointing: false, dataset: { tokens: 400, kept: 10 }, eval_rows: 3 };
   await follower.begun(order, plan);
   for (const [step_millis, num_tokens] of [[9000, 100], [500, 200], [500, 300]]) follower.stepped({ step_millis, num_tokens });
-  follower.event({});
+  follower.event({ type: "checkpoint" });
   await follower.learnt(order, { step: 3 }, undefined);
   assert.deepEqual(heard, ["begun", "event", "learnt"]);
   assert.deepEqual(timing.rowsOf("shop"), { mean: 40, heldout: 120 });
   const [{ date, ...pace }, ...more] = timing.paces;
-  assert.deepEqual([pace, more], [{ device: adapter.name, is_processor: true, parameters: 1000, throughput: 200_000 }, []]);
+  assert.deepEqual([pace, more], [{ device: adapter.name, is_processor: true, parameters: 1000, throughput: 200_000, beside: 0 }, []]);
 
   await follower.begun(order, plan);
   follower.stepped({ step_millis: 9000, num_tokens: 100 });

@@ -6,7 +6,7 @@ import { block, Busy, type Task } from "./shell/busy.js";
 import { CachedModels } from "./library/cached.js";
 import { Chart } from "./train/chart.js";
 import { Chat } from "./chat/chat.js";
-import { DataForm } from "./data/data.js";
+import { BUNDLED, DataForm } from "./data/data.js";
 import { DeviceForm } from "./train/device.js";
 import { element, say, show, write } from "./ui/dom.js";
 import { clearErrorOnChange, showError } from "./shell/errors.js";
@@ -180,7 +180,7 @@ function tellChoice(): void {
 
 /** What the chosen rows are called in a sentence, and as a dataset. */
 function rowsNow(): { rows: string | undefined; dataset: string | undefined } {
-  if (data.bundled) return { rows: "the bundled rows", dataset: undefined };
+  if (data.bundled) return { rows: "the bundled rows", dataset: BUNDLED.rows };
   const dataset = /^“(.+)”$/.exec(data.words)?.[1];
   return { rows: dataset && data.words, dataset };
 }

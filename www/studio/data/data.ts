@@ -11,7 +11,7 @@ import { served } from "../shell/served.js";
 import { stored } from "../ui/stored.js";
 
 /** What the rows that come with the page are kept as. */
-const BUNDLED = { rows: "Bundled FAQ", heldout: "Bundled FAQ, held out" };
+export const BUNDLED = { rows: "Bundled FAQ", heldout: "Bundled FAQ, held out" };
 
 /** The version of the page whose bundled rows are kept. */
 const BUNDLED_VERSION = "tabtune:bundled";

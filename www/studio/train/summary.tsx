@@ -10,7 +10,7 @@ import type { ModelName } from "./model-name.js";
 import { on_processor, room } from "./room.js";
 import { modelInSentence, summaryWords } from "./summary-words.js";
 import { secondsOf, type Seconds } from "./time.js";
-import { wayOf, type KnownRows, type Timing } from "./timing.js";
+import { evaluationsOf, wayOf, type KnownRows, type Timing } from "./timing.js";
 
 /** What was chosen to learn from what. */
 export interface Chosen {
@@ -23,9 +23,6 @@ export interface Chosen {
 
 const chosen = signal<Chosen>({ model: undefined, rows: undefined, dataset: undefined });
 const told = signal<Told | undefined>(undefined);
-
-/** What the rows that come with the page are like, in tokens of the bundled model. */
-const BUNDLED_ROWS: KnownRows = { mean: 39, heldout: 700 };
 
 /** The share of the longest row that rows of nobody knows what length are taken to have. */
 const USUAL_SHARE = 0.4;
@@ -53,18 +50,17 @@ export class SummaryLine {
 
   #seconds({ model, config, footprint, parameters = listedBy(model.name.name)?.parameters }: Told): Seconds | undefined {
     if (parameters === undefined) return undefined;
-    const { max_steps = 0, per_device_train_batch_size: rows = 1, max_length = 0, packing = false, eval_steps = max_steps } = config.train;
+    const { max_steps = 0, per_device_train_batch_size: rows = 1, max_length = 0, packing = false } = config.train;
     const { mean, heldout } = this.#rowsOf(max_length);
     const tokens_per_step = rows * (packing ? max_length : Math.min(mean, max_length));
-    const times = 1 + Math.ceil(max_steps / eval_steps);
+    const times = evaluationsOf(config);
     const work = { parameters, steps: max_steps, tokens_per_step, way: wayOf(config, footprint.checkpointing), heldout: { tokens: heldout, times } };
     return secondsOf(work, this.#timing.paces, { is_processor: on_processor.value, cores: navigator.hardwareConcurrency });
   }
 
   #rowsOf(max_length: number): KnownRows {
     const { dataset } = chosen.value;
-    if (dataset === undefined) return BUNDLED_ROWS;
-    return this.#timing.rowsOf(dataset) ?? { mean: USUAL_SHARE * max_length, heldout: 0 };
+    return (dataset !== undefined && this.#timing.rowsOf(dataset)) || { mean: USUAL_SHARE * max_length, heldout: 0 };
   }
 }
 

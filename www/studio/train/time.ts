@@ -26,6 +26,8 @@ export interface Pace {
   parameters: number;
   /** Tokens a second times parameters, of a step that trains an adapter and keeps activations. */
   throughput: number;
+  /** Seconds of its run beside its steps and measurements: answers on the way, and what is saved. */
+  beside: number;
   /** Milliseconds since 1970. */
   date: number;
 }
@@ -76,7 +78,7 @@ export function secondsOf(work: Work, paces: readonly Pace[], { is_processor, co
     return { least: cost / fast!, most: cost / slow!, is_measured: false };
   }
   const ratio = work.parameters / near.parameters;
-  const seconds = cost / near.throughput;
+  const seconds = cost / near.throughput + near.beside * ratio;
   if (Math.max(ratio, 1 / ratio) <= LIKE) return { least: seconds / VARIES, most: seconds * VARIES, is_measured: true };
   // A larger model may be faster for its size than what was measured, and a smaller one slower.
   const factor = BUSIER ** Math.abs(Math.log10(ratio)) * VARIES;

@@ -4,10 +4,13 @@ import type { Order } from "../work/job.js";
 import type { Follower } from "../work/run.js";
 import type { Config } from "./fields.js";
 import { trainsAll } from "./settings.js";
-import { tokenCost, type Pace, type Way } from "./time.js";
+import { costOf, tokenCost, type Pace, type Way } from "./time.js";
 
 /** Runs that are remembered; the earliest are forgotten. */
 const MOST = 40;
+
+/** Events of a run that stands still. */
+const STANDING: ReadonlySet<string> = new Set(["paused", "resting", "device-lost", "unresponsive"]);
 
 /** What was learnt of how long runs take, as the browser keeps it. */
 interface KeptTiming {
@@ -24,6 +27,19 @@ export interface KnownRows {
   heldout: number;
 }
 
+/** What is heard of the run that goes on. */
+interface RunTimes {
+  way: Way;
+  /** Of each step but the first, which has more to do. */
+  millis_per_token: number[];
+  /** Tokens of all steps that were told; undefined before the first. */
+  tokens: number | undefined;
+  /** Tokens that were measured, all times together. */
+  measured: number;
+  /** When it began, on the page's clock; undefined once it has rested, or where it goes on with an earlier one. */
+  began: number | undefined;
+}
+
 /** What computes, and how large a model. */
 interface Computing {
   adapter: AdapterInfo;
@@ -34,7 +50,7 @@ interface Computing {
 export class Timing {
   readonly #kept = new Kept<KeptTiming>("tabtune:timing", 1);
   readonly #computing: () => Computing | undefined;
-  #run: { way: Way; millis: number; tokens: number; told: number | undefined } | undefined;
+  #run: RunTimes | undefined;
 
   /** `computing` tells of the model that is loaded. */
   constructor(computing: () => Computing | undefined) {
@@ -57,7 +73,10 @@ export class Timing {
         this.#begun(order, plan);
         return other.begun(order, plan);
       },
-      event: (event) => other.event(event),
+      event: (event) => {
+        if (this.#run && STANDING.has(event.type)) this.#run.began = undefined;
+        other.event(event);
+      },
       stepped: (line) => {
         this.#stepped(line);
         other.stepped?.(line);
@@ -71,24 +90,24 @@ export class Timing {
 
   /** A run begins. */
   #begun({ config, rows: { dataset } }: Order, plan: Plan): void {
-    this.#run = { way: wayOf(config, plan.checkpointing), millis: 0, tokens: 0, told: undefined };
     const { tokens, kept } = plan.dataset;
+    const mean = kept > 0 ? tokens / kept : 0;
+    const heldout = plan.eval_dataset?.tokens ?? plan.eval_rows * mean;
+    const measured = heldout * evaluationsOf(config);
+    const began = plan.resumed ? undefined : performance.now();
+    this.#run = { way: wayOf(config, plan.checkpointing), millis_per_token: [], tokens: undefined, measured, began };
     if (kept === 0) return;
-    const mean = tokens / kept;
     const known = this.#known;
-    const rows = { ...known.rows, [dataset.name]: { mean, heldout: plan.eval_dataset?.tokens ?? plan.eval_rows * mean } };
+    const rows = { ...known.rows, [dataset.name]: { mean, heldout } };
     this.#kept.set({ ...known, rows: Object.fromEntries(Object.entries(rows).slice(-MOST)) });
   }
 
-  /** A step was done. The first has more to do than those that follow. */
+  /** A step was done. */
   #stepped({ step_millis, num_tokens }: StepLog): void {
     const run = this.#run;
     if (!run) return;
-    if (run.told !== undefined) {
-      run.millis += step_millis;
-      run.tokens += num_tokens - run.told;
-    }
-    run.told = num_tokens;
+    if (run.tokens !== undefined && num_tokens > run.tokens) run.millis_per_token.push(step_millis / (num_tokens - run.tokens));
+    run.tokens = num_tokens;
   }
 
   /** It came to its end, or was stopped. */
@@ -96,10 +115,13 @@ export class Timing {
     const run = this.#run;
     this.#run = undefined;
     const computing = this.#computing();
-    if (!run || !computing || run.millis === 0 || run.tokens <= 0) return;
+    if (!run || !computing || run.millis_per_token.length === 0) return;
     const { adapter, parameters } = computing;
-    const throughput = (parameters * run.tokens * tokenCost(run.way) * 1000) / run.millis;
-    const pace: Pace = { device: adapter.name, is_processor: adapter.backend === "cpu", parameters, throughput, date: Date.now() };
+    const throughput = (parameters * tokenCost(run.way) * 1000) / median(run.millis_per_token);
+    const cost = costOf({ parameters, steps: 1, tokens_per_step: run.tokens!, way: run.way, heldout: { tokens: run.measured, times: 1 } });
+    const took = run.began === undefined ? 0 : (performance.now() - run.began) / 1000;
+    const beside = Math.max(0, took - cost / throughput);
+    const pace: Pace = { device: adapter.name, is_processor: adapter.backend === "cpu", parameters, throughput, beside, date: Date.now() };
     const known = this.#known;
     const others = known.paces.filter(({ device, parameters: size }) => device !== pace.device || size !== parameters);
     this.#kept.set({ ...known, paces: [...others, pace].slice(-MOST) });
@@ -109,6 +131,16 @@ export class Timing {
     const { paces, rows } = (this.#kept.get() ?? {}) as Partial<KeptTiming>;
     return { paces: Array.isArray(paces) ? paces : [], rows: typeof rows === "object" && rows !== null ? rows : {} };
   }
+}
+
+/** How often a run measures its held-out rows: before its first step, and on the way to its last. */
+export function evaluationsOf({ train: { max_steps = 0, eval_steps = max_steps } }: Config): number {
+  return 1 + Math.ceil(max_steps / Math.max(1, eval_steps));
+}
+
+/** What a machine does now and then beside a run moves a mean, and hardly this. */
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 export function wayOf(config: Config, checkpointing: boolean): Way {
