@@ -412,6 +412,9 @@ test("nothing begins with rows while they are being looked at", async () => {
   assert.equal(own.missing, "The file is being looked at.", "the newest look counts");
   looks[1](found);
   await settled();
+  assert.equal(own.missing, "The file is being looked at.", "its cells are looked at too");
+  for (const look of looks.slice(2)) look(found);
+  await settled();
   assert.equal(told, undefined);
   assert.equal(own.missing, undefined);
 });

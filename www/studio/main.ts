@@ -17,6 +17,7 @@ import { beginLive, showLive } from "./home/live.js";
 import { Estimate } from "./train/estimate.js";
 import { Job, type Loading, type Order } from "./work/job.js";
 import { Look } from "./data/look.js";
+import { beginOffline, tellWork } from "./offline/offline.js";
 import { Measuring } from "./chat/measuring.js";
 import { ModelForm } from "./train/model.js";
 import type { ModelName } from "./train/model-name.js";
@@ -49,6 +50,7 @@ const rest = new RestForm();
 const asking = new Asking();
 const busy = new Busy(() => {
   now.refresh();
+  tellWork(busy.running);
   if (busy.running) return estimate.stop();
   tellMemory();
   void offerWhatIsKept();
@@ -311,6 +313,7 @@ for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event
 clearErrorOnChange("setup", "rows-part", "own");
 
 beginPlaces();
+beginOffline();
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 tellChoice();
