@@ -59,12 +59,12 @@ class PlayedElement extends EventTarget {
     return true;
   }
 
-  matches() {
-    return false;
-  }
-
   closest() {
     return null;
+  }
+
+  matches() {
+    return false;
   }
 
   scrollIntoView() {}

@@ -27,6 +27,8 @@ import { RewardChart } from "./train/reward-chart.js";
 import { SettingsForm, type Config } from "./train/settings.js";
 import { Library } from "./library/library.js";
 import { NO_CHATS, NO_LOGS } from "./library/others.js";
+import { SummaryLine } from "./train/summary.js";
+import { Timing } from "./train/timing.js";
 import { ShelfCard } from "./library/shelf.js";
 import { Timeline } from "./train/timeline.js";
 import { Together } from "./together/together.js";
@@ -34,14 +36,15 @@ import { savedWords } from "./shell/words.js";
 
 const settings = new SettingsForm(() => tellChoice());
 const device = new DeviceForm(() => tellMemory());
-const estimate = new Estimate(device);
+const timing = new Timing(() => {
+  const adapter = device.computes;
+  return adapter && job.base && { adapter, parameters: job.base.parameters };
+});
+const summary = new SummaryLine(timing, (fields) => settings.change(fields));
+const estimate = new Estimate(device, (told) => summary.tell(told));
 const model = new ModelForm(
   () => void settings.fill(model.bundled).then(tellChoice, showError),
-  () => {
-    together.refresh();
-    busy.update();
-    tellMemory();
-  },
+  () => tellChoice(),
 );
 const look = new Look();
 const rest = new RestForm();
@@ -87,7 +90,8 @@ const adapters = new Adapters({
   begun: (plan, config) => void estimate.show(plan, config),
   event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
 });
-const job = new Job(new Progress(new Chart(), new RewardChart(), new Timeline()), { device, look, asking, follower: adapters });
+const follower = timing.beside(adapters);
+const job = new Job(new Progress(new Chart(), new RewardChart(), new Timeline()), { device, look, asking, follower });
 const working = (work: () => Promise<void>) => busy.run(work);
 const picked = new Picked({ working, learnFrom, changed: () => data.refresh() });
 const chat = new Chat({ job: () => job, system: () => asking.system, answering: (work) => answer(work, chatting), working }, picked);
@@ -186,6 +190,7 @@ function tellChoice(): void {
   write("start-note", missing ?? "");
   write("look-note", data.missing ?? "");
   write("chosen-rows", data.words);
+  summary.choose({ model: model.chosen?.name, ...rowsNow() });
   for (const id of ["start", "look"]) block(id, missing !== undefined);
   for (const id of ["import", "resume"]) block(id, data.missing !== undefined);
   // A taste is not knowledge: that much the toy learns, of its own answers.
@@ -195,10 +200,17 @@ function tellChoice(): void {
   tellMemory();
 }
 
+/** What the chosen rows are called in a sentence, and as a dataset. */
+function rowsNow(): { rows: string | undefined; dataset: string | undefined } {
+  if (data.bundled) return { rows: "the bundled rows", dataset: BUNDLED.rows };
+  const dataset = /^“(.+)”$/.exec(data.words)?.[1];
+  return { rows: dataset && data.words, dataset };
+}
+
 async function offerWhatIsKept(): Promise<void> {
   chat.offer(job.adapter !== undefined);
   blind.offer(job.adapter?.id);
-  await Promise.all([adapters.refresh(), shelf.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
+  await Promise.all([adapters.refresh(), shelf.refresh(), model.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
   await library.refresh().catch(showError);
 }
 
@@ -278,7 +290,11 @@ async function learnFrom(dataset: string): Promise<void> {
 element("setup").addEventListener("submit", async (event) => {
   event.preventDefault();
   const config = await settingsNow();
-  if (config) await train((signal) => ordered(config, signal), false);
+  if (!config) return;
+  // What is to be watched now begins beside, or on a phone below, what was set.
+  reveal("training-title", "start");
+  element("setup").classList.add("has-begun");
+  await train((signal) => ordered(config, signal), false);
 });
 
 element("look").addEventListener("click", async () => {
