@@ -136,6 +136,9 @@ test("the shelf of the page", async (t) => {
 
   await t.test("shows what was brought before it is kept, as text and nothing else", async () => {
     await page.goto(`${server.origin}/`);
+    // The page has looked at what a run takes, and reads the model no more for that.
+    await page.locator("#ways-list li").first().waitFor({ state: "attached" });
+    said.looks = modelsLoaded();
     await page.getByText("Nothing yet. Train or open an adapter").waitFor();
     assert.ok(await button("Keep what is open").isHidden());
     const second = adapterOf(2);
@@ -149,7 +152,7 @@ test("the shelf of the page", async (t) => {
     assert.equal(await entry("Second").count(), 0, "nothing is kept unasked");
     await button("Only keep it").click();
     await entry("Second").filter({ hasText: /on the shelf · not signed · cc0-1\.0[^]*Made for the bundled model/i }).waitFor();
-    assert.equal(modelsLoaded(), 0);
+    assert.equal(modelsLoaded(), said.looks);
 
     await bring("first", adapterOf(1));
     await page.getByRole("dialog", { name: "first" }).waitFor();
