@@ -20,6 +20,7 @@ import { Look } from "./data/look.js";
 import { Measuring } from "./chat/measuring.js";
 import { ModelForm } from "./train/model.js";
 import type { ModelName } from "./train/model-name.js";
+import { LearntVoices } from "./chat/learnt-voices.js";
 import { Picked } from "./chat/picked.js";
 import { Progress } from "./train/progress.js";
 import { RestForm } from "./train/rest.js";
@@ -46,6 +47,7 @@ const rest = new RestForm();
 const asking = new Asking();
 const busy = new Busy(() => {
   now.refresh();
+  chat.busy = busy.running;
   if (busy.running) return estimate.stop();
   tellMemory();
   void offerWhatIsKept();
@@ -88,7 +90,6 @@ const adapters = new Adapters({
 const job = new Job(new Progress(new Chart(), new RewardChart(), new Timeline()), { device, look, asking, follower: adapters });
 const working = (work: () => Promise<void>) => busy.run(work);
 const picked = new Picked({ working, learnFrom, changed: () => data.refresh() });
-const chat = new Chat({ job: () => job, system: () => asking.system, answering: (work) => answer(work, chatting), working }, picked);
 const blind = new BlindTest({
   answering: (work) => busy.run(work, comparing),
   answer: (turns, adapter, signal) => job.answer(turns, { adapter }, signal),
@@ -112,6 +113,23 @@ const shelf = new ShelfCard({
   open: () => adapters.open(),
   ask,
 });
+const learntBefore = new LearntVoices({ job: () => job, loading, follow: (question) => asking.follow(question) });
+const chat = new Chat(
+  {
+    job: () => job,
+    voices: shelf.voices,
+    voiceOf: (choice) => shelf.voiceOf(choice),
+    learnt: learntBefore,
+    openLearnt: (choice) => void openLearnt(choice),
+    system: () => asking.system,
+    answering: (begun, work) => answer(work, chatting, begun),
+    working,
+    model: () => (job.is_held ? job.base?.name : model.chosen?.name),
+    learntRows: () => adapters.openRows(),
+    stop: () => busy.stop(),
+  },
+  picked,
+);
 const together = new Together({
   busy,
   job: () => job,
@@ -174,9 +192,8 @@ function tellChoice(): void {
 }
 
 async function offerWhatIsKept(): Promise<void> {
-  chat.offer(job.adapter !== undefined);
   blind.offer(job.adapter?.id);
-  await Promise.all([adapters.refresh(), shelf.refresh(), cached.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
+  await Promise.all([adapters.refresh(), shelf.refresh(), cached.refresh(), measuring.offer(job.adapter?.id), chat.offer()]).catch(showError);
 }
 
 /** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
@@ -230,14 +247,15 @@ async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: bo
 }
 
 async function ask(): Promise<void> {
-  await answer((signal) => job.ask(signal, job.base && shelf.sides), answering);
+  await answer((signal) => job.ask(signal), answering);
 }
 
-/** Has a model do something, which is loaded where none is there. Resolves to whether it was done. */
-async function answer(work: (signal: AbortSignal) => Promise<void>, task: Task): Promise<boolean> {
+/** Has a model do something, which is loaded where none is there. `begun` is told before. Resolves to whether it was done. */
+async function answer(work: (signal: AbortSignal) => Promise<void>, task: Task, begun = () => {}): Promise<boolean> {
   const config = job.is_held ? undefined : await settingsNow();
   if (!config && !job.is_held) return false;
   return busy.run(async (signal) => {
+    begun();
     if (config) {
       await job.load({ model: model.read(), config, policy: rest.read() }, signal);
       say("Ready.");
@@ -246,10 +264,16 @@ async function answer(work: (signal: AbortSignal) => Promise<void>, task: Task):
   }, task);
 }
 
-/** Chooses rows that were picked, in sight, so that it shows what is trained on from now on. */
+/** Chooses rows that were picked, and shows that they are what is trained on from now on. */
 async function learnFrom(dataset: string): Promise<void> {
   await data.choose(dataset);
-  reveal("kept", "center");
+  reveal("chosen-rows", "center");
+}
+
+/** Lets answer what was learnt before, with the model that it was made for. */
+async function openLearnt(choice: string): Promise<void> {
+  if (!adapters.mayGo()) return;
+  await busy.run(async (signal) => say(`“${(await learntBefore.open(choice, signal)).name}” answers now.`), training);
 }
 
 element("setup").addEventListener("submit", async (event) => {
@@ -303,3 +327,4 @@ await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
 await offerWhatIsKept();
 await together.begin().catch(showError);
 await shelf.begin();
+await chat.begin().catch(showError);

@@ -32,7 +32,8 @@ export interface ShelfPage {
 /** The shelf: adapters that are kept by name, to switch between, to compare, to mix and to give away. */
 export class ShelfCard {
   readonly #page: ShelfPage;
-  readonly #voices: Voices;
+  /** Who can answer. */
+  readonly voices: Voices;
   readonly #mixing: Mixing;
   readonly #giving: Giving;
   readonly #card: CardDialog;
@@ -45,7 +46,7 @@ export class ShelfCard {
   constructor(page: ShelfPage) {
     this.#page = page;
     const { busy } = page;
-    this.#voices = new Voices((choice) => this.#choose(choice));
+    this.voices = new Voices((choice) => this.#choose(choice));
     this.#mixing = new Mixing((name, weights) => this.#work(() => this.#mix(name, weights)));
     this.#giving = new Giving(busy, { files: async (name) => (await this.#open()).open(name) });
     this.#card = new CardDialog(busy, {
@@ -63,11 +64,6 @@ export class ShelfCard {
   async begin(): Promise<void> {
     await this.refresh();
     this.#getting.begin();
-  }
-
-  /** The two that the person lets be compared; undefined for the usual ones, before and after. */
-  get sides(): Voice[] | undefined {
-    return this.#voices.sides?.map((choice) => this.#voiceOf(choice));
   }
 
   /** Shows anew what there is, and who answers. */
@@ -94,7 +90,7 @@ export class ShelfCard {
     // What learnt all weights is a model, and no adapter.
     show("shelve", voice === "own" && job.own?.is_model === false);
     this.#mixing.offer(this.#entries.map(({ name }) => name));
-    this.#voices.offer(this.#entries, job);
+    this.voices.offer(this.#entries, job);
     this.#page.busy.update();
   }
 
@@ -177,7 +173,8 @@ export class ShelfCard {
     return confirm(`“${entry.name}” was made for ${modelWords(name)}${from}. ${load}`) && this.#page.mayGo();
   }
 
-  #voiceOf(choice: string): Voice {
+  /** The voice that a choice of {@link voices} stands for. */
+  voiceOf(choice: string): Voice {
     const name = nameIn(choice);
     if (name === undefined) return choice === "own" ? "own" : "base";
     return shelvedOf(this.#entry(name), () => this.#open());

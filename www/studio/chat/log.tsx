@@ -1,0 +1,133 @@
+import { useSignal, useSignalEffect } from "@preact/signals";
+import { useRef } from "preact/hooks";
+import { Said, TheAnswer, Thumbs } from "./answer.js";
+import type { ModelTurn, UserTurn } from "./record.js";
+import { useRoom } from "./room.js";
+import { TurnEdit } from "./turn-edit.js";
+
+/** How near to its end the log is to follow what is written. */
+const NEAR = 120;
+
+const BLIND_NAMES = ["Answer A", "Answer B"];
+
+/** What was said so far. */
+export function Log() {
+  const { talk } = useRoom();
+  const log = useRef<HTMLDivElement>(null);
+  const shown = useRef({ id: "", turns: 0 });
+  const { id, turns } = talk.chat.value;
+  // What is said last is in sight, unless the person went back to read something.
+  useSignalEffect(() => {
+    void talk.live.value;
+    const now = { id: talk.chat.value.id, turns: talk.chat.value.turns.length };
+    const place = log.current;
+    if (!place) return;
+    const is_new = shown.current.id !== now.id || shown.current.turns !== now.turns;
+    const is_near = place.scrollHeight - place.scrollTop - place.clientHeight < NEAR;
+    shown.current = now;
+    if (is_new || is_near) requestAnimationFrame(() => (place.scrollTop = place.scrollHeight));
+  });
+  return (
+    <div id="chat-log" role="log" aria-label="Chat" tabIndex={0} ref={log} hidden={turns.length === 0}>
+      {turns.map((turn, place) => {
+        const key = `${id} ${turn.id}`;
+        const is_last = place === turns.length - 1;
+        if (turn.role === "user") return <Asked key={key} turn={turn} is_answered_last={place === turns.length - 2} />;
+        return turn.picked === null ? <Several key={key} turn={turn} is_last={is_last} /> : <TheAnswer key={key} turn={turn} is_last={is_last} />;
+      })}
+      {talk.note.value && <p class="hint">{talk.note.value}</p>}
+    </div>
+  );
+}
+
+function Asked({ turn, is_answered_last }: { turn: UserTurn; is_answered_last: boolean }) {
+  const { talk, is_busy, focus } = useRoom();
+  const is_edited = useSignal(false);
+  const edit = useRef<HTMLButtonElement>(null);
+  const leave = () => {
+    is_edited.value = false;
+    // The button is there again once this is drawn.
+    setTimeout(() => edit.current?.focus());
+  };
+  return (
+    <article class="turn user" aria-label="You">
+      {is_edited.value ? (
+        <TurnEdit
+          text={turn.text}
+          label="What you would rather have said"
+          save="Send this"
+          save_name="Send this instead"
+          hint={is_answered_last ? "It is answered anew, and the answer below is dropped." : "It is answered anew, and all that follows below is dropped."}
+          on_save={(text) => {
+            is_edited.value = false;
+            focus();
+            void talk.sayInstead(turn.id, text);
+          }}
+          on_cancel={leave}
+        />
+      ) : (
+        <>
+          <p class="answer">{turn.text}</p>
+          <div class="buttons">
+            <button type="button" class="small" ref={edit} disabled={is_busy.value} aria-label="Edit what you said" onClick={() => (is_edited.value = true)}>
+              Edit
+            </button>
+          </div>
+        </>
+      )}
+    </article>
+  );
+}
+
+/** Answers side by side, of which none is picked yet. */
+function Several({ turn, is_last }: { turn: ModelTurn; is_last: boolean }) {
+  const { talk, is_busy, focus } = useRoom();
+  const { is_blind, spoken } = turn;
+  const nameOf = (place: number) => (is_blind ? BLIND_NAMES[place]! : spoken[place]!.by);
+  const is_over = spoken.every(({ end }) => end !== "going" && end !== "waiting");
+  const is_same = new Set(spoken.map(({ text }) => text)).size === 1;
+  const pick = (place: number) => void talk.pick(turn.id, place).then(focus);
+  return (
+    <section class={is_blind ? "answer-pair" : "answer-pair beside"} aria-label="Answers side by side">
+      <div class="answers">
+        {spoken.map((one, place) => (
+          <article key={place} aria-label={nameOf(place)}>
+            <h4>{nameOf(place)}</h4>
+            <Said one={one} />
+            {is_over && (
+              <div class="buttons">
+                {is_last && !is_same && (
+                  <button type="button" class="small" disabled={is_busy.value} aria-label={`This one (${nameOf(place)})`} onClick={() => pick(place)}>
+                    This one
+                  </button>
+                )}
+                {!is_blind && <Thumbs turn={turn} place={place} />}
+              </div>
+            )}
+          </article>
+        ))}
+      </div>
+      {is_over && is_last && (
+        <div class="row centred">
+          {is_blind ? (
+            <button
+              type="button"
+              class="small"
+              disabled={is_busy.value}
+              onClick={() => {
+                talk.pickNeither();
+                focus();
+              }}
+            >
+              Neither
+            </button>
+          ) : (
+            <p class="hint">
+              {is_same ? "All of them say the same, so there is nothing to pick." : "Pick the better one, and the chat goes on with it. Or write on: each then goes on from its own answer."}
+            </p>
+          )}
+        </div>
+      )}
+    </section>
+  );
+}
