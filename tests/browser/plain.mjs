@@ -232,6 +232,7 @@ export async function checkPage(page, origin, { steps }) {
   const computes = await says("#device-found", /^Computed by \d+ workers? on the processor\./);
   assert.ok(Number(await says("#loss", /./)) > 0);
   const held_out = Number(await says("#heldout-loss", /./));
+  await page.evaluate(() => void (location.hash = "#train"));
   const curve = await page.evaluate(() => ({
     words: document.querySelector("#chart").getAttribute("aria-label"),
     width: document.querySelector("#chart canvas").offsetWidth,

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vite";
+import { guides } from "./guides/plugin.js";
 
 /** Puts the markup that lies beside a place's code into the page: `<!-- include data/place.html -->`. */
 const includes = {
@@ -14,7 +15,7 @@ const includes = {
 export default defineConfig({
   // Relative addresses, so that the page works under any path.
   base: "./",
-  plugins: [includes],
+  plugins: [includes, guides()],
   worker: { format: "es" },
   build: {
     outDir: "../dist",
