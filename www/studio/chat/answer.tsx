@@ -34,13 +34,18 @@ function waitWords(status: string): string {
 function endWords({ text, end, told, how }: Spoken): string {
   const speed = told && `${count(told.tokens, "token")}${Number.isFinite(told.a_second) ? ` · ${told.a_second.toFixed(told.a_second < 10 ? 1 : 0)} a second` : ""}`;
   const ends = {
-    cut: `Cut off after ${count(how.max_new_tokens ?? 0, "token")}`,
+    cut: told && isFull({ told, how }) ? `Cut off after ${count(told.tokens, "token")}: the model can hold no more` : `Cut off after ${count(how.max_new_tokens ?? 0, "token")}`,
     stopped: "Stopped here",
     whole: text === "" ? "It said nothing" : undefined,
     going: undefined,
     waiting: undefined,
   };
   return [ends[end], end === "cut" ? undefined : speed].filter(Boolean).join(" · ");
+}
+
+/** Whether an answer was cut off because the model can hold no more, however long it may be. */
+function isFull({ told, how }: Pick<Spoken, "told" | "how">): boolean {
+  return told !== null && told.tokens < (how.max_new_tokens ?? 0);
 }
 
 /** The two thumbs under an answer. */
@@ -100,7 +105,7 @@ export function TheAnswer({ turn, is_last }: { turn: ModelTurn; is_last: boolean
     focus();
     void work;
   };
-  const can_go_on = (one.end === "cut" || one.end === "stopped") && others.length === 0 && one.by === voices.nameOf() && turn.origins.length === 0;
+  const can_go_on = ((one.end === "cut" && !isFull(one)) || one.end === "stopped") && others.length === 0 && one.by === voices.nameOf() && turn.origins.length === 0;
   return (
     <article class="turn assistant" aria-label={`Answer of ${one.by}`}>
       {(voices.choices.value.length > 1 || others.length > 0) && <p class="by">{one.by}</p>}

@@ -23,9 +23,9 @@ export function Log() {
     const place = log.current;
     if (!place) return;
     const is_new = shown.current.id !== now.id || shown.current.turns !== now.turns;
-    const is_near = place.scrollHeight - place.scrollTop - place.clientHeight < NEAR;
+    const is_near = below(place) < NEAR;
     shown.current = now;
-    if (is_new || is_near) requestAnimationFrame(() => (place.scrollTop = place.scrollHeight));
+    if (is_new || is_near) requestAnimationFrame(() => follow(place));
   });
   return (
     <div id="chat-log" role="log" aria-label="Chat" tabIndex={0} ref={log} hidden={turns.length === 0}>
@@ -38,6 +38,25 @@ export function Log() {
       {talk.note.value && <p class="hint">{talk.note.value}</p>}
     </div>
   );
+}
+
+/** How much of the log is below what is in sight. */
+function below(log: HTMLElement): number {
+  return log.scrollHeight - log.scrollTop - log.clientHeight + Math.max(0, behind(log));
+}
+
+/** How much of the log the field for messages covers, which on a phone stays in sight while the page scrolls. */
+function behind(log: HTMLElement): number {
+  const { bottom } = log.getBoundingClientRect();
+  const field = log.parentElement?.querySelector("form")?.getBoundingClientRect();
+  return field && bottom > field.top ? bottom - field.top : 0;
+}
+
+/** Brings the end of the log into sight. */
+function follow(log: HTMLElement): void {
+  log.scrollTop = log.scrollHeight;
+  const covered = behind(log);
+  if (covered > 0) scrollBy({ top: covered + 8, behavior: "instant" });
 }
 
 function Asked({ turn, is_answered_last }: { turn: UserTurn; is_answered_last: boolean }) {
