@@ -9,8 +9,8 @@ import { TurnEdit } from "./turn-edit.js";
 /** How long a button says that it has copied. */
 const COPIED_MILLIS = 2000;
 
-/** What an answer says, while it is written and after. */
-export function Said({ one }: { one: Spoken }) {
+/** What an answer says, while it is written and after. Of one that is to be judged blindly nothing else is told: how fast it was may be a hint. */
+export function Said({ one, is_blind = false }: { one: Spoken; is_blind?: boolean }) {
   const { talk, status } = useRoom();
   const is_going = one.end === "going" || one.end === "waiting";
   const live = one.end === "going" ? talk.live.value : "";
@@ -21,7 +21,7 @@ export function Said({ one }: { one: Spoken }) {
         {text}
       </p>
       {is_going && text === "" && <p class="hint waits">{one.end === "going" ? "…" : waitWords(status.value)}</p>}
-      {!is_going && <p class="hint told">{endWords(one)}</p>}
+      {!is_going && <p class="hint told">{endWords(is_blind ? { ...one, told: null } : one)}</p>}
     </>
   );
 }

@@ -1,5 +1,6 @@
-import { useSignal, useSignalEffect } from "@preact/signals";
-import { useRef } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+import type { RefObject } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import { Said, TheAnswer, Thumbs } from "./answer.js";
 import type { ModelTurn, UserTurn } from "./record.js";
 import { useRoom } from "./room.js";
@@ -14,19 +15,8 @@ const BLIND_NAMES = ["Answer A", "Answer B"];
 export function Log() {
   const { talk } = useRoom();
   const log = useRef<HTMLDivElement>(null);
-  const shown = useRef({ id: "", turns: 0 });
   const { id, turns } = talk.chat.value;
-  // What is said last is in sight, unless the person went back to read something.
-  useSignalEffect(() => {
-    void talk.live.value;
-    const now = { id: talk.chat.value.id, turns: talk.chat.value.turns.length };
-    const place = log.current;
-    if (!place) return;
-    const is_new = shown.current.id !== now.id || shown.current.turns !== now.turns;
-    const is_near = below(place) < NEAR;
-    shown.current = now;
-    if (is_new || is_near) requestAnimationFrame(() => follow(place));
-  });
+  useFollowing(log, `${id} ${turns.length}`);
   return (
     <div id="chat-log" role="log" aria-label="Chat" tabIndex={0} ref={log} hidden={turns.length === 0}>
       {turns.map((turn, place) => {
@@ -40,9 +30,37 @@ export function Log() {
   );
 }
 
+/** Keeps in sight what is said last, unless the person went back to read something. A new turn is always shown. */
+function useFollowing(log: RefObject<HTMLElement | null>, turns: string): void {
+  const is_following = useRef(true);
+  useEffect(() => {
+    const place = log.current!;
+    const scrolled = () => (is_following.current = below(place) < NEAR);
+    const grown = new ResizeObserver(() => is_following.current && follow(place));
+    // What stands before the log moves it too.
+    for (const part of [place.parentElement!, ...place.children]) grown.observe(part);
+    const added = new MutationObserver(() => {
+      for (const part of place.children) grown.observe(part);
+    });
+    added.observe(place, { childList: true });
+    place.addEventListener("scroll", scrolled);
+    addEventListener("scroll", scrolled);
+    return () => {
+      grown.disconnect();
+      added.disconnect();
+      place.removeEventListener("scroll", scrolled);
+      removeEventListener("scroll", scrolled);
+    };
+  }, []);
+  useEffect(() => {
+    is_following.current = true;
+    follow(log.current!);
+  }, [turns]);
+}
+
 /** How much of the log is below what is in sight. */
 function below(log: HTMLElement): number {
-  return log.scrollHeight - log.scrollTop - log.clientHeight + Math.max(0, behind(log));
+  return log.scrollHeight - log.scrollTop - log.clientHeight + behind(log);
 }
 
 /** How much of the log the field for messages covers, which on a phone stays in sight while the page scrolls. */
@@ -112,7 +130,7 @@ function Several({ turn, is_last }: { turn: ModelTurn; is_last: boolean }) {
         {spoken.map((one, place) => (
           <article key={place} aria-label={nameOf(place)}>
             <h4>{nameOf(place)}</h4>
-            <Said one={one} />
+            <Said one={one} is_blind={is_blind} />
             {is_over && (
               <div class="buttons">
                 {is_last && !is_same && (
