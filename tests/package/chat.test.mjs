@@ -165,10 +165,18 @@ test("chats are kept as they grow, and one that was left in the middle of an ans
   const { id } = talk.chat.value;
   assert.equal((await store.get(id)).turns[1].spoken[0].text, "Once upon a time.");
 
+  model.says([() => chats.save(), "stop"]);
+  await send("And?");
+  await chats.save();
+  assert.equal((await store.get(id)).turns.length, 2, "a question that was taken back is kept nowhere");
   talk.draft.value = "And";
   assert.deepEqual(Object.entries(drafts), [[`tabtune:draft:${id}`, '"And"']]);
   chats.begin();
   assert.deepEqual([talk.chat.value.turns, talk.draft.value], [[], ""]);
+  model.says([() => chats.save(), "stop"]);
+  await send("First?");
+  await chats.save();
+  assert.deepEqual((await store.all()).map(({ id }) => id), [id], "nor is a chat that never began");
   talk.draft.value = "new";
   assert.ok(await chats.open(id));
   assert.equal(talk.draft.value, "And");

@@ -319,6 +319,7 @@ for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event
 clearErrorOnChange("setup", "rows-part", "own");
 
 beginPlaces();
+void chat.begin().catch(showError);
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 tellChoice();
@@ -327,4 +328,3 @@ await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
 await offerWhatIsKept();
 await together.begin().catch(showError);
 await shelf.begin();
-await chat.begin().catch(showError);

@@ -124,6 +124,7 @@ export function TheAnswer({ turn, is_last }: { turn: ModelTurn; is_last: boolean
       ) : (
         <Said one={one} />
       )}
+      {turn.origins.some(({ text }) => text !== null) && !is_edited.value && <p class="hint told">In your words</p>}
       {is_over && !is_edited.value && (
         <div class="buttons">
           {turn.origins.length === 0 && <Thumbs turn={turn} place={place} />}

@@ -36,7 +36,7 @@ export function ChatList() {
         {all > 0 && found.length === 0 && <p class="hint">No chat has these words.</p>}
         <ul>
           {found.map((chat) => (
-            <Item key={chat.id} chat={chat} />
+            <Item key={chat.id} chat={chat} on_open={() => (is_open.value = false)} />
           ))}
         </ul>
       </div>
@@ -47,21 +47,30 @@ export function ChatList() {
   );
 }
 
-function Item({ chat }: { chat: Chat }) {
-  const { talk, is_busy, is_answering, rename, delete: remove } = useRoom();
+function Item({ chat, on_open }: { chat: Chat; on_open(): void }) {
+  const { talk, is_answering, rename, delete: remove } = useRoom();
   const title = titleOf(chat);
   const is_here = talk.chat.value.id === chat.id;
   return (
     <li class={is_here ? "is-here" : ""}>
-      <a href={`#chat/${chat.id}`} aria-current={is_here ? "true" : undefined} aria-disabled={is_answering.value && !is_here}>
+      <a
+        href={`#chat/${chat.id}`}
+        aria-current={is_here ? "true" : undefined}
+        aria-disabled={is_answering.value && !is_here}
+        onClick={(event) => {
+          // An answer belongs to the chat that is at hand.
+          if (is_answering.value) event.preventDefault();
+          else on_open();
+        }}
+      >
         <b>{title}</b>
         <span class="hint">{dateWords(chat.date)}</span>
       </a>
       <span class="buttons">
-        <button type="button" class="small" disabled={is_busy.value} aria-label={`Rename ${title}`} onClick={() => rename(chat)}>
+        <button type="button" class="small" disabled={is_answering.value} aria-label={`Rename ${title}`} onClick={() => rename(chat)}>
           Rename
         </button>
-        <button type="button" class="small" disabled={is_busy.value} aria-label={`Delete ${title}`} onClick={() => remove(chat)}>
+        <button type="button" class="small" disabled={is_answering.value} aria-label={`Delete ${title}`} onClick={() => remove(chat)}>
           Delete
         </button>
       </span>

@@ -87,9 +87,10 @@ export class Chat {
 
   /** Shows the chats that are kept, and the one that the address names. */
   async begin(): Promise<void> {
-    onPlace((place) => place === "chat" && void this.#arrive().catch(showError));
-    await this.#chats.refresh();
-    if (placeNow() === "chat") await this.#arrive();
+    const arrive = () => Promise.all([this.#arrive(), this.#chats.refresh()]);
+    onPlace((place) => place === "chat" && void arrive().catch(showError));
+    if (placeNow() === "chat") await arrive();
+    else await this.#chats.refresh();
   }
 
   /** Whether the page does something. */
@@ -149,8 +150,11 @@ export class Chat {
     };
     const done = await this.#page.answering(begin, work);
     this.#is_answering.value = false;
-    // The talk settles what was stopped first.
-    setTimeout(() => void this.#chats.save());
+    // The talk first settles what was stopped, or takes it back.
+    setTimeout(() => {
+      this.#writeAddress("replace");
+      void this.#chats.save();
+    });
     return done;
   }
 
@@ -196,7 +200,7 @@ function focus(): void {
 }
 
 function ChatRoom() {
-  const { talk, chats, is_busy, begin } = useRoom();
+  const { talk, chats, is_answering, begin } = useRoom();
   const chat = talk.chat.value;
   const is_empty = chat.turns.length === 0;
   return (
@@ -205,7 +209,7 @@ function ChatRoom() {
       <section id="chat-card" class="card chat" aria-label="Chat at hand">
         <div class="row centred chat-head">
           <h3>{titleOf(chat)}</h3>
-          <button type="button" id="new-chat" class="small" disabled={is_busy.value} hidden={is_empty} onClick={begin}>
+          <button type="button" id="new-chat" class="small" disabled={is_answering.value} hidden={is_empty} onClick={begin}>
             New chat
           </button>
         </div>

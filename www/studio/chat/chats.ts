@@ -23,8 +23,8 @@ export class Chats {
   readonly #talk: Talk;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #saving: Promise<void> = Promise.resolve();
-  /** The chat as it was saved last, or as it came. */
-  #saved: Chat;
+  /** The chat as it was saved last, or as it came; undefined while what is saved is a part of it. */
+  #saved: Chat | undefined;
   /** The chat whose draft is kept, and under which name. */
   #drafting = { id: "", name: DRAFTS };
 
@@ -93,13 +93,15 @@ export class Chats {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const chat = this.#talk.snapshot;
-    if (chat.turns.length === 0 || this.#talk.chat.peek() === this.#saved) return this.#saving;
+    if (this.#talk.chat.peek() === this.#saved) return this.#saving;
     const is_over = chat.turns.every((turn) => turn.role === "user" || turn.spoken.every(({ end }) => end !== "going" && end !== "waiting"));
     // An answer that is being written is not yet all of it.
-    if (is_over) this.#saved = this.#talk.chat.peek();
+    this.#saved = is_over ? this.#talk.chat.peek() : undefined;
     this.#saving = this.#saving.then(async () => {
       try {
-        await this.#store.put(chat);
+        // A first question that was taken back leaves no chat behind.
+        if (chat.turns.length > 0) await this.#store.put(chat);
+        else await this.#store.delete(chat.id);
         this.problem.value = "";
         this.#show(chat);
       } catch (thrown) {
@@ -118,7 +120,7 @@ export class Chats {
 
   #show(chat: Chat): void {
     const others = this.list.value.filter(({ id }) => id !== chat.id);
-    this.list.value = [chat, ...others].sort((a, b) => b.date - a.date);
+    this.list.value = [...(chat.turns.length > 0 ? [chat] : []), ...others].sort((a, b) => b.date - a.date);
   }
 
   #draftOf(id: string): string {

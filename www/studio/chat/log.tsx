@@ -35,7 +35,14 @@ function useFollowing(log: RefObject<HTMLElement | null>, turns: string): void {
   const is_following = useRef(true);
   useEffect(() => {
     const place = log.current!;
-    const scrolled = () => (is_following.current = below(place) < NEAR);
+    let was_at = place.scrollTop + scrollY;
+    const scrolled = () => {
+      const at = place.scrollTop + scrollY;
+      // What has just grown is no sign that somebody went back.
+      if (below(place) < NEAR) is_following.current = true;
+      else if (at < was_at) is_following.current = false;
+      was_at = at;
+    };
     const grown = new ResizeObserver(() => is_following.current && follow(place));
     // What stands before the log moves it too.
     for (const part of [place.parentElement!, ...place.children]) grown.observe(part);

@@ -318,7 +318,7 @@ function turnOf(wanted: Wanted[], is_blind = false): ModelTurn {
 /** The answers, the one that counts in other words: what was said of the earlier ones does not hold of these. */
 function rewritten(turn: ModelTurn, text: string): Spoken[] {
   const was = answerOf(turn);
-  return turn.spoken.map((one) => (one === was ? { ...one, text, rating: null } : one));
+  return turn.spoken.map((one) => (one === was ? { ...one, text, end: "whole", told: null, rating: null } : one));
 }
 
 function longer(one: string, other: string): string {
