@@ -59,6 +59,10 @@ class PlayedElement extends EventTarget {
     return true;
   }
 
+  closest() {
+    return null;
+  }
+
   matches() {
     return false;
   }

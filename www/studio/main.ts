@@ -17,6 +17,7 @@ import { beginLive, showLive } from "./home/live.js";
 import { Estimate } from "./train/estimate.js";
 import { Job, type Loading, type Order } from "./work/job.js";
 import { Look } from "./data/look.js";
+import { beginOffline, tellWork } from "./offline/offline.js";
 import { Measuring } from "./chat/measuring.js";
 import { ModelForm } from "./train/model.js";
 import type { ModelName } from "./train/model-name.js";
@@ -48,6 +49,7 @@ const asking = new Asking();
 const busy = new Busy(() => {
   now.refresh();
   chat.busy = busy.running;
+  tellWork(busy.running);
   if (busy.running) return estimate.stop();
   tellMemory();
   void offerWhatIsKept();
@@ -320,6 +322,7 @@ clearErrorOnChange("setup", "rows-part", "own");
 
 beginPlaces();
 void chat.begin().catch(showError);
+beginOffline();
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 tellChoice();

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vite";
 import { guides } from "./guides/plugin.js";
+import { offline } from "./offline/plugin.js";
 
 /** Puts the markup that lies beside a place's code into the page: `<!-- include data/place.html -->`. */
 const includes = {
@@ -15,7 +16,7 @@ const includes = {
 export default defineConfig({
   // Relative addresses, so that the page works under any path.
   base: "./",
-  plugins: [includes, guides()],
+  plugins: [includes, guides(), offline()],
   worker: { format: "es" },
   build: {
     outDir: "../dist",

@@ -23,6 +23,7 @@ const THEMES = [
       webpack: "With webpack 5.",
       "script-tag": "Straight from a page, by an import map.",
       "csp-and-headers": "What a strict policy has to allow, and which headers let all cores compute.",
+      "offline-and-install": "The page of this repository on a server of yours: what browsers keep of it, and how a new version comes.",
     },
   },
   {

@@ -31,7 +31,7 @@ export const NO_NETWORK = /Failed to fetch|NetworkError|Load failed|no answer ca
 /** What to say of an error to a person, before its own message. */
 export function hintOf(code: ErrorCode, message: string, is_online: boolean): string {
   const is_of_network = (code === "io" || code === "internal") && NO_NETWORK.test(message);
-  if (is_of_network && !is_online) return "You are offline. Connect to the network, and try again.";
+  if (is_of_network && !is_online) return "You are offline. Connect to the network, and try again. What was downloaded before works without.";
   if (is_of_network) return "The network gives no answer. Are you online? Then the server may be down; try again later.";
   return HINTS[code] ?? "Something in tabtune broke.";
 }
