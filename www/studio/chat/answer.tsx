@@ -152,7 +152,7 @@ export function TheAnswer({ turn, is_last }: { turn: ModelTurn; is_last: boolean
           {others.map(({ by, text }, at) => (
             <div key={at}>
               <p class="by">{by}</p>
-              <p class="answer">{text}</p>
+              <p class="other">{text}</p>
             </div>
           ))}
         </details>
