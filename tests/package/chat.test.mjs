@@ -191,15 +191,15 @@ test("chats are kept as they grow, and one that was left in the middle of an ans
   assert.ok(!("tabtune:draft:" in drafts), "what was sent is no draft");
   assert.deepEqual(chats.list.value.map(({ turns }) => turns[0].text), ["new", "A story"]);
 
-  await chats.rename(chats.list.value[1], "Tales");
+  await chats.put({ ...chats.list.value[1], title: "Tales" });
   chats.search.value = "UPON tales";
   assert.deepEqual(chats.found.map(({ title }) => title), ["Tales"]);
   chats.search.value = "nowhere";
   assert.deepEqual(chats.found, []);
-  await chats.delete(await store.get(id));
+  await chats.delete(id);
   assert.equal(drafts[`tabtune:draft:${id}`], undefined);
   const at_hand = talk.chat.value;
-  await chats.delete(at_hand);
+  await chats.delete(at_hand.id);
   assert.deepEqual([await store.all(), talk.chat.value.turns], [[], []]);
   assert.notEqual(talk.chat.value.id, at_hand.id, "what was deleted does not come back as it goes on");
   delete globalThis.localStorage;
@@ -223,27 +223,25 @@ test("a chat that cannot be saved goes on, and says so", async () => {
   delete globalThis.localStorage;
 });
 
-test("an archive brings chats, but nothing that is no chat and nothing older than what is here", async () => {
+test("a chat out of an archive is one that this page understands, and what a later version wrote is left alone", async () => {
   playPage();
-  const { chats: store, newChat, titleOf, chatIn } = await openTalk();
+  const { chats: store, newChat, titleOf, chatIn, messagesBefore } = await openTalk();
   const turns = [{ role: "user", text: `  <b>When?</b>\n${"very ".repeat(30)}` }, { role: "assistant", spoken: [{ text: "At", end: "going" }, { text: "", end: "waiting" }], picked: null }];
   const chat = { ...newChat(), id: "one", date: 5, turns };
-  assert.equal(await store.import(JSON.parse(JSON.stringify(chat))), true);
-  const [kept] = await store.all();
-  assert.deepEqual([kept.turns[1].spoken.map(({ text, end }) => [text, end]), kept.turns[1].picked], [[["At", "stopped"]], 0]);
-  assert.equal([...titleOf(kept)].length, 60);
-  assert.ok(titleOf(kept).startsWith("<b>When?</b> very"));
-  assert.equal(await store.import({ ...chat, date: 4 }), false);
-  assert.equal(await store.import({ ...chat, date: 6, title: "Later" }), true);
-  assert.equal((await store.get("one")).title, "Later");
+  const read = chatIn(JSON.parse(JSON.stringify(chat)));
+  assert.deepEqual([read.turns[1].spoken.map(({ text, end }) => [text, end]), read.turns[1].picked], [[["At", "stopped"]], 0]);
+  assert.equal([...titleOf(read)].length, 60);
+  assert.ok(titleOf(read).startsWith("<b>When?</b> very"));
+  assert.deepEqual(messagesBefore({ ...read, system: "Be brief." }).map(({ role }) => role), ["system", "user", "assistant"]);
   for (const wrong of [null, 3, [], {}, { ...chat, version: 2 }, { ...chat, id: 7 }, { ...chat, turns: [{ role: "user" }] }, { ...chat, turns: [{ role: "assistant", spoken: [] }] }, { ...chat, turns: [{ role: "assistant", spoken: [null] }] }]) {
-    assert.equal(await store.import(wrong), false, JSON.stringify(wrong));
+    assert.equal(chatIn(wrong), undefined, JSON.stringify(wrong));
   }
   const odd = chatIn({ version: 1, id: "two", turns: [{ role: "assistant", spoken: [{ text: "Hi", how: 3, rating: "x" }], picked: 4 }], manner: "x", beside: [1, "base"], date: "x" });
   assert.deepEqual([odd.beside, odd.date, odd.turns[0].picked, odd.turns[0].spoken[0].how], [["base"], 0, 0, {}]);
+  await store.put(read);
   await store.put({ ...chat, version: 2, id: "later" });
-  assert.deepEqual((await store.all()).map(({ id }) => id), ["one"], "what a later version wrote is left alone");
-  assert.equal(await store.import({ ...chat, id: "later" }), false);
+  assert.deepEqual((await store.all()).map(({ id }) => id), ["one"]);
+  assert.equal(await store.get("later"), undefined);
 });
 
 test("before anything is loaded the page says who answers, and what that takes", async () => {

@@ -3,15 +3,14 @@ import { Adapters } from "./library/adapters.js";
 import { Asking } from "./chat/asking.js";
 import { BlindTest } from "./chat/blind.js";
 import { block, Busy, type Task } from "./shell/busy.js";
-import { CachedModels } from "./library/cached.js";
 import { Chart } from "./train/chart.js";
 import { Chat } from "./chat/chat.js";
-import { DataForm } from "./data/data.js";
+import { BUNDLED, DataForm } from "./data/data.js";
 import { DeviceForm } from "./train/device.js";
 import { element, say, show, write } from "./ui/dom.js";
 import { clearErrorOnChange, showError } from "./shell/errors.js";
 import { NowBar } from "./shell/now.js";
-import { beginPlaces, reveal } from "./shell/places.js";
+import { beginPlaces, goTo, reveal } from "./shell/places.js";
 import { title } from "./shell/title.js";
 import { beginLive, showLive } from "./home/live.js";
 import { Estimate } from "./train/estimate.js";
@@ -27,6 +26,10 @@ import { Progress } from "./train/progress.js";
 import { RestForm } from "./train/rest.js";
 import { RewardChart } from "./train/reward-chart.js";
 import { SettingsForm, type Config } from "./train/settings.js";
+import { Library } from "./library/library.js";
+import { NO_LOGS } from "./library/others.js";
+import { SummaryLine } from "./train/summary.js";
+import { Timing } from "./train/timing.js";
 import { ShelfCard } from "./library/shelf.js";
 import { Timeline } from "./train/timeline.js";
 import { Together } from "./together/together.js";
@@ -34,14 +37,15 @@ import { savedWords } from "./shell/words.js";
 
 const settings = new SettingsForm(() => tellChoice());
 const device = new DeviceForm(() => tellMemory());
-const estimate = new Estimate(device);
+const timing = new Timing(() => {
+  const adapter = device.computes;
+  return adapter && job.base && { adapter, parameters: job.base.parameters };
+});
+const summary = new SummaryLine(timing, (fields) => settings.change(fields));
+const estimate = new Estimate(device, (told) => summary.tell(told));
 const model = new ModelForm(
   () => void settings.fill(model.bundled).then(tellChoice, showError),
-  () => {
-    together.refresh();
-    busy.update();
-    tellMemory();
-  },
+  () => tellChoice(),
 );
 const look = new Look();
 const rest = new RestForm();
@@ -64,7 +68,6 @@ const data = new DataForm(
     tellChoice();
   },
 );
-const cached = new CachedModels((work) => void busy.run(work));
 
 /** The work whose progress the training card shows. */
 const training: Task = {
@@ -89,7 +92,8 @@ const adapters = new Adapters({
   begun: (plan, config) => void estimate.show(plan, config),
   event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
 });
-const job = new Job(new Progress(new Chart(), new RewardChart(), new Timeline()), { device, look, asking, follower: adapters });
+const follower = timing.beside(adapters);
+const job = new Job(new Progress(new Chart(), new RewardChart(), new Timeline()), { device, look, asking, follower });
 const working = (work: () => Promise<void>) => busy.run(work);
 const picked = new Picked({ working, learnFrom, changed: () => data.refresh() });
 const blind = new BlindTest({
@@ -113,6 +117,7 @@ const shelf = new ShelfCard({
   loading,
   mayGo: () => adapters.mayGo(),
   open: () => adapters.open(),
+  learnt: adapters.store,
   ask,
 });
 const learntBefore = new LearntVoices({ job: () => job, loading, follow: (question) => asking.follow(question) });
@@ -132,6 +137,28 @@ const chat = new Chat(
   },
   picked,
 );
+const library = new Library({
+  busy,
+  adapters,
+  shelf,
+  chats: chat.kept,
+  logs: NO_LOGS,
+  bundled: Object.values(BUNDLED),
+  trainOn: async (name) => {
+    await data.choose(name);
+    goTo("train");
+  },
+  lookAt: async (name) => {
+    await data.choose(name);
+    reveal("kept", "center");
+  },
+  useModel: (name) => {
+    model.readAgain({ kind: "hub", name });
+    tellChoice();
+    goTo("train");
+  },
+  rowsChanged: () => data.refresh(),
+});
 const together = new Together({
   busy,
   job: () => job,
@@ -184,6 +211,7 @@ function tellChoice(): void {
   write("start-note", missing ?? "");
   write("look-note", data.missing ?? "");
   write("chosen-rows", data.words);
+  summary.choose({ model: model.chosen?.name, ...rowsNow() });
   for (const id of ["start", "look"]) block(id, missing !== undefined);
   for (const id of ["import", "resume"]) block(id, data.missing !== undefined);
   // A taste is not knowledge: that much the toy learns, of its own answers.
@@ -193,9 +221,17 @@ function tellChoice(): void {
   tellMemory();
 }
 
+/** What the chosen rows are called in a sentence, and as a dataset. */
+function rowsNow(): { rows: string | undefined; dataset: string | undefined } {
+  if (data.bundled) return { rows: "the bundled rows", dataset: BUNDLED.rows };
+  const dataset = /^“(.+)”$/.exec(data.words)?.[1];
+  return { rows: dataset && data.words, dataset };
+}
+
 async function offerWhatIsKept(): Promise<void> {
   blind.offer(job.adapter?.id);
-  await Promise.all([adapters.refresh(), shelf.refresh(), cached.refresh(), measuring.offer(job.adapter?.id), chat.offer()]).catch(showError);
+  await Promise.all([adapters.refresh(), shelf.refresh(), model.refresh(), measuring.offer(job.adapter?.id), chat.offer()]).catch(showError);
+  await library.refresh().catch(showError);
 }
 
 /** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
@@ -281,7 +317,11 @@ async function openLearnt(choice: string): Promise<void> {
 element("setup").addEventListener("submit", async (event) => {
   event.preventDefault();
   const config = await settingsNow();
-  if (config) await train((signal) => ordered(config, signal), false);
+  if (!config) return;
+  // What is to be watched now begins beside, or on a phone below, what was set.
+  reveal("training-title", "start");
+  element("setup").classList.add("has-begun");
+  await train((signal) => ordered(config, signal), false);
 });
 
 element("look").addEventListener("click", async () => {
@@ -331,3 +371,4 @@ await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
 await offerWhatIsKept();
 await together.begin().catch(showError);
 await shelf.begin();
+library.begin();

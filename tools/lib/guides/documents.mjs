@@ -46,6 +46,7 @@ const THEMES = [
       "better-or-not": "Whether a model got better at what you want of it, in numbers with intervals.",
       exports: "Files for transformers, llama.cpp and Ollama.",
       "exchange-adapters": "Pass adapters on, signed, and take what strangers pass on.",
+      "keep-and-move": "What the browser keeps, what it takes, and all of it in one file for another browser.",
     },
   },
   {

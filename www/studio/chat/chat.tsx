@@ -11,13 +11,14 @@ import type { LearntVoices } from "./learnt-voices.js";
 import { Log } from "./log.js";
 import type { Difference } from "./manner.js";
 import type { Picked } from "./picked.js";
-import { titleOf, type Chat as Record } from "./record.js";
+import { chatIn, messagesBefore, titleOf, type Chat as Record } from "./record.js";
 import { RoomContext, useRoom, type Around, type Room } from "./room.js";
 import { chats as store } from "./store.js";
 import { Talk } from "./talk.js";
 import { Who } from "./who.js";
 import type { Voices } from "./voices.js";
 import type { Learnt } from "../library/learnt.js";
+import type { Chats as KeptChats } from "../library/others.js";
 import { onPlace, placeNow, placeRest, writeRest } from "../shell/places.js";
 import { modelWords, type ModelName } from "../train/model-name.js";
 import { element } from "../ui/dom.js";
@@ -93,6 +94,18 @@ export class Chat {
     else await this.#chats.refresh();
   }
 
+  /** The chats as the library has to do with them. */
+  get kept(): KeptChats {
+    return {
+      all: () => store.all(),
+      put: (chat: Record) => this.#chats.put(chat),
+      delete: (id) => this.#chats.delete(id),
+      nameOf: (chat: Record) => titleOf(chat),
+      messagesOf: (chat: Record) => messagesBefore(chat),
+      read: chatIn,
+    };
+  }
+
   /** Whether the page does something. */
   set busy(is_busy: boolean) {
     this.#is_busy.value = is_busy;
@@ -131,7 +144,7 @@ export class Chat {
       begin: () => this.#begin(),
       rename: (chat) => this.#rename(chat),
       delete: (chat) => {
-        if (confirm(`Delete the chat “${titleOf(chat)}”? What you picked in it stays.`)) void this.#chats.delete(chat).then(() => this.#writeAddress("replace"), showError);
+        if (confirm(`Delete the chat “${titleOf(chat)}”? What you picked in it stays.`)) void this.#chats.delete(chat.id).then(() => this.#writeAddress("replace"), showError);
       },
     };
   }
@@ -179,7 +192,7 @@ export class Chat {
 
   #rename(chat: Record): void {
     const title = prompt("What is this chat to be called?", titleOf(chat))?.trim();
-    if (title && title !== titleOf(chat)) void this.#chats.rename(chat, title).catch(showError);
+    if (title && title !== titleOf(chat)) void this.#chats.put({ ...chat, title }).catch(showError);
   }
 
   async #undo(): Promise<void> {

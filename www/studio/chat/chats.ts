@@ -70,22 +70,24 @@ export class Chats {
     if (this.#talk.chat.value.turns.length > 0) this.#turnTo(newChat(this.#talk.chat.value), this.#draftOf(""));
   }
 
-  async rename(chat: Chat, title: string): Promise<void> {
+  /** Keeps a chat under another title, or one that came from elsewhere. Of the one at hand it is the title alone that changes. */
+  async put(chat: Chat): Promise<void> {
     if (chat.id === this.#talk.chat.value.id) {
-      this.#talk.set({ title });
+      this.#talk.set({ title: chat.title });
       await this.save();
-    } else await this.#store.put({ ...chat, title });
+    } else await this.#store.put(chat);
     await this.refresh();
   }
 
-  async delete(chat: Chat): Promise<void> {
-    const is_at_hand = chat.id === this.#talk.chat.value.id;
+  async delete(id: string): Promise<void> {
+    const is_at_hand = id === this.#talk.chat.value.id;
     if (is_at_hand) this.#turnTo(newChat(this.#talk.chat.value), this.#draftOf(""));
     await this.#saving;
-    await this.#store.delete(chat.id);
-    stored.forget(DRAFTS + chat.id);
+    const chat = await this.#store.get(id);
+    await this.#store.delete(id);
+    stored.forget(DRAFTS + id);
     await this.refresh();
-    this.said.value = `“${titleOf(chat)}” was deleted.`;
+    this.said.value = chat ? `“${titleOf(chat)}” was deleted.` : "";
   }
 
   /** Saves the chat at hand as it stands. Work goes on where that fails, which is told. */

@@ -1,5 +1,5 @@
 import { createStore, del, get, set, values } from "idb-keyval";
-import { chatIn, settled, type Chat } from "./record.js";
+import { settled, type Chat } from "./record.js";
 
 /** The chats, kept in the browser. */
 export class ChatStore {
@@ -22,17 +22,6 @@ export class ChatStore {
 
   delete(id: string): Promise<void> {
     return del(id, this.#records);
-  }
-
-  /** Takes in a chat out of an archive, in place of an earlier state of the same one. Resolves to whether it was taken. */
-  async import(value: unknown): Promise<boolean> {
-    const chat = chatIn(value);
-    if (!chat) return false;
-    // What a later version keeps under the same name is not overwritten either.
-    const kept = await get<Chat>(chat.id, this.#records);
-    if (kept && (!isKnown(kept) || kept.date >= chat.date)) return false;
-    await this.put(chat);
-    return true;
   }
 }
 
