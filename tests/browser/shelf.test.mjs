@@ -175,15 +175,6 @@ test("the shelf of the page", async (t) => {
   });
 
   await t.test("compares two, and switches in the middle of a chat, without loading the model again", async () => {
-    await page.getByLabel("Left").selectOption({ label: "Second" });
-    await ask();
-    assert.deepEqual([await page.locator("#title-base").innerText(), await page.locator("#title-tuned").innerText()], ["Second", "Whoever answers now: first"]);
-    said.second = await answer("base");
-    assert.equal(await answer("tuned"), said.first);
-    assert.notEqual(said.second, said.first);
-    await page.getByLabel("Left").selectOption({ label: "the model as it came" });
-    assert.equal(await page.locator("#title-base").innerText(), "Before");
-
     const question = await page.locator("#question").inputValue();
     const talk = async (who) => {
       await page.getByLabel("Who answers").selectOption({ label: who });
@@ -195,11 +186,23 @@ test("the shelf of the page", async (t) => {
       await idle();
       return page.locator(".turn.assistant .answer").innerText();
     };
-    assert.equal(await talk("Second"), said.second);
+    said.second = await talk("Second");
+    assert.ok(![said.base, said.first].includes(said.second));
     assert.equal(await talk("first"), said.first);
-    assert.equal(await talk("the model as it came"), said.base);
-    await button("Use Second").click();
-    await status("“Second” answers now.");
+    assert.equal(await talk("The model as it came"), said.base);
+
+    await button("New chat").click();
+    await page.getByLabel("Who answers").selectOption({ label: "Second" });
+    await idle();
+    await button("Answer side by side").click();
+    await page.getByLabel("Beside it").selectOption({ label: "first" });
+    await page.getByLabel("Message").fill(question);
+    await button("Send").click();
+    await page.locator(".beside article .answer[aria-busy=false]").nth(1).waitFor();
+    await idle();
+    assert.deepEqual(await page.locator(".beside article .answer").allInnerTexts(), [said.second, said.first]);
+    await button("Use first").click();
+    await status("“first” answers now.");
     await button("Turn it off").click();
     await status("The model answers as it came.");
     assert.equal(modelsLoaded(), said.loads);
@@ -389,10 +392,10 @@ test("the shelf of the page", async (t) => {
     await button("Close").click();
     await button("Use first").click();
     await status("“first” answers now.");
-    await page.getByLabel("Right").selectOption({ label: "Bundled FAQ" });
     await ask();
-    assert.equal(await answer("tuned"), learnt);
-    await page.getByLabel("Right").selectOption({ label: "“Bundled FAQ”, which is open" });
+    assert.equal(await answer("tuned"), said.first);
+    await entry("Bundled FAQ").getByRole("button", { name: "Use Bundled FAQ" }).click();
+    await status("“Bundled FAQ” answers now.");
     await ask();
     assert.equal(await answer("tuned"), learnt);
   });
