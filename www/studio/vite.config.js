@@ -2,14 +2,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vite";
 
+/** Markup with what it includes, which may include more in turn. */
+const included = (html) =>
+  html.replaceAll(/<!-- include ([\w/.-]+) -->/g, (_, file) => included(readFileSync(join(import.meta.dirname, file), "utf8")));
+
 /** Puts the markup that lies beside a place's code into the page: `<!-- include data/place.html -->`. */
-const includes = {
-  name: "includes",
-  transformIndexHtml: {
-    order: "pre",
-    handler: (html) => html.replaceAll(/<!-- include ([\w/.-]+) -->/g, (_, file) => readFileSync(join(import.meta.dirname, file), "utf8")),
-  },
-};
+const includes = { name: "includes", transformIndexHtml: { order: "pre", handler: included } };
 
 export default defineConfig({
   // Relative addresses, so that the page works under any path.

@@ -19,10 +19,10 @@ import { LoadingWords } from "./loading.js";
 import type { Look } from "../data/look.js";
 import type { Model } from "../train/model.js";
 import type { ModelName } from "../train/model-name.js";
-import type { Progress } from "../train/progress.js";
+import type { Progress } from "../watch/progress.js";
 import { promptOf, promptOfTurns, type Question } from "./question.js";
 import { LiveRun, type Follower } from "./run.js";
-import { sampleOptions, showSamplesOf } from "../train/samples.js";
+import { sampleOptions, showSamplesOf } from "../watch/samples.js";
 import { trainsAll, type Config } from "../train/settings.js";
 import { LONGEST_ANSWER, type Answer } from "./streaming.js";
 

@@ -1,10 +1,10 @@
 import { TabtuneError, type AdapterFiles, type BestModel, type EvalLog, type Plan, type RunEvent, type RunOptions, type StepLog, type Trainer } from "tabtune";
-import { addLive } from "../home/live.js";
+import { addLive } from "../watch/live.js";
 import { element, say, show, write } from "../ui/dom.js";
 import { isCancelled } from "../shell/errors.js";
 import type { Order } from "./job.js";
 import type { HeldoutLosses } from "../library/learnt.js";
-import type { Progress } from "../train/progress.js";
+import type { Progress } from "../watch/progress.js";
 import { trainsAll } from "../train/settings.js";
 import { endWords, savedWords } from "../shell/words.js";
 

@@ -1,6 +1,6 @@
 import type uPlot from "uplot";
-import { Curve } from "../ui/curve.js";
-import { curveWords } from "../ui/curve-words.js";
+import { Curve } from "./curve.js";
+import { curveWords } from "./curve-words.js";
 import { show } from "../ui/dom.js";
 import { axis, color } from "../shell/theme.js";
 

@@ -1,4 +1,4 @@
-import { fixed } from "./format.js";
+import { fixed } from "../ui/format.js";
 
 /** Points of a curve that are told. */
 const MOST = 8;
