@@ -4,16 +4,21 @@ import { Asking } from "./chat/asking.js";
 import { BlindTest } from "./chat/blind.js";
 import { block, Busy, type Task } from "./shell/busy.js";
 import { CachedModels } from "./library/cached.js";
-import { Chart } from "./watch/chart.js";
 import { Chat } from "./chat/chat.js";
 import { DataForm } from "./data/data.js";
 import { DeviceForm } from "./train/device.js";
 import { element, say, show, write } from "./ui/dom.js";
 import { clearErrorOnChange, showError } from "./shell/errors.js";
 import { NowBar } from "./shell/now.js";
-import { beginPlaces, reveal } from "./shell/places.js";
-import { title } from "./shell/title.js";
-import { beginLive, showLive } from "./watch/live.js";
+import { beginPlaces, goTo, reveal } from "./shell/places.js";
+import { Again } from "./home/again.js";
+import { Trying } from "./home/try.js";
+import { LearntStore } from "./library/learnt.js";
+import { Curves } from "./watch/curves.js";
+import { showLive } from "./watch/live.js";
+import { RunLogs } from "./watch/logs.js";
+import { Machine } from "./watch/machine.js";
+import { Telling } from "./watch/telling.js";
 import { Estimate } from "./train/estimate.js";
 import { Job, type Loading, type Order } from "./work/job.js";
 import { Look } from "./data/look.js";
@@ -62,16 +67,15 @@ const data = new DataForm(
 );
 const cached = new CachedModels((work) => void busy.run(work));
 
+const curves = new Curves();
+const progress = new Progress({ curves, rewards: new RewardChart(), timeline: new Timeline(), machine: new Machine(), telling: new Telling() });
+
 /** The work whose progress the training card shows. */
 const training: Task = {
   begin: "begin",
   stop: "stop",
   stopping: () => job.stopping(),
-  ended: (how) => {
-    if (how !== "done") say(how === "stopped" ? "Stopped." : "Failed.");
-    if (how !== "done") element<HTMLProgressElement>("progress").value = 0;
-    title.percent = undefined;
-  },
+  ended: (how) => progress.ended(how),
 };
 
 const adapters = new Adapters({
@@ -80,12 +84,12 @@ const adapters = new Adapters({
   task: training,
   job: () => job,
   loading,
-  goOn: (order) => void train(order, true),
+  goOn: (order) => void trainAndAsk(order, true),
   ask,
   begun: (plan, config) => void estimate.show(plan, config),
   event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
 });
-const job = new Job(new Progress(new Chart(), new RewardChart(), new Timeline()), { device, look, asking, follower: adapters });
+const job = new Job(progress, { device, look, asking, follower: adapters });
 const working = (work: () => Promise<void>) => busy.run(work);
 const picked = new Picked({ working, learnFrom, changed: () => data.refresh() });
 const chat = new Chat({ job: () => job, system: () => asking.system, answering: (work) => answer(work, chatting), working }, picked);
@@ -129,6 +133,18 @@ const together = new Together({
   ask,
 });
 const now = new NowBar(busy);
+const kept = new LearntStore();
+const trying = new Trying();
+const again = new Again({
+  open: (learnt) => {
+    goTo("chat");
+    adapters.openAgain(learnt);
+  },
+  goOn: (learnt) => {
+    goTo("train");
+    adapters.goOnWith(learnt);
+  },
+});
 
 /** Asking, which loads a model where none is there. What a run came to stays written. */
 const asked = (begin: string, stop: string): Task => ({
@@ -176,7 +192,10 @@ function tellChoice(): void {
 async function offerWhatIsKept(): Promise<void> {
   chat.offer(job.adapter !== undefined);
   blind.offer(job.adapter?.id);
-  await Promise.all([adapters.refresh(), shelf.refresh(), cached.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
+  const curvesOfKept = async () => curves.refresh(await kept.all());
+  await Promise.all([adapters.refresh(), shelf.refresh(), cached.refresh(), measuring.offer(job.adapter?.id), again.refresh(), curvesOfKept()]).catch(showError);
+  // What was just drawn waits as well.
+  busy.update();
 }
 
 /** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
@@ -212,21 +231,24 @@ async function ordered(config: Config, signal: AbortSignal): Promise<Order> {
   };
 }
 
-async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean, task = training): Promise<void> {
-  if (!adapters.mayGo()) return;
+/** Whether it was done. */
+async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean, task = training): Promise<boolean> {
+  if (!adapters.mayGo()) return false;
   const meaning = () => (job.saved_step === undefined ? "" : savedWords(job.saved_step));
-  const done = await busy.run(
+  return busy.run(
     async (signal) => {
       const wanted = await order(signal);
       asking.follow(wanted.rows.question);
-      beginLive(wanted.rows.question?.text);
       await job.train(wanted, resumes, signal);
       longest = look.longest;
     },
     { ...task, meaning },
   );
-  // The difference is what people came for, so it is shown unasked.
-  if (done && job.adapter) await ask();
+}
+
+/** Trains as the place Train has it. The difference is what people came for, so it is shown unasked. */
+async function trainAndAsk(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean): Promise<void> {
+  if ((await train(order, resumes)) && job.adapter) await ask();
 }
 
 async function ask(): Promise<void> {
@@ -255,7 +277,7 @@ async function learnFrom(dataset: string): Promise<void> {
 element("setup").addEventListener("submit", async (event) => {
   event.preventDefault();
   const config = await settingsNow();
-  if (config) await train((signal) => ordered(config, signal), false);
+  if (config) await trainAndAsk((signal) => ordered(config, signal), false);
 });
 
 element("look").addEventListener("click", async () => {
@@ -273,7 +295,15 @@ element("try").addEventListener("click", async () => {
   model.readAgain({ kind: "bundled", name: "" });
   data.chooseBundled();
   await settings.filled;
-  await train((signal) => ordered(settings.standard, signal), false, { ...training, begin: "try", stop: "try-stop" });
+  const order = async (signal: AbortSignal) => {
+    trying.begin();
+    return { ...(await ordered(settings.standard, signal)), asks: trying.asks };
+  };
+  const ended: Task["ended"] = (how) => {
+    progress.ended(how);
+    trying.ended(how);
+  };
+  await train(order, false, { ...training, begin: "try", stop: "try-stop", ended });
 });
 
 element("look-more").addEventListener("click", () => void busy.run(() => look.more()));
@@ -298,8 +328,9 @@ beginPlaces();
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 tellChoice();
-showLive();
+showLive(element("live-watch"));
 await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
+await RunLogs.tidy(async (id) => (await kept.get(id)) !== undefined).catch(showError);
 await offerWhatIsKept();
 await together.begin().catch(showError);
 await shelf.begin();

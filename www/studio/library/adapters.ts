@@ -97,6 +97,16 @@ export class Adapters implements Follower {
     this.#page.busy.update();
   }
 
+  /** Opens something that is kept, with its model. */
+  openAgain(learnt: Learnt): void {
+    this.#openKept(learnt);
+  }
+
+  /** Goes on with a run from where it was saved. */
+  goOnWith(learnt: Learnt): void {
+    this.#page.goOn(() => this.#order(learnt));
+  }
+
   needing(dataset: string): string[] {
     return this.#list.needing(dataset);
   }

@@ -1,5 +1,5 @@
 import type { Round } from "tabtune/federated";
-import { lossRange, lossSeries, STEPS } from "../watch/chart.js";
+import { lossRange, lossSeries, STEPS } from "../watch/loss-lines.js";
 import { Curve } from "../watch/curve.js";
 import { roundWords } from "../watch/curve-words.js";
 import { show } from "../ui/dom.js";

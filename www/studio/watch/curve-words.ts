@@ -20,8 +20,13 @@ export function roundWords(rounds: number[], own: (number | null)[], together: (
   return told.length > 0 ? told.join(" ") : "Loss by round: none yet.";
 }
 
-function toldOf(name: string, steps: number[], values: (number | null)[], by = "step"): string {
-  const points = steps.flatMap((step, index) => (values[index] == null ? [] : [`${fixed(values[index])} at ${by} ${step}`]));
+/** What a run told of anything by step, in words. */
+export function valueWords(name: string, steps: number[], values: (number | null)[], words: (value: number) => string): string {
+  return toldOf(name, steps, values, "step", words) || `${name} by step: none yet.`;
+}
+
+function toldOf(name: string, steps: number[], values: (number | null)[], by = "step", words = fixed): string {
+  const points = steps.flatMap((step, index) => (values[index] == null ? [] : [`${words(values[index])} at ${by} ${step}`]));
   if (points.length === 0) return "";
   const every = Math.max(1, Math.ceil((points.length - 1) / (MOST - 1)));
   const shown = points.filter((_, index) => index % every === 0 || index === points.length - 1);

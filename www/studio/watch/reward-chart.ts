@@ -1,5 +1,5 @@
 import type { StepLog } from "tabtune";
-import { STEPS } from "./chart.js";
+import { STEPS } from "./loss-lines.js";
 import { Curve } from "./curve.js";
 import { rewardWords } from "./curve-words.js";
 import { show } from "../ui/dom.js";
