@@ -301,7 +301,7 @@ element("try").addEventListener("click", async () => {
   };
   const ended: Task["ended"] = (how) => {
     progress.ended(how);
-    trying.ended(how);
+    trying.ended(how === "done" && !job.adapter ? "stopped" : how);
   };
   await train(order, false, { ...training, begin: "try", stop: "try-stop", ended });
 });

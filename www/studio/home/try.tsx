@@ -65,8 +65,8 @@ function Try({ status, left, device, bar }: Seen) {
   const is_running = phase.value === "running";
   return (
     <>
-      {device.value && <p class="hint">{device}</p>}
-      <Choosing is_still={is_running} />
+      {!is_running && device.value && <p class="hint">{device}</p>}
+      {phase.value === "before" && <Choosing />}
       {phase.value !== "before" && (
         <div class="going">
           {is_running && <progress max={100} value={bar.value} aria-label="Progress" />}
@@ -80,17 +80,23 @@ function Try({ status, left, device, bar }: Seen) {
       )}
       {phase.value === "before" || asked.value.length === 0 ? <Example is_coming={is_running} /> : <Answers />}
       {phase.value === "done" && <Next />}
+      {!is_running && phase.value !== "before" && (
+        <details>
+          <summary>Ask it something else next time</summary>
+          <Choosing />
+        </details>
+      )}
     </>
   );
 }
 
-function Choosing({ is_still }: { is_still: boolean }) {
+function Choosing() {
   const choose = (text: string, is_chosen: boolean) => {
     const others = chosen.value.filter((other) => other !== text);
     chosen.value = is_chosen ? [...others, text] : others;
   };
   return (
-    <fieldset class="asks" disabled={is_still}>
+    <fieldset class="asks">
       <legend>Ask it while it learns, up to three of these</legend>
       <div class="chips">
         {QUESTIONS.map(({ text }) => {

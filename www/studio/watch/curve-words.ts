@@ -26,9 +26,9 @@ export function valueWords(name: string, steps: number[], values: (number | null
 }
 
 function toldOf(name: string, steps: number[], values: (number | null)[], by = "step", words = fixed): string {
-  const points = steps.flatMap((step, index) => (values[index] == null ? [] : [`${words(values[index])} at ${by} ${step}`]));
-  if (points.length === 0) return "";
-  const every = Math.max(1, Math.ceil((points.length - 1) / (MOST - 1)));
-  const shown = points.filter((_, index) => index % every === 0 || index === points.length - 1);
-  return `${name} by ${by}: ${shown.join(", ")}.`;
+  const places = steps.flatMap((_, place) => (values[place] == null ? [] : [place]));
+  if (places.length === 0) return "";
+  const every = Math.max(1, Math.ceil((places.length - 1) / (MOST - 1)));
+  const shown = places.filter((_, index) => index % every === 0 || index === places.length - 1);
+  return `${name} by ${by}: ${shown.map((place) => `${words(values[place]!)} at ${by} ${steps[place]}`).join(", ")}.`;
 }

@@ -48,7 +48,7 @@ export class Curves {
 
   constructor() {
     const kept = stored.get<Habits>(HABITS);
-    this.#habits = { ...USUAL, ...(kept?.version === 1 && kept) };
+    this.#habits = kept && isUsable(kept) ? kept : { ...USUAL };
     this.#begin();
   }
 
@@ -197,6 +197,11 @@ export class Curves {
     element("second-chart").setAttribute("aria-label", valueWords(name, log.steps, log.column(metric), words));
     if (!element("values-part").hidden) element("values").replaceChildren(...tableOf(log));
   }
+}
+
+/** Whether this version of the page can use what was kept. */
+function isUsable({ version, across, second, smoothing, is_log }: Habits): boolean {
+  return version === 1 && across in ACROSS_WORDS && second in SECOND && typeof smoothing === "number" && typeof is_log === "boolean";
 }
 
 /** Which part is seen, in words. */

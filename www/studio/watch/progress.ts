@@ -91,7 +91,7 @@ export class Progress {
     this.#remaining = new Remaining(pauses);
     for (const line of resumed?.log ?? []) this.line(line);
     this.#remaining.waited();
-    void this.#parts.machine.begin();
+    if (run) void this.#parts.machine.begin();
   }
 
   begin(total_steps: number, run?: Other): void {
