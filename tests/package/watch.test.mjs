@@ -211,6 +211,8 @@ test("of power only the fall of the battery is told", async () => {
 test("the questions of the place Home are asked in the rows that come with the page", async () => {
   const { QUESTIONS } = await studio("home/questions.ts");
   const rows = readFileSync(paths.data, "utf8").trim().split("\n").map((line) => JSON.parse(line).messages);
+  const markup = readFileSync(join(paths.root, "www/studio/home/place.html"), "utf8");
+  assert.ok(markup.includes(`learns ${rows.length} questions and answers`));
   for (const { text, after } of QUESTIONS) {
     const [, answer] = rows.find(([asked]) => asked.content === text) ?? assert.fail(text);
     assert.equal(after, answer.content, "the example of an answer is what was learnt");

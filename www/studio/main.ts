@@ -144,6 +144,7 @@ const again = new Again({
     goTo("train");
     adapters.goOnWith(learnt);
   },
+  is_still: () => trying.has_begun,
 });
 
 /** Asking, which loads a model where none is there. What a run came to stays written. */

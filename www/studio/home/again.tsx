@@ -12,6 +12,8 @@ const MOST = 3;
 export interface Actions {
   open(learnt: Learnt): void;
   goOn(learnt: Learnt): void;
+  /** Whether the person looks at a run below this list, which is not to be moved by it. */
+  is_still(): boolean;
 }
 
 interface Entry {
@@ -24,10 +26,12 @@ interface Entry {
 export class Again {
   readonly #store = new LearntStore();
   readonly #entries = signal<Entry[]>([]);
+  readonly #actions: Actions;
   /** Counts what was asked, so that a late answer does not undo a newer one. */
   #asked = 0;
 
   constructor(actions: Actions) {
+    this.#actions = actions;
     render(<List entries={this.#entries} actions={actions} />, element("again"));
   }
 
@@ -41,7 +45,10 @@ export class Again {
       const entry = await entryOf(learnt, names);
       if (entry) entries.push(entry);
     }
-    if (turn === this.#asked) this.#entries.value = entries;
+    if (turn !== this.#asked) return;
+    // What is gone leaves in any case.
+    const is_there = ({ learnt }: Entry) => all.some(({ id }) => id === learnt.id);
+    this.#entries.value = this.#actions.is_still() ? this.#entries.value.filter(is_there) : entries;
   }
 }
 

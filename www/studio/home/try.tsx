@@ -36,6 +36,11 @@ export class Trying {
     return { questions: wanted().map(({ text }) => ({ text, system: null, continues: false })), made: OFTEN };
   }
 
+  /** Whether it was begun since the page was opened, and so has something to look at. */
+  get has_begun(): boolean {
+    return phase.value !== "before";
+  }
+
   begin(): void {
     this.#begun = performance.now();
     phase.value = "running";
@@ -119,15 +124,12 @@ function Example({ is_coming }: { is_coming: boolean }) {
     <div class={is_coming ? "example" : "example is-still"}>
       {!is_coming && <p class="hint">This is what an earlier run came to. Yours is made here, now:</p>}
       {wanted().map(({ text, before, after }) => {
-        const answers = is_coming ? { before: undefined, last: undefined, now: undefined, step: 0 } : { before, last: after, now: after, step: EXAMPLE_STEPS };
+        const answers = is_coming ? { before: undefined, last: undefined, now: undefined, step: 0 } : { before, last: after, now: after, step: 0, title: "After" };
         return <BeforeAndNow key={text} question={text} {...answers} />;
       })}
     </div>
   );
 }
-
-/** Steps of the run that the examples are of. */
-const EXAMPLE_STEPS = 80;
 
 /** The loss so far, as a small line. */
 function LossLine() {

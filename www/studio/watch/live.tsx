@@ -70,7 +70,7 @@ export function Answers() {
 }
 
 /** A question with what the model said before it learnt, and what it says now. */
-export function BeforeAndNow({ question, before, last, now, step }: Asked) {
+export function BeforeAndNow({ question, before, last, now, step, title }: Asked & { title?: string }) {
   const parts = now === undefined ? [] : changedWords(last ?? "", now);
   return (
     <section class="live-asked">
@@ -81,7 +81,7 @@ export function BeforeAndNow({ question, before, last, now, step }: Asked) {
           <p class={before === undefined ? "answer idle" : "answer"}>{before ?? "It is asked before the first step."}</p>
         </article>
         <article>
-          <h5>{step > 0 ? `Now, after step ${step.toLocaleString("en")}` : "Now"}</h5>
+          <h5>{title ?? (step > 0 ? `Now, after step ${step.toLocaleString("en")}` : "Now")}</h5>
           {now === undefined ? (
             <p class="answer idle">It is asked again as it learns.</p>
           ) : (
