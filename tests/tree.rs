@@ -353,7 +353,7 @@ fn texts_name_no_machine_no_registry_and_no_unfinished_work() {
         .map(|host| host.concat());
     let marks = [["TO", "DO"], ["FIX", "ME"]].map(|mark| mark.concat());
 
-    let mut all: Vec<Source> = ["src", "shaders", "bench", "federated", "www", "tests", "tools"]
+    let mut all: Vec<Source> = ["src", "shaders", "bench", "federated", "www", "examples", "tests", "tools"]
         .iter()
         .flat_map(|folder| files(folder))
         .collect();

@@ -213,8 +213,10 @@ export async function checkPage(page, origin, { steps }) {
       while (document.querySelector("#ask-begin").disabled) await new Promise((resolve) => setTimeout(resolve, 20));
     });
   const complaints = () => page.evaluate(() => globalThis.complaints);
+  let visits = 0;
   const open = async () => {
-    await page.goto(`${origin}/`);
+    // An address that differs after its hash alone is no other page.
+    await page.goto(`${origin}/?visit=${++visits}#train`);
     await page.evaluate(() => {
       globalThis.complaints = [];
       addEventListener("error", ({ message }) => globalThis.complaints.push(message));

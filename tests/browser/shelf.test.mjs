@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { unzipSync, zipSync } from "fflate";
 import { paths } from "../../tools/lib/paths.mjs";
 import { cardFor, checkAdapter, galleryIndex, verify, withCard } from "../../www/package/build/exchange/index.js";
+import { person } from "./person.mjs";
 import { buildSafetensors, parseSafetensors } from "./safetensors.mjs";
 import { fewRows, openLab, valueOf } from "./support.mjs";
 
@@ -57,7 +58,8 @@ const zipped = (files) => Buffer.from(zipSync(files, { level: 0 }));
 
 /** The page in a Chromium of its own, and how a person uses its shelf. */
 async function openShelf(t) {
-  const { page, server, requests, mounts } = await openLab(t, { device: "cpu" });
+  const { page: seen, server, requests, mounts } = await openLab(t, { device: "cpu" });
+  const page = person(seen);
   mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
   page.setDefaultTimeout(6_000);
   const complaints = [];
@@ -179,7 +181,6 @@ test("the shelf of the page", async (t) => {
     await page.getByLabel("Left").selectOption({ label: "the model as it came" });
     assert.equal(await page.locator("#title-base").innerText(), "Before");
 
-    await page.getByText("Chat and teach", { exact: true }).click();
     const question = await page.locator("#question").inputValue();
     const talk = async (who) => {
       await page.getByLabel("Who answers").selectOption({ label: who });
@@ -194,7 +195,6 @@ test("the shelf of the page", async (t) => {
     assert.equal(await talk("Second"), said.second);
     assert.equal(await talk("first"), said.first);
     assert.equal(await talk("the model as it came"), said.base);
-    await page.getByText("Before and after", { exact: true }).click();
     await button("Use Second").click();
     await status("“Second” answers now.");
     await button("Turn it off").click();

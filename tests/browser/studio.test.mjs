@@ -8,6 +8,7 @@ import { gzipSync } from "node:zlib";
 import { unzipSync, zipSync } from "fflate";
 import { paths } from "../../tools/lib/paths.mjs";
 import { checkPage } from "./plain.mjs";
+import { person } from "./person.mjs";
 import { parseSafetensors } from "./safetensors.mjs";
 import { fewRows, openLab } from "./support.mjs";
 
@@ -79,7 +80,8 @@ function playPressure() {
 }
 
 test("a run rests under the pressure of its own processor only if the person chose so", async (t) => {
-  const { page, server, mounts } = await openLab(t, { device: "cpu" });
+  const { page: seen, server, mounts } = await openLab(t, { device: "cpu" });
+  const page = person(seen);
   mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
   await page.addInitScript(playPressure);
   const start = async () => {
@@ -104,7 +106,8 @@ test("a run rests under the pressure of its own processor only if the person cho
 
 /** The page in a Chromium of its own, and how a person uses it. */
 async function openStudio(t, options) {
-  const { page, server, requests, mounts } = await openLab(t, options);
+  const { page: seen, server, requests, mounts } = await openLab(t, options);
+  const page = person(seen);
   mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
@@ -127,7 +130,7 @@ async function openStudio(t, options) {
   /** Chooses what computes. */
   const runsOn = (word) => page.getByRole("radiogroup", { name: "Runs on" }).getByText(word, { exact: true }).click();
   /** Chooses a word of the switch in that part of the form. */
-  const choose = (part, word) => page.getByRole("group", { name: part }).getByText(word, { exact: true }).click();
+  const choose = (part, word) => page.getByRole("group", { name: part === "Data" ? "Rows to learn from" : part }).getByText(word, { exact: true }).click();
   const button = (name) => page.getByRole("button", { name, exact: true });
   /** Picks a file of that content, or the one of that name in the folder. */
   const pick = async (name, content) => {
@@ -319,7 +322,7 @@ test("the page on the processor", async (t) => {
   });
 
   await t.test("watches a run that another tab has", async () => {
-    const other = await page.context().newPage();
+    const other = person(await page.context().newPage());
     await other.goto(`${server.origin}/`);
     await other.getByRole("button", { name: /^Go on from step/ }).click();
     await other.locator("#status").filter({ hasText: "Another tab has this run. This one waits for it." }).waitFor();
@@ -382,14 +385,14 @@ test("the page on the processor", async (t) => {
     const sums = Array.from({ length: 9 }, (_, a) => `${a} und ${a}?;${a + a} für alle.;Rechnen\n`);
     const table = `Frage;Antwort;Thema\n${"Zwei und zwei?;Vier für alle.;Rechnen\n".repeat(4)}${sums.join("")}`;
     await pick("fragen.csv", Buffer.from(table, "latin1"));
-    await page.getByText("Say which column is the question and which is the answer.").waitFor();
     await page.locator("#column-0:focus").waitFor();
+    await page.locator("#look-note").getByText("Say which column is the question and which is the answer.").waitFor();
     assert.ok(await button("Start fine-tuning").isDisabled());
     await page.getByLabel("Question column").selectOption("Frage");
     await page.getByLabel("Answer column").selectOption("Antwort");
     await page.locator("#found").filter({ hasText: "CSV · questions and answers" }).waitFor();
     assert.match(await page.locator(".row-card").first().innerText(), /Question\s+Zwei und zwei\?\s+Answer\s+Vier für alle\./);
-    await page.getByText("Say whether the letters of the rows are right.").waitFor();
+    await page.locator("#look-note").getByText("Say whether the letters of the rows are right.").waitFor();
     assert.ok(await button("Start fine-tuning").isDisabled());
     await button("Yes, read it as Windows-1252").click();
     await page.waitForFunction(() => !document.querySelector("#start").disabled);
@@ -582,8 +585,8 @@ test("the page on the processor", async (t) => {
     assert.match(few, /^Not decided: fewer than five rows decide nothing\./);
     assert.match(few, /on 4 rows \(95 % interval of the change: .*The run kept what did best on these very rows/);
     assert.match(await measured("“unseen.jsonl”"), /^Better, on rows like these\.[^]* on 20 rows /);
-    await page.locator("#learnt-list li.is-open").filter({ hasText: "better on 20 other rows" }).waitFor();
     await page.locator("#measure-verdict:focus").waitFor();
+    await page.locator("#learnt-list li.is-open").filter({ hasText: "better on 20 other rows" }).waitFor();
     await page.getByLabel("Keep the best").uncheck();
   });
 
@@ -593,7 +596,7 @@ test("the page on the processor", async (t) => {
     await page.locator("#found").filter({ hasText: "JSON Lines · questions and answers" }).waitFor();
     await page.getByLabel("Longest row").fill("16");
     await page.getByLabel("Pack short rows together").check();
-    await button("Look at the rows").click();
+    await button("See them as the model does").click();
     await page.getByText(/^9 rows are longer than 16 tokens; \d+ tokens are cut off\.$/).waitFor();
     assert.equal(await page.getByRole("article").filter({ hasText: "rows.jsonl.gz line" }).count(), 3);
     await button("Show more of them").click();
@@ -603,7 +606,7 @@ test("the page on the processor", async (t) => {
     await page.getByText("How the rows are read").click();
     await page.getByLabel("The model learns them").selectOption("as plain text");
     await page.waitForFunction(() => !document.querySelector("#look").disabled);
-    await button("Look at the rows").click();
+    await button("See them as the model does").click();
     await marks.first().waitFor({ state: "detached" });
     assert.equal(await page.locator("#loss").innerText(), "–", "nothing was trained");
   });
@@ -632,7 +635,7 @@ test("the page on the processor", async (t) => {
     // A file that cannot even be looked at does not leave the one before it in its place.
     await page.locator("#rows").setInputFiles({ name: "cut.parquet", mimeType: "", buffer: Buffer.from("PAR1") });
     await page.locator("#error-message").filter({ hasText: "cut.parquet" }).waitFor();
-    await button("Look at the rows").click();
+    await button("See them as the model does").click();
     await page.getByText("This file cannot be read. Choose another one.").waitFor();
     assert.ok(await page.locator("#look-card").isHidden());
 
@@ -710,7 +713,7 @@ test("the page on the processor", async (t) => {
     await button("Delete many.jsonl").click();
     await page.getByRole("radio", { name: "many.jsonl" }).waitFor({ state: "detached" });
     await page.getByRole("radio", { name: "broken.jsonl" }).check();
-    await button("Look at the rows").click();
+    await button("See them as the model does").click();
     await page.getByText("broken.jsonl · 2 rows").waitFor();
     await page.getByText("broken.jsonl line 3").waitFor();
   });
@@ -719,7 +722,7 @@ test("the page on the processor", async (t) => {
     const asked = await playHub(page, server.origin);
     await open();
     await choose("Model", "Hub");
-    await button("Look at the rows").click();
+    await button("See them as the model does").click();
     await page.getByText("Choose a model from the list, or write its name").waitFor();
     await page.getByRole("radio", { name: /^Qwen3 0\.6B/ }).check();
     assert.equal(await page.getByLabel("Model on Hugging Face").inputValue(), LISTED_ID);
@@ -730,11 +733,10 @@ test("the page on the processor", async (t) => {
     assert.ok(await button("Stop").isHidden(), "Enter begins no run");
     const parts = (await page.locator("#estimate li").allInnerTexts()).map((text) => text.split(/ \d/)[0]);
     assert.deepEqual(parts, ["Model", "Adapter", "Working space", "Other"]);
-    await button("Look at the rows").click();
+    await button("See them as the model does").click();
     await page.locator("#look-about").filter({ hasText: "Bundled FAQ · " }).waitFor();
     assert.ok(asked.some((path) => path.endsWith("/model.safetensors")));
     assert.ok(asked.every((path) => path.includes(HUB_ID) || path.includes(LISTED_ID)), "nothing else is asked of the hub");
-    await page.getByText("Downloaded models").click();
     await button(`Delete ${HUB_ID}`).click();
     await page.locator("#cached-models").waitFor({ state: "hidden" });
     await page.unrouteAll({ behavior: "wait" });
@@ -762,7 +764,6 @@ test("the page on the processor", async (t) => {
 
   await t.test("is taught by picking: two answers, a thumb, an edit, and all of it as rows", async () => {
     await drawTheSame();
-    await page.getByText("Chat and teach", { exact: true }).click();
     await say("What is a GPU?");
     const first = await page.locator(".turn.assistant .answer").innerText();
     const good = page.getByRole("button", { name: "Good answer" });
@@ -816,7 +817,6 @@ test("the page on the processor", async (t) => {
     const likes = (story) => /storm/.test(story);
     await open();
     await drawTheSame();
-    await page.getByText("Chat and teach", { exact: true }).click();
     await page.getByLabel("Two answers").check();
     await page.getByText("What you picked", { exact: true }).click();
     await page.getByLabel("Pairs are kept as").fill("stories with a storm");
@@ -869,7 +869,6 @@ test("the page on the processor", async (t) => {
     t.diagnostic(`10 picks of ${asked} pairs of answers, 80 steps in ${seconds} s: ${counted}`);
 
     // What it knew is still there.
-    await page.getByText("Before and after", { exact: true }).click();
     await page.getByRole("textbox", { name: "Question" }).fill("What is a lake?");
     await page.locator("#ask-begin").click();
     await idle();
@@ -878,7 +877,6 @@ test("the page on the processor", async (t) => {
 
   await t.test("learns from thumbs, which keep what they said, by KTO", async () => {
     await open();
-    await page.getByText("Chat and teach", { exact: true }).click();
     await page.getByText("What you picked", { exact: true }).click();
     await page.getByLabel("Ratings are kept as").fill("thumbs");
     await page.getByLabel("Ratings are kept as").press("Enter");

@@ -20,7 +20,8 @@ function markdownBelow(folder) {
   return readdirSync(join(paths.root, folder), { recursive: true }).filter((name) => name.endsWith(".md")).map((name) => join(folder, name));
 }
 
-const FILES = ["README.md", "www/package/README.md", ...markdownBelow("docs")];
+const EXAMPLES = readdirSync(join(paths.root, "examples")).map((name) => `examples/${name}/README.md`);
+const FILES = ["README.md", "www/package/README.md", ...markdownBelow("docs"), ...EXAMPLES];
 
 for (const file of FILES) {
   test(`links of ${file}`, () => {

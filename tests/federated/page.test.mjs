@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { launch } from "../../tools/lib/chromium.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
+import { person } from "../browser/person.mjs";
 import { PlayedClient } from "./played-client.mjs";
 import { recorder, repliesOf } from "./recorder.mjs";
 import { federation, termsOf } from "./support.mjs";
@@ -24,7 +25,7 @@ async function open(t, terms) {
   const { base, calls } = await recorder(t, there.base);
   const browser = await launch({ gpu: "none" });
   t.after(() => browser.close());
-  const page = await browser.newPage();
+  const page = person(await browser.newPage());
   page.setDefaultTimeout(20_000);
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vite";
+import { guides } from "./guides/plugin.js";
 
 /** Markup with what it includes, which may include more in turn. */
 const included = (html) =>
@@ -12,7 +13,7 @@ const includes = { name: "includes", transformIndexHtml: { order: "pre", handler
 export default defineConfig({
   // Relative addresses, so that the page works under any path.
   base: "./",
-  plugins: [includes],
+  plugins: [includes, guides()],
   worker: { format: "es" },
   build: {
     outDir: "../dist",

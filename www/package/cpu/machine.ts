@@ -114,8 +114,11 @@ export class Machine {
   }
 
   #answer<T>(look: () => T): Promise<T> {
-    if (this.#failed) return Promise.reject(this.#failed);
-    return new Promise((resolve, reject) => {
+    const answer = new Promise<T>((resolve, reject) => {
+      if (this.#failed) {
+        reject(this.#failed);
+        return;
+      }
       this.#waiting.add(reject);
       this.#queue(() => {
         this.#waiting.delete(reject);
@@ -127,6 +130,9 @@ export class Machine {
         }
       });
     });
+    // The values of a step are asked for before it is known whether anyone waits for them: a run that is ended drops them.
+    answer.catch(() => {});
+    return answer;
   }
 
   /** Does what has its turn. */

@@ -2,6 +2,7 @@ import uPlot from "uplot";
 import type { Lengths } from "tabtune";
 import { element } from "./dom.js";
 import { axis, color, FONT, onTheme } from "../shell/theme.js";
+import { onSize } from "./sized.js";
 
 const HEIGHT = 180;
 
@@ -12,7 +13,7 @@ export class Histogram {
   #shown: { lengths: Lengths; max_length: number } | undefined;
 
   constructor() {
-    new ResizeObserver(() => this.#plot?.setSize({ width: this.#box.clientWidth, height: HEIGHT })).observe(this.#box);
+    onSize(this.#box, () => this.#plot?.setSize({ width: this.#box.clientWidth, height: HEIGHT }));
     onTheme(() => this.#build());
   }
 

@@ -2,6 +2,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { Columns } from "./columns.js";
 import { element } from "../ui/dom.js";
+import { onSize } from "../ui/sized.js";
 import { onTheme } from "../shell/theme.js";
 
 /** What a chart looks like, and how it is told to those who do not see it. */
@@ -26,7 +27,7 @@ export class Curve {
     this.#box = element(id);
     this.#columns = new Columns(columns);
     this.#look = look;
-    new ResizeObserver(() => this.#plot?.setSize(this.#size)).observe(this.#box);
+    onSize(this.#box, () => this.#plot?.setSize(this.#size));
     onTheme(() => this.#plot && this.build());
   }
 

@@ -1,6 +1,7 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { axis, color, onTheme } from "../shell/theme.js";
+import { onSize } from "../ui/sized.js";
 import { lossRange, STEPS } from "./loss-lines.js";
 import type { Across, RunLog } from "./run-log.js";
 import { smoothed } from "./smooth.js";
@@ -61,7 +62,7 @@ export class Picture {
     this.#box = box;
     this.#height = height;
     this.#on_select = on_select;
-    new ResizeObserver(() => this.#fit()).observe(box);
+    onSize(box, () => this.#fit());
     onTheme(() => {
       this.#built = "";
       this.#redraw();
@@ -104,8 +105,9 @@ export class Picture {
   }
 
   #fit(): void {
-    if (!this.#plot) return this.#redraw();
-    if (this.#box.clientWidth > 0) this.#plot.setSize({ width: this.#box.clientWidth, height: this.#height });
+    this.#plot?.setSize({ width: this.#box.clientWidth, height: this.#height });
+    // What came while its place was hidden was not drawn.
+    this.#redraw();
   }
 
   #options(series: uPlot.Series[], subject: Subject, { across, is_log }: View): uPlot.Options {
