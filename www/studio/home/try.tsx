@@ -2,7 +2,7 @@ import { signal, type ReadonlySignal } from "@preact/signals";
 import { render } from "preact";
 import { element } from "../ui/dom.js";
 import { duration } from "../ui/format.js";
-import { Answers, asked, BeforeAndNow, losses } from "../watch/live.js";
+import { Answers, asked, BeforeAndNow, beginLive, losses } from "../watch/live.js";
 import type { Made } from "../watch/samples.js";
 import type { Question } from "../work/question.js";
 import { barOf, textOf } from "./mirror.js";
@@ -43,6 +43,8 @@ export class Trying {
 
   begin(): void {
     this.#begun = performance.now();
+    // What the last run said is not this one's.
+    beginLive([]);
     phase.value = "running";
   }
 
