@@ -131,13 +131,13 @@ test("a person sees it learn, stops it, comes back to it and watches its curves"
     assert.equal(await zoom.textContent(), "");
 
     const legend = page.locator("#chart .u-legend .u-label");
-    await page.getByText("Tokens", { exact: true }).click();
+    await page.getByText("By token", { exact: true }).click();
     assert.equal((await legend.allTextContents())[0], "Tokens");
-    await page.getByText("Time", { exact: true }).click();
+    await page.getByText("By time", { exact: true }).click();
     assert.equal((await legend.allTextContents())[0], "Time");
     await page.getByLabel("Logarithmic").check();
-    await page.getByText("Gradient norm", { exact: true }).first().click();
-    await page.getByRole("img", { name: /^Gradient norm by step: [\d.]+ at step 1, / }).waitFor();
+    await page.getByText("Gradient", { exact: true }).click();
+    await page.getByRole("img", { name: /^Gradient by step: [\d.]+ at step 1, / }).waitFor();
 
     await page.getByText("Lay earlier runs over it").click();
     await page.getByLabel("Bundled FAQ", { exact: true }).check();

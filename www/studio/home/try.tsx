@@ -76,7 +76,7 @@ function Try({ status, left, device, bar }: Seen) {
       {phase.value === "before" && <Choosing />}
       {phase.value !== "before" && (
         <div class="going">
-          {is_running && <progress max={100} value={bar.value} aria-label="Progress" />}
+          {is_running && <progress max={100} value={bar.value} aria-label="How far it is" />}
           <p class="going-words">
             <span>{status}</span>
             {is_running && left.value !== "–" && <span class="soft">{left} left</span>}

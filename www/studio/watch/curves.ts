@@ -193,8 +193,8 @@ export class Curves {
     const { log } = this.#run!;
     const others = this.#laid.map(({ name, log }) => `“${name}”: ${curveWords(log.steps, log.column("loss"), log.column("heldout"))}`);
     element("chart").setAttribute("aria-label", [curveWords(log.steps, log.column("loss"), log.column("heldout")), ...others].join(" "));
-    const { metric, name, words } = SECOND[this.#habits.second];
-    element("second-chart").setAttribute("aria-label", valueWords(name, log.steps, log.column(metric), words));
+    const { metric, short, words } = SECOND[this.#habits.second];
+    element("second-chart").setAttribute("aria-label", valueWords(short, log.steps, log.column(metric), words));
     if (!element("values-part").hidden) element("values").replaceChildren(...tableOf(log));
   }
 }

@@ -12,13 +12,13 @@ export interface Subject {
 
 export const LOSS: Subject = { metric: "loss", name: "Loss", smooths: true, words: (loss) => loss.toFixed(3) };
 
-/** What the second chart can show. */
+/** What the second chart can show, with a short word for each. */
 export const SECOND = {
-  learning_rate: { metric: "learning_rate", name: "Learning rate", smooths: false, words: short },
-  grad_norm: { metric: "grad_norm", name: "Gradient norm", smooths: true, words: short },
-  tokens_per_second: { metric: "tokens_per_second", name: "Tokens/s", smooths: true, words: (speed) => Math.round(speed).toLocaleString("en") },
-  memory: { metric: "memory", name: "Memory", smooths: false, words: bytes },
-} as const satisfies Record<string, Subject>;
+  learning_rate: { metric: "learning_rate", name: "Learning rate", short: "Rate", smooths: false, words: digits },
+  grad_norm: { metric: "grad_norm", name: "Gradient norm", short: "Gradient", smooths: true, words: digits },
+  tokens_per_second: { metric: "tokens_per_second", name: "Tokens/s", short: "Tokens/s", smooths: true, words: (speed) => Math.round(speed).toLocaleString("en") },
+  memory: { metric: "memory", name: "Memory", short: "Memory", smooths: false, words: bytes },
+} as const satisfies Record<string, Subject & { short: string }>;
 
 export type SecondName = keyof typeof SECOND;
 
@@ -30,7 +30,7 @@ export const ACROSS_WORDS: Record<Across, (value: number) => string> = {
 };
 
 /** 0.0000123 → "1.23e-5", 0.5 → "0.5" */
-function short(value: number): string {
+function digits(value: number): string {
   if (value === 0) return "0";
   return Math.abs(value) < 1e-3 ? value.toExponential().replace(/^(-?\d(?:\.\d{1,2})?)\d*/, "$1") : String(Number(value.toPrecision(3)));
 }
