@@ -144,12 +144,11 @@ build_package() {
   cp "$root/LICENSE" "$package/"
 }
 
-# Builds the page with the bundled model and data beside it.
+# Builds the page, with the bundled model and data beside it.
 build_page() {
   build_package
   "$root/node_modules/.bin/tsc" --noEmit -p "$root/www/studio"
   (cd "$root/www/studio" && "$root/node_modules/.bin/vite" build --logLevel warn)
-  cp -R "$root/www/models" "$root/www/data" "$root/www/dist/"
 }
 
 train() {

@@ -265,9 +265,9 @@ fn the_figures_of_the_listed_models_are_what_is_planned() {
     let read = |path: &str| -> Value {
         serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")
     };
-    let settings = read("www/studio/own-model.config.json");
+    let settings = read("www/studio/train/own-model.config.json");
     let configs = read("tests/fixtures/listed/configs.json");
-    let listed = read("www/studio/models.json");
+    let listed = read("www/studio/train/models.json");
     let mut wrong = Vec::new();
     for model in listed.as_array().expect("a list") {
         let id = model["id"].as_str().expect("an id");
@@ -284,7 +284,7 @@ fn the_figures_of_the_listed_models_are_what_is_planned() {
             wrong.push(format!("{id}: {run_gpu_bytes}"));
         }
     }
-    assert!(wrong.is_empty(), "run_gpu_bytes in www/studio/models.json are to be\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "run_gpu_bytes in www/studio/train/models.json are to be\n{}", wrong.join("\n"));
 }
 
 /// Pairs are two sequences, and what tells them apart is small. Answers that KTO compares with go through the model by themselves.

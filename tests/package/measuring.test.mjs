@@ -224,22 +224,21 @@ test("a run tells what was kept, why it ended early, and what its held-out rows 
 });
 
 test("a run that ended early is over, and what it came to is listed", async () => {
-  const { element } = playPage();
-  globalThis.played = { Dataset: { list: async () => [{ name: "rows" }] }, Trainer: { checkpoints: async () => [{ step: 3 }] } };
-  const { LearntStore, LearntList } = await studio("library/learnt.ts", "library/learnt-list.ts");
+  playPage();
+  globalThis.played = { Dataset: { list: async () => [{ name: "rows" }] }, Trainer: { checkpoints: async () => [{ step: 3, bytes: 7 }] } };
+  const { LearntStore, entriesIn, notesOf, waysOf } = await studio("library/learnt.ts", "library/entries.ts");
   const store = new LearntStore();
   const entry = { version: 1, model: { kind: "bundled", name: "" }, config: { train: { max_steps: 9 } }, rows: { dataset: "rows", count: 5 }, steps: 3, date: 1 };
   const told = async (id, more) => {
     await store.put({ ...entry, id, name: id, ...more });
     await store.measured(id, "better on 20 other rows");
-    await new LearntList(store, {}).refresh(undefined);
-    const item = element("learnt-list").children.find(({ children }) => children[0].children[0].children[0].children[0] === id);
-    return [item.children[0].children[1].children[0].split(" · ").slice(2, -1), Boolean(buttonIn(item, "Go on from step 3")), Boolean(buttonIn(item, "Open"))];
+    const found = (await entriesIn(store)).find(({ learnt }) => learnt.id === id);
+    return [notesOf(found), waysOf(found)];
   };
-  const early = [["3 of 9 steps", "ended early", "better on 20 other rows"], false, true];
-  assert.deepEqual(await told("files", { has_files: true, is_early: true }), early);
-  assert.deepEqual(await told("all weights", { has_files: false, is_early: true }), early, "all weights are opened from the last checkpoint");
-  assert.deepEqual(await told("stopped", { has_files: true }), [["3 of 9 steps", "better on 20 other rows"], true, true]);
+  const early = ["3 of 9 steps", "ended early", "better on 20 other rows"];
+  assert.deepEqual(await told("files", { has_files: true, is_early: true }), [early, ["open"]]);
+  assert.deepEqual(await told("all weights", { has_files: false, is_early: true }), [early, ["reopen"]], "all weights are opened from the last checkpoint");
+  assert.deepEqual(await told("stopped", { has_files: true }), [["3 of 9 steps", "better on 20 other rows"], ["open", "go on"]]);
   await store.measured("nothing", "better");
   assert.equal(await store.get("nothing"), undefined);
 });

@@ -1,5 +1,6 @@
 // The page's logic that needs no browser.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -105,47 +106,14 @@ test("a hub's model is known by its id and by the address of its page", async ()
   assert.equal(modelWords({ kind: "hub", name: "https://huggingface.co/a/b" }), "a/b");
 });
 
-test("a listed model fills the field, and what is written there is chosen in the list", async () => {
-  const { element } = playPage();
-  const { LISTED, ModelList, hubIdIn } = await studio("train/listed.ts", "train/model-name.ts");
+test("listed models are known by their ids, and tell sizes as people say them", async () => {
+  const { LISTED, listedBy, parameterWords, roundedBytes, hubIdIn } = await studio("train/listed.ts", "train/model-name.ts");
   const ids = LISTED.map(({ id }) => id);
   assert.ok(ids.every((id) => hubIdIn(id) === id) && new Set(ids).size === ids.length);
-  const field = element("hub-id");
-  let told = 0;
-  const list = new ModelList(field, () => told++);
-  const buttons = element("listed").children.map((entry) => entry.children[0].children[0]);
-  const chosen = () => buttons.filter(({ checked }) => checked).map(({ value }) => value);
-  assert.deepEqual([buttons.map(({ value }) => value), chosen(), told], [ids, [], 0], "nothing is chosen or asked of the hub at first");
-
-  const choose = (id) => {
-    element("listed").value = id;
-    element("listed").dispatchEvent(new Event("change"));
-  };
-  choose("google/gemma-3-1b-it");
-  assert.deepEqual([field.value, chosen(), told], ["google/gemma-3-1b-it", ["google/gemma-3-1b-it"], 1]);
-  assert.equal(element("gated-note").hidden, false);
-  assert.equal(element("gated-page").href, "https://huggingface.co/google/gemma-3-1b-it");
-  assert.equal(element("private").open, true, "the field for the token is in sight");
-  choose("Qwen/Qwen3-0.6B");
-  assert.equal(element("gated-note").hidden, true);
-
-  field.value = "https://huggingface.co/HuggingFaceTB/SmolLM3-3B";
-  field.dispatchEvent(new Event("input"));
-  assert.deepEqual([chosen(), told], [["HuggingFaceTB/SmolLM3-3B"], 2]);
-  field.value = "somebody/else";
-  list.follow();
-  assert.deepEqual(chosen(), []);
-});
-
-test("a listed model tells its sizes, its terms and whether it is too large for the device", async () => {
-  const { facts, mayNotFit, parameterWords, roundedBytes } = await studio("train/listed.ts");
-  const model = { name: "A", id: "a/b", parameters: 999_885_952, download_bytes: 2_030_000_000, run_gpu_bytes: 1_240_000_000, licence: "Gemma", gated: true };
-  assert.deepEqual(facts(model), ["1.0B parameters · 2.0 GB download", "1.2 GB memory · Gemma licence · gated"]);
-  assert.deepEqual(facts({ ...model, parameters: 134_515_008, run_gpu_bytes: 263e6, licence: "MIT", gated: false }), ["135M parameters · 2.0 GB download", "260 MB memory · MIT licence"]);
-  assert.deepEqual([996e6, 1_720_574_976].map(parameterWords), ["1.0B", "1.7B"]);
-  assert.deepEqual([994e6, 996e6].map(roundedBytes), ["990 MB", "1.0 GB"]);
-  assert.deepEqual([undefined, 1, 2, 4, 8].map((device_gb) => mayNotFit(model, device_gb)), [false, true, true, false, false]);
-  assert.equal(mayNotFit({ ...model, run_gpu_bytes: 6e9 }, 8), false, "8 GB may stand for more");
+  assert.equal(listedBy("https://huggingface.co/HuggingFaceTB/SmolLM3-3B")?.name, "SmolLM3 3B");
+  assert.equal(listedBy("somebody/else"), undefined);
+  assert.deepEqual([134_515_008, 996e6, 1_720_574_976].map(parameterWords), ["135M", "1.0B", "1.7B"]);
+  assert.deepEqual([994e6, 996e6, 2_030_000_000].map(roundedBytes), ["990 MB", "1.0 GB", "2.0 GB"]);
 });
 
 test("rows that are pasted have the format that they look like", async () => {
@@ -284,6 +252,9 @@ test("Stop ends the measuring of held-out rows, and what was learnt is kept", as
   assert.match(ended_first.status, /^The engine did not answer, so it was ended\. Nothing of this run was saved/);
 });
 
+/** Files of an adapter, of which nothing here looks into. */
+const adapterOf = (byte) => ({ "adapter_config.json": new Uint8Array([123, 125]), "adapter_model.safetensors": new Uint8Array([byte]) });
+
 /** Something that was begun, as the list has it. */
 const begun = (id) => ({ version: 1, id, name: id, model: { kind: "bundled", name: "" }, config: { train: { max_steps: 60 } }, rows: { dataset: "rows", heldout: null, is_chat: true, count: 1 }, question: null, has_files: false, steps: 0, date: 1 });
 
@@ -294,21 +265,26 @@ test("what another tab has kept, renamed or deleted stays so", async () => {
     Trainer: {
       checkpoints: async () => [],
       // The other tab keeps what it has learnt after this one has looked.
-      forget: async (id) => void (id === "kept" && (await store.keep({ ...begun(id), steps: 60 }, "files"))),
+      forget: async (id) => void (id === "kept" && (await store.keep({ ...begun(id), steps: 60 }, adapterOf(1)))),
     },
   };
-  const { LearntStore, LearntList, MissingInput } = await studio("library/learnt.ts", "library/learnt-list.ts", "ui/missing.ts");
+  const { LearntStore, tidy, MissingInput } = await studio("library/learnt.ts", "library/entries.ts", "ui/missing.ts");
   store = new LearntStore();
   for (const id of ["kept", "nothing"]) await store.put(begun(id));
-  await new LearntList(store, {}).tidy();
+  await tidy(store);
   assert.deepEqual((await store.all()).map(({ id }) => id), ["kept"]);
 
   await store.rename("kept", "a better name");
   const { name, has_files, steps } = await store.get("kept");
   assert.deepEqual({ name, has_files, steps }, { name: "a better name", has_files: true, steps: 60 });
-  await store.keep({ ...begun("kept"), steps: 61 }, "newer files");
+  await store.keep({ ...begun("kept"), steps: 61 }, adapterOf(2));
   assert.equal((await store.get("kept")).name, "a better name", "a run that ends keeps the name that it was given meanwhile");
-  assert.equal(await store.files("kept"), "newer files");
+  assert.deepEqual(await store.files("kept"), adapterOf(2));
+  const { bytes, weights } = await store.get("kept");
+  assert.deepEqual([bytes, weights], [3, createHash("sha256").update(new Uint8Array([2])).digest("hex")], "what it takes and is known by is noted with it");
+  await store.put({ ...(await store.get("kept")), bytes: undefined, weights: undefined });
+  assert.equal((await store.measure(await store.get("kept"))).weights, weights, "and looked up of what an earlier page has kept");
+  assert.equal((await store.get("kept")).weights, weights);
   await store.rename("nothing", "something");
   assert.equal(await store.get("nothing"), undefined, "what was deleted does not come back with a name");
   await assert.rejects(store.files("nothing"), (thrown) => thrown instanceof MissingInput && /gone from this browser/.test(thrown.message));
@@ -334,7 +310,7 @@ test("what could not be kept is held until it is downloaded or given up", async 
     Dataset: { list: async () => [{ name: "rows" }] },
     Trainer: { checkpoints: async () => [{ step: 3 }], forget: async (id) => void forgotten.push(id) },
   };
-  const { Adapters } = await studio("library/adapters.ts");
+  const { Adapters, waysOf } = await studio("library/adapters.ts", "library/entries.ts");
   // The engine that learnt it was ended, so that there is no adapter at hand.
   const job = { adapter: undefined, letGo: async () => undefined };
   const adapters = new Adapters({ busy: { run: (work) => work(), update: () => undefined }, job: () => job, begun: () => undefined, event: () => undefined });
@@ -372,8 +348,7 @@ test("what could not be kept is held until it is downloaded or given up", async 
 
   await learn();
   globalThis.confirm = () => true;
-  buttonIn(page.element("learnt-list"), "Delete").click();
-  await settled();
+  await adapters.delete(adapters.entries[0].learnt);
   assert.deepEqual(forgotten, ["a"]);
   assert.ok(!page.is_asking && page.element("unsaved").hidden, "what was deleted is not missed");
 
@@ -382,7 +357,8 @@ test("what could not be kept is held until it is downloaded or given up", async 
   await adapters.begun(whole, {});
   await adapters.learnt(whole, { step: 3, is_early: false }, undefined);
   await adapters.refresh();
-  assert.ok(!page.is_asking && buttonIn(page.element("learnt-list"), "Open"), "all weights are opened from the last checkpoint of their run");
+  assert.ok(!page.is_asking);
+  assert.deepEqual(waysOf(adapters.entries[0]), ["reopen"], "all weights are opened from the last checkpoint of their run");
   assert.deepEqual(forgotten, ["a"], "which is kept");
   adapters.event({ type: "checkpoint-failed", detail: "There is no room." });
   await adapters.learnt(whole, { step: 4, is_early: false }, undefined);
@@ -444,6 +420,9 @@ test("nothing begins with rows while they are being looked at", async () => {
   await settled();
   assert.equal(own.missing, "The file is being looked at.", "the newest look counts");
   looks[1](found);
+  await settled();
+  assert.equal(own.missing, "The file is being looked at.", "its cells are looked at too");
+  for (const look of looks.slice(2)) look(found);
   await settled();
   assert.equal(told, undefined);
   assert.equal(own.missing, undefined);

@@ -153,7 +153,7 @@ async function chatWith(answers, { has_learnt = false } = {}) {
   const send = async (text, twice) => {
     page.element("message").value = text;
     page.element("two-answers").checked = twice;
-    page.element("chat").dispatchEvent(new Event("submit"));
+    page.element("chat-form").dispatchEvent(new Event("submit"));
     await settled();
   };
   const click = async (word, within = log) => {

@@ -59,6 +59,10 @@ class PlayedElement extends EventTarget {
     return true;
   }
 
+  closest() {
+    return null;
+  }
+
   matches() {
     return false;
   }
@@ -136,7 +140,7 @@ export function playPage() {
     document: { getElementById: element, createElement: () => new PlayedElement(), createElementNS: () => new PlayedElement(), querySelectorAll: () => [] },
     window: {},
     indexedDB: playedStorage(full),
-    navigator: { onLine: true, locks: { request: (_name, work) => work() } },
+    navigator: { onLine: true, locks: { request: (...given) => given.at(-1)({}) } },
     Option: PlayedElement,
     matchMedia: () => ({ matches: true }),
     addEventListener: events.addEventListener.bind(events),

@@ -32,9 +32,10 @@ export function chromiumPath() {
 /**
  * Launches headless Chromium with a fresh profile on disk, which goes away when it is closed. `gpu` is
  * the WebGPU adapter: "swiftshader" runs on the CPU and is there on every machine, "hardware" is the
- * machine's own, "none" leaves WebGPU out.
+ * machine's own, "none" leaves WebGPU out. With `keeps_pages`, pages may register service workers: these would answer for files
+ * that a test gives anew.
  */
-export async function launch({ gpu = process.env.TABTUNE_GPU ?? "swiftshader", args = [] } = {}) {
+export async function launch({ gpu = process.env.TABTUNE_GPU ?? "swiftshader", args = [], keeps_pages = false } = {}) {
   const adapter = {
     swiftshader: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
     hardware: ["--enable-unsafe-webgpu", "--enable-features=Vulkan"],
@@ -47,6 +48,7 @@ export async function launch({ gpu = process.env.TABTUNE_GPU ?? "swiftshader", a
     executablePath: chromiumPath(),
     headless: true,
     acceptDownloads: true,
+    serviceWorkers: keeps_pages ? "allow" : "block",
     args: [...sandbox, ...QUIET, ...adapter, ...args],
   });
   return {

@@ -12,6 +12,9 @@ const PLACES = ["/usr/bin/firefox-esr", "/usr/bin/firefox", "/Applications/Firef
 /** Firefox has WebGPU on Linux, but leaves it off, and knows no adapter on the processor as a good one. */
 const WEBGPU = { "dom.webgpu.enabled": true, "gfx.webgpu.ignore-blocklist": true };
 
+/** Service workers would answer for files that a test gives anew. */
+const FROM_SERVER = { "dom.serviceWorkers.enabled": false };
+
 /** The path of Firefox: $FIREFOX, or the first that is installed. */
 export function firefoxPath() {
   const path = process.env.FIREFOX ?? PLACES.find((place) => existsSync(place));
@@ -30,7 +33,7 @@ export async function launch({ prefs = {}, env = {} } = {}) {
     executablePath: firefoxPath(),
     headless: true,
     userDataDir: profile,
-    extraPrefsFirefox: { ...WEBGPU, ...prefs },
+    extraPrefsFirefox: { ...WEBGPU, ...FROM_SERVER, ...prefs },
     env: { ...process.env, XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? profile, ...env },
     protocolTimeout: 300_000,
   });

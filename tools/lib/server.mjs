@@ -11,8 +11,10 @@ const TYPES = {
   ".js": "text/javascript",
   ".json": "application/json",
   ".jsonl": "application/jsonl",
+  ".png": "image/png",
   ".svg": "image/svg+xml",
   ".wasm": "application/wasm",
+  ".webmanifest": "application/manifest+json",
 };
 
 /**

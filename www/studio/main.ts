@@ -3,9 +3,8 @@ import { Adapters } from "./library/adapters.js";
 import { Asking } from "./chat/asking.js";
 import { BlindTest } from "./chat/blind.js";
 import { block, Busy, type Task } from "./shell/busy.js";
-import { CachedModels } from "./library/cached.js";
 import { Chat } from "./chat/chat.js";
-import { DataForm } from "./data/data.js";
+import { BUNDLED, DataForm } from "./data/data.js";
 import { DeviceForm } from "./train/device.js";
 import { element, say, show, write } from "./ui/dom.js";
 import { clearErrorOnChange, showError } from "./shell/errors.js";
@@ -13,15 +12,16 @@ import { NowBar } from "./shell/now.js";
 import { beginPlaces, goTo, reveal } from "./shell/places.js";
 import { Again } from "./home/again.js";
 import { Trying } from "./home/try.js";
-import { LearntStore } from "./library/learnt.js";
 import { Curves } from "./watch/curves.js";
 import { showLive } from "./watch/live.js";
 import { RunLogs } from "./watch/logs.js";
 import { Machine } from "./watch/machine.js";
+import { METRICS, RunLog } from "./watch/run-log.js";
 import { Telling } from "./watch/telling.js";
 import { Estimate } from "./train/estimate.js";
 import { Job, type Loading, type Order } from "./work/job.js";
 import { Look } from "./data/look.js";
+import { beginOffline, tellWork } from "./offline/offline.js";
 import { Measuring } from "./chat/measuring.js";
 import { ModelForm } from "./train/model.js";
 import type { ModelName } from "./train/model-name.js";
@@ -30,6 +30,11 @@ import { Progress } from "./watch/progress.js";
 import { RestForm } from "./train/rest.js";
 import { RewardChart } from "./watch/reward-chart.js";
 import { SettingsForm, type Config } from "./train/settings.js";
+import { Library } from "./library/library.js";
+import { NO_CHATS } from "./library/others.js";
+import { logsOf } from "./library/run-logs.js";
+import { SummaryLine } from "./train/summary.js";
+import { Timing } from "./train/timing.js";
 import { ShelfCard } from "./library/shelf.js";
 import { Timeline } from "./watch/timeline.js";
 import { Together } from "./together/together.js";
@@ -37,20 +42,22 @@ import { savedWords } from "./shell/words.js";
 
 const settings = new SettingsForm(() => tellChoice());
 const device = new DeviceForm(() => tellMemory());
-const estimate = new Estimate(device);
+const timing = new Timing(() => {
+  const adapter = device.computes;
+  return adapter && job.base && { adapter, parameters: job.base.parameters };
+});
+const summary = new SummaryLine(timing, (fields) => settings.change(fields));
+const estimate = new Estimate(device, (told) => summary.tell(told));
 const model = new ModelForm(
   () => void settings.fill(model.bundled).then(tellChoice, showError),
-  () => {
-    together.refresh();
-    busy.update();
-    tellMemory();
-  },
+  () => tellChoice(),
 );
 const look = new Look();
 const rest = new RestForm();
 const asking = new Asking();
 const busy = new Busy(() => {
   now.refresh();
+  tellWork(busy.running);
   if (busy.running) return estimate.stop();
   tellMemory();
   void offerWhatIsKept();
@@ -65,7 +72,6 @@ const data = new DataForm(
     tellChoice();
   },
 );
-const cached = new CachedModels((work) => void busy.run(work));
 
 const curves = new Curves();
 const progress = new Progress({ curves, rewards: new RewardChart(), timeline: new Timeline(), machine: new Machine(), telling: new Telling() });
@@ -89,7 +95,8 @@ const adapters = new Adapters({
   begun: (plan, config) => void estimate.show(plan, config),
   event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
 });
-const job = new Job(progress, { device, look, asking, follower: adapters });
+const follower = timing.beside(adapters);
+const job = new Job(progress, { device, look, asking, follower });
 const working = (work: () => Promise<void>) => busy.run(work);
 const picked = new Picked({ working, learnFrom, changed: () => data.refresh() });
 const chat = new Chat({ job: () => job, system: () => asking.system, answering: (work) => answer(work, chatting), working }, picked);
@@ -114,7 +121,27 @@ const shelf = new ShelfCard({
   loading,
   mayGo: () => adapters.mayGo(),
   open: () => adapters.open(),
+  learnt: adapters.store,
   ask,
+});
+const library = new Library({
+  busy,
+  adapters,
+  shelf,
+  chats: NO_CHATS,
+  logs: logsOf(RunLogs, (total) => new RunLog(total), METRICS),
+  bundled: Object.values(BUNDLED),
+  trainOn: async (name) => {
+    await data.choose(name);
+    goTo("train");
+  },
+  lookAt: learnFrom,
+  useModel: (name) => {
+    model.readAgain({ kind: "hub", name });
+    tellChoice();
+    goTo("train");
+  },
+  rowsChanged: () => data.refresh(),
 });
 const together = new Together({
   busy,
@@ -133,16 +160,15 @@ const together = new Together({
   ask,
 });
 const now = new NowBar(busy);
-const kept = new LearntStore();
 const trying = new Trying();
 const again = new Again({
   open: (learnt) => {
     goTo("chat");
-    adapters.openAgain(learnt);
+    adapters.openKept(learnt);
   },
   goOn: (learnt) => {
     goTo("train");
-    adapters.goOnWith(learnt);
+    adapters.goOn(learnt);
   },
   is_still: () => trying.has_begun,
 });
@@ -181,6 +207,7 @@ function tellChoice(): void {
   write("start-note", missing ?? "");
   write("look-note", data.missing ?? "");
   write("chosen-rows", data.words);
+  summary.choose({ model: model.chosen?.name, ...rowsNow() });
   for (const id of ["start", "look"]) block(id, missing !== undefined);
   for (const id of ["import", "resume"]) block(id, data.missing !== undefined);
   // A taste is not knowledge: that much the toy learns, of its own answers.
@@ -190,13 +217,19 @@ function tellChoice(): void {
   tellMemory();
 }
 
+/** What the chosen rows are called in a sentence, and as a dataset. */
+function rowsNow(): { rows: string | undefined; dataset: string | undefined } {
+  if (data.bundled) return { rows: "the bundled rows", dataset: BUNDLED.rows };
+  const dataset = /^“(.+)”$/.exec(data.words)?.[1];
+  return { rows: dataset && data.words, dataset };
+}
+
 async function offerWhatIsKept(): Promise<void> {
   chat.offer(job.adapter !== undefined);
   blind.offer(job.adapter?.id);
-  const curvesOfKept = async () => curves.refresh(await kept.all());
-  await Promise.all([adapters.refresh(), shelf.refresh(), cached.refresh(), measuring.offer(job.adapter?.id), again.refresh(), curvesOfKept()]).catch(showError);
-  // What was just drawn waits as well.
-  busy.update();
+  await Promise.all([adapters.refresh(), shelf.refresh(), model.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
+  again.show(adapters.entries);
+  await Promise.all([library.refresh(), curves.refresh(adapters.entries.map(({ learnt }) => learnt))]).catch(showError);
 }
 
 /** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
@@ -278,7 +311,11 @@ async function learnFrom(dataset: string): Promise<void> {
 element("setup").addEventListener("submit", async (event) => {
   event.preventDefault();
   const config = await settingsNow();
-  if (config) await trainAndAsk((signal) => ordered(config, signal), false);
+  if (!config) return;
+  // What is to be watched now begins beside, or on a phone below, what was set.
+  reveal("training-title", "start");
+  element("setup").classList.add("has-begun");
+  await trainAndAsk((signal) => ordered(config, signal), false);
 });
 
 element("look").addEventListener("click", async () => {
@@ -326,12 +363,14 @@ for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event
 clearErrorOnChange("setup", "rows-part", "own");
 
 beginPlaces();
+beginOffline();
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 tellChoice();
 showLive(element("live-watch"));
 await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
-await RunLogs.tidy(async (id) => (await kept.get(id)) !== undefined).catch(showError);
+await RunLogs.tidy(async (id) => (await adapters.store.get(id)) !== undefined).catch(showError);
 await offerWhatIsKept();
 await together.begin().catch(showError);
 await shelf.begin();
+library.begin();

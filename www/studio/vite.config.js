@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vite";
 import { guides } from "./guides/plugin.js";
+import { offline } from "./offline/plugin.js";
 
 /** Markup with what it includes, which may include more in turn. */
 const included = (html) =>
@@ -13,7 +14,7 @@ const includes = { name: "includes", transformIndexHtml: { order: "pre", handler
 export default defineConfig({
   // Relative addresses, so that the page works under any path.
   base: "./",
-  plugins: [includes, guides()],
+  plugins: [includes, guides(), offline()],
   worker: { format: "es" },
   build: {
     outDir: "../dist",

@@ -23,6 +23,7 @@ const THEMES = [
       webpack: "With webpack 5.",
       "script-tag": "Straight from a page, by an import map.",
       "csp-and-headers": "What a strict policy has to allow, and which headers let all cores compute.",
+      "offline-and-install": "The page of this repository on a server of yours: what browsers keep of it, and how a new version comes.",
     },
   },
   {
@@ -44,6 +45,7 @@ const THEMES = [
       "better-or-not": "Whether a model got better at what you want of it, in numbers with intervals.",
       exports: "Files for transformers, llama.cpp and Ollama.",
       "exchange-adapters": "Pass adapters on, signed, and take what strangers pass on.",
+      "keep-and-move": "What the browser keeps, what it takes, and all of it in one file for another browser.",
     },
   },
   {

@@ -1,9 +1,20 @@
+import { effect } from "@preact/signals";
 import { Dataset, VERSION } from "tabtune";
+import { Browsing } from "./browsing.js";
+import type { Cells } from "./clipboard.js";
 import { Choice } from "../ui/choice.js";
+import { element, write } from "../ui/dom.js";
 import { showError } from "../shell/errors.js";
+import { gridOf } from "./grid-rows.js";
 import { KeptRows, type Work } from "./kept.js";
 import { OwnRows } from "./own.js";
 import { watchHeldout } from "./pick.js";
+import { writeRecord } from "./records.js";
+import { reveal } from "../shell/places.js";
+import { rowsIn } from "./stored-rows.js";
+import { TypedRows } from "./typed.js";
+import { drawViews } from "./views.js";
+import { chosenWay, type Way } from "./ways.js";
 import { kindOf, type RowKind } from "../chat/preference-rows.js";
 import { isChat, questionOf, type Question } from "../work/question.js";
 import { remembered } from "../ui/remembered.js";
@@ -11,7 +22,7 @@ import { served } from "../shell/served.js";
 import { stored } from "../ui/stored.js";
 
 /** What the rows that come with the page are kept as. */
-const BUNDLED = { rows: "Bundled FAQ", heldout: "Bundled FAQ, held out" };
+export const BUNDLED = { rows: "Bundled FAQ", heldout: "Bundled FAQ, held out" };
 
 /** The version of the page whose bundled rows are kept. */
 const BUNDLED_VERSION = "tabtune:bundled";
@@ -35,44 +46,65 @@ export interface ReadRows extends Rows {
 /** The part of the form that says which rows. */
 export class DataForm {
   readonly own: OwnRows;
+  readonly #typed = new TypedRows();
   readonly #kept: KeptRows;
+  readonly #browsing: Browsing;
   readonly #choice: Choice;
+  readonly #work: Work;
   readonly #on_change: () => void;
   #heldout: File | undefined;
 
   /** `on_change` is told when other rows are chosen, or are to be read in another way. */
   constructor(work: Work, on_change: () => void) {
-    this.own = new OwnRows(on_change);
-    this.#kept = new KeptRows(Object.values(BUNDLED), work, on_change);
+    this.#work = work;
     this.#on_change = on_change;
+    // What was imported is found among the kept ones when the page is opened again.
+    this.own = new OwnRows(on_change, (name) => void chosenWay.set({ way: "kept", kept: name }));
+    const uses = { look: (name: string) => this.#browse(name), edit: (name: string) => work.doing(() => this.#edit(name)) };
+    this.#kept = new KeptRows(Object.values(BUNDLED), work, uses, () => {
+      this.#keepWay();
+      on_change();
+    });
+    this.#browsing = new Browsing({ needing: (name) => work.needing(name), changed: () => void this.refresh() });
     this.#choice = new Choice("data", () => {
+      this.#keepWay();
       on_change();
       void this.refresh();
     }, "rows-part");
     watchHeldout((file) => (this.#heldout = file));
-    void this.refresh();
+    drawViews({
+      own: this.own,
+      typed: this.#typed,
+      browsing: this.#browsing,
+      onWide: (table) => this.#mapPasted(table),
+      doing: (work_) => work.doing(work_),
+    });
+    this.#watchTyped();
+    void this.#begin().catch(showError);
   }
 
   get bundled(): boolean {
-    return this.#choice.value === "bundled";
+    return this.#way === "bundled";
   }
 
   /** What the person has to say before the rows can be used. */
   get missing(): string | undefined {
-    return this.#choice.value === "file" ? this.own.missing : undefined;
+    if (this.#way === "type") return this.#typed.missing;
+    return this.#way === "file" ? this.own.missing : undefined;
   }
 
   /** What the chosen rows say; undefined while that is not known. */
   get kind(): RowKind | undefined {
-    if (this.bundled) return "examples";
-    return this.#choice.value === "file" ? this.own.kind : this.#kept.kind;
+    const kinds = { bundled: "examples", type: this.#typed.kind, file: this.own.kind, kept: this.#kept.kind } as const;
+    return kinds[this.#way];
   }
 
   /** What is chosen, for people to read. */
   get words(): string {
     if (this.bundled) return "Questions and answers about tabtune, which come with the page.";
-    const name = this.#choice.value === "file" ? this.own.name : this.#kept.name;
-    return name === undefined ? "None are chosen yet." : `“${name}”`;
+    const names = { type: this.#typed.name.value.trim(), file: this.own.name, kept: this.#kept.name, bundled: undefined };
+    const name = names[this.#way];
+    return name === undefined || this.missing !== undefined ? "None are chosen yet." : `“${name}”`;
   }
 
   /** Chooses the rows that come with the page. */
@@ -84,7 +116,12 @@ export class DataForm {
   async choose(name: string): Promise<void> {
     this.#choice.value = "kept";
     await this.#kept.choose(name);
+    this.#keepWay();
     this.#on_change();
+  }
+
+  get #way(): Way {
+    return this.#choice.value as Way;
   }
 
   /** Lists anew what is kept. */
@@ -105,14 +142,78 @@ export class DataForm {
   }
 
   async #dataset(signal: AbortSignal): Promise<Dataset> {
-    switch (this.#choice.value) {
+    switch (this.#way) {
       case "bundled":
         return fetched("data/faq.jsonl", BUNDLED.rows, signal);
+      case "type":
+        return this.#typed.read(signal);
       case "file":
         return this.own.read(signal);
       default:
         return this.#kept.read();
     }
+  }
+
+  /** Shows what was chosen when the page was last open. */
+  async #begin(): Promise<void> {
+    const before = chosenWay.get();
+    // Those who are told of changes are not there before this form is.
+    await null;
+    this.#typed.begin(() => this.#way === "type" && this.#on_change());
+    if (before) this.#choice.value = before.way;
+    await this.refresh();
+    if (before?.way === "kept" && before.kept !== null && this.#way === "kept" && this.#kept.name === undefined) await this.choose(before.kept);
+    await this.own.restore();
+  }
+
+  #keepWay(): void {
+    chosenWay.set({ way: this.#way, kept: this.#kept.name ?? null });
+  }
+
+  #watchTyped(): void {
+    const name = element<HTMLInputElement>("typed-name");
+    effect(() => {
+      if (name.value !== this.#typed.name.value) name.value = this.#typed.name.value;
+    });
+    effect(() => write("typed-taken", this.#typed.taken.value));
+    name.addEventListener("input", () => (this.#typed.name.value = name.value));
+    name.addEventListener("change", () => void this.#typed.lookUpName().catch(showError));
+    element("typed-use").addEventListener("click", () => {
+      this.#work.doing(async () => {
+        await this.#typed.read(new AbortController().signal);
+        await this.refresh();
+      });
+    });
+    element("typed-new").addEventListener("click", () => {
+      if (this.#typed.is_unkept && !confirm("Begin anew? What is typed here and not used yet is lost.")) return;
+      void this.#typed.clear().catch(showError);
+    });
+  }
+
+  /** A table with more columns than can be typed is read as a file, whose columns are chosen from. */
+  #mapPasted(table: Cells): void {
+    const lines = table.map((cells) => `${writeRecord(cells, ",")}\n`);
+    this.#choice.value = "file";
+    this.own.take({ source: new File(lines, "pasted.csv"), name: "pasted.csv" });
+  }
+
+  #browse(name: string): void {
+    this.#work.doing(async () => {
+      await this.#browsing.open(name);
+      reveal("browse", "nearest");
+    });
+  }
+
+  /** Opens the rows of a kept dataset where they can be typed, or one by one where they say more than that. */
+  async #edit(name: string): Promise<void> {
+    const rows: object[] = [];
+    for await (const row of rowsIn(await Dataset.open(name))) rows.push(row);
+    const grid = gridOf(rows);
+    if (!grid) return this.#browsing.open(name).then(() => reveal("browse", "nearest"));
+    const is_lost = this.#typed.is_unkept && this.#typed.name.value.trim() !== name;
+    if (is_lost && !confirm("Rows that you have typed are not used yet, and are lost if you open others. Open them?")) return;
+    this.#typed.open(name, grid.kind, grid.cells);
+    this.#choice.value = "type";
   }
 
   async #heldoutOf(rows: Dataset, signal: AbortSignal): Promise<Dataset | undefined> {

@@ -1,5 +1,4 @@
-import { TabtuneError, type Dataset, type DataSource, type ImportOptions, type ImportReport, type ProgressEvent } from "tabtune";
-import { showBadRows } from "./bad-rows.js";
+import { TabtuneError, type Dataset, type DataSource, type ImportOptions, type ImportReport, type Notice, type ProgressEvent } from "tabtune";
 import { element, make, show, write } from "../ui/dom.js";
 import { count, duration } from "../ui/format.js";
 import { remembered } from "../ui/remembered.js";
@@ -47,7 +46,7 @@ function showProgress({ rows = 0, progress, remaining_seconds }: ProgressEvent):
 }
 
 /** Says what came of an import. */
-export function showReport({ rows, skipped, duplicates, bad_rows, ignored_columns, ignored_files, notices }: ImportReport): void {
+export function showReport({ rows, skipped, duplicates, ignored_columns, ignored_files, notices }: ImportReport): void {
   const notes = [`${count(rows, "row")} kept`];
   if (skipped) notes.push(`${count(skipped, "bad row")} left out`);
   if (duplicates) notes.push(`${count(duplicates, "row")} left out that occurred twice`);
@@ -56,7 +55,12 @@ export function showReport({ rows, skipped, duplicates, bad_rows, ignored_column
   const files = ignored_files.map(({ file, reason }) => `${file}: ${reason}`);
   const unused = [...columns, ...files];
   write("import-ignored", unused.length > 0 ? `Not used: ${unused.join(", ")}.` : "");
-  element("import-notices").replaceChildren(...notices.map(({ message }) => make("li", "", message)));
-  showBadRows("bad-rows", bad_rows);
+  element("import-notices").replaceChildren(...notices.map((notice) => make("li", "", wordsOf(notice))));
   show("import-report", true);
+}
+
+/** A notice in the words of the page, which has a table to choose columns in. */
+function wordsOf({ code, message }: Notice): string {
+  const empty = code === "empty-cells" && /^"(.*)" is empty in (\d+) of (\d+) rows/s.exec(message);
+  return empty ? `“${empty[1]}” is empty in ${empty[2]} of ${empty[3]} rows. If it is the wrong column, choose another one above.` : message;
 }

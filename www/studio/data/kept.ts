@@ -7,6 +7,7 @@ import { bytes, count } from "../ui/format.js";
 import { MissingInput } from "../ui/missing.js";
 import { kindOf, type RowKind } from "../chat/preference-rows.js";
 import { remembered } from "../ui/remembered.js";
+import { MOST_ROWS } from "./grid-rows.js";
 import { rowsIn } from "./stored-rows.js";
 
 /** What the list asks of the page. */
@@ -19,19 +20,29 @@ export interface Work {
   doing(work: () => Promise<void>): void;
 }
 
+/** What can be done with the rows of a kept dataset, but to learn from them. */
+export interface KeptUses {
+  /** Shows its rows. */
+  look(dataset: string): void;
+  /** Opens its rows where they can be written. */
+  edit(dataset: string): void;
+}
+
 /** The datasets that are kept in the browser, to be chosen or deleted. */
 export class KeptRows {
   readonly #list = element("kept");
   readonly #hidden: readonly string[];
   readonly #work: Work;
+  readonly #uses: KeptUses;
   readonly #on_choice: () => void;
   /** What the rows of the chosen dataset say. */
   #kind: { of: string; kind: RowKind } | undefined;
 
   /** The datasets named in `hidden` are not listed. `on_choice` is told when another one is chosen. */
-  constructor(hidden: readonly string[], work: Work, on_choice: () => void) {
+  constructor(hidden: readonly string[], work: Work, uses: KeptUses, on_choice: () => void) {
     this.#hidden = hidden;
     this.#work = work;
+    this.#uses = uses;
     this.#on_choice = on_choice;
     this.#list.addEventListener("change", () => {
       on_choice();
@@ -52,8 +63,9 @@ export class KeptRows {
   }
 
   async refresh(): Promise<void> {
-    const chosen = this.#chosen;
     const all = (await Dataset.list()).filter(({ name }) => !this.#hidden.includes(name));
+    // Another one may have been chosen meanwhile.
+    const chosen = this.#chosen;
     const items = all.filter(({ rows, pending_rows }) => rows > 0 || pending_rows !== null);
     this.#list.replaceChildren(...items.map((info) => this.#item(info, info.name === chosen)));
     show("kept-empty", items.length === 0);
@@ -87,8 +99,12 @@ export class KeptRows {
       return `Delete “${name}” from this browser?${loss} Your own file stays as it is, and so does what was learnt.`;
     };
     const remove = deleteButton(name, question, () => this.#work.deleting(name, () => this.#delete(name)));
-    const buttons = [...(rows > 0 ? [smallButton("Export", name, () => this.#work.doing(() => downloadRows(name)))] : []), remove];
-    return make("li", "", label, make("span", "buttons", ...buttons));
+    const uses = [
+      smallButton("Look through", name, () => this.#uses.look(name)),
+      ...(rows <= MOST_ROWS ? [smallButton("Edit", name, () => this.#uses.edit(name))] : []),
+      smallButton("Export", name, () => this.#work.doing(() => downloadRows(name))),
+    ];
+    return make("li", "", label, make("span", "buttons", ...(rows > 0 ? uses : []), remove));
   }
 
   /** The first row of a dataset says of what kind all are. */

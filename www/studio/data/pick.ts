@@ -18,7 +18,7 @@ export function watchData(on_pick: (picked: Picked) => void): void {
   watchFolder(element("pick-rows"), element<HTMLInputElement>("rows-folder"), (source, name) => take({ source, name }));
   addEventListener("paste", ({ target, clipboardData }) => {
     const is_wanted = element("drop").checkVisibility() && !element("rows").matches(":disabled");
-    if (!is_wanted || (target as Element).closest("input:not([type=radio], [type=file]), select")) return;
+    if (!is_wanted || (target as Element).closest("input:not([type=radio], [type=file]), select, textarea")) return;
     const files = [...(clipboardData?.files ?? [])];
     const text = clipboardData?.getData("text/plain") ?? "";
     if (files.length > 0) take(ofFiles(files));

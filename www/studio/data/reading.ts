@@ -32,6 +32,16 @@ export class Reading {
     this.#header.checked = true;
   }
 
+  /** What the person chose, which can be set again. */
+  get chosen(): { encoding: string; header: boolean } {
+    return { encoding: this.#encoding.value, header: this.#header.checked };
+  }
+
+  set chosen({ encoding, header }: { encoding: string; header: boolean }) {
+    this.#encoding.value = encoding;
+    this.#header.checked = header;
+  }
+
   get options(): ImportOptions {
     const encoding = this.#encoding.value as Encoding | "";
     return { ...(encoding && { encoding }), ...(this.#header.checked ? {} : { header: false }) };
@@ -40,7 +50,9 @@ export class Reading {
   /** Offers what can be said of a file of that format, and tells what is worth knowing of how it was read. */
   show({ format, notices }: Inspection): void {
     const codes = notices.map(({ code }) => code);
-    element("found-notices").replaceChildren(...notices.map(({ code, message }) => make("li", "", WORDS[code] ?? message)));
+    // How many cells are empty stands at the columns.
+    const told = notices.filter(({ code }) => code !== "empty-cells");
+    element("found-notices").replaceChildren(...told.map(({ code, message }) => make("li", "", WORDS[code] ?? message)));
     show("header-label", TABLES.includes(format) && (codes.includes("no-header") || !this.#header.checked));
     show("encoding-label", format !== "rows" && format !== "sheet");
     show("other-encoding", codes.includes("encoding"));

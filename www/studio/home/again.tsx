@@ -1,7 +1,7 @@
 import { signal } from "@preact/signals";
 import { render } from "preact";
-import { Dataset, Trainer } from "tabtune";
-import { LearntStore, type Learnt } from "../library/learnt.js";
+import { waysOf, type LearntEntry } from "../library/entries.js";
+import type { Learnt } from "../library/learnt.js";
 import { modelWords } from "../train/model-name.js";
 import { element } from "../ui/dom.js";
 
@@ -18,48 +18,34 @@ export interface Actions {
 
 interface Entry {
   learnt: Learnt;
-  /** The step from which its run can go on; undefined where it has come to its end. */
+  /** The step from which its run can go on; undefined where it is opened. */
   from: number | undefined;
 }
 
 /** What a person did last, to go on with it on the next visit. */
 export class Again {
-  readonly #store = new LearntStore();
   readonly #entries = signal<Entry[]>([]);
   readonly #actions: Actions;
-  /** Counts what was asked, so that a late answer does not undo a newer one. */
-  #asked = 0;
 
   constructor(actions: Actions) {
     this.#actions = actions;
     render(<List entries={this.#entries} actions={actions} />, element("again"));
   }
 
-  async refresh(): Promise<void> {
-    const turn = ++this.#asked;
-    const [all, datasets] = await Promise.all([this.#store.all(), Dataset.list()]);
-    const names = new Set(datasets.map(({ name }) => name));
-    const entries: Entry[] = [];
-    for (const learnt of all) {
-      if (entries.length === MOST) break;
-      const entry = await entryOf(learnt, names);
-      if (entry) entries.push(entry);
-    }
-    if (turn !== this.#asked) return;
+  /** Offers the latest of what there is. */
+  show(found: readonly LearntEntry[]): void {
+    const is_there = ({ learnt }: Entry) => found.some((entry) => entry.learnt.id === learnt.id);
     // What is gone leaves in any case.
-    const is_there = ({ learnt }: Entry) => all.some(({ id }) => id === learnt.id);
-    this.#entries.value = this.#actions.is_still() ? this.#entries.value.filter(is_there) : entries;
+    this.#entries.value = this.#actions.is_still() ? this.#entries.value.filter(is_there) : found.slice(0, MOST).flatMap(entryOf);
   }
 }
 
-/** What can be done with it; undefined where there is nothing of it. */
-async function entryOf(learnt: Learnt, datasets: Set<string>): Promise<Entry | undefined> {
-  const total = learnt.config.train.max_steps ?? 0;
-  const is_over = learnt.is_early || (learnt.steps ?? 0) >= total;
-  const has_rows = learnt.rows !== null && datasets.has(learnt.rows.dataset);
-  const saved = is_over || !has_rows ? 0 : ((await Trainer.checkpoints(learnt.id)).at(-1)?.step ?? 0);
-  if (saved > 0 && saved < total) return { learnt, from: saved };
-  return learnt.has_files ? { learnt, from: undefined } : undefined;
+/** What can be done with it, if anything. */
+function entryOf(found: LearntEntry): Entry[] {
+  const { learnt, saved_step } = found;
+  const ways = waysOf(found);
+  if (ways.includes("go on")) return [{ learnt, from: saved_step }];
+  return ways.includes("open") ? [{ learnt, from: undefined }] : [];
 }
 
 function List({ entries, actions }: { entries: { value: Entry[] }; actions: Actions }) {

@@ -5,11 +5,11 @@ import { block, type Busy, type Task } from "../shell/busy.js";
 import { element, say, show, write } from "../ui/dom.js";
 import { downloadAdapter } from "../ui/download.js";
 import { takeOverEarlier } from "./earlier.js";
+import { entriesIn, needing, tidy, type LearntEntry } from "./entries.js";
 import { messageOf, showError } from "../shell/errors.js";
 import { Exporting } from "./exporting.js";
 import type { Job, Loading, Order } from "../work/job.js";
 import { LearntStore, type Learnt } from "./learnt.js";
-import { LearntList } from "./learnt-list.js";
 import type { ModelName } from "../train/model-name.js";
 import type { Ending, Follower } from "../work/run.js";
 import type { Config } from "../train/settings.js";
@@ -39,23 +39,19 @@ export interface Page {
   event(event: RunEvent): void;
 }
 
-/** What was learnt: kept, listed, opened, downloaded, renamed, deleted. */
+/** What was learnt: kept, opened, downloaded, renamed, deleted. The library lists it. */
 export class Adapters implements Follower {
+  readonly store = new LearntStore();
   readonly #page: Page;
-  readonly #store = new LearntStore();
   readonly #unsaved = new Unsaved();
   readonly #exporting: Exporting;
   /** The run that came to its end last. */
   #over: string | undefined;
   /** Why the last checkpoint was not saved that should have been. */
   #failed = "";
-  readonly #list = new LearntList(this.#store, {
-    open: (learnt) => this.#openKept(learnt),
-    goOn: (learnt) => this.#page.goOn(() => this.#order(learnt)),
-    download: (learnt) => this.#work(async () => downloadAdapter(learnt.name, await this.#store.files(learnt.id))),
-    rename: (learnt, name) => this.#work(() => this.#store.rename(learnt.id, name)),
-    delete: (learnt) => this.#work(() => this.#delete(learnt)),
-  });
+  /** Counts what was asked, so that a late answer does not undo a newer one. */
+  #asked = 0;
+  #entries: LearntEntry[] = [];
 
   constructor(page: Page) {
     this.#page = page;
@@ -76,8 +72,8 @@ export class Adapters implements Follower {
 
   /** Brings the list in order when the page begins. */
   async begin(): Promise<void> {
-    await takeOverEarlier(this.#store);
-    await this.#list.tidy();
+    await takeOverEarlier(this.store);
+    await tidy(this.store);
   }
 
   async refresh(): Promise<void> {
@@ -93,28 +89,47 @@ export class Adapters implements Follower {
     // A run that is over and kept needs its checkpoints no more.
     if (this.#over !== undefined) await Trainer.forget(this.#over).catch(() => undefined);
     this.#over = undefined;
-    await this.#list.refresh(open?.id);
+    const turn = ++this.#asked;
+    const entries = await entriesIn(this.store);
+    if (turn === this.#asked) this.#entries = entries;
     this.#page.busy.update();
   }
 
-  /** Opens something that is kept, with its model. */
-  openAgain(learnt: Learnt): void {
-    this.#openKept(learnt);
-  }
-
-  /** Goes on with a run from where it was saved. */
-  goOnWith(learnt: Learnt): void {
-    this.#page.goOn(() => this.#order(learnt));
+  /** What there is, as it was looked up last. */
+  get entries(): readonly LearntEntry[] {
+    return this.#entries;
   }
 
   needing(dataset: string): string[] {
-    return this.#list.needing(dataset);
+    return needing(this.#entries, dataset);
+  }
+
+  /** Opens the files of what was learnt, to go on talking with it. */
+  openKept(learnt: Learnt): void {
+    this.#open(async () => ({
+      learnt,
+      files: await this.store.files(learnt.id),
+      loading: { ...(await this.#page.loading(learnt.model)), config: learnt.config },
+    }));
+  }
+
+  /** Goes on with a run from its last checkpoint, or opens what that is if it is the run's end. */
+  goOn(learnt: Learnt): void {
+    this.#page.goOn(() => this.#order(learnt));
+  }
+
+  /** Forgets something that was learnt, with the checkpoints of its run. */
+  async delete({ id }: Learnt): Promise<void> {
+    await this.#page.job().letGo(id);
+    await Trainer.forget(id);
+    await this.store.delete(id);
+    if (this.#unsaved.held?.id === id) this.#unsaved.clear();
   }
 
   /** What is kept of what is open. */
   async open(): Promise<Learnt | undefined> {
     const open = this.#page.job().adapter;
-    return open && this.#store.get(open.id);
+    return open && this.store.get(open.id);
   }
 
   /** The rows of what is open, where they are known. */
@@ -124,7 +139,7 @@ export class Adapters implements Follower {
 
   /** Keeps what a measurement of it came to. */
   measured(id: string, measured: string): Promise<void> {
-    return this.#store.measured(id, measured);
+    return this.store.measured(id, measured);
   }
 
   /** Whether work may begin that takes the place of what the page has at hand. */
@@ -134,7 +149,7 @@ export class Adapters implements Follower {
 
   /** A name for a run on rows of that name, unlike those that are there. */
   async newName(rows: string): Promise<string> {
-    const taken = new Set((await this.#store.all()).map(({ name }) => name));
+    const taken = new Set((await this.store.all()).map(({ name }) => name));
     for (let number = 1; ; number++) {
       const name = number === 1 ? rows : `${rows} (${number})`;
       if (!taken.has(name)) return name;
@@ -144,7 +159,7 @@ export class Adapters implements Follower {
   async begun(order: Order, plan: Plan): Promise<void> {
     this.#page.begun(plan, order.config);
     try {
-      if (!(await this.#store.get(order.id))) await this.#store.put(learntOf(order));
+      if (!(await this.store.get(order.id))) await this.store.put(learntOf(order));
     } catch {
       // Where there is no room, that is told once there is something to lose.
     }
@@ -160,8 +175,8 @@ export class Adapters implements Follower {
     try {
       if (!files && (await Trainer.checkpoints(id)).at(-1)?.step !== step) throw new Error(this.#failed);
       // What was measured before was of an earlier part of the run.
-      const { measured: _, heldout: __, ...learnt } = (await this.#store.get(id)) ?? learntOf(order);
-      await this.#store.keep({ ...learnt, steps: step, is_early, ...(heldout && { heldout }), date: Date.now() }, files);
+      const { measured: _, heldout: __, ...learnt } = (await this.store.get(id)) ?? learntOf(order);
+      await this.store.keep({ ...learnt, steps: step, is_early, ...(heldout && { heldout }), date: Date.now() }, files);
       this.#unsaved.clear();
     } catch (thrown) {
       return this.#unsaved.tell(messageOf(thrown), { id, name, files });
@@ -176,33 +191,18 @@ export class Adapters implements Follower {
   /** What the person calls the adapter that is open: it may have been renamed since. */
   async #openName(): Promise<string> {
     const { id, name } = this.#page.job().adapter!;
-    return (await this.#store.get(id).catch(() => undefined))?.name ?? name;
+    return (await this.store.get(id).catch(() => undefined))?.name ?? name;
   }
 
   async #download(): Promise<void> {
     const job = this.#page.job();
     const { held } = this.#unsaved;
     const { id, name } = held ?? job.adapter!;
-    const learnt = await this.#store.get(id).catch(() => undefined);
+    const learnt = await this.store.get(id).catch(() => undefined);
     // What is kept may be of an earlier part of the run than what is held.
-    const files = held?.files ?? (learnt?.has_files ? await this.#store.files(id) : await job.save());
+    const files = held?.files ?? (learnt?.has_files ? await this.store.files(id) : await job.save());
     downloadAdapter(learnt?.name ?? name, files);
     this.#unsaved.downloaded();
-  }
-
-  async #delete({ id }: Learnt): Promise<void> {
-    await this.#page.job().letGo(id);
-    await Trainer.forget(id);
-    await this.#store.delete(id);
-    if (this.#unsaved.held?.id === id) this.#unsaved.clear();
-  }
-
-  #openKept(learnt: Learnt): void {
-    this.#open(async () => ({
-      learnt,
-      files: await this.#store.files(learnt.id),
-      loading: { ...(await this.#page.loading(learnt.model)), config: learnt.config },
-    }));
   }
 
   #openFiles(picked: File[]): void {
@@ -224,7 +224,7 @@ export class Adapters implements Follower {
     const work = async (signal: AbortSignal) => {
       const { learnt, files, loading, signed_by } = await read();
       await job().open(learnt, files, loading, signal);
-      if (!learnt.has_files) await this.#store.keep(learnt, files).catch(showError);
+      if (!learnt.has_files) await this.store.keep(learnt, files).catch(showError);
       asking.follow(learnt.question);
       const signed = signed_by ? ` It was signed by “${signed_by.name}” with the key ${signed_by.fingerprint}.` : "";
       say(`“${learnt.name}” is open.${signed}`);

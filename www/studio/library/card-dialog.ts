@@ -3,7 +3,11 @@ import type { Busy } from "../shell/busy.js";
 import { cardView } from "./card-view.js";
 import { Dialog } from "../ui/dialog.js";
 import { element, show, write } from "../ui/dom.js";
-import { linesOf, type Base, type Line } from "./shelf-words.js";
+import type { Giveable } from "./giving.js";
+import { linesOf, type Base, type Line, type Told } from "./shelf-words.js";
+
+/** An adapter that is kept, with all that its card tells. */
+export type Shown = Told & Giveable;
 
 /** An adapter that came from outside and is not kept yet. */
 export interface Found {
@@ -30,7 +34,7 @@ interface Page {
   keep(found: Found): Promise<ShelvedAdapter>;
   /** Lets it answer. */
   try(entry: ShelvedAdapter): void;
-  give(entry: ShelvedAdapter): void;
+  give(entry: Giveable): void;
 }
 
 /** The buttons of the dialog but for that which closes it; which of them there are depends on what is shown. */
@@ -44,7 +48,7 @@ export class CardDialog {
   readonly #dialog: Dialog;
   #offer: Offer | undefined;
   #found: Found | undefined;
-  #entry: ShelvedAdapter | undefined;
+  #entry: Shown | undefined;
 
   constructor(busy: Busy, page: Page) {
     this.#page = page;
@@ -58,8 +62,8 @@ export class CardDialog {
     });
   }
 
-  /** Shows the card of an adapter on the shelf. */
-  show(entry: ShelvedAdapter): void {
+  /** Shows the card of an adapter that is kept. */
+  show(entry: Shown): void {
     this.#entry = entry;
     this.#fill(entry.name, "", linesOf(entry, this.#page.base()), ["card-give"], "Close");
   }

@@ -10,8 +10,8 @@ import {
   withCard,
   CARD_FILE,
   type CardDetails,
+  type AdapterCard,
   type ExchangedFiles,
-  type ShelvedAdapter,
 } from "tabtune/exchange";
 import type { Busy } from "../shell/busy.js";
 import { Dialog } from "../ui/dialog.js";
@@ -28,17 +28,18 @@ interface Giver {
   author: string;
 }
 
-/** What the dialog asks of the page. */
-interface Page {
-  /** The files of an adapter on the shelf. */
-  files(name: string): Promise<ExchangedFiles>;
+/** An adapter that can be given away. */
+export interface Giveable {
+  name: string;
+  card: AdapterCard | null;
+  signed_by: { name: string; fingerprint: string } | null;
+  files(): Promise<ExchangedFiles>;
 }
 
 const SIGNED = "Somebody else signed it, so it is given as it is: what you would write would not be under their signature.";
 
 /** The dialog in which an adapter is given away: as a file, to a hub, or by a link to where it lies. */
 export class Giving {
-  readonly #page: Page;
   readonly #dialog: Dialog;
   readonly #license = element<HTMLInputElement>("give-license");
   readonly #author = element<HTMLInputElement>("give-author");
@@ -48,11 +49,10 @@ export class Giving {
   /** Read when it is used, and kept nowhere but in its field. */
   readonly #token = element<HTMLInputElement>("give-token");
   readonly #at = element<HTMLInputElement>("give-at");
-  #entry: ShelvedAdapter | undefined;
+  #entry: Giveable | undefined;
   #is_foreign = false;
 
-  constructor(busy: Busy, page: Page) {
-    this.#page = page;
+  constructor(busy: Busy) {
     this.#dialog = new Dialog("give", busy);
     element("give-share").addEventListener("click", () => void this.#dialog.run(() => this.#share()));
     element("give-upload").addEventListener("click", () => void this.#dialog.run((signal) => this.#upload(signal)));
@@ -61,7 +61,7 @@ export class Giving {
   }
 
   /** Asks how an adapter is to be given away. */
-  open(entry: ShelvedAdapter): void {
+  open(entry: Giveable): void {
     this.#entry = entry;
     const { license, author } = stored.get<Giver>(GIVER) ?? { license: "", author: "" };
     this.#license.value = entry.card?.license ?? license;
@@ -92,7 +92,7 @@ export class Giving {
   /** The files with the card as the person wants it. */
   async #files(): Promise<ExchangedFiles> {
     const { name } = this.#entry!;
-    const files = await this.#page.files(name);
+    const files = await this.#entry!.files();
     if (this.#is_foreign) return files;
     const [license, author, words] = [this.#license, this.#author, this.#words].map(({ value }) => value.trim());
     if (!license) throw new MissingInput("Write a licence: what others may do with it. “cc0-1.0” lets them do everything.");

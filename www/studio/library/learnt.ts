@@ -1,5 +1,6 @@
 import { createStore, del, get, promisifyRequest, set, values } from "idb-keyval";
 import type { AdapterFiles } from "tabtune";
+import { sha256 } from "./archive/sums.js";
 import { MissingInput } from "../ui/missing.js";
 import type { ModelName } from "../train/model-name.js";
 import type { Question } from "../work/question.js";
@@ -34,6 +35,9 @@ export interface Learnt {
   heldout?: HeldoutLosses;
   /** What a measurement of it came to, in a few words. */
   measured?: string;
+  /** What its files take, and the sha256 of its weights, by which it is known elsewhere; missing of what was kept by an earlier page. */
+  bytes?: number;
+  weights?: string;
   /** Milliseconds since 1970. */
   date: number;
 }
@@ -72,7 +76,18 @@ export class LearntStore {
   /** Keeps the files, if there are any, and then what says that they are there. A name that was given meanwhile stays. */
   async keep(learnt: Learnt, files: AdapterFiles | undefined): Promise<void> {
     if (files) await set(learnt.id, files, this.#adapters);
-    await this.#change(learnt.id, (stored) => ({ ...learnt, name: stored?.name ?? learnt.name, has_files: files !== undefined }));
+    const { bytes: _, weights: __, ...told } = learnt;
+    const measured = files && (await measuredOf(files));
+    await this.#change(learnt.id, (stored) => ({ ...told, ...measured, name: stored?.name ?? learnt.name, has_files: files !== undefined }));
+  }
+
+  /** Notes what the files take and are known by, of what an earlier page has kept. */
+  async measure(learnt: Learnt): Promise<Learnt> {
+    const files = learnt.has_files && learnt.bytes === undefined ? await get<AdapterFiles>(learnt.id, this.#adapters) : undefined;
+    if (!files) return learnt;
+    const measured = await measuredOf(files);
+    await this.#change(learnt.id, (stored) => stored && { ...stored, ...measured });
+    return { ...learnt, ...measured };
   }
 
   async files(id: string): Promise<AdapterFiles> {
@@ -94,4 +109,9 @@ export class LearntStore {
       await promisifyRequest(records.transaction);
     });
   }
+}
+
+async function measuredOf(files: AdapterFiles): Promise<{ bytes: number; weights: string }> {
+  const bytes = Object.values(files).reduce((sum, { length }) => sum + length, 0);
+  return { bytes, weights: await sha256(files["adapter_model.safetensors"]) };
 }

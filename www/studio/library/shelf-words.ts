@@ -64,18 +64,6 @@ export function galleryLines({ base_model, signer, fingerprint, ...card }: CardS
   return lines.filter((line) => line !== undefined);
 }
 
-/** What stands below a name on the shelf. */
-export function aboutOf(told: Told, kept: string): string {
-  const { card, inspection, signed_by } = told;
-  const made_for = baseOf(told);
-  const notes = [made_for ? modelWords(made_for) : "some model", bytes(inspection.bytes)];
-  if (signed_by) notes.push(`signed by ${signed_by.name || signed_by.fingerprint}`);
-  else notes.push("not signed");
-  if (card?.license !== undefined) notes.push(card.license);
-  notes.push(new Date(kept).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
-  return notes.join(" · ");
-}
-
 function unsigned(card: AdapterCard | null): string {
   return card ? "by nobody: anyone may have written this card" : "by nobody, and there is no card";
 }

@@ -1,16 +1,17 @@
-import { cardFor, openShelf, withCard, type CardDetails, type ExchangedFiles, type Shelf, type ShelvedAdapter } from "tabtune/exchange";
-import { deleteButton, smallButton } from "../ui/buttons.js";
+import { cardFor, inspectAdapter, openShelf, withCard, type CardDetails, type ExchangedFiles, type Shelf, type ShelvedAdapter } from "tabtune/exchange";
 import type { Busy, Task } from "../shell/busy.js";
-import { CardDialog, type Found } from "./card-dialog.js";
-import { element, make, say, show, write } from "../ui/dom.js";
+import { CardDialog, type Found, type Shown } from "./card-dialog.js";
+import { element, say, show, write } from "../ui/dom.js";
 import { Getting } from "./getting.js";
 import { Giving } from "./giving.js";
 import type { Job, Loading, Shelved, Voice } from "../work/job.js";
-import type { Learnt } from "./learnt.js";
+import type { MarkedAdapter } from "./items.js";
+import type { Learnt, LearntStore } from "./learnt.js";
+import { sha256 } from "./archive/sums.js";
 import { Mixing, recipeOf } from "./mixing.js";
 import { MissingInput } from "../ui/missing.js";
 import { modelWords, type ModelName } from "../train/model-name.js";
-import { aboutOf, baseOf, fits } from "./shelf-words.js";
+import { baseOf, fits } from "./shelf-words.js";
 import { choiceOf, nameIn, Voices } from "../chat/voices.js";
 
 /** The parts of the page that the shelf has to do with. */
@@ -25,6 +26,8 @@ export interface ShelfPage {
   mayGo(): boolean;
   /** What is kept of what was learnt or opened and answers now. */
   open(): Promise<Learnt | undefined>;
+  /** Where all of that is kept. */
+  learnt: LearntStore;
   /** Asks what stands in the field. */
   ask(): Promise<void>;
 }
@@ -39,15 +42,15 @@ export class ShelfCard {
   readonly #getting: Getting;
   #shelf: Promise<Shelf> | undefined;
   #entries: ShelvedAdapter[] = [];
-  /** What the list shows. */
-  #shown = "";
+  /** The sums of weights that no card tells, by the keys of their adapters. */
+  readonly #marks = new Map<string, string>();
 
   constructor(page: ShelfPage) {
     this.#page = page;
     const { busy } = page;
     this.#voices = new Voices((choice) => this.#choose(choice));
     this.#mixing = new Mixing((name, weights) => this.#work(() => this.#mix(name, weights)));
-    this.#giving = new Giving(busy, { files: async (name) => (await this.#open()).open(name) });
+    this.#giving = new Giving(busy);
     this.#card = new CardDialog(busy, {
       base: () => page.job().base,
       keep: (found) => this.#keep(found),
@@ -84,11 +87,6 @@ export class ShelfCard {
     const job = this.#page.job();
     const { voice } = job;
     const now = typeof voice === "object" ? voice.key : undefined;
-    // A list that is as it was stays, with the button in it that somebody is about to press.
-    const shown = JSON.stringify([this.#entries, now]);
-    if (shown !== this.#shown) element("shelf-list").replaceChildren(...this.#entries.map((entry) => this.#item(entry, entry.kept === now)));
-    this.#shown = shown;
-    show("shelf-list", this.#entries.length > 0);
     show("shelf-empty", this.#entries.length === 0);
     show("shelf-off", now !== undefined);
     // What learnt all weights is a model, and no adapter.
@@ -98,27 +96,73 @@ export class ShelfCard {
     this.#page.busy.update();
   }
 
+  /** The adapters on it as they were looked up last, each with what its weights are told apart by. */
+  async marked(): Promise<MarkedAdapter[]> {
+    return Promise.all(this.#entries.map(async (entry) => ({ ...entry, mark: await this.#markOf(entry).catch(() => undefined) })));
+  }
+
+  /** The key of the one that answers now. */
+  get answers(): string | undefined {
+    const { voice } = this.#page.job();
+    return typeof voice === "object" ? voice.key : undefined;
+  }
+
+  /** Its adapters as files, to be taken along and brought. */
+  get shelf(): Promise<Shelf> {
+    return this.#open();
+  }
+
+  /** Lets an adapter answer from now on. */
+  use({ name }: ShelvedAdapter): void {
+    this.#choose(choiceOf(name));
+  }
+
+  /** Shows the card of one of the shelf, or the card that what was learnt would get. */
+  async card(subject: ShelvedAdapter | Learnt): Promise<void> {
+    this.#card.show(await this.#shownOf(subject));
+  }
+
+  /** Asks how it is to be given away. */
+  async give(subject: ShelvedAdapter | Learnt): Promise<void> {
+    this.#giving.open(await this.#shownOf(subject));
+  }
+
+  /** Puts something that was learnt on the shelf, to switch to it while others are asked. */
+  async shelve(learnt: Learnt): Promise<void> {
+    const { name, files } = await this.#shownOf(learnt);
+    const { name: kept } = await (await this.#open()).put(freeName(name, this.#entries), await files());
+    say(`“${kept}” is on the shelf.`);
+  }
+
+  async rename({ name }: ShelvedAdapter, to: string): Promise<void> {
+    await (await this.#open()).rename(name, to);
+  }
+
+  async delete(entry: ShelvedAdapter): Promise<void> {
+    await this.#page.job().drop(shelvedOf(entry, () => this.#open()));
+    await (await this.#open()).delete(entry.name);
+  }
+
   #open(): Promise<Shelf> {
     return (this.#shelf ??= openShelf());
   }
 
-  #item(entry: ShelvedAdapter, is_now: boolean): HTMLElement {
-    const { name } = entry;
-    const title = make("b", "", make("span", "", name), ...(is_now ? [make("span", "now", "answers now")] : []));
-    const text = make("span", "", title, make("span", "hint", aboutOf(entry, entry.kept)));
-    const rename = smallButton("Rename", name, () => {
-      const given = prompt("What is it to be called?", name)?.trim();
-      if (given && given !== name) this.#work(async () => (await this.#open()).rename(name, given));
-    });
-    const remove = deleteButton(name, () => `Delete “${name}” from the shelf?`, () => this.#work(() => this.#delete(entry)));
-    const buttons = [
-      ...(is_now ? [] : [smallButton("Use", name, () => this.#choose(choiceOf(name)))]),
-      smallButton("Card", name, () => this.#card.show(entry)),
-      smallButton("Give away", name, () => this.#giving.open(entry)),
-      rename,
-      remove,
-    ];
-    return make("li", is_now ? "learnt-item is-open" : "learnt-item", text, make("span", "buttons", ...buttons));
+  async #shownOf(subject: ShelvedAdapter | Learnt): Promise<Shown> {
+    const { name } = subject;
+    if ("inspection" in subject) return { ...subject, files: async () => (await this.#open()).open(name) };
+    const files = await this.#page.learnt.files(subject.id);
+    const base = this.#page.job().own?.id === subject.id ? this.#page.job().base : undefined;
+    const card = await cardFor(files, { title: name, ...(base && { base_model: { fingerprint: base.fingerprint } }), ...toldOf(subject) });
+    return { name, card, signed_by: null, inspection: await inspectAdapter(files), files: async () => withCard(files, card) };
+  }
+
+  /** A card tells the sum; of what has none it is taken once. */
+  async #markOf({ card, kept, name }: ShelvedAdapter): Promise<string> {
+    const known = card?.files["adapter_model.safetensors"] ?? this.#marks.get(kept);
+    if (known !== undefined) return known;
+    const mark = await sha256((await (await this.#open()).open(name))["adapter_model.safetensors"]);
+    this.#marks.set(kept, mark);
+    return mark;
   }
 
   /** Does work that ends with the list shown anew. */
@@ -207,11 +251,6 @@ export class ShelfCard {
     await this.refresh();
     say(`“${entry.name}” is on the shelf.`);
     return entry;
-  }
-
-  async #delete(entry: ShelvedAdapter): Promise<void> {
-    await this.#page.job().drop(shelvedOf(entry, () => this.#open()));
-    await (await this.#open()).delete(entry.name);
   }
 
   async #mix(wanted: string, weights: Map<string, number>): Promise<void> {

@@ -13,7 +13,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   "bad-adapter": "The adapter cannot be used.",
   "bad-option": "A setting cannot be used.",
   "not-finite": "The training went astray. Try a lower learning rate.",
-  "quota-exceeded": "The browser's storage is full. Delete rows that you no longer need under “Kept”, models under “Hub”, or what was learnt.",
+  "quota-exceeded": "The browser's storage is full. Open the Library and free some room.",
   cancelled: "Stopped.",
   io: "A file could not be read, written or downloaded.",
   "federation-unreachable": "The server of the federation cannot be reached.",
@@ -31,7 +31,7 @@ export const NO_NETWORK = /Failed to fetch|NetworkError|Load failed|no answer ca
 /** What to say of an error to a person, before its own message. */
 export function hintOf(code: ErrorCode, message: string, is_online: boolean): string {
   const is_of_network = (code === "io" || code === "internal") && NO_NETWORK.test(message);
-  if (is_of_network && !is_online) return "You are offline. Connect to the network, and try again.";
+  if (is_of_network && !is_online) return "You are offline. Connect to the network, and try again. What was downloaded before works without.";
   if (is_of_network) return "The network gives no answer. Are you online? Then the server may be down; try again later.";
   return HINTS[code] ?? "Something in tabtune broke.";
 }
@@ -39,7 +39,7 @@ export function hintOf(code: ErrorCode, message: string, is_online: boolean): st
 /** What is left of a run that broke off. */
 export function savedWords(step: number): string {
   if (step === 0) return "Nothing of this run was saved yet.";
-  return `What it had learnt until step ${step.toLocaleString("en")} is saved. You find it under “What was learnt”.`;
+  return `What it had learnt until step ${step.toLocaleString("en")} is saved. You find it in the Library.`;
 }
 
 /** How a run came to its end. */

@@ -158,7 +158,7 @@ export function lossWords({ loss_before, loss_after }: Pick<Round, "loss_before"
 
 /** How taking part came to its end, or where it stands. */
 export function togetherEnd(round: number, rounds: number, is_over: boolean): string {
-  if (is_over) return `All ${count(rounds, "round")} are over. What was learnt together is under “What was learnt”.`;
+  if (is_over) return `All ${count(rounds, "round")} are over. What was learnt together is in the Library.`;
   if (round === 0) return "You have left before your first step. Nothing was learnt.";
-  return `You have left in round ${round} of ${rounds}. What was learnt so far is under “What was learnt”.`;
+  return `You have left in round ${round} of ${rounds}. What was learnt so far is in the Library.`;
 }

@@ -88,7 +88,7 @@ export class Together {
     element("together-look").addEventListener("click", () => void this.#begin());
     element("together-switch").addEventListener("click", () => page.choose(modelOf(this.#terms!)));
     element("together-anew").addEventListener("click", () => {
-      if (confirm("Begin anew? What this browser still had to do in the round is given up. What is under “What was learnt” stays.")) {
+      if (confirm("Begin anew? What this browser still had to do in the round is given up. What is in the Library stays.")) {
         void page.busy.run(() => this.#giveUp());
       }
     });

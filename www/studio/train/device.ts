@@ -2,6 +2,7 @@ import { webgpuProblem, type AdapterInfo, type DeviceName } from "tabtune";
 import { Choice } from "../ui/choice.js";
 import { show, write } from "../ui/dom.js";
 import { stored } from "../ui/stored.js";
+import { computesOnProcessor } from "./room.js";
 
 const KEY = "tabtune:device";
 
@@ -47,6 +48,11 @@ export class DeviceForm {
     return (await this.#isProcessor()) ? "memory" : "GPU memory";
   }
 
+  /** What has computed last, if that is what would compute now. */
+  get computes(): AdapterInfo | undefined {
+    return this.#adapter;
+  }
+
   /** Says what it is that computes. */
   show(adapter: AdapterInfo): void {
     this.#adapter = adapter;
@@ -63,6 +69,7 @@ export class DeviceForm {
   async #tell(): Promise<void> {
     const { problem } = await this.#found;
     const is_processor = await this.#isProcessor();
+    computesOnProcessor(is_processor);
     const adapter = this.#adapter;
     const words = adapter ? computedBy(adapter) : this.#foreseen(problem, is_processor);
     write("device-found", words);

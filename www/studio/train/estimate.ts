@@ -31,17 +31,29 @@ function parts({ gpu_bytes }: Footprint, config: Config): [string, number][] {
   ];
 }
 
+/** What was found out of a run. */
+export interface Told {
+  model: Model;
+  config: Config;
+  footprint: Footprint;
+  /** Values of the model; undefined where that is not known, or not yet. */
+  parameters: number | undefined;
+}
+
 /** Tells how much memory a run will take, before anything is loaded, and what one takes that was prepared. */
 export class Estimate {
   readonly #device: DeviceForm;
+  readonly #on_told: (told: Told | undefined) => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #ways = new WaysPicture();
   #running: AbortController | undefined;
   /** What the figures shown are for. */
   #shown: { model: Model; settings: string } | undefined;
 
-  constructor(device: DeviceForm) {
+  /** `on_told` hears what is shown; undefined while nothing is. */
+  constructor(device: DeviceForm, on_told: (told: Told | undefined) => void) {
     this.#device = device;
+    this.#on_told = on_told;
   }
 
   /** Counts anew a moment later, unless that is called again before. */
@@ -52,6 +64,7 @@ export class Estimate {
     if (this.#shown?.model.source === model.source && this.#shown.settings === settings) return show("estimate", true);
     // Figures of other settings are not left standing.
     this.#shown = undefined;
+    this.#on_told(undefined);
     this.#ways.hideUnlessOf(model);
     this.#tell("Looking at how much memory a run takes…");
     this.#timer = setTimeout(() => void this.#count({ model, config, lora, longest }, settings), PAUSE_MILLIS);
@@ -83,7 +96,10 @@ export class Estimate {
       const peak = footprint.peak_gpu_bytes;
       const rows = is_known ? "with these rows" : "with the longest rows";
       this.#draw(footprint, config, `A run takes up to ${bytes(peak)} of ${await this.#device.memory()} ${rows}.`);
-      await this.#ways.draw({ model, config: asked, lora, device, peak }, signal);
+      const told = { model, config, footprint };
+      this.#on_told({ ...told, parameters: undefined });
+      const parameters = await this.#ways.draw({ model, config: asked, lora, device, peak }, signal);
+      this.#on_told({ ...told, parameters });
     } catch (thrown) {
       if (signal.aborted || isCancelled(thrown)) return;
       // Without the picture the figure still stands.
@@ -101,6 +117,7 @@ export class Estimate {
 
   #hide(): void {
     this.#shown = undefined;
+    this.#on_told(undefined);
     show("estimate", false);
     this.#ways.hide();
   }

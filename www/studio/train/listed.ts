@@ -1,6 +1,6 @@
-import { element, make, show } from "../ui/dom.js";
-import models from "./models.json";
+import { fitOf, type Fit, type Room } from "./fits.js";
 import { hubIdIn } from "./model-name.js";
+import models from "./models.json";
 
 /** A model of the hub that the page lists. */
 export interface Listed {
@@ -15,20 +15,15 @@ export interface Listed {
   licence: string;
   /** Whether the hub gives it only to those who accepted its licence. */
   gated: boolean;
+  /** Languages that its makers name, as codes: of many the most spoken. */
+  languages: readonly string[];
+  /** How many they name. */
+  language_count: number;
+  /** Whether it thinks before it answers, unless it is told not to. */
+  thinks: boolean;
 }
 
 export const LISTED: readonly Listed[] = models;
-
-/** Browsers tell no more memory than this, however much there is. */
-const MOST_TOLD_GB = 8;
-
-/**
- * Whether a run takes more than half the memory of a device, of which the system and the page need the rest.
- * `device_gb` is what the browser tells; undefined where it tells nothing. No browser tells a GPU's own memory.
- */
-export function mayNotFit({ run_gpu_bytes }: Listed, device_gb: number | undefined): boolean {
-  return device_gb !== undefined && device_gb < MOST_TOLD_GB && run_gpu_bytes > (device_gb / 2) * 1e9;
-}
 
 /** 134515008 → "135M", 1720574976 → "1.7B" */
 export function parameterWords(count: number): string {
@@ -40,57 +35,61 @@ export function roundedBytes(count: number): string {
   return count < 995e6 ? `${Math.round(count / 1e7) * 10} MB` : `${(count / 1e9).toFixed(1)} GB`;
 }
 
-/** What a model asks of a person and of their device, in two lines. */
-export function facts({ parameters, download_bytes, run_gpu_bytes, licence, gated }: Listed): [string, string] {
-  const terms = [`${roundedBytes(run_gpu_bytes)} memory`, `${licence} licence`, ...(gated ? ["gated"] : [])];
-  return [`${parameterWords(parameters)} parameters · ${roundedBytes(download_bytes)} download`, terms.join(" · ")];
+/** "English", or how many it speaks. */
+export function languageWords({ languages, language_count }: Pick<Listed, "languages" | "language_count">): string {
+  if (language_count === 1) return languageName(languages[0]!);
+  return `${language_count}${language_count >= 100 ? "+" : ""} languages`;
+}
+
+const names = new Intl.DisplayNames("en", { type: "language" });
+
+export function languageName(code: string): string {
+  return names.of(code) ?? code;
+}
+
+/** All languages that a listed model speaks, by name. */
+export function languagesListed(): { code: string; name: string }[] {
+  const codes = [...new Set(LISTED.flatMap(({ languages }) => languages))];
+  return codes.map((code) => ({ code, name: languageName(code) })).sort((a, b) => a.name.localeCompare(b.name));
+}
+
+/** What a person looks for in the list; "" stands for anything. */
+export interface Wanted {
+  size: "" | "small" | "middle" | "large";
+  language: string;
+  kind: "" | "answers" | "thinks" | "free" | "here";
+}
+
+export const ANYTHING: Wanted = { size: "", language: "", kind: "" };
+
+/** Downloads in bytes below which a model is small, and not large. */
+const SIZES = { small: 8e8, middle: 2.5e9 };
+
+export function isWanted(model: Listed, { size, language, kind }: Wanted, is_here: boolean): boolean {
+  const { download_bytes, languages, thinks, gated } = model;
+  const its_size = download_bytes < SIZES.small ? "small" : download_bytes < SIZES.middle ? "middle" : "large";
+  const kinds = { answers: !thinks, thinks, free: !gated, here: is_here };
+  return (size === "" || size === its_size) && (language === "" || languages.includes(language)) && (kind === "" || kinds[kind]);
+}
+
+/** What to take for rows of one's own, from the smallest: each with what it is better for than the others. */
+const ADVICE = [
+  { id: "HuggingFaceTB/SmolLM2-135M-Instruct", why: "the quickest" },
+  { id: "HuggingFaceTB/SmolLM2-360M-Instruct", why: "knows more" },
+  { id: "Qwen/Qwen3-0.6B", why: "for other languages too" },
+] as const;
+
+/** Those of them that are not too large here. */
+export function advised(room: Room): { model: Listed; why: string; fit: Fit }[] {
+  const all = ADVICE.map(({ id, why }) => {
+    const model = LISTED.find((listed) => listed.id === id)!;
+    return { model, why, fit: fitOf(model.run_gpu_bytes, room) };
+  });
+  return all.filter(({ fit }) => fit !== "too large here");
 }
 
 /** The listed model that is written in the field, as an id or as its page's address. */
 export function listedBy(text: string): Listed | undefined {
   const id = hubIdIn(text);
   return LISTED.find((model) => model.id === id);
-}
-
-/** Models to pick from. A choice fills the field, and what is written there is chosen here where it is listed. */
-export class ModelList {
-  readonly #field: HTMLInputElement;
-  readonly #buttons: readonly HTMLInputElement[];
-
-  /** `on_choice` is told once the field is filled. */
-  constructor(field: HTMLInputElement, on_choice: () => void) {
-    this.#field = field;
-    const { deviceMemory } = navigator as { deviceMemory?: number };
-    const items = LISTED.map((model) => item(model, deviceMemory));
-    element("listed").replaceChildren(...items.map(({ entry }) => entry));
-    this.#buttons = items.map(({ button }) => button);
-    element("listed").addEventListener("change", ({ target }) => {
-      field.value = (target as HTMLInputElement).value;
-      this.follow();
-      on_choice();
-    });
-    field.addEventListener("input", () => this.follow());
-    this.follow();
-  }
-
-  /** Shows which model the field names, and what the hub asks for it. */
-  follow(): void {
-    const named = listedBy(this.#field.value);
-    for (const button of this.#buttons) button.checked = button.value === named?.id;
-    show("gated-note", named?.gated ?? false);
-    if (!named?.gated) return;
-    element<HTMLAnchorElement>("gated-page").href = `https://huggingface.co/${named.id}`;
-    element<HTMLDetailsElement>("private").open = true;
-  }
-}
-
-function item(model: Listed, device_gb: number | undefined): { entry: HTMLElement; button: HTMLInputElement } {
-  const button = make("input", "");
-  Object.assign(button, { type: "radio", name: "listed-model", value: model.id });
-  const lines = facts(model).map((line) => make("span", "hint", line));
-  const words = make("span", "", make("b", "", model.name), ...lines);
-  if (mayNotFit(model, device_gb)) {
-    words.append(make("span", "hint warned", `May not fit the ${device_gb} GB of this device.`));
-  }
-  return { entry: make("li", "", make("label", "", button, words)), button };
 }

@@ -1,10 +1,17 @@
-import type { FolderSource, HubOptions } from "tabtune";
-import { Choice } from "../ui/choice.js";
-import { element, write } from "../ui/dom.js";
+import { signal } from "@preact/signals";
+import { h, render } from "preact";
+import { cachedModels, type FolderSource, type HubOptions } from "tabtune";
 import { watchFolder, type Directory } from "../data/folder.js";
-import { ModelList } from "./listed.js";
+import { onPlace } from "../shell/places.js";
+import { Choice } from "../ui/choice.js";
+import { element, show, write } from "../ui/dom.js";
+import { Kept } from "../ui/kept.js";
 import { MissingInput } from "../ui/missing.js";
+import { askHub, HubFound } from "./hub-found.js";
+import { listedBy } from "./listed.js";
+import { ModelCards } from "./model-cards.js";
 import { hubIdIn, type ModelName } from "./model-name.js";
+import { ToyAdvice } from "./toy-advice.js";
 
 /** The model that was chosen. */
 export interface Model {
@@ -27,17 +34,26 @@ function watchGguf(take: (source: Directory | File, name: string) => void): void
   });
 }
 
-/** The part of the form that says which model. */
+/** The part of the form that says which model. What was chosen is there again at the next visit, but for files and tokens. */
 export class ModelForm {
   readonly #choice: Choice;
   readonly #id = element<HTMLInputElement>("hub-id");
   readonly #token = element<HTMLInputElement>("hub-token");
-  readonly #list: ModelList;
+  readonly #on_change: () => void;
+  readonly #kept = new Kept<ModelName>("tabtune:model", 1);
+  /** The hub's id that the field names, or whatever else is written there. */
+  readonly #named = signal("");
+  readonly #here = signal<ReadonlySet<string>>(new Set());
   #folder: { source: Directory | File; name: string } | undefined;
 
   /** `on_kind` is told when another kind of model is chosen, `on_change` when the model is another one. */
   constructor(on_kind: () => void, on_change: () => void) {
-    this.#choice = new Choice("model", on_kind);
+    this.#on_change = on_change;
+    this.#restore();
+    this.#choice = new Choice("model", () => {
+      this.#keep();
+      on_kind();
+    });
     const take = (source: Directory | File, name: string) => {
       this.#folder = { source, name };
       write("folder-name", name);
@@ -45,16 +61,19 @@ export class ModelForm {
     };
     watchFolder(element("pick-folder"), element<HTMLInputElement>("folder"), take);
     watchGguf(take);
-    this.#list = new ModelList(this.#id, on_change);
-    for (const field of [this.#id, this.#token]) {
-      field.addEventListener("change", on_change);
-      // In the middle of the form Enter asks for the model's size, and not for a download and a run.
-      field.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter") return;
-        event.preventDefault();
-        on_change();
-      });
-    }
+    this.#watchHub();
+    this.#follow();
+    const choose = (id: string) => this.#choose(id);
+    render(h(ModelCards, { chosen: this.#named, here: this.#here, choose }), element("models"));
+    render(h(HubFound, { chosen: this.#named, choose }), element("hub-found"));
+    const take_listed = (id: string) => {
+      this.#choice.value = "hub";
+      choose(id);
+      // The button is gone with that.
+      document.querySelector<HTMLInputElement>("#listed :checked, [name=model]:checked")?.focus();
+    };
+    render(h(ToyAdvice, { here: this.#here, choose: take_listed }), element("toy-advice"));
+    onPlace((place) => place === "train" && void this.refresh());
   }
 
   get bundled(): boolean {
@@ -82,7 +101,7 @@ export class ModelForm {
     this.#choice.value = kind;
     if (kind === "hub") {
       this.#id.value = name;
-      this.#list.follow();
+      this.#follow();
     }
     if (kind === "folder" && !this.#folder) throw new MissingInput(`Choose the model's files “${name}” once more, and then go on.`);
     return this.read();
@@ -93,5 +112,60 @@ export class ModelForm {
     if (chosen) return chosen;
     if (this.#choice.value === "folder") throw new MissingInput("Choose the files of a model first.");
     throw new MissingInput("Choose a model from the list, or write its name as the hub shows it, like HuggingFaceTB/SmolLM2-135M-Instruct.");
+  }
+
+  /** Looks which models were downloaded. */
+  async refresh(): Promise<void> {
+    // Without a cache nothing is here.
+    const cached = await cachedModels().catch(() => []);
+    this.#here.value = new Set(cached.filter(({ complete }) => complete).map(({ name }) => name));
+  }
+
+  #watchHub(): void {
+    this.#id.addEventListener("input", () => this.#follow());
+    element("search-hub").addEventListener("click", () => void askHub(this.#id.value));
+    for (const field of [this.#id, this.#token]) {
+      field.addEventListener("change", () => this.#changed());
+      // In the middle of the form Enter asks for the model's size, and not for a download and a run.
+      field.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter") return;
+        event.preventDefault();
+        this.#changed();
+      });
+    }
+  }
+
+  #choose(id: string): void {
+    this.#id.value = id;
+    this.#follow();
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#keep();
+    this.#on_change();
+  }
+
+  /** Shows which model the field names, and what the hub asks for it. */
+  #follow(): void {
+    this.#named.value = hubIdIn(this.#id.value) ?? this.#id.value;
+    const listed = listedBy(this.#id.value);
+    show("gated-note", listed?.gated ?? false);
+    if (!listed?.gated) return;
+    element<HTMLAnchorElement>("gated-page").href = `https://huggingface.co/${listed.id}`;
+    element<HTMLDetailsElement>("private").open = true;
+  }
+
+  #keep(): void {
+    const kind = this.#choice.value;
+    // The files of a folder are gone with the tab.
+    if (kind !== "folder") this.#kept.set({ kind, name: kind === "hub" ? this.#id.value.trim() : "" });
+  }
+
+  #restore(): void {
+    const { kind, name } = this.#kept.get() ?? {};
+    if (kind !== "bundled" && kind !== "hub") return;
+    if (kind === "hub" && typeof name === "string") this.#id.value = name;
+    for (const button of document.querySelectorAll<HTMLInputElement>('[name="model"]')) button.checked = button.value === kind;
   }
 }

@@ -2,6 +2,7 @@ import type { TrainConfig } from "tabtune";
 import { Choice } from "../ui/choice.js";
 import { element } from "../ui/dom.js";
 import type { RowKind } from "../chat/preference-rows.js";
+import type { Fields } from "./fields.js";
 
 /** The ways to learn from preferences. */
 export type Method = Exclude<NonNullable<TrainConfig["method"]>, "sft">;
@@ -18,7 +19,7 @@ export const SHORTER_STEPS = 10;
 export const LONGER_ROWS = 2;
 
 /** TRL's, but SimPO's, which its authors choose from 2 to 2.5 (Meng et al. 2024), with a margin of half of it. */
-const BETA = { usual: 0.1, simpo: 2 };
+export const BETA = { usual: 0.1, simpo: 2 };
 
 const MISFITS = {
   pairs: "The chosen rows are pairs of answers. Choose “Preferences” under “What it learns from”.",
@@ -50,7 +51,6 @@ export class Preferences {
   readonly #source: Choice;
   readonly #method: Choice;
   readonly #beta = element<HTMLInputElement>("beta");
-  #kind: RowKind | undefined;
 
   /** `on_change` is told when something else is chosen. */
   constructor(on_change: () => void) {
@@ -77,17 +77,14 @@ export class Preferences {
     return { method, beta, ...(method === "simpo" && { simpo_gamma: beta / 2 }) };
   }
 
-  /**
-   * Rows of that kind are chosen; undefined while it is not known. The settings follow another kind, and the person may then
-   * choose otherwise.
-   */
-  follow(kind: RowKind | undefined): void {
-    if (kind === this.#kind) return;
-    this.#kind = kind;
-    if (kind === undefined) return;
-    this.#source.value = kind === "examples" ? "examples" : "preferences";
-    if (kind === "ratings") this.#method.value = "kto";
-    else if (kind === "pairs" && this.#method.value === "kto") this.#method.value = "dpo";
+  /** The switches as they stand. */
+  get chosen(): Pick<Fields, "learns_from" | "method"> {
+    return { learns_from: this.#source.value as Fields["learns_from"], method: this.#method.value as Method };
+  }
+
+  choose({ learns_from, method }: Partial<Fields>): void {
+    if (method) this.#method.value = method;
+    if (learns_from) this.#source.value = learns_from;
   }
 
   /** What nobody sees keeps no run from starting. */

@@ -1,21 +1,20 @@
-import type { LoraConfig, QuantizationConfig, TrainConfig } from "tabtune";
-import { Choice } from "../ui/choice.js";
+import type { LoraConfig, TrainConfig } from "tabtune";
+import type { RowKind } from "../chat/preference-rows.js";
 import type { ReadRows } from "../data/data.js";
+import { served } from "../shell/served.js";
+import { Choice } from "../ui/choice.js";
 import { element } from "../ui/dom.js";
 import { MissingInput } from "../ui/missing.js";
+import { bitsOf, CHECKS, IN_BITS, NUMBERS, WORDS, type Bits, type Config, type Fields } from "./fields.js";
 import ownModelConfig from "./own-model.config.json";
-import type { RowKind } from "../chat/preference-rows.js";
 import { LONGER_ROWS, misfit, Preferences, SHORTER_STEPS, withPreferences } from "./preferences.js";
-import { served } from "../shell/served.js";
+import { PresetForm } from "./preset-form.js";
+import { fewestRows, MEZO } from "./presets.js";
 
-export interface Config {
-  quantization: QuantizationConfig;
-  lora: LoraConfig;
-  train: TrainConfig;
-}
+export type { Config };
 
 /** Whether a run trains all weights of its model, and no adapter. */
-export function trainsAll({ train }: Config): boolean {
+export function trainsAll({ train }: Pick<Config, "train">): boolean {
   return train.finetuning_type === "full";
 }
 
@@ -31,23 +30,19 @@ const SMALLER_STEPS = 10;
 /** Plain gradient descent goes as far as its gradient is long, which is clipped to 1. */
 const SGD_RATE = 0.1;
 
-/** The module that has a vector for each word. */
-const WORDS = "embed_tokens";
-
-/** MeZO's steps against those of AdamW for LoRA: many more, and shorter ones, because a slope says little of the way. */
-const MEZO = { more_steps: 10, adapter_rate: 0.15, all_rate: 0.05 };
-
 const NOTHING_TO_KEEP_BY =
   "“Keep the best” needs rows that are held out, and none of these are. Say a share of them in the settings, add a file of held-out rows, or switch it off.";
 
 const TRAIN_FIELDS = ["max_steps", "learning_rate", "per_device_train_batch_size", "max_length", "seed"] as const;
 
-/** The lower part of the form: the settings of a run, filled with defaults for the chosen model. */
+/** How a run is set up: a preset in words and, folded away, every setting, filled with defaults for the chosen model. */
 export class SettingsForm {
   readonly #details = element<HTMLDetailsElement>("settings");
+  readonly #on_change: () => void;
   readonly #trained = new Choice("trained", () => this.#fillWay());
   readonly #optim = new Choice("optim", () => this.#fillHow());
   readonly #preferences = new Preferences(() => this.#fillWay());
+  readonly #presets: PresetForm;
   #base: Config = FOR_A_FOLDER;
   #filled: Promise<void> = Promise.resolve();
   #has_own_rows = false;
@@ -56,7 +51,13 @@ export class SettingsForm {
 
   /** `on_change` is told when a field changed. */
   constructor(on_change: () => void) {
-    this.#details.addEventListener("change", on_change);
+    this.#on_change = on_change;
+    this.#presets = new PresetForm({ read: () => this.#fields, write: (fields) => this.change(fields) });
+    this.#details.addEventListener("input", () => this.#presets.look());
+    this.#details.addEventListener("change", () => {
+      this.#presets.look();
+      on_change();
+    });
     this.#field("held_out_percent").addEventListener("input", () => (this.#share_is_said = true));
   }
 
@@ -83,6 +84,7 @@ export class SettingsForm {
     this.#field("packing").checked = train.packing ?? false;
     this.#field("assistant_only_loss").checked = train.assistant_only_loss ?? false;
     this.#fillShare();
+    this.#presets.fill({ quantization, lora, train: { ...FOR_A_FOLDER.train, ...train } });
   }
 
   /** The bundled rows come with rows that are held out; of one's own a share is. */
@@ -93,12 +95,28 @@ export class SettingsForm {
 
   /** Rows of that kind are chosen; undefined while it is not known. */
   follow(kind: RowKind | undefined): void {
-    this.#preferences.follow(kind);
+    this.#presets.follow(kind);
   }
 
   /** What the person still has to say for rows of that kind. */
   missing(kind: RowKind): string | undefined {
     return misfit(this.#preferences.method, kind, this.#optim.value);
+  }
+
+  /** Changes fields as a person would. */
+  change(fields: Partial<Fields>): void {
+    // A choice fills in what goes with it, so that those come first.
+    this.#preferences.choose(fields);
+    if (fields.trained) this.#trained.value = fields.trained;
+    if (fields.optim) this.#optim.value = fields.optim;
+    if (fields.bits) this.#bits.value = fields.bits;
+    for (const name of NUMBERS) {
+      const value = fields[name];
+      if (value !== undefined) this.#field(name).value = String(value);
+    }
+    for (const name of CHECKS) this.#field(name).checked = fields[name] ?? this.#field(name).checked;
+    this.#presets.look();
+    this.#on_change();
   }
 
   /** The settings as they stand, or undefined where a field is wrong; the browser then points at it. */
@@ -150,11 +168,18 @@ export class SettingsForm {
     return this.#trained.value === "all";
   }
 
+  /** What the fields say that a preset has a say in. */
+  get #fields(): Fields {
+    const numbers = Object.fromEntries(NUMBERS.map((name) => [name, this.#field(name).valueAsNumber]));
+    const checks = Object.fromEntries(CHECKS.map((name) => [name, this.#field(name).checked]));
+    const choices = { trained: this.#trained.value, optim: this.#optim.value, bits: this.#bits.value, ...this.#preferences.chosen };
+    return { ...numbers, ...checks, ...choices } as Fields;
+  }
+
   /** What goes with the choice of what is trained, and from what. */
   #fillWay(): void {
-    // KTO holds each row against others of its step.
     const rows = this.#field("per_device_train_batch_size");
-    rows.min = this.#preferences.method === "kto" ? "2" : "1";
+    rows.min = String(fewestRows(this.#preferences.method));
     rows.valueAsNumber = Math.max(rows.valueAsNumber, Number(rows.min));
     this.#field("learning_rate").value = String(Number(this.#usualRate().toPrecision(6)));
     this.#fillLength();
@@ -217,21 +242,6 @@ export class SettingsForm {
   #field(name: string): HTMLInputElement {
     return this.#details.querySelector<HTMLInputElement>(`[name="${name}"]`)!;
   }
-}
-
-/** In which bits a model is kept. */
-const IN_BITS = {
-  own: { load_in_4bit: false, load_in_8bit: false, requantize: null },
-  8: { load_in_4bit: false, load_in_8bit: true, requantize: null },
-  4: { load_in_4bit: true, load_in_8bit: false, requantize: null },
-  again: { load_in_4bit: true, load_in_8bit: false, requantize: "nf4" },
-} as const satisfies Record<string, QuantizationConfig>;
-
-type Bits = keyof typeof IN_BITS;
-
-function bitsOf({ load_in_4bit, load_in_8bit, requantize }: QuantizationConfig): string {
-  if (requantize) return "again";
-  return load_in_4bit ? "4" : load_in_8bit ? "8" : "own";
 }
 
 async function configFor(bundled: boolean): Promise<Config> {

@@ -35,6 +35,12 @@ export function barsOf(ways: readonly ComparedWay[], config: Config, peak: numbe
   return bars.sort((a, b) => a.bytes - b.bytes).map((bar) => ({ ...bar, is_chosen: bar.words === chosen }));
 }
 
+/** How many values a model has: where all of them are trained, each is once more there in four bytes. */
+export function parametersOf(ways: readonly ComparedWay[]): number | undefined {
+  const full = ways.find(({ way }) => way === "full")?.footprint;
+  return full && full.gpu_bytes.adapter / 4;
+}
+
 function wordsOf({ quantization = {}, train }: ComparedWay["options"], keeps_bits: boolean): string {
   const is_mezo = train.optim === "mezo";
   if (train.finetuning_type === "full") return is_mezo ? "MeZO, all weights" : "All weights";
@@ -50,8 +56,11 @@ export class WaysPicture {
   /** What was compared last, and for what. */
   #known: { key: string; model: Model; ways: ComparedWay[] } | undefined;
 
-  /** Draws the picture; the ways are compared anew only where something counts that is not the same as before. */
-  async draw({ model, config, lora, device, peak }: Comparison, signal: AbortSignal): Promise<void> {
+  /**
+   * Draws the picture; the ways are compared anew only where something counts that is not the same as before. Resolves to how
+   * many values the model has, where that can be told.
+   */
+  async draw({ model, config, lora, device, peak }: Comparison, signal: AbortSignal): Promise<number | undefined> {
     const { train } = config;
     const { max_length, per_device_train_batch_size, packing, optim } = train;
     // MeZO is one of the ways, and the others are then made by AdamW.
@@ -67,6 +76,7 @@ export class WaysPicture {
     write("ways-about", `Each way to train, rows of ${count(max_length!, "token")}:`);
     element("ways-list").replaceChildren(...bars.map((bar) => item(bar, longest)));
     show("ways", true);
+    return parametersOf(this.#known.ways);
   }
 
   /** Of another model it is not left standing. */

@@ -12,7 +12,8 @@ export async function downloadRows(name: string): Promise<void> {
   handOver(`${stemOf(name, "rows")}.jsonl`, await jsonlOf(await Dataset.open(name)));
 }
 
-function handOver(file_name: string, content: Blob): void {
+/** Hands a file to the person, among their downloads. */
+export function handOver(file_name: string, content: Blob): void {
   const address = URL.createObjectURL(content);
   const link = document.createElement("a");
   link.href = address;

@@ -135,9 +135,10 @@ export class Job {
   }
 
   /** The model that is loaded, and what tells it from others. */
-  get base(): { name: ModelName; fingerprint: string } | undefined {
+  get base(): { name: ModelName; fingerprint: string; parameters: number } | undefined {
     if (!this.#loaded || !this.#trainer || this.#trainer.ended) return undefined;
-    return { name: this.#loaded.name, fingerprint: this.#trainer.model.fingerprint };
+    const { fingerprint, parameters } = this.#trainer.model;
+    return { name: this.#loaded.name, fingerprint, parameters };
   }
 
   /** The last step of the run that is saved; undefined where none has begun. */

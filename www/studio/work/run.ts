@@ -24,6 +24,8 @@ export interface Follower {
   /** A run of these was prepared, and takes its first step or goes on. */
   begun(order: Order, plan: Plan): Promise<void>;
   event(event: RunEvent): void;
+  /** A step was done. */
+  stepped?(line: StepLog): void;
   /**
    * It came to its end, or was stopped, with what it has learnt. Of a run of all weights that is too large for files at
    * hand: its last checkpoint has it.
@@ -156,6 +158,7 @@ export class LiveRun {
       for await (const line of this.#trainer.train(undefined, { ...(policy !== undefined && { policy }), ...(on_event && { on_event }), signal })) {
         last = line;
         this.#progress.line(line);
+        if ("step_millis" in line) this.#follower.stepped?.(line);
       }
     } catch (thrown) {
       if (!isCancelled(thrown)) throw thrown;

@@ -1,0 +1,10 @@
+/** The sha256 of bytes, hexadecimal. */
+export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(sum, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The sum of a record as JSON has it, which tells it from what it was before. */
+export function sumOf(record: unknown): Promise<string> {
+  return sha256(new TextEncoder().encode(JSON.stringify(record)));
+}

@@ -1,0 +1,45 @@
+import type { KeptLog, Logs } from "./others.js";
+
+/** A log as the place Train has it. */
+interface RunLog<Metric extends string> {
+  readonly total: number;
+  readonly every: number;
+  readonly steps: number[];
+  column(metric: Metric): (number | null)[];
+  fill(steps: Float64Array, every: number, columns: Partial<Record<Metric, Float64Array>>): void;
+}
+
+/** Where that place keeps them. */
+interface RunLogs<Log> {
+  get(id: string): Promise<Log | undefined>;
+  put(id: string, log: Log): Promise<void>;
+  delete(id: string): Promise<void>;
+  ids(): Promise<string[]>;
+}
+
+/** The logs of runs as the library takes them along: `make` makes an empty one of a run of so many steps. */
+export function logsOf<Metric extends string, Log extends RunLog<Metric>>(store: RunLogs<Log>, make: (total: number) => Log, metrics: readonly Metric[]): Logs {
+  return {
+    async sizes() {
+      const sizes = new Map<string, number>();
+      for (const id of await store.ids()) {
+        const log = await store.get(id);
+        if (log) sizes.set(id, log.steps.length * (metrics.length + 1) * Float64Array.BYTES_PER_ELEMENT);
+      }
+      return sizes;
+    },
+    async read(id) {
+      const log = await store.get(id);
+      if (!log) return undefined;
+      return { version: 1, total: log.total, every: log.every, steps: [...log.steps], columns: Object.fromEntries(metrics.map((metric) => [metric, log.column(metric)])) };
+    },
+    async write(id, { total, every, steps, columns }: KeptLog) {
+      const log = make(total);
+      const told = metrics.filter((metric) => Object.hasOwn(columns, metric));
+      const filled = Object.fromEntries(told.map((metric) => [metric, Float64Array.from(columns[metric]!, (value) => value ?? NaN)]));
+      log.fill(Float64Array.from(steps), every, filled as Partial<Record<Metric, Float64Array>>);
+      await store.put(id, log);
+    },
+    delete: (id) => store.delete(id),
+  };
+}

@@ -1,0 +1,24 @@
+import { signal } from "@preact/signals";
+import { render } from "preact";
+import { showConnection } from "./connection.js";
+import { Notices } from "./notices.js";
+import { Updates } from "./updates.js";
+
+const is_busy = signal(false);
+
+/** Makes the page one that works without a network, and tells the person of that and of new versions. */
+export function beginOffline(): void {
+  showConnection();
+  const updates = new Updates();
+  const place = document.createElement("aside");
+  place.className = "page-news";
+  place.setAttribute("aria-label", "About this page");
+  document.body.append(place);
+  render(<Notices updates={updates} isBusy={() => is_busy.value} />, place);
+  updates.begin();
+}
+
+/** While work is under way, nothing is offered that would end it. */
+export function tellWork(is_running: boolean): void {
+  is_busy.value = is_running;
+}
