@@ -72,7 +72,7 @@ function Try({ status, left, device, bar }: Seen) {
   const is_running = phase.value === "running";
   return (
     <>
-      {!is_running && device.value && <p class="hint">{device}</p>}
+      {!is_running && <p class="hint device-line">{device}</p>}
       {phase.value === "before" && <Choosing />}
       {phase.value !== "before" && (
         <div class="going">
