@@ -73,7 +73,7 @@ async function openShelf(t) {
   });
   const button = (name) => page.getByRole("button", { name, exact: true });
   const status = (pattern) => page.locator("#status").filter({ hasText: pattern }).waitFor();
-  const entry = (name) => page.locator("#shelf-list li").filter({ has: page.getByText(name, { exact: true }) });
+  const entry = (name) => page.locator("#library-list > li[data-kind=adapter]").filter({ has: page.locator(".item-name").getByText(name, { exact: true }) });
   const idle = () => page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
   /** Picks a zip file and waits for its card. */
   const bring = async (name, files) => {
@@ -136,6 +136,9 @@ test("the shelf of the page", async (t) => {
 
   await t.test("shows what was brought before it is kept, as text and nothing else", async () => {
     await page.goto(`${server.origin}/`);
+    // The page has looked at what a run takes, and reads the model no more for that.
+    await page.locator("#ways-list li").first().waitFor({ state: "attached" });
+    said.looks = modelsLoaded();
     await page.getByText("Nothing yet. Train or open an adapter").waitFor();
     assert.ok(await button("Keep what is open").isHidden());
     const second = adapterOf(2);
@@ -148,8 +151,8 @@ test("the shelf of the page", async (t) => {
     assert.match(await line("Signed"), /^by nobody: anyone may have written this card$/);
     assert.equal(await entry("Second").count(), 0, "nothing is kept unasked");
     await button("Only keep it").click();
-    await entry("Second").filter({ hasText: /the bundled model · .* · not signed · cc0-1\.0/ }).waitFor();
-    assert.equal(modelsLoaded(), 0);
+    await entry("Second").filter({ hasText: /on the shelf · not signed · cc0-1\.0[^]*Made for the bundled model/i }).waitFor();
+    assert.equal(modelsLoaded(), said.looks);
 
     await bring("first", adapterOf(1));
     await page.getByRole("dialog", { name: "first" }).waitFor();
@@ -234,13 +237,15 @@ test("the shelf of the page", async (t) => {
   });
 
   await t.test("renames and deletes, also what answers", async () => {
-    answers.next = "Halves";
-    await button("Rename Both").click();
+    const rename = async (name, to) => {
+      await button(`Rename ${name}`).click();
+      await page.getByLabel(`Name of ${name}`).fill(to);
+      await page.keyboard.press("Enter");
+    };
+    await rename("Both", "Halves");
     await entry("Halves").filter({ hasText: "answers now" }).waitFor();
-    answers.next = "first";
-    await button("Rename Halves").click();
+    await rename("Halves", "first");
     await page.getByText(/the shelf has an adapter "first" already/).waitFor();
-    answers.next = undefined;
     await button("Delete Halves").click();
     await entry("Halves").waitFor({ state: "detached" });
     await ask();
@@ -379,7 +384,7 @@ test("the shelf of the page", async (t) => {
     const learnt = await answer("tuned");
     await button("Keep what is open").click();
     await status("“Bundled FAQ” is on the shelf.");
-    await button("Card Bundled FAQ").click();
+    await entry("Bundled FAQ").getByRole("button", { name: "Card Bundled FAQ" }).click();
     assert.match(await line("Learnt"), /^from examples, \d+ rows, 2 steps$/);
     await button("Close").click();
     await button("Use first").click();
@@ -395,7 +400,8 @@ test("the shelf of the page", async (t) => {
   await t.test("fits a narrow window", async () => {
     for (const width of [360, 390]) {
       await page.setViewportSize({ width, height: 800 });
-      for (const open of ["Card Second", "Give away first"]) {
+      for (const [name, open] of [["Second", "Card Second"], ["first", "Give away first"]]) {
+        if (await button(`More for ${name}`).isVisible()) await button(`More for ${name}`).click();
         await button(open).click();
         const inside = await page.locator("dialog[open]").evaluate((dialog) => dialog.scrollWidth - dialog.clientWidth);
         assert.equal(inside, 0, `${open} at ${width} px`);

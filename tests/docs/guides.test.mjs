@@ -97,6 +97,7 @@ const DOCUMENTS = {
   "README.md": { section: "From a web app", given: { file: [CHAT, CHAT] } },
   "www/package/README.md": { given: { file: [CHAT, CHAT] } },
   "docs/guides/better-or-not.md": {},
+  "docs/guides/chat-and-compare.md": {},
   "docs/guides/csp-and-headers.md": { pages: { "main.js": "." } },
   "docs/guides/exchange-adapters.md": {
     allow: ["https://gallery.example.org", LARGE],

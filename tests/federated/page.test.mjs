@@ -77,7 +77,7 @@ test("a person takes part on the page", async (t) => {
   await page.locator("#together-model").waitFor({ state: "hidden" });
   assert.ok(await page.locator('[name=model][value="bundled"]').isChecked());
 
-  await page.getByText("My files", { exact: true }).click();
+  await page.getByRole("group", { name: "Rows to learn from" }).getByText("Files", { exact: true }).click();
   await page.locator("#rows").setInputFiles(fileOf("ours.jsonl", 0, 8));
   await page.locator("#heldout").setInputFiles(fileOf("held-out.jsonl", 40, 44));
   await page.waitForFunction(() => !document.querySelector("#together-look").disabled);
@@ -111,7 +111,7 @@ test("a person takes part on the page", async (t) => {
 
   await page.reload();
   await page.getByRole("button", { name: "Go on with round 2" }).waitFor();
-  await page.getByText("Kept", { exact: true }).click();
+  await page.getByText("Kept here", { exact: true }).click();
   await page.locator("#kept").getByText("ours.jsonl", { exact: true }).click();
   await page.locator("#heldout").setInputFiles(fileOf("held-out.jsonl", 40, 44));
   await look();
@@ -121,7 +121,7 @@ test("a person takes part on the page", async (t) => {
   await page.locator("#together-round").getByText("Round 3 of 3").waitFor();
   await page.click("#together-stop");
   await page.locator("#together-round").getByText("You have left in round").waitFor();
-  assert.match(await page.locator("#learnt-list .is-open").innerText(), /^Our town\s*open\s.*\b24 steps/s, "of which some were made, or all");
+  assert.match(await page.locator("#library-list > li.is-open").innerText(), /Our town\s*open\s[^]*\b24 steps/, "of which some were made, or all");
   // What came before it and what comes of it is asked unasked.
   await page.locator("#answer-tuned:not(.idle):not(:empty)").waitFor();
   await idle();

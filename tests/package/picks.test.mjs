@@ -132,117 +132,125 @@ test("a dataset is handed over as JSON lines, as it is kept", async () => {
   assert.equal(await (await jsonlOf(await globalThis.played.Dataset.open("empty"))).text(), "");
 });
 
-/** A chat whose model says what the test tells it to. */
-async function chatWith(answers, { has_learnt = false } = {}) {
-  const page = playPage();
+/** A talk whose model says what the test tells it to. */
+async function talkWith(answers, { has_learnt = false } = {}) {
   const kept = playDatasets();
-  const { Chat, Picked } = await studio("chat/chat.ts", "chat/picked.ts");
+  playPage();
+  const { Talk, PickedRows } = await studio("chat/talk.ts", "chat/picked-rows.ts");
   const asked = [];
-  async function* answer(turns, how) {
-    asked.push({ turns, how });
+  async function* answer(turns, how, as) {
+    asked.push({ turns, how, as });
     const text = answers.shift();
     if (text === undefined) throw new DOMException("", "AbortError");
     yield text;
-    return { text, stop: "eos" };
+    return { text, stop: "eos", tokens: 1, tokens_per_second: 10 };
   }
   const tried = async (work) => work(new AbortController().signal).then(() => true, () => false);
-  const picked = new Picked({ working: tried, learnFrom: async () => undefined, changed: async () => undefined });
-  const chat = new Chat({ job: () => ({ answer, has_chat_template: true }), system: () => "Be brief.", answering: tried, working: tried }, picked);
-  chat.offer(has_learnt);
-  const log = page.element("chat-log");
-  const send = async (text, twice) => {
-    page.element("message").value = text;
-    page.element("two-answers").checked = twice;
-    page.element("chat-form").dispatchEvent(new Event("submit"));
-    await settled();
+  const page = {
+    answering: (begun, work) => (begun(), tried(work)),
+    working: tried,
+    answer,
+    nameOf: (as) => as ?? "now",
+    others: () => ["base", "poet"],
+    model: () => ({ words: "a model", is_chat: true }),
+    system: () => "Be brief.",
   };
-  const click = async (word, within = log) => {
-    const button = buttonIn(within, word);
-    assert.ok(button, `there is no ${word}`);
-    button.click();
-    await settled();
+  const talk = new Talk(page, { pairs: new PickedRows("pairs"), ratings: new PickedRows("ratings"), refresh: async () => undefined });
+  const send = (text, two) => {
+    talk.draft.value = text;
+    return talk.send({ two, has_learnt });
   };
-  const undo = async () => {
-    page.element("undo-pick").click();
-    await settled();
-  };
-  return { page, kept, asked, log, send, click, undo };
+  const last = () => talk.chat.value.turns.at(-1);
+  return { talk, kept, asked, send, last };
 }
 
 test("of two answers one is picked, the chat goes on with it, and the pick can be undone", async () => {
-  const { page, kept, asked, log, send, click, undo } = await chatWith(["at ten", "at nine", "bye", "farewell", "same", "same"]);
-  await send("When?", true);
+  const { talk, kept, asked, send, last } = await talkWith(["at ten", "at nine", "bye", "farewell", "same", "same"]);
+  await send("When?", "temperature");
   assert.deepEqual(asked.map(({ how }) => how.temperature).sort(), [0.3, 1], "one cautious, one free");
   assert.notEqual(asked[0].how.seed, asked[1].how.seed);
+  assert.ok(last().is_blind && last().picked === null);
   assert.equal(kept.picks, undefined);
-  await click("This one (Answer B)");
+  await talk.pick(last().id, 1);
   const asks = [{ role: "system", content: "Be brief." }, user("When?")];
   const row = { prompt: asks, chosen: [assistant("at nine")], rejected: [assistant("at ten")] };
   assert.deepEqual(kept.picks, [row]);
-  assert.equal(page.element("picked-count").textContent, "1 picked");
-  assert.equal(buttonIn(log, "Good answer"), undefined, "what was picked is judged");
+  assert.equal(last().origins.length, 1, "what was picked is judged");
 
-  await undo();
+  await talk.undo();
   assert.equal(kept.picks, undefined);
-  assert.ok(page.element("undo-pick").hidden);
-  await click("This one (Answer A)");
+  assert.equal(last().picked, null, "and can be picked from once more");
+  await talk.pick(last().id, 0);
   assert.deepEqual(kept.picks, [{ ...row, chosen: row.rejected, rejected: row.chosen }]);
 
-  await send("And now?", true);
+  await send("And now?", "temperature");
   assert.deepEqual(asked.at(-1).turns, [...asks, assistant("at ten"), user("And now?")], "the chat went on with the one that was chosen");
-  await click("Neither");
+  talk.pickNeither();
   assert.equal(kept.picks.length, 1, "which keeps nothing");
-  assert.equal(page.element("message").value, "And now?", "it can be asked again");
-  await send("And now?", true);
-  assert.equal(buttonIn(log, "Neither"), undefined, "there is nothing to pick of two that are the same");
-  await send("Stop", false);
-  assert.equal(page.element("message").value, "Stop", "what was not answered can be asked again");
-  assert.equal(log.children.length, 4);
+  assert.equal(talk.draft.value, "And now?", "it can be asked again");
+  await send("And now?", "temperature");
+  assert.deepEqual([last().spoken.length, last().picked], [1, 0], "there is nothing to pick of two that are the same");
+  assert.match(talk.note.value, /^Both answers are the same/);
+  await send("Stop");
+  assert.equal(talk.draft.value, "Stop", "what was not answered can be asked again");
+  assert.equal(talk.chat.value.turns.length, 4);
 });
 
 test("an answer is rated, rated otherwise, and rated no more", async () => {
-  const { kept, asked, log, send, click } = await chatWith(["at nine"]);
-  await send("When?", false);
-  assert.deepEqual(asked[0].how, {}, "the likeliest answer");
+  const { talk, kept, asked, send, last } = await talkWith(["at nine"]);
+  await send("When?");
+  assert.deepEqual(asked[0].how, { temperature: 0, max_new_tokens: 256 }, "the likeliest answer");
   const row = { prompt: [{ role: "system", content: "Be brief." }, user("When?")], completion: [assistant("at nine")], label: true };
-  await click("Good answer");
+  const rate = (is_good) => talk.rate(last().id, 0, is_good);
+  await rate(true);
   assert.deepEqual(kept.ratings, [row]);
-  assert.equal(buttonIn(log, "Good answer").attributes.get("aria-pressed"), "true");
-  await click("Bad answer");
+  assert.equal(last().spoken[0].rating.label, true);
+  await rate(false);
   assert.deepEqual(kept.ratings, [{ ...row, label: false }]);
-  assert.equal(buttonIn(log, "Good answer").attributes.get("aria-pressed"), "false");
-  await click("Bad answer");
-  assert.equal(kept.ratings, undefined);
-  assert.equal(kept.picks, undefined);
+  await rate(false);
+  assert.deepEqual([kept.ratings, last().spoken[0].rating, kept.picks], [undefined, null, undefined]);
 });
 
 test("an edited answer is better than the one it was, and the chat goes on with it", async () => {
-  const { kept, asked, log, send, click, undo } = await chatWith(["at ten", "yes"]);
-  await send("When?", false);
-  const edit = async (text) => {
-    await click("Edit");
-    log.children.at(-1).children.find(({ attributes }) => attributes.has("aria-label")).value = text;
-    await click("Save the answer");
-  };
-  await edit("  ");
-  assert.equal(kept.picks, undefined, "nothing is no answer");
-  await edit("at nine");
-  await edit("at nine, every day");
+  const { talk, kept, asked, send, last } = await talkWith(["at ten", "yes"]);
+  await send("When?");
+  await talk.correct(last().id, "at nine");
+  await talk.correct(last().id, "at nine, every day");
   const said = kept.picks.map(({ chosen, rejected }) => [chosen[0].content, rejected[0].content]);
   assert.deepEqual(said, [["at nine", "at ten"], ["at nine, every day", "at nine"]]);
-  await undo();
-  await send("Sure?", false);
+  await talk.undo();
+  await send("Sure?");
   assert.deepEqual(asked.at(-1).turns.slice(1), [user("When?"), assistant("at nine"), user("Sure?")]);
   assert.equal(kept.picks.length, 1);
 });
 
+test("of three side by side the picked one is better than each that says something else", async () => {
+  const { talk, kept, asked, send, last } = await talkWith(["one", "two", "one", "later", "late", "latest"]);
+  talk.set({ beside: ["base", "poet", "gone"] });
+  await send("When?");
+  assert.deepEqual(asked.map(({ as }) => as), [undefined, "base", "poet"], "each that is there, after one another");
+  await talk.pick(last().id, 1);
+  assert.deepEqual(kept.picks.map(({ chosen, rejected }) => [chosen[0].content, rejected[0].content]), [["two", "one"]], "the same words are rejected once");
+  await talk.undo();
+  assert.equal(kept.picks, undefined);
+  await send("And then?");
+  const answered = asked.slice(3).map(({ turns }) => turns[2].content);
+  assert.deepEqual(answered, ["one", "two", "one"], "without a pick each goes on from its own answer");
+  await talk.pick(last().id, 0);
+  assert.equal(kept.picks.length, 2, "a pair for each of the others");
+  assert.deepEqual(kept.picks[0].prompt[2], assistant("one"), "to what was said before in that chat");
+  await talk.undo();
+  assert.equal(kept.picks, undefined, "undone at once");
+});
+
 test("two answers are of the likely and the free, or of before and after once something was learnt", async () => {
-  const { twoManners } = await studio("chat/chat.ts");
+  const { twoManners } = await studio("chat/manner.ts");
   const seeds = [1, 2];
-  assert.deepEqual(twoManners("learnt", true, () => seeds.shift()), [{ adapter: false, temperature: 0.3, seed: 1 }, { adapter: true, temperature: 0.3, seed: 2 }]);
-  assert.deepEqual(twoManners("learnt", false, () => 7), [{ temperature: 0.3, seed: 7 }, { temperature: 1, seed: 7 }]);
-  const { asked, send } = await chatWith(["a", "b"], { has_learnt: true });
-  await send("When?", true);
+  const of = (more) => ({ max_new_tokens: 9, ...more });
+  assert.deepEqual(twoManners("learnt", true, 9, () => seeds.shift()), [of({ adapter: false, temperature: 0.3, seed: 1 }), of({ adapter: true, temperature: 0.3, seed: 2 })]);
+  assert.deepEqual(twoManners("learnt", false, 9, () => 7), [of({ temperature: 0.3, seed: 7 }), of({ temperature: 1, seed: 7 })]);
+  const { asked, send } = await talkWith(["a", "b"], { has_learnt: true });
+  await send("When?", "temperature");
   assert.deepEqual(asked.map(({ how }) => how.adapter), [undefined, undefined], "the person chooses before and after");
 });
 

@@ -25,13 +25,13 @@ import { beginOffline, tellWork } from "./offline/offline.js";
 import { Measuring } from "./chat/measuring.js";
 import { ModelForm } from "./train/model.js";
 import type { ModelName } from "./train/model-name.js";
+import { LearntVoices } from "./chat/learnt-voices.js";
 import { Picked } from "./chat/picked.js";
 import { Progress } from "./watch/progress.js";
 import { RestForm } from "./train/rest.js";
 import { RewardChart } from "./watch/reward-chart.js";
 import { SettingsForm, type Config } from "./train/settings.js";
 import { Library } from "./library/library.js";
-import { NO_CHATS } from "./library/others.js";
 import { logsOf } from "./library/run-logs.js";
 import { SummaryLine } from "./train/summary.js";
 import { Timing } from "./train/timing.js";
@@ -57,6 +57,7 @@ const rest = new RestForm();
 const asking = new Asking();
 const busy = new Busy(() => {
   now.refresh();
+  chat.busy = busy.running;
   tellWork(busy.running);
   if (busy.running) return estimate.stop();
   tellMemory();
@@ -99,7 +100,6 @@ const follower = timing.beside(adapters);
 const job = new Job(progress, { device, look, asking, follower });
 const working = (work: () => Promise<void>) => busy.run(work);
 const picked = new Picked({ working, learnFrom, changed: () => data.refresh() });
-const chat = new Chat({ job: () => job, system: () => asking.system, answering: (work) => answer(work, chatting), working }, picked);
 const blind = new BlindTest({
   answering: (work) => busy.run(work, comparing),
   answer: (turns, adapter, signal) => job.answer(turns, { adapter }, signal),
@@ -124,18 +124,38 @@ const shelf = new ShelfCard({
   learnt: adapters.store,
   ask,
 });
+const learntBefore = new LearntVoices({ job: () => job, loading, follow: (question) => asking.follow(question) });
+const chat = new Chat(
+  {
+    job: () => job,
+    voices: shelf.voices,
+    voiceOf: (choice) => shelf.voiceOf(choice),
+    learnt: learntBefore,
+    openLearnt: (choice) => void openLearnt(choice),
+    system: () => asking.system,
+    answering: (begun, work) => answer(work, chatting, begun),
+    working,
+    model: () => (job.is_held ? job.base?.name : model.chosen?.name),
+    learntRows: () => adapters.openRows(),
+    stop: () => busy.stop(),
+  },
+  picked,
+);
 const library = new Library({
   busy,
   adapters,
   shelf,
-  chats: NO_CHATS,
+  chats: chat.kept,
   logs: logsOf(RunLogs, (total) => new RunLog(total), METRICS),
   bundled: Object.values(BUNDLED),
   trainOn: async (name) => {
     await data.choose(name);
     goTo("train");
   },
-  lookAt: learnFrom,
+  lookAt: async (name) => {
+    await data.choose(name);
+    reveal("kept", "center");
+  },
   useModel: (name) => {
     model.readAgain({ kind: "hub", name });
     tellChoice();
@@ -225,9 +245,8 @@ function rowsNow(): { rows: string | undefined; dataset: string | undefined } {
 }
 
 async function offerWhatIsKept(): Promise<void> {
-  chat.offer(job.adapter !== undefined);
   blind.offer(job.adapter?.id);
-  await Promise.all([adapters.refresh(), shelf.refresh(), model.refresh(), measuring.offer(job.adapter?.id)]).catch(showError);
+  await Promise.all([adapters.refresh(), shelf.refresh(), model.refresh(), measuring.offer(job.adapter?.id), chat.offer()]).catch(showError);
   again.show(adapters.entries);
   await Promise.all([library.refresh(), curves.refresh(adapters.entries.map(({ learnt }) => learnt))]).catch(showError);
 }
@@ -286,14 +305,15 @@ async function trainAndAsk(order: (signal: AbortSignal) => Promise<Order>, resum
 }
 
 async function ask(): Promise<void> {
-  await answer((signal) => job.ask(signal, job.base && shelf.sides), answering);
+  await answer((signal) => job.ask(signal), answering);
 }
 
-/** Has a model do something, which is loaded where none is there. Resolves to whether it was done. */
-async function answer(work: (signal: AbortSignal) => Promise<void>, task: Task): Promise<boolean> {
+/** Has a model do something, which is loaded where none is there. `begun` is told before. Resolves to whether it was done. */
+async function answer(work: (signal: AbortSignal) => Promise<void>, task: Task, begun = () => {}): Promise<boolean> {
   const config = job.is_held ? undefined : await settingsNow();
   if (!config && !job.is_held) return false;
   return busy.run(async (signal) => {
+    begun();
     if (config) {
       await job.load({ model: model.read(), config, policy: rest.read() }, signal);
       say("Ready.");
@@ -302,10 +322,16 @@ async function answer(work: (signal: AbortSignal) => Promise<void>, task: Task):
   }, task);
 }
 
-/** Chooses rows that were picked, in sight, so that it shows what is trained on from now on. */
+/** Chooses rows that were picked, and shows that they are what is trained on from now on. */
 async function learnFrom(dataset: string): Promise<void> {
   await data.choose(dataset);
-  reveal("kept", "center");
+  reveal("chosen-rows", "center");
+}
+
+/** Lets answer what was learnt before, with the model that it was made for. */
+async function openLearnt(choice: string): Promise<void> {
+  if (!adapters.mayGo()) return;
+  await busy.run(async (signal) => say(`“${(await learntBefore.open(choice, signal)).name}” answers now.`), training);
 }
 
 element("setup").addEventListener("submit", async (event) => {
@@ -363,6 +389,7 @@ for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event
 clearErrorOnChange("setup", "rows-part", "own");
 
 beginPlaces();
+void chat.begin().catch(showError);
 beginOffline();
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);

@@ -42,6 +42,7 @@ const THEMES = [
     theme: "Judge, and give away",
     folder: "guides/",
     about: {
+      "chat-and-compare": "Talk to it in several turns, and let others answer beside it.",
       "better-or-not": "Whether a model got better at what you want of it, in numbers with intervals.",
       exports: "Files for transformers, llama.cpp and Ollama.",
       "exchange-adapters": "Pass adapters on, signed, and take what strangers pass on.",

@@ -34,15 +34,16 @@ export class Picked {
   constructor(page: PickedPage) {
     this.#page = page;
     element("picked-sets").replaceChildren(...this.#items.map(({ item }) => item));
+    element("learn-from-picks").replaceChildren(...this.#items.map(({ learn }) => learn));
   }
 
   /** Counts anew. */
   async refresh(): Promise<void> {
     const told: string[] = [];
-    for (const { kind, about, buttons } of this.#items) {
+    for (const { kind, about, buttons, learn } of this.#items) {
       const rows = await this[kind].count();
       about.textContent = rows > 0 ? count(rows, "row") : "none yet";
-      buttons.hidden = rows === 0;
+      buttons.hidden = learn.hidden = rows === 0;
       if (rows > 0) told.push(`${rows.toLocaleString("en")} ${WORDS[kind].done}`);
       if (kind === "pairs") show("undo-pick", rows > 0);
     }
@@ -61,16 +62,16 @@ export class Picked {
       void this.#page.working(() => this.refresh());
     });
     const begin = (word: string, work: () => Promise<void>) => smallButton(word, which, () => void this.#page.working(work));
+    const learn = smallButton(`Learn from them ${which}`, "", () => void this.#page.working(() => this.#page.learnFrom(this[kind].name)));
     const buttons = make(
       "span",
       "buttons",
-      begin("Learn from them", () => this.#page.learnFrom(this[kind].name)),
       begin("Look", () => this.#look(kind)),
       begin("Export", () => downloadRows(this[kind].name)),
     );
     const about = make("span", "hint");
     const item = make("li", "", make("span", "", make("label", "", `${title} `, name), about), buttons);
-    return { kind, item, about, buttons };
+    return { kind, item, about, buttons, learn };
   }
 
   /** Shows the latest rows, the last one first. */

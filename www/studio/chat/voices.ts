@@ -1,4 +1,5 @@
-import { element, make, show, write } from "../ui/dom.js";
+import { computed, signal } from "@preact/signals";
+import type { ModelName } from "../train/model-name.js";
 import type { Job } from "../work/job.js";
 
 /** What stands in a menu for an adapter of the shelf, so that none can be named like another choice. */
@@ -14,68 +15,58 @@ export function nameIn(choice: string): string | undefined {
   return choice.startsWith(SHELF) ? choice.slice(SHELF.length) : undefined;
 }
 
-/** The menus of who answers: one in the chat, and one for each side of a comparison. */
+/** One that can answer. */
+export interface Choice {
+  value: string;
+  words: string;
+}
+
+const BASE: Choice = { value: "base", words: "The model as it came" };
+
+/** Who can answer, and who does now. */
 export class Voices {
-  readonly #voice = element<HTMLSelectElement>("voice");
-  readonly #left = element<HTMLSelectElement>("left");
-  readonly #right = element<HTMLSelectElement>("right");
-  /** Who was compared last. */
-  #sides: [string, string] = ["base", "now"];
+  readonly #here = signal<Choice[]>([BASE]);
+  /** What was learnt before and is not open. */
+  readonly learnt = signal<Choice[]>([]);
+  /** Whether one of these can answer beside the model that is loaded. */
+  readonly #fitting = signal<ReadonlySet<string>>(new Set());
+  readonly choices = computed(() => [...this.#here.value, ...this.learnt.value]);
+  /** The choice that answers now. */
+  readonly now = signal("base");
+  /** Those that can answer beside it. */
+  readonly others = computed(() => {
+    const all = [...this.#here.value, ...this.learnt.value.filter(({ value }) => this.#fitting.value.has(value))];
+    return all.filter(({ value }) => value !== this.now.value);
+  });
+  readonly #on_choice: (choice: string) => void;
 
   constructor(on_choice: (choice: string) => void) {
-    this.#voice.addEventListener("change", () => on_choice(this.#voice.value));
-    for (const side of [this.#left, this.#right]) {
-      side.addEventListener("change", () => {
-        this.#sides = [this.#left.value, this.#right.value];
-        this.#title();
-      });
-    }
+    this.#on_choice = on_choice;
   }
 
-  /** The two that the person chose to compare; undefined for the usual ones. */
-  get sides(): [string, string] | undefined {
-    const [left, right] = this.#sides;
-    if (left === "base" && right === "now") return undefined;
-    return this.#sides.map((side) => (side === "now" ? this.#voice.value : side)) as [string, string];
+  /** Lets another one answer from now on. */
+  choose(choice: string): void {
+    this.#on_choice(choice);
   }
 
-  /** Offers what there is. */
+  /** What one is called, or whoever answers now. */
+  nameOf(choice = this.now.value): string {
+    return this.choices.value.find(({ value }) => value === choice)?.words ?? "The model";
+  }
+
+  /** Offers what was learnt before. What another model learnt can only answer in place of the one that is there. */
+  offerLearnt(learnt: (Choice & { model: ModelName })[], model: ModelName | undefined): void {
+    this.learnt.value = learnt;
+    const fits = (other: ModelName) => other.kind === model?.kind && other.name === model.name;
+    this.#fitting.value = new Set(learnt.filter((one) => fits(one.model)).map(({ value }) => value));
+  }
+
+  /** Offers what is open and what is on the shelf. */
   offer(entries: { name: string; kept: string }[], job: Job): void {
     const { voice, own } = job;
-    const choices: [string, string][] = [["base", "the model as it came"]];
-    if (own) choices.push(["own", `“${own.name}”, which is open`]);
-    for (const { name } of entries) choices.push([choiceOf(name), name]);
+    const own_choice = own ? [{ value: "own", words: own.name }] : [];
+    this.#here.value = [BASE, ...own_choice, ...entries.map(({ name }) => ({ value: choiceOf(name), words: name }))];
     const active = typeof voice === "object" ? entries.find(({ kept }) => kept === voice.key) : undefined;
-    fill(this.#voice, choices, active ? choiceOf(active.name) : typeof voice === "string" ? voice : "base");
-    const now = this.#voice.selectedOptions[0]?.textContent ?? "";
-    const sides: [string, string][] = [...choices, ["now", `whoever answers now: ${now}`]];
-    const [left, right] = this.#sides.map((side, index) => (sides.some(([value]) => value === side) ? side : ["base", "now"][index]!));
-    this.#sides = [left!, right!];
-    fill(this.#left, sides, left!);
-    fill(this.#right, sides, right!);
-    for (const id of ["voice-label", "sides"]) show(id, entries.length > 0);
-    this.#title();
+    this.now.value = active ? choiceOf(active.name) : typeof voice === "string" ? voice : "base";
   }
-
-  /** Says above the answers whose they are. */
-  #title(): void {
-    const usual = this.sides === undefined;
-    write("title-base", usual ? "Before" : titleOf(this.#left));
-    write("title-tuned", usual ? "After" : titleOf(this.#right));
-  }
-}
-
-function fill(menu: HTMLSelectElement, choices: [string, string][], chosen: string): void {
-  const options = choices.map(([value, words]) => {
-    const option = make("option", "", words);
-    option.value = value;
-    return option;
-  });
-  menu.replaceChildren(...options);
-  menu.value = chosen;
-}
-
-function titleOf(menu: HTMLSelectElement): string {
-  const words = menu.selectedOptions[0]?.textContent ?? "";
-  return words.charAt(0).toUpperCase() + words.slice(1);
 }

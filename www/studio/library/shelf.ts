@@ -35,7 +35,8 @@ export interface ShelfPage {
 /** The shelf: adapters that are kept by name, to switch between, to compare, to mix and to give away. */
 export class ShelfCard {
   readonly #page: ShelfPage;
-  readonly #voices: Voices;
+  /** Who can answer. */
+  readonly voices: Voices;
   readonly #mixing: Mixing;
   readonly #giving: Giving;
   readonly #card: CardDialog;
@@ -48,7 +49,7 @@ export class ShelfCard {
   constructor(page: ShelfPage) {
     this.#page = page;
     const { busy } = page;
-    this.#voices = new Voices((choice) => this.#choose(choice));
+    this.voices = new Voices((choice) => this.#choose(choice));
     this.#mixing = new Mixing((name, weights) => this.#work(() => this.#mix(name, weights)));
     this.#giving = new Giving(busy);
     this.#card = new CardDialog(busy, {
@@ -66,11 +67,6 @@ export class ShelfCard {
   async begin(): Promise<void> {
     await this.refresh();
     this.#getting.begin();
-  }
-
-  /** The two that the person lets be compared; undefined for the usual ones, before and after. */
-  get sides(): Voice[] | undefined {
-    return this.#voices.sides?.map((choice) => this.#voiceOf(choice));
   }
 
   /** Shows anew what there is, and who answers. */
@@ -92,7 +88,7 @@ export class ShelfCard {
     // What learnt all weights is a model, and no adapter.
     show("shelve", voice === "own" && job.own?.is_model === false);
     this.#mixing.offer(this.#entries.map(({ name }) => name));
-    this.#voices.offer(this.#entries, job);
+    this.voices.offer(this.#entries, job);
     this.#page.busy.update();
   }
 
@@ -221,7 +217,8 @@ export class ShelfCard {
     return confirm(`“${entry.name}” was made for ${modelWords(name)}${from}. ${load}`) && this.#page.mayGo();
   }
 
-  #voiceOf(choice: string): Voice {
+  /** The voice that a choice of {@link voices} stands for. */
+  voiceOf(choice: string): Voice {
     const name = nameIn(choice);
     if (name === undefined) return choice === "own" ? "own" : "base";
     return shelvedOf(this.#entry(name), () => this.#open());

@@ -27,6 +27,20 @@ export function onPlace(entered: (place: PlaceName) => void): void {
   heard.push(entered);
 }
 
+/** What the address says behind the name of the place that is shown, as the chat of `#chat/ID`; empty where it says no more. */
+export function placeRest(): string {
+  const [place, ...rest] = location.hash.slice(1).split("/");
+  return place === here ? rest.join("/") : "";
+}
+
+/** Writes behind the name of a place what is shown there: as a new entry of the history, or in place of the last one. */
+export function writeRest(place: PlaceName, rest: string, how: "push" | "replace"): void {
+  if (place !== here || placeRest() === rest) return;
+  const address = rest ? `#${place}/${rest}` : `#${place}`;
+  if (how === "push") history.pushState(null, "", address);
+  else history.replaceState(null, "", address);
+}
+
 /** Shows a place, which gets an entry of its own in the history. */
 export function goTo(place: PlaceName): void {
   if (place === here) return;

@@ -265,8 +265,9 @@ export class Job {
     }
   }
 
-  /** Asks two after one another, or one alone; by default the model as it came and, once there is one, the tuned model. */
-  async ask(signal: AbortSignal, voices: Voice[] = this.adapter ? ["base", this.#voice] : ["base"]): Promise<void> {
+  /** Asks the model as it came and, once there is one, the tuned model. */
+  async ask(signal: AbortSignal): Promise<void> {
+    const voices: Voice[] = this.adapter ? ["base", this.#voice] : ["base"];
     const sides = voices.map((voice) => ({
       // The model as it came is asked past whatever adapter there is.
       before: async () => (voice === "base" ? undefined : this.#activate(voice)),
@@ -289,6 +290,18 @@ export class Job {
   answer(turns: Message[], how: GenerateOptions, signal: AbortSignal): Answer {
     const adapter = how.adapter ?? this.adapter !== undefined;
     return this.#generate(promptOfTurns(turns, this.has_chat_template), { ...how, adapter }, signal);
+  }
+
+  /** Answers a chat as somebody else would. Once that is over the one answers again that did before. */
+  async *answerAs(voice: Voice, turns: Message[], how: GenerateOptions, signal: AbortSignal): Answer {
+    const { active } = this.#trainer!.adapters;
+    try {
+      // The model as it came is asked past whatever adapter there is.
+      if (voice !== "base") await this.#activate(voice);
+      return yield* this.#generate(promptOfTurns(turns, this.has_chat_template), { ...how, adapter: voice !== "base" }, signal);
+    } finally {
+      await this.#back(active);
+    }
   }
 
   /** Measures what was learnt; `report` hears how far that has come, in percent. */
@@ -357,7 +370,7 @@ export class Job {
   }
 
   #generate(prompt: Prompt, how: GenerateOptions, signal: AbortSignal): Answer {
-    return this.#trainer!.generate(prompt, { ...how, max_new_tokens: LONGEST_ANSWER, signal });
+    return this.#trainer!.generate(prompt, { max_new_tokens: LONGEST_ANSWER, ...how, signal });
   }
 
   async #pause(): Promise<void> {
