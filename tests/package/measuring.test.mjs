@@ -218,7 +218,7 @@ test("a run tells what was kept, why it ended early, and what its held-out rows 
   assert.deepEqual((await ranTo({ events: [], plan: { resumed } })).ending.heldout, { rows: 4, before: 3, after: 2 });
   assert.equal((await ranTo({ events: [], plan: { resumed: { ...resumed, log: [] } } })).ending.heldout, undefined);
 
-  const { wordsOf } = await studio("train/happened.ts");
+  const { wordsOf } = await studio("watch/happened.ts");
   assert.equal(wordsOf({ type: "best-loaded", best, detail: "x" }), "Went back to the best: the least held-out loss was 0.500, after step 2.");
   assert.equal(wordsOf({ type: "early-stopped", best: { ...best, step: 0 } }), "Ended, because it got no better: the least held-out loss was 0.500, after no step.");
 });

@@ -133,7 +133,7 @@ test("errors and endings are said in words that hold", async () => {
 });
 
 test("the curve is told in words", async () => {
-  const { curveWords } = await studio("ui/curve-words.ts");
+  const { curveWords } = await studio("watch/curve-words.ts");
   assert.equal(curveWords([], [], []), "Loss by step: none yet.");
   assert.equal(curveWords([0, 1, 2], [null, 6.1, 0.5], [7, null, null]), "Loss by step: 6.100 at step 1, 0.500 at step 2. Held-out loss by step: 7.000 at step 0.");
   const steps = Array.from({ length: 300 }, (_, index) => index + 1);

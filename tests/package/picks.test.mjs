@@ -341,7 +341,7 @@ test("pairs and ratings are learnt as preferences, and examples as examples", as
 });
 
 test("columns of a chart have a place for each step, and go back with the run", async () => {
-  const { Columns } = await studio("data/columns.ts");
+  const { Columns } = await studio("watch/columns.ts");
   const columns = new Columns(2);
   columns.set(0, 1, 5);
   columns.set(1, 1, 6);
@@ -356,7 +356,7 @@ test("columns of a chart have a place for each step, and go back with the run", 
 
 test("what was answered as the model learnt is a table of prompts by steps", async () => {
   const page = playPage();
-  const { sampleOptions, showSamplesOf } = await studio("train/samples.ts");
+  const { sampleOptions, showSamplesOf } = await studio("watch/samples.ts");
   assert.deepEqual(sampleOptions({}, ["When?"]), {});
   const trainer = { samples: async () => ({ prompts: [[user("When?")]], steps: [0, 20], texts: [["Never.", null]] }) };
   assert.deepEqual(sampleOptions(trainer, ["When?"]), { sample_prompts: ["When?"], sample_steps: 0.25, sample_max_new_tokens: 48 });

@@ -106,6 +106,7 @@ function playedStorage(full) {
       },
       get: (key) => answer(() => structuredClone(rows.get(key))),
       getAll: () => answer(() => structuredClone([...rows.values()])),
+      getAllKeys: () => answer(() => [...rows.keys()]),
       delete: (key) => answer(() => void rows.delete(key)),
       put(value, key) {
         const kept = structuredClone(value);
@@ -129,6 +130,7 @@ export function playPage() {
   const page = {
     element,
     full,
+    leave: () => events.dispatchEvent(new Event("pagehide")),
     /** Whether leaving the page is asked about. */
     get is_asking() {
       return !events.dispatchEvent(new Event("beforeunload", { cancelable: true }));

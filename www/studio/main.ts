@@ -3,7 +3,6 @@ import { Adapters } from "./library/adapters.js";
 import { Asking } from "./chat/asking.js";
 import { BlindTest } from "./chat/blind.js";
 import { block, Busy, type Task } from "./shell/busy.js";
-import { Chart } from "./train/chart.js";
 import { Chat } from "./chat/chat.js";
 import { BUNDLED, DataForm } from "./data/data.js";
 import { DeviceForm } from "./train/device.js";
@@ -11,8 +10,14 @@ import { element, say, show, write } from "./ui/dom.js";
 import { clearErrorOnChange, showError } from "./shell/errors.js";
 import { NowBar } from "./shell/now.js";
 import { beginPlaces, goTo, reveal } from "./shell/places.js";
-import { title } from "./shell/title.js";
-import { beginLive, showLive } from "./home/live.js";
+import { Again } from "./home/again.js";
+import { Trying } from "./home/try.js";
+import { Curves } from "./watch/curves.js";
+import { showLive } from "./watch/live.js";
+import { RunLogs } from "./watch/logs.js";
+import { Machine } from "./watch/machine.js";
+import { METRICS, RunLog } from "./watch/run-log.js";
+import { Telling } from "./watch/telling.js";
 import { Estimate } from "./train/estimate.js";
 import { Job, type Loading, type Order } from "./work/job.js";
 import { Look } from "./data/look.js";
@@ -22,16 +27,16 @@ import { ModelForm } from "./train/model.js";
 import type { ModelName } from "./train/model-name.js";
 import { LearntVoices } from "./chat/learnt-voices.js";
 import { Picked } from "./chat/picked.js";
-import { Progress } from "./train/progress.js";
+import { Progress } from "./watch/progress.js";
 import { RestForm } from "./train/rest.js";
-import { RewardChart } from "./train/reward-chart.js";
+import { RewardChart } from "./watch/reward-chart.js";
 import { SettingsForm, type Config } from "./train/settings.js";
 import { Library } from "./library/library.js";
-import { NO_LOGS } from "./library/others.js";
+import { logsOf } from "./library/run-logs.js";
 import { SummaryLine } from "./train/summary.js";
 import { Timing } from "./train/timing.js";
 import { ShelfCard } from "./library/shelf.js";
-import { Timeline } from "./train/timeline.js";
+import { Timeline } from "./watch/timeline.js";
 import { Together } from "./together/together.js";
 import { savedWords } from "./shell/words.js";
 
@@ -69,16 +74,15 @@ const data = new DataForm(
   },
 );
 
+const curves = new Curves();
+const progress = new Progress({ curves, rewards: new RewardChart(), timeline: new Timeline(), machine: new Machine(), telling: new Telling() });
+
 /** The work whose progress the training card shows. */
 const training: Task = {
   begin: "begin",
   stop: "stop",
   stopping: () => job.stopping(),
-  ended: (how) => {
-    if (how !== "done") say(how === "stopped" ? "Stopped." : "Failed.");
-    if (how !== "done") element<HTMLProgressElement>("progress").value = 0;
-    title.percent = undefined;
-  },
+  ended: (how) => progress.ended(how),
 };
 
 const adapters = new Adapters({
@@ -87,13 +91,13 @@ const adapters = new Adapters({
   task: training,
   job: () => job,
   loading,
-  goOn: (order) => void train(order, true),
+  goOn: (order) => void trainAndAsk(order, true),
   ask,
   begun: (plan, config) => void estimate.show(plan, config),
   event: (event) => event.type === "policy" && event.detail && rest.tell(event.detail),
 });
 const follower = timing.beside(adapters);
-const job = new Job(new Progress(new Chart(), new RewardChart(), new Timeline()), { device, look, asking, follower });
+const job = new Job(progress, { device, look, asking, follower });
 const working = (work: () => Promise<void>) => busy.run(work);
 const picked = new Picked({ working, learnFrom, changed: () => data.refresh() });
 const blind = new BlindTest({
@@ -142,7 +146,7 @@ const library = new Library({
   adapters,
   shelf,
   chats: chat.kept,
-  logs: NO_LOGS,
+  logs: logsOf(RunLogs, (total) => new RunLog(total), METRICS),
   bundled: Object.values(BUNDLED),
   trainOn: async (name) => {
     await data.choose(name);
@@ -176,6 +180,18 @@ const together = new Together({
   ask,
 });
 const now = new NowBar(busy);
+const trying = new Trying();
+const again = new Again({
+  open: (learnt) => {
+    goTo("chat");
+    adapters.openKept(learnt);
+  },
+  goOn: (learnt) => {
+    goTo("train");
+    adapters.goOn(learnt);
+  },
+  is_still: () => trying.has_begun,
+});
 
 /** Asking, which loads a model where none is there. What a run came to stays written. */
 const asked = (begin: string, stop: string): Task => ({
@@ -231,7 +247,8 @@ function rowsNow(): { rows: string | undefined; dataset: string | undefined } {
 async function offerWhatIsKept(): Promise<void> {
   blind.offer(job.adapter?.id);
   await Promise.all([adapters.refresh(), shelf.refresh(), model.refresh(), measuring.offer(job.adapter?.id), chat.offer()]).catch(showError);
-  await library.refresh().catch(showError);
+  again.show(adapters.entries);
+  await Promise.all([library.refresh(), curves.refresh(adapters.entries.map(({ learnt }) => learnt))]).catch(showError);
 }
 
 /** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
@@ -267,21 +284,24 @@ async function ordered(config: Config, signal: AbortSignal): Promise<Order> {
   };
 }
 
-async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean, task = training): Promise<void> {
-  if (!adapters.mayGo()) return;
+/** Whether it was done. */
+async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean, task = training): Promise<boolean> {
+  if (!adapters.mayGo()) return false;
   const meaning = () => (job.saved_step === undefined ? "" : savedWords(job.saved_step));
-  const done = await busy.run(
+  return busy.run(
     async (signal) => {
       const wanted = await order(signal);
       asking.follow(wanted.rows.question);
-      beginLive(wanted.rows.question?.text);
       await job.train(wanted, resumes, signal);
       longest = look.longest;
     },
     { ...task, meaning },
   );
-  // The difference is what people came for, so it is shown unasked.
-  if (done && job.adapter) await ask();
+}
+
+/** Trains as the place Train has it. The difference is what people came for, so it is shown unasked. */
+async function trainAndAsk(order: (signal: AbortSignal) => Promise<Order>, resumes: boolean): Promise<void> {
+  if ((await train(order, resumes)) && job.adapter) await ask();
 }
 
 async function ask(): Promise<void> {
@@ -321,7 +341,7 @@ element("setup").addEventListener("submit", async (event) => {
   // What is to be watched now begins beside, or on a phone below, what was set.
   reveal("training-title", "start");
   element("setup").classList.add("has-begun");
-  await train((signal) => ordered(config, signal), false);
+  await trainAndAsk((signal) => ordered(config, signal), false);
 });
 
 element("look").addEventListener("click", async () => {
@@ -339,7 +359,15 @@ element("try").addEventListener("click", async () => {
   model.readAgain({ kind: "bundled", name: "" });
   data.chooseBundled();
   await settings.filled;
-  await train((signal) => ordered(settings.standard, signal), false, { ...training, begin: "try", stop: "try-stop" });
+  const order = async (signal: AbortSignal) => {
+    trying.begin();
+    return { ...(await ordered(settings.standard, signal)), asks: trying.asks };
+  };
+  const ended: Task["ended"] = (how) => {
+    progress.ended(how);
+    trying.ended(how === "done" && !job.adapter ? "stopped" : how);
+  };
+  await train(order, false, { ...training, begin: "try", stop: "try-stop", ended });
 });
 
 element("look-more").addEventListener("click", () => void busy.run(() => look.more()));
@@ -366,8 +394,9 @@ beginOffline();
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 tellChoice();
-showLive();
+showLive(element("live-watch"));
 await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
+await RunLogs.tidy(async (id) => (await adapters.store.get(id)) !== undefined).catch(showError);
 await offerWhatIsKept();
 await together.begin().catch(showError);
 await shelf.begin();

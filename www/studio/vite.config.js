@@ -4,14 +4,12 @@ import { defineConfig } from "vite";
 import { guides } from "./guides/plugin.js";
 import { offline } from "./offline/plugin.js";
 
+/** Markup with what it includes, which may include more in turn. */
+const included = (html) =>
+  html.replaceAll(/<!-- include ([\w/.-]+) -->/g, (_, file) => included(readFileSync(join(import.meta.dirname, file), "utf8")));
+
 /** Puts the markup that lies beside a place's code into the page: `<!-- include data/place.html -->`. */
-const includes = {
-  name: "includes",
-  transformIndexHtml: {
-    order: "pre",
-    handler: (html) => html.replaceAll(/<!-- include ([\w/.-]+) -->/g, (_, file) => readFileSync(join(import.meta.dirname, file), "utf8")),
-  },
-};
+const includes = { name: "includes", transformIndexHtml: { order: "pre", handler: included } };
 
 export default defineConfig({
   // Relative addresses, so that the page works under any path.

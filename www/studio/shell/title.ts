@@ -1,4 +1,6 @@
-/** The tab's title: how far work has come, and the place that is shown. */
+import { showRing } from "../watch/icon.js";
+
+/** The tab's title: how far work has come, and the place that is shown. The tab's icon shows the first, too. */
 class Title {
   #place = "";
   #percent: number | undefined;
@@ -12,6 +14,7 @@ class Title {
   set percent(percent: number | undefined) {
     this.#percent = percent;
     this.#write();
+    showRing(percent);
   }
 
   #write(): void {

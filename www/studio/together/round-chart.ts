@@ -1,7 +1,7 @@
 import type { Round } from "tabtune/federated";
-import { lossRange, lossSeries, STEPS } from "../train/chart.js";
-import { Curve } from "../ui/curve.js";
-import { roundWords } from "../ui/curve-words.js";
+import { lossRange, lossSeries, STEPS } from "../watch/loss-lines.js";
+import { Curve } from "../watch/curve.js";
+import { roundWords } from "../watch/curve-words.js";
 import { show } from "../ui/dom.js";
 import { axis, color } from "../shell/theme.js";
 

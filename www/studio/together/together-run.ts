@@ -4,7 +4,7 @@ import { say, write } from "../ui/dom.js";
 import { isCancelled, showError } from "../shell/errors.js";
 import type { Order } from "../work/job.js";
 import type { HeldoutLosses } from "../library/learnt.js";
-import type { Progress } from "../train/progress.js";
+import type { Progress } from "../watch/progress.js";
 import type { Follower } from "../work/run.js";
 import type { TogetherView } from "./together-view.js";
 import { togetherEnd } from "./together-words.js";

@@ -6,7 +6,7 @@ import { showError } from "../shell/errors.js";
 import type { Job, Order } from "../work/job.js";
 import { MissingInput } from "../ui/missing.js";
 import type { ModelName } from "../train/model-name.js";
-import type { Progress } from "../train/progress.js";
+import type { Progress } from "../watch/progress.js";
 import type { Follower } from "../work/run.js";
 import type { Config } from "../train/settings.js";
 import { stored } from "../ui/stored.js";

@@ -19,10 +19,11 @@ import { LoadingWords } from "./loading.js";
 import type { Look } from "../data/look.js";
 import type { Model } from "../train/model.js";
 import type { ModelName } from "../train/model-name.js";
-import type { Progress } from "../train/progress.js";
+import type { Progress } from "../watch/progress.js";
 import { promptOf, promptOfTurns, type Question } from "./question.js";
 import { LiveRun, type Follower } from "./run.js";
-import { sampleOptions, showSamplesOf } from "../train/samples.js";
+import { beginLive } from "../watch/live.js";
+import { sampleOptions, showSamplesOf, type Made } from "../watch/samples.js";
 import { trainsAll, type Config } from "../train/settings.js";
 import { LONGEST_ANSWER, type Answer } from "./streaming.js";
 
@@ -69,6 +70,8 @@ export interface Order extends Loading {
   /** What the person knows it by. */
   name: string;
   rows: Rows;
+  /** What it is asked as it learns, and how often; by default the first question of its rows. */
+  asks?: { questions: Question[]; made: Made };
 }
 
 /** The parts of the page that the model has to do with. */
@@ -198,7 +201,9 @@ export class Job {
     await this.#careful(async () => {
       const trainer = this.#trainer!;
       const { question } = order.rows;
-      const samples = sampleOptions(trainer, question ? [promptOf(question, this.has_chat_template)] : []);
+      const questions = order.asks?.questions ?? (question ? [question] : []);
+      const samples = sampleOptions(trainer, questions.map((asked) => promptOf(asked, this.has_chat_template)), order.asks?.made);
+      beginLive(questions.map(({ text }) => text));
       const train = trainConfig(order);
       const patience = train.load_best_model_at_end ? { early_stopping_patience: PATIENCE } : {};
       const options = { ...train, ...patience, ...samples, policy: order.policy, run_name: order.id };
@@ -230,6 +235,7 @@ export class Job {
     this.#run = undefined;
     await this.#careful(async () => {
       const trainer = await this.load(loading, signal);
+      this.#progress.opened({ id, name });
       this.#progress.working("Opening the adapter…");
       await trainer.adapters.load(OPENED, files);
       this.#own = { id, name, is_model: false, adapter: OPENED };
@@ -395,6 +401,7 @@ export class Job {
   }
 
   #clear(): void {
+    beginLive([]);
     this.#progress.clear();
     this.#asking.idle();
     show("samples-part", false);

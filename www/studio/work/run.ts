@@ -1,10 +1,11 @@
 import { TabtuneError, type AdapterFiles, type BestModel, type EvalLog, type Plan, type RunEvent, type RunOptions, type StepLog, type Trainer } from "tabtune";
-import { addLive } from "../home/live.js";
+import { addLive, fillLive } from "../watch/live.js";
+import { showSamplesOf } from "../watch/samples.js";
 import { element, say, show, write } from "../ui/dom.js";
 import { isCancelled } from "../shell/errors.js";
 import type { Order } from "./job.js";
 import type { HeldoutLosses } from "../library/learnt.js";
-import type { Progress } from "../train/progress.js";
+import type { Progress } from "../watch/progress.js";
 import { trainsAll } from "../train/settings.js";
 import { endWords, savedWords } from "../shell/words.js";
 
@@ -77,7 +78,10 @@ export class LiveRun {
     const trainer = this.#trainer;
     const plan = trainer.plan!;
     this.#saved_step = plan.resumed?.step ?? 0;
-    this.#progress.plan(plan);
+    const { eval_steps, sample_steps } = options;
+    const { id, name } = this.#order;
+    this.#progress.plan(plan, { id, name }, { eval_steps, sample_steps: everySteps(sample_steps, plan.total_steps) });
+    if (plan.resumed && sample_steps !== undefined) fillLive(await trainer.samples());
     await this.#follower.begun(this.#order, plan);
     const before = plan.resumed
       ? plan.resumed.log.find(isOfStart)
@@ -196,7 +200,10 @@ export class LiveRun {
   #heard(event: RunEvent): void {
     this.#progress.event(event);
     this.#follower.event(event);
-    if (event.sampled) addLive(event.sampled);
+    if (event.sampled) {
+      addLive(event.sampled);
+      void showSamplesOf(this.#trainer).catch(() => undefined);
+    }
     if (event.type === "checkpoint") this.#saved_step = event.step;
     if (event.type === "early-stopped") this.#is_early = true;
     if (event.type === "best-loaded") this.#best = event.best;
@@ -216,6 +223,11 @@ export class LiveRun {
       element("pause").focus();
     }
   }
+}
+
+/** After how many steps questions are asked, where a share of all steps may be meant. */
+function everySteps(steps: number | undefined, total_steps: number): number | undefined {
+  return steps !== undefined && steps < 1 ? Math.ceil(steps * total_steps) : steps;
 }
 
 /** Whether a line of a run's log tells of the model before its first step. */

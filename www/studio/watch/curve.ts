@@ -1,8 +1,8 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { Columns } from "../data/columns.js";
-import { element } from "./dom.js";
-import { onSize } from "./sized.js";
+import { Columns } from "./columns.js";
+import { element } from "../ui/dom.js";
+import { onSize } from "../ui/sized.js";
 import { onTheme } from "../shell/theme.js";
 
 /** What a chart looks like, and how it is told to those who do not see it. */

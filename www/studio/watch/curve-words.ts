@@ -1,4 +1,4 @@
-import { fixed } from "./format.js";
+import { fixed } from "../ui/format.js";
 
 /** Points of a curve that are told. */
 const MOST = 8;
@@ -20,10 +20,15 @@ export function roundWords(rounds: number[], own: (number | null)[], together: (
   return told.length > 0 ? told.join(" ") : "Loss by round: none yet.";
 }
 
-function toldOf(name: string, steps: number[], values: (number | null)[], by = "step"): string {
-  const points = steps.flatMap((step, index) => (values[index] == null ? [] : [`${fixed(values[index])} at ${by} ${step}`]));
-  if (points.length === 0) return "";
-  const every = Math.max(1, Math.ceil((points.length - 1) / (MOST - 1)));
-  const shown = points.filter((_, index) => index % every === 0 || index === points.length - 1);
-  return `${name} by ${by}: ${shown.join(", ")}.`;
+/** What a run told of anything by step, in words. */
+export function valueWords(name: string, steps: number[], values: (number | null)[], words: (value: number) => string): string {
+  return toldOf(name, steps, values, "step", words) || `${name} by step: none yet.`;
+}
+
+function toldOf(name: string, steps: number[], values: (number | null)[], by = "step", words = fixed): string {
+  const places = steps.flatMap((_, place) => (values[place] == null ? [] : [place]));
+  if (places.length === 0) return "";
+  const every = Math.max(1, Math.ceil((places.length - 1) / (MOST - 1)));
+  const shown = places.filter((_, index) => index % every === 0 || index === places.length - 1);
+  return `${name} by ${by}: ${shown.map((place) => `${words(values[place]!)} at ${by} ${steps[place]}`).join(", ")}.`;
 }

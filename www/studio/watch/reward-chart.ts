@@ -1,7 +1,7 @@
 import type { StepLog } from "tabtune";
-import { STEPS } from "./chart.js";
-import { Curve } from "../ui/curve.js";
-import { rewardWords } from "../ui/curve-words.js";
+import { STEPS } from "./loss-lines.js";
+import { Curve } from "./curve.js";
+import { rewardWords } from "./curve-words.js";
 import { show } from "../ui/dom.js";
 import { fixed } from "../ui/format.js";
 import { axis, color } from "../shell/theme.js";

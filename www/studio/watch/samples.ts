@@ -9,7 +9,13 @@ export interface Samples {
 }
 
 /** How far apart the answers are made, as a share of the run, and how long they get, in tokens. */
-const MADE = { sample_steps: 0.25, sample_max_new_tokens: 48 };
+export interface Made {
+  sample_steps: number;
+  sample_max_new_tokens: number;
+}
+
+/** Large models take long to answer. */
+const SELDOM: Made = { sample_steps: 0.25, sample_max_new_tokens: 48 };
 
 /** A trainer that has prompts answered as it goes, and keeps the answers. */
 interface Sampling {
@@ -17,9 +23,9 @@ interface Sampling {
 }
 
 /** What a run is told so that these prompts are answered on its way. */
-export function sampleOptions(trainer: object, prompts: Prompt[]): object {
+export function sampleOptions(trainer: object, prompts: Prompt[], made = SELDOM): object {
   const { samples }: Sampling = trainer;
-  return samples && prompts.length > 0 ? { sample_prompts: prompts, ...MADE } : {};
+  return samples && prompts.length > 0 ? { sample_prompts: prompts, ...made } : {};
 }
 
 /** Shows what was answered on the way of the trainer's run. */
@@ -35,8 +41,12 @@ export function showSamples({ prompts, steps, texts }: Samples): void {
     const cells = steps.map((_, column) => make("td", "", texts[row]?.[column] ?? "–"));
     return make("tr", "", heading("row", wordsOf(prompt)), ...cells);
   });
+  const box = element("samples-box");
+  const is_at_end = box.scrollLeft + box.clientWidth >= box.scrollWidth - 1;
   element("samples").replaceChildren(make("thead", "", head), make("tbody", "", ...rows));
   show("samples-part", prompts.length > 0 && steps.length > 0);
+  // The newest is in sight, unless the person looks at an earlier one.
+  if (is_at_end) box.scrollLeft = box.scrollWidth;
 }
 
 /** What was asked last. */
