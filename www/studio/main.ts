@@ -37,7 +37,8 @@ import { SummaryLine } from "./train/summary.js";
 import { Timing } from "./train/timing.js";
 import { ShelfCard } from "./library/shelf.js";
 import { Timeline } from "./watch/timeline.js";
-import { Together } from "./together/together.js";
+import { isFederation } from "./together/offered.js";
+import type { Together, TogetherPage } from "./together/together.js";
 import { savedWords } from "./shell/words.js";
 
 const settings = new SettingsForm(() => tellChoice());
@@ -163,7 +164,7 @@ const library = new Library({
   },
   rowsChanged: () => data.refresh(),
 });
-const together = new Together({
+const togetherPage: TogetherPage = {
   busy,
   job: () => job,
   follower: adapters,
@@ -178,7 +179,9 @@ const together = new Together({
   ordered,
   newName: (name) => adapters.newName(name),
   ask,
-});
+};
+/** Learning together, where the server of this page is a federation. */
+let together: Together | undefined;
 const now = new NowBar(busy);
 const trying = new Trying();
 const again = new Again({
@@ -232,9 +235,17 @@ function tellChoice(): void {
   for (const id of ["import", "resume"]) block(id, data.missing !== undefined);
   // A taste is not knowledge: that much the toy learns, of its own answers.
   show("toy-note", model.bundled && !data.bundled && (data.kind ?? "examples") === "examples");
-  together.refresh();
+  together?.refresh();
   busy.update();
   tellMemory();
+}
+
+/** Only where there is a federation its code is loaded. */
+async function beginTogether(): Promise<void> {
+  if (!(await isFederation())) return;
+  const { Together } = await import("./together/together.js");
+  together = new Together(togetherPage);
+  await together.begin();
 }
 
 /** What the chosen rows are called in a sentence, and as a dataset. */
@@ -398,6 +409,6 @@ showLive(element("live-watch"));
 await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);
 await RunLogs.tidy(async (id) => (await adapters.store.get(id)) !== undefined).catch(showError);
 await offerWhatIsKept();
-await together.begin().catch(showError);
+await beginTogether().catch(showError);
 await shelf.begin();
 library.begin();

@@ -51,21 +51,6 @@ interface Begun {
 /** How long a button says that it has done what it does, in milliseconds. */
 const DONE_MILLIS = 3000;
 
-/** How often the page's server is asked whether it is a federation, and after how long again, in milliseconds. */
-const ASKED = { times: 3, after: 1000 };
-
-/** What the page's server says of itself as a federation: null where it is none, or does not answer. */
-async function federationFile(): Promise<unknown> {
-  for (let times = 1; ; times++) {
-    try {
-      return await (await fetch("./federation.json")).json();
-    } catch {
-      if (times === ASKED.times) return null;
-      await new Promise((resolve) => setTimeout(resolve, ASKED.after));
-    }
-  }
-}
-
 /**
  * The card to learn together with others. It is there where the server of this page is a federation. The page's policy lets its
  * workers talk to their own server alone, so it never joins another one.
@@ -95,10 +80,8 @@ export class Together {
     element("together-copy").addEventListener("click", () => void this.#copy().catch(showError));
   }
 
-  /** Looks whether the page's server is a federation. Elsewhere the page's own file says that there is none. */
+  /** Asks the page's server for its terms, and shows them. */
   async begin(): Promise<void> {
-    const file = await federationFile();
-    if (typeof file !== "object" || file === null) return;
     this.#federated = await import("tabtune/federated");
     this.#terms = await this.#federated.Federation.terms(this.#base);
     this.#view.terms(this.#terms);
