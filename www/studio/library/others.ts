@@ -43,24 +43,6 @@ export interface KeptLog {
   columns: Record<string, (number | null)[]>;
 }
 
-/** Chats of a page that keeps none. */
-export const NO_CHATS: Chats = {
-  all: async () => [],
-  put: async () => undefined,
-  delete: async () => undefined,
-  nameOf: ({ title }) => title ?? "",
-  messagesOf: () => [],
-  read: () => undefined,
-};
-
-/** Logs of a page that keeps none. */
-export const NO_LOGS: Logs = {
-  sizes: async () => new Map(),
-  read: async () => undefined,
-  write: async () => undefined,
-  delete: async () => undefined,
-};
-
 /** What a record takes, which browsers do not tell: as much as it would as text. */
 export function bytesOf(record: unknown): number {
   return new TextEncoder().encode(JSON.stringify(record)).length;
