@@ -1,7 +1,8 @@
-import uPlot from "uplot";
+import type uPlot from "uplot";
 import type { Lengths } from "tabtune";
 import { element } from "./dom.js";
 import { axis, color, FONT, onTheme } from "../shell/theme.js";
+import { plotting } from "./plotting.js";
 import { onSize } from "./sized.js";
 
 const HEIGHT = 180;
@@ -24,13 +25,15 @@ export class Histogram {
 
   #build(): void {
     if (!this.#shown) return;
+    const Plot = plotting(() => this.#build());
+    if (!Plot) return;
     const { lengths, max_length } = this.#shown;
     const { rows, width, longest } = lengths;
     // A limit far behind the longest row would squeeze the bars together, and says nothing.
     const end = max_length < 1.5 * longest ? Math.max(longest + width, 1.05 * max_length) : longest + width;
     const whole = (_: uPlot, values: number[]) => values.map((value) => (Number.isInteger(value) ? value.toLocaleString("en") : ""));
     this.#plot?.destroy();
-    this.#plot = new uPlot(
+    this.#plot = new Plot(
       {
         width: this.#box.clientWidth,
         height: HEIGHT,
@@ -57,7 +60,7 @@ export class Histogram {
             label: "Rows",
             fill: color("--accent"),
             width: 0,
-            paths: uPlot.paths.bars!({ size: [0.86, 60] }),
+            paths: Plot.paths.bars!({ size: [0.86, 60] }),
             points: { show: false },
           },
         ],

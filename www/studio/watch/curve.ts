@@ -1,6 +1,6 @@
-import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
+import type uPlot from "uplot";
 import { Columns } from "./columns.js";
+import { plotting } from "../ui/plotting.js";
 import { element } from "../ui/dom.js";
 import { onSize } from "../ui/sized.js";
 import { onTheme } from "../shell/theme.js";
@@ -20,6 +20,7 @@ export class Curve {
   readonly #columns: Columns;
   readonly #look: Look;
   #plot: uPlot | undefined;
+  #is_built = false;
   #frame = 0;
 
   /** A chart of so many columns in the part with that id. */
@@ -32,19 +33,22 @@ export class Curve {
   }
 
   get is_built(): boolean {
-    return this.#plot !== undefined;
+    return this.#is_built;
   }
 
   /** Takes the picture and its values away. */
   clear(): void {
     this.#plot?.destroy();
     this.#plot = undefined;
+    this.#is_built = false;
     this.#columns.clear();
   }
 
   build(): void {
+    this.#is_built = true;
+    const Plot = plotting(() => this.#is_built && this.build());
     this.#plot?.destroy();
-    this.#plot = new uPlot({ ...this.#size, ...this.#look.options() }, this.#columns.all, this.#box);
+    this.#plot = Plot && new Plot({ ...this.#size, ...this.#look.options() }, this.#columns.all, this.#box);
   }
 
   /** A picture that is built already shows it. */

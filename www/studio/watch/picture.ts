@@ -1,8 +1,8 @@
-import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
+import type uPlot from "uplot";
 import { axis, color, onTheme } from "../shell/theme.js";
 import { onSize } from "../ui/sized.js";
 import { lossRange, STEPS } from "./loss-lines.js";
+import { plotting } from "../ui/plotting.js";
 import type { Across, RunLog } from "./run-log.js";
 import { smoothed } from "./smooth.js";
 import { ACROSS_WORDS, type Subject } from "./subjects.js";
@@ -91,17 +91,19 @@ export class Picture {
     this.#redraw = () => this.draw(runs, subject, view);
     // In a place that is not shown there is no room. It is drawn once there is.
     if (this.#box.clientWidth === 0) return;
+    const Plot = plotting(() => this.#redraw());
+    if (!Plot) return;
     this.#view = view;
     this.#whole = wholeOf(runs, view.across);
     const lines = runs.map((run, index) => linesOf(run, runs.length > 1, index, subject, view));
     const tables = runs.map(({ log }, index) => [log.across(view.across), ...lines[index]!.map(({ values }) => values)] as uPlot.AlignedData);
-    const data = tables.length === 1 ? tables[0]! : uPlot.join(tables);
+    const data = tables.length === 1 ? tables[0]! : Plot.join(tables);
     const built = JSON.stringify([runs.map(({ name }) => name), subject.name, view.across, view.is_log, view.smoothing > 0]);
     if (this.#plot && built === this.#built) return this.#plot.setData(data);
     this.#plot?.destroy();
     this.#built = built;
     const series = lines.flat().map(({ series }) => series);
-    this.#plot = new uPlot(this.#options(series, subject, view), data, this.#box);
+    this.#plot = new Plot(this.#options(series, subject, view), data, this.#box);
   }
 
   #fit(): void {
