@@ -208,7 +208,7 @@ bench() {
     esac
     shift || true
   done
-  if [[ ${args[0]-} == data || ${args[0]-} == memory || ${args[0]-} == federation ]]; then
+  if [[ ${args[0]-} == data || ${args[0]-} == memory || ${args[0]-} == federation || ${args[0]-} == use ]]; then
     need_chromium >&2
     if [[ ${args[0]} == federation ]]; then need_flower >&2; fi
     build_package >&2

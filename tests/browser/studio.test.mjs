@@ -898,7 +898,7 @@ test("the page on the processor", async (t) => {
     assert.deepEqual(rows.map(({ label }) => label), labels);
     await button("Learn from them (ratings)").click();
     await page.getByRole("radio", { name: "thumbs" }).and(page.locator(":checked")).waitFor();
-    assert.equal(await page.locator("[name=method]:checked").inputValue(), "kto");
+    await page.locator("[name=method][value=kto]:checked").waitFor({ state: "attached" });
     await page.locator("#estimate-sum").filter({ hasText: /^A run takes up to [\d.]+ MB of memory/ }).waitFor();
     await page.getByLabel("Steps").fill("4");
     await button("Start fine-tuning").click();
