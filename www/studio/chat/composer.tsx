@@ -1,5 +1,6 @@
 import { useSignalEffect } from "@preact/signals";
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
+import { onSize } from "../ui/sized.js";
 import type { Difference } from "./manner.js";
 import { useRoom } from "./room.js";
 
@@ -7,16 +8,18 @@ import { useRoom } from "./room.js";
 export function Composer() {
   const { talk, is_answering, send, stop } = useRoom();
   const field = useRef<HTMLTextAreaElement>(null);
-  // It is as high as what is in it.
+  // It is as high as what is in it, which in a place that is hidden has no height.
+  const fit = () => {
+    const { current } = field;
+    if (!current) return;
+    current.style.height = "auto";
+    if (current.scrollHeight > 0) current.style.height = `${current.scrollHeight + 2}px`;
+  };
   useSignalEffect(() => {
     void talk.draft.value;
-    requestAnimationFrame(() => {
-      const { current } = field;
-      if (!current) return;
-      current.style.height = "auto";
-      current.style.height = `${current.scrollHeight + 2}px`;
-    });
+    requestAnimationFrame(fit);
   });
+  useEffect(() => onSize(field.current!, fit), []);
   const keyed = (event: KeyboardEvent) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
