@@ -3,7 +3,7 @@ import { render } from "preact";
 import { askedModelWords } from "./asked-model.js";
 import { ChatList } from "./chat-list.js";
 import { Chats } from "./chats.js";
-import { Composer, TwoAnswers } from "./composer.js";
+import { Composer, TwoAnswers, Waiting } from "./composer.js";
 import { examplesFor } from "./examples.js";
 import { How } from "./how.js";
 import { isHere } from "./is-here.js";
@@ -235,6 +235,7 @@ function ChatRoom() {
           </p>
         )}
         <Composer />
+        <Waiting />
         <div class="chat-tools">
           <TwoAnswers />
           <How />

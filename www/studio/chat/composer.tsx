@@ -59,6 +59,17 @@ export function Composer() {
   );
 }
 
+/** Says why a message has to wait, while the page does something else. */
+export function Waiting() {
+  const { is_busy, is_answering } = useRoom();
+  const is_waiting = is_busy.value && !is_answering.value;
+  return (
+    <p class="hint waiting" role="status">
+      {is_waiting && "It answers when what goes on now is done, or stopped."}
+    </p>
+  );
+}
+
 /** Lets a message be answered twice, to be picked from. */
 export function TwoAnswers() {
   const { talk, voices, around, two } = useRoom();
