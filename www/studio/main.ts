@@ -272,8 +272,8 @@ async function settingsNow(): Promise<Config | undefined> {
   }
 }
 
-function deleteRows(dataset: string, work: () => Promise<void>): void {
-  void busy.run(async () => {
+function deleteRows(dataset: string, work: () => Promise<void>): Promise<unknown> {
+  return busy.run(async () => {
     look.clear(dataset);
     await work();
   });
