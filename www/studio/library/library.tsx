@@ -145,8 +145,8 @@ export class Library {
     const place = shownOf(this.#items.value ?? [], this.#view.value).findIndex(({ key }) => key === item.key);
     void this.#page.busy.run(() => this.#delete(item)).then(async () => {
       await this.#lookAnew().catch(showError);
-      // The button that had the keyboard goes with its item, which may not yet be drawn as gone.
-      const left = shownOf(this.#items.value ?? [], this.#view.value);
+      // The button that had the keyboard goes with its item, which may still be listed until a later look is through.
+      const left = shownOf(this.#items.value ?? [], this.#view.value).filter(({ key }) => key !== item.key);
       const next = left[Math.min(place, left.length - 1)];
       ((next && drawnItem(next.key)) ?? element("kept-title")).focus({ preventScroll: true });
     });
