@@ -69,8 +69,9 @@ const data = new DataForm(
   () => {
     settings.ownRows(!data.bundled);
     settings.follow(data.kind);
-    // How long the rows are was told of others.
+    // How long the rows are, and how the model sees them, was told of others.
     longest = undefined;
+    look.keepOnly(rowsNow().dataset);
     tellChoice();
   },
 );
