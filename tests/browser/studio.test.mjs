@@ -707,7 +707,7 @@ test("the page on the processor", async (t) => {
 
     await open();
     await chooseRows("Kept here");
-    await page.getByText(/interrupted after [\d,]+ rows: choose its file again to go on/).waitFor();
+    await page.locator("#kept").getByText(/interrupted after [\d,]+ rows: choose its file again to go on/).waitFor();
     await pick("many.jsonl");
     await page.getByText(/An import of these rows was interrupted\. [\d,]+ rows of it are stored/).waitFor();
     await button("Resume the import").click();
@@ -715,7 +715,7 @@ test("the page on the processor", async (t) => {
 
     await open();
     await chooseRows("Kept here");
-    await page.getByText(new RegExp(`^${rows} rows · [\\d.]+ MB$`)).waitFor();
+    await page.locator("#kept").getByText(new RegExp(`^${rows} rows · [\\d.]+ MB$`)).waitFor();
     await button("Delete many.jsonl").click();
     await page.getByRole("radio", { name: "many.jsonl" }).waitFor({ state: "detached" });
     await page.getByRole("radio", { name: "broken.jsonl" }).check();
@@ -898,7 +898,7 @@ test("the page on the processor", async (t) => {
     assert.deepEqual(rows.map(({ label }) => label), labels);
     await button("Learn from them (ratings)").click();
     await page.getByRole("radio", { name: "thumbs" }).and(page.locator(":checked")).waitFor();
-    assert.equal(await page.locator("[name=method]:checked").inputValue(), "kto");
+    await page.locator("[name=method][value=kto]:checked").waitFor({ state: "attached" });
     await page.locator("#estimate-sum").filter({ hasText: /^A run takes up to [\d.]+ MB of memory/ }).waitFor();
     await page.getByLabel("Steps").fill("4");
     await button("Start fine-tuning").click();
