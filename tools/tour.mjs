@@ -98,7 +98,8 @@ async function home() {
   await page.locator(".device-line").filter({ hasText: /\w/ }).waitFor();
   await picture("home");
   await button("Train it now").click();
-  await page.locator("#live").getByText(/^Now, after step 7\d$/).first().waitFor();
+  // Looked for in every frame: what waits for elements looks once a second after a while, and the last steps take two.
+  await page.waitForFunction(() => /Now, after step 7\d/.test(document.querySelector("#live").textContent));
   // The run goes on meanwhile, and leaves no time for two.
   await take("home-learns", DESK, page.locator("#live .going"));
   await status(/^Done/);
