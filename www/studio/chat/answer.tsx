@@ -26,9 +26,9 @@ export function Said({ one, is_blind = false }: { one: Spoken; is_blind?: boolea
   );
 }
 
-/** What keeps an answer waiting, where the page says so. */
+/** What keeps an answer waiting, where the page says so. A whole sentence tells of what is over, as of the run before. */
 function waitWords(status: string): string {
-  return /…|%|:/.test(status) ? status : "…";
+  return /…|%|:/.test(status) && !status.endsWith(".") ? status : "…";
 }
 
 function endWords({ text, end, told, how }: Spoken): string {
