@@ -62,6 +62,8 @@ usage: ./build.sh COMMAND [OPTIONS]
             ./build.sh bench products times dense and 4-bit products at the sizes that other libraries are compared at
             ./build.sh bench data [--rows N] imports, tokenises and re-opens so many rows in the browser
             ./build.sh bench memory [--rank N] saves and resumes a large adapter there, and tells the heap
+            ./build.sh bench use [--minutes N] uses the page for so long (trains, chats, imports, switches, deletes), and tells
+              what it and the browser's storage take
             ./build.sh bench federation [--clients N] [--rounds N] has so many simulated clients take part in rounds on this
               machine's SuperLink, and tells seconds, bytes and memory; with --loss two tabs learn together by each
               delta_dtype, with masks and with noise, and it tells the loss on held-out rows by round
@@ -208,7 +210,7 @@ bench() {
     esac
     shift || true
   done
-  if [[ ${args[0]-} == data || ${args[0]-} == memory || ${args[0]-} == federation ]]; then
+  if [[ ${args[0]-} == data || ${args[0]-} == memory || ${args[0]-} == federation || ${args[0]-} == use ]]; then
     need_chromium >&2
     if [[ ${args[0]} == federation ]]; then need_flower >&2; fi
     build_package >&2

@@ -191,7 +191,7 @@ test("a person's own rows", async (t) => {
     await page.locator(".browse .bubble").filter({ hasText: HOSTILE }).waitFor();
     await button("Leave out row 61").click();
     await page.getByText("0 rows with “MENDED”.").waitFor();
-    await page.locator("#kept").getByText("121 rows").waitFor();
+    await page.getByRole("list", { name: "Kept datasets" }).getByText("121 rows").waitFor();
     assert.match(dialogs.at(-1), /^Leave this row out of “lines\.jsonl”\?/);
     assert.deepEqual(await barriers(page), []);
 

@@ -206,7 +206,7 @@ test("the page by WebGPU", async (t) => {
     assert.notEqual(await page.locator("#answer-base").innerText(), "");
     const unasked = await page.locator("#answer-tuned").innerText();
     assert.notEqual(unasked, "");
-    await page.getByRole("textbox", { name: "Question" }).fill("Does my data leave the browser?");
+    await page.getByRole("textbox", { name: "Question", exact: true }).fill("Does my data leave the browser?");
     await ask.click();
     await idle();
     assert.notEqual(await page.locator("#answer-base").innerText(), "");
@@ -411,7 +411,7 @@ test("the page on the processor", async (t) => {
     await status(/^Done: 2 steps\.$/);
     assert.match(await page.locator("#report").innerText(), /^10 rows · .* · [1-9] rows? held out$/);
     assert.ok(Number(await page.locator("#heldout-loss").innerText()) > 0);
-    assert.equal(await page.getByRole("textbox", { name: "Question" }).inputValue(), "Zwei und zwei?", "the first of the rows is asked");
+    assert.equal(await page.getByRole("textbox", { name: "Question", exact: true }).inputValue(), "Zwei und zwei?", "the first of the rows is asked");
     const [row] = await page.getByRole("article").filter({ hasText: "fragen.csv line" }).all();
     assert.equal(await row.locator(".special").first().innerText(), "<|im_start|>", "a pair is a chat");
     assert.equal(await row.locator(".learnt:not(.special)").allInnerTexts().then((all) => all.join("").trim()), "Vier für alle.");
@@ -707,7 +707,7 @@ test("the page on the processor", async (t) => {
 
     await open();
     await chooseRows("Kept here");
-    await page.getByText(/interrupted after [\d,]+ rows: choose its file again to go on/).waitFor();
+    await page.locator("#kept").getByText(/interrupted after [\d,]+ rows: choose its file again to go on/).waitFor();
     await pick("many.jsonl");
     await page.getByText(/An import of these rows was interrupted\. [\d,]+ rows of it are stored/).waitFor();
     await button("Resume the import").click();
@@ -715,7 +715,7 @@ test("the page on the processor", async (t) => {
 
     await open();
     await chooseRows("Kept here");
-    await page.getByText(new RegExp(`^${rows} rows · [\\d.]+ MB$`)).waitFor();
+    await page.locator("#kept").getByText(new RegExp(`^${rows} rows · [\\d.]+ MB$`)).waitFor();
     await button("Delete many.jsonl").click();
     await page.getByRole("radio", { name: "many.jsonl" }).waitFor({ state: "detached" });
     await page.getByRole("radio", { name: "broken.jsonl" }).check();
@@ -757,7 +757,7 @@ test("the page on the processor", async (t) => {
 
   const said = (text) => page.locator("#picked-count").filter({ hasText: text }).waitFor();
   const say = async (text) => {
-    await page.getByRole("textbox", { name: "Message" }).fill(text);
+    await page.getByRole("textbox", { name: "Message", exact: true }).fill(text);
     await page.keyboard.press("Enter");
     await page.waitForFunction(() => document.querySelector("#message").value === "" && !document.querySelector("#send").disabled);
   };
@@ -875,7 +875,7 @@ test("the page on the processor", async (t) => {
     t.diagnostic(`10 picks of ${asked} pairs of answers, 80 steps in ${seconds} s: ${counted}`);
 
     // What it knew is still there.
-    await page.getByRole("textbox", { name: "Question" }).fill("What is a lake?");
+    await page.getByRole("textbox", { name: "Question", exact: true }).fill("What is a lake?");
     await page.locator("#ask-begin").click();
     await idle();
     assert.equal(await page.locator("#answer-tuned").innerText(), await page.locator("#answer-base").innerText());
@@ -898,7 +898,7 @@ test("the page on the processor", async (t) => {
     assert.deepEqual(rows.map(({ label }) => label), labels);
     await button("Learn from them (ratings)").click();
     await page.getByRole("radio", { name: "thumbs" }).and(page.locator(":checked")).waitFor();
-    assert.equal(await page.locator("[name=method]:checked").inputValue(), "kto");
+    await page.locator("[name=method][value=kto]:checked").waitFor({ state: "attached" });
     await page.locator("#estimate-sum").filter({ hasText: /^A run takes up to [\d.]+ MB of memory/ }).waitFor();
     await page.getByLabel("Steps").fill("4");
     await button("Start fine-tuning").click();

@@ -6,7 +6,7 @@ import { Chats } from "./chats.js";
 import { Composer, TwoAnswers, Waiting } from "./composer.js";
 import { examplesFor } from "./examples.js";
 import { How } from "./how.js";
-import { isHere } from "./is-here.js";
+import { isHere } from "../work/is-here.js";
 import type { LearntVoices } from "./learnt-voices.js";
 import { Log } from "./log.js";
 import type { Difference } from "./manner.js";

@@ -40,6 +40,13 @@ export interface Told {
   parameters: number | undefined;
 }
 
+/** What figures are for, and whether the ways were compared for it too, or could not be. */
+interface Shown {
+  model: Model;
+  settings: string;
+  is_whole: boolean;
+}
+
 /** Tells how much memory a run will take, before anything is loaded, and what one takes that was prepared. */
 export class Estimate {
   readonly #device: DeviceForm;
@@ -47,8 +54,7 @@ export class Estimate {
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #ways = new WaysPicture();
   #running: AbortController | undefined;
-  /** What the figures shown are for. */
-  #shown: { model: Model; settings: string } | undefined;
+  #shown: Shown | undefined;
 
   /** `on_told` hears what is shown; undefined while nothing is. */
   constructor(device: DeviceForm, on_told: (told: Told | undefined) => void) {
@@ -58,10 +64,12 @@ export class Estimate {
 
   /** Counts anew a moment later, unless that is called again before. */
   later({ model, config, lora, longest }: Wish): void {
+    const settings = JSON.stringify([config, model?.hub, this.#device.value, longest]);
+    const is_same = this.#shown !== undefined && this.#shown.model.source === model?.source && this.#shown.settings === settings;
+    // What is being compared for the same is left to its end.
+    if (is_same && (this.#shown!.is_whole || this.#running)) return show("estimate", true);
     this.#cancel();
     if (!model || !config) return this.#hide();
-    const settings = JSON.stringify([config, model.hub, this.#device.value, longest]);
-    if (this.#shown?.model.source === model.source && this.#shown.settings === settings) return show("estimate", true);
     // Figures of other settings are not left standing.
     this.#shown = undefined;
     this.#on_told(undefined);
@@ -92,18 +100,22 @@ export class Estimate {
     const device = this.#device.value;
     try {
       const footprint = await Trainer.estimate(model.source, { ...model.hub, ...asked, device, signal });
-      this.#shown = { model, settings };
+      const shown: Shown = (this.#shown = { model, settings, is_whole: false });
       const peak = footprint.peak_gpu_bytes;
       const rows = is_known ? "with these rows" : "with the longest rows";
       this.#draw(footprint, config, `A run takes up to ${bytes(peak)} of ${await this.#device.memory()} ${rows}.`);
       const told = { model, config, footprint };
       this.#on_told({ ...told, parameters: undefined });
       const parameters = await this.#ways.draw({ model, config: asked, lora, device, peak }, signal);
+      shown.is_whole = true;
       this.#on_told({ ...told, parameters });
     } catch (thrown) {
       if (signal.aborted || isCancelled(thrown)) return;
       // Without the picture the figure still stands.
-      if (this.#shown) return this.#ways.hide();
+      if (this.#shown) {
+        this.#shown.is_whole = true;
+        return this.#ways.hide();
+      }
       this.#tell("How much memory a run takes cannot be told.", messageOf(thrown));
       this.#ways.hide();
     }

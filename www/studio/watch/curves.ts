@@ -1,6 +1,7 @@
 import type { StepLog } from "tabtune";
 import { Choice } from "../ui/choice.js";
 import { element, show, write } from "../ui/dom.js";
+import { plotting } from "../ui/plotting.js";
 import { stored } from "../ui/stored.js";
 import { curveWords, valueWords } from "./curve-words.js";
 import { beginGestures, zoomIn } from "./gestures.js";
@@ -52,9 +53,10 @@ export class Curves {
     this.#begin();
   }
 
-  /** Takes the last run's curves away. */
+  /** Takes the last run's curves away. What draws the next ones is fetched meanwhile. */
   clear(): void {
     this.#follow(undefined);
+    plotting(() => undefined);
   }
 
   /** Begins empty curves of a run. What has no id is not kept. */
@@ -95,7 +97,7 @@ export class Curves {
     show("chart-empty", run === undefined);
     for (const id of ["curve-tools", "second-part"]) show(id, run !== undefined);
     if (run?.id !== undefined) this.#keeper.follow(run.id, run.log);
-    this.#later();
+    this.#draw();
   }
 
   #changed(): void {
