@@ -334,7 +334,7 @@ test("the page on the processor", async (t) => {
     await other.locator("#status").filter({ hasText: "Another tab has this run. This one waits for it." }).waitFor();
     await other.getByRole("button", { name: "Watch it" }).click();
     await other.locator("#status").filter({ hasText: /^Step \d+ of 5000$/ }).waitFor();
-    assert.ok(await other.locator("#chart canvas").isVisible());
+    await other.locator("#chart canvas").waitFor();
     for (const name of ["Pause", "Watch it"]) assert.ok(await other.getByRole("button", { name }).isHidden(), name);
     await button("Stop").click();
     await other.locator("#status").filter({ hasText: "The run of the other tab has ended." }).waitFor();
