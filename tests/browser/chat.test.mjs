@@ -1,12 +1,8 @@
 // The place Chat, as a person uses it: on a desk and on a phone, and again on another day.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { test } from "node:test";
-import { paths } from "../../tools/lib/paths.mjs";
-import { fewRows, openLab } from "./support.mjs";
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+import { seriousIn } from "./axe.mjs";
+import { openVisit } from "./visitor.mjs";
 
 /** Text that would do something if it were taken for HTML. */
 const HOSTILE = `<img src=x onerror="globalThis.was_run = true">`;
@@ -16,19 +12,7 @@ const LONG = "Tell me a story about a bear.";
 
 /** The page in a Chromium of its own, and how a person chats on it. */
 async function openChat(t) {
-  const { page, server, mounts } = await openLab(t, { device: "cpu" });
-  mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
-  page.setDefaultTimeout(10_000);
-  const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(error.message));
-  /** What questions get as an answer beside yes, and what was asked last. */
-  const answers = { next: undefined, asked: undefined };
-  page.on("dialog", (dialog) => {
-    answers.asked = dialog.message();
-    void dialog.accept(answers.next);
-  });
-  const button = (name) => page.getByRole("button", { name, exact: true });
+  const { page, server, complaints, answers, button, status, tooWide } = await openVisit(t, { patience: 10_000 });
   const field = page.locator("#message");
   const open = async (address) => {
     await page.goto(`${server.origin}/${address}`);
@@ -60,25 +44,16 @@ async function openChat(t) {
     await unfold();
     await button("As usual").click();
   };
-  /** What axe-core finds in the place that is serious or worse. */
-  const findings = async () => {
-    if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(AXE);
-    const { violations } = await page.evaluate(() => globalThis.axe.run(document.querySelector("[data-place=chat]"), { resultTypes: ["violations"] }));
-    return violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-  };
   const checked = async (where, ...schemes) => {
-    for (const colorScheme of schemes) {
-      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      assert.deepEqual(await findings(), [], `${where}, ${colorScheme}`);
-    }
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.deepEqual(await seriousIn(page, { within: "[data-place=chat]", schemes }), [], where);
+    const wide = await tooWide();
     assert.ok(wide <= 0, `${where} is ${wide} pixels too wide`);
   };
-  return { page, complaints, answers, button, field, open, idle, begin, say, last, text, ramble, usual, checked };
+  return { page, complaints, answers, button, status, field, open, idle, begin, say, last, text, ramble, usual, checked };
 }
 
 test("chats", async (t) => {
-  const { page, complaints, answers, button, field, open, idle, begin, say, last, text, ramble, usual, checked } = await openChat(t);
+  const { page, complaints, answers, button, status, field, open, idle, begin, say, last, text, ramble, usual, checked } = await openChat(t);
   const kept = {};
 
   await t.test("at a desk: several turns, stopped, gone on with, said anew, in words of one's own", async () => {
@@ -167,7 +142,7 @@ test("chats", async (t) => {
     await page.locator("[name=never]").evaluate((input) => input.checked || input.click());
     for (const [name, value] of [["max_steps", "4"], ["per_device_train_batch_size", "1"], ["learning_rate", "0.05"]]) await set(name, value);
     await page.locator("#start").click();
-    await page.locator("#status").filter({ hasText: "Done: 4 steps." }).waitFor({ state: "attached" });
+    await status("Done: 4 steps.");
     await page.locator("#ask-begin:enabled").waitFor({ state: "attached" });
     await page.getByRole("link", { name: "Chat", exact: true }).click();
     assert.ok(await page.locator("#voice option").first().isVisible() || (await page.getByLabel("Who answers").inputValue()) === "own");
@@ -227,7 +202,7 @@ test("chats", async (t) => {
     });
     await button("Your chats (4)").click();
     await button("Delete Lakes").click();
-    assert.match(answers.asked, /^Delete the chat “Lakes”\?/);
+    assert.match(answers.asked.at(-1), /^Delete the chat “Lakes”\?/);
     await page.getByText("“Lakes” was deleted.").waitFor();
     assert.equal(new URL(page.url()).hash, "#chat");
     await open(kept.beside);

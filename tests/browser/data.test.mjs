@@ -1,27 +1,13 @@
 // The place Data as a person uses it: rows that are typed, pasted, mapped by clicking, mended and looked through.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { test } from "node:test";
-import { paths } from "../../tools/lib/paths.mjs";
-import { openLab } from "./support.mjs";
+import { seriousIn } from "./axe.mjs";
+import { openVisit } from "./visitor.mjs";
 
-const AXE = readFileSync(join(paths.root, "node_modules/axe-core/axe.min.js"), "utf8");
 const HOSTILE = "<img src=x onerror=\"globalThis.harmed = true\">";
 
-/** What axe-core finds that is serious, in dark and in light. */
-async function barriers(page) {
-  // The page's policy lets no script in, and what a debugger evaluates is none.
-  await page.evaluate(AXE);
-  const found = [];
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    const { violations } = await page.evaluate(() => globalThis.axe.run("[data-place=data]", { resultTypes: ["violations"] }));
-    const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-    found.push(...serious.map(({ id, nodes }) => `${colorScheme}: ${id}: ${nodes[0].html} ${nodes[0].failureSummary}`));
-  }
-  return found;
-}
+/** What keeps people from using the place, by day and by night. */
+const barriers = (page) => seriousIn(page, { within: "[data-place=data]", schemes: ["light", "dark"] });
 
 /** Pastes into what has the keyboard, as a browser does. */
 const paste = (page, text, html = "") =>
@@ -33,19 +19,9 @@ const paste = (page, text, html = "") =>
   }, { text, html });
 
 test("a person's own rows", async (t) => {
-  const { page, server } = await openLab(t, { device: "cpu" });
-  page.setDefaultTimeout(30_000);
-  const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(error.message));
-  const dialogs = [];
-  page.on("dialog", (dialog) => {
-    dialogs.push(dialog.message());
-    void dialog.accept();
-  });
+  const { page, server, complaints, answers, button, status, tooWide } = await openVisit(t);
   const way = (words) => page.locator(".rows-from").getByText(words, { exact: true }).click();
   const chosenWay = () => page.locator('[name="data"]:checked').inputValue();
-  const button = (name) => page.getByRole("button", { name, exact: true });
   const cell = (name) => page.getByRole("textbox", { name, exact: true });
   const counted = (pattern) => page.locator("#typed-count").filter({ hasText: pattern }).waitFor();
   const column = (name) => page.getByLabel(`What the column ${name} is`);
@@ -54,7 +30,6 @@ test("a person's own rows", async (t) => {
     await page.reload();
     await page.locator(".grid-table").waitFor({ state: "attached" });
   };
-  const overflows = () => page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
 
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.goto(`${server.origin}/#data`);
@@ -192,13 +167,13 @@ test("a person's own rows", async (t) => {
     await button("Leave out row 61").click();
     await page.getByText("0 rows with “MENDED”.").waitFor();
     await page.getByRole("list", { name: "Kept datasets" }).getByText("121 rows").waitFor();
-    assert.match(dialogs.at(-1), /^Leave this row out of “lines\.jsonl”\?/);
+    assert.match(answers.asked.at(-1), /^Leave this row out of “lines\.jsonl”\?/);
     assert.deepEqual(await barriers(page), []);
 
     await button("Edit My rows").click();
     assert.equal(await cell("Question 3").inputValue(), "Wann?");
     await cell("Answer 3").fill("Um zehn.");
-    assert.equal(await overflows(), false);
+    assert.equal(await tooWide(), 0);
     await reload();
     assert.equal(await cell("Answer 3").inputValue(), "Um zehn.");
     await button("Use these rows").click();
@@ -215,7 +190,7 @@ test("a person's own rows", async (t) => {
     assert.equal(await page.locator(".column-cards > li").count(), 2);
     for (const width of [390, 320]) {
       await page.setViewportSize({ width, height: 844 });
-      assert.equal(await overflows(), false, `${width} px`);
+      assert.equal(await tooWide(), 0, `${width} px`);
     }
     assert.deepEqual(await barriers(page), []);
   });

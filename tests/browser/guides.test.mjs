@@ -1,21 +1,11 @@
 // The guides as a reader uses them: on a desktop and on a phone.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { test } from "node:test";
 import { launch } from "../../tools/lib/chromium.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 import { serve } from "../../tools/lib/server.mjs";
-
-/** What axe-core finds that is serious, on the page as it is. Its policy lets no script in, and what a debugger evaluates is none. */
-async function serious(page) {
-  await page.evaluate(readFileSync(join(paths.root, "node_modules/axe-core/axe.min.js"), "utf8"));
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
-  const worst = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-  return worst.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).slice(0, 3).join(" ")}`);
-}
-
-const isWiderThanWindow = () => document.documentElement.scrollWidth > innerWidth;
+import { seriousIn } from "./axe.mjs";
+import { visitorOf } from "./visitor.mjs";
 
 test("the guides are read, searched and copied from", async (t) => {
   const server = await serve({ "/": paths.dist });
@@ -25,9 +15,7 @@ test("the guides are read, searched and copied from", async (t) => {
     await server.close();
   });
   const page = await browser.newPage();
-  const broken = [];
-  page.on("pageerror", (error) => broken.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && broken.push(message.text()));
+  const { complaints, tooWide } = visitorOf(page);
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"], { origin: server.origin });
 
   await t.test("at a desk: the search leads to a heading, code is copied, and the next page follows", async () => {
@@ -39,7 +27,7 @@ test("the guides are read, searched and copied from", async (t) => {
     const hit = page.locator("#found").getByRole("link", { name: "Your first fine-tune: 6. Save the adapter" });
     await hit.waitFor();
     assert.match(await page.locator("#count").textContent(), /places/);
-    assert.deepEqual(await serious(page), []);
+    assert.deepEqual(await seriousIn(page), []);
     await hit.click();
     await page.waitForURL(/\/guides\/first-fine-tune\.html#6-save-the-adapter$/);
     const block = page.locator(".code").filter({ hasText: "trainer.save()" }).first();
@@ -58,9 +46,9 @@ test("the guides are read, searched and copied from", async (t) => {
     const list = page.getByRole("navigation", { name: "All guides" });
     const link = list.getByRole("link", { name: "TabtuneError" });
     assert.ok(!(await link.isVisible()));
-    assert.ok(!(await page.evaluate(isWiderThanWindow)));
+    assert.equal(await tooWide(), 0);
     assert.equal(await page.locator(".wide").first().getAttribute("tabindex"), "0");
-    assert.deepEqual(await serious(page), []);
+    assert.deepEqual(await seriousIn(page), []);
     await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
     assert.equal(await page.evaluate(() => document.activeElement.id), "text", "the first stop skips to the text");
@@ -68,10 +56,10 @@ test("the guides are read, searched and copied from", async (t) => {
     await link.click();
     await page.getByRole("heading", { level: 1, name: "TabtuneError" }).waitFor();
     await page.setViewportSize({ width: 320, height: 640 });
-    assert.ok(!(await page.evaluate(isWiderThanWindow)));
+    assert.equal(await tooWide(), 0);
     await page.getByRole("navigation", { name: "Places" }).getByRole("link", { name: "Train" }).click();
     await page.waitForURL(`${server.origin}/#train`);
   });
 
-  assert.deepEqual(broken, []);
+  assert.deepEqual(complaints, []);
 });

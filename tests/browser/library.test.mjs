@@ -1,13 +1,12 @@
 // The library of the page, as a person would use it: what is kept is found, renamed, freed, and taken to another browser in one file.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { test } from "node:test";
 import { strFromU8, unzipSync, zipSync } from "fflate";
 import { launch } from "../../tools/lib/chromium.mjs";
-import { openLab } from "./support.mjs";
+import { seriousIn } from "./axe.mjs";
+import { openVisit, visitorOf } from "./visitor.mjs";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const ROWS = "question,answer\nWann haben Sie offen?,Von neun bis fünf.\nWas kostet ein neuer Schlauch?,Zwölf Euro.\n";
 const MODEL = "somebody/a-model";
 const MODEL_BYTES = 3 << 20;
@@ -67,45 +66,26 @@ function filesKept() {
   });
 }
 
-/** What a person does on a page. */
-function usePage(page, origin) {
-  page.setDefaultTimeout(10_000);
-  const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(error.message));
-  const answers = { asked: [] };
-  page.on("dialog", (dialog) => {
-    answers.asked.push(dialog.message());
-    void dialog.accept();
-  });
-  const button = (name) => page.getByRole("button", { name, exact: true });
+/** What a person does in the library, beside what any visitor does. */
+function useLibrary(visitor, page, origin) {
   const open = async () => {
     await page.goto(`${origin}/#library`);
     await page.locator("#library-list").waitFor({ state: "attached" });
     await idle();
   };
   const idle = () => page.waitForFunction(() => !document.querySelector("#bring-open").disabled);
-  /** An entry of the list, by its kind and its name. */
-  const entry = (kind, name) => page.locator(`#library-list > li[data-kind=${kind}]`).filter({ has: page.locator(".item-name").getByText(name, { exact: true }) });
-  const status = (pattern) => page.locator("#status").filter({ hasText: pattern }).waitFor({ state: "attached" });
   /** What is shown to be taken, by its parts. */
   const shownBytes = () => page.evaluate(() => Object.fromEntries([...document.querySelectorAll(".shares li")].map((part) => [part.dataset.part, part.querySelector(".figure").textContent])));
   const names = () => page.locator("#library-list > li .item-name").allInnerTexts();
-  /** Serious findings of axe-core on what is shown. */
-  const findings = async (scheme) => {
-    await page.emulateMedia({ colorScheme: scheme });
-    if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(AXE);
-    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-    return violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-  };
+  const findings = (...schemes) => seriousIn(page, { schemes });
   /** The question of the rows is asked, and the answer of what is open told. */
   const answer = () => page.locator("#answer-tuned").textContent();
-  return { page, complaints, answers, button, open, idle, entry, status, shownBytes, names, findings, answer };
+  return { ...visitor, page, open, idle, shownBytes, names, findings, answer };
 }
 
 test("the library of the page", async (t) => {
-  const { page, server } = await openLab(t, { device: "cpu" });
-  const here = usePage(page, server.origin);
+  const { page, server, ...visitor } = await openVisit(t, { patience: 10_000 });
+  const here = useLibrary(visitor, page, server.origin);
   const { button, entry, status, idle, shownBytes, names, findings, answers } = here;
   await page.setViewportSize({ width: 1280, height: 900 });
   let exported;
@@ -174,8 +154,7 @@ test("the library of the page", async (t) => {
     // Also after the page was closed and opened.
     await here.open();
     await entry("run", HOSTILE).waitFor();
-    assert.deepEqual(await findings("light"), []);
-    assert.deepEqual(await findings("dark"), []);
+    assert.deepEqual(await findings("light", "dark"), []);
   });
 
   await t.test("frees what can be had again, and then takes that much less", async () => {
@@ -223,7 +202,9 @@ test("the library of the page", async (t) => {
   await t.test("comes out of it in another browser, on a phone, and answers the same without training", async (t) => {
     const other = await launch({ gpu: "none" });
     t.after(() => other.close());
-    const there = usePage(await other.newPage(), server.origin);
+    const tab = await other.newPage();
+    tab.setDefaultTimeout(10_000);
+    const there = useLibrary(visitorOf(tab), tab, server.origin);
     await there.page.setViewportSize({ width: 390, height: 844 });
     await there.open();
     const bring = (buffer) => there.page.locator("#bring-file").setInputFiles({ name: "library.tabtune", mimeType: "", buffer });
@@ -259,8 +240,7 @@ test("the library of the page", async (t) => {
     await there.entry("run", HOSTILE).getByRole("button", { name: `More for ${HOSTILE}` }).click();
     await there.entry("run", HOSTILE).getByRole("button", { name: `Download ${HOSTILE}` }).waitFor();
     await there.entry("run", HOSTILE).getByRole("button", { name: `Less for ${HOSTILE}` }).click();
-    const width = await there.page.evaluate(() => document.documentElement.scrollWidth);
-    assert.ok(width <= 390, `the page is ${width} px wide`);
+    assert.ok((await there.tooWide()) <= 0, `the page is ${await there.tooWide()} px too wide`);
     assert.deepEqual(await there.findings("light"), []);
     await there.entry("run", HOSTILE).getByRole("button", { name: `Open ${HOSTILE}` }).click();
     await there.status(/ is open\./);

@@ -4,17 +4,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { paths } from "../../tools/lib/paths.mjs";
-import { fewRows, openLab } from "./support.mjs";
-
-/** What axe-core finds that is serious, on the page as it is. Its policy lets no script in, and what a debugger evaluates is none. */
-async function serious(page) {
-  await page.evaluate(readFileSync(join(paths.root, "node_modules/axe-core/axe.min.js"), "utf8"));
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
-  const worst = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-  return worst.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).slice(0, 3).join(" ")}`);
-}
-
-const widerThanWindow = (page) => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+import { seriousIn } from "./axe.mjs";
+import { openVisit } from "./visitor.mjs";
 
 const SHA = "0123456789abcdef0123456789abcdef01234567";
 
@@ -47,12 +38,7 @@ function playMemory() {
 }
 
 test("a run is set up in three steps, and what it takes is told before it starts", async (t) => {
-  const { page, server, mounts } = await openLab(t, { device: "cpu" });
-  mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
-  page.setDefaultTimeout(20_000);
-  const broken = [];
-  page.on("pageerror", (error) => broken.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && broken.push(message.text()));
+  const { page, server, complaints, button, status, idle, tooWide } = await openVisit(t, { patience: 20_000 });
   await page.addInitScript(playMemory);
   const asked = await playHub(page);
   const open = async () => {
@@ -75,7 +61,7 @@ test("a run is set up in three steps, and what it takes is told before it starts
 
   await t.test("what is wanted is chosen in words, which sets everything and can be changed", async () => {
     assert.match(await takes(), /^The bundled toy learns from the bundled rows: about [\d.]+ MB of memory, .*, a first guess\.$/);
-    const start = page.getByRole("button", { name: "Start fine-tuning" });
+    const start = button("Start fine-tuning");
     await page.getByText("Settings", { exact: true }).click();
     const inSight = async () => {
       const { y, height } = await start.boundingBox();
@@ -103,10 +89,10 @@ test("a run is set up in three steps, and what it takes is told before it starts
 
     await page.getByLabel("Steps", { exact: true }).fill("24");
     await page.getByText("Changed by you: Steps").waitFor();
-    await page.getByRole("button", { name: "Back to the preset" }).click();
+    await button("Back to the preset").click();
     assert.equal(await value("Steps"), "80");
     await page.locator("#presets :checked:focus").waitFor();
-    assert.deepEqual(await serious(page), []);
+    assert.deepEqual(await seriousIn(page), []);
     await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
     assert.ok(await inSight(), "wherever one has scrolled to");
   });
@@ -119,10 +105,10 @@ test("a run is set up in three steps, and what it takes is told before it starts
         const note = () => /^(Training|Done)/.test(status.textContent) && globalThis.marks.push(performance.now());
         (globalThis.noting = new MutationObserver(note)).observe(status, { childList: true });
       });
-      await page.getByRole("button", { name: "Start fine-tuning" }).click();
+      await button("Start fine-tuning").click();
       await page.locator("#training-title").filter({ visible: true }).waitFor();
-      await page.locator("#status").filter({ hasText: /^Done/ }).waitFor();
-      await page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
+      await status(/^Done/);
+      await idle();
       return page.evaluate(() => {
         globalThis.noting.disconnect();
         return (globalThis.marks.at(-1) - globalThis.marks[0]) / 1000;
@@ -154,7 +140,8 @@ test("a run is set up in three steps, and what it takes is told before it starts
       rows.files = file.files;
       rows.dispatchEvent(new Event("change", { bubbles: true }));
     });
-    await page.locator("#own").waitFor({ state: "attached" });
+    // The page goes to where it shows what it found in the file.
+    await page.waitForURL(/#data$/);
     await page.goto(`${server.origin}/#train`);
     await page.getByText(/^It is a toy of some hundred words/).waitFor();
     assert.deepEqual((await page.locator("#toy-advice button").allInnerTexts()).length, 3);
@@ -169,7 +156,7 @@ test("a run is set up in three steps, and what it takes is told before it starts
     assert.equal(await page.locator("#listed input").count(), 3);
     assert.ok(asked.every(({ path }) => !path.startsWith("/api/models?")), "nothing is searched for unasked");
     await page.getByLabel("Or another model on Hugging Face").fill("small");
-    await page.getByRole("button", { name: "Search the hub" }).click();
+    await button("Search the hub").click();
     await page.getByRole("radio", { name: "somebody/small-llama" }).check();
     assert.equal(await page.locator("#found-models input").count(), 1, "what cannot be trained here is not shown");
     assert.ok(asked.some(({ path }) => path.startsWith("/api/models?search=small&")));
@@ -188,14 +175,14 @@ test("a run is set up in three steps, and what it takes is told before it starts
     await page.getByText("Changed by you: Steps").waitFor();
     assert.equal(await page.getByLabel("Steps", { exact: true }).inputValue(), "15");
     assert.ok(!JSON.stringify(await page.evaluate(() => ({ ...localStorage }))).includes("hf_secret"));
-    await page.getByRole("button", { name: "Back to the preset" }).click();
+    await button("Back to the preset").click();
   });
 
   await t.test("on a phone, by the keyboard alone, with large letters too", async () => {
     await page.setViewportSize({ width: 390, height: 844 });
     await page.emulateMedia({ colorScheme: "dark", reducedMotion: "reduce" });
-    assert.deepEqual(await serious(page), []);
-    assert.equal(await widerThanWindow(page), 0);
+    assert.deepEqual(await seriousIn(page), []);
+    assert.equal(await tooWide(), 0);
     const tabTo = async (selector) => {
       for (let presses = 0; presses < 60; presses++) {
         if (await page.evaluate((selector) => document.activeElement?.matches(selector), selector)) return;
@@ -220,7 +207,7 @@ test("a run is set up in three steps, and what it takes is told before it starts
       await page.evaluate((letters) => (document.documentElement.style.fontSize = letters), letters);
       for (const word of ["Hub", "Bundled"]) {
         await source(word).click();
-        assert.equal(await widerThanWindow(page), 0, `${width} px, letters of ${letters}, ${word}`);
+        assert.equal(await tooWide(), 0, `${width} px, letters of ${letters}, ${word}`);
       }
     }
     await page.evaluate(() => (document.documentElement.style.fontSize = ""));
@@ -233,12 +220,12 @@ test("a run is set up in three steps, and what it takes is told before it starts
     await takes();
     await page.getByText(/^May not fit: about 40\.0 MB of memory can be counted on here\. What makes it smaller:$/).waitFor();
     const before = await summary.innerText();
-    await page.getByRole("button", { name: "One row a step" }).click();
+    await button("One row a step").click();
     await page.waitForFunction((before) => document.querySelector("#summary").textContent !== before, before);
     await takes();
     await page.getByText("Changed by you: Rows a step").waitFor();
     assert.notEqual(await summary.innerText(), before);
   });
 
-  assert.deepEqual(broken, []);
+  assert.deepEqual(complaints, []);
 });

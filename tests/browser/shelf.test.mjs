@@ -8,7 +8,8 @@ import { paths } from "../../tools/lib/paths.mjs";
 import { cardFor, checkAdapter, galleryIndex, verify, withCard } from "../../www/package/build/exchange/index.js";
 import { person } from "./person.mjs";
 import { buildSafetensors, parseSafetensors } from "./safetensors.mjs";
-import { fewRows, openLab, valueOf } from "./support.mjs";
+import { openLab, valueOf } from "./support.mjs";
+import { openVisit } from "./visitor.mjs";
 
 const RANK = 4;
 /** Text that would do something if it were taken for HTML. */
@@ -58,23 +59,10 @@ const zipped = (files) => Buffer.from(zipSync(files, { level: 0 }));
 
 /** The page in a Chromium of its own, and how a person uses its shelf. */
 async function openShelf(t) {
-  const { page: seen, server, requests, mounts } = await openLab(t, { device: "cpu" });
-  const page = person(seen);
-  mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
-  page.setDefaultTimeout(6_000);
-  const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(error.message));
-  /** What questions get as an answer, which is yes unless it is "no", and what was asked last. */
-  const answers = { next: undefined, asked: undefined };
-  page.on("dialog", (dialog) => {
-    answers.asked = dialog.message();
-    void (answers.next === "no" ? dialog.dismiss() : dialog.accept(answers.next));
-  });
-  const button = (name) => page.getByRole("button", { name, exact: true });
+  const { page, ...visit } = await openVisit(t, { patience: 6_000, as: person });
+  /** Goes where the page says so. */
   const status = (pattern) => page.locator("#status").filter({ hasText: pattern }).waitFor();
-  const entry = (name) => page.locator("#library-list > li[data-kind=adapter]").filter({ has: page.locator(".item-name").getByText(name, { exact: true }) });
-  const idle = () => page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
+  const entry = (name) => visit.entry("adapter", name);
   /** Picks a zip file and waits for its card. */
   const bring = async (name, files) => {
     await page.locator("#shelf-file").setInputFiles({ name: `${name}.zip`, mimeType: "application/zip", buffer: zipped(files) });
@@ -82,7 +70,7 @@ async function openShelf(t) {
   /** The value of a line of the card that is shown. */
   const line = (about) => page.locator("#card-lines dl > div").filter({ has: page.getByText(about, { exact: true }) }).locator("dd").innerText();
   const answer = (id) => page.locator(`#answer-${id}`).innerText();
-  return { page, server, requests, mounts, complaints, answers, button, status, entry, idle, bring, line, answer };
+  return { ...visit, page, status, entry, bring, line, answer };
 }
 
 /** Runs in the page: blends adapters, of which there are no more when the engine is lost, and tells what comes back and what is refused. */
@@ -126,7 +114,7 @@ test("a blend outlives its parts and its engine, to the bit", async (t) => {
 });
 
 test("the shelf of the page", async (t) => {
-  const { page, server, requests, mounts, complaints, answers, button, status, entry, idle, bring, line, answer } = await openShelf(t);
+  const { page, server, requests, mounts, complaints, answers, button, status, entry, idle, tooWide, bring, line, answer } = await openShelf(t);
   const ask = async () => {
     await button("Ask").click();
     await idle();
@@ -362,12 +350,12 @@ test("the shelf of the page", async (t) => {
   await t.test("asks before it loads another model, which a stranger may have named", async () => {
     const before = requests.length;
     await bring("far", adapterOf(5, "somebody/large-llama"));
-    answers.next = "no";
+    answers.next = false;
     await button("Try it").click();
     await entry("far").waitFor();
     await idle();
     const loads = "Load that in place of the bundled model?";
-    assert.equal(answers.asked, `“far” was made for somebody/large-llama from Hugging Face, which is downloaded unless this browser has it. ${loads}`);
+    assert.equal(answers.asked.at(-1), `“far” was made for somebody/large-llama from Hugging Face, which is downloaded unless this browser has it. ${loads}`);
     assert.deepEqual(requests.slice(before), []);
     assert.equal(await entry("far").getByText("answers now").count(), 0);
     answers.next = undefined;
@@ -410,7 +398,7 @@ test("the shelf of the page", async (t) => {
         assert.equal(inside, 0, `${open} at ${width} px`);
         await button("Close").click();
       }
-      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0, `${width} px`);
+      assert.equal(await tooWide(), 0, `${width} px`);
     }
   });
 

@@ -10,10 +10,13 @@ import { paths } from "../../tools/lib/paths.mjs";
 import { checkPage } from "./plain.mjs";
 import { person } from "./person.mjs";
 import { parseSafetensors } from "./safetensors.mjs";
-import { fewRows, openLab } from "./support.mjs";
+import { openVisit } from "./visitor.mjs";
 
 /** The longest that the page may be deaf on a machine whose processor also plays the GPU. */
 const LONGEST_PAUSE_MILLIS = 500;
+
+/** How long anything may take there. */
+const PATIENCE_MILLIS = 120_000;
 
 /** Runs in a page before its scripts: a battery that the test can empty, and a processor that is never too busy. */
 function playSignals() {
@@ -80,9 +83,7 @@ function playPressure() {
 }
 
 test("a run rests under the pressure of its own processor only if the person chose so", async (t) => {
-  const { page: seen, server, mounts } = await openLab(t, { device: "cpu" });
-  const page = person(seen);
-  mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
+  const { page, server } = await openVisit(t, { patience: PATIENCE_MILLIS, as: person });
   await page.addInitScript(playPressure);
   const start = async () => {
     await page.getByLabel("Rows a step").fill("1");
@@ -105,19 +106,9 @@ test("a run rests under the pressure of its own processor only if the person cho
 });
 
 /** The page in a Chromium of its own, and how a person uses it. */
-async function openStudio(t, options) {
-  const { page: seen, server, requests, mounts } = await openLab(t, options);
-  const page = person(seen);
-  mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
-  const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(error.message));
-  /** What questions get as an answer beside yes, and what was asked last. */
-  const answers = { next: undefined, asked: undefined };
-  page.on("dialog", (dialog) => {
-    answers.asked = dialog.message();
-    void dialog.accept(answers.next);
-  });
+async function openStudio(t, device) {
+  const { page, ...visit } = await openVisit(t, { device, patience: PATIENCE_MILLIS, as: person });
+  const { server, button } = visit;
   const folder = mkdtempSync(join(tmpdir(), "tabtune-rows-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const open = async () => {
@@ -134,7 +125,6 @@ async function openStudio(t, options) {
   /** Chooses a word of the switch in that part of the form. */
   const choose = (part, word) => page.getByRole("group", { name: part }).getByText(word, { exact: true }).click();
   const chooseRows = (word) => choose("Rows to learn from", word);
-  const button = (name) => page.getByRole("button", { name, exact: true });
   /** Picks a file of that content, or the one of that name in the folder. */
   const pick = async (name, content) => {
     await chooseRows("Files");
@@ -148,6 +138,7 @@ async function openStudio(t, options) {
     await page.getByLabel("Rows a step").fill("1");
     await page.getByLabel("Steps").fill(String(count));
   };
+  /** Goes where the page says so. */
   const status = (pattern) => page.locator("#status").filter({ hasText: pattern }).waitFor();
   /** The zip that a button named so gives. */
   const downloaded = async (name) => {
@@ -155,15 +146,14 @@ async function openStudio(t, options) {
     return { name: file.suggestedFilename(), bytes: readFileSync(await file.path()) };
   };
   const download = async () => unzipSync(new Uint8Array((await downloaded("Download")).bytes));
-  const idle = () => page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
   /** The entry of that name in the list of what was learnt. */
   const learnt = (name) => page.locator("#library-list > li:is([data-kind=run], [data-kind=adapter])").filter({ has: page.locator(".item-name").getByText(name, { exact: true }) });
 
-  return { page, server, requests, complaints, answers, folder, open, runsOn, choose, chooseRows, button, pick, report, setSteps, status, downloaded, download, idle, learnt };
+  return { ...visit, page, folder, open, runsOn, choose, chooseRows, pick, report, setSteps, status, downloaded, download, learnt };
 }
 
 test("the page by WebGPU", async (t) => {
-  const { page, server, requests, complaints, open, runsOn, button, setSteps, status, downloaded, download, idle, learnt, answers } = await openStudio(t);
+  const { page, server, requests, complaints, open, runsOn, button, setSteps, status, downloaded, download, idle, learnt, answers } = await openStudio(t, "webgpu");
 
   await t.test("trains the bundled model, answers before and after, and gives the adapter", async () => {
     await open();
@@ -267,7 +257,7 @@ test("the page by WebGPU", async (t) => {
     await runsOn("GPU");
     await page.getByRole("button", { name: /^Go on from step/ }).click();
     await status(/^Step \d+ of 5000$/);
-    assert.match(answers.asked, /^This run began on another kind of device/);
+    assert.match(answers.asked.at(-1), /^This run began on another kind of device/);
     await button("Stop").click();
     await status(/^Stopped after \d+ steps\.$/);
     await idle();
@@ -277,8 +267,8 @@ test("the page by WebGPU", async (t) => {
 });
 
 test("the page on the processor", async (t) => {
-  const studio = await openStudio(t, { device: "cpu" });
-  const { page, server, requests, complaints, folder, open, choose, chooseRows, button, pick, report, setSteps, status, downloaded, download, idle, learnt } = studio;
+  const studio = await openStudio(t, "cpu");
+  const { page, server, requests, complaints, tooWide, folder, open, choose, chooseRows, button, pick, report, setSteps, status, downloaded, download, idle, learnt } = studio;
 
   await t.test("trains the bundled model and rows of one's own, answers, and knows what was learnt the next day", async (t) => {
     const { held_out, computes } = await checkPage(page, server.origin, { steps: 8 });
@@ -930,7 +920,7 @@ test("the page on the processor", async (t) => {
     for (const width of [360, 390]) {
       await page.setViewportSize({ width, height: 800 });
       await open();
-      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0, `${width} px`);
+      assert.equal(await tooWide(), 0, `${width} px`);
     }
   });
 

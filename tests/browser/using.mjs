@@ -1,6 +1,6 @@
 // A person who uses the page again and again, for what must not grow by it: trains, talks, imports, switches, deletes.
-import { openLab } from "./support.mjs";
 import { person } from "./person.mjs";
+import { openVisit } from "./visitor.mjs";
 
 const ROWS = Array.from({ length: 40 }, (_, row) => `Question ${row}?,Answer ${row}.\n`);
 const TABLE = { name: "table.csv", mimeType: "text/csv", buffer: Buffer.from(`question,answer\n${ROWS.join("")}`) };
@@ -29,17 +29,7 @@ async function measure() {
 
 /** Opens the page on the processor, and gives a round of use and what is measured after it. */
 export async function openUse(t) {
-  const { page: seen, server } = await openLab(t, { device: "cpu", args: EAGER });
-  const page = person(seen);
-  const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("dialog", (dialog) => void dialog.accept());
-  page.setDefaultTimeout(30_000);
-  const button = (name) => page.getByRole("button", { name, exact: true });
-  const status = (pattern) => page.locator("#status").filter({ hasText: pattern }).waitFor({ state: "attached" });
-  const idle = () => page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
-  const entry = (kind, name) => page.locator(`#library-list > li[data-kind=${kind}]`).filter({ has: page.locator(".item-name").getByText(name, { exact: true }) });
+  const { page, server, complaints, button, status, idle, entry } = await openVisit(t, { args: EAGER, as: person });
   const remove = async (kind, name) => {
     await entry(kind, name).getByRole("button", { name: `Delete ${name}` }).click();
     await entry(kind, name).waitFor({ state: "detached" });

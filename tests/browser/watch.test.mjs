@@ -1,17 +1,14 @@
 // The place Home and the watching half of the place Train, as a person uses them.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { test } from "node:test";
-import { paths } from "../../tools/lib/paths.mjs";
-import { bundledConfig, fewRows, openLab } from "./support.mjs";
+import { seriousIn } from "./axe.mjs";
+import { bundledConfig } from "./support.mjs";
+import { openVisit } from "./visitor.mjs";
 
 /** From the click to an answer that was learnt, on this machine's processor. */
 const SOON_MILLIS = 30_000;
 
 const STEPS = 60;
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Runs in a page before its scripts: notifications that are only noted, and a tab that can be looked away from. */
 function playPerson() {
@@ -29,33 +26,21 @@ function playPerson() {
 }
 
 test("a person sees it learn, stops it, comes back to it and watches its curves", async (t) => {
-  const { page, server, mounts } = await openLab(t, { device: "cpu" });
+  const { page, server, mounts, complaints, button, status, tooWide } = await openVisit(t, { patience: SOON_MILLIS });
   const config = bundledConfig({ max_steps: STEPS, save_steps: 5 });
   mounts["/data/faq.config.json"] = new TextEncoder().encode(JSON.stringify(config));
-  mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
-  const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("dialog", (dialog) => void dialog.accept());
   await page.addInitScript(playPerson);
-  page.setDefaultTimeout(SOON_MILLIS);
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.goto(`${server.origin}/`);
 
-  const button = (name) => page.getByRole("button", { name, exact: true });
   const live = page.locator("#live");
-  const status = (text) => page.locator("#status").filter({ hasText: text }).waitFor({ state: "attached" });
   /** What axe-core finds to be serious: at the desk by day, and on a phone at night. */
   const check = async (place) => {
-    await page.evaluate(AXE);
     for (const [width, height, colorScheme] of [[1280, 900, "light"], [390, 844, "dark"]]) {
       await page.setViewportSize({ width, height });
-      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      const found = await page.evaluate(async (place) => (await axe.run(`[data-place="${place}"]`, { resultTypes: ["violations"] })).violations, place);
-      const serious = found.filter(({ impact }) => impact === "serious" || impact === "critical");
-      assert.deepEqual(serious.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), [], `${place}, ${width} pixels, ${colorScheme}`);
-      const [seen, whole] = await page.evaluate(() => [innerWidth, document.documentElement.scrollWidth]);
-      assert.ok(whole <= seen, `nothing of ${place} lies beyond ${seen} pixels, but ${whole}`);
+      assert.deepEqual(await seriousIn(page, { within: `[data-place="${place}"]`, schemes: [colorScheme] }), [], `${place}, ${width} pixels`);
+      const wide = await tooWide();
+      assert.ok(wide <= 0, `${place} is ${wide} pixels wider than ${width}`);
     }
     await page.setViewportSize({ width: 1280, height: 900 });
   };

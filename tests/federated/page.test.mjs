@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { launch } from "../../tools/lib/chromium.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 import { person } from "../browser/person.mjs";
+import { visitorOf } from "../browser/visitor.mjs";
 import { PlayedClient } from "./played-client.mjs";
 import { recorder, repliesOf } from "./recorder.mjs";
 import { federation, termsOf } from "./support.mjs";
@@ -27,17 +28,13 @@ async function open(t, terms) {
   t.after(() => browser.close());
   const page = person(await browser.newPage());
   page.setDefaultTimeout(20_000);
-  const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("dialog", (dialog) => void dialog.accept());
+  const { complaints, idle } = visitorOf(page);
   await page.goto(`${base}/`);
   await page.locator("#together").waitFor();
   const lines = async (id) => {
     const all = page.locator(`#${id} dl > div`);
     return Object.fromEntries(await all.evaluateAll((found) => found.map((line) => [...line.children].map(({ textContent }) => textContent))));
   };
-  const idle = () => page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
   /** Asks what joining means, and waits for the answer. */
   const look = async () => {
     await page.click("#together-look");

@@ -35,7 +35,10 @@ export class Chats {
     talk.draft.value = this.#draftOf("");
     effect(() => {
       void talk.live.value;
-      if (talk.chat.value !== this.#saved) this.#timer ??= setTimeout(() => this.save(), PAUSE_MILLIS);
+      if (talk.chat.value === this.#saved) return;
+      // What a person says of an answer is saved at once: for a page that goes away it is too late.
+      if (isWhole(talk.chat.value)) void this.save();
+      else this.#timer ??= setTimeout(() => this.save(), PAUSE_MILLIS);
     });
     effect(() => this.#keepDraft(talk.chat.value, talk.draft.value));
     addEventListener("pagehide", () => this.save());
@@ -96,9 +99,8 @@ export class Chats {
     this.#timer = undefined;
     const chat = this.#talk.snapshot;
     if (this.#talk.chat.peek() === this.#saved) return this.#saving;
-    const is_over = chat.turns.every((turn) => turn.role === "user" || turn.spoken.every(({ end }) => end !== "going" && end !== "waiting"));
     // An answer that is being written is not yet all of it.
-    this.#saved = is_over ? this.#talk.chat.peek() : undefined;
+    this.#saved = isWhole(chat) ? this.#talk.chat.peek() : undefined;
     this.#saving = this.#saving.then(async () => {
       try {
         // A first question that was taken back leaves no chat behind.
@@ -137,4 +139,9 @@ export class Chats {
     if (draft) stored.set(name, draft);
     else if (stored.get(name) !== undefined) stored.forget(name);
   }
+}
+
+/** Whether no answer is being written or about to be. */
+function isWhole(chat: Chat): boolean {
+  return chat.turns.every((turn) => turn.role === "user" || turn.spoken.every(({ end }) => end !== "going" && end !== "waiting"));
 }
