@@ -284,7 +284,11 @@ fn the_figures_of_the_listed_models_are_what_is_planned() {
             wrong.push(format!("{id}: {run_gpu_bytes}"));
         }
     }
-    assert!(wrong.is_empty(), "run_gpu_bytes in www/studio/train/models.json are to be\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "run_gpu_bytes in www/studio/train/models.json are to be\n{}",
+        wrong.join("\n")
+    );
 }
 
 /// Pairs are two sequences, and what tells them apart is small. Answers that KTO compares with go through the model by themselves.

@@ -142,7 +142,16 @@ test("the page paints early and stays in its place, works without a network, and
       const there = await Promise.all(addresses.map(isThere));
       return addresses.filter((_, at) => !there[at]);
     }, addresses);
-    assert.deepEqual(missing.sort(), ["federation.json", "service-worker.js"]);
+    const pictures = addresses.filter((address) => address.endsWith(".webp"));
+    assert.deepEqual(missing.sort(), ["federation.json", "service-worker.js", ...pictures].sort());
+  });
+
+  await t.test("without a network a model that is not here is told of at once", async () => {
+    await page.getByRole("group", { name: "Model" }).getByText("Hub", { exact: true }).click();
+    await page.getByRole("textbox", { name: "Model on Hugging Face" }).fill("somebody/a-model");
+    await page.getByRole("button", { name: "Start fine-tuning" }).click();
+    await page.getByText("You are offline, and somebody/a-model is not in this browser yet.").waitFor();
+    await page.getByRole("group", { name: "Model" }).getByText("Bundled", { exact: true }).click();
   });
 
   await t.test("without a network the guides can be read", async () => {

@@ -57,11 +57,13 @@ function find(from, name, given, is_hidden) {
   return from[name](...bare);
 }
 
-/** Goes to the place of the first that is found, by the page's navigation; nowhere where there is none, or one is in sight. */
+/** Goes to the place of the first that is found, by the page's navigation; nowhere where there is none, or one is in sight or may come into it. */
 async function reach(page, hidden) {
   const place = await hidden.evaluateAll((all) => {
-    const places = all.map((element) => element.closest("[data-place]"));
-    return places.every((place) => place?.hidden) ? places[0]?.dataset.place : undefined;
+    if (all.some((element) => element.checkVisibility())) return undefined;
+    // What is in no place is in a dialog.
+    const places = all.map((element) => element.closest("[data-place]")).filter(Boolean);
+    return places.every(({ hidden }) => hidden) ? places[0]?.dataset.place : undefined;
   });
   if (place) await page.locator(`#places a[href="#${place}"]`).click();
 }

@@ -196,7 +196,7 @@ test("the page by WebGPU", async (t) => {
     assert.notEqual(await page.locator("#answer-base").innerText(), "");
     const unasked = await page.locator("#answer-tuned").innerText();
     assert.notEqual(unasked, "");
-    await page.getByRole("textbox", { name: "Question" }).fill("Does my data leave the browser?");
+    await page.getByRole("textbox", { name: "Question", exact: true }).fill("Does my data leave the browser?");
     await ask.click();
     await idle();
     assert.notEqual(await page.locator("#answer-base").innerText(), "");
@@ -324,7 +324,7 @@ test("the page on the processor", async (t) => {
     await other.locator("#status").filter({ hasText: "Another tab has this run. This one waits for it." }).waitFor();
     await other.getByRole("button", { name: "Watch it" }).click();
     await other.locator("#status").filter({ hasText: /^Step \d+ of 5000$/ }).waitFor();
-    assert.ok(await other.locator("#chart canvas").isVisible());
+    await other.locator("#chart canvas").waitFor();
     for (const name of ["Pause", "Watch it"]) assert.ok(await other.getByRole("button", { name }).isHidden(), name);
     await button("Stop").click();
     await other.locator("#status").filter({ hasText: "The run of the other tab has ended." }).waitFor();
@@ -401,7 +401,7 @@ test("the page on the processor", async (t) => {
     await status(/^Done: 2 steps\.$/);
     assert.match(await page.locator("#report").innerText(), /^10 rows · .* · [1-9] rows? held out$/);
     assert.ok(Number(await page.locator("#heldout-loss").innerText()) > 0);
-    assert.equal(await page.getByRole("textbox", { name: "Question" }).inputValue(), "Zwei und zwei?", "the first of the rows is asked");
+    assert.equal(await page.getByRole("textbox", { name: "Question", exact: true }).inputValue(), "Zwei und zwei?", "the first of the rows is asked");
     const [row] = await page.getByRole("article").filter({ hasText: "fragen.csv line" }).all();
     assert.equal(await row.locator(".special").first().innerText(), "<|im_start|>", "a pair is a chat");
     assert.equal(await row.locator(".learnt:not(.special)").allInnerTexts().then((all) => all.join("").trim()), "Vier für alle.");
@@ -697,7 +697,7 @@ test("the page on the processor", async (t) => {
 
     await open();
     await chooseRows("Kept here");
-    await page.getByText(/interrupted after [\d,]+ rows: choose its file again to go on/).waitFor();
+    await page.locator("#kept").getByText(/interrupted after [\d,]+ rows: choose its file again to go on/).waitFor();
     await pick("many.jsonl");
     await page.getByText(/An import of these rows was interrupted\. [\d,]+ rows of it are stored/).waitFor();
     await button("Resume the import").click();
@@ -705,7 +705,7 @@ test("the page on the processor", async (t) => {
 
     await open();
     await chooseRows("Kept here");
-    await page.getByText(new RegExp(`^${rows} rows · [\\d.]+ MB$`)).waitFor();
+    await page.locator("#kept").getByText(new RegExp(`^${rows} rows · [\\d.]+ MB$`)).waitFor();
     await button("Delete many.jsonl").click();
     await page.getByRole("radio", { name: "many.jsonl" }).waitFor({ state: "detached" });
     await page.getByRole("radio", { name: "broken.jsonl" }).check();
@@ -747,7 +747,7 @@ test("the page on the processor", async (t) => {
 
   const said = (text) => page.locator("#picked-count").filter({ hasText: text }).waitFor();
   const say = async (text) => {
-    await page.getByRole("textbox", { name: "Message" }).fill(text);
+    await page.getByRole("textbox", { name: "Message", exact: true }).fill(text);
     await page.keyboard.press("Enter");
     await page.waitForFunction(() => document.querySelector("#message").value === "" && !document.querySelector("#send").disabled);
   };
@@ -865,7 +865,7 @@ test("the page on the processor", async (t) => {
     t.diagnostic(`10 picks of ${asked} pairs of answers, 80 steps in ${seconds} s: ${counted}`);
 
     // What it knew is still there.
-    await page.getByRole("textbox", { name: "Question" }).fill("What is a lake?");
+    await page.getByRole("textbox", { name: "Question", exact: true }).fill("What is a lake?");
     await page.locator("#ask-begin").click();
     await idle();
     assert.equal(await page.locator("#answer-tuned").innerText(), await page.locator("#answer-base").innerText());

@@ -11,6 +11,9 @@ import { paths } from "../../tools/lib/paths.mjs";
 import { studio } from "../package/page-modules.mjs";
 import { blocksOf } from "./blocks.mjs";
 
+/** Bytes of all pictures together: what a clone of the repository and a copy of the page have to carry. */
+const MOST_PICTURES = 1_500_000;
+
 const all = documents();
 
 /** What was built, by its address. */
@@ -29,7 +32,7 @@ test("every guide and API page is built, and what was built is what the document
   const expected = ["guides", "api"].flatMap((folder) => readdirSync(join(paths.root, "docs", folder)).map((name) => `docs/${folder}/${name}`));
   assert.deepEqual(expected.filter((file) => !all.some((document) => document.file === file)), []);
   assert.deepEqual(all.filter(({ theme }) => theme === "More guides").map(({ file }) => file), [], "a guide has no theme in tools/lib/guides/documents.mjs");
-  const made = guideFiles("{{article}}");
+  const made = guideFiles("{{article}}").filter(({ fileName }) => !fileName.endsWith(".webp"));
   assert.deepEqual([...built.keys()].sort(), made.map(({ fileName }) => fileName).sort());
   for (const { fileName, source } of made) assert.ok(built.get(fileName).includes(source), `${fileName} is stale`);
 });
@@ -58,6 +61,30 @@ test("all links and anchors lead somewhere", () => {
       if (hash && file !== "index.html") assert.ok(ids.get(file).has(hash.slice(1)), `${name}: ${href}`);
     }
   }
+});
+
+test("pictures are the documents' own, have their place before they have come, and are not kept for reading without a network", () => {
+  const pictures = guideFiles("{{article}}").filter(({ fileName }) => fileName.endsWith(".webp"));
+  const tour = readdirSync(join(paths.root, "docs/tour")).map((name) => `guides/tour/${name}`);
+  assert.deepEqual(pictures.map(({ fileName }) => fileName).sort(), tour.sort(), "all that lie there are shown");
+  for (const { fileName, source } of pictures) assert.ok(source.equals(readFileSync(join(paths.dist, fileName))), `${fileName} is stale`);
+  const bytes = pictures.reduce((sum, { source }) => sum + source.length, 0);
+  assert.ok(bytes < MOST_PICTURES, `${bytes} bytes of pictures`);
+  const shown = [...built.get("guides/tour.html").matchAll(/<img src="(tour\/[\w-]+\.webp)" alt="([^"]{10,})" width="(\d+)" height="(\d+)" loading="lazy"/g)];
+  assert.equal(shown.length, pictures.length, "each is shown once, with its words");
+  for (const [, address, , ...size] of shown) assert.deepEqual(size.map(Number), address.endsWith("-phone.webp") ? [390, 844] : [1280, 900], address);
+  assert.doesNotMatch(readFileSync(join(paths.dist, "service-worker.js"), "utf8"), /\.webp/);
+});
+
+test("a picture from elsewhere, or that is none, is its words", () => {
+  const readPicture = (file) => (file === "docs/a.webp" ? { bytes: Buffer.from("x"), width: 2, height: 1 } : undefined);
+  const text = '# A\n\n![my "own"](../a.webp)\n![gone](b.webp)\n\n![far](https://host/a.webp) ![up](../../../a.webp)';
+  const given = [{ file: "docs/guides/a.md", page: "guides/a.html", theme: "T", about: "", is_tested: false, text }];
+  const files = guideFiles("{{article}}", { documents: given, introduction: "Hello.", readPicture });
+  const { source } = files.find(({ fileName }) => fileName === "guides/a.html");
+  const own = '<a href="a.webp"><img src="a.webp" alt="my &quot;own&quot;" width="2" height="1" loading="lazy" decoding="async" /></a>';
+  assert.ok(source.includes(`<p class="pictures">${own}\ngone</p>\n<p class="pictures">far up</p>`), source);
+  assert.deepEqual(files.filter(({ fileName }) => fileName.endsWith(".webp")).map(({ fileName }) => fileName), ["guides/a.webp"]);
 });
 
 test("code is the documents', character for character", () => {

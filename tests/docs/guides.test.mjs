@@ -124,6 +124,7 @@ const DOCUMENTS = {
   "docs/guides/learn-together.md": { allow: ["https://learn.example.org"], learn: TERMS },
   "docs/guides/memory-and-ways.md": {},
   "docs/guides/preferences.md": {},
+  "docs/guides/offline-and-install.md": {},
   "docs/guides/run-a-federation.md": {},
   "docs/guides/script-tag.md": { pages: { "index.html": "." }, without_policy: true },
   "docs/guides/sizes-and-browsers.md": {},

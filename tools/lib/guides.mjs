@@ -3,6 +3,7 @@ import { dirname, posix } from "node:path";
 import { documents, introduction, repository } from "./guides/documents.mjs";
 import { escaped } from "./guides/highlight.mjs";
 import { readMarkdown } from "./guides/markdown.mjs";
+import { readPicture } from "./guides/pictures.mjs";
 
 /** Where the pages begin, seen from the built page's folder. */
 const INDEX = "guides/index.html";
@@ -15,24 +16,39 @@ const WELCOME = "How to use this page, and how to build your own on what it is m
 const TESTED = '<p class="tested">The code on this page is run as a test.</p>\n';
 
 /**
- * All files of the guides, as { fileName, source } from the built page's folder on: one page a document, their index, and what is
- * searched. `template` is the page around each of them, as it would stand in `guides/`, with its parts in double braces. Addresses in
+ * All files of the guides, as { fileName, source } from the built page's folder on: one page a document, their index, their pictures,
+ * and what is searched. `template` is the page around each of them, as it would stand in `guides/`, with its parts in double braces. Addresses in
  * it that begin with "../" are those of the built page's folder.
  */
-export function guideFiles(template, from = { documents: documents(), introduction: introduction(), repository: repository() }) {
+export function guideFiles(template, from = { documents: documents(), introduction: introduction(), repository: repository(), readPicture }) {
   const pages = readAll(from);
   const index = indexPage(pages, from);
   const all = [index, ...pages];
   const files = all.map((page, at) => ({ fileName: page.page, source: filled(template, { page, pages, before: all[at - 1], after: all[at + 1] }) }));
-  return [...files, { fileName: SEARCHED, source: JSON.stringify(pages.map(searched)) }];
+  return [...files, ...picturesOf(pages), { fileName: SEARCHED, source: JSON.stringify(pages.map(searched)) }];
 }
 
-function readAll({ documents, repository }) {
+function readAll({ documents, repository, readPicture }) {
   const page_of = new Map(documents.map(({ file, page }) => [file, page]));
   return documents.map((document) => {
     const addressOf = (href) => pageAddress(href, { document, page_of, repository });
-    return { ...document, ...readMarkdown(document.text, addressOf) };
+    const pictures = new Map();
+    const pictureOf = (href) => {
+      const file = posix.join(dirname(document.file), href);
+      const picture = readPicture?.(file);
+      if (!picture) return undefined;
+      const fileName = file.replace(/^docs\//, "guides/");
+      pictures.set(fileName, picture.bytes);
+      return { ...picture, address: between(document.page, fileName) };
+    };
+    return { ...document, ...readMarkdown(document.text, addressOf, pictureOf), pictures };
   });
+}
+
+/** The pictures that pages show. They lie beside the pages as they lie beside the documents. */
+function picturesOf(pages) {
+  const all = new Map(pages.flatMap(({ pictures }) => [...pictures]));
+  return [...all].map(([fileName, source]) => ({ fileName, source }));
 }
 
 /** Where a link of a document leads on its page: to another page, to the web, to the repository, or nowhere. */

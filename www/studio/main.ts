@@ -69,8 +69,9 @@ const data = new DataForm(
   () => {
     settings.ownRows(!data.bundled);
     settings.follow(data.kind);
-    // How long the rows are was told of others.
+    // How long the rows are, and how the model sees them, was told of others.
     longest = undefined;
+    look.keepOnly(rowsNow().dataset);
     tellChoice();
   },
 );
@@ -272,8 +273,8 @@ async function settingsNow(): Promise<Config | undefined> {
   }
 }
 
-function deleteRows(dataset: string, work: () => Promise<void>): void {
-  void busy.run(async () => {
+function deleteRows(dataset: string, work: () => Promise<void>): Promise<unknown> {
+  return busy.run(async () => {
     look.clear(dataset);
     await work();
   });

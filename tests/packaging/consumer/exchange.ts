@@ -13,6 +13,7 @@ import {
   linked,
   openGallery,
   openShelf,
+  openZip,
   readAdapter,
   readCard,
   readGallery,
@@ -44,6 +45,9 @@ import {
   type Uploaded,
   type UploadOptions,
   type Verified,
+  type ZipEntry,
+  type ZipLimits,
+  type ZipProblem,
 } from "tabtune/exchange";
 
 /** One class of errors, whichever entry it comes from. */
@@ -78,4 +82,10 @@ export async function look(asking: Asking, limits: ExchangeLimits): Promise<Card
   readGallery(new TextEncoder().encode(await galleryIndex(exhibits)), address);
   const gallery: Gallery = await openGallery("https://gallery.example/", asking);
   return gallery.search("recipes").map((entry: GalleryEntry) => entry.card);
+}
+
+export async function unpack(zip: Blob): Promise<Uint8Array[]> {
+  const limits: ZipLimits = { directory: 1 << 16, refuse: (problem: ZipProblem, found) => new Error(`${problem}: ${found}`) };
+  const entries: ZipEntry[] = await openZip(zip, limits);
+  return Promise.all(entries.filter(({ name, bytes, packed }) => name !== "" && bytes <= 100 * packed).map((entry) => entry.read()));
 }

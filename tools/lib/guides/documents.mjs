@@ -5,6 +5,7 @@ import { paths } from "../paths.mjs";
 
 /** The themes in the order in which a stranger needs them. Documents are in docs/, those of most themes in a folder of it. */
 const THEMES = [
+  { theme: "See it", folder: "", about: { tour: "The places of the page in pictures, at a desk and on a phone." } },
   {
     theme: "Begin",
     folder: "guides/",

@@ -13,10 +13,14 @@ class TextTokenizer extends Tokenizer {
 }
 
 class PageRenderer extends Renderer {
-  /** `addressOf` gives the address for a link's target, or undefined where it leads nowhere that a page can. */
-  constructor(addressOf) {
+  /**
+   * `addressOf` gives the address for a link's target, or undefined where it leads nowhere that a page can. `pictureOf` gives a
+   * picture as { address, width, height }, or undefined where there is none to show.
+   */
+  constructor(addressOf, pictureOf) {
     super();
     this.addressOf = addressOf;
+    this.pictureOf = pictureOf;
   }
 
   heading({ depth, anchor, tokens }) {
@@ -38,9 +42,19 @@ class PageRenderer extends Renderer {
     return address === undefined ? words : `<a href="${escaped(address)}">${words}</a>`;
   }
 
-  /** Pages have no pictures, which would be most of what is kept for reading without a network. */
-  image({ text }) {
-    return escaped(text);
+  /** Pictures stand beside one another, as far as there is room. */
+  paragraph(token) {
+    if (!token.tokens.every(({ type, raw }) => type === "image" || raw.trim() === "")) return super.paragraph(token);
+    return `<p class="pictures">${this.parser.parseInline(token.tokens)}</p>\n`;
+  }
+
+  /** A picture that leads to itself in full size, and has its place before it has come; its words where there is none to show. */
+  image({ href, text }) {
+    const picture = this.pictureOf(href);
+    if (!picture) return escaped(text);
+    const { address, width, height } = picture;
+    const size = `width="${width}" height="${height}"`;
+    return `<a href="${escaped(address)}"><img src="${escaped(address)}" alt="${escaped(text)}" ${size} loading="lazy" decoding="async" /></a>`;
   }
 
   table(token) {
@@ -56,13 +70,14 @@ class PageRenderer extends Renderer {
 
 /**
  * A document as { title, html, headings, sections }. `headings` are those of the second level, { anchor, words }. A section is what
- * stands under a heading, { anchor, heading, text }; the first one, under the title, has no anchor.
+ * stands under a heading, { anchor, heading, text }; the first one, under the title, has no anchor. `addressOf` and `pictureOf` tell
+ * where links lead and which pictures there are.
  */
-export function readMarkdown(text, addressOf) {
+export function readMarkdown(text, addressOf, pictureOf = () => undefined) {
   const options = { ...getDefaults(), tokenizer: new TextTokenizer() };
   const tokens = new Lexer(options).lex(text);
   nameHeadings(tokens);
-  const renderer = new PageRenderer(addressOf);
+  const renderer = new PageRenderer(addressOf, pictureOf);
   const headings = tokens.filter(({ type }) => type === "heading");
   return {
     title: plain(headings.find(({ depth }) => depth === 1)),

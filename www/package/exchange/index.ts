@@ -10,4 +10,5 @@ export { adapterLink, linked } from "./link.js";
 export { adapterFile, readAdapter, share, type PickedAdapter } from "./share.js";
 export { openShelf, Shelf, type ShelvedAdapter } from "./shelf.js";
 export { sign, signer, verify, type Signer, type Verified } from "./signature.js";
+export { openZip, type ZipEntry, type ZipLimits, type ZipProblem } from "./unzip.js";
 export { uploadAdapter, type Uploaded, type UploadOptions } from "./upload.js";

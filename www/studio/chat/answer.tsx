@@ -1,10 +1,9 @@
 import { useSignal } from "@preact/signals";
-import { useRef } from "preact/hooks";
 import { count } from "../ui/format.js";
 import { Thumb } from "./icon.js";
 import type { ModelTurn, Spoken } from "./record.js";
 import { useRoom } from "./room.js";
-import { TurnEdit } from "./turn-edit.js";
+import { TurnEdit, useEditing } from "./turn-edit.js";
 
 /** How long a button says that it has copied. */
 const COPIED_MILLIS = 2000;
@@ -26,9 +25,9 @@ export function Said({ one, is_blind = false }: { one: Spoken; is_blind?: boolea
   );
 }
 
-/** What keeps an answer waiting, where the page says so. */
+/** What keeps an answer waiting, where the page says so. A whole sentence tells of what is over, as of the run before. */
 function waitWords(status: string): string {
-  return /…|%|:/.test(status) ? status : "…";
+  return /…|%|:/.test(status) && !status.endsWith(".") ? status : "…";
 }
 
 function endWords({ text, end, told, how }: Spoken): string {
@@ -90,17 +89,11 @@ export function CopyButton({ text }: { text: string }) {
 /** The one answer that the chat goes on with, and what can be done with it. */
 export function TheAnswer({ turn, is_last }: { turn: ModelTurn; is_last: boolean }) {
   const { talk, voices, is_busy, focus } = useRoom();
-  const is_edited = useSignal(false);
-  const edit = useRef<HTMLButtonElement>(null);
+  const { is_edited, button, leave } = useEditing();
   const place = turn.picked ?? 0;
   const one = turn.spoken[place]!;
   const others = turn.spoken.filter((_, at) => at !== place);
   const is_over = one.end !== "going" && one.end !== "waiting";
-  const leave = () => {
-    is_edited.value = false;
-    // The button is there again once this is drawn.
-    setTimeout(() => edit.current?.focus());
-  };
   const again = (work: Promise<void>) => {
     focus();
     void work;
@@ -131,7 +124,7 @@ export function TheAnswer({ turn, is_last }: { turn: ModelTurn; is_last: boolean
           <CopyButton text={one.text} />
           {is_last && (
             <>
-              <button type="button" class="small" ref={edit} disabled={is_busy.value} onClick={() => (is_edited.value = true)}>
+              <button type="button" class="small" ref={button} disabled={is_busy.value} onClick={() => (is_edited.value = true)}>
                 Edit
               </button>
               <button type="button" class="small" disabled={is_busy.value} onClick={() => again(talk.again())}>

@@ -3,10 +3,10 @@ import { render } from "preact";
 import { askedModelWords } from "./asked-model.js";
 import { ChatList } from "./chat-list.js";
 import { Chats } from "./chats.js";
-import { Composer, TwoAnswers } from "./composer.js";
+import { Composer, TwoAnswers, Waiting } from "./composer.js";
 import { examplesFor } from "./examples.js";
 import { How } from "./how.js";
-import { isHere } from "./is-here.js";
+import { isHere } from "../work/is-here.js";
 import type { LearntVoices } from "./learnt-voices.js";
 import { Log } from "./log.js";
 import type { Difference } from "./manner.js";
@@ -144,7 +144,7 @@ export class Chat {
       begin: () => this.#begin(),
       rename: (chat) => this.#rename(chat),
       delete: (chat) => {
-        if (confirm(`Delete the chat “${titleOf(chat)}”? What you picked in it stays.`)) void this.#chats.delete(chat.id).then(() => this.#writeAddress("replace"), showError);
+        if (confirm(`Delete the chat “${titleOf(chat)}”? What you picked in it stays.`)) void this.#delete(chat).catch(showError);
       },
     };
   }
@@ -195,6 +195,14 @@ export class Chat {
     if (title && title !== titleOf(chat)) void this.#chats.put({ ...chat, title }).catch(showError);
   }
 
+  /** The button that had the keyboard goes with its chat: one that is left gets it, or what the place is called. */
+  async #delete({ id }: Record): Promise<void> {
+    await this.#chats.delete(id);
+    this.#writeAddress("replace");
+    const left = [...document.querySelectorAll<HTMLAnchorElement>(".chats li a")].find(({ hash }) => hash !== `#chat/${id}`);
+    (left ?? element("chat-title")).focus({ preventScroll: true });
+  }
+
   async #undo(): Promise<void> {
     await this.#talk.undo();
     if (element("undo-pick").hidden) focus();
@@ -235,6 +243,7 @@ function ChatRoom() {
           </p>
         )}
         <Composer />
+        <Waiting />
         <div class="chat-tools">
           <TwoAnswers />
           <How />
@@ -270,10 +279,41 @@ function Beginning() {
 }
 
 /** Says of a chat that was opened again who goes on with it, where that is still to be loaded or is another one. */
-function BegunWith({ chat: { model } }: { chat: Record }) {
+function BegunWith({ chat }: { chat: Record }) {
   const { around, is_answering } = useRoom();
+  const { model } = chat;
   const { model: words, is_loaded } = around.value;
   const is_other = model !== null && !words.toLowerCase().startsWith(model.toLowerCase());
-  if (is_answering.value || (is_loaded && !is_other)) return null;
-  return <p class="hint">{is_other ? `So far ${model} answered here. ${words}` : words}</p>;
+  if (is_answering.value) return null;
+  return (
+    <>
+      {(!is_loaded || is_other) && <p class="hint">{is_other ? `So far ${model} answered here. ${words}` : words}</p>}
+      <GoOnWith chat={chat} />
+    </>
+  );
+}
+
+/** Lets the one go on that answered last, where that is something learnt before which is not open now. */
+function GoOnWith({ chat: { turns } }: { chat: Record }) {
+  const { voices, is_busy, choose, focus: write } = useRoom();
+  const last = turns.flatMap((turn) => (turn.role === "assistant" && !turn.is_blind ? [turn] : [])).at(-1);
+  const by = last?.spoken[last.picked ?? 0]?.by;
+  const learnt = by === voices.nameOf() ? undefined : voices.learnt.value.find(({ words }) => words === by);
+  if (!learnt) return null;
+  return (
+    <div>
+      <button
+        type="button"
+        class="small"
+        disabled={is_busy.value}
+        onClick={() => {
+          // The button is gone once that one is there.
+          write();
+          choose(learnt.value);
+        }}
+      >
+        Go on with “{by}”, which answered here
+      </button>
+    </div>
+  );
 }

@@ -1,5 +1,6 @@
 import { useSignalEffect } from "@preact/signals";
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
+import { onSize } from "../ui/sized.js";
 import type { Difference } from "./manner.js";
 import { useRoom } from "./room.js";
 
@@ -7,16 +8,18 @@ import { useRoom } from "./room.js";
 export function Composer() {
   const { talk, is_answering, send, stop } = useRoom();
   const field = useRef<HTMLTextAreaElement>(null);
-  // It is as high as what is in it.
+  // It is as high as what is in it, which in a place that is hidden has no height.
+  const fit = () => {
+    const { current } = field;
+    if (!current) return;
+    current.style.height = "auto";
+    if (current.scrollHeight > 0) current.style.height = `${current.scrollHeight + 2}px`;
+  };
   useSignalEffect(() => {
     void talk.draft.value;
-    requestAnimationFrame(() => {
-      const { current } = field;
-      if (!current) return;
-      current.style.height = "auto";
-      current.style.height = `${current.scrollHeight + 2}px`;
-    });
+    requestAnimationFrame(fit);
   });
+  useEffect(() => onSize(field.current!, fit), []);
   const keyed = (event: KeyboardEvent) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
@@ -53,6 +56,17 @@ export function Composer() {
         Stop
       </button>
     </form>
+  );
+}
+
+/** Says why a message has to wait, while the page does something else. */
+export function Waiting() {
+  const { is_busy, is_answering } = useRoom();
+  const is_waiting = is_busy.value && !is_answering.value;
+  return (
+    <p class="hint waiting" role="status">
+      {is_waiting && "It answers when what goes on now is done, or stopped."}
+    </p>
   );
 }
 

@@ -1,10 +1,9 @@
-import { useSignal } from "@preact/signals";
 import type { RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Said, TheAnswer, Thumbs } from "./answer.js";
 import type { ModelTurn, UserTurn } from "./record.js";
 import { useRoom } from "./room.js";
-import { TurnEdit } from "./turn-edit.js";
+import { TurnEdit, useEditing } from "./turn-edit.js";
 
 /** How near to its end the log is to follow what is written. */
 const NEAR = 120;
@@ -86,13 +85,7 @@ function follow(log: HTMLElement): void {
 
 function Asked({ turn, is_answered_last }: { turn: UserTurn; is_answered_last: boolean }) {
   const { talk, is_busy, focus } = useRoom();
-  const is_edited = useSignal(false);
-  const edit = useRef<HTMLButtonElement>(null);
-  const leave = () => {
-    is_edited.value = false;
-    // The button is there again once this is drawn.
-    setTimeout(() => edit.current?.focus());
-  };
+  const { is_edited, button, leave } = useEditing();
   return (
     <article class="turn user" aria-label="You">
       {is_edited.value ? (
@@ -113,7 +106,7 @@ function Asked({ turn, is_answered_last }: { turn: UserTurn; is_answered_last: b
         <>
           <p class="answer">{turn.text}</p>
           <div class="buttons">
-            <button type="button" class="small" ref={edit} disabled={is_busy.value} aria-label="Edit what you said" onClick={() => (is_edited.value = true)}>
+            <button type="button" class="small" ref={button} disabled={is_busy.value} aria-label="Edit what you said" onClick={() => (is_edited.value = true)}>
               Edit
             </button>
           </div>

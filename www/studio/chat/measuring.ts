@@ -38,7 +38,7 @@ const MOST = { heldout: 200, other: 50 };
 const ABOUT = "How likely the model finds rows that it has not learnt from, before and after. Rows that were learnt are no test.";
 const NONE =
   "There are no rows here that it has not learnt from, and rows that were learnt are no test. Hold some out next time: " +
-  "“Held-out share” in the settings, or a file of held-out rows under “Data”. Or import some more under “My files”.";
+  "“Held-out share” in the settings, or a file of held-out rows under “Data”. Or import some more there.";
 const CHOSEN = "The run kept what did best on these very rows, which flatters it: rows that had no part in it tell more.";
 const UNKNOWN = "Nothing here tells which rows it has learnt from: what is said holds only if these were not among them.";
 

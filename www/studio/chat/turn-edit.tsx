@@ -1,3 +1,4 @@
+import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
@@ -14,6 +15,18 @@ interface Editing {
   hint?: ComponentChildren;
   on_save(text: string): void;
   on_cancel(): void;
+}
+
+/** Whether a turn is being written anew, in its own place, and the button that begins it, which has the focus again once that is left. */
+export function useEditing() {
+  const is_edited = useSignal(false);
+  const button = useRef<HTMLButtonElement>(null);
+  const leave = () => {
+    is_edited.value = false;
+    // The button is there again once this is drawn.
+    setTimeout(() => button.current?.focus());
+  };
+  return { is_edited, button, leave };
 }
 
 /** Lets a person write something anew. Escape leaves it as it was. */

@@ -90,7 +90,8 @@ export class DataForm {
   /** What the person has to say before the rows can be used. */
   get missing(): string | undefined {
     if (this.#way === "type") return this.#typed.missing;
-    return this.#way === "file" ? this.own.missing : undefined;
+    if (this.#way === "file") return this.own.missing;
+    return this.#way === "kept" ? this.#kept.missing : undefined;
   }
 
   /** What the chosen rows say; undefined while that is not known. */

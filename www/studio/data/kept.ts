@@ -14,8 +14,8 @@ import { rowsIn } from "./stored-rows.js";
 export interface Work {
   /** Names of runs that could not go on without a dataset. */
   needing(dataset: string): string[];
-  /** Deletes a dataset by `work`, when nothing else runs. */
-  deleting(dataset: string, work: () => Promise<void>): void;
+  /** Deletes a dataset by `work`, when nothing else runs. Resolves once that is over. */
+  deleting(dataset: string, work: () => Promise<void>): Promise<unknown>;
   /** Does work, when nothing else runs. */
   doing(work: () => Promise<void>): void;
 }
@@ -58,7 +58,7 @@ export class KeptRows {
   /** Chooses the dataset of that name, which is there. */
   async choose(name: string): Promise<void> {
     await this.refresh();
-    for (const radio of this.#list.querySelectorAll<HTMLInputElement>("input")) radio.checked = radio.value === name;
+    for (const radio of this.#radios) radio.checked = radio.value === name;
     await this.#lookUpKind();
   }
 
@@ -69,13 +69,24 @@ export class KeptRows {
     const items = all.filter(({ rows, pending_rows }) => rows > 0 || pending_rows !== null);
     this.#list.replaceChildren(...items.map((info) => this.#item(info, info.name === chosen)));
     show("kept-empty", items.length === 0);
+    // It may have been deleted elsewhere.
+    if (chosen !== undefined && this.#chosen === undefined) this.#on_choice();
     if (chosen !== undefined) await this.#lookUpKind();
+  }
+
+  /** What the person has to say before rows can be used. */
+  get missing(): string | undefined {
+    return this.#chosen === undefined ? "Choose one of the kept datasets first." : undefined;
   }
 
   /** The chosen dataset. */
   async read(): Promise<Dataset> {
-    if (this.#chosen === undefined) throw new MissingInput("Choose one of the kept datasets first.");
-    return Dataset.open(this.#chosen);
+    const name = this.#chosen;
+    if (name === undefined) throw new MissingInput(this.missing!);
+    const dataset = await Dataset.open(name);
+    if ((await dataset.info()).rows > 0) return dataset;
+    await this.refresh();
+    throw new MissingInput(`“${name}” is no longer kept in this browser. Choose other rows.`);
   }
 
   /** The name of the chosen dataset. */
@@ -98,7 +109,7 @@ export class KeptRows {
       const loss = runs && ` It is needed to go on with ${runs}.`;
       return `Delete “${name}” from this browser?${loss} Your own file stays as it is, and so does what was learnt.`;
     };
-    const remove = deleteButton(name, question, () => this.#work.deleting(name, () => this.#delete(name)));
+    const remove = deleteButton(name, question, () => void this.#deleteAndGoOn(name));
     const uses = [
       smallButton("Look through", name, () => this.#uses.look(name)),
       ...(rows <= MOST_ROWS ? [smallButton("Edit", name, () => this.#uses.edit(name))] : []),
@@ -115,6 +126,18 @@ export class KeptRows {
     const before = this.kind;
     this.#kind = { of: name, kind: first ? kindOf(first) : "examples" };
     if (this.kind !== before) this.#on_choice();
+  }
+
+  /** The button that had the keyboard goes with its dataset: the next one gets it, or what says where rows are from. */
+  async #deleteAndGoOn(name: string): Promise<void> {
+    const place = this.#radios.findIndex(({ value }) => value === name);
+    await this.#work.deleting(name, () => this.#delete(name));
+    const left = this.#radios;
+    (left[Math.min(place, left.length - 1)] ?? document.querySelector<HTMLElement>('[name="data"]:checked'))?.focus({ preventScroll: true });
+  }
+
+  get #radios(): HTMLInputElement[] {
+    return [...this.#list.querySelectorAll<HTMLInputElement>("input")];
   }
 
   async #delete(name: string): Promise<void> {

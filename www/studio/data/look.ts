@@ -52,6 +52,11 @@ export class Look {
     await this.#more?.();
   }
 
+  /** Takes away what is shown of rows that are no longer those. */
+  keepOnly(dataset: string | undefined): void {
+    if (this.#shown && this.#shown.dataset !== dataset) this.clear();
+  }
+
   /** Takes away what a model showed that is gone, or of rows that are. */
   clear(dataset = this.#shown?.dataset): void {
     if (dataset !== this.#shown?.dataset) return;

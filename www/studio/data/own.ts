@@ -197,6 +197,8 @@ export class OwnRows {
       this.#no_twins.checked = said.leaves_twins;
     }
     await this.#look();
+    // What was said of these says nothing of others that were picked meanwhile.
+    if (this.#picked !== picked) return;
     if (typeof said === "object" && Object.keys(said.roles).length > 0) await this.#lookAgain(said.roles);
     if (said !== undefined) return;
     reveal("own", "nearest");

@@ -96,14 +96,16 @@ export class TypedRows {
 
   /** Begins anew, under a name that nothing has. */
   async clear(): Promise<void> {
+    const before = this.name.value;
+    this.grid.fill(this.grid.kind.value, []);
+    this.#of = null;
+    this.told.value = this.taken.value = this.#used.value = "";
     const names = new Set((await Dataset.list()).map(({ name }) => name));
     let number = 1;
     const name = () => (number === 1 ? NAME : `${NAME} ${number}`);
     while (names.has(name())) number++;
-    this.grid.fill(this.grid.kind.value, []);
-    this.name.value = name();
-    this.#of = null;
-    this.told.value = this.taken.value = this.#used.value = "";
+    // Looking up what is kept takes a moment, in which a person may already write.
+    if (this.name.value === before) this.name.value = name();
   }
 
   /** Says what the name stands for, if for anything else. */

@@ -1,6 +1,7 @@
-import type { Dataset, Message } from "tabtune";
+import type { Dataset } from "tabtune";
 import { promptOfRow } from "../chat/blind-prompts.js";
 import { kindOf, sayingOf } from "../chat/preference-rows.js";
+import { pairGiven, type KeptPair } from "./given.js";
 import { rowsIn } from "./stored-rows.js";
 
 /** Rows to measure by. */
@@ -44,13 +45,5 @@ function sayingsOf(row: object): string[] {
 function asGiven(row: object): object {
   const { pair, label: _, ...rest } = row as Record<string, unknown>;
   if (pair !== true) return rest;
-  const { prompt, completion } = rest as Record<"prompt" | "completion", Message[]>;
-  const system = prompt[0]?.role === "system" ? prompt[0].content : undefined;
-  const history = prompt.slice(system === undefined ? 0 : 1, -1);
-  return {
-    ...(system !== undefined && { system }),
-    ...(history.length > 0 && { history }),
-    instruction: prompt.at(-1)?.content,
-    output: completion[0]?.content,
-  };
+  return pairGiven(rest as unknown as KeptPair);
 }

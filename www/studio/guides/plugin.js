@@ -1,9 +1,11 @@
 // Has Vite build the pages of the guides, and serve them while the page is worked on.
 import { readFileSync } from "node:fs";
+import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { guideFiles } from "../../../tools/lib/guides.mjs";
 
 const TEMPLATE = "guides/guide.html";
+const TYPES = { ".html": "text/html; charset=utf-8", ".json": "application/json", ".webp": "image/webp" };
 const studio = new URL("../", import.meta.url);
 const at = (name) => fileURLToPath(new URL(name, studio));
 
@@ -35,7 +37,7 @@ async function answer(server, { url }, response) {
   const found = guideFiles(readFileSync(at(TEMPLATE), "utf8")).find(({ fileName }) => fileName === name);
   if (!found) return false;
   const is_page = name.endsWith(".html");
-  response.setHeader("Content-Type", is_page ? "text/html; charset=utf-8" : "application/json");
+  response.setHeader("Content-Type", TYPES[extname(name)]);
   response.end(is_page ? await server.transformIndexHtml(pathname, found.source) : found.source);
   return true;
 }

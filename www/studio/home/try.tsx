@@ -72,8 +72,12 @@ function Try({ status, left, device, bar }: Seen) {
   const is_running = phase.value === "running";
   return (
     <>
-      {!is_running && <p class="hint device-line">{device}</p>}
-      {phase.value === "before" && <Choosing />}
+      {phase.value === "before" && (
+        <>
+          <p class="hint device-line">{device}</p>
+          <Choosing />
+        </>
+      )}
       {phase.value !== "before" && (
         <div class="going">
           {is_running && <progress max={100} value={bar.value} aria-label="How far it is" />}

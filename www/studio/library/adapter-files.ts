@@ -64,7 +64,8 @@ export function stemOf(name: string, nameless = "adapter"): string {
   return plain.replace(/^[-.]+|[-.]+$/g, "").slice(0, 80) || nameless;
 }
 
-function isZip(bytes: Uint8Array): boolean {
+/** Whether that is how a zip file begins. */
+export function isZip(bytes: Uint8Array): boolean {
   return bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4; // PK
 }
 

@@ -145,9 +145,10 @@ export class Library {
     const place = shownOf(this.#items.value ?? [], this.#view.value).findIndex(({ key }) => key === item.key);
     void this.#page.busy.run(() => this.#delete(item)).then(async () => {
       await this.#lookAnew().catch(showError);
-      // The button that had the keyboard is gone with its item.
-      const left = element("kept-things").querySelectorAll<HTMLElement>(".kept-item");
-      (left[Math.min(place, left.length - 1)] ?? element("kept-title")).focus({ preventScroll: true });
+      // The button that had the keyboard goes with its item, which may still be listed until a later look is through.
+      const left = shownOf(this.#items.value ?? [], this.#view.value).filter(({ key }) => key !== item.key);
+      const next = left[Math.min(place, left.length - 1)];
+      ((next && drawnItem(next.key)) ?? element("kept-title")).focus({ preventScroll: true });
     });
   }
 
@@ -219,11 +220,16 @@ export class Library {
     if (key === undefined) return;
     if (!shownOf(this.#items.value ?? [], this.#view.value).some((item) => item.key === key)) this.#view.value = { ...this.#view.value, kind: "all", search: "" };
     requestAnimationFrame(() => {
-      const found = [...document.querySelectorAll<HTMLElement>("#library-list > li")].find(({ dataset }) => dataset["key"] === key);
+      const found = drawnItem(key);
       found?.scrollIntoView({ block: "center", behavior: "instant" });
       found?.focus({ preventScroll: true });
     });
   }
+}
+
+/** Where the thing of that key is drawn. */
+function drawnItem(key: string): HTMLElement | undefined {
+  return [...document.querySelectorAll<HTMLElement>("#library-list > li")].find(({ dataset }) => dataset["key"] === key);
 }
 
 /** The key of the thing that an address names. */

@@ -15,6 +15,9 @@ const BESIDE = ["models", "data"];
 /** Its server may have another one, or none: whether it is a federation is never kept. */
 const NOT_KEPT = ["federation.json"];
 
+/** Pictures of guides: more bytes than the page itself, for what their words say too where there is no network. */
+const isPicture = (name) => name.endsWith(".webp");
+
 const SERVICE_WORKER = "service-worker.js";
 
 /** The files in a folder and in those within it, as addresses relative to it. */
@@ -25,7 +28,7 @@ function filesIn(folder) {
 
 /** What the service worker has to know: see `Build` in files.ts. */
 function buildIn(folder) {
-  const names = filesIn(folder).filter((name) => name !== SERVICE_WORKER && !NOT_KEPT.includes(name));
+  const names = filesIn(folder).filter((name) => name !== SERVICE_WORKER && !NOT_KEPT.includes(name) && !isPicture(name));
   const read = names.map((name) => {
     const bytes = readFileSync(join(folder, name));
     const integrity = `sha256-${createHash("sha256").update(bytes).digest("base64")}`;

@@ -21,6 +21,7 @@ export class Busy {
   #running = false;
   #task: Task | undefined;
   #stop: (() => void) | undefined;
+  #begun_at: Element | null = null;
   readonly #on_change: () => void;
 
   /** `on_change` is told when work begins and ends. */
@@ -35,6 +36,11 @@ export class Busy {
   /** The work that runs. */
   get task(): Task | undefined {
     return this.#task;
+  }
+
+  /** Where the keyboard was when work was last begun. */
+  get begun_at(): Element | null {
+    return this.#begun_at;
   }
 
   /** Asks the work that runs to end. */
@@ -62,7 +68,7 @@ export class Busy {
     this.#task = task;
     this.#stop = stop;
     clearError();
-    const focused = document.activeElement;
+    const focused = (this.#begun_at = document.activeElement);
     this.#set(true);
     swap(true);
     if (task.stop && isLost(focused)) focus(element(task.stop));

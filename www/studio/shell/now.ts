@@ -1,6 +1,6 @@
 import { element, show, write } from "../ui/dom.js";
 import type { Busy } from "./busy.js";
-import { onPlace } from "./places.js";
+import { onPlace, placeNow } from "./places.js";
 
 /** A bar that tells of work whose own place is not the one that is shown, and can stop it. */
 export class NowBar {
@@ -21,7 +21,11 @@ export class NowBar {
   /** Shows or hides it, as things stand. */
   refresh(): void {
     const place = this.#place;
-    show("now", place?.hidden === true);
+    const is_shown = place?.hidden === true;
+    // With the bar goes the button that had the keyboard.
+    const is_lost = !is_shown && element("now").contains(document.activeElement);
+    show("now", is_shown);
+    if (is_lost) element(`${placeNow()}-title`).focus({ preventScroll: true });
     if (place) element<HTMLAnchorElement>("now-words").href = `#${place.dataset["place"]}`;
     this.#copy();
   }

@@ -24,7 +24,7 @@ export const BETA = { usual: 0.1, simpo: 2 };
 const MISFITS = {
   pairs: "The chosen rows are pairs of answers. Choose “Preferences” under “What it learns from”.",
   examples:
-    "Preferences are learnt from pairs or ratings, and the chosen rows are examples. Pick some answers under “Chat and teach”, " +
+    "Preferences are learnt from pairs or ratings, and the chosen rows are examples. Pick some answers in the chat, " +
     "or choose “Examples” under “What it learns from”.",
   ratings: "Ratings of single answers are learnt by KTO. Choose it under “How preferences count”.",
   mezo: "MeZO learns from examples alone. Choose another one under “How it learns”.",

@@ -4,6 +4,9 @@ import { codeOf, isCancelled, messageOf } from "../shell/errors.js";
 import { MissingInput } from "./missing.js";
 import { hintOf } from "../shell/words.js";
 
+/** What opened the dialog that is open, or the one that led to it. */
+let opener: HTMLElement | undefined;
+
 /** A dialog over the page, which tells what goes wrong within itself: the page's own place for that lies behind it. */
 export class Dialog {
   readonly #dialog: HTMLDialogElement;
@@ -16,6 +19,7 @@ export class Dialog {
     this.#busy = busy;
     this.#problem = `${id}-problem`;
     element(`${id}-close`).addEventListener("click", () => this.close());
+    this.#dialog.addEventListener("close", returnKeyboard);
   }
 
   get is_open(): boolean {
@@ -25,6 +29,7 @@ export class Dialog {
   open(): void {
     this.tell("");
     this.#busy.update();
+    opener = [document.activeElement, this.#busy.begun_at].find(isOnPage) ?? opener;
     if (!this.#dialog.open) this.#dialog.showModal();
   }
 
@@ -55,6 +60,17 @@ export class Dialog {
     this.#dialog.removeEventListener("close", stop);
     return done;
   }
+}
+
+function isOnPage(part: Element | null): part is HTMLElement {
+  return part instanceof HTMLElement && part !== document.body && part.closest("dialog") === null;
+}
+
+/** The browser gives the keyboard back to what had it, but not to a button that waited while the dialog was made ready. */
+function returnKeyboard(): void {
+  const at = document.activeElement;
+  const is_lost = !at || at === document.body || !at.checkVisibility();
+  if (is_lost) opener?.focus({ preventScroll: true });
 }
 
 function problemOf(thrown: unknown): string {

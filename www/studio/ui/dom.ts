@@ -29,3 +29,10 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   made.append(...children);
   return made;
 }
+
+/** The head of a column or of a row of a table. */
+export function heading(scope: "col" | "row", text: string): HTMLElement {
+  const cell = make("th", "", text);
+  cell.scope = scope;
+  return cell;
+}

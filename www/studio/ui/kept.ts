@@ -1,6 +1,6 @@
 import { stored } from "./stored.js";
 
-/** Something that the page keeps in localStorage with a version. What a later version wrote is neither read nor written over. */
+/** Something that the page keeps in localStorage with a version. What a later version wrote is not read, and stays as it is. */
 export class Kept<T extends object> {
   readonly #name: string;
   readonly #version: number;
@@ -15,9 +15,17 @@ export class Kept<T extends object> {
     return typeof found === "object" && found.version === this.#version ? found : undefined;
   }
 
-  set(value: T): void {
-    const found = stored.get<{ version?: unknown }>(this.#name);
-    const is_later = typeof found?.version === "number" && found.version > this.#version;
-    if (!is_later) stored.set(this.#name, { version: this.#version, ...value });
+  /** Whether it could be kept. */
+  set(value: T): boolean {
+    return !this.#isOfLater && stored.set(this.#name, { version: this.#version, ...value });
+  }
+
+  forget(): void {
+    if (!this.#isOfLater) stored.forget(this.#name);
+  }
+
+  get #isOfLater(): boolean {
+    const version = stored.get<{ version?: unknown }>(this.#name)?.version;
+    return typeof version === "number" && version > this.#version;
   }
 }

@@ -1,5 +1,5 @@
 import type { Prompt } from "tabtune";
-import { element, make, show } from "../ui/dom.js";
+import { element, heading, make, show } from "../ui/dom.js";
 
 /** What a model answered as it learnt: `texts` has a list for each prompt, with a text for each step that it was asked at. */
 export interface Samples {
@@ -53,10 +53,4 @@ export function showSamples({ prompts, steps, texts }: Samples): void {
 function wordsOf(prompt: Prompt): string {
   if (typeof prompt === "string") return prompt;
   return "prompt" in prompt ? prompt.prompt : (prompt.at(-1)?.content ?? "");
-}
-
-function heading(scope: string, text: string): HTMLElement {
-  const cell = make("th", "", text);
-  cell.scope = scope;
-  return cell;
 }

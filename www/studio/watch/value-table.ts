@@ -1,4 +1,4 @@
-import { make } from "../ui/dom.js";
+import { heading, make } from "../ui/dom.js";
 import { duration } from "../ui/format.js";
 import type { Metric, RunLog } from "./run-log.js";
 import { LOSS, SECOND, type Subject } from "./subjects.js";
@@ -34,10 +34,4 @@ function placesOf(log: RunLog): number[] {
 function cellOf(log: RunLog, metric: Metric, place: number, words: (value: number) => string): string {
   const value = log.column(metric)[place];
   return value == null ? "–" : words(value);
-}
-
-function heading(scope: string, text: string): HTMLElement {
-  const cell = make("th", "", text);
-  cell.scope = scope;
-  return cell;
 }

@@ -13,7 +13,9 @@ import type { Rows } from "../data/data.js";
 import type { DeviceForm } from "../train/device.js";
 import { element, say, show, write } from "../ui/dom.js";
 import { isCancelled, showError } from "../shell/errors.js";
+import { MissingInput } from "../ui/missing.js";
 import { bytes } from "../ui/format.js";
+import { isHere } from "./is-here.js";
 import type { Learnt } from "../library/learnt.js";
 import { LoadingWords } from "./loading.js";
 import type { Look } from "../data/look.js";
@@ -155,6 +157,7 @@ export class Job {
     const run = JSON.stringify([lora, heldout?.name]);
     const is_same = this.#loaded?.source === model.source && this.#loaded.how === how && (!rows || this.#loaded.run === run);
     if (this.#trainer && !this.#trainer.ended && is_same) return this.#trainer;
+    if (!navigator.onLine && !(await isHere(model.name))) throw new MissingInput(`You are offline, and ${model.name.name} is not in this browser yet. Connect to the network once, or choose a model that is here already.`);
     await this.#close();
     say("Loading the model…");
     const words = new LoadingWords();

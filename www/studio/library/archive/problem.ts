@@ -15,6 +15,11 @@ export class ArchiveProblem extends MissingInput {
 
 /** A text of a stranger in a message: quoted, short, and without what would turn or hide other text. */
 export function shown(text: string): string {
-  const plain = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "·");
-  return `“${plain.length > 60 ? `${plain.slice(0, 60)}…` : plain}”`;
+  const safe = plain(text);
+  return `“${safe.length > 60 ? `${safe.slice(0, 60)}…` : safe}”`;
+}
+
+/** A text without what would turn or hide other text. */
+export function plain(text: string): string {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "·");
 }
