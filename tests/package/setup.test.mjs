@@ -100,6 +100,10 @@ test("presets follow the model and the rows, and what was changed is kept with t
   form.follow("examples");
   assert.deepEqual([form.name, played.fields.max_steps, played.fields.learning_rate], ["facts", 7, 2e-4], "a rate is for a kind of rows, steps are not");
   assert.deepEqual(stored(), { version: 1, preset: "facts", changed: { max_steps: 7 } });
+  form.follow(undefined);
+  form.follow("ratings");
+  assert.deepEqual([form.name, played.fields.method], ["prefer", "kto"], "also where it took a moment to know what rows say");
+  form.follow("examples");
   page.element("back-to-preset").click();
   assert.deepEqual([played.fields.max_steps, page.element("changed").hidden], [100, true]);
   form.fill({ ...bundled });

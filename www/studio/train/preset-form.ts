@@ -69,11 +69,12 @@ export class PresetForm {
 
   /** Rows of that kind are chosen: what suits them is chosen too, unless the person wanted something that any rows can do. */
   follow(kind: RowKind | undefined): void {
-    if (kind === this.#kind) return;
+    // While that is looked up, the rows before are as good a guess as any.
+    if (kind === undefined || kind === this.#kind) return;
     const is_first = this.#kind === undefined;
     this.#kind = kind;
     this.#mark();
-    if (kind === undefined || !this.#base) return;
+    if (!this.#base) return;
     const { learns_from, suits } = PRESETS[this.name];
     const follows = learns_from !== "rows" && !suits.includes(kind) && !is_first;
     const now = this.#settings.read();
