@@ -133,7 +133,7 @@ describe("rounds", { concurrency: 3 }, () => {
     };
     // Four of six are needed, and three stay silent.
     const ones = Array.from({ length: 6 }, (_, index) => ({ layout, examples: 10 + index, ...(index < 3 && { skips }), poll_ms: 400 }));
-    const run = await running(t, { privacy: { mask: true }, rounds: 1, min_clients: 4, round_seconds: 12, evaluate: false }, ones);
+    const run = await running(t, { privacy: { mask: true }, rounds: 1, min_clients: 4, round_seconds: 30, evaluate: false }, ones);
     await run.over;
     const phases = ["train", "query.keys", "query.shares", "query.masked"];
     const asked = ["query.layout", ...phases, ...phases, "query.unmask", "query.done"];
