@@ -37,8 +37,12 @@ function found(page, locator, hidden) {
       }
       return async (...given) => {
         const waits = DOING.has(name) || (name === "waitFor" && (given[0]?.state ?? "visible") === "visible");
-        if (waits) await hidden.first().waitFor({ ...(name === "waitFor" && given[0]), state: "attached" });
-        if (waits || SEEING.has(name)) await reach(page, hidden);
+        if (SEEING.has(name)) await reach(page, hidden);
+        // Words that change, such as how far a run is, may be others again once they are there.
+        while (waits) {
+          await hidden.first().waitFor({ ...(name === "waitFor" && given[0]), state: "attached" });
+          if (await reach(page, hidden)) break;
+        }
         return value.apply(target, given);
       };
     },
@@ -57,13 +61,18 @@ function find(from, name, given, is_hidden) {
   return from[name](...bare);
 }
 
-/** Goes to the place of the first that is found, by the page's navigation; nowhere where there is none, or one is in sight or may come into it. */
+/**
+ * Goes to the place of the first that is found, by the page's navigation; nowhere where one is in sight or may come into it.
+ * Resolves to whether there is one at all.
+ */
 async function reach(page, hidden) {
-  const place = await hidden.evaluateAll((all) => {
-    if (all.some((element) => element.checkVisibility())) return undefined;
+  const { place, is_there } = await hidden.evaluateAll((all) => {
+    const is_there = all.length > 0;
+    if (all.some((element) => element.checkVisibility())) return { is_there };
     // What is in no place is in a dialog.
     const places = all.map((element) => element.closest("[data-place]")).filter(Boolean);
-    return places.every(({ hidden }) => hidden) ? places[0]?.dataset.place : undefined;
+    return { is_there, place: places.every(({ hidden }) => hidden) ? places[0]?.dataset.place : undefined };
   });
   if (place) await page.locator(`#places a[href="#${place}"]`).click();
+  return is_there;
 }
