@@ -29,7 +29,7 @@ async function measure() {
 
 /** Opens the page on the processor, and gives a round of use and what is measured after it. */
 export async function openUse(t) {
-  const { page, server, complaints, button, status, idle, entry } = await openVisit(t, { args: EAGER, as: person });
+  const { page, server, complaints, button, status, idle, entry } = await openVisit(t, { args: EAGER, as: person, patience: 120_000 });
   const remove = async (kind, name) => {
     await entry(kind, name).getByRole("button", { name: `Delete ${name}` }).click();
     await entry(kind, name).waitFor({ state: "detached" });
