@@ -405,6 +405,8 @@ void chat.begin().catch(showError);
 beginOffline();
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
+// With the rows of the visit before come the settings of then; other rows that are chosen bring their own.
+void data.begun.then(() => settings.follow(data.kind));
 tellChoice();
 showLive(element("live-watch"));
 await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);

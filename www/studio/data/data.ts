@@ -46,6 +46,8 @@ export interface ReadRows extends Rows {
 /** The part of the form that says which rows. */
 export class DataForm {
   readonly own: OwnRows;
+  /** Resolves once it shows what was chosen when the page was last open. */
+  readonly begun: Promise<void>;
   readonly #typed = new TypedRows();
   readonly #kept: KeptRows;
   readonly #browsing: Browsing;
@@ -80,7 +82,7 @@ export class DataForm {
       doing: (work_) => work.doing(work_),
     });
     this.#watchTyped();
-    void this.#begin().catch(showError);
+    this.begun = this.#begin().catch(showError);
   }
 
   get bundled(): boolean {
