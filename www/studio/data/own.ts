@@ -14,7 +14,7 @@ import type { RowKind } from "../chat/preference-rows.js";
 import { Reading } from "./reading.js";
 import { remembered } from "../ui/remembered.js";
 import { columnsOf, rolesFound, unsaidOf, unwantedIn, withRole, type Role, type Roles } from "./roles.js";
-import { placeNow, reveal } from "../shell/places.js";
+import { reveal } from "../shell/places.js";
 
 const LOOKING = "The file is being looked at.";
 const UNREADABLE = "This file cannot be read. Choose another one.";
@@ -201,8 +201,7 @@ export class OwnRows {
     if (this.#picked !== picked) return;
     if (typeof said === "object" && Object.keys(said.roles).length > 0) await this.#lookAgain(said.roles);
     if (said !== undefined) return;
-    // Whoever has gone on to another place meanwhile is not called back.
-    if (placeNow() === "data") reveal("own", "nearest");
+    reveal("own", "nearest");
     if (this.looked.value?.unsaid !== undefined) this.asks.value += 1;
   }
 
