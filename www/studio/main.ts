@@ -251,9 +251,8 @@ async function beginTogether(): Promise<void> {
 
 /** What the chosen rows are called in a sentence, and as a dataset. */
 function rowsNow(): { rows: string | undefined; dataset: string | undefined } {
-  if (data.bundled) return { rows: "the bundled rows", dataset: BUNDLED.rows };
-  const dataset = /^“(.+)”$/.exec(data.words)?.[1];
-  return { rows: dataset && data.words, dataset };
+  const { name: dataset, words } = data;
+  return { rows: data.bundled ? "the bundled rows" : dataset && words, dataset };
 }
 
 async function offerWhatIsKept(): Promise<void> {

@@ -105,9 +105,13 @@ export class DataForm {
   /** What is chosen, for people to read. */
   get words(): string {
     if (this.bundled) return "Questions and answers about tabtune, which come with the page.";
-    const names = { type: this.#typed.name.value.trim(), file: this.own.name, kept: this.#kept.name, bundled: undefined };
-    const name = names[this.#way];
-    return name === undefined || this.missing !== undefined ? "None are chosen yet." : `“${name}”`;
+    return this.name ? `“${this.name}”` : "None are chosen yet.";
+  }
+
+  /** The dataset that the chosen rows are or become; undefined while the person still has to say something of them. */
+  get name(): string | undefined {
+    const names = { type: this.#typed.name.value.trim(), file: this.own.name, kept: this.#kept.name, bundled: BUNDLED.rows };
+    return this.missing === undefined ? names[this.#way] : undefined;
   }
 
   /** Chooses the rows that come with the page. */
