@@ -42,7 +42,8 @@ export const RunLogs = {
   /** Forgets logs whose runs are gone. What a later version of this page wrote is left alone. */
   async tidy(is_there: (id: string) => Promise<boolean>): Promise<void> {
     for (const id of await RunLogs.ids()) {
-      if ((await get<KeptLog>(id, store()))?.version === 1 && !(await is_there(id))) await RunLogs.delete(id);
+      // Logs are large, so none is read whose run is there.
+      if (!(await is_there(id)) && (await get<KeptLog>(id, store()))?.version === 1) await RunLogs.delete(id);
     }
   },
 };
