@@ -7,5 +7,5 @@ export async function isHere({ kind, name }: ModelName): Promise<boolean> {
   if (kind !== "hub") return true;
   const cached = await cachedModels().catch(() => []);
   const { id } = listedBy(name) ?? { id: name };
-  return cached.some((model) => model.name === id || model.name === modelWords({ kind, name }));
+  return cached.some((model) => model.complete && (model.name === id || model.name === modelWords({ kind, name })));
 }
