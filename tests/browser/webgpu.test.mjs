@@ -30,7 +30,7 @@ test("without WebGPU", async (t) => {
   });
 
   await t.test("the page goes on with the processor, and says so", async () => {
-    await lab.page.goto(`${lab.server.origin}/`);
+    await lab.page.goto(`${lab.server.origin}/#train`);
     const found = lab.page.locator("#device-found");
     await found.filter({ hasText: "WebGPU" }).waitFor();
     assert.match(await found.innerText(), /^Runs on the processor\. This browser .*WebGPU/);
