@@ -12,6 +12,7 @@ use crate::data::idb_kv::IdbKv;
 use crate::data::import::Importer;
 use crate::data::inspect::{Head, Inspection};
 use crate::data::library::{self, Description, ImportOptions};
+use crate::data::rename;
 use crate::data::tokens::{self, DatasetReport};
 use crate::error::{Code, Error, Result};
 use crate::train::saved::{self, RunRecord};
@@ -108,6 +109,11 @@ impl Library {
     /// Leaves out rows that occur twice; returns how many.
     pub async fn deduplicate(&self, name: String) -> Thrown<f64> {
         library::deduplicate(&self.kv, &name).await.map(|removed| removed as f64).map_err(thrown)
+    }
+
+    /// Gives a dataset another name.
+    pub async fn rename(&self, name: String, to: String) -> Thrown<()> {
+        rename::rename(&self.kv, &name, &to).await.map_err(thrown)
     }
 
     pub async fn delete(&self, name: String) -> Thrown<()> {

@@ -180,6 +180,7 @@ export interface Calls {
   keep_samples: { args: { run_name: string; samples: SampledStep[] }; result: void; event: never };
   /** What was kept; nothing of a run that has none. */
   samples: { args: { run_name: string }; result: SampledStep[]; event: never };
+  rename_dataset: { args: { name: string; to: string }; result: void; event: never };
   delete_dataset: { args: { name: string }; result: void; event: never };
 }
 

@@ -1,6 +1,6 @@
 import { DEFAULT_ADAPTER, EngineAdapters, type Adapters } from "./adapters.js";
 import type { Client } from "./client.js";
-import { stored, type Dataset } from "./dataset.js";
+import { Dataset, stored } from "./dataset.js";
 import { ended, EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
 import type { CompanionOptions } from "./evaluation/companion.js";
 import type { Companion, EvaluationHost } from "./evaluation/host.js";
@@ -12,6 +12,7 @@ import { hold, isHeld } from "./lock.js";
 import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, COMPARE, ESTIMATE, LOAD, present } from "./options.js";
 import { policyOf } from "./policy.js";
 import { VERSION, type Calls } from "./protocol.js";
+import { onRenamed, type Renamed } from "./renames.js";
 import { ROUNDS, type RoundsHost, type StepsOptions } from "./rounds.js";
 import { Run, type RunHost, type RunSettings, takenUp, takeUp, type Told, toldOf, watched } from "./run.js";
 import { aborted, affordable, reporter, retrying, started, unmetered } from "./start.js";
@@ -209,6 +210,7 @@ export class Trainer {
         const info = await client.call("load_model", modelOf(folder, options), { report });
         const trainer = new Trainer(client, adapter, info, folder, options);
         if (initial) await trainer.#adapters.loadInto(client, DEFAULT_ADAPTER, initial);
+        onRenamed((renamed) => void trainer.#follow(renamed), trainer.#disposed.signal);
         return trainer;
       });
     return typeof options.device === "object" ? load() : retrying(signal, load);
@@ -586,6 +588,14 @@ export class Trainer {
     }
     this.#client = client;
     this.#listen();
+  }
+
+  /** Another engine, or the next run, would look for rows under the name that they had. */
+  async #follow({ from, to }: Renamed): Promise<void> {
+    const prepared = this.#prepared;
+    if (prepared?.dataset === from) prepared.dataset = to;
+    if (prepared?.eval_dataset === from) prepared.eval_dataset = to;
+    if (this.#options.eval_dataset?.name === from) this.#options.eval_dataset = await Dataset.open(to);
   }
 
   /** Hears of an engine that does not answer. */

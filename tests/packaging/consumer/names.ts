@@ -174,6 +174,7 @@ export async function look(trainer: Trainer, dataset: Dataset): Promise<number> 
   let last: CheckpointReport | undefined;
   for await (const log of trainer.train(dataset, options)) if ("loss" in log) last = log.checkpoint;
   const saved: SavedCheckpoint[] = await Trainer.checkpoints("rows");
+  await dataset.rename("other rows");
   return seen.length + lengths.longest + events.length + saved.length + (last?.bytes ?? 0);
 }
 
