@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
+use super::Thrown;
 use super::convert::{from_js, thrown, to_js};
 use crate::data::formats::Format;
 use crate::data::idb_kv::IdbKv;
@@ -17,12 +18,16 @@ use crate::data::tokens::{self, DatasetReport};
 use crate::error::{Code, Error, Result};
 use crate::train::saved::{self, RunRecord};
 
-type Thrown<T> = std::result::Result<T, JsValue>;
-
 /// The datasets in the browser's storage. Nothing of it needs a GPU, and calls may overlap.
 #[wasm_bindgen]
 pub struct Library {
     kv: Rc<IdbKv>,
+}
+
+impl Library {
+    pub(super) fn kv(&self) -> &Rc<IdbKv> {
+        &self.kv
+    }
 }
 
 /// A dataset without its rows.

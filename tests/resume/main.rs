@@ -1,5 +1,6 @@
 //! A run that is cut off anywhere and resumed is, to the bit, one that never was.
 
+mod carried;
 mod mezo;
 mod preferences;
 mod rounds;

@@ -29,6 +29,12 @@ export const LOAD: Kinds<LoadOptions> = {
   progress_callback: "function",
 };
 
+/** The options of {@link Trainer.export_run}. */
+export const EXPORT_RUN = { progress_callback: "function", signal: "signal" } as const;
+
+/** The options of {@link Trainer.import_run}. */
+export const IMPORT_RUN = { ...EXPORT_RUN, overwrite: "boolean" } as const;
+
 /** The options of runs that belong to the page; all others are those of {@link TrainConfig} and of what goes along with a run. */
 const RUN: Kinds<Omit<RunOptions, keyof TrainConfig | keyof CompanionOptions>> = {
   run_name: "any",
