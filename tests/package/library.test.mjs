@@ -142,7 +142,7 @@ test("each is offered what can be done with it, and is deleted after a question 
   const later = "Card, Download, Put on the shelf, Give away, Rename, Delete";
   assert.deepEqual(words({ learnt: [entry("a"), entry("b", { steps: 12 }, { saved_step: 12 }), entry("c", { has_files: false }, { saved_step: 60 })], open: "a" }), [later, `Open, Go on from step 12, ${later}`, "Open, Rename, Delete"]);
   assert.deepEqual(words({ shelf: [shelved("x")] }), ["Use, Card, Give away, Rename, Delete"]);
-  assert.deepEqual(words({ datasets: [dataset("d"), dataset("e", { rows: 0, pending_rows: 3 })] }), ["Train on, Look at, Export, Delete", "Delete"]);
+  assert.deepEqual(words({ datasets: [dataset("d"), dataset("e", { rows: 0, pending_rows: 3 })] }), ["Train on, Look at, Export, Rename, Delete", "Rename, Delete"]);
   assert.deepEqual(words({ models: [MODEL, { ...MODEL, name: "https://example.org/model" }], chats: [named] }), ["Use, Delete", "Delete", "Open, Export, Rename, Delete"]);
   const [run] = page.itemsOf(found({ learnt: [entry("shop")], shelf: [shelved("Shop", { mark: "a".repeat(64) })] }));
   assert.equal(page.deleteQuestion(run, []), "Delete “shop” from this browser? What was learnt is lost then, but for what is kept as “Shop”.");
