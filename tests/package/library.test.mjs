@@ -461,6 +461,19 @@ test("a model goes along in pieces, and is brought as its sums say, or not at al
   assert.equal((await page.Archive.open(old.blob())).manifest.version, 1);
   await assert.rejects(page.pack({ items: [{ ...settings, bytes: 2 ** 32 }], models: [], page: "0.0.0", ...following() }, sinkOf()), /more than 4 GB/);
 
+  // Another version is here, and there is no room.
+  const listed = [...(await cache.keys())].find(({ url }) => url.includes("/list?")).url;
+  const list = await (await cache.match(listed)).json();
+  list.files["config.json"].version = "0".repeat(40);
+  await cache.put(listed, Response.json(list));
+  assert.match((await bringModel(sink.blob())).failed[0].thrown.message, /^Another version of “somebody\/small-model” is here.*Delete that one first/);
+  await forgetModel(CARRIED);
+  const estimate = async () => ({ quota: 100, usage: 0 });
+  setGlobal("navigator", { storage: { estimate } });
+  assert.match((await bringModel(sink.blob())).failed[0].thrown.message, /^There is not enough room for it: it takes 1 kB\. Free some room/);
+  setGlobal("navigator", {});
+  await bringModel(sink.blob());
+
   // What is here in part is none that could be taken along.
   for (const { url } of await cache.keys()) if (url.includes("index=0")) await cache.delete(url);
   const [kept] = page.itemsOf(found({ models: await cachedModels() }));

@@ -1,8 +1,11 @@
-import { cachedModels, exportModel, importModel, type CachedModel, type ExportedModel, type ModelRecord } from "tabtune";
+import { cachedModels, exportModel, importModel, TabtuneError, type CachedModel, type ExportedModel, type ModelRecord } from "tabtune";
+import { MissingInput } from "../../../ui/missing.js";
+import { sizeWords } from "../../sizes.js";
 import type { Archive } from "../archive.js";
-import { damaged, jsonIn, objectIn, type ArchivedItem } from "../manifest.js";
+import { damaged, objectIn, type ArchivedItem } from "../manifest.js";
 import type { ToPack } from "../pack.js";
 import { shown } from "../problem.js";
+import { recordIn } from "../records.js";
 import { text } from "./files.js";
 import type { Bringing, Kind, Planned } from "./kind.js";
 
@@ -55,7 +58,7 @@ export const model: Kind = {
   // It may take more room than there is, and nothing else waits for it.
   turn: "last",
   sameAs: async (item, here, archive) => {
-    const told = await recordIn(item, archive).catch(() => undefined);
+    const told = await toldOf(item, archive).catch(() => undefined);
     return told && here.models.some((other) => hasAll(other, told)) ? item.name : undefined;
   },
   taken: () => ({}),
@@ -63,8 +66,8 @@ export const model: Kind = {
 };
 
 /** The record, which the package believes nothing of, and the names of the files in it. */
-async function recordIn(item: ArchivedItem, archive: Pick<Archive, "needed">): Promise<{ record: ModelRecord; names: unknown[] }> {
-  const record = objectIn(jsonIn(await archive.needed(item, RECORD)));
+async function toldOf(item: ArchivedItem, archive: Pick<Archive, "needed">): Promise<{ record: ModelRecord; names: unknown[] }> {
+  const record = recordIn(await archive.needed(item, RECORD));
   if (!Array.isArray(record["files"])) throw damaged(`the model ${shown(item.name)} has no files`);
   return { record: record as unknown as ModelRecord, names: record["files"].map((file) => objectIn(file)["name"]) };
 }
@@ -75,8 +78,8 @@ function hasAll(here: ModelRecord, { record }: { record: ModelRecord }): boolean
   return here.address === record.address && here.revision === record.revision && record.files.every(({ name, version }) => versions.get(name) === version);
 }
 
-async function bring({ item }: Planned, { archive, signal, advance }: Bringing): Promise<void> {
-  const { record, names } = await recordIn(item, archive);
+async function bring({ item, bytes }: Planned, { archive, signal, advance }: Bringing): Promise<void> {
+  const { record, names } = await toldOf(item, archive);
   const pieces = new Set(archive.namesOf(item));
   const read = async function* (name: string) {
     const file = names.indexOf(name);
@@ -86,5 +89,19 @@ async function bring({ item }: Planned, { archive, signal, advance }: Bringing):
       advance(content.length);
     }
   };
-  await importModel({ record, read }, { signal });
+  await importModel({ record, read }, { signal }).catch((thrown: unknown) => {
+    throw inWords(thrown, item.name, bytes);
+  });
+}
+
+/** What the package tells developers, where a person can do something about it. */
+function inWords(thrown: unknown, name: string, bytes: number): unknown {
+  switch (thrown instanceof TabtuneError ? thrown.code : undefined) {
+    case "bad-state":
+      return new MissingInput(`Another version of ${shown(name)} is here, and is not written over. Delete that one first, and import this one then.`);
+    case "quota-exceeded":
+      return new MissingInput(`There is not enough room for it: it takes ${sizeWords(bytes)}. Free some room, and import it then.`);
+    default:
+      return thrown;
+  }
 }
