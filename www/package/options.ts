@@ -1,6 +1,7 @@
 import { failure } from "./errors.js";
 import type { CompanionOptions } from "./evaluation/companion.js";
 import type { HubOptions } from "./files.js";
+import type { ImportModelOptions } from "./hub/carry.js";
 import type { LoadOptions, RunOptions } from "./trainer.js";
 import type { DeviceName, LoraConfig, QuantizationConfig, SaveOptions, TrainConfig } from "./types.js";
 
@@ -34,6 +35,9 @@ export const EXPORT_RUN = { progress_callback: "function", signal: "signal" } as
 
 /** The options of {@link Trainer.import_run}. */
 export const IMPORT_RUN = { ...EXPORT_RUN, overwrite: "boolean" } as const;
+
+/** The options of {@link importModel}. */
+export const IMPORT_MODEL: Kinds<ImportModelOptions> = { progress_callback: "function", signal: "signal" };
 
 /** The options of runs that belong to the page; all others are those of {@link TrainConfig} and of what goes along with a run. */
 const RUN: Kinds<Omit<RunOptions, keyof TrainConfig | keyof CompanionOptions>> = {

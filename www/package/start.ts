@@ -2,20 +2,11 @@ import { Client } from "./client.js";
 import { throwIfAborted } from "./errors.js";
 import type { Folder } from "./files.js";
 import { cachedModels } from "./hub/models.js";
-import { keepLargeDownloads } from "./hub/persist.js";
 import { connectionChange, meteredConnection } from "./policy.js";
 import { VERSION } from "./protocol.js";
 import { isOfLostDevice, RESTART_SECONDS } from "./run.js";
 import { sleep } from "./sleep.js";
 import type { AdapterInfo, DeviceName, ProgressCallback, RunPolicy } from "./types.js";
-
-/** Tells the caller, and has the browser keep what took long to download: only a page can ask for that. */
-export function reporter(callback: ProgressCallback | undefined): ProgressCallback {
-  return (event) => {
-    keepLargeDownloads(event);
-    callback?.(event);
-  };
-}
 
 /** What the engine is asked for: on a device of the page's own there is nothing to choose. */
 function deviceName(device: DeviceName | object | undefined): DeviceName {
