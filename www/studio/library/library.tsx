@@ -14,6 +14,7 @@ import type { Adapters } from "./adapters.js";
 import { sumOf } from "./archive/sums.js";
 import type { Here } from "./archive/kinds/kind.js";
 import type { Bringing } from "./bringing.js";
+import { entriesIn } from "./entries.js";
 import { isLearnt, itemsOf, keyOf, shownOf, type Item, type View } from "./items.js";
 import { LibraryList, type ListWork } from "./list.js";
 import type { Chats, Logs } from "./others.js";
@@ -217,9 +218,10 @@ export class Library {
     const { modelsHere } = await import("./archive/kinds/model.js");
     await this.#page.rowsChanged();
     await shelf.refresh();
-    const [learnt, shelved, datasets, models, kept] = await Promise.all([adapters.store.all(), shelf.marked(), Dataset.list(), modelsHere(), chats.all()]);
+    const [learnt, entries, shelved, datasets, models, kept] = await Promise.all([adapters.store.all(), entriesIn(adapters.store), shelf.marked(), Dataset.list(), modelsHere(), chats.all()]);
+    const saved = new Map(entries.map(({ learnt: { id }, saved_step }) => [id, saved_step]));
     const marked = await Promise.all(kept.map(async (chat) => ({ id: chat.id, mark: await sumOf(chat) })));
-    return { learnt, shelf: shelved, datasets, models, chats: marked };
+    return { learnt, saved, shelf: shelved, datasets, models, chats: marked };
   }
 
   async #askPromise(): Promise<void> {
