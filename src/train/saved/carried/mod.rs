@@ -1,9 +1,9 @@
 //! A run as bytes that leave the browser and come into another one.
 //!
-//! A line with the form, then frames: a letter for the kind, the length (u32, little-endian), and so many bytes. Each
-//! checkpoint, one that others start from before these, is a frame of what the run's record says of it and one for each of
-//! its records, as they lie in the store. The log, the samples and an XXH3-128 of all bytes before follow. Nothing longer
-//! than a frame is on the host at once, but for the log, which every run holds.
+//! A line with the form, then frames: a letter for the kind, the length (u32, little-endian), and so many bytes. A
+//! checkpoint is a frame of what the run's record says of it, and one for each of its records as they lie in the store; one
+//! that another starts from comes before that. Then follow the log, the samples, and an XXH3-128 of all bytes so far.
+//! Nothing longer than a frame is on the host at once, but for the log and the samples.
 
 mod into;
 mod out;
@@ -20,17 +20,18 @@ pub(super) const MOST_CHECKPOINTS: u32 = 4;
 /// The letter and the length before the bytes of a frame.
 const FRAME_HEAD: usize = 5;
 
-/// What a frame holds.
+/// What a frame holds, by its letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum Kind {
-    Checkpoint = b'c' as isize,
-    Record = b'r' as isize,
+    Checkpoint = b'c',
+    Record = b'r',
     /// Lines of the log.
-    Log = b'l' as isize,
+    Log = b'l',
     /// A part of the samples.
-    Samples = b's' as isize,
+    Samples = b's',
     /// The hash, and the end.
-    End = b'e' as isize,
+    End = b'e',
 }
 
 impl Kind {
