@@ -76,6 +76,7 @@ test("saved steps in the library's file", async (t) => {
     await run.getByRole("button", { name: `Go on from step ${saved} shop.csv` }).click();
     await there.status(/^Step \d+ of 5000$/);
     await tab.locator("#events li").filter({ hasText: /Taken up again/ }).first().waitFor({ state: "attached" });
+    await tab.goto(`${other.origin}/#train`);
     await tab.locator("#stop").click();
     await there.status(/^Stopped after \d+ steps\.$/);
     assert.ok(Number(/\d+/.exec(await tab.locator("#status").innerText())[0]) > saved);

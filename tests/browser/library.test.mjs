@@ -166,7 +166,10 @@ test("the library of the page", async (t) => {
       await page.keyboard.press("Enter");
     };
     const chosen = () => page.locator("#kept input:checked").getAttribute("value");
+    await button("Train on fragen.csv").click();
+    await page.waitForFunction(() => location.hash === "#train");
     assert.equal(await chosen(), "fragen.csv");
+    await page.goto(`${server.origin}/#library`);
     await rename("fragen.csv", "Bundled FAQ");
     await page.getByText("“Bundled FAQ” is what the rows are called that come with the page.").waitFor();
     await rename("fragen.csv", "Fragen");
