@@ -43,8 +43,11 @@ export function readRecord(value: unknown): ModelRecord {
   if (!is_on_hub && list !== null) throw wrong("it has a hub's list, and its address is on no hub");
   if (!Array.isArray(files) || files.length === 0 || files.length > MOST.files) throw wrong("its files are none");
   const read = files.map((file) => fileIn(file, listed));
-  const twice = read.find(({ name }, index) => read.findIndex((other) => other.name === name) !== index);
-  if (twice) throw wrong(`${twice.name} is in it twice`);
+  const names = new Set<string>();
+  for (const { name } of read) {
+    if (names.has(name)) throw wrong(`${name} is in it twice`);
+    names.add(name);
+  }
   return { version, address, revision, list: listed, files: read };
 }
 
