@@ -1,6 +1,6 @@
 // Whether a model got better, and what it forgot, of an engine that is played: figures that are checked by hand.
 import assert from "node:assert/strict";
-import { beforeEach, test } from "node:test";
+import { afterEach, beforeEach, test } from "node:test";
 import { PROSE } from "../../www/package/build/evaluation/prose.js";
 import { PATIENCE } from "../../www/package/build/pulse.js";
 import { Trainer } from "../../www/package/build/trainer.js";
@@ -46,6 +46,8 @@ beforeEach(async () => {
   trainer = await Trainer.load("http://localhost/tiny/", { init_adapter, train: { max_length: 64 }, progress_callback });
   progress.length = 0;
 });
+
+afterEach(() => trainer.dispose());
 
 const text = (base, tuned) => ({ text: "a text", scores: [base, tuned] });
 const near = (found, expected) => assert.ok(Math.abs(found - expected) < 1e-9, `${found}, not ${expected}`);
@@ -146,6 +148,7 @@ test("what is not a row's fault is thrown", async () => {
   await assert.rejects(bare.evaluate([], { metric: 1 }), { code: "bad-option", message: /metric is not an option of evaluate; there are metrics/ });
   await assert.rejects(bare.evaluate([], null), { code: "bad-option", message: /must be an object/ });
   for (const wrong of [null, "rows", { adapter: true }]) await assert.rejects(bare.evaluate(wrong), { code: "bad-option" });
+  await bare.dispose();
 });
 
 test("a dataset is evaluated in part, and one that was learnt from with a notice", async () => {
