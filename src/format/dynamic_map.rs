@@ -339,4 +339,14 @@ mod tests {
         map.sort_by(f32::total_cmp);
         assert_eq!(map, dynamic_map());
     }
+
+    /// Four bits of codes, and all that tells their scales: the linear layers of Llama 2 7B.
+    #[test]
+    fn a_weight_takes_4_13_bits() {
+        let layers = [(4 * 4096 + 2 * 11008, 4096), (4096, 11008)];
+        let weights: usize = layers.iter().map(|(rows, depth)| rows * depth).sum();
+        let words: usize = layers.iter().map(|&(rows, depth)| nested_words(rows, depth / 64)).sum();
+        let bits = 4.0 + (32 * words) as f64 / weights as f64;
+        assert!((4.125..4.13).contains(&bits), "{bits}");
+    }
 }
