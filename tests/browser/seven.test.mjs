@@ -15,8 +15,8 @@ import { openVisit, visitorOf } from "./visitor.mjs";
 /** Steps of the bundled run: enough for a reload on the way, and no more where the processor plays the GPU. */
 const STEPS = { cpu: 6, webgpu: 3 };
 
-/** How large the page is. */
-const SIZES = { desk: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } };
+/** Where a person is, and how large the page is there. */
+const SIZES = { "at a desk": { width: 1280, height: 900 }, "on a phone": { width: 390, height: 844 } };
 
 const NAME = "My rows";
 const QUESTION = "When do you open?";
@@ -24,8 +24,8 @@ const QUESTION = "When do you open?";
 const REPO = "lena/my-rows";
 const TOKEN = "hf_secretsecretsecret";
 
-for (const [where, device] of [["desk", "cpu"], ["phone", "cpu"], ["phone", "webgpu"]]) {
-  test(`a person does all seven things at a ${where}, by ${device}`, (t) => walk(t, where, device));
+for (const [where, device] of [["at a desk", "cpu"], ["on a phone", "cpu"], ["on a phone", "webgpu"]]) {
+  test(`a person does all seven things ${where}, by ${device}`, (t) => walk(t, where, device));
 }
 
 /** Chooses the GPU, once and for all visits. */
@@ -42,7 +42,7 @@ async function computeByGpu(page, origin) {
 async function walk(t, where, device) {
   const { page, server, mounts, complaints, button, status, idle, entry, tooWide } = await openVisit(t, { device, patience: 120_000 });
   const { origin } = server;
-  const is_phone = where === "phone";
+  const is_phone = where === "on a phone";
   mounts["/data/faq.config.json"] = new TextEncoder().encode(JSON.stringify(bundledConfig({ max_steps: STEPS[device], save_steps: 1 })));
   await page.setViewportSize(SIZES[where]);
   await page.emulateMedia({ reducedMotion: "reduce" });
@@ -84,6 +84,7 @@ async function walk(t, where, device) {
     await button("Train it now").click();
     await leaveEarly();
     await came("Bundled FAQ").waitFor();
+    assert.deepEqual(await seriousIn(page, { within: "#begun-home" }), []);
     await button("Forget it: Bundled FAQ").click();
     await came("Bundled FAQ").waitFor({ state: "detached" });
     await button("Train it now").click();

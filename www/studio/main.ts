@@ -201,7 +201,8 @@ const again = new Again({
 
 const begunCard = new BegunCard({
   anew: (run) => {
-    goTo("train");
+    // On a phone what is watched lies below what was set.
+    reveal("training-title", "start");
     void trainAndAsk(() => adapters.anew(run), false);
   },
   drawn: () => busy.update(),
