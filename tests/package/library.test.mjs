@@ -14,7 +14,7 @@ import { studio } from "./page-modules.mjs";
 import { playedCaches, setGlobal } from "./played-storage.mjs";
 
 const MODULES = ["items.ts", "room.ts", "acts.ts", "run-logs.ts"].map((name) => `library/${name}`);
-const ARCHIVE = ["archive", "into", "kinds/model", "kinds/settings", "manifest", "out", "pack", "plan", "problem", "rows"].map((name) => `library/archive/${name}.ts`);
+const ARCHIVE = ["archive", "into", "kinds/model", "kinds/settings", "manifest", "out", "pack", "plan", "problem", "rows", "sums"].map((name) => `library/archive/${name}.ts`);
 /** Mutations of an archive that are tried. */
 const MUTATIONS = 6000;
 
@@ -175,6 +175,13 @@ test("what can go at least loss is offered first", () => {
     ["Stopped import of half.csv", undefined, "The import cannot go on where it stopped"],
   ], "what is in use stays, and so does a model that is its checkpoint alone");
   assert.deepEqual(page.suggestionsFor(page.itemsOf(found({ chats: [named], learnt: [entry("a")] }))), []);
+});
+
+test("a record is known again by what it says, in whatever order", async () => {
+  const sums = [{ id: "c", turns: [{ role: "user", text: "a" }] }, { turns: [{ text: "a", role: "user" }], id: "c" }, { id: "c", turns: [{ role: "user", text: "b" }] }].map(page.sumOf);
+  const [one, same, other] = await Promise.all(sums);
+  assert.equal(one, same);
+  assert.notEqual(one, other);
 });
 
 test("the logs of runs are taken along as numbers by step", async () => {

@@ -1,5 +1,7 @@
 import "./shell/language.js";
 import { Adapters } from "./library/adapters.js";
+import { begunOf, begunRuns } from "./library/begun.js";
+import { BegunCard } from "./library/begun-card.js";
 import { Asking } from "./chat/asking.js";
 import { BlindTest } from "./chat/blind.js";
 import { block, Busy, type Task } from "./shell/busy.js";
@@ -197,6 +199,15 @@ const again = new Again({
   is_still: () => trying.has_begun,
 });
 
+const begunCard = new BegunCard({
+  anew: (run) => {
+    // On a phone what is watched lies below what was set.
+    reveal("training-title", "start");
+    void trainAndAsk(() => adapters.anew(run), false);
+  },
+  drawn: () => busy.update(),
+});
+
 /** Asking, which loads a model where none is there. What a run came to stays written. */
 const asked = (begin: string, stop: string): Task => ({
   begin,
@@ -259,7 +270,8 @@ async function offerWhatIsKept(): Promise<void> {
   blind.offer(job.adapter?.id);
   await Promise.all([adapters.refresh(), shelf.refresh(), model.refresh(), measuring.offer(job.adapter?.id), chat.offer()]).catch(showError);
   again.show(adapters.entries);
-  await Promise.all([library.refresh(), curves.refresh(adapters.entries.map(({ learnt }) => learnt))]).catch(showError);
+  const kept = new Set(adapters.entries.map(({ learnt }) => learnt.id));
+  await Promise.all([begunCard.refresh(kept), library.refresh(), curves.refresh(adapters.entries.map(({ learnt }) => learnt))]).catch(showError);
 }
 
 /** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
@@ -303,7 +315,9 @@ async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: bo
     async (signal) => {
       const wanted = await order(signal);
       asking.follow(wanted.rows.question);
-      await job.train(wanted, resumes, signal);
+      const work = () => job.train(wanted, resumes, signal);
+      // What goes on has been saved before.
+      await (resumes ? work() : begunRuns.during(begunOf(wanted), work));
       longest = look.longest;
     },
     { ...task, meaning },

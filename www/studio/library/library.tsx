@@ -1,7 +1,7 @@
 import { cachedModels, Dataset, forgetModel } from "tabtune";
 import { signal } from "@preact/signals";
 import { render } from "preact";
-import type { Busy } from "../shell/busy.js";
+import { block, type Busy } from "../shell/busy.js";
 import { showError } from "../shell/errors.js";
 import { onPlace, reveal } from "../shell/places.js";
 import { downloadAdapter, downloadRows, handOver } from "../ui/download.js";
@@ -89,7 +89,7 @@ export class Library {
   /** Looks anew at what there is. What was learnt and the shelf were looked up before. */
   async refresh(): Promise<void> {
     const turn = ++this.#asked;
-    const { adapters, shelf, chats, logs, bundled } = this.#page;
+    const { busy, adapters, shelf, chats, logs, bundled } = this.#page;
     const [datasets, models, kept, sizes, shelved, open] = await Promise.all([Dataset.list(), cachedModels(), chats.all(), logs.sizes(), shelf.marked(), adapters.open()]);
     const named = kept.map((chat) => ({ chat, name: chats.nameOf(chat) }));
     const items = itemsOf({ learnt: adapters.entries, shelf: shelved, datasets, models, chats: named, logs: sizes, open: open?.id, answers: shelf.answers, bundled });
@@ -97,6 +97,9 @@ export class Library {
     if (turn !== this.#asked) return;
     this.#items.value = items;
     this.#room.value = room;
+    // Whoever asks before it is known what there is would be told that there is nothing.
+    for (const id of ["take-open", "free-room"]) block(id, false);
+    busy.update();
     show("promise-ask", room.is_promised === false);
     show("together-link", !element("together").hidden);
   }
