@@ -184,12 +184,11 @@ test("the logs of runs are taken along as numbers by step", async () => {
       Object.assign(this, { steps: [...steps], every, columns });
     }
   }
-  const store = { get: async (id) => kept.get(id), put: async (id, log) => void kept.set(id, log), delete: async (id) => void kept.delete(id), ids: async () => [...kept.keys()] };
+  const store = { get: async (id) => kept.get(id), put: async (id, log) => void kept.set(id, log), delete: async (id) => void kept.delete(id) };
   const logs = page.logsOf(store, (total) => new Log(total), ["loss", "seconds"]);
   const told = { version: 1, total: 60, every: 2, steps: [2, 4], columns: { loss: [0.5, null], seconds: [1.25, 2.5] } };
   await logs.write("shop", { ...told, columns: { ...told.columns, unknown: [1, 2] } });
   assert.deepEqual(await logs.read("shop"), told);
-  assert.deepEqual(await logs.sizes(), new Map([["shop", 48]]));
   assert.equal(await logs.read("nobody"), undefined);
   await logs.delete("shop");
   assert.equal(kept.size, 0);
