@@ -9,7 +9,7 @@ import { DeviceForm } from "./train/device.js";
 import { element, say, show, write } from "./ui/dom.js";
 import { clearErrorOnChange, showError } from "./shell/errors.js";
 import { NowBar } from "./shell/now.js";
-import { beginPlaces, goTo, reveal } from "./shell/places.js";
+import { beginPlaces, goTo, reveal, staying } from "./shell/places.js";
 import { Again } from "./home/again.js";
 import { Trying } from "./home/try.js";
 import { Curves } from "./watch/curves.js";
@@ -356,13 +356,14 @@ element("setup").addEventListener("submit", async (event) => {
 });
 
 element("look").addEventListener("click", async () => {
+  const has_stayed = staying();
   const config = await settingsNow();
   if (!config) return;
   await busy.run(async (signal) => {
     await job.look(await ordered(config, signal), signal);
     longest = look.longest;
     say("Ready.");
-    reveal("look-card", "start");
+    if (has_stayed()) reveal("look-card", "start");
   }, training);
 });
 
