@@ -150,7 +150,7 @@ test("the page paints early and stays in its place, works without a network, and
     await page.getByRole("group", { name: "Model" }).getByText("Hub", { exact: true }).click();
     await page.getByRole("textbox", { name: "Model on Hugging Face" }).fill("somebody/a-model");
     await page.getByRole("button", { name: "Start fine-tuning" }).click();
-    await page.getByText("You are offline, and somebody/a-model is not in this browser yet.").waitFor();
+    await page.locator("#error-hint").filter({ hasText: "You are offline, and somebody/a-model is not in this browser yet." }).waitFor();
     await page.getByRole("group", { name: "Model" }).getByText("Bundled", { exact: true }).click();
   });
 

@@ -611,7 +611,7 @@ test("the page on the processor", async (t) => {
     await open();
     await chooseRows("Files");
     await button("Start fine-tuning").click();
-    await page.getByText("Choose a file with your rows first.").waitFor();
+    await page.locator("#error-hint").filter({ hasText: "Choose a file with your rows first." }).waitFor();
     await pick("broken.jsonl", '{"text":"fine"}\n{"text":\n{"text":"good"}\n');
     await page.getByText("broken.jsonl, line 2").waitFor();
     await button("Import").click();
@@ -719,7 +719,8 @@ test("the page on the processor", async (t) => {
     await open();
     await choose("Model", "Hub");
     await button("See them as the model does").click();
-    await page.getByText("Choose a model from the list, or write its name").waitFor();
+    const missing = "Choose a model from the list, or write its name";
+    for (const id of ["error-hint", "status"]) await page.locator(`#${id}`).filter({ hasText: missing }).waitFor({ state: "attached" });
     await page.getByRole("radio", { name: /^Qwen3 0\.6B/ }).check();
     assert.equal(await page.getByLabel("Model on Hugging Face").inputValue(), LISTED_ID);
     await page.getByLabel("Model on Hugging Face").fill(HUB_ID);

@@ -7,7 +7,7 @@ import { Chat } from "./chat/chat.js";
 import { BUNDLED, DataForm } from "./data/data.js";
 import { DeviceForm } from "./train/device.js";
 import { element, say, show, write } from "./ui/dom.js";
-import { clearErrorOnChange, showError } from "./shell/errors.js";
+import { clearErrorOnChange, showError, tellUndone } from "./shell/errors.js";
 import { NowBar } from "./shell/now.js";
 import { beginPlaces, goTo, reveal, staying } from "./shell/places.js";
 import { Again } from "./home/again.js";
@@ -202,7 +202,7 @@ const asked = (begin: string, stop: string): Task => ({
   begin,
   stop,
   ended: (how) => {
-    if (how !== "done" && !job.adapter) say(how === "stopped" ? "Stopped." : "Failed.");
+    if (how !== "done" && !job.adapter) tellUndone(how);
   },
 });
 const answering = asked("ask-begin", "ask-stop");

@@ -1,5 +1,6 @@
 import { signal, type ReadonlySignal } from "@preact/signals";
 import { render } from "preact";
+import type { Outcome } from "../shell/busy.js";
 import { element } from "../ui/dom.js";
 import { duration } from "../ui/format.js";
 import { Answers, asked, BeforeAndNow, beginLive, losses } from "../watch/live.js";
@@ -15,7 +16,7 @@ const MOST = 3;
 const OFTEN: Made = { sample_steps: 0.1, sample_max_new_tokens: 28 };
 
 /** How far the run of the one button is. */
-type Phase = "before" | "running" | "done" | "stopped" | "failed";
+type Phase = "before" | "running" | Outcome;
 
 const phase = signal<Phase>("before");
 const chosen = signal(QUESTIONS.slice(0, 2).map(({ text }) => text));
@@ -48,7 +49,7 @@ export class Trying {
     phase.value = "running";
   }
 
-  ended(how: "done" | "stopped" | "failed"): void {
+  ended(how: Outcome): void {
     took.value = (performance.now() - this.#begun) / 1000;
     phase.value = how;
   }
