@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import { render } from "preact";
-import { MOST_OTHERS } from "./picture.js";
+import { MOST_OTHERS } from "./run-looks.js";
 
 /** A run whose log is kept. */
 export interface Other {
