@@ -11,7 +11,7 @@ import { paths } from "../../tools/lib/paths.mjs";
 import { blocksOf } from "../docs/blocks.mjs";
 import { studio } from "./page-modules.mjs";
 
-const MODULES = ["items.ts", "room.ts", "acts.ts", "run-logs.ts"].map((name) => `library/${name}`);
+const MODULES = [...["items.ts", "room.ts", "acts.ts", "run-logs.ts"].map((name) => `library/${name}`), "data/origins.ts"];
 const ARCHIVE = ["archive", "into", "manifest", "out", "pack", "plan", "problem", "rows"].map((name) => `library/archive/${name}.ts`);
 /** Mutations of an archive that are tried. */
 const MUTATIONS = 6000;
@@ -138,6 +138,17 @@ test("all that is kept is one list, each with what it came from and what came fr
 });
 
 test("each is offered what can be done with it, and is deleted after a question that tells the loss", () => {
+test("rows are said to be read from files alone, and typed ones to be typed", () => {
+  const told = (name, ...files) => {
+    const [item] = page.itemsOf(found({ datasets: [dataset(name, { files })] }));
+    return item.from.map(({ how, name }) => `${how} ${name}`);
+  };
+  assert.deepEqual(told("My rows", page.TYPED), ["typed on this page"]);
+  assert.deepEqual(told("Shop", "shop.csv", page.TYPED), ["typed on this page", "read from shop.csv"], "a file to which typed ones were added");
+  assert.deepEqual(told("Shop", "a.csv", "b.csv", "c.csv", "d.csv"), ["read from a.csv, b.csv, c.csv …"]);
+  for (const [name, file] of [["shop.csv", "shop.csv"], ["My rows", "My rows.jsonl"], ["picks", "rows.jsonl"]]) assert.deepEqual(told(name, file), [], "that says nothing more than the name, or is no file at all");
+});
+
   const words = (found_more) => page.itemsOf(found(found_more)).map((item) => page.offersOf(item).map(({ word }) => word).join(", "));
   const later = "Card, Download, Put on the shelf, Give away, Rename, Delete";
   assert.deepEqual(words({ learnt: [entry("a"), entry("b", { steps: 12 }, { saved_step: 12 }), entry("c", { has_files: false }, { saved_step: 60 })], open: "a" }), [later, `Open, Go on from step 12, ${later}`, "Open, Rename, Delete"]);

@@ -1,6 +1,7 @@
 import type { CachedModel, DatasetInfo } from "tabtune";
 import type { ShelvedAdapter } from "tabtune/exchange";
 import { notesOf, type LearntEntry } from "./entries.js";
+import { filesOf, TYPED } from "../data/origins.js";
 import { bytesOf, type KeptChat } from "./others.js";
 import { count } from "../ui/format.js";
 import { modelWords } from "../train/model-name.js";
@@ -151,8 +152,10 @@ function datasetsOf({ datasets, bundled }: Found): DatasetItem[] {
     const { name, rows, bytes, files, pending_rows, fingerprint } = info;
     const notes = rows > 0 ? [count(rows, "row")] : [];
     if (pending_rows !== null) notes.push(`an import of it stopped after ${count(pending_rows, "row")}`);
-    const others = files.filter((file) => file !== name);
-    const from = others.length > 0 ? [{ how: "read from", name: others.slice(0, 3).join(", ") + (others.length > 3 ? " …" : ""), key: undefined }] : [];
+    const others = filesOf(name, files);
+    const from: Origin[] = [];
+    if (files.includes(TYPED)) from.push({ how: "typed", name: "on this page", key: undefined });
+    if (others.length > 0) from.push({ how: "read from", name: others.slice(0, 3).join(", ") + (others.length > 3 ? " …" : ""), key: undefined });
     return { kind: "dataset", key: keyOf("dataset", name), name, bytes, date: undefined, about: notes.join(" · "), now: "", from, to: [], mark: fingerprint || undefined, subject: info };
   });
 }
