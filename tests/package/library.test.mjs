@@ -121,6 +121,7 @@ test("all that is kept is one list, each with what it came from and what came fr
   assert.equal(item("shop").bytes, 700_300, "its files and its log");
   assert.equal(item(MODEL.name).bytes, 90_000_010);
   assert.equal(item("shop").about, "28 rows · 60 steps");
+  assert.deepEqual(["shop", "gift"].map((name) => item(name).is_shelved), [true, false]);
   assert.equal(item("half.csv").about, "an import of it stopped after 12 rows");
 
   const gone = page.itemsOf(found({ learnt: [entry("shop")] }));
@@ -137,7 +138,6 @@ test("all that is kept is one list, each with what it came from and what came fr
   assert.deepEqual([run.count, adapter, chat.count], [2, { count: 2, bytes: 1_200_000 }, 1]);
 });
 
-test("each is offered what can be done with it, and is deleted after a question that tells the loss", () => {
 test("rows are said to be read from files alone, and typed ones to be typed", () => {
   const told = (name, ...files) => {
     const [item] = page.itemsOf(found({ datasets: [dataset(name, { files })] }));
@@ -149,9 +149,12 @@ test("rows are said to be read from files alone, and typed ones to be typed", ()
   for (const [name, file] of [["shop.csv", "shop.csv"], ["My rows", "My rows.jsonl"], ["picks", "rows.jsonl"]]) assert.deepEqual(told(name, file), [], "that says nothing more than the name, or is no file at all");
 });
 
+test("each is offered what can be done with it, and is deleted after a question that tells the loss", () => {
   const words = (found_more) => page.itemsOf(found(found_more)).map((item) => page.offersOf(item).map(({ word }) => word).join(", "));
   const later = "Card, Download, Put on the shelf, Give away, Rename, Delete";
   assert.deepEqual(words({ learnt: [entry("a"), entry("b", { steps: 12 }, { saved_step: 12 }), entry("c", { has_files: false }, { saved_step: 60 })], open: "a" }), [later, `Open, Go on from step 12, ${later}`, "Open, Rename, Delete"]);
+  const [on_shelf] = words({ learnt: [entry("a")], shelf: [shelved("x", { mark: "a".repeat(64) })] });
+  assert.equal(on_shelf, "Open, Card, Download, Give away, Rename, Delete", "what is on the shelf is not put there again");
   assert.deepEqual(words({ shelf: [shelved("x")] }), ["Use, Card, Give away, Rename, Delete"]);
   assert.deepEqual(words({ datasets: [dataset("d"), dataset("e", { rows: 0, pending_rows: 3 })] }), ["Train on, Look at, Export, Delete", "Delete"]);
   assert.deepEqual(words({ models: [MODEL, { ...MODEL, name: "https://example.org/model" }], chats: [named] }), ["Use, Delete", "Delete", "Open, Export, Rename, Delete"]);

@@ -50,6 +50,8 @@ interface ItemOf<Kind extends ItemKind, Subject> {
   to: Origin[];
   /** What stands for its content, if anything does; the same of another one makes them twins. */
   mark: string | undefined;
+  /** Whether what was learnt or opened lies on the shelf as well. */
+  is_shelved?: boolean;
   subject: Subject;
 }
 
@@ -99,7 +101,7 @@ export function itemsOf(found: Found): Item[] {
   return linked(items);
 }
 
-function learntItem(entry: LearntEntry, { logs, open, bundled }: Found): RunItem | AdapterItem {
+function learntItem(entry: LearntEntry, { shelf, logs, open, bundled }: Found): RunItem | AdapterItem {
   const { learnt, checkpoint_bytes } = entry;
   const { id, name, rows, model, date, weights } = learnt;
   const from: Origin[] = [];
@@ -109,7 +111,8 @@ function learntItem(entry: LearntEntry, { logs, open, bundled }: Found): RunItem
   from.push({ how: rows ? "on" : "made for", name: modelWords(model), key: model.kind === "hub" ? keyOf("model", hubName(model.name)) : undefined });
   const notes = notesOf(entry);
   if (rows && rows.count !== null) notes.unshift(`${count(rows.count, "row")}`);
-  if (!rows) notes.unshift("opened from a file");
+  const is_shelved = weights !== undefined && shelf.some(({ mark }) => mark === weights);
+  if (!rows) notes.unshift("opened from a file", ...(is_shelved ? ["on the shelf as well"] : []));
   const item = {
     name,
     bytes: (learnt.has_files ? (learnt.bytes ?? 0) : 0) + checkpoint_bytes + (logs.get(id) ?? 0),
@@ -119,6 +122,7 @@ function learntItem(entry: LearntEntry, { logs, open, bundled }: Found): RunItem
     from,
     to: [],
     mark: weights,
+    is_shelved,
     subject: entry,
   };
   return rows ? { kind: "run", key: keyOf("run", id), ...item } : { kind: "adapter", key: keyOf("adapter", id), ...item };
@@ -177,12 +181,13 @@ function chatItem({ chat, name }: Found["chats"][number]): ChatItem {
   return { kind: "chat", key: keyOf("chat", id), name, bytes: bytesOf(chat), date, about: count(turns.length, "turn"), now: "", from: [], to: [], mark: undefined, subject: chat };
 }
 
-/** Says of each what came from it, and finds the run that an adapter of the shelf is of. What is gone is named, and leads nowhere. */
+/** Says of each what came from it, and finds the runs that an adapter of the shelf is of. What is gone is named, and leads nowhere. */
 function linked(items: Item[]): Item[] {
-  const runs = new Map(items.flatMap((item) => (item.kind === "run" && item.mark ? [[item.mark, item] as const] : [])));
+  const runs = items.filter(({ kind }) => kind === "run");
   for (const item of items) {
-    const run = item.kind === "adapter" && item.mark ? runs.get(item.mark) : undefined;
-    if (run) item.from.unshift({ how: "what was learnt by", name: run.name, key: run.key });
+    if (item.kind !== "adapter" || !item.mark) continue;
+    const same = runs.filter(({ mark }) => mark === item.mark);
+    item.from.unshift(...same.map(({ name, key }) => ({ how: "what was learnt by", name, key })));
   }
   const by_key = new Map(items.map((item) => [item.key, item]));
   for (const item of items) {
