@@ -60,7 +60,7 @@ test("a run is set up in three steps, and what it takes is told before it starts
   await open();
 
   await t.test("what is wanted is chosen in words, which sets everything and can be changed", async () => {
-    assert.match(await takes(), /^The bundled toy learns from the bundled rows: about [\d.]+ MB of memory, .*, a first guess\.$/);
+    assert.match(await takes(), /^The bundled toy learns from the example rows: about [\d.]+ MB of memory, .*, a first guess\.$/);
     const start = button("Start fine-tuning");
     await page.getByText("Settings", { exact: true }).click();
     const inSight = async () => {

@@ -219,7 +219,7 @@ test("the page by WebGPU", async (t) => {
     // The next day, from what the browser keeps.
     await page.evaluate(() => localStorage.setItem("tabtune:run:damaged", "{"));
     await open();
-    await learnt("Bundled FAQ").filter({ hasText: /8 steps.*Learnt from the rows that come with the page, on the bundled model/ }).waitFor();
+    await learnt("Bundled FAQ").filter({ hasText: /8 steps.*Learnt from the example rows, on the bundled model/ }).waitFor();
     await button("Open Bundled FAQ").click();
     await status("“Bundled FAQ” is open.");
     await idle();
@@ -486,7 +486,7 @@ test("the page on the processor", async (t) => {
 
     await page.locator("#gguf").setInputFiles({ name: "mine.gguf", mimeType: "", buffer: gguf });
     await page.locator("#folder-name").filter({ hasText: "mine.gguf" }).waitFor();
-    await chooseRows("The ones that come with it");
+    await chooseRows("Example rows");
     await page.locator("#estimate-sum").filter({ hasText: /^A run takes up to [\d.]+ MB of memory/ }).waitFor();
     await button("Start fine-tuning").click();
     await status(/^Done: 2 steps\.$/);
@@ -560,7 +560,7 @@ test("the page on the processor", async (t) => {
     await pick("unseen.jsonl", readFileSync(paths.heldout));
     await button("Import").click();
     await report(/20 rows/);
-    await chooseRows("The ones that come with it");
+    await chooseRows("Example rows");
     await page.getByLabel("Rows a step").fill("4");
     await page.getByLabel("Steps").fill("30");
     await page.getByLabel("Keep the best").check();
@@ -678,7 +678,7 @@ test("the page on the processor", async (t) => {
     await page.getByRole("radio", { name: "pairs.json" }).check();
     await page.waitForFunction(() => !document.querySelector("#start").disabled);
     await from.getByText("Preferences").click();
-    await chooseRows("The ones that come with it");
+    await chooseRows("Example rows");
     await from.getByRole("radio", { name: "Examples", exact: true }).and(page.locator(":checked")).waitFor();
     await from.getByText("Preferences").click();
     await page.getByText(/^Preferences are learnt from pairs or ratings/).waitFor();

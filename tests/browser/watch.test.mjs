@@ -129,7 +129,7 @@ test("a person sees it learn, stops it, comes back to it and watches its curves"
     await page.getByText("Gradient", { exact: true }).click();
     await page.getByRole("img", { name: /^Gradient by step: [\d.]+ at step 1, / }).waitFor();
 
-    await page.getByText("Lay earlier runs over it").click();
+    await page.getByText("Compare it with earlier runs").click();
     await page.getByLabel("Bundled FAQ", { exact: true }).check();
     await page.getByRole("img", { name: /“Bundled FAQ”: Loss by step: [\d.]+ at step 1/ }).waitFor();
     assert.ok((await legend.allTextContents()).includes("Bundled FAQ, held-out"));

@@ -112,7 +112,7 @@ test("all that is kept is one list, each with what it came from and what came fr
   const told = (name) => item(name).from.map(({ how, name, key }) => `${how} ${name}${key ? ` (${key})` : ""}`);
   assert.deepEqual(items.map(({ kind, name }) => `${kind} ${name}`), ["run shop", "adapter gift", "run faq", "adapter Shop, shelved", "dataset fragen.csv", "dataset half.csv", `model ${MODEL.name}`, "chat Über Räder"]);
   assert.deepEqual(told("shop"), ["learnt from fragen.csv (dataset/fragen.csv)", `on ${MODEL.name} (model/${MODEL.name})`]);
-  assert.deepEqual(told("faq"), ["learnt from the rows that come with the page", "on the bundled model"]);
+  assert.deepEqual(told("faq"), ["learnt from the example rows", "on the bundled model"]);
   assert.deepEqual(told("Shop, shelved"), ["what was learnt by shop (run/shop)", `made for ${MODEL.name} (model/${MODEL.name})`]);
   assert.deepEqual(item("fragen.csv").to.map(({ key }) => key), ["run/shop"]);
   assert.deepEqual(item("shop").to.map(({ key }) => key), ["adapter/2026-05-01T10:00:00.000Z"]);

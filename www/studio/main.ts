@@ -252,7 +252,7 @@ async function beginTogether(): Promise<void> {
 /** What the chosen rows are called in a sentence, and as a dataset. */
 function rowsNow(): { rows: string | undefined; dataset: string | undefined } {
   const { name: dataset, words } = data;
-  return { rows: data.bundled ? "the bundled rows" : dataset && words, dataset };
+  return { rows: data.bundled ? "the example rows" : dataset && words, dataset };
 }
 
 async function offerWhatIsKept(): Promise<void> {

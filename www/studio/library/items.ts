@@ -105,7 +105,7 @@ function learntItem(entry: LearntEntry, { shelf, logs, open, bundled }: Found): 
   const { learnt, checkpoint_bytes } = entry;
   const { id, name, rows, model, date, weights } = learnt;
   const from: Origin[] = [];
-  if (rows && bundled.includes(rows.dataset)) from.push({ how: "learnt from", name: "the rows that come with the page", key: undefined });
+  if (rows && bundled.includes(rows.dataset)) from.push({ how: "learnt from", name: "the example rows", key: undefined });
   else if (rows) from.push({ how: "learnt from", name: rows.dataset, key: keyOf("dataset", rows.dataset) });
   if (rows?.heldout && !bundled.includes(rows.heldout)) from.push({ how: "measured by", name: rows.heldout, key: keyOf("dataset", rows.heldout) });
   from.push({ how: rows ? "on" : "made for", name: modelWords(model), key: model.kind === "hub" ? keyOf("model", hubName(model.name)) : undefined });
