@@ -632,7 +632,7 @@ test("the page on the processor", async (t) => {
     await page.locator("#rows").setInputFiles({ name: "cut.parquet", mimeType: "", buffer: Buffer.from("PAR1") });
     await page.locator("#error-message").filter({ hasText: "cut.parquet" }).waitFor();
     await button("See them as the model does").click();
-    await page.getByText("This file cannot be read. Choose another one.").waitFor();
+    await page.locator("#error-hint").filter({ hasText: "This file cannot be read. Choose another one." }).waitFor();
     assert.ok(await page.locator("#look-card").isHidden());
 
     await page.locator("#heldout").setInputFiles({ name: "held.csv", mimeType: "", buffer: Buffer.from("a;b") });
