@@ -232,7 +232,7 @@ test("the page by WebGPU", async (t) => {
 
     // A friend, from the file.
     await page.locator("#adapter-files").setInputFiles({ name: "gift.zip", mimeType: "", buffer: zipped({ "notes.txt": new Uint8Array(1) }) });
-    await page.getByText(/^That is no adapter: choose a zip file/).waitFor();
+    await page.locator("#error-hint").filter({ hasText: /^That is no adapter: choose a zip file/ }).waitFor();
     await page.locator("#adapter-files").setInputFiles({ name: "gift.zip", mimeType: "", buffer: zip.bytes });
     await status("“gift” is open.");
     await idle();
