@@ -676,8 +676,9 @@ test("the page on the processor", async (t) => {
 
     await chooseRows("Kept here");
     await page.getByRole("radio", { name: "pairs.json" }).check();
-    await page.waitForFunction(() => !document.querySelector("#start").disabled);
+    // Rows of the same kind leave a way to learn alone that the person has chosen, as others before them may not.
     await from.getByText("Preferences").click();
+    await page.waitForFunction(() => !document.querySelector("#start").disabled);
     await chooseRows("Example rows");
     await from.getByRole("radio", { name: "Examples", exact: true }).and(page.locator(":checked")).waitFor();
     await from.getByText("Preferences").click();
