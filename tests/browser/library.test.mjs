@@ -118,6 +118,12 @@ test("the library of the page", async (t) => {
 
     await button("Put on the shelf fragen.csv").click();
     await entry("adapter", "fragen.csv").waitFor();
+    await button("Put on the shelf fragen.csv").waitFor({ state: "detached" });
+    assert.ok(await button("Keep what is open").isHidden(), "it is on the shelf already");
+    await page.locator("#shelf-count").filter({ hasText: "1 adapter on the shelf." }).waitFor();
+    await button("Show in the list").click();
+    assert.deepEqual(await names(), ["fragen.csv"]);
+    await button("All 4").click();
     await entry("run", "fragen.csv").getByRole("link").first().click();
     await page.waitForFunction(() => document.activeElement?.dataset.kind === "dataset");
     assert.match(page.url(), /#library\/dataset%2Ffragen\.csv$/);

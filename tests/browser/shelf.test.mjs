@@ -191,7 +191,7 @@ test("the shelf of the page", async (t) => {
     assert.deepEqual(await page.locator(".beside article .answer").allInnerTexts(), [said.second, said.first]);
     await button("Use first").click();
     await status("“first” answers now.");
-    await button("Turn it off").click();
+    await button("Use none of them").click();
     await status("The model answers as it came.");
     assert.equal(modelsLoaded(), said.loads);
   });

@@ -500,3 +500,22 @@ test("an export goes into a folder of its own, and nothing stays of one that is 
   assert.equal(await save(done), "Saved 2.0 MB among your downloads: shop.gguf. A notice.");
   assert.equal(given.format, "safetensors", "a model has no LoRA of its own");
 });
+
+test("what the person has still to give is said where work is watched, and is no failure", async () => {
+  const { element } = playPage();
+  globalThis.document.activeElement = null;
+  const { Busy, MissingInput, tellUndone } = await studio("shell/busy.ts", "ui/missing.ts", "shell/errors.ts");
+  const busy = new Busy(() => {});
+  const told = [];
+  const ended = (how) => {
+    tellUndone(how);
+    told.push([how, element("status").textContent]);
+  };
+  const run = (thrown) => busy.run(async () => Promise.reject(thrown), { ended, meaning: () => "Step 4 is saved." });
+  await run(new MissingInput("Choose the files of a model first."));
+  assert.equal(element("error-meaning").textContent, "", "nothing had begun of which something could be saved");
+  await run(new Error("broken"));
+  assert.equal(element("error-meaning").textContent, "Step 4 is saved.");
+  await run(new DOMException("stopped", "AbortError"));
+  assert.deepEqual(told, [["missing", "Choose the files of a model first."], ["failed", "Failed."], ["stopped", "Stopped."]]);
+});

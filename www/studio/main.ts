@@ -9,9 +9,9 @@ import { Chat } from "./chat/chat.js";
 import { BUNDLED, DataForm } from "./data/data.js";
 import { DeviceForm } from "./train/device.js";
 import { element, say, show, write } from "./ui/dom.js";
-import { clearErrorOnChange, showError } from "./shell/errors.js";
+import { clearErrorOnChange, showError, tellUndone } from "./shell/errors.js";
 import { NowBar } from "./shell/now.js";
-import { beginPlaces, goTo, reveal } from "./shell/places.js";
+import { beginPlaces, goTo, reveal, staying } from "./shell/places.js";
 import { Again } from "./home/again.js";
 import { Trying } from "./home/try.js";
 import { Curves } from "./watch/curves.js";
@@ -213,7 +213,7 @@ const asked = (begin: string, stop: string): Task => ({
   begin,
   stop,
   ended: (how) => {
-    if (how !== "done" && !job.adapter) say(how === "stopped" ? "Stopped." : "Failed.");
+    if (how !== "done" && !job.adapter) tellUndone(how);
   },
 });
 const answering = asked("ask-begin", "ask-stop");
@@ -263,7 +263,7 @@ async function beginTogether(): Promise<void> {
 /** What the chosen rows are called in a sentence, and as a dataset. */
 function rowsNow(): { rows: string | undefined; dataset: string | undefined } {
   const { name: dataset, words } = data;
-  return { rows: data.bundled ? "the bundled rows" : dataset && words, dataset };
+  return { rows: data.bundled ? "the example rows" : dataset && words, dataset };
 }
 
 async function offerWhatIsKept(): Promise<void> {
@@ -370,13 +370,14 @@ element("setup").addEventListener("submit", async (event) => {
 });
 
 element("look").addEventListener("click", async () => {
+  const has_stayed = staying();
   const config = await settingsNow();
   if (!config) return;
   await busy.run(async (signal) => {
     await job.look(await ordered(config, signal), signal);
     longest = look.longest;
     say("Ready.");
-    reveal("look-card", "start");
+    if (has_stayed()) reveal("look-card", "start");
   }, training);
 });
 

@@ -17,8 +17,8 @@ import type { Config } from "../train/settings.js";
 import { Unsaved } from "./unsaved.js";
 
 const HINTS = {
-  none: "What a run learns. Download it, give it away, open it again.",
-  some: "A zip file that this page opens again, and PEFT.",
+  none: "A small file that holds what a run has learnt: to download it, give it away and open it again.",
+  some: "As a zip file, which this page opens again, and so does PEFT in Python.",
   model: "All weights were trained, so there is no adapter, but a model of its own. It is kept as the last checkpoint of its run; save it for other programs.",
 };
 

@@ -65,6 +65,7 @@ export class Library {
     render(<LibraryList items={this.#items} view={this.#view} work={work} />, element("kept-things"));
     render(<StorageView items={this.#items} room={this.#room} />, element("storage"));
     element("free-room").addEventListener("click", () => this.#room_dialog.open(this.#items.value ?? []));
+    element("shelf-show").addEventListener("click", () => this.#showAdapters());
     element("take-open").addEventListener("click", () => void this.#take().catch(showError));
     const picker = element<HTMLInputElement>("bring-file");
     element("bring-open").addEventListener("click", () => picker.click());
@@ -108,6 +109,12 @@ export class Library {
   async #lookAnew(): Promise<void> {
     await Promise.all([this.#page.adapters.refresh(), this.#page.shelf.refresh()]);
     await this.refresh();
+  }
+
+  #showAdapters(): void {
+    this.#view.value = { ...this.#view.value, kind: "adapter", search: "" };
+    element("kept-title").focus({ preventScroll: true });
+    reveal("kept-title", "start");
   }
 
   #work(work: () => Promise<void>): void {
