@@ -1,5 +1,5 @@
 import { createStore, del, get, set, values } from "idb-keyval";
-import { settled, type Chat } from "./record.js";
+import { opened, type Chat } from "./record.js";
 
 /** The chats, kept in the browser. */
 export class ChatStore {
@@ -8,12 +8,12 @@ export class ChatStore {
   /** All of them, the latest first; what a later version of this page wrote is left alone. */
   async all(): Promise<Chat[]> {
     const all = await values<Chat>(this.#records);
-    return all.filter(isKnown).map(settled).sort((a, b) => b.date - a.date);
+    return all.filter(isKnown).map(opened).sort((a, b) => b.date - a.date);
   }
 
   async get(id: string): Promise<Chat | undefined> {
     const chat = await get<Chat>(id, this.#records);
-    return chat && isKnown(chat) ? settled(chat) : undefined;
+    return chat && isKnown(chat) ? opened(chat) : undefined;
   }
 
   put(chat: Chat): Promise<void> {
