@@ -48,6 +48,12 @@ function playModel() {
   return model;
 }
 
+/** Waits for what other work brings about. */
+async function until(is_so) {
+  for (let times = 0; times < 500 && !is_so(); times++) await new Promise((resolve) => setTimeout(resolve, 2));
+  assert.ok(is_so(), String(is_so));
+}
+
 async function openTalk({ system = null } = {}) {
   const model = playModel();
   const modules = await studio(...MODULES);
@@ -218,6 +224,53 @@ test("chats are kept as they grow, and one that was left in the middle of an ans
   await chats.delete(at_hand.id);
   assert.deepEqual([await store.all(), talk.chat.value.turns], [[], []]);
   assert.notEqual(talk.chat.value.id, at_hand.id, "what was deleted does not come back as it goes on");
+  delete globalThis.localStorage;
+});
+
+test("of two tabs with one chat neither writes over what the other one said", async () => {
+  playPage();
+  playDrafts();
+  const ears = [];
+  const tabs = await Promise.all(
+    [0, 1].map(async () => {
+      const tab = await openTalk();
+      const chats = new tab.Chats(tab.chats, tab.talk);
+      const channel = { postMessage: (id) => ears.forEach((other) => other !== channel && other.onmessage({ data: id })) };
+      ears.push(channel);
+      chats.follow(channel);
+      return { ...tab, list: chats };
+    }),
+  );
+  const [one, two] = tabs;
+  const kept = async () => {
+    for (const { list } of tabs) await list.save().then(() => list.refresh());
+    return (await one.chats.all()).map(({ turns }) => turns.map((turn) => turn.text ?? turn.spoken[0].text)).sort();
+  };
+  one.model.says(["At nine."]);
+  await one.send("When?");
+  await kept();
+  await two.list.open(one.talk.chat.value.id);
+  two.talk.draft.value = "And";
+  one.model.says(["Here."]);
+  await one.send("Where?");
+  await until(() => two.said().length === 4);
+  assert.deepEqual([two.talk.draft.value, /went on in another tab/.test(two.list.said.value)], ["And", true], "it follows");
+  assert.equal(one.list.said.value, "");
+
+  // Both are asked at once: each has what it was told, under an address of its own.
+  const asked = [];
+  const meet = async () => {
+    asked.push(1);
+    await until(() => asked.length === 2);
+  };
+  one.model.says([meet, "Me."]);
+  two.model.says([meet, "You."]);
+  await Promise.all([one.send("Who?"), two.send("Whose?")]);
+  await kept();
+  const begun = ["When?", "At nine.", "Where?", "Here."];
+  assert.deepEqual(await kept(), [[...begun, "Who?", "Me."], [...begun, "Whose?", "You."]]);
+  assert.notEqual(one.talk.chat.value.id, two.talk.chat.value.id);
+  assert.equal(tabs.filter(({ list }) => /a chat of its own now/.test(list.said.value)).length, 1);
   delete globalThis.localStorage;
 });
 

@@ -56,6 +56,8 @@ export interface Chat {
   title: string | null;
   /** When something was said last, in milliseconds since 1970. */
   date: number;
+  /** What it was kept as, by which a tab tells that another one has kept it since. */
+  revision?: string;
   /** What is said to the model before the chat; left out until the chat begins or the person writes something. */
   system?: string | null;
   manner: Manner;

@@ -1,5 +1,5 @@
-import { createStore, del, get, set, values } from "idb-keyval";
-import { opened, type Chat } from "./record.js";
+import { createStore, del, get, set, update, values } from "idb-keyval";
+import { newId, opened, type Chat } from "./record.js";
 
 /** The chats, kept in the browser. */
 export class ChatStore {
@@ -16,8 +16,20 @@ export class ChatStore {
     return chat && isKnown(chat) ? opened(chat) : undefined;
   }
 
+  /** Keeps a chat, whatever is there. */
   put(chat: Chat): Promise<void> {
-    return set(chat.id, chat, this.#records);
+    return set(chat.id, { ...chat, revision: newId() }, this.#records);
+  }
+
+  /** Keeps a chat, unless what is there is not that `revision` of it. Resolves to what is there then. */
+  async putAfter(revision: string | undefined, chat: Chat): Promise<Chat | undefined> {
+    let other: Chat | undefined;
+    const choose = (there: Chat | undefined) => {
+      other = there && there.revision !== revision ? there : undefined;
+      return other ?? chat;
+    };
+    await update<Chat>(chat.id, choose, this.#records);
+    return other;
   }
 
   delete(id: string): Promise<void> {
