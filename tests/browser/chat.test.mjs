@@ -148,6 +148,19 @@ test("chats", async (t) => {
     await usual();
   });
 
+  await t.test("another tab with the same chat shows what is said in this one", async () => {
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    await other.getByText("What is a GPU?", { exact: true }).last().waitFor();
+    await other.locator("#message").fill("half a");
+    await page.bringToFront();
+    await say("What is a lake?");
+    await other.locator(".turn.assistant").nth(1).getByText(/ a second$/).waitFor();
+    await other.getByText("This chat went on in another tab").waitFor();
+    assert.equal(await other.locator("#message").inputValue(), "half a");
+    await other.close();
+  });
+
   await t.test("a page that is left in the middle of an answer has it when it comes back", async () => {
     await button("New chat").click();
     await ramble();
