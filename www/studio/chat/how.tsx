@@ -48,7 +48,7 @@ export function How() {
             value={manner.repetition_penalty}
             set={(repetition_penalty) => set({ repetition_penalty: repetition_penalty ?? 1 })}
           >
-            Above 1 it says less often again what was said already, by you too; 1 changes nothing.
+            Above 1, words that were said already become less likely, yours too; 1 changes nothing.
           </Numeric>
           <Numeric name="longest" label="Longest answer" low={1} high={MOST_TOKENS} step={1} value={manner.longest} set={(longest) => set({ longest: longest ?? USUAL.longest })}>
             In tokens, which are words or parts of words.
