@@ -32,7 +32,7 @@ async function openChat(t) {
   const unfold = async () => {
     if (!(await page.locator("#how").evaluate(({ open }) => open))) await page.getByText("How it answers").click();
   };
-  /** The model goes on and on when it is asked for this in a new chat, drawing words nearly by lot. */
+  /** The model goes on and on: it draws words nearly by lot, and seldom what was there already, as the end of a turn was. */
   const set = async (manner) => {
     await unfold();
     for (const [name, value] of Object.entries(manner)) {
@@ -40,7 +40,7 @@ async function openChat(t) {
       await page.getByLabel(name, { exact: true }).blur();
     }
   };
-  const ramble = () => set({ Temperature: "2", "Longest answer": "8000", "Number to draw by": "29" });
+  const ramble = () => set({ Temperature: "2", "Repetition penalty": "10", "Longest answer": "8000", "Number to draw by": "29" });
   const usual = async () => {
     await unfold();
     await button("As usual").click();
