@@ -1,7 +1,7 @@
 // Bundles the package: from the modules in www/package/build, as tsc left them, to what is published,
 // in www/package/dist.
 //
-// The page's half, its evaluations, the exchange of adapters, the worker's half, the CPU engine's machine and its workers are one file each, with everything from npm inside: the import map
+// The page's half, its evaluations, what takes models elsewhere, the exchange of adapters, the worker's half, the CPU engine's machine and its workers are one file each, with everything from npm inside: the import map
 // of a page does not reach into its workers, so a bare import there would break pages without a bundler.
 // The files are not minified and have no source maps. They are meant to be read in a debugger as they
 // are, while a map would more than double them for the TypeScript that it has to carry along. What their comments
@@ -20,9 +20,13 @@ const dist = paths.package;
 const GLUE = "./wasm/tabtune.js";
 /** Which of these a page needs shows at run time, so each is loaded by its address. */
 const WASM = ["tabtune.js", "tabtune_bg.wasm", "kernels_simd128.wasm", "kernels_relaxed_simd.wasm"];
-/** The page loads the worker's module itself where it hands in a GPU device, and this one where it asks what became of a model. */
+/**
+ * The page loads the worker's module itself where it hands in a GPU device, and these where it asks what became of a model, or takes
+ * one to another browser.
+ */
 const WORKER = "./worker.js";
 const EVALUATION = "./evaluation.js";
+const MODELS = "./models.js";
 /** A worker loads this one where its page takes part in rounds of learning together. */
 const FEDERATED_WORKER = "./federated-worker.js";
 /** Entries beside the page's half take the class of its errors from there, so that it is the same whoever threw. */
@@ -105,21 +109,23 @@ function copyDeclarations(name, copied = new Set()) {
   }
 }
 
-const index = await bundle("index.js", [WORKER, EVALUATION]);
+const index = await bundle("index.js", [WORKER, EVALUATION, MODELS]);
 const evaluation = await bundle("evaluation.js", []);
+const models = await bundle("models.js", [INDEX], [errorsOfIndex]);
 const exchange = await bundle("exchange/index.js", [INDEX], [errorsOfIndex]);
 const federated = await bundle("federated.js", [INDEX], [errorsOfIndex]);
 const federated_worker = await bundle("federated-worker.js", []);
 const worker = await bundle("worker.js", [GLUE, FEDERATED_WORKER]);
 const machine = await bundle("machine.js", []);
 const kernel_worker = await bundle("kernel-worker.js", []);
-const stamp = stampOf([index, evaluation, federated, federated_worker, worker, machine, kernel_worker]);
+const stamp = stampOf([index, evaluation, models, federated, federated_worker, worker, machine, kernel_worker]);
 rmSync(dist, { recursive: true, force: true });
 copyDeclarations("index.d.ts");
 copyDeclarations("exchange/index.d.ts");
 copyDeclarations("federated.d.ts");
 writeFileSync(join(dist, "index.js"), stamped(index.code, stamp));
 writeFileSync(join(dist, "evaluation.js"), stamped(evaluation.code, stamp));
+writeFileSync(join(dist, "models.js"), stamped(models.code, stamp));
 // It shares nothing with the other files but the class of its errors, so it need not be of the same build.
 writeFileSync(join(dist, "exchange.js"), exchange.code);
 writeFileSync(join(dist, "federated.js"), stamped(federated.code, stamp));
@@ -127,6 +133,6 @@ writeFileSync(join(dist, "federated-worker.js"), stamped(federated_worker.code, 
 writeFileSync(join(dist, "worker.js"), stamped(worker.code, stamp));
 writeFileSync(join(dist, "machine.js"), stamped(machine.code, stamp));
 writeFileSync(join(dist, "kernel-worker.js"), stamped(kernel_worker.code, stamp));
-writeFileSync(join(dist, "THIRD-PARTY-LICENSES.txt"), licences([...index.modules, ...exchange.modules, ...federated_worker.modules, ...worker.modules]));
+writeFileSync(join(dist, "THIRD-PARTY-LICENSES.txt"), licences([...index.modules, ...models.modules, ...exchange.modules, ...federated_worker.modules, ...worker.modules]));
 mkdirSync(join(dist, "wasm"));
 for (const name of WASM) cpSync(join(built, "wasm", name), join(dist, "wasm", name));

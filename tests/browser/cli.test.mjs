@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { paths } from "../../tools/lib/paths.mjs";
+import { blocksOf } from "../docs/blocks.mjs";
 import { parseSafetensors } from "./safetensors.mjs";
 import { bundledConfig, fewRows } from "./support.mjs";
 
@@ -48,10 +49,14 @@ test("the command line", async (t) => {
     for (const line of evals) assert.deepEqual(Object.keys(line), ["step", "eval_loss"]);
   });
 
-  await t.test("starts from an adapter that the config names, relative to the config", () => {
+  await t.test("runs the config of the guide, and starts from an adapter that one names, relative to itself", () => {
     // The loss is the same to the last bit on one device alone.
-    const first = write("first.json", bundledConfig({ max_steps: 2 }));
-    const config = write("again.json", { ...bundledConfig({ max_steps: 1 }), init_adapter: "first" });
+    const [{ text }] = blocksOf("docs/command-line.md").filter(({ language }) => language === "json");
+    const { init_adapter, ...told } = JSON.parse(text);
+    assert.equal(typeof init_adapter, "string");
+    const documented = (max_steps) => ({ ...told, train: { ...told.train, max_steps, per_device_train_batch_size: 1 } });
+    const first = write("first.json", documented(2));
+    const config = write("again.json", { ...documented(1), init_adapter: "first" });
     for (const [given, out] of [[first, "first"], [config, "second"]]) {
       const { status, stderr } = onProcessor("--eval", heldout, "--config", given, "--out", out);
       assert.equal(status, 0, stderr);

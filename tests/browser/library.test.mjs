@@ -35,11 +35,13 @@ async function keepRows([name, rows]) {
 /** Runs in the page: puts a downloaded model where the package keeps them. */
 async function downloadModel([name, bytes]) {
   const cache = await caches.open("tabtune-models");
-  const id = { folder: `https://huggingface.co/${name}`, file: "model.safetensors", version: "v1" };
+  const content = new Uint8Array(bytes);
+  const version = Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", content)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const id = { folder: `https://huggingface.co/${name}`, file: "model.safetensors", version };
   const key = (kind, fields) => `https://tabtune.invalid/${kind}?${new URLSearchParams(fields)}`;
-  await cache.put(key("list", { folder: id.folder, revision: "main" }), Response.json({ sha: "0", files: { [id.file]: { size: bytes, version: "v1" } } }));
+  await cache.put(key("list", { folder: id.folder, revision: "main" }), Response.json({ sha: "0", files: { [id.file]: { size: bytes, version, sha256: version } } }));
   await cache.put(key("file", id), Response.json({ ...id, size: bytes, part_bytes: bytes, state: "whole" }));
-  await cache.put(key("part", { ...id, bytes: String(bytes), index: "0" }), new Response(new Uint8Array(bytes)));
+  await cache.put(key("part", { ...id, bytes: String(bytes), index: "0" }), new Response(content));
 }
 
 /** Runs in the page: what was learnt gets its files, and never the record that says so. */
@@ -180,6 +182,7 @@ test("the library of the page", async (t) => {
     await tab.goto(`${server.origin}/runner/`);
     await tab.waitForFunction(() => "runner" in globalThis);
     await tab.evaluate(keepRows, ["shapes", SHAPES]);
+    await tab.evaluate(downloadModel, [MODEL, MODEL_BYTES]);
     await tab.close();
     // What another tab has brought is there once the place is entered.
     await page.goto(`${server.origin}/#data`);
@@ -187,14 +190,20 @@ test("the library of the page", async (t) => {
     await entry("dataset", "shapes").filter({ hasText: `${SHAPES.length} rows` }).waitFor();
     await page.evaluate(() => delete globalThis.showSaveFilePicker);
     await button("Export to one file…").click();
+    const chosen = page.getByRole("list", { name: "What is exported" });
+    await chosen.getByLabel(`${MODEL} Model 3.1 MB`).uncheck();
+    const megabytes = async (things) => Number(/, (.+) MB$/.exec(await page.locator("#take-begin").filter({ hasText: `Export ${things} things` }).textContent())[1]);
+    const without = await megabytes(4);
+    await chosen.getByLabel(`${MODEL} Model 3.1 MB`).check();
+    assert.ok(Math.abs((await megabytes(5)) - without - MODEL_BYTES / 1e6) < 0.2);
     assert.deepEqual(await findings("light"), []);
     const [file] = await Promise.all([page.waitForEvent("download"), page.locator("#take-begin").click()]);
     assert.match(file.suggestedFilename(), /^tabtune-\d{4}-\d\d-\d\d\.tabtune$/);
     exported = readFileSync(await file.path());
-    await page.getByText("4 things exported. The file is among your downloads.").waitFor();
+    await page.getByText("5 things exported. The file is among your downloads.").waitFor();
     const files = unzipSync(new Uint8Array(exported));
     const { items } = JSON.parse(strFromU8(files["manifest.json"]));
-    assert.deepEqual(items.map(({ kind, name }) => [kind, name]).sort(), [["adapter", "fragen.csv"], ["dataset", "fragen.csv"], ["dataset", "shapes"], ["run", HOSTILE]]);
+    assert.deepEqual(items.map(({ kind, name }) => [kind, name]).sort(), [["adapter", "fragen.csv"], ["dataset", "fragen.csv"], ["dataset", "shapes"], ["model", MODEL], ["run", HOSTILE]]);
     await button("Close").click();
     assert.deepEqual(here.complaints, []);
   });
@@ -211,7 +220,7 @@ test("the library of the page", async (t) => {
     await bring(Buffer.from("no archive"));
     await there.page.getByText("That is no library file").waitFor();
     const files = unzipSync(new Uint8Array(exported));
-    await bring(Buffer.from(zipSync({ ...files, "manifest.json": Buffer.from(strFromU8(files["manifest.json"]).replace('"version": 1', '"version": 2')) })));
+    await bring(Buffer.from(zipSync({ ...files, "manifest.json": Buffer.from(strFromU8(files["manifest.json"]).replace('"version": 2', '"version": 3')) })));
     await there.page.getByText("made by a later version of this page").waitFor();
 
     // The page goes away in the middle.
@@ -236,6 +245,7 @@ test("the library of the page", async (t) => {
     await there.idle();
     for (const kind of ["adapter", "dataset"]) assert.equal(await there.entry(kind, "fragen.csv").count(), 1, `one ${kind}, not two`);
     await there.entry("run", HOSTILE).filter({ hasText: "Learnt from fragen.csv" }).waitFor();
+    await there.entry("model", MODEL).filter({ hasText: "3.1 MB" }).filter({ hasText: "downloaded" }).waitFor();
 
     await there.entry("run", HOSTILE).getByRole("button", { name: `More for ${HOSTILE}` }).click();
     await there.entry("run", HOSTILE).getByRole("button", { name: `Download ${HOSTILE}` }).waitFor();
@@ -250,7 +260,7 @@ test("the library of the page", async (t) => {
 
     // All of it goes again.
     await there.page.goto(`${server.origin}/#library`);
-    for (const [kind, name] of [["run", HOSTILE], ["adapter", "fragen.csv"], ["dataset", "fragen.csv"], ["dataset", "shapes"]]) {
+    for (const [kind, name] of [["run", HOSTILE], ["adapter", "fragen.csv"], ["dataset", "fragen.csv"], ["dataset", "shapes"], ["model", MODEL]]) {
       await there.entry(kind, name).getByRole("button", { name: `More for ${name}` }).click();
       await there.entry(kind, name).getByRole("button", { name: `Delete ${name}` }).click();
       await there.entry(kind, name).waitFor({ state: "detached" });

@@ -8,11 +8,13 @@ import { join } from "node:path";
 import { before, test } from "node:test";
 import { strToU8, unzipSync, zipSync } from "fflate";
 import { paths } from "../../tools/lib/paths.mjs";
+import { cachedModels, forgetModel } from "../../www/package/build/hub/models.js";
 import { blocksOf } from "../docs/blocks.mjs";
 import { studio } from "./page-modules.mjs";
+import { playedCaches, setGlobal } from "./played-storage.mjs";
 
 const MODULES = ["items.ts", "room.ts", "acts.ts", "run-logs.ts"].map((name) => `library/${name}`);
-const ARCHIVE = ["archive", "into", "manifest", "out", "pack", "plan", "problem", "rows"].map((name) => `library/archive/${name}.ts`);
+const ARCHIVE = ["archive", "into", "kinds/model", "kinds/settings", "manifest", "out", "pack", "plan", "problem", "rows"].map((name) => `library/archive/${name}.ts`);
 /** Mutations of an archive that are tried. */
 const MUTATIONS = 6000;
 
@@ -59,7 +61,9 @@ before(async () => {
   globalThis.played = { Dataset: PlayedDataset, Trainer: {} };
   const settings = new Map();
   const localStorage = { getItem: (name) => settings.get(name) ?? null, setItem: (name, value) => settings.set(name, value), removeItem: (name) => settings.delete(name) };
-  Object.defineProperty(globalThis, "localStorage", { value: localStorage, configurable: true });
+  setGlobal("localStorage", localStorage);
+  // It tells nothing of its storage.
+  setGlobal("navigator", {});
   page = await studio(...MODULES, ...ARCHIVE);
 });
 
@@ -236,18 +240,43 @@ function sinkOf() {
   return { pieces, states: [], write: async (piece) => void pieces.push(piece.slice()), close: async function () { this.states.push("closed"); }, abort: async function () { this.states.push("aborted"); }, blob: () => new Blob(pieces) };
 }
 
-const here = ({ records, shelf, chats }, marks = []) => ({
+const here = async ({ records, shelf, chats }, marks = []) => ({
   learnt: [...records.values()],
   shelf: [...shelf].map(([name, files]) => ({ ...shelved(name), mark: sumOf(files["adapter_model.safetensors"]) })),
   datasets: [...datasets].map(([name, rows]) => infoOf(name, rows)),
+  models: await page.modelsHere(),
   chats: [...chats.values()].map((chat, index) => ({ id: chat.id, mark: marks[index] ?? "" })),
 });
 
 const following = () => ({ signal: new AbortController().signal, report: () => undefined });
 
-/** A library with one of everything, packed. */
+const CARRIED = "somebody/small-model";
+const CARRIED_FILES = { "config.json": strToU8('{"model_type":"llama"}'), "model.safetensors": weightsOf(5) };
+
+/** Puts a downloaded model where the package keeps them. */
+async function keepModel() {
+  const folder = `https://hub.example/${CARRIED}`;
+  const key = (kind, fields) => `https://tabtune.invalid/${kind}?${new URLSearchParams(fields)}`;
+  const cache = await caches.open("tabtune-models");
+  const listed = {};
+  for (const [file, content] of Object.entries(CARRIED_FILES)) {
+    const sha256 = file.endsWith(".safetensors") ? sumOf(content) : undefined;
+    const version = sha256 ?? createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex");
+    const [size, part_bytes] = [content.length, 256];
+    listed[file] = { size, version, sha256 };
+    await cache.put(key("file", { folder, file, version }), Response.json({ folder, file, version, size, part_bytes, state: "whole" }));
+    for (let index = 0; index * part_bytes < size; index++) {
+      await cache.put(key("part", { folder, file, version, bytes: part_bytes, index }), new Response(content.slice(index * part_bytes, (index + 1) * part_bytes)));
+    }
+  }
+  await cache.put(key("list", { folder, revision: "main" }), Response.json({ sha: "c0ffee", files: listed }));
+}
+
+/** A library with one of everything, packed. What was packed of models is no longer in the cache. */
 async function packed({ signal = new AbortController().signal, sink = sinkOf(), weights = 1 } = {}) {
   const from = storesOf();
+  setGlobal("caches", playedCaches());
+  await keepModel();
   datasets.clear();
   datasets.set("fragen.csv", ROWS);
   localStorage.setItem("tabtune:import:fragen.csv", JSON.stringify({ pairs: "chat", on_bad_row: "skip" }));
@@ -256,12 +285,12 @@ async function packed({ signal = new AbortController().signal, sink = sinkOf(), 
   from.chats.set(CHAT.id, CHAT);
   from.logs.set("shop", { version: 1, total: 60, every: 1, steps: [1, 2], columns: { loss: [0.1 + 0.2, null] } });
   const items = page.itemsOf(
-    found({ learnt: [{ ...entry("shop"), learnt: from.records.get("shop") }], shelf: [shelved("Shelved", { mark: sumOf(weightsOf(2)) })], datasets: [infoOf("fragen.csv", ROWS)], chats: [named], models: [MODEL] }),
+    found({ learnt: [{ ...entry("shop"), learnt: from.records.get("shop") }], shelf: [shelved("Shelved", { mark: sumOf(weightsOf(2)) })], datasets: [infoOf("fragen.csv", ROWS)], chats: [named], models: [MODEL, ...(await cachedModels())] }),
   );
   const all = await Promise.all(items.map((item) => page.toPack(item, from.sources)));
   const settings = page.settingsToPack({ "tabtune:giver": { license: "cc0-1.0", author: "Ada" } });
   const reports = [];
-  await page.pack({ items: [...all.filter(Boolean), settings], models: [{ name: MODEL.name, revision: "main", bytes: MODEL.bytes }], page: "0.0.0", signal, report: (percent) => reports.push(percent) }, sink);
+  await page.pack({ items: [...all.flat(), settings], models: [{ name: MODEL.name, revision: "main", bytes: MODEL.bytes }], page: "0.0.0", signal, report: (percent) => reports.push(percent) }, sink).finally(() => setGlobal("caches", playedCaches()));
   return { from, sink, reports };
 }
 
@@ -282,8 +311,8 @@ test("everything comes out of the file as it went in, to the byte", async () => 
   const into = storesOf();
   const archive = await page.Archive.open(sink.blob());
   assert.deepEqual(archive.manifest.models, [{ name: MODEL.name, revision: "main", bytes: MODEL.bytes }]);
-  const plan = page.planFor(archive, here(into));
-  assert.deepEqual(plan.map(({ item, is_here, name }) => [item.kind, is_here, name]), [["run", false, "shop"], ["adapter", false, "Shelved"], ["dataset", false, "fragen.csv"], ["chat", false, "Über Räder"], ["settings", false, "Settings"]]);
+  const plan = await page.planFor(archive, await here(into));
+  assert.deepEqual(plan.map(({ item, is_here, name }) => [item.kind, is_here, name]), [["run", false, "shop"], ["adapter", false, "Shelved"], ["dataset", false, "fragen.csv"], ["model", false, CARRIED], ["chat", false, "Über Räder"], ["settings", false, "Settings"]]);
   assert.deepEqual(await page.bring(archive, plan, plan, into.stores, following()), []);
   assert.deepEqual(into.records.get("shop"), from.records.get("shop"));
   assert.deepEqual(into.files.get("shop"), from.files.get("shop"));
@@ -294,8 +323,10 @@ test("everything comes out of the file as it went in, to the byte", async () => 
   assert.deepEqual(datasets.get("fragen.csv"), ROWS);
   assert.deepEqual(JSON.parse(localStorage.getItem("tabtune:import:fragen.csv")), { pairs: "chat", on_bad_row: "skip" });
 
-  const again = page.planFor(archive, here(into, [archive.manifest.items.find(({ kind }) => kind === "chat").mark]));
-  assert.deepEqual(again.map(({ is_here }) => is_here), [true, true, true, true, false], "it is all here now; settings are looked at one by one");
+  assert.deepEqual(await cachedModels(), [{ name: CARRIED, revision: "main", bytes: 622, complete: true }]);
+
+  const again = await page.planFor(archive, await here(into, [archive.manifest.items.find(({ kind }) => kind === "chat").mark]));
+  assert.deepEqual(again.map(({ is_here }) => is_here), [true, true, true, true, true, false], "it is all here now; settings are looked at one by one");
   into.settings.set("tabtune:giver", { license: "mit", author: "Bob" });
   await page.bring(archive, again, again.filter(({ is_here }) => !is_here), into.stores, following());
   assert.equal(into.settings.get("tabtune:giver").license, "mit", "what was set here stays");
@@ -314,7 +345,7 @@ test("the guide's program reads the file", async (t) => {
     return spawnSync(process.execPath, [program, file], { encoding: "utf8" });
   };
   const whole = new Uint8Array(await sink.blob().arrayBuffer());
-  assert.equal(read(whole).stdout, "run shop\nadapter Shelved\ndataset fragen.csv\nchat Über Räder\nsettings Settings\n");
+  assert.equal(read(whole).stdout, "run shop\nadapter Shelved\ndataset fragen.csv\nmodel somebody/small-model\nchat Über Räder\nsettings Settings\n");
   const weights = Buffer.from(whole).indexOf(Buffer.from(weightsOf(1)));
   assert.match(read(whole.with(weights, whole[weights] ^ 1)).stderr, /items\/1\/adapter_model\.safetensors was changed/);
 });
@@ -328,8 +359,8 @@ test("what has the name of something else gets a number, and what names it follo
   await into.stores.learnt.keep(learnt("shop"), adapterOf(9));
   into.shelf.set("Shelved", adapterOf(8));
   into.chats.set("c1", { ...CHAT, title: "went on" });
-  const plan = page.planFor(archive, here(into));
-  assert.deepEqual(plan.map(({ name, id }) => [name, id]).slice(0, 4), [["shop (2)", "shop (2)"], ["Shelved (2)", "2026-05-01T10:00:00.000Z"], ["fragen.csv (2)", "fragen.csv (2)"], ["Über Räder", "c1 (2)"]]);
+  const plan = await page.planFor(archive, await here(into));
+  assert.deepEqual(plan.map(({ name, id }) => [name, id]).slice(0, 5), [["shop (2)", "shop (2)"], ["Shelved (2)", "2026-05-01T10:00:00.000Z"], ["fragen.csv (2)", "fragen.csv (2)"], [CARRIED, `https://hub.example/${CARRIED} main`], ["Über Räder", "c1 (2)"]]);
   assert.deepEqual(await page.bring(archive, plan, plan, into.stores, following()), []);
   assert.deepEqual(into.files.get("shop"), adapterOf(9), "what was here is as it was");
   assert.equal(into.records.get("shop (2)").rows.dataset, "fragen.csv (2)");
@@ -340,8 +371,8 @@ test("what has the name of something else gets a number, and what names it follo
   datasets.clear();
   datasets.set("Fragen", ROWS);
   const other = storesOf();
-  const known = page.planFor(archive, here(other));
-  assert.deepEqual(known.filter(({ is_here }) => is_here).map(({ name }) => name), ["Fragen"]);
+  const known = await page.planFor(archive, await here(other));
+  assert.deepEqual(known.filter(({ is_here }) => is_here).map(({ name }) => name), ["Fragen", CARRIED]);
   await page.bring(archive, known, known.filter(({ is_here }) => !is_here), other.stores, following());
   assert.equal(other.records.get("shop").rows.dataset, "Fragen");
 });
@@ -355,7 +386,7 @@ test("what cannot be kept is not there in part, and the rest is", async () => {
   into.stores.learnt.keep = async () => {
     throw full;
   };
-  const plan = page.planFor(archive, here(into));
+  const plan = await page.planFor(archive, await here(into));
   const failed = await page.bring(archive, plan, plan, into.stores, following());
   assert.deepEqual(failed, [{ name: "shop", thrown: full }]);
   assert.deepEqual([into.records.size, into.logs.size, into.shelf.size, into.chats.size, datasets.size], [0, 0, 1, 1, 1]);
@@ -376,7 +407,7 @@ test("what cannot be kept is not there in part, and the rest is", async () => {
   // Rows that the engine would read as others are taken away again.
   const lying = await rebuilt(sink, (manifest) => void (manifest.items.find(({ kind }) => kind === "dataset").mark = "f".repeat(32)));
   const wrong = await page.Archive.open(lying);
-  const planned = page.planFor(wrong, here(storesOf()));
+  const planned = await page.planFor(wrong, await here(storesOf()));
   const [{ name, thrown }] = await page.bring(wrong, planned, planned.filter(({ item }) => item.kind === "dataset"), storesOf().stores, following());
   assert.deepEqual([name, thrown.code, datasets.size], ["fragen.csv", "damaged", 0]);
 
@@ -384,6 +415,69 @@ test("what cannot be kept is not there in part, and the rest is", async () => {
   const ended = AbortSignal.abort();
   await assert.rejects(packed({ sink: aborting, signal: ended }), { name: "AbortError" });
   assert.deepEqual(aborting.states, ["aborted"], "of an export that is stopped nothing stays");
+});
+
+test("a model goes along in pieces, and is brought as its sums say, or not at all", async () => {
+  const { sink } = await packed();
+  const archive = await page.Archive.open(sink.blob());
+  const item = archive.manifest.items.find(({ kind }) => kind === "model");
+  assert.deepEqual([archive.manifest.version, item.name, archive.namesOf(item)], [2, CARRIED, ["record.json", "file-1-1", "file-2-1", "file-2-2", "file-2-3"]]);
+  const bringModel = async (zip, options = {}) => {
+    const opened = await page.Archive.open(zip);
+    const plan = (await page.planFor(opened, await here(storesOf()))).filter((planned) => planned.item.kind === "model");
+    return { plan, failed: await page.bring(opened, plan, plan, storesOf().stores, { ...following(), ...options }) };
+  };
+  const pathOf = (name) => item.files.find(({ path }) => path.endsWith(`/${name}`)).path;
+
+  // Someone has changed the weights, and told the sum of what they have made of them.
+  const other = weightsOf(6).slice(0, 256);
+  const changed = (manifest) => void (manifest.items.flatMap(({ files }) => files).find(({ path }) => path === pathOf("file-2-1")).sha256 = sumOf(other));
+  const { failed: refused } = await bringModel(await rebuilt(sink, changed, { [pathOf("file-2-1")]: other }));
+  assert.deepEqual(refused.map(({ name, thrown }) => [name, thrown.code]), [[CARRIED, "bad-model"]]);
+  assert.match(refused[0].thrown.message, /^model\.safetensors: its sha256 is/);
+  // A piece is missing.
+  const path = pathOf("file-2-3");
+  const without = await rebuilt(sink, (manifest) => void manifest.items.forEach((one) => (one.files = one.files.filter((file) => file.path !== path))), { [path]: undefined });
+  assert.match((await bringModel(without)).failed[0].thrown.message, /^model\.safetensors: it ends at byte 512 of 600/);
+  // It is stopped after its first piece.
+  const controller = new AbortController();
+  await assert.rejects(bringModel(sink.blob(), { signal: controller.signal, report: () => controller.abort() }), { name: "AbortError" });
+  assert.deepEqual(await cachedModels(), [], "of none anything is left");
+
+  const percents = [];
+  assert.deepEqual((await bringModel(sink.blob(), { report: (percent) => percents.push(percent) })).failed, []);
+  assert.ok(percents.length > 4 && percents.at(-1) === 100 && percents.every((percent, index) => percent >= (percents[index - 1] ?? 0)), String(percents));
+  assert.ok((await bringModel(sink.blob())).plan[0].is_here);
+  // Not, where one of its files is another one here.
+  const cache = await caches.open("tabtune-models");
+  for (const { url } of await cache.keys()) if (url.includes("config.json")) await cache.delete(url);
+  assert.ok(!(await bringModel(sink.blob())).plan[0].is_here);
+  assert.equal((await cachedModels())[0].bytes, 622);
+
+  // A file without models is one that older pages read too.
+  const old = sinkOf();
+  const settings = page.settingsToPack({ "tabtune:device": "cpu" });
+  await page.pack({ items: [settings], models: [], page: "0.0.0", ...following() }, old);
+  assert.equal((await page.Archive.open(old.blob())).manifest.version, 1);
+  await assert.rejects(page.pack({ items: [{ ...settings, bytes: 2 ** 32 }], models: [], page: "0.0.0", ...following() }, sinkOf()), /more than 4 GB/);
+
+  // Another version is here, and there is no room.
+  const listed = [...(await cache.keys())].find(({ url }) => url.includes("/list?")).url;
+  const list = await (await cache.match(listed)).json();
+  list.files["config.json"].version = "0".repeat(40);
+  await cache.put(listed, Response.json(list));
+  assert.match((await bringModel(sink.blob())).failed[0].thrown.message, /^Another version of “somebody\/small-model” is here.*Delete that one first/);
+  await forgetModel(CARRIED);
+  const estimate = async () => ({ quota: 100, usage: 0 });
+  setGlobal("navigator", { storage: { estimate } });
+  assert.match((await bringModel(sink.blob())).failed[0].thrown.message, /^There is not enough room for it: it takes 1 kB\. Free some room/);
+  setGlobal("navigator", {});
+  await bringModel(sink.blob());
+
+  // What is here in part is none that could be taken along.
+  for (const { url } of await cache.keys()) if (url.includes("index=0")) await cache.delete(url);
+  const [kept] = page.itemsOf(found({ models: await cachedModels() }));
+  assert.deepEqual(await page.toPack(kept, {}), []);
 });
 
 /** The archive with its manifest changed, and files added or taken out. */
@@ -418,7 +512,7 @@ test("a file that lies, or is of a later page, is refused by a code", async () =
   const { sink } = await packed();
   const refused = async (code, change, more) => assert.equal(await codeOf(await rebuilt(sink, change, more)), code, `${change}`);
   await refused("read", () => undefined);
-  await refused("later-version", (manifest) => void (manifest.version = 2));
+  await refused("later-version", (manifest) => void (manifest.version = 3));
   await refused("not-an-archive", (manifest) => void (manifest.format = "other"));
   await refused("unlisted", () => undefined, { "items/9/more.json": strToU8("{}") });
   await refused("damaged", () => undefined, { "items/1/record.json": undefined });
@@ -451,7 +545,7 @@ test("a file that lies, or is of a later page, is refused by a code", async () =
     const zip = await rebuilt(sink, (manifest) => void Object.assign(manifest.items.flatMap(({ files }) => files).find((file) => file.path === path), { bytes: record.length, sha256: sumOf(record) }), { [path]: record });
     const archive = await page.Archive.open(zip);
     const into = storesOf();
-    const plan = page.planFor(archive, { ...here(into), datasets: [] });
+    const plan = await page.planFor(archive, { ...(await here(into)), datasets: [] });
     const failed = await page.bring(archive, plan, plan.filter(({ item }) => item.files.some((file) => file.path === path)), into.stores, following());
     return failed.map(({ thrown }) => thrown.code ?? thrown.message);
   };
@@ -460,7 +554,7 @@ test("a file that lies, or is of a later page, is refused by a code", async () =
   for (const wrong of [null, [], { ...learnt("shop"), name: 5 }, { ...learnt("shop"), config: {} }, { ...learnt("shop"), date: "today" }, { ...learnt("shop"), rows: 3 }, { ...learnt("shop"), model: "x" }]) {
     assert.deepEqual(await bringing("items/1/record.json", wrong), ["damaged"], JSON.stringify(wrong));
   }
-  assert.deepEqual(await bringing("items/4/chat.json", { ...CHAT, turns: "none" }), ["damaged"]);
+  assert.deepEqual(await bringing("items/5/chat.json", { ...CHAT, turns: "none" }), ["damaged"]);
 });
 
 /** Numbers that look random, and are the same for a seed everywhere (mulberry32). */

@@ -3,14 +3,19 @@ import { join } from "node:path";
 import { rolldown } from "rolldown";
 import { paths } from "../../tools/lib/paths.mjs";
 
-/** The package as the page's modules see it here: its errors, and what a test has of the rest. */
+const packaged = (name) => JSON.stringify(join(paths.root, "www/package", name));
+
+/** The package as the page's modules see it here: its errors, its models, and what a test has of the rest. */
 const TABTUNE = `
-  export { TabtuneError } from ${JSON.stringify(join(paths.root, "www/package/errors.ts"))};
+  export { TabtuneError } from ${packaged("errors.ts")};
+  export { exportModel } from ${packaged("hub/export.ts")};
+  export { importModel } from ${packaged("hub/import.ts")};
+  export { cachedModels, forgetModel } from ${packaged("hub/models.ts")};
   export const { Dataset, Trainer } = globalThis.played ?? {};
 `;
 
 /** What people exchange needs no engine, and is as it is. */
-const EXCHANGE = `export * from ${JSON.stringify(join(paths.root, "www/package/exchange/index.ts"))};`;
+const EXCHANGE = `export * from ${packaged("exchange/index.ts")};`;
 
 const bundles = new Map();
 

@@ -62,7 +62,7 @@ export function playedCaches() {
       keys: async () => [...entries.keys()].map((url) => ({ url })),
     };
   };
-  return { open, caches, room };
+  return { open, has: async (name) => caches.has(name), caches, room };
 }
 
 /** Sets a global that Node has already, such as `navigator`. */

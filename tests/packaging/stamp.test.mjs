@@ -9,8 +9,9 @@ import { openLab } from "../browser/support.mjs";
 test("a worker or a CPU engine of another build of the same version is refused", async (t) => {
   const lab = await openLab(t, { device: "cpu" });
   const mine = await lab.page.evaluate(() => globalThis.runner.tabtune.VERSION);
-  const evaluation = readFileSync(join(paths.package, "evaluation.js"), "utf8");
-  assert.ok(evaluation.includes(mine), "evaluation.js carries the page's stamp");
+  for (const name of ["evaluation.js", "models.js"]) {
+    assert.ok(readFileSync(join(paths.package, name), "utf8").includes(mine), `${name} carries the page's stamp`);
+  }
   const other = mine.replace(/\+.*/, "+000000000000");
   for (const name of ["worker.js", "machine.js"]) {
     const file = readFileSync(join(paths.package, name), "utf8");

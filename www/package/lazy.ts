@@ -5,13 +5,22 @@ import { checkOptions } from "./options.js";
 import { VERSION } from "./protocol.js";
 
 /** Loads what tells whether a model got better, which most pages never ask. */
-export async function evaluation(): Promise<typeof import("./evaluation.js")> {
-  const loaded = await import("./evaluation.js").catch((thrown: unknown) => {
-    throw failure("io", `evaluation.js could not be loaded: ${unanswered(thrown)}`);
-  });
-  if (loaded.VERSION === VERSION) return loaded;
-  throw failure("bad-state", `the page runs tabtune ${VERSION} but its evaluations ${loaded.VERSION}; reload the page`);
+export function evaluation(): Promise<typeof import("./evaluation.js")> {
+  return ofThisBuild("evaluation.js", import("./evaluation.js"));
 }
 
-/** What that is given of the page. */
+/** What evaluations are given of the page. */
 export const PAGE: Page = { stored, fail: failure, check: checkOptions };
+
+/** Loads what takes models to other browsers. */
+export function models(): Promise<typeof import("./models.js")> {
+  return ofThisBuild("models.js", import("./models.js"));
+}
+
+async function ofThisBuild<Loaded extends { VERSION: string }>(file: string, loading: Promise<Loaded>): Promise<Loaded> {
+  const loaded = await loading.catch((thrown: unknown) => {
+    throw failure("io", `${file} could not be loaded: ${unanswered(thrown)}`);
+  });
+  if (loaded.VERSION === VERSION) return loaded;
+  throw failure("bad-state", `the page runs tabtune ${VERSION} but its ${file} is of ${loaded.VERSION}; reload the page`);
+}

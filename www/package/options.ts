@@ -1,6 +1,7 @@
 import { failure } from "./errors.js";
 import type { CompanionOptions } from "./evaluation/companion.js";
 import type { HubOptions } from "./files.js";
+import type { ImportModelOptions } from "./hub/carry.js";
 import type { LoadOptions, RunOptions } from "./trainer.js";
 import type { DeviceName, LoraConfig, QuantizationConfig, SaveOptions, TrainConfig } from "./types.js";
 
@@ -28,6 +29,9 @@ export const LOAD: Kinds<LoadOptions> = {
   policy: "any",
   progress_callback: "function",
 };
+
+/** The options of {@link importModel}. */
+export const IMPORT_MODEL: Kinds<ImportModelOptions> = { progress_callback: "function", signal: "signal" };
 
 /** The options of runs that belong to the page; all others are those of {@link TrainConfig} and of what goes along with a run. */
 const RUN: Kinds<Omit<RunOptions, keyof TrainConfig | keyof CompanionOptions>> = {

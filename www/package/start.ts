@@ -2,20 +2,12 @@ import { Client } from "./client.js";
 import { throwIfAborted } from "./errors.js";
 import type { Folder } from "./files.js";
 import { cachedModels } from "./hub/models.js";
-import { keepLargeDownloads } from "./hub/persist.js";
+import { isOwnMachine } from "./hub/request.js";
 import { connectionChange, meteredConnection } from "./policy.js";
 import { VERSION } from "./protocol.js";
 import { isOfLostDevice, RESTART_SECONDS } from "./run.js";
 import { sleep } from "./sleep.js";
 import type { AdapterInfo, DeviceName, ProgressCallback, RunPolicy } from "./types.js";
-
-/** Tells the caller, and has the browser keep what took long to download: only a page can ask for that. */
-export function reporter(callback: ProgressCallback | undefined): ProgressCallback {
-  return (event) => {
-    keepLargeDownloads(event);
-    callback?.(event);
-  };
-}
 
 /** What the engine is asked for: on a device of the page's own there is nothing to choose. */
 function deviceName(device: DeviceName | object | undefined): DeviceName {
@@ -68,13 +60,9 @@ export async function unmetered(
 ): Promise<void> {
   if (policy.allow_metered || (folder.kind !== "hub" && folder.kind !== "url")) return;
   const name = folder.kind === "hub" ? folder.id : folder.base;
-  if (folder.kind === "url" && isHere(folder.base)) return;
-  for (let why = meteredConnection(); why !== undefined; why = meteredConnection()) {
-    if ((await cachedModels()).some((model) => model.name === name && model.complete)) return;
-    report({ status: "waiting", name, file: "", detail: why });
-    await Promise.race([connectionChange(), aborted(signal)]);
-    throwIfAborted(signal);
-  }
+  if (folder.kind === "url" && isOwnMachine(new URL(folder.base))) return;
+  const isThere = async () => (await cachedModels()).some((model) => model.name === name && model.complete);
+  await whileMetered((detail) => report({ status: "waiting", name, file: "", detail }), signal, isThere);
 }
 
 /** Waits for a connection that the policy allows something to be sent on to an address. */
@@ -84,17 +72,18 @@ export async function affordable(
   on_wait: (why: string) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (policy.allow_metered || isHere(address)) return;
+  if (policy.allow_metered || isOwnMachine(new URL(address))) return;
+  await whileMetered(on_wait, signal);
+}
+
+/** Waits as long as the connection costs, unless there is nothing to wait for. */
+async function whileMetered(on_wait: (why: string) => void, signal: AbortSignal | undefined, isMoot = async () => false): Promise<void> {
   for (let why = meteredConnection(); why !== undefined; why = meteredConnection()) {
+    if (await isMoot()) return;
     on_wait(why);
     await Promise.race([connectionChange(), aborted(signal)]);
     throwIfAborted(signal);
   }
-}
-
-/** Whether an address is of this very machine, to which nothing costs. */
-function isHere(address: string): boolean {
-  return /^(localhost|127\.|\[::1\])/.test(new URL(address).hostname);
 }
 
 /** Settles when the signal is aborted. */

@@ -7,6 +7,7 @@ import type { Companion, EvaluationHost } from "./evaluation/host.js";
 import type { EvaluateOptions, Evaluation, Forgetting, ForgettingOptions, RunOutcome, SampleGrid } from "./evaluation/types.js";
 import { download } from "./export/download.js";
 import { adapterFolder, folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
+import { reporter } from "./hub/persist.js";
 import { evaluation, PAGE } from "./lazy.js";
 import { hold, isHeld } from "./lock.js";
 import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, COMPARE, ESTIMATE, LOAD, present } from "./options.js";
@@ -14,7 +15,7 @@ import { policyOf } from "./policy.js";
 import { VERSION, type Calls } from "./protocol.js";
 import { ROUNDS, type RoundsHost, type StepsOptions } from "./rounds.js";
 import { Run, type RunHost, type RunSettings, takenUp, takeUp, type Told, toldOf, watched } from "./run.js";
-import { aborted, affordable, reporter, retrying, started, unmetered } from "./start.js";
+import { aborted, affordable, retrying, started, unmetered } from "./start.js";
 import { streamOf, type Stream } from "./stream.js";
 import type {
   AdapterFiles,

@@ -2,7 +2,9 @@
 import {
   cachedModels,
   Dataset,
+  exportModel,
   forgetModel,
+  importModel,
   TabtuneError,
   Trainer,
   VERSION,
@@ -33,6 +35,7 @@ import {
   type Evaluation,
   type Exported,
   type ExportedFile,
+  type ExportedModel,
   type ExportFormat,
   type FailedRow,
   type FolderSource,
@@ -43,18 +46,21 @@ import {
   type GenerateResult,
   type HubOptions,
   type IgnoredFile,
+  type ImportModelOptions,
   type ImportOptions,
   type ImportReport,
   type ImportRequest,
   type Inspection,
   type Interval,
   type Lengths,
+  type ListedFile,
   type LoadedAdapter,
   type LoadOptions,
   type LoraConfig,
   type Message,
   type Metric,
   type ModelInfo,
+  type ModelRecord,
   type Notice,
   type PairEvaluation,
   type Plan,
@@ -62,6 +68,7 @@ import {
   type ProgressEvent,
   type Prompt,
   type QuantizationConfig,
+  type RecordedFile,
   type RowShape,
   type RunEvent,
   type RunOptions,
@@ -157,8 +164,14 @@ export async function data(source: DataSource, hub: HubOptions): Promise<RowShap
   const compared: ComparedWay[] = await Trainer.compare("owner/name", { ...hub, device });
   const fitting: WayName[] = compared.filter(({ error }) => !error).map(({ way }) => way);
   const models: CachedModel[] = await cachedModels();
+  const taken: ExportedModel = await exportModel(models[0]?.name ?? "", models[0]?.revision);
+  const { record }: { record: ModelRecord } = taken;
+  const [file]: RecordedFile[] = record.files;
+  const listed: ListedFile | undefined = record.list?.files[file?.name ?? ""];
   await forgetModel(models[0]?.name ?? "");
-  console.log(bad?.place, info.rows, rows.length, footprint.peak_gpu_bytes, ...fitting);
+  const ways: ImportModelOptions = { progress_callback, signal: new AbortController().signal };
+  const back: CachedModel = await importModel({ record, read: () => [new Blob([listed?.version ?? ""])] }, ways);
+  console.log(bad?.place, info.rows, rows.length, footprint.peak_gpu_bytes, back.bytes, ...fitting);
   return seen.mapping?.shape;
 }
 

@@ -27,6 +27,7 @@ const THEMES = [
       "offline-and-install": "The page of this repository on a server of yours: what browsers keep of it, and how a new version comes.",
     },
   },
+  { theme: "From a terminal", folder: "", about: { "command-line": "Train, and write results for other programs, without a page." } },
   {
     theme: "Train",
     folder: "guides/",

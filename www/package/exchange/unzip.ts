@@ -15,8 +15,8 @@ const SIZES_BEHIND = 8;
 /** How thoroughly it was deflated, that, and names in UTF-8. */
 const KNOWN_FLAGS = 2 | 4 | SIZES_BEHIND | 0x800;
 const [STORED, DEFLATED] = [0, 8];
-/** Bytes that are read at a time, and those that are inflated at a time, which become at the most 1032 times as many. */
-const PIECE = { read: 1 << 20, inflated: 4 << 10 };
+/** Bytes that are read or summed at a time, and those that are inflated at a time, which become at the most 1032 times as many. */
+const PIECE = { read: 1 << 20, summed: 4 << 20, inflated: 4 << 10 };
 
 /** What is wrong with a zip file: it has no end, as one that was not downloaded whole, its directory is too long, or anything else. */
 export type ZipProblem = "cut-off" | "too-large" | "damaged";
@@ -136,7 +136,7 @@ async function fileOf(zip: Zip, told: Told): Promise<Uint8Array<ArrayBuffer>> {
   if (!agrees || !says_the_same || written !== name || start + packed > blob.size) throw refuse("damaged", `${shown(name)} and the directory disagree`);
   const data = blob.slice(start, start + packed);
   const content = method === DEFLATED ? await inflated(zip, told, data) : new Uint8Array(await data.arrayBuffer());
-  if (content.length !== bytes || crc32(content) !== crc) throw refuse("damaged", `${shown(name)} is not what it was when it was packed`);
+  if (content.length !== bytes || (await crc32(content)) !== crc) throw refuse("damaged", `${shown(name)} is not what it was when it was packed`);
   return content;
 }
 
@@ -180,9 +180,13 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return sum;
 });
 
-/** The sum of zip files (ISO 3309). */
-function crc32(bytes: Uint8Array): number {
+/** The sum of zip files (ISO 3309), with a breath where there is much to sum. */
+async function crc32(bytes: Uint8Array): Promise<number> {
   let sum = 0xffffffff;
-  for (let at = 0; at < bytes.length; at++) sum = TABLE[(sum ^ bytes[at]!) & 255]! ^ (sum >>> 8);
+  for (let from = 0; from < bytes.length; from += PIECE.summed) {
+    if (from > 0) await breathe();
+    const end = Math.min(from + PIECE.summed, bytes.length);
+    for (let at = from; at < end; at++) sum = TABLE[(sum ^ bytes[at]!) & 255]! ^ (sum >>> 8);
+  }
   return ~sum >>> 0;
 }

@@ -4,6 +4,7 @@ import { ROUNDS, type RoundsHost } from "../rounds.js";
 import type { EvalLog, Plan, TrainConfig } from "../types.js";
 import { offerOf, withinBounds } from "./offer.js";
 import { MAX_TERMS_BYTES, refuse, termsOf, type Terms } from "./terms.js";
+import { serverAddress } from "./wire/address.js";
 import type { FederationEvent, FederationOptions, Offer, Round } from "./types.js";
 
 const OPTIONS = {
@@ -46,7 +47,7 @@ export class Federation {
    * @throws `federation-unreachable`, or `bad-option` naming the field that is not as it should be
    */
   static async terms(address: string, options: { signal?: AbortSignal } = {}): Promise<Terms> {
-    return fetchTerms(baseOf(address), options.signal);
+    return fetchTerms(serverAddress(address), options.signal);
   }
 
   /**
@@ -63,7 +64,7 @@ export class Federation {
     host.check("Federation.join", options, OPTIONS);
     host.checkDataset("dataset", options.dataset);
     if (options.eval_dataset !== undefined) host.checkDataset("eval_dataset", options.eval_dataset);
-    const base = baseOf(address);
+    const base = serverAddress(address);
     const { signal, bounds = {}, policy } = options;
     const tell = telling(options);
     await host.unmetered(base, policy, (detail) => tell({ type: "waiting", detail }), signal);
@@ -116,10 +117,20 @@ export class Federation {
     telling(this.#options)(event);
   }
 
-  async #next(): Promise<Asked> {
+  /** How a call is made that tells what happens meanwhile. */
+  get #heard() {
+    return { signal: this.#options.signal, report: (event: FederationEvent) => this.#tell(event) };
+  }
+
+  /** Waits for a connection that the policy allows. */
+  async #affordable(): Promise<void> {
     const { policy, signal } = this.#options;
     await this.#host.unmetered(this.#of.address, policy, (detail) => this.#tell({ type: "waiting", detail }), signal);
-    return this.#host.ask("federation_next", this.#of, { signal, report: (event) => this.#tell(event) });
+  }
+
+  async #next(): Promise<Asked> {
+    await this.#affordable();
+    return this.#host.ask("federation_next", this.#of, this.#heard);
   }
 
   async #train(asked: Extract<Asked, { type: "train" }>): Promise<Round> {
@@ -141,9 +152,8 @@ export class Federation {
     }
     const train_loss = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
     const after = before !== undefined ? (await this.#evaluation()).eval_loss : losses.at(-1)!;
-    await this.#host.unmetered(this.#of.address, policy, (detail) => this.#tell({ type: "waiting", detail }), signal);
-    const report = (event: FederationEvent) => this.#tell(event);
-    const sent = await this.#host.ask("federation_send", { ...this.#of, train_loss, made: losses.length }, { signal, report });
+    await this.#affordable();
+    const sent = await this.#host.ask("federation_send", { ...this.#of, train_loss, made: losses.length }, this.#heard);
     this.#tell({ type: "sent", detail: `what ${losses.length} steps changed`, number, bytes: sent.bytes_up });
     return {
       number,
@@ -159,12 +169,10 @@ export class Federation {
   }
 
   async #evaluate({ number }: Extract<Asked, { type: "evaluate" }>): Promise<void> {
-    const { signal } = this.#options;
-    const report = (event: FederationEvent) => this.#tell(event);
-    await this.#host.ask("federation_take", this.#of, { signal });
+    await this.#host.ask("federation_take", this.#of, { signal: this.#options.signal });
     const rows = this.#plan.eval_rows;
     const loss = rows > 0 ? (await this.#evaluation()).eval_loss : 0;
-    await this.#host.ask("federation_told", { ...this.#of, held_out: rows, eval_loss: loss }, { signal, report });
+    await this.#host.ask("federation_told", { ...this.#of, held_out: rows, eval_loss: loss }, this.#heard);
     if (rows > 0) this.#tell({ type: "evaluated", detail: `what all have made of it, on ${rows} rows held out here`, number, loss, rows });
   }
 
@@ -190,16 +198,6 @@ function telling({ on_event }: FederationOptions): (event: FederationEvent) => v
   return (event) => on_event?.(event);
 }
 
-/** The address that all of a server's paths begin with, without a slash at its end. */
-function baseOf(address: string): string {
-  const url = URL.canParse(address) ? new URL(address) : undefined;
-  const is_here = url && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
-  if (!url || url.username || url.password || !(url.protocol === "https:" || (url.protocol === "http:" && is_here))) {
-    throw refuse(`"${address}" is no address of a federation: it has to begin with https://, or be of this machine`);
-  }
-  return url.origin + url.pathname.replace(/\/+$/, "");
-}
-
 async function fetchTerms(base: string, signal: AbortSignal | undefined): Promise<Terms> {
   const file = `${base}/federation.json`;
   const unreachable = (why: unknown) =>
@@ -221,7 +219,7 @@ async function fetchTerms(base: string, signal: AbortSignal | undefined): Promis
 
 /** The name that the run of the federation at an address is kept under, as `Trainer.checkpoints` and `Trainer.forget` take it. */
 export function runName(address: string): string {
-  return `federation ${baseOf(address).replace(/^https?:\/\//, "")}`;
+  return `federation ${serverAddress(address).replace(/^https?:\/\//, "")}`;
 }
 
 /** The options of a run over all rounds, of which each makes its part. */

@@ -12,6 +12,7 @@ import type { Content } from "./wire/content.js";
 import { Identity } from "./wire/identity.js";
 import type { Answer, IncomingHead } from "./wire/message.js";
 import { FleetNode, type Incoming } from "./wire/node.js";
+import { idOf } from "./wire/objects.js";
 
 /** What rounds have of an engine's session. */
 export interface RoundSession {
@@ -75,7 +76,7 @@ export class Participant {
     const identity = await Identity.of(of.address);
     const store = roundStore(of.address);
     const { learns, frozen } = await session().layout();
-    const fingerprint = await sha256(identity.pem);
+    const fingerprint = await idOf(new TextEncoder().encode(identity.pem));
     const participant = new Participant(of, session, { identity, store, layout: { learns, frozen }, fingerprint });
     const kept = await store.get();
     const is_of_this_run = kept?.adapter.length === valuesOf(learns) && (kept.frozen?.length ?? 0) === valuesOf(frozen);
@@ -111,13 +112,14 @@ export class Participant {
         continue;
       }
       seconds = POLL_SECONDS.first;
-      try {
-        const asked = await this.#take(incoming, running);
-        if (asked) return asked;
-      } catch (thrown) {
+      const asked = await this.#take(incoming, running).catch(async (thrown: unknown) => {
         throwIfAborted(signal);
         await this.#refuse(incoming, thrown, running);
-      }
+        return undefined;
+      });
+      // It is answered now, or kept as a round.
+      await this.#store.setHead(undefined);
+      if (asked) return asked;
     }
   }
 
@@ -197,10 +199,9 @@ export class Participant {
     try {
       return await this.#open(kept ?? (await node.receive()));
     } catch (thrown) {
+      if (!kept || detailsOf(thrown).code !== "federation-unreachable") throw thrown;
       // A server that was started anew may never have what it has told of, and asks for something else.
-      const newer = kept && detailsOf(thrown).code === "federation-unreachable" ? await node.receive() : undefined;
-      if (!newer) throw thrown;
-      return this.#open(newer);
+      return this.#open(await node.receive());
     }
   }
 
@@ -242,19 +243,16 @@ export class Participant {
       this.#round = { version: 1, head, number, adapter, frozen, is_begun: false, answer: undefined, made_at: undefined, residual: undefined };
       this.#masks = undefined;
       await this.#store.set(this.#round);
-      await this.#store.setHead(undefined);
       return this.#asked(this.#round, false);
     }
     if (type === "evaluate") {
       if (!terms.evaluate) throw failure("bad-option", "an evaluation is asked for, and the terms say that there is none");
       this.#made = this.#adapterOf(content);
       this.#evaluation = head;
-      await this.#store.setHead(undefined);
       return { type: "evaluate", number: this.#numbersOf(content).number, rounds: terms.rounds };
     }
     if (type === "query.done") this.#made = this.#adapterOf(content);
     await this.#reply(head, { content: await this.#answer(type, content) }, running);
-    await this.#store.setHead(undefined);
     return type === "query.done" ? { type: "over" } : undefined;
   }
 
@@ -354,19 +352,12 @@ export class Participant {
   async #refuse({ metadata }: Incoming, thrown: unknown, running: Running<FederationEvent>): Promise<void> {
     const refusal = refusalOf(thrown);
     running.report({ type: "refused", detail: refusal.reason, code: refusal.known });
-    await this.#store.setHead(undefined);
     try {
       await this.#reply(metadata, { failure: { code: refusal.code, reason: refusal.reason } }, running);
     } catch (thrown) {
       if (detailsOf(thrown).code !== "federation-expired") throw thrown;
     }
   }
-}
-
-/** The SHA-256 of a text, in hexadecimal digits. */
-async function sha256(text: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Does `work` again and again while the server cannot be reached, and says so; until the caller asks to stop. */

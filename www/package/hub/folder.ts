@@ -41,6 +41,9 @@ export const DEFAULT_HUB = "https://huggingface.co";
 /** One slash and nothing that only addresses have; "./a", "/a" and "a/b/" are paths. */
 export const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*$/;
 
+/** A name that stays in its folder, whatever an address makes of it. Models name their own weights. */
+export const FILE_NAME = /^(?!.*\.\.)[\w-][\w.-]*$/;
+
 /** The public hub as people write it; with or without a scheme. */
 const PUBLIC_HUB = /^(https?:\/\/)?(www\.)?(huggingface|hf)\.co\//i;
 
@@ -97,4 +100,10 @@ export function addressOf(folder: RemoteFolder): string {
 /** What people call the folder at an {@link addressOf}: the hub id, or the address itself. */
 export function nameAt(address: string): string {
   return address.endsWith("/") ? address : address.split("/").slice(-2).join("/");
+}
+
+/** The model on a hub that lies at an {@link addressOf}. */
+export function hubFolderAt(address: string, revision: string): HubFolder {
+  const id = nameAt(address);
+  return { kind: "hub", id, hub: address.slice(0, -id.length - 1), revision, token: undefined, cache: true };
 }

@@ -4,11 +4,12 @@ import type { Job } from "./job.js";
 import { discard, Passing, refusal, request, retrying, textWithin } from "./request.js";
 import { entries, listKey, readJson, removeFiles, writeJson } from "./store.js";
 
-/** A file as the hub lists it. */
+/** A file as a hub lists it. */
 export interface ListedFile {
   size: number;
   /** Names the content: the sha256 of a large file, git's own sum of any other. */
   version: string;
+  /** Of large files. */
   sha256?: string;
 }
 
@@ -16,6 +17,8 @@ export interface ListedFile {
 export interface HubList {
   sha: string;
   files: Record<string, ListedFile>;
+  /** It came with a model that was brought from elsewhere, and the hub has not been asked since. */
+  brought?: true;
 }
 
 /** Pages of a list that are followed. The hub's have a thousand files each, and models have some dozens. */
@@ -25,17 +28,18 @@ const MOST_PAGES = 100;
 const MOST_BYTES = 16 << 20;
 
 /** Bytes of a file, above which the hub must be mistaken. */
-const MOST_FILE_BYTES = 2 ** 42;
+export const MOST_FILE_BYTES = 2 ** 42;
 
 /**
  * The files of a model. The revision is resolved to a commit first, so that a branch which moves meanwhile
- * cannot mix two versions. While the hub cannot be reached, the last list of the revision serves.
+ * cannot mix two versions. While the hub cannot be reached, the last list of the revision serves, also one that was
+ * brought; once it can be, its own takes the place of that.
  */
 export async function hubList(job: Job, folder: HubFolder): Promise<HubList> {
   const key = listKey(job.address, folder.revision);
   const known = await readJson<HubList>(job.cache, key);
-  // What a commit holds never changes.
-  if (known && known.sha === folder.revision) return known;
+  // What a commit holds never changes. Of a list that was brought only somebody said what it holds.
+  if (known && known.sha === folder.revision && !known.brought) return known;
   const list = await retrying(job, async () => {
     try {
       return await fetchList(job, folder);
@@ -44,7 +48,7 @@ export async function hubList(job: Job, folder: HubFolder): Promise<HubList> {
       throw thrown;
     }
   });
-  if (job.cache && list.sha !== known?.sha) {
+  if (job.cache && list !== known && (list.sha !== known?.sha || known.brought)) {
     await writeJson(job.cache, key, list);
     await removeUnlisted(job.cache, job.address);
   }
@@ -91,7 +95,7 @@ function listedFile(page: string, item: unknown): [string, ListedFile | undefine
 }
 
 /** The fields of an object; none for what is no object. */
-function fieldsOf(value: unknown): Record<string, unknown> {
+export function fieldsOf(value: unknown): Record<string, unknown> {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 

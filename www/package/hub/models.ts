@@ -15,16 +15,30 @@ export interface CachedModel {
 }
 
 /** A file of the cache and how much of it there is. */
-interface Kept extends FileRecord {
+export interface KeptFile extends FileRecord {
   bytes: number;
+}
+
+/** A folder at a revision, as the cache has it. */
+export interface KeptModel {
+  /** The folder's address. */
+  folder: string;
+  revision: string;
+  /** Undefined for a folder that is not on a hub. */
+  list: HubList | undefined;
+  files: KeptFile[];
 }
 
 /** What lies in this site's cache, for a page that shows and frees storage. */
 export async function cachedModels(): Promise<CachedModel[]> {
   const cache = await openStore();
-  if (!cache) return [];
+  return cache ? (await keptModels(cache)).map(summaryOf) : [];
+}
+
+/** The same with all that is known of it. */
+export async function keptModels(cache: Cache): Promise<KeptModel[]> {
   const lists: { folder: string; revision: string; list: HubList }[] = [];
-  const files = new Map<string, Kept>();
+  const files = new Map<string, KeptFile>();
   const all = await entries(cache);
   for (const { key, kind, fields } of all) {
     const { folder = "", revision = "" } = fields;
@@ -43,13 +57,14 @@ export async function cachedModels(): Promise<CachedModel[]> {
   }
 
   const kept = [...files.values()];
-  const models = lists.map(({ folder, revision, list }) => {
-    const listed = ({ file, version }: Kept) => list.files[file]?.version === version;
-    return summary(folder, revision, kept.filter((file) => file.folder === folder && listed(file)));
+  const models: KeptModel[] = lists.map(({ folder, revision, list }) => {
+    const listed = ({ file, version }: KeptFile) => list.files[file]?.version === version;
+    return { folder, revision, list, files: kept.filter((file) => file.folder === folder && listed(file)) };
   });
   const on_hubs = new Set(lists.map(({ folder }) => folder));
   for (const folder of new Set(kept.map((file) => file.folder))) {
-    if (!on_hubs.has(folder)) models.push(summary(folder, "", kept.filter((file) => file.folder === folder)));
+    if (on_hubs.has(folder)) continue;
+    models.push({ folder, revision: "", list: undefined, files: kept.filter((file) => file.folder === folder) });
   }
   return models;
 }
@@ -63,13 +78,14 @@ export async function forgetModel(name: string): Promise<void> {
   }
 }
 
-function summary(folder: string, revision: string, files: Kept[]): CachedModel {
+/** What is told of it to people. */
+export function summaryOf({ folder, revision, files }: KeptModel): CachedModel {
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   return { name: nameAt(folder), revision, bytes, complete: isComplete(files) };
 }
 
-/** Shards say in their names how many there are. */
-function isComplete(files: Kept[]): boolean {
+/** Whether nothing that was begun is missing, and the weights are there. Shards say in their names how many there are. */
+export function isComplete(files: readonly Pick<FileRecord, "file" | "state">[]): boolean {
   if (files.some(({ state }) => state === "begun")) return false;
   return ["safetensors", "gguf"].some((kind) => {
     const weights = files.filter(({ file }) => file.endsWith(`.${kind}`));

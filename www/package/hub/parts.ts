@@ -73,7 +73,7 @@ export class Parts implements OpenFile {
       // A Blob that the browser has no room for says so when it is read.
       await blob.slice(-1).arrayBuffer();
     } catch {
-      throw await this.#noRoom(this.size - index * this.part_bytes);
+      throw await noRoom(this.#id.file, this.size - index * this.part_bytes);
     }
     this.#held.set(index, blob);
   }
@@ -95,12 +95,17 @@ export class Parts implements OpenFile {
   #key(index: number): string {
     return partKey(this.#id, this.part_bytes, index);
   }
+}
 
-  async #noRoom(needed: number): Promise<TabtuneError> {
-    // Pages that did not come over https cannot ask.
-    const { quota, usage = 0 } = (await navigator.storage?.estimate()) ?? {};
-    const free = quota === undefined ? "an unknown number" : String(Math.max(0, quota - usage));
-    const reason = `${needed} more bytes are needed, but the browser has ${free} free for this site`;
-    return failure("quota-exceeded", `${this.#id.file}: ${reason}`);
-  }
+/** The error for content that the browser has no room for. */
+export async function noRoom(name: string, needed: number): Promise<TabtuneError> {
+  const free = await freeBytes();
+  const reason = `${needed} more bytes are needed, but the browser has ${free ?? "an unknown number"} free for this site`;
+  return failure("quota-exceeded", `${name}: ${reason}`);
+}
+
+/** Bytes that the browser has left for this site; undefined for pages that did not come over https, which cannot ask. */
+export async function freeBytes(): Promise<number | undefined> {
+  const { quota, usage = 0 } = (await navigator.storage?.estimate()) ?? {};
+  return quota === undefined ? undefined : Math.max(0, quota - usage);
 }

@@ -1,4 +1,4 @@
-import type { ProgressEvent } from "../types.js";
+import type { ProgressCallback, ProgressEvent } from "../types.js";
 
 /** Downloads from this size on are worth asking for. */
 const LARGE_BYTES = 16 << 20;
@@ -7,11 +7,19 @@ let asked = false;
 
 /**
  * Asks the browser, once, to keep this site's storage when space runs low, as soon as an event tells of a
- * large download. Only pages may ask, so the page has to do it for its worker. A refusal is no error: the
+ * large download. Only pages may ask, so the page has to do it for its worker, where the method is missing. A refusal is no error: the
  * model is then downloaded again some day.
  */
 export function keepLargeDownloads({ status, total = 0 }: ProgressEvent): void {
   if (asked || status !== "progress" || total < LARGE_BYTES) return;
   asked = true;
-  navigator.storage?.persist().catch(() => {});
+  navigator.storage?.persist?.().catch(() => {});
+}
+
+/** Tells the caller, and has the browser keep what took long to download: only a page can ask for that. */
+export function reporter(callback: ProgressCallback | undefined): ProgressCallback {
+  return (event) => {
+    keepLargeDownloads(event);
+    callback?.(event);
+  };
 }

@@ -4,14 +4,14 @@ const PERIOD_MS = 100;
 
 /** Reports one file in transformers.js's shape, at most ten times a second. */
 export class Progress {
-  readonly #job: Job;
+  readonly #job: Pick<Job, "name" | "report">;
   readonly #file: string;
   #total: number | undefined;
   #loaded = 0;
   #begun = false;
   #told_at = -Infinity;
 
-  constructor(job: Job, file: string, total?: number) {
+  constructor(job: Pick<Job, "name" | "report">, file: string, total?: number) {
     this.#job = job;
     this.#file = file;
     this.#total = total;

@@ -1,6 +1,6 @@
 import { failure } from "../errors.js";
 import { Download, type RemoteFile } from "./download.js";
-import { addressOf, nameAt, type HubFolder, type RemoteFolder, type UrlFolder } from "./folder.js";
+import { addressOf, FILE_NAME, nameAt, type HubFolder, type RemoteFolder, type UrlFolder } from "./folder.js";
 import type { Job, OpenOptions, Tuning } from "./job.js";
 import { hubList } from "./list.js";
 import { fromBlob, type OpenFile } from "./opened.js";
@@ -39,9 +39,6 @@ export function remoteFinder(
   };
   return Object.assign(find, { names: async () => (await (connected ??= connect())).names?.() });
 }
-
-/** A name that stays in its folder, whatever an address makes of it. Models name their own weights. */
-const FILE_NAME = /^(?!.*\.\.)[\w-][\w.-]*$/;
 
 /** The hub's list says what there is, before anything is downloaded. */
 async function hubFinder(job: Job, folder: HubFolder): Promise<Finder> {

@@ -88,7 +88,7 @@ function isEncrypted({ protocol }: URL): boolean {
 
 /** Whether an address is one of this very machine. */
 export function isOwnMachine({ hostname }: URL): boolean {
-  return /^(localhost|.*\.localhost|127\..*|\[::1\]|0\.0\.0\.0)$/.test(hostname);
+  return /^(localhost|.*\.localhost|127(\.\d+){3}|\[::1\]|0\.0\.0\.0)$/.test(hostname);
 }
 
 /** The error for an answer that another try would not change. */

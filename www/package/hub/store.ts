@@ -66,10 +66,15 @@ export async function readJson<T>(cache: Cache | undefined, key: string): Promis
   return (await cache?.match(key))?.json() as Promise<T> | undefined;
 }
 
-/** Keeps a small value. Where there is no room for it, something is looked up or checked again later. */
+/** Keeps a small value. */
+export async function putJson(cache: Cache, key: string, value: unknown): Promise<void> {
+  await cache.put(key, new Response(JSON.stringify(value)));
+}
+
+/** The same; where there is no room for it, something is looked up or checked again later. */
 export async function writeJson(cache: Cache | undefined, key: string, value: unknown): Promise<void> {
   try {
-    await cache?.put(key, new Response(JSON.stringify(value)));
+    if (cache) await putJson(cache, key, value);
   } catch (thrown) {
     if (!isQuota(thrown)) throw thrown;
   }

@@ -8,7 +8,7 @@ import type { Job } from "./job.js";
 const CACHE = "transformers-cache";
 
 /** The file as transformers.js cached it: under the address that it asks for, as one response. */
-export async function transformersCopy({ hub, id, revision }: HubFolder, file: RemoteFile): Promise<Blob | undefined> {
+export async function transformersCopy({ hub, id, revision }: HubFolder, file: Pick<RemoteFile, "name" | "size">): Promise<Blob | undefined> {
   // Opening a cache that is not there would make one.
   if (!(await caches.has(CACHE))) return undefined;
   const cache = await caches.open(CACHE);

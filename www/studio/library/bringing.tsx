@@ -6,8 +6,9 @@ import { Dialog } from "../ui/dialog.js";
 import { element, say, show, write } from "../ui/dom.js";
 import { count } from "../ui/format.js";
 import { Archive } from "./archive/archive.js";
-import { bring, type Stores } from "./archive/into.js";
-import { planFor, type Here, type Planned } from "./archive/plan.js";
+import { bring } from "./archive/into.js";
+import type { Here, Planned, Stores } from "./archive/kinds/kind.js";
+import { planFor } from "./archive/plan.js";
 import { BRINGING } from "./entries.js";
 import { KIND_WORDS } from "./items.js";
 import { sizeWords } from "./sizes.js";
@@ -48,19 +49,19 @@ export class Bringing {
   async look(file: File): Promise<void> {
     const done = await this.#busy.run(async () => {
       const archive = (this.#archive = await Archive.open(file));
-      this.#show(archive, await this.#work.here());
+      await this.#show(archive, await this.#work.here());
     });
     if (!done) return;
     const { made, page, models } = this.#archive!.manifest;
     write("bring-about", `${file.name}: made on ${dateWords(made)} by version ${page.slice(0, 20)} of this page. Nothing that is here is written over.`);
     const names = models.map(({ name, bytes: size }) => `${name} (${sizeWords(size)})`);
-    write("bring-models", names.length > 0 ? `Models are not in the file. These are downloaded when they are needed: ${names.join(", ")}.` : "");
+    write("bring-models", names.length > 0 ? `Not in the file, and downloaded when they are needed: ${names.join(", ")}.` : "");
     write("bring-state", "");
     this.#dialog.open();
   }
 
-  #show(archive: Archive, here: Here): void {
-    const plan = planFor(archive, here);
+  async #show(archive: Archive, here: Here): Promise<void> {
+    const plan = await planFor(archive, here);
     this.#plan.value = plan;
     this.#chosen.value = new Set(plan.filter(({ is_here }) => !is_here));
   }
@@ -89,7 +90,7 @@ export class Bringing {
       const failed = await navigator.locks.request(BRINGING, { signal }, () => bring(archive, plan, chosen, stores, following));
       problems = failed.map(({ name, thrown }) => `“${name}” was not imported: ${messageOf(thrown)}`);
     }, this.#task);
-    this.#show(archive, await this.#work.here().catch((thrown) => (showError(thrown), { learnt: [], shelf: [], datasets: [], chats: [] })));
+    await this.#work.here().then((here) => this.#show(archive, here), showError);
     if (!done) return;
     const brought = chosen.length - problems.length;
     if (problems.length > 0) return this.#dialog.tell(problems.join(" "));

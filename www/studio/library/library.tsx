@@ -12,7 +12,7 @@ import { deleteQuestion, type Act } from "./acts.js";
 import { stemOf } from "./adapter-files.js";
 import type { Adapters } from "./adapters.js";
 import { sumOf } from "./archive/sums.js";
-import type { Here } from "./archive/plan.js";
+import type { Here } from "./archive/kinds/kind.js";
 import type { Bringing } from "./bringing.js";
 import { isLearnt, itemsOf, shownOf, type Item, type View } from "./items.js";
 import { LibraryList, type ListWork } from "./list.js";
@@ -185,7 +185,7 @@ export class Library {
     const { busy, adapters, shelf, logs } = this.#page;
     const { Taking } = await import("./taking.js");
     this.#taking ??= new Taking(busy, async () => ({ learnt: adapters.store, shelf: await shelf.shelf, logs }));
-    this.#taking.open(this.#items.value ?? []);
+    await this.#taking.open(this.#items.value ?? []);
   }
 
   async #bring(file: File): Promise<void> {
@@ -200,11 +200,12 @@ export class Library {
 
   async #here(): Promise<Here> {
     const { adapters, shelf, chats } = this.#page;
+    const { modelsHere } = await import("./archive/kinds/model.js");
     await this.#page.rowsChanged();
     await shelf.refresh();
-    const [learnt, shelved, datasets, kept] = await Promise.all([adapters.store.all(), shelf.marked(), Dataset.list(), chats.all()]);
+    const [learnt, shelved, datasets, models, kept] = await Promise.all([adapters.store.all(), shelf.marked(), Dataset.list(), modelsHere(), chats.all()]);
     const marked = await Promise.all(kept.map(async (chat) => ({ id: chat.id, mark: await sumOf(chat) })));
-    return { learnt, shelf: shelved, datasets, chats: marked };
+    return { learnt, shelf: shelved, datasets, models, chats: marked };
   }
 
   async #askPromise(): Promise<void> {

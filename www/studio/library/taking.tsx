@@ -1,29 +1,48 @@
 import { VERSION } from "tabtune";
-import { computed, signal } from "@preact/signals";
+import { computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { render } from "preact";
 import { block, type Busy, type Task } from "../shell/busy.js";
 import { Dialog } from "../ui/dialog.js";
 import { element, show, write } from "../ui/dom.js";
 import { count } from "../ui/format.js";
 import { stored } from "../ui/stored.js";
-import { settingsToPack, toPack, type Sources } from "./archive/out.js";
-import { pack, type ToPack } from "./archive/pack.js";
+import type { Sources } from "./archive/kinds/kind.js";
+import { isOfThePage } from "./archive/kinds/model.js";
+import { settingsToPack } from "./archive/kinds/settings.js";
+import { toPack } from "./archive/out.js";
+import { pack, TOO_MUCH, type ToPack } from "./archive/pack.js";
 import { settingsOf } from "./archive/records.js";
 import { pickTarget } from "./archive/sink.js";
-import { isLearnt, KIND_WORDS, sumsOf, type Item, type ItemKind } from "./items.js";
+import { MOST_ARCHIVE } from "./archive/zip.js";
+import { ITEM_KINDS, KIND_WORDS, type Item } from "./items.js";
 import { sizeWords } from "./sizes.js";
 
-/** Kinds that can be taken along. Models are named, and downloaded again. */
-const TAKEN = ["run", "adapter", "dataset", "chat"] as const satisfies readonly ItemKind[];
+/** Something of the library, and what is packed of it: nothing, where it cannot be taken along. */
+interface Takeable {
+  item: Item;
+  packed: readonly ToPack[];
+}
 
-/** The dialog that exports the library, or some kinds of things in it, to one file. */
+/** What is taken along or left out together: all of a kind, or one model, as each of them is large. */
+interface Choice {
+  key: string;
+  /** What people know it by. */
+  name: string;
+  /** The kind, where that is not the name. */
+  tag: string | undefined;
+  things: readonly Takeable[];
+}
+
+/** The dialog that exports the library, or some of what is in it, to one file. */
 export class Taking {
   readonly #busy: Busy;
   readonly #dialog: Dialog;
   readonly #sources: () => Promise<Sources>;
-  readonly #items = signal<readonly Item[]>([]);
-  readonly #left_out = signal<ReadonlySet<ItemKind>>(new Set());
-  readonly #bytes = computed(() => this.#picked.reduce((sum, item) => sum + item.bytes, 0));
+  readonly #all = signal<readonly Takeable[]>([]);
+  readonly #choices = computed(() => choicesOf(this.#all.value));
+  /** The keys of choices that are left out. */
+  readonly #left_out = signal<ReadonlySet<string>>(new Set());
+  readonly #picked = computed(() => this.#choices.value.filter(({ key }) => !this.#left_out.value.has(key)).flatMap(({ things }) => things));
   readonly #task: Task = {
     begin: "take-begin",
     stop: "take-stop",
@@ -38,32 +57,32 @@ export class Taking {
     this.#sources = sources;
     this.#dialog = new Dialog("take", busy);
     element("take-begin").addEventListener("click", () => this.#take());
-    render(<Kinds items={this.#items} left_out={this.#left_out} />, element("take-kinds"));
-    this.#left_out.subscribe(() => this.#tell());
+    render(<Choices choices={this.#choices} left_out={this.#left_out} />, element("take-kinds"));
+    this.#picked.subscribe(() => this.#tell());
   }
 
-  /** Asks what of these is to be exported. */
-  open(items: readonly Item[]): void {
-    this.#items.value = items;
-    write("take-state", "");
+  /** Asks what of these is to be exported. Models are among it where one file can hold everything. */
+  async open(items: readonly Item[]): Promise<void> {
+    const sources = await this.#sources();
+    this.#all.value = await Promise.all(items.map(async (item) => ({ item, packed: await toPack(item, sources) })));
+    const fits = bytesOf(this.#all.value) <= MOST_ARCHIVE;
+    const models = this.#choices.value.filter(({ tag }) => tag !== undefined);
+    this.#left_out.value = new Set(fits ? [] : models.map(({ key }) => key));
     this.#tell();
-    write("take-not", notTaken(items));
+    write("take-not", notTaken(this.#all.value, fits));
     this.#dialog.open();
   }
 
-  get #picked(): Item[] {
-    return this.#items.value.filter((item) => isTaken(item) && !this.#left_out.value.has(item.kind));
-  }
-
   #tell(): void {
-    const picked = this.#picked;
-    write("take-begin", picked.length === 0 ? "Nothing to export" : `Export ${count(picked.length, "thing")}, ${sizeWords(this.#bytes.value)}`);
-    block("take-begin", picked.length === 0);
+    const [things, bytes] = [this.#picked.value.length, bytesOf(this.#picked.value)];
+    write("take-begin", things === 0 ? "Nothing to export" : `Export ${count(things, "thing")}, ${sizeWords(bytes)}`);
+    write("take-state", bytes > MOST_ARCHIVE ? TOO_MUCH : "");
+    block("take-begin", things === 0 || bytes > MOST_ARCHIVE);
     this.#busy.update();
   }
 
   #take(): void {
-    const picked = this.#picked;
+    const picked = this.#picked.value;
     // Browsers open their picker right after a click alone.
     const target = pickTarget(`tabtune-${new Date().toISOString().slice(0, 10)}.tabtune`);
     void this.#dialog.run(async (signal) => {
@@ -73,60 +92,69 @@ export class Taking {
       const bar = element<HTMLProgressElement>("take-progress");
       bar.value = 0;
       show("take-progress", true);
-      const sources = await this.#sources();
-      const all = await Promise.all(picked.map((item) => toPack(item, sources)));
-      const items: ToPack[] = all.filter((item) => item !== undefined);
       const settings = settingsToPack(settingsOf(stored.get));
-      const models = this.#items.value.flatMap((item) => (item.kind === "model" ? item.subject : []));
+      const items = picked.flatMap(({ packed }) => packed);
       await pack(
         {
           items: settings ? [...items, settings] : items,
-          models: models.map(({ name, revision, bytes }) => ({ name, revision, bytes })),
+          models: this.#all.value.filter((thing) => !picked.includes(thing)).flatMap(namedModels),
           page: VERSION,
           signal,
           report: (percent) => (bar.value = percent),
         },
         to,
       );
-      write("take-state", `${count(items.length, "thing")} exported. The file is ${to.place}.`);
+      write("take-state", `${count(picked.length, "thing")} exported. The file is ${to.place}.`);
     }, this.#task);
   }
 }
 
-/** Whether it can be taken along: what has its files, and rows that came through. */
-function isTaken(item: Item): boolean {
-  if (item.kind === "model") return false;
-  if (item.kind === "dataset") return item.subject.rows > 0;
-  return item.kind === "chat" || !isLearnt(item.subject) || item.subject.learnt.has_files;
+function bytesOf(things: readonly Takeable[]): number {
+  return things.flatMap(({ packed }) => packed).reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function choicesOf(all: readonly Takeable[]): Choice[] {
+  const there = all.filter(({ packed }) => packed.length > 0);
+  const kinds = ITEM_KINDS.filter((kind) => kind !== "model").map((kind) => ({ key: kind, name: KIND_WORDS[kind].many, tag: undefined, things: there.filter(({ item }) => item.kind === kind) }));
+  const models = there.filter(({ item }) => item.kind === "model").map((thing) => ({ key: thing.item.key, name: thing.item.name, tag: KIND_WORDS.model.one, things: [thing] }));
+  return [...kinds.filter(({ things }) => things.length > 0), ...models];
+}
+
+/** What the file tells of models that are not in it. */
+function namedModels({ item }: Takeable) {
+  if (item.kind !== "model" || isOfThePage(item.name)) return [];
+  return item.subject.map(({ name, revision, bytes }) => ({ name, revision, bytes }));
 }
 
 /** What does not come along, in words. */
-function notTaken(items: readonly Item[]): string {
+function notTaken(all: readonly Takeable[], fits: boolean): string {
   const told = ["Runs that are not over go on in this browser alone; what they have learnt so far comes along."];
-  const whole = items.filter((item) => (item.kind === "run" || item.kind === "adapter") && !isTaken(item));
-  if (whole.length > 0) told.push(`${whole.map(({ name }) => `“${name}”`).join(", ")} stays here: it is its saved steps alone. Open it and save it under “For other programs”.`);
-  const models = items.filter(({ kind }) => kind === "model");
-  if (models.length > 0) told.push(`Downloaded models stay here, ${sizeWords(models.reduce((sum, item) => sum + item.bytes, 0))}; their names come along, and they are downloaded again where they are needed.`);
+  const names = (things: readonly Takeable[]) => things.map(({ item }) => `“${item.name}”`).join(", ");
+  const left = all.filter(({ packed }) => packed.length === 0);
+  const whole = left.filter(({ item: { kind } }) => kind === "run" || kind === "adapter");
+  if (whole.length > 0) told.push(`${names(whole)} stays here: it is its saved steps alone. Open it and save it under “For other programs”.`);
+  const models = left.filter(({ item }) => item.kind === "model" && !isOfThePage(item.name));
+  if (models.length > 0) told.push(`${names(models)} stays here, as it is not downloaded to its end.`);
+  if (!fits) told.push("Everything is more than 4 GB, which one file cannot hold, so no model is chosen yet.");
+  if (all.some(({ item }) => item.kind === "model")) told.push("A model that does not come along is downloaded again where it is needed.");
   told.push("The key that you sign with never leaves this browser.");
   return told.join(" ");
 }
 
-function Kinds({ items, left_out }: { items: { value: readonly Item[] }; left_out: { value: ReadonlySet<ItemKind> } }) {
-  const sums = sumsOf(items.value.filter(isTaken));
-  const toggle = (kind: ItemKind) => {
-    const kinds = new Set(left_out.value);
-    if (!kinds.delete(kind)) kinds.add(kind);
-    left_out.value = kinds;
+function Choices({ choices, left_out }: { choices: ReadonlySignal<readonly Choice[]>; left_out: Signal<ReadonlySet<string>> }) {
+  const toggle = (key: string) => {
+    const keys = new Set(left_out.value);
+    if (!keys.delete(key)) keys.add(key);
+    left_out.value = keys;
   };
-  const there = TAKEN.filter((kind) => sums[kind].count > 0);
   return (
     <ul class="choosing" aria-label="What is exported">
-      {there.map((kind) => (
-        <li key={kind}>
+      {choices.value.map(({ key, name, tag, things }) => (
+        <li key={key}>
           <label>
-            <input type="checkbox" checked={!left_out.value.has(kind)} onChange={() => toggle(kind)} />
+            <input type="checkbox" checked={!left_out.value.has(key)} onChange={() => toggle(key)} />
             <span>
-              <b>{KIND_WORDS[kind].many}</b> <span class="figure">{`${sums[kind].count}, ${sizeWords(sums[kind].bytes)}`}</span>
+              <b>{name}</b> {tag && <span class="kind-tag of-model">{tag}</span>} <span class="figure">{`${tag ? "" : `${things.length}, `}${sizeWords(bytesOf(things))}`}</span>
             </span>
           </label>
         </li>

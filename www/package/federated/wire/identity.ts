@@ -1,5 +1,6 @@
 import { createStore, del, get, set, update } from "idb-keyval";
 import { failure } from "../../errors.js";
+import { serverAddress } from "./address.js";
 
 /** What is kept of a node: its keys, of which the private one cannot be read by anyone, and its id at the server. */
 export interface KeptIdentity {
@@ -140,27 +141,6 @@ export class Identity {
     this.#ahead = told - Date.now();
     return true;
   }
-}
-
-/**
- * The address of a server without a slash at its end. What a node sends can be replayed by who reads it, so only TLS will
- * do, but on this machine.
- */
-export function serverAddress(base: string | URL): string {
-  let url: URL;
-  try {
-    url = new URL(base);
-  } catch {
-    throw failure("bad-option", `the server's address ${JSON.stringify(base)} is none: write it as https://learn.example.org`);
-  }
-  const local = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
-  if (url.protocol !== "https:" && !(url.protocol === "http:" && local)) {
-    throw failure("bad-option", `the server's address ${url.href} has to begin with https://; http:// is for localhost alone`);
-  }
-  if (url.username || url.password || url.search || url.hash) {
-    throw failure("bad-option", "the server's address has a user, a query or a fragment: leave them out");
-  }
-  return url.origin + url.pathname.replace(/\/+$/, "");
 }
 
 async function made(): Promise<KeptIdentity> {

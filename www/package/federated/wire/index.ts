@@ -1,3 +1,4 @@
+export { serverAddress } from "./address.js";
 export type { Content, FlowerRecord } from "./content.js";
 export { FederationError, type FederationCode } from "./errors.js";
 export type { Retry } from "./fleet.js";
@@ -6,7 +7,6 @@ export {
   browserIdentities,
   Identity,
   memoryIdentities,
-  serverAddress,
   verify,
   type IdentityStore,
   type KeptIdentity,

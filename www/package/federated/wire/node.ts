@@ -1,9 +1,10 @@
 import { failure } from "../../errors.js";
 import { sleep } from "../../sleep.js";
+import { serverAddress } from "./address.js";
 import type { Content } from "./content.js";
 import { decoded, FederationError, malformed } from "./errors.js";
 import { Fleet, type CallOptions, type FleetOptions, type Traffic } from "./fleet.js";
-import { Identity, serverAddress } from "./identity.js";
+import { Identity } from "./identity.js";
 import { headOf, onlyMessage, openMessage, replyTo, type Answer, type IncomingHead } from "./message.js";
 import { idsOf, OBJECT_BYTES, ObjectSet, openTree } from "./objects.js";
 import { inParallel } from "./parallel.js";

@@ -4,14 +4,14 @@ import type { FileSum } from "./zip.js";
 /** The file that tells what the others are. It is the last one, as it has their sums. */
 export const MANIFEST = "manifest.json";
 const FORMAT = "tabtune-library";
-/** Goes up when an older page would misread what a newer one writes. */
-export const VERSION = 1;
 /** Bytes of a manifest that is read. */
 export const MOST_MANIFEST = 16 << 20;
 
-export const KINDS = ["run", "adapter", "dataset", "chat", "settings"] as const;
-/** What can be in an archive. */
-export type ArchivedKind = (typeof KINDS)[number];
+/** What can be in an archive, each with the version of the format that first had it. */
+export const KINDS = { run: 1, adapter: 1, dataset: 1, chat: 1, settings: 1, model: 2 } as const;
+export type ArchivedKind = keyof typeof KINDS;
+/** The latest version: that goes up with each new kind, and when an older page would misread what a newer one writes. */
+const VERSION = Math.max(...Object.values(KINDS));
 
 /** Something that was packed. */
 export interface ArchivedItem {
@@ -26,7 +26,7 @@ export interface ArchivedItem {
   files: FileSum[];
 }
 
-/** A model that was there, and is downloaded again where it is needed. */
+/** A model that was there and is not in the archive: it is downloaded again where it is needed. */
 export interface ArchivedModel {
   name: string;
   revision: string;
@@ -36,6 +36,7 @@ export interface ArchivedModel {
 /** What an archive tells of itself. */
 export interface Manifest {
   format: typeof FORMAT;
+  /** The lowest one that has all that is in it, so that older pages read what they can. */
   version: number;
   /** When it was made, by ISO 8601. */
   made: string;
@@ -51,7 +52,8 @@ const SHA256 = /^[0-9a-f]{64}$/;
 const MOST = { items: 20_000, models: 1000, files: 40_000, text: 2000 };
 
 export function manifestOf(items: ArchivedItem[], models: ArchivedModel[], page: string): Uint8Array<ArrayBuffer> {
-  const manifest: Manifest = { format: FORMAT, version: VERSION, made: new Date().toISOString(), page, items, models };
+  const version = Math.max(1, ...items.map(({ kind }) => KINDS[kind]));
+  const manifest: Manifest = { format: FORMAT, version, made: new Date().toISOString(), page, items, models };
   return new TextEncoder().encode(`${JSON.stringify(manifest, null, 1)}\n`);
 }
 
@@ -71,12 +73,11 @@ export function readManifest(bytes: Uint8Array): Manifest {
 
 function itemIn(value: unknown): ArchivedItem {
   const { kind, id, name, date, mark, files } = objectIn(value);
-  const known = KINDS.find((other) => other === kind);
-  if (!known) throw damaged(`it has something of the unknown kind ${shown(String(kind))}`);
+  if (typeof kind !== "string" || !Object.hasOwn(KINDS, kind)) throw damaged(`it has something of the unknown kind ${shown(String(kind))}`);
   if (date !== null && !Number.isSafeInteger(date)) throw damaged("a date is no date");
   const sums = listIn(files, MOST.files).map(fileIn);
   if (sums.length === 0) throw damaged("something in it has no files");
-  return { kind: known, id: textIn(id), name: textIn(name), date: date as number | null, mark: textIn(mark), files: sums };
+  return { kind: kind as ArchivedKind, id: textIn(id), name: textIn(name), date: date as number | null, mark: textIn(mark), files: sums };
 }
 
 function fileIn(value: unknown): FileSum {

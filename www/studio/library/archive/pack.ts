@@ -17,6 +17,9 @@ export interface ToPack extends Omit<ArchivedItem, "files"> {
   files(): AsyncIterable<PackedFile>;
 }
 
+/** What is told of more than an archive can hold. */
+export const TOO_MUCH = "That is more than 4 GB, which one file cannot hold. Choose fewer things, and make two files.";
+
 export interface Packing {
   items: ToPack[];
   models: ArchivedModel[];
@@ -31,15 +34,18 @@ export interface Packing {
 export async function pack({ items, models, page, signal, report }: Packing, sink: Sink): Promise<void> {
   const total = items.reduce((sum, { bytes }) => sum + bytes, 0);
   try {
-    if (total > MOST_ARCHIVE) throw new MissingInput("That is more than 4 GB, which one file cannot hold. Choose fewer things, and make two files.");
+    if (total > MOST_ARCHIVE) throw new MissingInput(TOO_MUCH);
     const zip = new ZipWriter(sink);
     const packed: ArchivedItem[] = [];
     let done = 0;
     for (const [index, { files: filesOf, bytes, ...item }] of items.entries()) {
       const files: FileSum[] = [];
+      let packed_bytes = 0;
       for await (const { name, content, is_text } of filesOf()) {
         throwIfStopped(signal);
         files.push(await zip.add(`items/${index + 1}/${name}`, content, is_text));
+        packed_bytes += content.length;
+        report((100 * (done + Math.min(bytes, packed_bytes))) / Math.max(1, total));
       }
       packed.push({ ...item, files });
       report((100 * (done += bytes)) / Math.max(1, total));

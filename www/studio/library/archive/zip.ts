@@ -20,6 +20,9 @@ export interface FileSum {
 /** Bytes of an archive, beyond which zip needs an extension that not all programs read. */
 export const MOST_ARCHIVE = 2 ** 32 - 2 ** 24;
 
+/** Bytes that are packed at a time, so that a page does not stand still meanwhile. */
+const PIECE = 4 << 20;
+
 /** The same content gives the same archive: its files have no time of their own. */
 const MTIME = new Date(1980, 0, 1);
 
@@ -43,8 +46,10 @@ export class ZipWriter {
     const file = is_text ? new ZipDeflate(path, { level: 6 }) : new ZipPassThrough(path);
     file.mtime = MTIME;
     this.#zip.add(file);
-    file.push(content, true);
-    await this.#flush();
+    for (let at = 0; at === 0 || at < content.length; at += PIECE) {
+      file.push(content.subarray(at, at + PIECE), at + PIECE >= content.length);
+      await this.#flush();
+    }
     return { path, bytes: content.length, sha256: await sha256(content) };
   }
 
