@@ -41,7 +41,7 @@ test("the ways to train are drawn from the lightest, and what was chosen is amon
 });
 
 test("the first question of rows is asked as they are learnt", async () => {
-  const { questionOf, promptOf, isChat } = await studio("work/question.ts");
+  const { questionOf, promptOf, askedBy, isChat } = await studio("work/question.ts");
   const user = (content) => ({ role: "user", content });
   const pair = { prompt: [{ role: "system", content: "Be brief." }, user("Open?")], completion: [{ role: "assistant", content: "Yes." }], pair: true };
   assert.deepEqual(questionOf(pair), { text: "Open?", system: "Be brief.", continues: false });
@@ -54,6 +54,12 @@ test("the first question of rows is asked as they are learnt", async () => {
   assert.deepEqual(promptOf(questionOf(pair), true), [{ role: "system", content: "Be brief." }, user("Open?")]);
   assert.deepEqual(promptOf(questionOf(pair), false), { prompt: "Be brief.\n\nOpen?\n" }, "as a model without chat template has learnt it");
   assert.deepEqual(promptOf(questionOf({ text: "One" }), true), { prompt: "One" });
+
+  const half = [user("Open?"), { role: "assistant", content: "Yes, from" }];
+  const go_on = { temperature: 0, continue_final_message: true };
+  assert.deepEqual(askedBy(half, go_on, true), [half, go_on]);
+  assert.deepEqual(askedBy(half, go_on, false), [{ prompt: "Open?\nYes, from" }, { temperature: 0 }], "a text goes on from where it ends");
+  assert.deepEqual(askedBy([...half, user("When?")], {}, false), [{ prompt: "Open?\nYes, from\n\nWhen?\n" }, {}]);
 });
 
 test("an adapter is read from a zip or from its two files, and says its model", async () => {
