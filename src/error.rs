@@ -20,7 +20,7 @@ pub enum Code {
     UnsupportedModel,
     /// A model file is unreadable, truncated, inconsistent or incomplete.
     BadModel,
-    /// A training row or data file is wrong.
+    /// A training row or data file is wrong, or the bytes of a run that comes from elsewhere.
     BadData,
     /// An adapter file is wrong or does not fit the model.
     BadAdapter,

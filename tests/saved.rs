@@ -13,6 +13,7 @@ use tabtune::data::library::ImportOptions;
 use tabtune::files::Directory;
 use tabtune::session::{Plan, PrepareOptions, RunLog, Session};
 use tabtune::train::Line;
+use tabtune::train::saved::{self, RunExport, RunImport};
 use xxhash_rust::xxh3::xxh3_128;
 
 const FOLDER: &str = "tests/fixtures/saved";
@@ -153,6 +154,25 @@ fn a_run_that_an_earlier_build_saved_goes_on() {
             }
         }
         assert!(folders > 0);
+    });
+}
+
+/// What was saved in an earlier form is taken out as it is, and goes on elsewhere.
+#[test]
+fn a_run_that_an_earlier_build_saved_goes_on_in_another_browser() {
+    block_on(async {
+        for folder in saved_before() {
+            let kv = stored(&fs::read(folder.join("records.kv")).unwrap()).await;
+            let mut export = RunExport::begin(&*kv, "kept").await.expect("a run");
+            let mut import = RunImport::begin(&*kv, "elsewhere", false).await.expect("room");
+            while let Some(piece) = export.next(&*kv).await.expect("it is there") {
+                import.push(&*kv, &piece).await.expect("it is whole");
+            }
+            assert_eq!(import.finish(&*kv).await.expect("it is whole").step, 2);
+            let [here, there] = [saved::latest(&*kv, "kept").await, saved::latest(&*kv, "elsewhere").await]
+                .map(|found| found.unwrap().unwrap());
+            assert_eq!((here.header, here.log), (there.header, there.log), "{folder:?}");
+        }
     });
 }
 

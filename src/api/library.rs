@@ -6,22 +6,28 @@ use std::rc::Rc;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
+use super::Thrown;
 use super::convert::{from_js, thrown, to_js};
 use crate::data::formats::Format;
 use crate::data::idb_kv::IdbKv;
 use crate::data::import::Importer;
 use crate::data::inspect::{Head, Inspection};
 use crate::data::library::{self, Description, ImportOptions};
+use crate::data::rename;
 use crate::data::tokens::{self, DatasetReport};
 use crate::error::{Code, Error, Result};
 use crate::train::saved::{self, RunRecord};
-
-type Thrown<T> = std::result::Result<T, JsValue>;
 
 /// The datasets in the browser's storage. Nothing of it needs a GPU, and calls may overlap.
 #[wasm_bindgen]
 pub struct Library {
     kv: Rc<IdbKv>,
+}
+
+impl Library {
+    pub(super) fn kv(&self) -> &Rc<IdbKv> {
+        &self.kv
+    }
 }
 
 /// A dataset without its rows.
@@ -108,6 +114,11 @@ impl Library {
     /// Leaves out rows that occur twice; returns how many.
     pub async fn deduplicate(&self, name: String) -> Thrown<f64> {
         library::deduplicate(&self.kv, &name).await.map(|removed| removed as f64).map_err(thrown)
+    }
+
+    /// Gives a dataset another name.
+    pub async fn rename(&self, name: String, to: String) -> Thrown<()> {
+        rename::rename(&self.kv, &name, &to).await.map_err(thrown)
     }
 
     pub async fn delete(&self, name: String) -> Thrown<()> {

@@ -6,6 +6,7 @@
 mod convert;
 mod files;
 mod library;
+mod runs;
 mod sink;
 
 use std::cell::RefCell;
@@ -29,6 +30,9 @@ use crate::train::options::RunConfig;
 use convert::{from_js, thrown, to_js};
 use files::JsFiles;
 use sink::JsSink;
+
+/// What a call of JavaScript's comes to, with what is thrown at it.
+type Thrown<T> = std::result::Result<T, JsValue>;
 
 /// Makes panics readable: a defect then says where it is.
 #[wasm_bindgen(start)]

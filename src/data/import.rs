@@ -76,7 +76,7 @@ impl<K: Kv> Importer<K> {
             (Some(content), _) if options.append => content.clone(),
             (_, Some(stored)) => Content { id: stored.id.clone(), ..Default::default() },
             _ => {
-                let content = description.new_content();
+                let content = description.new_content(&kv).await?;
                 // What was written under this name by an import that broke off before its first description.
                 kv.write(vec![Write::RemoveFrom(Key::new(Table::Rows, &content.id, 0))]).await?;
                 content

@@ -171,6 +171,9 @@ pub struct Description {
     pub pending: Option<Pending>,
     /// How many contents there have been.
     generations: u32,
+    /// The names that it had before, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<String>,
 }
 
 impl Description {
@@ -191,10 +194,18 @@ impl Description {
         })
     }
 
-    /// A content without rows that has never been.
-    pub(super) fn new_content(&mut self) -> Content {
-        self.generations += 1;
-        Content { id: format!("{}/{}", self.name, self.generations), ..Default::default() }
+    /// A content without rows that has never been. Rows of a dataset that had this name once have kept theirs.
+    pub(super) async fn new_content(&mut self, kv: &impl Kv) -> Result<Content> {
+        let kept = kv.scan(Table::Datasets, None).await?;
+        let contents = kept.iter().filter_map(|(_, json)| serde_json::from_slice(json).ok()).flat_map(
+            |Description { content, pending, .. }| [content, pending.map(|pending| pending.content)],
+        );
+        let taken = contents.flatten().filter_map(|content| {
+            let (name, generation) = content.id.rsplit_once('/')?;
+            generation.parse().ok().filter(|_| name == self.name)
+        });
+        self.generations = taken.fold(self.generations, u32::max) + 1;
+        Ok(Content { id: format!("{}/{}", self.name, self.generations), ..Default::default() })
     }
 
     pub(super) fn put(&self) -> Write {
@@ -252,8 +263,8 @@ pub async fn deduplicate(kv: &impl Kv, name: &str) -> Result<u64> {
             "rows are being added to dataset {name:?}: resume that import, or discard what is pending"
         );
     }
-    let mut content =
-        Content { files: old.files.clone(), on_bad_row: old.on_bad_row, ..description.new_content() };
+    let new = description.new_content(kv).await?;
+    let mut content = Content { files: old.files.clone(), on_bad_row: old.on_bad_row, ..new };
     kv.write(vec![Write::RemoveFrom(Key::new(Table::Rows, &content.id, 0))]).await?;
     let (mut seen, mut chain) = (HashSet::new(), 0);
     for number in 0..old.blocks() {

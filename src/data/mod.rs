@@ -17,6 +17,7 @@ pub mod lines;
 pub mod look;
 pub mod notice;
 pub mod pack;
+pub mod rename;
 pub mod scores;
 pub mod shape;
 pub mod template;

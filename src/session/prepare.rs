@@ -12,6 +12,7 @@ use super::{DEFAULT_ADAPTER, Loaded, Resumed, Session, no_model};
 use crate::adapter::PeftAdapter;
 use crate::bail;
 use crate::data::kv::{Key, Kv, Table, Write};
+use crate::data::library::Description;
 use crate::data::notice::Notice;
 use crate::data::tokens::Selection;
 use crate::error::{Code, Result};
@@ -181,8 +182,9 @@ impl<R: Kv> Session<R> {
         RunRecord::load(&self.rows, name).await?.expect_known(name)?;
         if options.resume_from_checkpoint {
             let latest = saved::latest(&self.rows, name).await?;
-            if let Some(found) = &latest {
-                found.header.identity.expect(identity)?;
+            match &latest {
+                Some(found) => found.header.identity.expect(identity)?,
+                None => self.expect_no_former_run(options.dataset, name, identity).await?,
             }
             return Ok(latest);
         }
@@ -198,6 +200,27 @@ impl<R: Kv> Session<R> {
             );
         }
         Ok(None)
+    }
+
+    /// Runs are named after their rows where they get no name. One that is not there under the name which the rows have
+    /// now may be there under one that they had before: code `bad-state`, so that nobody takes it for lost.
+    async fn expect_no_former_run(&self, dataset: &str, run: &str, identity: &Identity) -> Result<()> {
+        if run != dataset {
+            return Ok(());
+        }
+        for was in Description::load(&self.rows, dataset).await?.was.iter().rev() {
+            if let Some((step, kept)) = saved::latest_identity(&self.rows, was).await?
+                && kept.dataset == identity.dataset
+            {
+                bail!(
+                    BadState,
+                    "run {run:?} has no checkpoint, but dataset {dataset:?} was called {was:?} before, and run {was:?} \
+                     learnt from it until step {step}: give that as run_name to go on with it, or leave out \
+                     resume_from_checkpoint to begin anew"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Allocates and records a run in place of the one before.

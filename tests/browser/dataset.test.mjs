@@ -243,6 +243,43 @@ test("datasets", async (t) => {
     await other.close();
   });
 
+  await t.test("get other names, which nobody else may have, and keep their rows", async () => {
+    const found = await page.evaluate(async () => {
+      const { tabtune, outcome } = globalThis.runner;
+      const file = (text) => new File([`{"text": "${text}"}\n`], "a.jsonl");
+      const dataset = await tabtune.Dataset.open("before");
+      await dataset.import(file("kept"));
+      const other = await tabtune.Dataset.open("taken");
+      await other.import(file("other"));
+      const refused = [];
+      for (const name of ["taken", "", "x".repeat(201), 3]) refused.push((await outcome(() => dataset.rename(name))).error);
+      const whileHeld = async (lock) => {
+        let release = () => {};
+        const held = new Promise((taken) => navigator.locks.request(lock, () => (taken(), new Promise((resolve) => (release = resolve)))));
+        await held;
+        refused.push((await outcome(() => dataset.rename("after"))).error);
+        release();
+      };
+      for (const lock of ["tabtune-dataset:before", "tabtune-dataset:after", "tabtune-tokens:before"]) await whileHeld(lock);
+      const name_before = dataset.name;
+      await dataset.rename("after");
+      await dataset.rename("after");
+      await (await tabtune.Dataset.open("before")).import(file("new"));
+      const texts = async (name) => (await (await tabtune.Dataset.open(name)).rows()).map(({ row }) => row.text);
+      const all = { after: await texts("after"), before: await texts("before"), taken: await texts("taken") };
+      const gone = await outcome(async () => (await tabtune.Dataset.open("nobody's")).rename("free"));
+      return { refused, name_before, name: dataset.name, all, rows: await dataset.rows(), gone: gone.error };
+    });
+    const told = found.refused.map(({ code, message }) => [code, message]);
+    assert.deepEqual(told.map(([code]) => code), ["bad-state", "bad-option", "bad-option", "bad-option", "bad-state", "bad-state", "bad-state"]);
+    for (const [index, words] of [[0, /"taken", because another one is: choose another name/], [2, /201 characters/], [5, /"after" is being changed/], [6, /turned into tokens/]]) {
+      assert.match(told[index][1], words);
+    }
+    assert.deepEqual([found.name_before, found.name, found.rows[0].row.text], ["before", "after", "kept"]);
+    assert.deepEqual(found.all, { after: ["kept"], before: ["new"], taken: ["other"] });
+    assert.deepEqual([found.gone.code, /there is no dataset "nobody's"/.test(found.gone.message)], ["bad-state", true]);
+  });
+
   await t.test("are listed, freed of repetitions and deleted", async () => {
     const found = await page.evaluate(async () => {
       const { tabtune } = globalThis.runner;

@@ -160,6 +160,37 @@ test("the library of the page", async (t) => {
     assert.deepEqual(await findings("light", "dark"), []);
   });
 
+  await t.test("gives rows another name, and all that was known by the old one follows", async () => {
+    const rename = async (from, to) => {
+      await entry("dataset", from).getByRole("button", { name: `Rename ${from}` }).click();
+      await page.getByRole("textbox", { name: `Name of ${from}` }).fill(to);
+      await page.keyboard.press("Enter");
+    };
+    const chosen = () => page.locator("#kept input:checked").getAttribute("value");
+    await button("Train on fragen.csv").click();
+    await page.waitForFunction(() => location.hash === "#train");
+    assert.equal(await chosen(), "fragen.csv");
+    await page.goto(`${server.origin}/#library`);
+    await rename("fragen.csv", "Bundled FAQ");
+    await page.getByText("“Bundled FAQ” is what the rows are called that come with the page.").waitFor();
+    await rename("fragen.csv", "Fragen");
+    await entry("run", HOSTILE).filter({ hasText: "Learnt from Fragen" }).waitFor();
+    await page.waitForFunction(() => document.activeElement?.dataset.key === "dataset/Fragen");
+    assert.equal(await chosen(), "Fragen");
+    await idle();
+
+    // The page goes away after the rows have the name and before the run knows it.
+    await page.evaluate(() => localStorage.setItem("tabtune:renaming", JSON.stringify({ version: 1, from: "Fragen", to: "fragen.csv" })));
+    const tab = await page.context().newPage();
+    await tab.goto(`${server.origin}/runner/`);
+    await tab.waitForFunction(() => "runner" in globalThis);
+    await tab.evaluate(async () => (await globalThis.runner.tabtune.Dataset.open("Fragen")).rename("fragen.csv"));
+    await tab.close();
+    await page.reload();
+    await entry("run", HOSTILE).filter({ hasText: "Learnt from fragen.csv" }).waitFor();
+    await idle();
+  });
+
   await t.test("frees what can be had again, and then takes that much less", async () => {
     const usage = () => page.evaluate(async () => (await navigator.storage.estimate()).usage);
     const [before, taken] = [await usage(), await shownBytes()];

@@ -28,7 +28,7 @@ pub struct Failing {
 }
 
 impl Failing {
-    fn after(writes: usize, code: Code) -> Rc<Self> {
+    pub fn after(writes: usize, code: Code) -> Rc<Self> {
         Rc::new(Failing { inner: MemoryKv::default(), writes_left: Cell::new(writes), code })
     }
 }

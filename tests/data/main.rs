@@ -4,6 +4,7 @@ mod files;
 mod kinds;
 mod library;
 mod preferences;
+mod rename;
 mod units;
 
 use std::cell::RefCell;

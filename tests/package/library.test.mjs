@@ -55,10 +55,24 @@ class PlayedDataset {
   delete = async () => void datasets.delete(this.name);
 }
 
+/** Saved steps by the names of runs, as the played engine takes them out and in. */
+const saved = new Map();
+
+const PlayedTrainer = {
+  checkpoints: async (name) => (saved.has(name) ? [{ step: 12, bytes: saved.get(name).length }] : []),
+  export_run: async (name) => new Blob([saved.get(name)]),
+  import_run: async (name, blob) => {
+    const bytes = new Uint8Array(await blob.arrayBuffer());
+    if (bytes.length === 0 || bytes[0] !== 7) throw Object.assign(new Error("it is damaged"), { code: "bad-data" });
+    saved.set(name, bytes);
+  },
+  forget: async (name) => void saved.delete(name),
+};
+
 const infoOf = (name, rows) => ({ name, rows: rows.length, bytes: JSON.stringify(rows).length, fingerprint: rows.length > 0 ? fingerprintOf(rows) : "", files: [name], pending_rows: null, token_sets: [] });
 
 before(async () => {
-  globalThis.played = { Dataset: PlayedDataset, Trainer: {} };
+  globalThis.played = { Dataset: PlayedDataset, Trainer: PlayedTrainer };
   const settings = new Map();
   const localStorage = { getItem: (name) => settings.get(name) ?? null, setItem: (name, value) => settings.set(name, value), removeItem: (name) => settings.delete(name) };
   setGlobal("localStorage", localStorage);
@@ -160,7 +174,7 @@ test("each is offered what can be done with it, and is deleted after a question 
   const [on_shelf] = words({ learnt: [entry("a")], shelf: [shelved("x", { mark: "a".repeat(64) })] });
   assert.equal(on_shelf, "Open, Card, Download, Give away, Rename, Delete", "what is on the shelf is not put there again");
   assert.deepEqual(words({ shelf: [shelved("x")] }), ["Use, Card, Give away, Rename, Delete"]);
-  assert.deepEqual(words({ datasets: [dataset("d"), dataset("e", { rows: 0, pending_rows: 3 })] }), ["Train on, Look at, Export, Delete", "Delete"]);
+  assert.deepEqual(words({ datasets: [dataset("d"), dataset("e", { rows: 0, pending_rows: 3 })] }), ["Train on, Look at, Export, Rename, Delete", "Rename, Delete"]);
   assert.deepEqual(words({ models: [MODEL, { ...MODEL, name: "https://example.org/model" }], chats: [named] }), ["Use, Delete", "Delete", "Open, Export, Rename, Delete"]);
   const [run] = page.itemsOf(found({ learnt: [entry("shop")], shelf: [shelved("Shop", { mark: "a".repeat(64) })] }));
   assert.equal(page.deleteQuestion(run, []), "Delete “shop” from this browser? What was learnt is lost then, but for what is kept as “Shop”.");
@@ -262,6 +276,7 @@ function sinkOf() {
 
 const here = async ({ records, shelf, chats }, marks = []) => ({
   learnt: [...records.values()],
+  saved: new Map([...saved.keys()].map((name) => [name, 12])),
   shelf: [...shelf].map(([name, files]) => ({ ...shelved(name), mark: sumOf(files["adapter_model.safetensors"]) })),
   datasets: [...datasets].map(([name, rows]) => infoOf(name, rows)),
   models: await page.modelsHere(),
@@ -435,6 +450,47 @@ test("what cannot be kept is not there in part, and the rest is", async () => {
   const ended = AbortSignal.abort();
   await assert.rejects(packed({ sink: aborting, signal: ended }), { name: "AbortError" });
   assert.deepEqual(aborting.states, ["aborted"], "of an export that is stopped nothing stays");
+});
+
+test("a run that is not over goes along with its saved steps, also where it has nothing else", async () => {
+  saved.clear();
+  const steps = new Uint8Array((16 << 20) + 5).fill(7);
+  for (const name of ["shop", "all"]) saved.set(name, steps);
+  const from = storesOf();
+  await from.stores.learnt.keep(learnt("shop", { steps: 12 }), adapterOf(1));
+  const there = { saved_step: 12, checkpoint_bytes: steps.length };
+  const items = page.itemsOf(found({ learnt: [{ ...entry("shop", {}, there), learnt: from.records.get("shop") }, entry("all", { has_files: false, weights: undefined, steps: 0 }, there)] }));
+  const all = await Promise.all(items.map((item) => page.toPack(item, from.sources)));
+  const sink = sinkOf();
+  await page.pack({ items: all.flat(), models: [], page: "0.0.0", ...following() }, sink);
+  const archive = await page.Archive.open(sink.blob());
+  const pieces = ["steps-1", "steps-2"];
+  assert.deepEqual(archive.manifest.items.map(({ kind, mark }) => [kind, mark.slice(0, 2)]), [["run", sumOf(weightsOf(1)).slice(0, 2)], ["steps", "12"]]);
+  assert.deepEqual(archive.manifest.items.map((item) => archive.namesOf(item)), [["record.json", "adapter_config.json", "adapter_model.safetensors", ...pieces], ["record.json", ...pieces]]);
+  assert.equal(archive.manifest.version, 2);
+
+  saved.clear();
+  const into = storesOf();
+  const plan = await page.planFor(archive, await here(into));
+  assert.deepEqual(await page.bring(archive, plan, plan, into.stores, following()), []);
+  assert.deepEqual([...saved].map(([name, bytes]) => [name, Buffer.compare(bytes, steps)]), [["shop", 0], ["all", 0]]);
+  assert.deepEqual([...into.records.values()].map(({ id, has_files }) => [id, has_files]), [["shop", true], ["all", false]]);
+  assert.deepEqual((await page.planFor(archive, await here(into))).map(({ is_here }) => is_here), [true, true]);
+  const earlier = { ...(await here(into)), saved: new Map([["all", 11]]) };
+  assert.deepEqual((await page.planFor(archive, earlier)).map(({ is_here, id }) => [is_here, id]), [[true, "shop"], [false, "all (2)"]]);
+
+  // What the package refuses leaves nothing behind.
+  saved.clear();
+  for (const name of ["shop", "all"]) saved.set(name, new Uint8Array(3));
+  const damaged = sinkOf();
+  await page.pack({ items: (await Promise.all(items.map((item) => page.toPack(item, from.sources)))).flat(), models: [], page: "0.0.0", ...following() }, damaged);
+  saved.clear();
+  const wrong = await page.Archive.open(damaged.blob());
+  const empty = storesOf();
+  const planned = await page.planFor(wrong, await here(empty));
+  const failed = await page.bring(wrong, planned, planned, empty.stores, following());
+  assert.deepEqual(failed.map(({ name, thrown }) => [name, thrown.code]), [["shop", "bad-data"], ["all", "bad-data"]]);
+  assert.deepEqual([empty.records.size, empty.files.size, saved.size], [0, 0, 0]);
 });
 
 test("a model goes along in pieces, and is brought as its sums say, or not at all", async () => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PATIENCE } from "../../www/package/build/pulse.js";
+import { tellRenamed } from "../../www/package/build/renames.js";
 import { RESTART_SECONDS } from "../../www/package/build/run.js";
 import { Trainer } from "../../www/package/build/trainer.js";
 import { answers, playPage, workers } from "./played-worker.mjs";
@@ -107,6 +108,25 @@ test("awaiting a training trains, and awaiting an answer answers", async () => {
   assert.deepEqual(logs.map(({ step }) => step), [1, 2, 3, 4]);
   assert.equal((await trainer.generate("and then")).text, "yes");
   await assert.rejects(async () => await trainer.train("rows"), { code: "bad-option" });
+  await trainer.dispose();
+});
+
+test("a run whose rows get another name is prepared on them again, under its own name", async () => {
+  const trainer = await Trainer.load(model);
+  const asked = [];
+  const { prepare } = answers;
+  answers.prepare = (args) => {
+    asked.push([args.dataset, args.run_name]);
+    return prepare(args);
+  };
+  for await (const { step } of trainer.train(rows)) {
+    if (step !== 2 || workers.length > 1) continue;
+    tellRenamed({ from: "others", to: "rows" });
+    tellRenamed({ from: "rows", to: "facts" });
+    await sleep(20);
+    workers[0].close();
+  }
+  assert.deepEqual(asked, [["rows", "rows"], ["facts", "rows"]]);
   await trainer.dispose();
 });
 

@@ -1,5 +1,6 @@
 //! A run that is cut off anywhere and resumed is, to the bit, one that never was.
 
+mod carried;
 mod mezo;
 mod preferences;
 mod rounds;
@@ -14,6 +15,7 @@ use tabtune::cpu::Cpu;
 use tabtune::data::import::import_file;
 use tabtune::data::kv::{Key, Kv, MemoryKv, Table, Write};
 use tabtune::data::library::ImportOptions;
+use tabtune::data::rename::rename;
 use tabtune::device::Device;
 use tabtune::error::{Code, Error, Result};
 use tabtune::files::Directory;
@@ -276,6 +278,36 @@ fn a_run_goes_on_on_another_kind_of_device_only_by_choice() {
             )
             .await;
             assert_eq!(prepare(&mut session, train_options()).await.unwrap(), Some(2));
+        }
+    });
+}
+
+#[test]
+fn a_run_that_is_named_after_rows_with_another_name_now_is_not_begun_anew_unasked() {
+    block_on(async {
+        let kv = Limited::new(Code::Io);
+        import(&kv).await;
+        let mut session = opened(&kv).await;
+        let named = |run_name: &'static str, resume_from_checkpoint: bool| PrepareOptions {
+            dataset: "facts",
+            run_name: Some(run_name),
+            resume_from_checkpoint,
+            ..mine(train_options())
+        };
+        let of_rows = PrepareOptions { run_name: Some("rows"), ..mine(train_options()) };
+        session.prepare(of_rows).await.unwrap();
+        session.train_step().await.unwrap();
+        rename(&kv, "rows", "facts").await.unwrap();
+        // The tokens lie under the rows' own name, so the run does not notice.
+        session.train_step().await.unwrap().expect("a step is left");
+
+        let error = session.prepare(named("facts", true)).await.unwrap_err();
+        assert_eq!(error.code, Code::BadState);
+        assert!(error.message.contains("\"rows\" learnt from it until step 2"), "{error}");
+        let plan = session.prepare(named("rows", true)).await.unwrap();
+        assert_eq!(plan.resumed.map(|resumed| resumed.step), Some(2));
+        for asked in [named("facts", false), named("other", true)] {
+            assert!(session.prepare(asked).await.unwrap().resumed.is_none());
         }
     });
 }

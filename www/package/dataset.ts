@@ -1,7 +1,8 @@
 import { Client } from "./client.js";
 import { cancelled, failure, throwIfAborted } from "./errors.js";
-import { locks } from "./locks.js";
+import { locks, whileNotTokenised } from "./locks.js";
 import { VERSION, type CallName, type Calls } from "./protocol.js";
+import { tellRenamed } from "./renames.js";
 import { sendable } from "./sources/send.js";
 import type { DataSource } from "./sources/types.js";
 import type { DatasetInfo, ImportOptions, ImportReport, Inspection, ProgressCallback, StoredRow } from "./types.js";
@@ -27,10 +28,15 @@ export interface ImportRequest extends ImportOptions {
  * stored as they are imported; a trainer tokenises them once for its model and keeps that too.
  */
 export class Dataset {
-  readonly name: string;
+  #name: string;
 
   private constructor(name: string) {
-    this.name = name;
+    this.#name = name;
+  }
+
+  /** The name that it was opened by, or that {@link Dataset.rename} gave it since. */
+  get name(): string {
+    return this.#name;
   }
 
   /** The dataset of that name, which is empty until something is imported. */
@@ -110,25 +116,46 @@ export class Dataset {
     return this.#alone(() => stored("discard_pending", { name: this.name }));
   }
 
+  /**
+   * Gives the dataset another name of up to 200 characters, at once and as a whole: its rows stay where they are, and so do
+   * the tokens that were made of them. Trainers of whatever tab follow; other Datasets of the old name are of an empty one
+   * then. `bad-state` where there is one of that name already, and while rows are imported or turned into tokens.
+   *
+   * Runs keep the names that they have, also those that were named after the rows: to go on with such a one, pass the name
+   * that the dataset had as `run_name`. Without it, `resume_from_checkpoint` throws `bad-state` and says so.
+   */
+  async rename(name: string): Promise<void> {
+    if (typeof name !== "string") throw failure("bad-option", "the new name of a dataset must be a string");
+    const from = this.#name;
+    const move = () => whileNotTokenised(from, () => stored("rename_dataset", { name: from, to: name }));
+    await alone(from, name === from ? move : () => alone(name, move));
+    this.#name = name;
+    tellRenamed({ from, to: name });
+  }
+
   /** Removes the rows and all that was made from them. */
   delete(): Promise<void> {
     return this.#alone(() => stored("delete_dataset", { name: this.name }));
   }
 
-  /** Keeps two tabs, or two calls, from changing one dataset at the same time; `wait` is to wait for the other. */
-  async #alone<T>(work: () => Promise<T>, wait?: { signal: AbortSignal | undefined }): Promise<T> {
-    const options = wait ? { ...(wait.signal && { signal: wait.signal }) } : { ifAvailable: true };
-    let is_mine = false;
-    const held = (lock: Lock | null) => {
-      if (!lock) throw failure("bad-state", `dataset "${this.name}" is being changed by another call or tab`);
-      is_mine = true;
-      return work();
-    };
-    try {
-      return await locks().request(`tabtune-dataset:${this.name}`, options, held);
-    } catch (thrown) {
-      throw wait?.signal?.aborted && !is_mine ? cancelled() : thrown;
-    }
+  #alone<T>(work: () => Promise<T>, wait?: { signal: AbortSignal | undefined }): Promise<T> {
+    return alone(this.#name, work, wait);
+  }
+}
+
+/** Keeps two tabs, or two calls, from changing one dataset at the same time; `wait` is to wait for the other. */
+async function alone<T>(name: string, work: () => Promise<T>, wait?: { signal: AbortSignal | undefined }): Promise<T> {
+  const options = wait ? { ...(wait.signal && { signal: wait.signal }) } : { ifAvailable: true };
+  let is_mine = false;
+  const held = (lock: Lock | null) => {
+    if (!lock) throw failure("bad-state", `dataset "${name}" is being changed by another call or tab`);
+    is_mine = true;
+    return work();
+  };
+  try {
+    return await locks().request(`tabtune-dataset:${name}`, options, held);
+  } catch (thrown) {
+    throw wait?.signal?.aborted && !is_mine ? cancelled() : thrown;
   }
 }
 

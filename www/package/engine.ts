@@ -1,3 +1,4 @@
+import { takeIn, takeOut } from "./carrying.js";
 import type { WorkerLike } from "./cpu/team.js";
 import { importRows, inspect, library } from "./datasets.js";
 import { detailsOf, failure, TabtuneError } from "./errors.js";
@@ -35,9 +36,12 @@ const OVERLAPPING: readonly CallName[] = [
   "dataset_rows",
   "deduplicate",
   "discard_pending",
+  "rename_dataset",
   "delete_dataset",
   "checkpoints",
   "delete_run",
+  "export_run",
+  "import_run",
   "keep_samples",
   "samples",
   // These wait for a server, and touch no session meanwhile.
@@ -278,8 +282,11 @@ export class Engine {
     dataset_rows: async ({ name, first, count }) => (await library()).rows(name, first, count),
     deduplicate: async ({ name }) => (await library()).deduplicate(name),
     discard_pending: async ({ name }) => (await library()).discard_pending(name),
+    rename_dataset: async ({ name, to }) => (await library()).rename(name, to),
     checkpoints: async ({ run_name }) => (await library()).checkpoints(run_name),
     delete_run: async ({ run_name }) => (await library()).delete_run(run_name),
+    export_run: (args, { report, signal }) => takeOut(args, report, signal),
+    import_run: (args, { report, signal }) => takeIn(args, report, signal),
     keep_samples: async ({ run_name, samples }) => (await library()).keep_samples(run_name, JSON.stringify(samples)),
     samples: async ({ run_name }) => JSON.parse((await (await library()).samples(run_name)) ?? "[]"),
     delete_dataset: async ({ name }) => (await library()).delete(name),

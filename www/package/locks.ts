@@ -13,8 +13,20 @@ export function locks(): LockManager {
  */
 export async function withTokensOf<T>(name: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   try {
-    return await locks().request(`tabtune-tokens:${name}`, { signal }, work);
+    return await locks().request(ofTokens(name), { signal }, work);
   } catch (thrown) {
     throw thrown === signal.reason ? cancelled() : thrown;
   }
+}
+
+/** Does `work` unless a tab is making tokens of the dataset, which another one would not hear of under another name. */
+export function whileNotTokenised<T>(name: string, work: () => Promise<T>): Promise<T> {
+  return locks().request(ofTokens(name), { ifAvailable: true }, (lock) => {
+    if (!lock) throw failure("bad-state", `dataset "${name}" is being turned into tokens: try again when that is done`);
+    return work();
+  });
+}
+
+function ofTokens(name: string): string {
+  return `tabtune-tokens:${name}`;
 }

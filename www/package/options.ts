@@ -30,6 +30,12 @@ export const LOAD: Kinds<LoadOptions> = {
   progress_callback: "function",
 };
 
+/** The options of {@link Trainer.export_run}. */
+export const EXPORT_RUN = { progress_callback: "function", signal: "signal" } as const;
+
+/** The options of {@link Trainer.import_run}. */
+export const IMPORT_RUN = { ...EXPORT_RUN, overwrite: "boolean" } as const;
+
 /** The options of {@link importModel}. */
 export const IMPORT_MODEL: Kinds<ImportModelOptions> = { progress_callback: "function", signal: "signal" };
 

@@ -176,10 +176,15 @@ export interface Calls {
   checkpoints: { args: { run_name: string }; result: SavedCheckpoint[]; event: never };
   /** Removes the checkpoints of a run and its samples. */
   delete_run: { args: { run_name: string }; result: void; event: never };
+  /** Takes the last checkpoint of a run out. */
+  export_run: { args: { run_name: string }; result: Blob; event: ProgressEvent };
+  /** Takes one in; tells of its last checkpoint. */
+  import_run: { args: { run_name: string; bytes: Blob; overwrite: boolean }; result: SavedCheckpoint; event: ProgressEvent };
   /** Keeps the samples of a run, in place of those that were kept. */
   keep_samples: { args: { run_name: string; samples: SampledStep[] }; result: void; event: never };
   /** What was kept; nothing of a run that has none. */
   samples: { args: { run_name: string }; result: SampledStep[]; event: never };
+  rename_dataset: { args: { name: string; to: string }; result: void; event: never };
   delete_dataset: { args: { name: string }; result: void; event: never };
 }
 

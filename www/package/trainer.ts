@@ -1,6 +1,6 @@
 import { DEFAULT_ADAPTER, EngineAdapters, type Adapters } from "./adapters.js";
 import type { Client } from "./client.js";
-import { stored, type Dataset } from "./dataset.js";
+import { Dataset, stored, withLibrary } from "./dataset.js";
 import { ended, EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
 import type { CompanionOptions } from "./evaluation/companion.js";
 import type { Companion, EvaluationHost } from "./evaluation/host.js";
@@ -10,9 +10,10 @@ import { adapterFolder, folderOf, type Folder, type FolderSource, type HubOption
 import { reporter } from "./hub/persist.js";
 import { evaluation, PAGE } from "./lazy.js";
 import { hold, isHeld } from "./lock.js";
-import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, COMPARE, ESTIMATE, LOAD, present } from "./options.js";
+import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, COMPARE, ESTIMATE, EXPORT_RUN, IMPORT_RUN, LOAD, present } from "./options.js";
 import { policyOf } from "./policy.js";
 import { VERSION, type Calls } from "./protocol.js";
+import { onRenamed, type Renamed } from "./renames.js";
 import { ROUNDS, type RoundsHost, type StepsOptions } from "./rounds.js";
 import { Run, type RunHost, type RunSettings, takenUp, takeUp, type Told, toldOf, watched } from "./run.js";
 import { aborted, affordable, retrying, started, unmetered } from "./start.js";
@@ -210,6 +211,7 @@ export class Trainer {
         const info = await client.call("load_model", modelOf(folder, options), { report });
         const trainer = new Trainer(client, adapter, info, folder, options);
         if (initial) await trainer.#adapters.loadInto(client, DEFAULT_ADAPTER, initial);
+        onRenamed((renamed) => void trainer.#follow(renamed), trainer.#disposed.signal);
         return trainer;
       });
     return typeof options.device === "object" ? load() : retrying(signal, load);
@@ -465,6 +467,45 @@ export class Trainer {
     }
   }
 
+  /**
+   * The last whole checkpoint of a run as bytes, with its log and what its prompts were answered, and that of its best
+   * evaluation, where one is kept: {@link Trainer.import_run} takes it in elsewhere. A run of all weights has as many bytes as
+   * its weights and the optimiser's memory of them; they are read in pieces, and a Blob need not be in memory. A run that is
+   * going on may change meanwhile, which throws `bad-state`.
+   */
+  static async export_run(
+    run_name: string,
+    options: Pick<LoadOptions, "progress_callback" | "signal"> = {},
+  ): Promise<Blob> {
+    checkOptions("Trainer.export_run", options, EXPORT_RUN);
+    const { progress_callback: report, signal } = present(options);
+    return withLibrary((client) => client.call("export_run", { run_name }, { report, signal }));
+  }
+
+  /**
+   * Keeps a run under a name that {@link Trainer.export_run} took out, so that `resume_from_checkpoint` goes on with it, to the
+   * same bits on the same kind of device: with the same model, options and rows as there. What is found in it is checked as
+   * what lies in the browser's storage is, and damaged bytes throw `bad-data`. Checkpoints of that name are replaced only with
+   * `overwrite`, and not before all bytes are there and whole. Tells of the checkpoint that the run goes on from.
+   */
+  static async import_run(
+    run_name: string,
+    bytes: Blob | Uint8Array,
+    options: Pick<LoadOptions, "progress_callback" | "signal"> & Pick<RunOptions, "overwrite"> = {},
+  ): Promise<SavedCheckpoint> {
+    checkOptions("Trainer.import_run", options, IMPORT_RUN);
+    if (!run_name) throw failure("bad-option", "a run needs a name");
+    const { progress_callback: report, signal, overwrite = false } = present(options);
+    const blob = bytes instanceof Blob ? bytes : new Blob([bytes as Uint8Array<ArrayBuffer>]);
+    const release = await hold(run_name, false, {});
+    try {
+      const args = { run_name, bytes: blob, overwrite };
+      return await withLibrary((client) => client.call("import_run", args, { report, signal }));
+    } finally {
+      await release();
+    }
+  }
+
   async #letGo(): Promise<void> {
     const release = this.#release;
     this.#release = undefined;
@@ -587,6 +628,14 @@ export class Trainer {
     }
     this.#client = client;
     this.#listen();
+  }
+
+  /** Another engine, or the next run, would look for rows under the name that they had. */
+  async #follow({ from, to }: Renamed): Promise<void> {
+    const prepared = this.#prepared;
+    if (prepared?.dataset === from) prepared.dataset = to;
+    if (prepared?.eval_dataset === from) prepared.eval_dataset = to;
+    if (this.#options.eval_dataset?.name === from) this.#options.eval_dataset = await Dataset.open(to);
   }
 
   /** Hears of an engine that does not answer. */

@@ -166,6 +166,10 @@ const library = new Library({
     goTo("train");
   },
   rowsChanged: () => data.refresh(),
+  rowsRenamed: async ({ from, to }) => {
+    look.clear(from);
+    await data.renamed(from, to);
+  },
 });
 const togetherPage: TogetherPage = {
   busy,

@@ -75,10 +75,25 @@ pub(super) async fn write(
             }
         }
     }
-    let json = serde_json::to_string(header).expect("a header is plain data");
-    let record = format!("{MAGIC}{VERSION}\n{}{json}", hash(json.as_bytes())).into_bytes();
+    let record = record_of(header);
     bytes += record.len() as u64;
     Ok(Written::Whole(record, bytes))
+}
+
+fn record_of(header: &Header) -> Vec<u8> {
+    let json = serde_json::to_string(header).expect("a header is plain data");
+    format!("{MAGIC}{VERSION}\n{}{json}", hash(json.as_bytes())).into_bytes()
+}
+
+/// The first record of a checkpoint that came from outside with the number that the one it starts from has here, which is
+/// `start`; as it is where it starts from none, or where it cannot be read.
+pub(super) fn renumbered(record: &[u8], start: Option<u32>) -> Vec<u8> {
+    let header =
+        version_of(record).filter(|(version, _)| *version == VERSION).and_then(|(_, rest)| header_of(rest));
+    match header {
+        Some(header) if header.start.is_some() => record_of(&Header { start, ..header }),
+        _ => record.to_vec(),
+    }
 }
 
 fn hash(bytes: &[u8]) -> String {

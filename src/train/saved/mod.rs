@@ -5,6 +5,7 @@
 //! functions of the step's number and the options, so the number stands for the data's cursor, the random state
 //! and the schedule.
 
+mod carried;
 mod checkpoint;
 mod first;
 mod header;
@@ -13,6 +14,7 @@ mod log_records;
 mod record;
 mod samples;
 
+pub use carried::{RunExport, RunImport};
 pub use header::{Header, Progress, TensorShape};
 pub use identity::Identity;
 pub use log_records::LogRecords;

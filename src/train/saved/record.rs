@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::carried::MOST_CHECKPOINTS;
 use super::checkpoint::{self, Opened, Place, Written};
 use super::{Header, Identity, LogRecords, State, VERSION, first_version, later};
 use crate::bail;
@@ -27,12 +28,12 @@ pub struct RunRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     /// Names its records; never used twice in a run.
-    id: u32,
+    pub(super) id: u32,
     pub step: u32,
     pub bytes: u64,
     /// The checkpoint whose values this one begins with, where it has none itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    start: Option<u32>,
+    pub(super) start: Option<u32>,
     /// What the best evaluation of the run told, where it was made of these values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<f64>,
@@ -44,10 +45,14 @@ impl Saved {
         self.id
     }
 
-    fn place<'a>(&self, run: &'a str) -> Place<'a> {
-        let first = Key::new(Table::Checkpoints, &format!("{run}/{}", self.id), 0);
-        Place { run, first, bytes: self.bytes }
+    pub(super) fn place<'a>(&self, run: &'a str) -> Place<'a> {
+        Place { run, first: first_of(run, self.id), bytes: self.bytes }
     }
+}
+
+/// The key of the first record of a checkpoint.
+fn first_of(run: &str, id: u32) -> Key {
+    Key::new(Table::Checkpoints, &format!("{run}/{id}"), 0)
 }
 
 impl RunRecord {
@@ -85,7 +90,27 @@ impl RunRecord {
         }
     }
 
-    fn put(&self, run: &str) -> Write {
+    /// The number that the checkpoint has which follows after `others` more.
+    pub(super) fn next_id(&self, others: u32) -> u32 {
+        self.next + others
+    }
+
+    /// The record with other checkpoints, the next ones, in place of its own.
+    pub(super) fn with(&self, saved: Vec<Saved>) -> Self {
+        RunRecord { version: VERSION, next: self.next_id(saved.len() as u32), saved }
+    }
+
+    /// The changes that remove its checkpoints.
+    pub(super) fn removal(&self, run: &str) -> impl Iterator<Item = Write> {
+        self.saved.iter().map(move |saved| Write::RemoveFrom(saved.place(run).first))
+    }
+
+    /// The changes that remove what a kill may have left of checkpoints that were taken in.
+    pub(super) fn unfinished(&self, run: &str) -> impl Iterator<Item = Write> {
+        (0..MOST_CHECKPOINTS).map(move |number| Write::RemoveFrom(first_of(run, self.next_id(number))))
+    }
+
+    pub(super) fn put(&self, run: &str) -> Write {
         let json = serde_json::to_vec(self).expect("a record is plain data");
         Write::Put(Key::new(Table::Runs, run, 0), json)
     }
@@ -194,6 +219,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// The checkpoint, after the one that has the values where that is another.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Saved> {
+        self.start.iter().map(|(start, _)| start).chain([&self.saved])
+    }
+
     /// The checkpoint that has the values.
     pub fn values(&self) -> (&Saved, &Header) {
         match &self.start {
@@ -275,6 +305,20 @@ async fn found(kv: &impl Kv, run: &str, record: &RunRecord, saved: &Saved) -> Re
     Ok(Some(Found { saved: saved.clone(), header, start, log, kept, damaged: Vec::new() }))
 }
 
+/// Whether a checkpoint of the record, which came from outside in so many records, is whole and what the record says of it.
+pub(super) async fn is_whole(
+    kv: &impl Kv,
+    run: &str,
+    record: &RunRecord,
+    saved: &Saved,
+    records: u32,
+) -> Result<bool> {
+    let Some(Found { header, .. }) = found(kv, run, record, saved).await? else { return Ok(false) };
+    // The first form does not tell its pieces.
+    let is_all = header.pieces.is_empty() || header.pieces.len() + 1 == records as usize;
+    Ok(is_all && (header.progress.step, header.start) == (saved.step, saved.start))
+}
+
 /// A checkpoint with all its values; `None` where it is damaged or gone.
 async fn whole(kv: &impl Kv, run: &str, saved: &Saved) -> Result<Option<Opened>> {
     let place = saved.place(run);
@@ -327,8 +371,7 @@ pub async fn latest_identity(kv: &impl Kv, run: &str) -> Result<Option<(u32, Ide
 /// Removes a run's checkpoints, its log, its samples and its record.
 pub async fn delete(kv: &impl Kv, run: &str) -> Result<()> {
     let record = RunRecord::load(kv, run).await?;
-    let mut changes: Vec<Write> =
-        record.saved.iter().map(|saved| Write::RemoveFrom(saved.place(run).first)).collect();
+    let mut changes: Vec<Write> = record.removal(run).chain(record.unfinished(run)).collect();
     changes.push(Write::RemoveFrom(Key::new(Table::RunLogs, run, 0)));
     changes.push(Write::RemoveFrom(Key::new(Table::Samples, run, 0)));
     changes.push(Write::RemoveFrom(Key::new(Table::Runs, run, 0)));

@@ -189,7 +189,11 @@ export async function look(trainer: Trainer, dataset: Dataset): Promise<number> 
   let last: CheckpointReport | undefined;
   for await (const log of trainer.train(dataset, options)) if ("loss" in log) last = log.checkpoint;
   const saved: SavedCheckpoint[] = await Trainer.checkpoints("rows");
-  return seen.length + lengths.longest + events.length + saved.length + (last?.bytes ?? 0);
+  const carried: Blob = await Trainer.export_run("rows", { progress_callback });
+  const taken: SavedCheckpoint = await Trainer.import_run("others", carried, { overwrite: true });
+  await Trainer.import_run("bytes", new Uint8Array(await carried.arrayBuffer()), { signal: AbortSignal.timeout(1000) });
+  await dataset.rename("other rows");
+  return seen.length + lengths.longest + events.length + saved.length + (last?.bytes ?? 0) + taken.step;
 }
 
 export async function judge(trainer: Trainer, held_out: Dataset): Promise<Verdict> {

@@ -15,6 +15,14 @@ const KINDS: Record<PickKind, { name: string; part: string; other: string }> = {
   ratings: { name: "ratings", part: "completion", other: "are no ratings" },
 };
 
+/** Picks go on to the same rows where these get another name. */
+export function renamePicked(from: string, to: string): void {
+  for (const kind of Object.keys(KINDS) as PickKind[]) {
+    const picked = new PickedRows(kind);
+    if (picked.name === from) picked.name = to;
+  }
+}
+
 /** A dataset that grows row by row as a person picks, and out of which a row can be taken again. */
 export class PickedRows {
   readonly #kind: PickKind;

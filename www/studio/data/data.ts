@@ -127,6 +127,12 @@ export class DataForm {
     this.#on_change();
   }
 
+  /** Kept rows have another name now. */
+  async renamed(from: string, to: string): Promise<void> {
+    await this.#kept.renamed(from, to);
+    if (this.#browsing.name.value === from) await this.#browsing.open(to);
+  }
+
   get #way(): Way {
     return this.#choice.value as Way;
   }

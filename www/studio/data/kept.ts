@@ -63,6 +63,13 @@ export class KeptRows {
     await this.#lookUpKind();
   }
 
+  /** A dataset has another name now; if it was chosen, it still is. */
+  async renamed(from: string, to: string): Promise<void> {
+    for (const radio of this.#radios) if (radio.value === from) radio.value = to;
+    if (this.#chosen === to) this.#on_choice();
+    await this.refresh();
+  }
+
   async refresh(): Promise<void> {
     const all = (await Dataset.list()).filter(({ name }) => !this.#hidden.includes(name));
     // Another one may have been chosen meanwhile.

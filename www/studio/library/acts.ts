@@ -22,7 +22,7 @@ export function offersOf(item: Item): Offer[] {
       if (isLearnt(item.subject)) return offersOfLearnt(item.subject, item);
       return [...(item.now ? [] : [first("use", "Use")]), later("card", "Card"), later("give", "Give away"), ...RENAME, ...DELETE];
     case "dataset":
-      return [...(item.subject.rows > 0 ? [first("train", "Train on"), later("look", "Look at"), later("export", "Export")] : []), ...DELETE];
+      return [...(item.subject.rows > 0 ? [first("train", "Train on"), later("look", "Look at"), later("export", "Export")] : []), ...RENAME, ...DELETE];
     case "model":
       // A folder's address names none of the hub's models.
       return [...(/^[^/:]+\/[^/:]+$/.test(item.name) ? [first("use", "Use")] : []), ...DELETE];

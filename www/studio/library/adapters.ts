@@ -10,6 +10,7 @@ import { entriesIn, needing, tidy, type LearntEntry } from "./entries.js";
 import { messageOf, showError } from "../shell/errors.js";
 import { Exporting } from "./exporting.js";
 import type { Job, Loading, Order } from "../work/job.js";
+import { endRenaming } from "./renaming.js";
 import { LearntStore, type Learnt } from "./learnt.js";
 import type { ModelName } from "../train/model-name.js";
 import type { Ending, Follower } from "../work/run.js";
@@ -74,6 +75,7 @@ export class Adapters implements Follower {
   /** Brings the list in order when the page begins. */
   async begin(): Promise<void> {
     await takeOverEarlier(this.store);
+    await endRenaming(this.store);
     await tidy(this.store);
   }
 

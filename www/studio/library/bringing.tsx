@@ -109,13 +109,13 @@ function Contents({ plan, chosen }: { plan: Signal<readonly Planned[]>; chosen: 
     <ul class="choosing" aria-label="What is in the file">
       {plan.value.map((planned) => {
         const { item, name, is_here } = planned;
-        const kind = item.kind === "settings" ? undefined : KIND_WORDS[item.kind].one;
+        const kind = item.kind === "steps" ? "run" : item.kind;
         return (
           <li key={item.files[0]!.path}>
             <label>
               <input type="checkbox" disabled={is_here} checked={chosen.value.has(planned)} onChange={() => toggle(planned)} />
               <span>
-                <b>{item.name}</b> {kind && <span class={`kind-tag of-${item.kind}`}>{kind}</span>} <span class="figure">{sizeWords(planned.bytes)}</span>
+                <b>{item.name}</b> {kind !== "settings" && <span class={`kind-tag of-${kind}`}>{KIND_WORDS[kind].one}</span>} <span class="figure">{sizeWords(planned.bytes)}</span>
                 <span class="hint">{noteOf(item.kind, item.name, name, is_here)}</span>
               </span>
             </label>

@@ -77,7 +77,8 @@ export function notesOf(entry: LearntEntry): string[] {
   return notes;
 }
 
-function canGoOn(entry: LearntEntry): boolean {
+/** Whether a run has saved steps that are worth something beside its files. */
+export function canGoOn(entry: LearntEntry): boolean {
   return entry.saved_step > 0 && !(entry.learnt.has_files && isOver(entry));
 }
 

@@ -68,6 +68,18 @@ export class LearntStore {
     await this.#change(id, (stored) => stored && { ...stored, name });
   }
 
+  /** The rows of that name have another one now. */
+  async renameRows(from: string, to: string): Promise<void> {
+    const named = (name: string) => (name === from ? to : name);
+    for (const { id } of await this.all()) {
+      await this.#change(id, (stored) => {
+        const { dataset, heldout } = stored?.rows ?? {};
+        if (!stored?.rows || ![dataset, heldout].includes(from)) return stored;
+        return { ...stored, rows: { ...stored.rows, dataset: named(dataset!), heldout: heldout == null ? null : named(heldout) } };
+      });
+    }
+  }
+
   /** Keeps what a measurement came to, and nothing where it was deleted. */
   async measured(id: string, measured: string): Promise<void> {
     await this.#change(id, (stored) => stored && { ...stored, measured });

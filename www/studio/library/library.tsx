@@ -14,9 +14,11 @@ import type { Adapters } from "./adapters.js";
 import { sumOf } from "./archive/sums.js";
 import type { Here } from "./archive/kinds/kind.js";
 import type { Bringing } from "./bringing.js";
-import { isLearnt, itemsOf, shownOf, type Item, type View } from "./items.js";
+import { entriesIn } from "./entries.js";
+import { isLearnt, itemsOf, keyOf, shownOf, type Item, type View } from "./items.js";
 import { LibraryList, type ListWork } from "./list.js";
 import type { Chats, Logs } from "./others.js";
+import { renameRows, type Renaming } from "./renaming.js";
 import { RoomDialog } from "./room-dialog.js";
 import type { ShelfCard } from "./shelf.js";
 import { roomNow, StorageView, type Room } from "./storage.js";
@@ -38,6 +40,7 @@ export interface LibraryPage {
   useModel(name: string): void;
   /** Rows were deleted, or others came. */
   rowsChanged(): Promise<void>;
+  rowsRenamed(renaming: Renaming): Promise<void>;
 }
 
 /** All that is kept: found, used, renamed, deleted, exported and imported. */
@@ -59,7 +62,7 @@ export class Library {
     this.#room_dialog = new RoomDialog(busy, (item) => this.#delete(item));
     const work: ListWork = {
       act: (act, item) => void this.#act(act, item),
-      rename: (item, name) => busy.run(() => this.#rename(item, name)),
+      rename: (item, name) => this.#renameAndFind(item, name),
       drawn: () => busy.update(),
     };
     render(<LibraryList items={this.#items} view={this.#view} work={work} />, element("kept-things"));
@@ -182,9 +185,21 @@ export class Library {
     }
   }
 
+  async #renameAndFind(item: Item, name: string): Promise<void> {
+    const is_done = await this.#page.busy.run(() => this.#rename(item, name));
+    if (!is_done || item.kind !== "dataset") return;
+    // Rows are known by their name, so that the entry which had the keyboard is gone, and another one is there.
+    await this.refresh().catch(showError);
+    requestAnimationFrame(() => drawnItem(keyOf("dataset", name))?.focus({ preventScroll: true }));
+  }
+
   async #rename(item: Item, name: string): Promise<void> {
-    const { adapters, shelf, chats } = this.#page;
-    if (item.kind === "chat") await chats.put({ ...item.subject, title: name });
+    const { adapters, shelf, chats, bundled } = this.#page;
+    if (item.kind === "dataset") {
+      const renaming = { from: item.name, to: name };
+      await renameRows(renaming, adapters.store, bundled);
+      await this.#page.rowsRenamed(renaming);
+    } else if (item.kind === "chat") await chats.put({ ...item.subject, title: name });
     else if (item.kind === "run" || item.kind === "adapter") {
       if (isLearnt(item.subject)) await adapters.store.rename(item.subject.learnt.id, name);
       else await shelf.rename(item.subject, name);
@@ -213,9 +228,10 @@ export class Library {
     const { modelsHere } = await import("./archive/kinds/model.js");
     await this.#page.rowsChanged();
     await shelf.refresh();
-    const [learnt, shelved, datasets, models, kept] = await Promise.all([adapters.store.all(), shelf.marked(), Dataset.list(), modelsHere(), chats.all()]);
+    const [learnt, entries, shelved, datasets, models, kept] = await Promise.all([adapters.store.all(), entriesIn(adapters.store), shelf.marked(), Dataset.list(), modelsHere(), chats.all()]);
+    const saved = new Map(entries.map(({ learnt: { id }, saved_step }) => [id, saved_step]));
     const marked = await Promise.all(kept.map(async (chat) => ({ id: chat.id, mark: await sumOf(chat) })));
-    return { learnt, shelf: shelved, datasets, models, chats: marked };
+    return { learnt, saved, shelf: shelved, datasets, models, chats: marked };
   }
 
   async #askPromise(): Promise<void> {

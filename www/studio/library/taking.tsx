@@ -14,6 +14,7 @@ import { pack, TOO_MUCH, type ToPack } from "./archive/pack.js";
 import { settingsOf } from "./archive/records.js";
 import { pickTarget } from "./archive/sink.js";
 import { MOST_ARCHIVE } from "./archive/zip.js";
+import { canGoOn } from "./entries.js";
 import { ITEM_KINDS, KIND_WORDS, type Item } from "./items.js";
 import { sizeWords } from "./sizes.js";
 
@@ -126,13 +127,11 @@ function namedModels({ item }: Takeable) {
   return item.subject.map(({ name, revision, bytes }) => ({ name, revision, bytes }));
 }
 
-/** What does not come along, in words. */
+/** How things come along, and what does not, in words. */
 function notTaken(all: readonly Takeable[], fits: boolean): string {
-  const told = ["Runs that are not over go on in this browser alone; what they have learnt so far comes along."];
+  const told = all.some(({ item }) => item.kind === "run" && canGoOn(item.subject)) ? ["Runs that are not over come with their last saved step, and go on elsewhere with the same rows."] : [];
   const names = (things: readonly Takeable[]) => things.map(({ item }) => `“${item.name}”`).join(", ");
   const left = all.filter(({ packed }) => packed.length === 0);
-  const whole = left.filter(({ item: { kind } }) => kind === "run" || kind === "adapter");
-  if (whole.length > 0) told.push(`${names(whole)} stays here: it is its saved steps alone. Open it and save it under “For other programs”.`);
   const models = left.filter(({ item }) => item.kind === "model" && !isOfThePage(item.name));
   if (models.length > 0) told.push(`${names(models)} stays here, as it is not downloaded to its end.`);
   if (!fits) told.push("Everything is more than 4 GB, which one file cannot hold, so no model is chosen yet.");

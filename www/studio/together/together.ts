@@ -10,6 +10,7 @@ import type { Progress } from "../watch/progress.js";
 import type { Follower } from "../work/run.js";
 import type { Config } from "../train/settings.js";
 import { stored } from "../ui/stored.js";
+import { keyOf, type Begun } from "./begun.js";
 import { TogetherRun } from "./together-run.js";
 import { TogetherView } from "./together-view.js";
 import { isChosen, modelNote, modelOf, type Mine } from "./together-words.js";
@@ -35,17 +36,6 @@ export interface TogetherPage {
   newName(name: string): Promise<string>;
   /** Asks what stands in the field. */
   ask(): Promise<void>;
-}
-
-/** Taking part that has begun and is not over, which outlives the page. */
-interface Begun {
-  /** The terms that were agreed to, but for who may join. */
-  terms: string;
-  id: string;
-  name: string;
-  dataset: string;
-  /** The round that is under way, or comes next. */
-  round: number;
 }
 
 /** How long a button says that it has done what it does, in milliseconds. */
@@ -109,7 +99,7 @@ export class Together {
   }
 
   get #key(): string {
-    return `tabtune:together:${this.#base}`;
+    return keyOf(this.#base);
   }
 
   /** The terms as they are compared; who is on the list may change. */

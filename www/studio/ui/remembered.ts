@@ -11,4 +11,9 @@ export const remembered = {
   get: (name: string) => stored.get<ImportOptions>(PREFIX + name),
   set: (name: string, options: ImportOptions) => void stored.set(PREFIX + name, options),
   forget: (name: string) => stored.forget(PREFIX + name),
+  rename(name: string, to: string): void {
+    const options = remembered.get(name);
+    if (options) remembered.set(to, options);
+    remembered.forget(name);
+  },
 };

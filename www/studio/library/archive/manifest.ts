@@ -8,7 +8,7 @@ const FORMAT = "tabtune-library";
 export const MOST_MANIFEST = 16 << 20;
 
 /** What can be in an archive, each with the version of the format that first had it. */
-export const KINDS = { run: 1, adapter: 1, dataset: 1, chat: 1, settings: 1, model: 2 } as const;
+export const KINDS = { run: 1, adapter: 1, dataset: 1, chat: 1, settings: 1, model: 2, steps: 2 } as const;
 export type ArchivedKind = keyof typeof KINDS;
 /** The latest version: that goes up with each new kind, and when an older page would misread what a newer one writes. */
 const VERSION = Math.max(...Object.values(KINDS));

@@ -8,8 +8,8 @@ import { learntToPack } from "./kinds/run.js";
 import type { ToPack } from "./pack.js";
 
 /**
- * What is packed of an item of the library: each revision of a model, and nothing of what cannot be taken along, as runs that have
- * nothing but their checkpoints, and models that are not here as a whole or come with the page.
+ * What is packed of an item of the library: each revision of a model, and nothing of what cannot be taken along, as models that
+ * are not here as a whole or come with the page.
  */
 export async function toPack(item: Item, sources: Sources): Promise<ToPack[]> {
   switch (item.kind) {
@@ -22,6 +22,6 @@ export async function toPack(item: Item, sources: Sources): Promise<ToPack[]> {
     case "run":
     case "adapter":
       if (!isLearnt(item.subject)) return [shelvedToPack(item.subject, sources)];
-      return item.subject.learnt.has_files ? [learntToPack(item.subject.learnt, sources)] : [];
+      return [await learntToPack(item.subject, sources)];
   }
 }

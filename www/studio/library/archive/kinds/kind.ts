@@ -24,6 +24,8 @@ export interface Stores {
 /** What is here already, by which an archive's things are told to be new or not. */
 export interface Here {
   learnt: readonly Learnt[];
+  /** The last saved steps of runs, by their ids. */
+  saved: ReadonlyMap<string, number>;
   shelf: readonly (ShelvedAdapter & { mark: string | undefined })[];
   datasets: readonly Pick<DatasetInfo, "name" | "rows" | "fingerprint">[];
   models: readonly ModelRecord[];
