@@ -118,6 +118,18 @@ test("stop keeps what was said so far, and where nothing was said the question c
   assert.equal(talk.chat.value.turns[5].picked, 0);
 });
 
+test("what a template leaves out of an answer cannot be gone on with, and is said once more with more room", async () => {
+  const { talk, model, send, said, TabtuneError } = await openTalk();
+  model.says(["one", " two", "cut"]);
+  await send("Count");
+  const { how } = model.asked[0];
+  const leavesOut = () => Promise.reject(new TabtuneError({ code: "bad-data", message: "the chat template leaves out what the last message says", context: [] }));
+  model.says([leavesOut], ["one", " two", " three"]);
+  await talk.goOn();
+  assert.equal(said()[1], "one two three (whole)");
+  assert.deepEqual(model.asked[2], { turns: [user("Count")], how: { ...how, max_new_tokens: how.max_new_tokens + 2 }, as: undefined });
+});
+
 test("an answer goes on in the same way from where it ends, and is given again in another", async () => {
   const { talk, model, send, said, USUAL } = await openTalk();
   talk.set({ manner: { ...USUAL, temperature: 1, top_k: 9, longest: 4, seed: null } });

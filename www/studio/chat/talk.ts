@@ -4,6 +4,7 @@ import { anotherOf, howOf, onwards, twoManners, type Difference, type How } from
 import type { PickedRows } from "./picked-rows.js";
 import { isSameRow, pairRow, ratingRow, type PairRow } from "./preference-rows.js";
 import { answerOf, messagesBefore, newChat, newId, settled, type Chat, type ModelTurn, type Origin, type Spoken, type Turn } from "./record.js";
+import { codeOf } from "../shell/errors.js";
 import { shuffled } from "../ui/shuffle.js";
 import type { Answer } from "../work/streaming.js";
 
@@ -249,21 +250,28 @@ export class Talk {
     const { id } = this.#lastAnswer()!;
     const { words, is_chat } = this.#page.model();
     this.chat.value = { ...this.chat.value, model: words, is_chat };
-    for (const [place, { by, as, how, from }] of wanted.entries()) {
-      this.live.value = from ?? "";
-      this.#say(id, place, { end: "going" });
-      const before = messagesBefore(this.chat.value, id, by);
-      const went_on = from !== undefined;
-      const [turns, options] = went_on ? [[...before, { role: "assistant", content: from }], { ...how, continue_final_message: true }] : [before, how];
-      try {
-        const { text, stop, tokens, tokens_per_second } = await this.#stream(this.#page.answer(turns, options, as, signal));
-        const told = { tokens, a_second: tokens_per_second, ...(went_on && { went_on }) };
-        this.#say(id, place, { text: (from ?? "") + text, end: stop === "length" ? "cut" : "whole", told });
-      } catch (thrown) {
-        const was = this.#turn(id)!.spoken[place]!.text;
-        this.#say(id, place, { text: longer(was, this.live.value), end: "stopped" });
-        throw thrown;
+    for (const [place, one] of wanted.entries()) await this.#answerOne(id, place, one, signal);
+  }
+
+  async #answerOne(id: string, place: number, { by, as, how, from }: Wanted, signal: AbortSignal): Promise<void> {
+    this.live.value = from ?? "";
+    this.#say(id, place, { end: "going" });
+    const before = messagesBefore(this.chat.value, id, by);
+    const went_on = from !== undefined;
+    const [turns, options] = went_on ? [[...before, { role: "assistant", content: from }], { ...how, continue_final_message: true }] : [before, how];
+    const said = this.#turn(id)!.spoken[place]!;
+    try {
+      const { text, stop, tokens, tokens_per_second } = await this.#stream(this.#page.answer(turns, options, as, signal));
+      const told = { tokens, a_second: tokens_per_second, ...(went_on && { went_on }) };
+      this.#say(id, place, { text: (from ?? "") + text, end: stop === "length" ? "cut" : "whole", told });
+    } catch (thrown) {
+      if (went_on && codeOf(thrown) === "bad-data") {
+        // The model's template leaves out or changes what was said, as thoughts: all of it is said once more, with more room.
+        const max_new_tokens = (how.max_new_tokens ?? 0) + (said.told?.tokens ?? 0);
+        return this.#answerOne(id, place, { by, as, how: { ...how, max_new_tokens } }, signal);
       }
+      this.#say(id, place, { text: longer(said.text, this.live.value), end: "stopped" });
+      throw thrown;
     }
   }
 
