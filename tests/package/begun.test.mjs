@@ -94,6 +94,18 @@ test("what is begun anew is forgotten, however that ends, and other runs are not
   assert.deepEqual(await left(), ["other"]);
 });
 
+test("what came to nothing is begun anew with its rows, whatever they are called by then", async () => {
+  const rows = { ...orderOf("").rows, heldout: { name: "fragen.csv, held out" } };
+  await leaveAt(begunOf(orderOf("one", { rows })));
+  await leaveAt(begunOf(orderOf("other", { rows: { ...rows, dataset: { name: "other.csv" } } })));
+  for (const name of ["fragen.csv", "fragen.csv, held out"]) begunRuns.renameRows(name, `neue ${name}`);
+  const found = await begunRuns.left(new Set());
+  assert.deepEqual(Object.fromEntries(found.map(({ id, rows: { dataset, heldout } }) => [id, [dataset, heldout]])), {
+    one: ["neue fragen.csv", "neue fragen.csv, held out"],
+    other: ["other.csv", "neue fragen.csv, held out"],
+  });
+});
+
 test("what is damaged goes away, and what a later page has noted stays", async () => {
   localStorage.setItem("tabtune:begun:damaged", "{");
   const later = JSON.stringify({ version: 2, id: "later" });

@@ -48,7 +48,7 @@ export const begunRuns = {
   /** Runs that came to nothing, the latest first. Those with the ids `kept` came to something, and are noted no longer. */
   async left(kept: ReadonlySet<string>): Promise<Begun[]> {
     // A run that ends while locks are asked for is not noted any more afterwards.
-    const noted = stored.names(PREFIX).map((name) => name.slice(PREFIX.length));
+    const noted = notedIds();
     const { held = [] } = await navigator.locks.query();
     const at_work = new Set(held.map(({ name }) => name));
     const runs: Begun[] = [];
@@ -64,7 +64,21 @@ export const begunRuns = {
   forget(id: string): void {
     noteOf(id).forget();
   },
+
+  /** The rows of that name have another one now. */
+  renameRows(from: string, to: string): void {
+    for (const note of notedIds().map(noteOf)) {
+      const begun = note.get();
+      if (!begun || ![begun.rows.dataset, begun.rows.heldout].includes(from)) continue;
+      const { dataset, heldout } = begun.rows;
+      note.set({ ...begun, rows: { ...begun.rows, dataset: dataset === from ? to : dataset, heldout: heldout === from ? to : heldout } });
+    }
+  },
 };
+
+function notedIds(): string[] {
+  return stored.names(PREFIX).map((name) => name.slice(PREFIX.length));
+}
 
 function noteOf(id: string): Kept<Begun> {
   return new Kept<Begun>(PREFIX + id, 1);
