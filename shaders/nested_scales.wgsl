@@ -1,8 +1,9 @@
 // out[row, block] = map[code] * absmax + offset, the scales of NF4 blocks that are quantised to 8 bits themselves
 //
-// Rows of nested [rows, 4 + words] are (absmax of the group that the row's first block is in, that of the next group, the
-// blocks before that one begins, offset) and the codes, four a word. map is bitsandbytes' signed dynamic one, whose values
-// below its zero are the negatives of those above it. out [rows, blocks] f32.
+// Each eight rows of nested [octets, 2 + groups + 2 blocks] are (where their scales begin in their first group of 256 and,
+// times 256, how many there are; offset; the absmax of each group) and the codes, four a word. map is bitsandbytes' signed
+// dynamic one, whose values below its zero are the negatives of those above it. out [8 octets, blocks] f32, 0 for rows that
+// are not there.
 //
 // An invocation owns a word of codes.
 {% from "shared/each_element.wgsl" import each_element %}
@@ -38,16 +39,18 @@ fn value_of(code: u32) -> f32 {
     return select(-magnitude, magnitude, code > 127u);
 }
 
-{% call each_element("params.rows * params.words") %}
-    let row = index / params.words;
-    let word = index % params.words;
-    let head = row * (params.words + 4u);
-    let codes = nested[head + 4u + word];
-    for (var i = 0u; i < 4u && 4u * word + i < params.blocks; i++) {
-        let block = 4u * word + i;
-        let absmax = bitcast<f32>(nested[head + select(0u, 1u, block >= nested[head + 2u])]);
+{% call each_element("2u * params.octets * params.blocks") %}
+    let octet = index / (2u * params.blocks);
+    let word = index % (2u * params.blocks);
+    let head = octet * (2u + params.groups + 2u * params.blocks);
+    let begin = nested[head] % 256u;
+    let count = nested[head] / 256u;
+    let codes = nested[head + 2u + params.groups + word];
+    for (var i = 0u; i < 4u; i++) {
+        let at = 4u * word + i;
+        let absmax = bitcast<f32>(nested[head + 2u + (begin + at) / 256u]);
         // `zero` keeps compilers from making one rounding of two.
         let product = bitcast<u32>(value_of((codes >> (8u * i)) & 255u) * absmax) ^ params.zero;
-        out[row * params.blocks + block] = bitcast<f32>(product) + bitcast<f32>(nested[head + 3u]);
+        out[4u * index + i] = select(0.0, bitcast<f32>(product) + bitcast<f32>(nested[head + 1u]), at < count);
     }
 {% endcall %}

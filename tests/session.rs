@@ -634,6 +634,39 @@ fn a_model_without_chat_template_goes_on_from_text() {
     });
 }
 
+/// Half an answer and what follows it are the whole: of the likeliest tokens, where the half is split into the tokens that it
+/// was made of.
+#[test]
+fn an_answer_that_was_cut_off_goes_on_where_it_was() {
+    pollster::block_on(async {
+        let mut session = opened();
+        session.load_model(&model(), &Value::Null, &mut |_| {}).await.expect("the model loads");
+        let mut chat = vec![json!({"role": "user", "content": "What is a lake?"})];
+        let mut ask = async |messages: &[Value], options: Value| {
+            session.generate(&json!(messages), &options, &mut |_| true).await
+        };
+        let whole = ask(&chat, json!({"max_new_tokens": 40})).await.expect("an answer");
+        assert!(whole.tokens > 8, "{whole:?}");
+        for tokens in 1..whole.tokens {
+            let half = ask(&chat, json!({"max_new_tokens": tokens})).await.expect("half an answer");
+            chat.push(json!({"role": "assistant", "content": half.text}));
+            let options = json!({"max_new_tokens": 40 - tokens, "continue_final_message": true});
+            let rest = ask(&chat, options).await.expect("the rest");
+            assert_eq!(half.text + &rest.text, whole.text);
+            assert_eq!((half.tokens + rest.tokens, rest.stop), (whole.tokens, whole.stop));
+            chat.pop();
+        }
+
+        let go_on = json!({"continue_final_message": true});
+        let error = ask(&chat, go_on.clone()).await.unwrap_err();
+        assert_eq!(error.code, Code::BadData);
+        assert!(error.message.contains("the last message is of the role \"user\""), "{error}");
+        let error = session.generate(&json!("A lake"), &go_on, &mut |_| true).await.unwrap_err();
+        assert_eq!(error.code, Code::BadOption);
+        assert!(error.message.contains("continue_final_message"), "{error}");
+    });
+}
+
 /// One file in memory.
 struct Rows(Vec<u8>);
 

@@ -154,14 +154,14 @@ async function setup() {
 
 async function watch() {
   await go("data");
-  await page.locator(".rows-from").getByText("The ones that come with it", { exact: true }).click();
+  await page.locator(".rows-from").getByText("Example rows", { exact: true }).click();
   await go("train");
   await page.getByText("Settings", { exact: true }).click();
   await page.getByLabel("Learning rate", { exact: true }).fill("0.003");
   await button("Start fine-tuning").click();
   await status(/^Done/);
   await idle();
-  await page.getByText("Lay earlier runs over it").click();
+  await page.getByText("Compare it with earlier runs").click();
   await page.getByLabel("Bundled FAQ", { exact: true }).check();
   await picture("watch", page.locator("#training-title"), page.locator("#curves"));
   await picture("watch-answers", page.locator("#samples-part"));

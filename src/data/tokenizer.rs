@@ -171,6 +171,11 @@ impl Tokenizer {
         self.encode(&self.chat_template()?.render(messages, true)?.text, false)
     }
 
+    /// The tokens of a chat up to the end of what the assistant says in its last message.
+    pub fn continued_ids(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        self.encode(&self.chat_template()?.render_continued(messages)?, false)
+    }
+
     /// The tokens of a text to go on from, with what the tokenizer puts before every text.
     pub fn text_ids(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = self.encode(text, true)?;

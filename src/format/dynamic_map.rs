@@ -153,29 +153,41 @@ pub struct NestedAbsmax {
 }
 
 impl NestedAbsmax {
-    /// The scales of some rows, `blocks` (at most [`NESTED_BLOCK`]) each, as
-    /// [`nested_scales`](crate::kernels::nested_scales) reads them: for each row the second-level scales of the two groups
-    /// that it may be in, how many of its blocks lie in the first, the offset, and the codes, four a word.
+    /// The scales of some rows, `blocks` each, as [`nested_scales`](crate::kernels::nested_scales) reads them: for each
+    /// eight rows the second-level scales of all groups that these may be in, and the codes, four a word. Rows after the
+    /// last one are of no scales.
     pub fn rows(&self, blocks: usize, rows: Range<usize>) -> Vec<u32> {
-        let mut words = Vec::with_capacity(rows.len() * nested_row_words(blocks));
-        for row in rows {
+        let mut words = Vec::with_capacity(nested_words(rows.len(), blocks));
+        for row in rows.clone().step_by(NESTED_ROWS) {
             let start = row * blocks;
-            let group = start / NESTED_BLOCK;
+            let codes = &self.codes[start..rows.end.min(row + NESTED_ROWS) * blocks];
+            let first = start / NESTED_BLOCK;
+            words.extend([(start % NESTED_BLOCK + NESTED_BLOCK * codes.len()) as u32, self.offset.to_bits()]);
             let absmax = |group: usize| self.absmax.get(group).copied().unwrap_or(0.0).to_bits();
-            let split = (group + 1) * NESTED_BLOCK - start;
-            words.extend([absmax(group), absmax(group + 1), split as u32, self.offset.to_bits()]);
-            words.extend(self.codes[start..start + blocks].chunks(4).map(|four| {
+            words.extend((first..first + nested_groups(blocks)).map(absmax));
+            let end = words.len() + NESTED_ROWS * blocks / 4;
+            words.extend(codes.chunks(4).map(|four| {
                 let codes = four.iter().zip([0, 8, 16, 24]);
                 codes.map(|(&code, shift)| u32::from(code) << shift).sum::<u32>()
             }));
+            words.resize(end, 0);
         }
         words
     }
 }
 
-/// The words of a row of `blocks` scales that [`NestedAbsmax::rows`] packs.
-pub fn nested_row_words(blocks: usize) -> usize {
-    4 + blocks.div_ceil(4)
+/// The rows that [`NestedAbsmax::rows`] packs together.
+pub const NESTED_ROWS: usize = 8;
+
+/// The most groups that eight rows of `blocks` scales are in.
+pub fn nested_groups(blocks: usize) -> usize {
+    (NESTED_ROWS * blocks).div_ceil(NESTED_BLOCK) + 1
+}
+
+/// The words of so many rows of `blocks` scales as [`NestedAbsmax::rows`] packs them: those of eight rows are where they
+/// begin in their first group and how many of them there are (× 256), the offset, and what it says.
+pub fn nested_words(rows: usize, blocks: usize) -> usize {
+    rows.div_ceil(NESTED_ROWS) * (2 + nested_groups(blocks) + NESTED_ROWS * blocks / 4)
 }
 
 /// Quantises scales to 8 bits and replaces each by what it is then worth, as bitsandbytes does with
@@ -326,5 +338,15 @@ mod tests {
         }
         map.sort_by(f32::total_cmp);
         assert_eq!(map, dynamic_map());
+    }
+
+    /// Four bits of codes, and all that tells their scales: the linear layers of Llama 2 7B.
+    #[test]
+    fn a_weight_takes_4_13_bits() {
+        let layers = [(4 * 4096 + 2 * 11008, 4096), (4096, 11008)];
+        let weights: usize = layers.iter().map(|(rows, depth)| rows * depth).sum();
+        let words: usize = layers.iter().map(|&(rows, depth)| nested_words(rows, depth / 64)).sum();
+        let bits = 4.0 + (32 * words) as f64 / weights as f64;
+        assert!((4.125..4.13).contains(&bits), "{bits}");
     }
 }

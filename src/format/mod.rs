@@ -14,7 +14,8 @@ mod weight;
 pub use bitsandbytes::{Bits4, QuantType};
 pub use checkpoint::Checkpoint;
 pub use dynamic_map::{
-    NESTED_BLOCK, NestedAbsmax, dequantize_absmax, double_quantize, dynamic_map, nested_row_words,
+    NESTED_BLOCK, NESTED_ROWS, NestedAbsmax, dequantize_absmax, double_quantize, dynamic_map, nested_groups,
+    nested_words,
 };
 pub use encoding::Encoding;
 pub use read::{pack_blocks, read_codes, read_rows, read_rows_raw};

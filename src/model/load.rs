@@ -13,12 +13,15 @@ use crate::device::Store;
 use crate::error::{Context, Result};
 use crate::files::Files;
 use crate::format::{
-    Checkpoint, Encoding, NESTED_BLOCK, NF4_BLOCK, TensorInfo, TensorSums, WeightFormat, nested_row_words,
-    read_rows, read_small,
+    Checkpoint, Encoding, NF4_BLOCK, TensorInfo, TensorSums, WeightFormat, nested_words, read_rows,
+    read_small,
 };
 use crate::kernels::head_norm;
 use crate::kernels::linear::{Role, Tile, Weight};
 use crate::memory::{Class, Tensor};
+
+/// Blocks of a row below which one kernel more costs more than scales of 8 bits save.
+const FEWEST_NESTED: usize = 6;
 
 /// `config.json` is small; what is larger is something else.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -59,8 +62,7 @@ impl LoadOptions {
             _ => self.double_quant,
         };
         let blocks = info.row_elements() / NF4_BLOCK;
-        // A row in more groups than two could not say where these begin, and a short one would be no smaller.
-        let is_worth_it = (nested_row_words(blocks)..=NESTED_BLOCK).contains(&blocks);
+        let is_worth_it = blocks >= FEWEST_NESTED;
         Form { format, is_nested: format == WeightFormat::Nf4 && has_nested && is_worth_it }
     }
 
@@ -352,7 +354,7 @@ impl<F: Files> Loader<'_, F> {
     ) -> Result<Weight> {
         let values = self.store.keep(Class::Weights, label, cols * format.row_words(inputs.padded))?;
         let scale_words = match is_nested {
-            true => cols * nested_row_words(inputs.real / NF4_BLOCK),
+            true => nested_words(cols, inputs.real / NF4_BLOCK),
             false => format.scale_words(cols, inputs.real),
         };
         let scales = match scale_words {

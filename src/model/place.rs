@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::files::{Files, PIECE_BYTES};
 use crate::format::{
     Encoding, Int8Rows, NF4_BLOCK, NestedAbsmax, Nf4Quantizer, Nf4Tensor, TensorInfo, WeightFormat,
-    double_quantize, nested_row_words, pack_blocks, quantize_int8, read_codes, read_rows, read_rows_raw,
+    double_quantize, nested_words, pack_blocks, quantize_int8, read_codes, read_rows, read_rows_raw,
 };
 use crate::kernels::linear::Weight;
 use crate::memory::Tensor;
@@ -150,7 +150,7 @@ impl<F: Files> Placing<'_, F> {
             match &nested {
                 Some(nested) if weight.is_nested => {
                     let words = nested.rows(block(1), part.real_rows());
-                    self.store.write_at(weight.scales, 4 * (at * nested_row_words(block(1))) as u64, &words);
+                    self.store.write_at(weight.scales, 4 * nested_words(at, block(1)) as u64, &words);
                 }
                 _ => {
                     let end = tensor.absmax.len().min((rows.end * depth).div_ceil(NF4_BLOCK));

@@ -23,7 +23,8 @@ pub struct Generated {
 }
 
 impl<R: Kv> Session<R> {
-    /// Answers a chat, which is a list of messages, or goes on from a text: a string or `{"prompt": …}`.
+    /// Answers a chat, which is a list of messages, or goes on from a text: a string or `{"prompt": …}`. With
+    /// `continue_final_message` it goes on with the last message of a chat, which gives what follows it alone.
     /// `on_text` hears each piece of text and returns whether to go on.
     pub async fn generate(
         &mut self,
@@ -42,7 +43,7 @@ impl<R: Kv> Session<R> {
             );
         }
         let adapter = options.adapter.unwrap_or(active.is_some());
-        let prompt = prompt_ids(&loaded.tokenizer, prompt)?;
+        let prompt = prompt_ids(&loaded.tokenizer, prompt, options.continue_final_message)?;
         let context = loaded.model.architecture.context;
         if prompt.is_empty() || prompt.len() >= context {
             bail!(BadData, "the prompt has {} tokens; the model takes 1 to {}", prompt.len(), context - 1);
@@ -86,7 +87,7 @@ impl<R: Kv> Session<R> {
         let generator = generator.as_mut().expect("a generator was just made");
 
         let began = Instant::now();
-        let mut sampler = Sampler::new(options);
+        let mut sampler = Sampler::new(options, &prompt);
         let mut decoder = tokenizer.stream_decoder();
         let mut text = String::new();
         let mut tokens = 0;
@@ -98,7 +99,7 @@ impl<R: Kv> Session<R> {
                 bail!(NotFinite, "the logits after token {} are not finite", position + input.len());
             }
             position += input.len();
-            let next = sampler.next(&logits);
+            let next = sampler.next(logits);
             if stop_ids.contains(&next) {
                 break Stop::Eos;
             }
@@ -123,8 +124,14 @@ impl<R: Kv> Session<R> {
     }
 }
 
-fn prompt_ids(tokenizer: &Tokenizer, prompt: &Value) -> Result<Vec<u32>> {
+fn prompt_ids(tokenizer: &Tokenizer, prompt: &Value, continue_final_message: bool) -> Result<Vec<u32>> {
     match prompt {
+        Value::String(_) | Value::Object(_) if continue_final_message => {
+            bail!(
+                BadOption,
+                "generate.continue_final_message is about the last message of a chat; a text is gone on from without it"
+            )
+        }
         Value::String(text) => tokenizer.text_ids(text),
         Value::Object(fields) if fields.keys().eq(["prompt"]) => match &fields["prompt"] {
             Value::String(text) => tokenizer.text_ids(text),
@@ -138,7 +145,11 @@ fn prompt_ids(tokenizer: &Tokenizer, prompt: &Value) -> Result<Vec<u32>> {
                      as a string"
                 );
             }
-            tokenizer.prompt_ids(&chat("messages", prompt)?)
+            let messages = chat("messages", prompt)?;
+            match continue_final_message {
+                true => tokenizer.continued_ids(&messages),
+                false => tokenizer.prompt_ids(&messages),
+            }
         }
         _ => bail!(BadData, "generate needs a list with at least one message, a string or {{ prompt }}"),
     }

@@ -14,9 +14,24 @@ export async function seriousIn(page, { within, schemes } = {}) {
   for (const colorScheme of schemes ?? [undefined]) {
     // A colour that is still on its way to another has the contrast of neither.
     if (colorScheme) await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    const { violations } = await page.evaluate((within) => globalThis.axe.run(within ?? document, { resultTypes: ["violations"] }), within);
+    const violations = await page.evaluate(look, within);
     const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
     found.push(...serious.map(({ id, nodes }) => [colorScheme, id, ...nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`)].filter(Boolean).join(": ")));
   }
   return found;
+}
+
+/**
+ * Runs in the page. axe-core does not ask by itself whether what is to be touched is large enough for a finger. What stays in sight,
+ * as the head of the page, lies over other things until one scrolls; it is looked at where it is written.
+ */
+async function look(within) {
+  const over = [...document.querySelectorAll("body *:not(dialog)")].filter((part) => ["fixed", "sticky"].includes(getComputedStyle(part).position));
+  for (const { style } of over) style.position = "static";
+  try {
+    const { violations } = await globalThis.axe.run(within ?? document, { resultTypes: ["violations"], rules: { "target-size": { enabled: true } } });
+    return violations;
+  } finally {
+    for (const { style } of over) style.position = "";
+  }
 }

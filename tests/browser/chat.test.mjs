@@ -32,14 +32,15 @@ async function openChat(t) {
   const unfold = async () => {
     if (!(await page.locator("#how").evaluate(({ open }) => open))) await page.getByText("How it answers").click();
   };
-  /** The model goes on and on when it is asked for this in a new chat, drawing words nearly by lot. */
-  const ramble = async () => {
+  /** The model goes on and on: it draws words nearly by lot, and seldom what was there already, as the end of a turn was. */
+  const set = async (manner) => {
     await unfold();
-    for (const [name, value] of [["Temperature", "2"], ["Longest answer", "8000"], ["Number to draw by", "29"]]) {
+    for (const [name, value] of Object.entries(manner)) {
       await page.getByLabel(name, { exact: true }).fill(value);
       await page.getByLabel(name, { exact: true }).blur();
     }
   };
+  const ramble = () => set({ Temperature: "2", "Repetition penalty": "10", "Longest answer": "8000", "Number to draw by": "29" });
   const usual = async () => {
     await unfold();
     await button("As usual").click();
@@ -49,11 +50,11 @@ async function openChat(t) {
     const wide = await tooWide();
     assert.ok(wide <= 0, `${where} is ${wide} pixels too wide`);
   };
-  return { page, complaints, answers, button, status, field, open, idle, begin, say, last, text, ramble, usual, checked };
+  return { page, complaints, answers, button, status, field, open, idle, begin, say, last, text, set, ramble, usual, checked };
 }
 
 test("chats", async (t) => {
-  const { page, complaints, answers, button, status, field, open, idle, begin, say, last, text, ramble, usual, checked } = await openChat(t);
+  const { page, complaints, answers, button, status, field, open, idle, begin, say, last, text, set, ramble, usual, checked } = await openChat(t);
   const kept = {};
 
   await t.test("at a desk: several turns, stopped, gone on with, said anew, in words of one's own", async () => {
@@ -89,7 +90,8 @@ test("chats", async (t) => {
     await page.locator("#send-stop").press("Enter");
     await idle();
     await last.getByText("Stopped here").waitFor();
-    assert.ok((await text()).startsWith(kept.stopped), "the same words, and more of them");
+    const more = await text();
+    assert.ok(more.startsWith(kept.stopped.trimEnd()) && more.length > kept.stopped.length, "what was said stays, and more follows");
 
     await usual();
     await page.goBack();
@@ -115,6 +117,48 @@ test("chats", async (t) => {
     await button("Good answer").last().click();
     await page.locator("#picked-count").filter({ hasText: "1 rated" }).waitFor();
     assert.equal(await page.evaluate(() => globalThis.was_run), undefined);
+  });
+
+  await t.test("an answer that was cut off goes on from there, and words are drawn as the person has it", async () => {
+    const anew = async () => {
+      await button("New chat").click();
+      await say("What is a GPU?");
+    };
+    await anew();
+    const whole = await text();
+    await set({ Temperature: "2", "Top-k": "1" });
+    await checked("how it answers, unfolded", "light");
+    await anew();
+    assert.equal(await text(), whole, "of one word the likeliest is drawn, however freely");
+    await usual();
+    await set({ "Longest answer": "3" });
+    await anew();
+    await last.getByText(/^Cut off after 3 tokens$/).waitFor();
+    const began = await text();
+    await button("Go on").click();
+    await last.getByText(/^Cut off after 3 more tokens$/).waitFor();
+    const further = await text();
+    assert.ok(further.startsWith(began) && further.length > began.length && whole.startsWith(further), "it is what it would have been");
+    for (let times = 0; times < whole.length && (await button("Go on").isVisible()); times++) {
+      await button("Go on").click();
+      await idle();
+    }
+    assert.equal(await text(), whole);
+    await last.getByText(/^[0-3] more tokens? · [\d.]+ a second$/).waitFor();
+    await usual();
+  });
+
+  await t.test("another tab with the same chat shows what is said in this one", async () => {
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    await other.getByText("What is a GPU?", { exact: true }).last().waitFor();
+    await other.locator("#message").fill("half a");
+    await page.bringToFront();
+    await say("What is a lake?");
+    await other.locator(".turn.assistant").nth(1).getByText(/ a second$/).waitFor();
+    await other.getByText("This chat went on in another tab").waitFor();
+    assert.equal(await other.locator("#message").inputValue(), "half a");
+    await other.close();
   });
 
   await t.test("a page that is left in the middle of an answer has it when it comes back", async () => {
@@ -177,7 +221,7 @@ test("chats", async (t) => {
     const boxes = await page.locator(".beside article").evaluateAll((all) => all.map((one) => one.getBoundingClientRect().top));
     assert.ok(boxes[1] > boxes[0], "below one another");
     assert.ok(await page.getByRole("heading", { name: "Your chats" }).isHidden());
-    await button("Your chats (4)").click();
+    await button("Your chats (7)").click();
     await checked("a phone", "light", "dark");
     answers.next = "Lakes";
     await button("Rename What is a lake?").first().click();
@@ -200,7 +244,7 @@ test("chats", async (t) => {
       const end = document.querySelector("#chat-log").getBoundingClientRect().bottom;
       return end <= document.querySelector("#chat-form").getBoundingClientRect().top + 1;
     });
-    await button("Your chats (4)").click();
+    await button("Your chats (7)").click();
     await button("Delete Lakes").click();
     assert.match(answers.asked.at(-1), /^Delete the chat “Lakes”\?/);
     await page.getByText("“Lakes” was deleted.").waitFor();

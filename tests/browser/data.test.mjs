@@ -72,7 +72,7 @@ test("a person's own rows", async (t) => {
   await t.test("a wide table is mapped by clicking its columns, beside the rows as the model will see them", async () => {
     await cell("Question 4").focus();
     await paste(page, "Nr\tFrage\tAntwort\n1\ta?\tb.\n2\tc?\td.");
-    await page.locator("#found").filter({ hasText: "CSV · columns with other names" }).waitFor();
+    await page.locator("#found").filter({ hasText: "CSV · columns that nobody has named yet" }).waitFor();
     assert.equal(await chosenWay(), "file");
     const names = Array.from({ length: 8 }, (_, n) => `Was kostet Nummer ${n}?;${n} Euro.;Preise;`).join("\n");
     const table = Buffer.from(`Frage;Antwort;Thema;Notiz\n${names}\nWo ist die Mühle?;Hier;Ort;; im Hof\n`, "latin1");

@@ -109,9 +109,12 @@ test("the page paints early and stays in its place, works without a network, and
       offer.prompt = async () => (globalThis.prompted = true);
       dispatchEvent(offer);
     });
-    await page.getByRole("button", { name: "Install as an app" }).click();
+    const install = (within) => within.getByRole("button", { name: "Install as an app" });
+    await install(page.locator("#install")).waitFor();
+    await install(notice(page, "Ready to use offline.")).click();
     await notice(page, "Ready to use offline.").waitFor({ state: "detached" });
     assert.equal(await page.evaluate(() => globalThis.prompted), true);
+    await install(page.locator("#install")).waitFor({ state: "detached" });
     await page.reload();
     await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
     await page.waitForTimeout(1500);
@@ -150,7 +153,7 @@ test("the page paints early and stays in its place, works without a network, and
     await page.getByRole("group", { name: "Model" }).getByText("Hub", { exact: true }).click();
     await page.getByRole("textbox", { name: "Model on Hugging Face" }).fill("somebody/a-model");
     await page.getByRole("button", { name: "Start fine-tuning" }).click();
-    await page.getByText("You are offline, and somebody/a-model is not in this browser yet.").waitFor();
+    await page.locator("#error-hint").filter({ hasText: "You are offline, and somebody/a-model is not in this browser yet." }).waitFor();
     await page.getByRole("group", { name: "Model" }).getByText("Bundled", { exact: true }).click();
   });
 

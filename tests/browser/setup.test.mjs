@@ -60,7 +60,7 @@ test("a run is set up in three steps, and what it takes is told before it starts
   await open();
 
   await t.test("what is wanted is chosen in words, which sets everything and can be changed", async () => {
-    assert.match(await takes(), /^The bundled toy learns from the bundled rows: about [\d.]+ MB of memory, .*, a first guess\.$/);
+    assert.match(await takes(), /^The bundled toy learns from the example rows: about [\d.]+ MB of memory, .*, a first guess\.$/);
     const start = button("Start fine-tuning");
     await page.getByText("Settings", { exact: true }).click();
     const inSight = async () => {
@@ -132,17 +132,22 @@ test("a run is set up in three steps, and what it takes is told before it starts
   });
 
   await t.test("with rows of one's own the toy is said to be one, and a model is one click away", async () => {
-    await page.evaluate(() => {
-      const file = new DataTransfer();
-      file.items.add(new File(["question,answer\nOpen?,Yes.\nClosed?,No.\n"], "shop.csv"));
-      document.querySelector('[name="data"][value="file"]').click();
-      const rows = document.querySelector("#rows");
-      rows.files = file.files;
-      rows.dispatchEvent(new Event("change", { bubbles: true }));
-    });
-    // The page goes to where it shows what it found in the file.
+    const choose = (then) =>
+      page.evaluate((then) => {
+        const file = new DataTransfer();
+        file.items.add(new File(["question,answer\nOpen?,Yes.\nClosed?,No.\n"], "shop.csv"));
+        document.querySelector('[name="data"][value="file"]').click();
+        const rows = document.querySelector("#rows");
+        rows.files = file.files;
+        rows.dispatchEvent(new Event("change", { bubbles: true }));
+        if (then) document.querySelector(`#places a[href="${then}"]`).click();
+      }, then);
+    await choose();
+    // The page goes to where it shows what it found in the file, unless the person has gone elsewhere meanwhile.
     await page.waitForURL(/#data$/);
-    await page.goto(`${server.origin}/#train`);
+    await choose("#train");
+    await page.locator("#chosen-rows").filter({ hasText: "“shop.csv”" }).waitFor();
+    assert.match(page.url(), /#train$/);
     await page.getByText(/^It is a toy of some hundred words/).waitFor();
     assert.deepEqual((await page.locator("#toy-advice button").allInnerTexts()).length, 3);
     await page.getByRole("button", { name: "Take SmolLM2 360M Instruct" }).click();

@@ -219,7 +219,7 @@ test("the page by WebGPU", async (t) => {
     // The next day, from what the browser keeps.
     await page.evaluate(() => localStorage.setItem("tabtune:run:damaged", "{"));
     await open();
-    await learnt("Bundled FAQ").filter({ hasText: /8 steps.*Learnt from the rows that come with the page, on the bundled model/ }).waitFor();
+    await learnt("Bundled FAQ").filter({ hasText: /8 steps.*Learnt from the example rows, on the bundled model/ }).waitFor();
     await button("Open Bundled FAQ").click();
     await status("“Bundled FAQ” is open.");
     await idle();
@@ -232,7 +232,7 @@ test("the page by WebGPU", async (t) => {
 
     // A friend, from the file.
     await page.locator("#adapter-files").setInputFiles({ name: "gift.zip", mimeType: "", buffer: zipped({ "notes.txt": new Uint8Array(1) }) });
-    await page.getByText(/^That is no adapter: choose a zip file/).waitFor();
+    await page.locator("#error-hint").filter({ hasText: /^That is no adapter: choose a zip file/ }).waitFor();
     await page.locator("#adapter-files").setInputFiles({ name: "gift.zip", mimeType: "", buffer: zip.bytes });
     await status("“gift” is open.");
     await idle();
@@ -486,7 +486,7 @@ test("the page on the processor", async (t) => {
 
     await page.locator("#gguf").setInputFiles({ name: "mine.gguf", mimeType: "", buffer: gguf });
     await page.locator("#folder-name").filter({ hasText: "mine.gguf" }).waitFor();
-    await chooseRows("The ones that come with it");
+    await chooseRows("Example rows");
     await page.locator("#estimate-sum").filter({ hasText: /^A run takes up to [\d.]+ MB of memory/ }).waitFor();
     await button("Start fine-tuning").click();
     await status(/^Done: 2 steps\.$/);
@@ -560,7 +560,7 @@ test("the page on the processor", async (t) => {
     await pick("unseen.jsonl", readFileSync(paths.heldout));
     await button("Import").click();
     await report(/20 rows/);
-    await chooseRows("The ones that come with it");
+    await chooseRows("Example rows");
     await page.getByLabel("Rows a step").fill("4");
     await page.getByLabel("Steps").fill("30");
     await page.getByLabel("Keep the best").check();
@@ -611,7 +611,7 @@ test("the page on the processor", async (t) => {
     await open();
     await chooseRows("Files");
     await button("Start fine-tuning").click();
-    await page.getByText("Choose a file with your rows first.").waitFor();
+    await page.locator("#error-hint").filter({ hasText: "Choose a file with your rows first." }).waitFor();
     await pick("broken.jsonl", '{"text":"fine"}\n{"text":\n{"text":"good"}\n');
     await page.getByText("broken.jsonl, line 2").waitFor();
     await button("Import").click();
@@ -632,7 +632,7 @@ test("the page on the processor", async (t) => {
     await page.locator("#rows").setInputFiles({ name: "cut.parquet", mimeType: "", buffer: Buffer.from("PAR1") });
     await page.locator("#error-message").filter({ hasText: "cut.parquet" }).waitFor();
     await button("See them as the model does").click();
-    await page.getByText("This file cannot be read. Choose another one.").waitFor();
+    await page.locator("#error-hint").filter({ hasText: "This file cannot be read. Choose another one." }).waitFor();
     assert.ok(await page.locator("#look-card").isHidden());
 
     await page.locator("#heldout").setInputFiles({ name: "held.csv", mimeType: "", buffer: Buffer.from("a;b") });
@@ -676,9 +676,10 @@ test("the page on the processor", async (t) => {
 
     await chooseRows("Kept here");
     await page.getByRole("radio", { name: "pairs.json" }).check();
-    await page.waitForFunction(() => !document.querySelector("#start").disabled);
+    // Rows of the same kind leave a way to learn alone that the person has chosen, as others before them may not.
     await from.getByText("Preferences").click();
-    await chooseRows("The ones that come with it");
+    await page.waitForFunction(() => !document.querySelector("#start").disabled);
+    await chooseRows("Example rows");
     await from.getByRole("radio", { name: "Examples", exact: true }).and(page.locator(":checked")).waitFor();
     await from.getByText("Preferences").click();
     await page.getByText(/^Preferences are learnt from pairs or ratings/).waitFor();
@@ -719,7 +720,8 @@ test("the page on the processor", async (t) => {
     await open();
     await choose("Model", "Hub");
     await button("See them as the model does").click();
-    await page.getByText("Choose a model from the list, or write its name").waitFor();
+    const missing = "Choose a model from the list, or write its name";
+    for (const id of ["error-hint", "status"]) await page.locator(`#${id}`).filter({ hasText: missing }).waitFor({ state: "attached" });
     await page.getByRole("radio", { name: /^Qwen3 0\.6B/ }).check();
     assert.equal(await page.getByLabel("Model on Hugging Face").inputValue(), LISTED_ID);
     await page.getByLabel("Model on Hugging Face").fill(HUB_ID);

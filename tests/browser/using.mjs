@@ -58,7 +58,7 @@ export async function openUse(t) {
     await page.locator("#rows").setInputFiles(TABLE);
     await button("Import").click();
     await page.locator("#import-report").filter({ hasText: "40 rows kept." }).waitFor();
-    await page.getByRole("group", { name: "Rows to learn from" }).getByText("The ones that come with it", { exact: true }).click();
+    await page.getByRole("group", { name: "Rows to learn from" }).getByText("Example rows", { exact: true }).click();
   };
   const ask = async () => {
     await button("Ask").click();
@@ -79,7 +79,7 @@ export async function openUse(t) {
     await entry("adapter", "Bundled FAQ").getByRole("button", { name: "Use Bundled FAQ" }).click();
     await status("“Bundled FAQ” answers now.");
     await ask();
-    await button("Turn it off").click();
+    await button("Use none of them").click();
     await status("The model answers as it came.");
     await remove("run", "Bundled FAQ");
     await remove("dataset", "table.csv");

@@ -48,6 +48,11 @@ test("a person sees it learn, stops it, comes back to it and watches its curves"
   await t.test("before the first press an example says what will be there", async () => {
     await live.getByText("This is what an earlier run came to.").waitFor();
     assert.equal(await live.locator(".live-asked").count(), 2);
+    await page.setViewportSize({ width: 390, height: 844 });
+    const places = await page.locator("#places").boundingBox();
+    const answer = await live.locator(".live-asked").first().boundingBox();
+    assert.ok(answer.y + answer.height < places.y, `the first answers end at ${answer.y + answer.height}, above the places at ${places.y}`);
+    await live.getByText("Ask it something else").click();
     await live.getByLabel("What is QLoRA?").check();
     await live.getByText("I do not know what YLoRA is.").waitFor();
     assert.equal(await live.getByLabel("What is an adapter?").isDisabled(), true, "three are enough");
@@ -124,7 +129,7 @@ test("a person sees it learn, stops it, comes back to it and watches its curves"
     await page.getByText("Gradient", { exact: true }).click();
     await page.getByRole("img", { name: /^Gradient by step: [\d.]+ at step 1, / }).waitFor();
 
-    await page.getByText("Lay earlier runs over it").click();
+    await page.getByText("Compare it with earlier runs").click();
     await page.getByLabel("Bundled FAQ", { exact: true }).check();
     await page.getByRole("img", { name: /“Bundled FAQ”: Loss by step: [\d.]+ at step 1/ }).waitFor();
     assert.ok((await legend.allTextContents()).includes("Bundled FAQ, held-out"));

@@ -116,6 +116,44 @@ fn rows_become_the_tokens_and_labels_that_trl_makes() {
     }
 }
 
+/// `continued.json` holds what transformers 5.24 makes of chats with `continue_final_message`.
+#[test]
+fn half_an_answer_is_gone_on_from_as_in_transformers() {
+    let cases = std::fs::read(fixtures().join("continued.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_slice(&cases).unwrap();
+    for case in &cases {
+        let name = case["tokenizer"].as_str().unwrap();
+        let plain = tokenizer(name);
+        let own = case["template"].as_str().map(|source| {
+            let tokens = ["bos_token", "eos_token"].map(|name| (name, plain.special_token(name)));
+            let tokens = tokens.into_iter().filter_map(|(name, token)| Some((name.into(), token?.into())));
+            ChatTemplate::new(source, tokens.collect()).unwrap()
+        });
+        let template = own.as_ref().unwrap_or_else(|| plain.chat_template().unwrap());
+        let messages: Vec<Message> =
+            case["messages"].as_array().unwrap().iter().map(|one| Message::from_json(one).unwrap()).collect();
+        let continued = template.render_continued(&messages).map(|text| plain.encode(&text, false).unwrap());
+        match continued {
+            Ok(ids) => assert_eq!(json!(ids), case["ids"], "{name}: {}", case["messages"]),
+            Err(error) => {
+                assert_eq!(case["ids"], Value::Null, "{name}: {}: {error}", case["messages"]);
+                assert_eq!(error.code, Code::BadData);
+                assert!(error.message.contains("leaves out or changes"), "{error}");
+            }
+        }
+    }
+    assert!(cases.iter().any(|case| case["ids"].is_null()), "none is refused");
+    // Of an answer that is written twice transformers would leave its mark in the first.
+    let twice = template("{{ messages[0].content }}|{{ messages[0].content | trim }}|");
+    assert_eq!(twice.render_continued(&[Message::new("assistant", "It is ")]).unwrap(), "It is |It is");
+    let question = [Message::new("user", "Who?")];
+    for messages in [&question[..], &[]] {
+        let error = tokenizer("chatml").continued_ids(messages).unwrap_err();
+        assert_eq!(error.code, Code::BadData);
+        assert!(error.message.contains("end the chat with the assistant's message"), "{error}");
+    }
+}
+
 #[test]
 fn decoding_token_by_token_gives_the_whole_text_in_whole_characters() {
     let text = " Naïve café — 日本語 🎉👩‍👩‍👧 é, two\nlines and  spaces";

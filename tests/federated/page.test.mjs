@@ -1,10 +1,12 @@
-// Learning together on the page, as a person would: they read what it means, join, close the page on the way, go on, and leave.
+// Learning together on the page, as a person would: they read what it means at a desk, join, close the page on the way, go on with it as
+// phones show it, and leave.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { launch } from "../../tools/lib/chromium.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
+import { seriousIn } from "../browser/axe.mjs";
 import { person } from "../browser/person.mjs";
 import { visitorOf } from "../browser/visitor.mjs";
 import { PlayedClient } from "./played-client.mjs";
@@ -28,7 +30,7 @@ async function open(t, terms) {
   t.after(() => browser.close());
   const page = person(await browser.newPage());
   page.setDefaultTimeout(20_000);
-  const { complaints, idle } = visitorOf(page);
+  const { complaints, idle, tooWide } = visitorOf(page);
   await page.goto(`${base}/`);
   await page.locator("#together").waitFor();
   const lines = async (id) => {
@@ -41,7 +43,9 @@ async function open(t, terms) {
     await page.locator("#together-offer").waitFor();
   };
   const round = (number) => page.locator(`#together-list [data-round="${number}"]`);
-  return { there, base, calls, page, complaints, lines, idle, look, round };
+  /** What keeps people from the card as it is now, also that a part of it is out of sight. */
+  const barriers = async () => [...(await seriousIn(page, { within: "#together", schemes: ["light", "dark"] })), ...((await tooWide()) > 0 ? ["too wide"] : [])];
+  return { there, base, calls, page, complaints, lines, idle, look, round, barriers };
 }
 
 /** What a node told of its layout, once it was asked. */
@@ -57,7 +61,8 @@ async function layoutIn(calls) {
 test("a person takes part on the page", async (t) => {
   const train = { max_steps: 8, learning_rate: 0.01, per_device_train_batch_size: 2, max_length: 64 };
   const terms = termsOf({ name: "Our town", operator: HOSTILE, purpose: "To try it.", base_model_name_or_path: "tabtune/tiny", train, rounds: 3 });
-  const { there, base, calls, page, complaints, lines, idle, look, round } = await open(t, terms);
+  const { there, base, calls, page, complaints, lines, idle, look, round, barriers } = await open(t, terms);
+  await page.setViewportSize({ width: 1280, height: 900 });
 
   assert.equal(await page.locator("#together-name").innerText(), "Our town");
   const told = await lines("together-terms");
@@ -86,6 +91,7 @@ test("a person takes part on the page", async (t) => {
   assert.match(offer["How often"], /3 rounds, after 8 steps/);
   assert.match(offer.Hidden, /^Not masked: the server sees your own changes/);
   assert.match(await page.locator("#together-fingerprint").textContent(), /^[0-9a-f]{4}( [0-9a-f]{4}){15}$/);
+  assert.deepEqual(await barriers(), []);
   await page.click("#together-decline");
   await idle();
   assert.equal(await page.locator("#together-round").innerText(), "You have not joined, and nothing was sent.");
@@ -106,6 +112,7 @@ test("a person takes part on the page", async (t) => {
   await page.locator("#together-round").getByText("Round 2 of 3").waitFor();
   await page.locator("#together-waits").getByText(/^Step [2-7] of 8/).waitFor();
 
+  await page.setViewportSize({ width: 390, height: 844 });
   await page.reload();
   await page.getByRole("button", { name: "Go on with round 2" }).waitFor();
   await page.getByText("Kept here", { exact: true }).click();
@@ -124,6 +131,7 @@ test("a person takes part on the page", async (t) => {
   await idle();
   assert.ok(calls.some(({ path }) => path === "deactivate-node"), calls.map(({ path }) => path).join(" "));
   await page.getByRole("button", { name: "Go on with round 3" }).waitFor();
+  assert.deepEqual(await barriers(), []);
   assert.equal(await page.evaluate(() => globalThis.was_run), undefined);
   assert.deepEqual(complaints, []);
   other.over = true;

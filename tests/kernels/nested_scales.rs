@@ -10,7 +10,7 @@ use crate::harness::Harness;
 #[test]
 fn scales_are_those_of_bitsandbytes_to_the_bit() {
     for mut h in Harness::each() {
-        for (rows, blocks) in [(8usize, 6usize), (40, 9), (64, 64), (24, 172), (16, 256)] {
+        for (rows, blocks) in [(8usize, 6usize), (40, 9), (64, 64), (24, 172), (16, 256), (8, 300)] {
             let mut absmax = h.random(1, rows * blocks, 0.001, 0.2);
             let nested = double_quantize(&mut absmax).rows(blocks, 0..rows);
             let params = Params::new(rows, 64 * blocks);
@@ -29,9 +29,9 @@ fn scales_are_those_of_bitsandbytes_to_the_bit() {
 #[test]
 fn every_code_has_its_value() {
     for mut h in Harness::each() {
-        let mut nested = vec![1f32.to_bits(), 0, 256, 0];
+        let mut nested = vec![256 * 8 * 32, 0, 1f32.to_bits(), 0];
         nested.extend((0..64u32).map(|word| (0..4).map(|i| (4 * word + i) << (8 * i)).sum::<u32>()));
-        let params = Params::new(1, 64 * 256);
+        let params = Params::new(8, 64 * 32);
         let (nested, out) = (h.input_u32(&nested), h.output(256));
         h.run(|rec| nested_scales::expand(rec, params, nested, out));
         assert_eq!(h.read(out), *tabtune::format::dynamic_map());

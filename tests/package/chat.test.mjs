@@ -7,7 +7,7 @@ import { playPage } from "./played-page.mjs";
 const user = (content) => ({ role: "user", content });
 const assistant = (content) => ({ role: "assistant", content });
 
-const MODULES = ["chat/talk.ts", "chat/chats.ts", "chat/store.ts", "chat/record.ts"];
+const MODULES = ["chat/manner.ts", "chat/talk.ts", "chat/chats.ts", "chat/store.ts", "chat/record.ts"];
 
 /** What the page's localStorage holds. */
 function playDrafts(kept = {}) {
@@ -48,6 +48,12 @@ function playModel() {
   return model;
 }
 
+/** Waits for what other work brings about. */
+async function until(is_so) {
+  for (let times = 0; times < 500 && !is_so(); times++) await new Promise((resolve) => setTimeout(resolve, 2));
+  assert.ok(is_so(), String(is_so));
+}
+
 async function openTalk({ system = null } = {}) {
   const model = playModel();
   const modules = await studio(...MODULES);
@@ -77,12 +83,12 @@ async function openTalk({ system = null } = {}) {
 }
 
 test("a chat has several turns, and a turn is said anew with all that followed dropped", async () => {
-  const { talk, model, page, send, said } = await openTalk({ system: "Be brief." });
+  const { talk, model, page, send, said, USUAL } = await openTalk({ system: "Be brief." });
   model.says(["At", " nine."], ["Yes."]);
   await send("  When? ");
   await send("Sure?");
   assert.deepEqual(model.asked[1].turns, [{ role: "system", content: "Be brief." }, user("When?"), assistant("At nine."), user("Sure?")]);
-  talk.set({ system: "Be long.", manner: { temperature: 0.5, top_p: 0.9, longest: 20, seed: 3 } });
+  talk.set({ system: "Be long.", manner: { ...USUAL, temperature: 0.5, top_p: 0.9, longest: 20, seed: 3 } });
   model.says(["At ten."]);
   talk.draft.value = "half a";
   await talk.sayInstead(talk.chat.value.turns[0].id, "Where?");
@@ -112,39 +118,67 @@ test("stop keeps what was said so far, and where nothing was said the question c
   assert.equal(talk.chat.value.turns[5].picked, 0);
 });
 
-test("an answer goes on in the same way with more room, and is given again in another", async () => {
-  const { talk, model, send, said } = await openTalk();
-  talk.set({ manner: { temperature: 1, top_p: 1, longest: 4, seed: null } });
+test("what a template leaves out of an answer cannot be gone on with, and is said once more with more room", async () => {
+  const { talk, model, send, said, TabtuneError } = await openTalk();
+  model.says(["one", " two", "cut"]);
+  await send("Count");
+  const { how } = model.asked[0];
+  const leavesOut = () => Promise.reject(new TabtuneError({ code: "bad-data", message: "the chat template leaves out what the last message says", context: [] }));
+  model.says([leavesOut], ["one", " two", " three"]);
+  await talk.goOn();
+  assert.equal(said()[1], "one two three (whole)");
+  assert.deepEqual(model.asked[2], { turns: [user("Count")], how: { ...how, max_new_tokens: how.max_new_tokens + 2 }, as: undefined });
+});
+
+test("an answer goes on in the same way from where it ends, and is given again in another", async () => {
+  const { talk, model, send, said, USUAL } = await openTalk();
+  talk.set({ manner: { ...USUAL, temperature: 1, top_k: 9, longest: 4, seed: null } });
   model.says(["one", " two", "cut"]);
   await send("Count");
   const { how } = model.asked[0];
   assert.deepEqual(said()[1], "one two (cut)");
   const seen = [];
-  model.says(["one", () => seen.push(talk.snapshot.turns[1].spoken[0].text), " two", " three"]);
+  const look = () => seen.push([talk.live.value, talk.snapshot.turns[1].spoken[0].text]);
+  model.says([look, " three", look, " four \n", "stop"]);
   await talk.goOn();
-  assert.deepEqual(model.asked[1], { turns: [user("Count")], how: { ...how, max_new_tokens: 8 }, as: undefined });
-  assert.deepEqual(seen, ["one two"], "meanwhile it stays as it was");
-  assert.equal(said()[1], "one two three (whole)");
+  const onwards = { ...how, seed: (how.seed + 1) % 2 ** 32, continue_final_message: true };
+  assert.deepEqual(model.asked[1], { turns: [user("Count"), assistant("one two")], how: onwards, as: undefined });
+  assert.deepEqual(seen, [["one two", "one two"], ["one two three", "one two three"]], "it grows from where it was");
+  assert.equal(said()[1], "one two three four \n (stopped)");
+  model.says(["break"]);
+  await talk.goOn();
+  assert.equal(said()[1], "one two three four \n (stopped)", "nothing is lost where it does not go on");
+  model.says(["\nfive"]);
+  await talk.goOn();
+  assert.deepEqual(model.asked[3].turns[1], assistant("one two three four"), "the model writes its spaces itself");
+  assert.equal(said()[1], "one two three four\nfive (whole)");
+  assert.deepEqual(talk.chat.value.turns[1].spoken[0].told, { tokens: 2, a_second: 5, went_on: true });
 
   model.says(["uno"]);
   await talk.again();
-  assert.notEqual(model.asked[2].how.seed, how.seed);
+  assert.notEqual(model.asked[4].how.seed, how.seed);
   assert.deepEqual(said(), ["Count", "uno (whole)"]);
   model.says(["stop"]);
   await talk.again();
   assert.deepEqual(said(), ["Count", "uno (whole)"], "nothing said is no answer in its place");
-  talk.set({ manner: { temperature: 0, top_p: 1, longest: 4, seed: 5 } });
+  talk.set({ manner: { ...USUAL, longest: 4, seed: 5 } });
   model.says(["due"]);
   await talk.again();
-  assert.ok(model.asked[4].how.temperature > 0, "the likeliest words would be the same");
+  assert.ok(model.asked[6].how.temperature > 0, "the likeliest words would be the same");
 });
 
 test("what a person sets is what the engine takes", async () => {
-  const { mannerIn, howOf, USUAL } = await studio("chat/manner.ts");
-  assert.deepEqual(mannerIn({ temperature: -1, top_p: 7, longest: 2.4, seed: 2 ** 40 }), { temperature: 0, top_p: 1, longest: 2, seed: 2 ** 32 - 1 });
+  const { mannerIn, howOf, onwards, USUAL } = await studio("chat/manner.ts");
+  const taken = { temperature: 0, top_k: 3, top_p: 1, min_p: 1, repetition_penalty: 0.1, longest: 2, seed: 2 ** 32 - 1 };
+  assert.deepEqual(mannerIn({ temperature: -1, top_k: 2.6, top_p: 7, min_p: 2, repetition_penalty: 0, longest: 2.4, seed: 2 ** 40 }), taken);
   assert.deepEqual(mannerIn({ temperature: NaN, top_p: "x", longest: undefined, seed: "1" }), USUAL);
   assert.deepEqual(howOf(USUAL), { temperature: 0, max_new_tokens: 256 }, "nothing is drawn");
   assert.deepEqual(howOf({ ...USUAL, temperature: 1 }, () => 9), { temperature: 1, max_new_tokens: 256, seed: 9 });
+  const set = { top_k: 40, top_p: 0.9, min_p: 0.1, repetition_penalty: 1.2 };
+  assert.deepEqual(howOf({ ...USUAL, ...set }), { temperature: 0, max_new_tokens: 256, repetition_penalty: 1.2 }, "the rest is of draws");
+  assert.deepEqual(howOf({ ...USUAL, ...set, temperature: 1, seed: 7 }), { temperature: 1, max_new_tokens: 256, seed: 7, ...set });
+  assert.deepEqual(onwards({ temperature: 0 }), { temperature: 0 });
+  assert.deepEqual(onwards({ temperature: 1, seed: 2 ** 32 - 1 }), { temperature: 1, seed: 0 });
 });
 
 test("chats are kept as they grow, and one that was left in the middle of an answer is stopped there", async () => {
@@ -205,6 +239,53 @@ test("chats are kept as they grow, and one that was left in the middle of an ans
   delete globalThis.localStorage;
 });
 
+test("of two tabs with one chat neither writes over what the other one said", async () => {
+  playPage();
+  playDrafts();
+  const ears = [];
+  const tabs = await Promise.all(
+    [0, 1].map(async () => {
+      const tab = await openTalk();
+      const chats = new tab.Chats(tab.chats, tab.talk);
+      const channel = { postMessage: (id) => ears.forEach((other) => other !== channel && other.onmessage({ data: id })) };
+      ears.push(channel);
+      chats.follow(channel);
+      return { ...tab, list: chats };
+    }),
+  );
+  const [one, two] = tabs;
+  const kept = async () => {
+    for (const { list } of tabs) await list.save().then(() => list.refresh());
+    return (await one.chats.all()).map(({ turns }) => turns.map((turn) => turn.text ?? turn.spoken[0].text)).sort();
+  };
+  one.model.says(["At nine."]);
+  await one.send("When?");
+  await kept();
+  await two.list.open(one.talk.chat.value.id);
+  two.talk.draft.value = "And";
+  one.model.says(["Here."]);
+  await one.send("Where?");
+  await until(() => two.said().length === 4);
+  assert.deepEqual([two.talk.draft.value, /went on in another tab/.test(two.list.said.value)], ["And", true], "it follows");
+  assert.equal(one.list.said.value, "");
+
+  // Both are asked at once: each has what it was told, under an address of its own.
+  const asked = [];
+  const meet = async () => {
+    asked.push(1);
+    await until(() => asked.length === 2);
+  };
+  one.model.says([meet, "Me."]);
+  two.model.says([meet, "You."]);
+  await Promise.all([one.send("Who?"), two.send("Whose?")]);
+  await kept();
+  const begun = ["When?", "At nine.", "Where?", "Here."];
+  assert.deepEqual(await kept(), [[...begun, "Who?", "Me."], [...begun, "Whose?", "You."]]);
+  assert.notEqual(one.talk.chat.value.id, two.talk.chat.value.id);
+  assert.equal(tabs.filter(({ list }) => /a chat of its own now/.test(list.said.value)).length, 1);
+  delete globalThis.localStorage;
+});
+
 test("a chat that cannot be saved goes on, and says so", async () => {
   const page = playPage();
   playDrafts();
@@ -238,7 +319,9 @@ test("a chat out of an archive is one that this page understands, and what a lat
   }
   const odd = chatIn({ version: 1, id: "two", turns: [{ role: "assistant", spoken: [{ text: "Hi", how: 3, rating: "x" }], picked: 4 }], manner: "x", beside: [1, "base"], date: "x" });
   assert.deepEqual([odd.beside, odd.date, odd.turns[0].picked, odd.turns[0].spoken[0].how], [["base"], 0, 0, {}]);
-  await store.put(read);
+  const { temperature, top_p, longest, seed } = read.manner;
+  await store.put({ ...read, manner: { temperature, top_p, longest, seed } });
+  assert.deepEqual((await store.get("one")).manner, read.manner, "what an older page did not know is as usual");
   await store.put({ ...chat, version: 2, id: "later" });
   assert.deepEqual((await store.all()).map(({ id }) => id), ["one"]);
   assert.equal(await store.get("later"), undefined);

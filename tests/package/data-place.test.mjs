@@ -260,13 +260,13 @@ test("what was typed comes back, and becomes a dataset once", async () => {
   const open = async (name) => ({
     name,
     info: async () => ({ rows: kept[name]?.length ?? 0 }),
-    import: async (file) => {
-      imports.push(name);
-      kept[name] = (await file.text()).trim().split("\n").map((line) => JSON.parse(line));
+    import: async (rows, { file_name }) => {
+      imports.push([name, file_name]);
+      kept[name] = rows;
     },
   });
   globalThis.played = { Dataset: { open, list: async () => Object.keys(kept).map((name) => ({ name })) } };
-  const { TypedRows, MissingInput } = await studio("data/typed.ts", "ui/missing.ts");
+  const { TypedRows, TYPED, MissingInput } = await studio("data/typed.ts", "data/origins.ts", "ui/missing.ts");
   let told = 0;
   const typed = new TypedRows();
   typed.begin(() => told++);
@@ -276,7 +276,7 @@ test("what was typed comes back, and becomes a dataset once", async () => {
   assert.equal(typed.missing, undefined);
   await typed.read(signal);
   await typed.read(signal);
-  assert.deepEqual([imports, kept["My rows"]], [["My rows"], [{ question: "When?", answer: "At nine." }]]);
+  assert.deepEqual([imports, kept["My rows"]], [[["My rows", TYPED]], [{ question: "When?", answer: "At nine." }]]);
   assert.equal(typed.is_unkept, false);
   typed.grid.write(typed.grid.rows.value[1].key, 1, "now finished");
   assert.ok(typed.is_unkept);

@@ -13,8 +13,8 @@ import { blocksOf } from "../docs/blocks.mjs";
 import { studio } from "./page-modules.mjs";
 import { playedCaches, setGlobal } from "./played-storage.mjs";
 
-const MODULES = ["items.ts", "room.ts", "acts.ts", "run-logs.ts"].map((name) => `library/${name}`);
-const ARCHIVE = ["archive", "into", "kinds/model", "kinds/settings", "manifest", "out", "pack", "plan", "problem", "rows"].map((name) => `library/archive/${name}.ts`);
+const MODULES = [...["items.ts", "room.ts", "acts.ts", "run-logs.ts"].map((name) => `library/${name}`), "data/origins.ts"];
+const ARCHIVE = ["archive", "into", "kinds/model", "kinds/settings", "manifest", "out", "pack", "plan", "problem", "rows", "sums"].map((name) => `library/archive/${name}.ts`);
 /** Mutations of an archive that are tried. */
 const MUTATIONS = 6000;
 
@@ -130,7 +130,7 @@ test("all that is kept is one list, each with what it came from and what came fr
   const told = (name) => item(name).from.map(({ how, name, key }) => `${how} ${name}${key ? ` (${key})` : ""}`);
   assert.deepEqual(items.map(({ kind, name }) => `${kind} ${name}`), ["run shop", "adapter gift", "run faq", "adapter Shop, shelved", "dataset fragen.csv", "dataset half.csv", `model ${MODEL.name}`, "chat Über Räder"]);
   assert.deepEqual(told("shop"), ["learnt from fragen.csv (dataset/fragen.csv)", `on ${MODEL.name} (model/${MODEL.name})`]);
-  assert.deepEqual(told("faq"), ["learnt from the rows that come with the page", "on the bundled model"]);
+  assert.deepEqual(told("faq"), ["learnt from the example rows", "on the bundled model"]);
   assert.deepEqual(told("Shop, shelved"), ["what was learnt by shop (run/shop)", `made for ${MODEL.name} (model/${MODEL.name})`]);
   assert.deepEqual(item("fragen.csv").to.map(({ key }) => key), ["run/shop"]);
   assert.deepEqual(item("shop").to.map(({ key }) => key), ["adapter/2026-05-01T10:00:00.000Z"]);
@@ -139,6 +139,7 @@ test("all that is kept is one list, each with what it came from and what came fr
   assert.equal(item("shop").bytes, 700_300, "its files and its log");
   assert.equal(item(MODEL.name).bytes, 90_000_010);
   assert.equal(item("shop").about, "28 rows · 60 steps");
+  assert.deepEqual(["shop", "gift"].map((name) => item(name).is_shelved), [true, false]);
   assert.equal(item("half.csv").about, "an import of it stopped after 12 rows");
 
   const gone = page.itemsOf(found({ learnt: [entry("shop")] }));
@@ -155,10 +156,23 @@ test("all that is kept is one list, each with what it came from and what came fr
   assert.deepEqual([run.count, adapter, chat.count], [2, { count: 2, bytes: 1_200_000 }, 1]);
 });
 
+test("rows are said to be read from files alone, and typed ones to be typed", () => {
+  const told = (name, ...files) => {
+    const [item] = page.itemsOf(found({ datasets: [dataset(name, { files })] }));
+    return item.from.map(({ how, name }) => `${how} ${name}`);
+  };
+  assert.deepEqual(told("My rows", page.TYPED), ["typed on this page"]);
+  assert.deepEqual(told("Shop", "shop.csv", page.TYPED), ["typed on this page", "read from shop.csv"], "a file to which typed ones were added");
+  assert.deepEqual(told("Shop", "a.csv", "b.csv", "c.csv", "d.csv"), ["read from a.csv, b.csv, c.csv …"]);
+  for (const [name, file] of [["shop.csv", "shop.csv"], ["My rows", "My rows.jsonl"], ["picks", "rows.jsonl"]]) assert.deepEqual(told(name, file), [], "that says nothing more than the name, or is no file at all");
+});
+
 test("each is offered what can be done with it, and is deleted after a question that tells the loss", () => {
   const words = (found_more) => page.itemsOf(found(found_more)).map((item) => page.offersOf(item).map(({ word }) => word).join(", "));
   const later = "Card, Download, Put on the shelf, Give away, Rename, Delete";
   assert.deepEqual(words({ learnt: [entry("a"), entry("b", { steps: 12 }, { saved_step: 12 }), entry("c", { has_files: false }, { saved_step: 60 })], open: "a" }), [later, `Open, Go on from step 12, ${later}`, "Open, Rename, Delete"]);
+  const [on_shelf] = words({ learnt: [entry("a")], shelf: [shelved("x", { mark: "a".repeat(64) })] });
+  assert.equal(on_shelf, "Open, Card, Download, Give away, Rename, Delete", "what is on the shelf is not put there again");
   assert.deepEqual(words({ shelf: [shelved("x")] }), ["Use, Card, Give away, Rename, Delete"]);
   assert.deepEqual(words({ datasets: [dataset("d"), dataset("e", { rows: 0, pending_rows: 3 })] }), ["Train on, Look at, Export, Rename, Delete", "Rename, Delete"]);
   assert.deepEqual(words({ models: [MODEL, { ...MODEL, name: "https://example.org/model" }], chats: [named] }), ["Use, Delete", "Delete", "Open, Export, Rename, Delete"]);
@@ -191,6 +205,13 @@ test("what can go at least loss is offered first", () => {
   assert.deepEqual(page.suggestionsFor(page.itemsOf(found({ chats: [named], learnt: [entry("a")] }))), []);
 });
 
+test("a record is known again by what it says, in whatever order", async () => {
+  const sums = [{ id: "c", turns: [{ role: "user", text: "a" }] }, { turns: [{ text: "a", role: "user" }], id: "c" }, { id: "c", turns: [{ role: "user", text: "b" }] }].map(page.sumOf);
+  const [one, same, other] = await Promise.all(sums);
+  assert.equal(one, same);
+  assert.notEqual(one, other);
+});
+
 test("the logs of runs are taken along as numbers by step", async () => {
   const kept = new Map();
   class Log {
@@ -202,12 +223,11 @@ test("the logs of runs are taken along as numbers by step", async () => {
       Object.assign(this, { steps: [...steps], every, columns });
     }
   }
-  const store = { get: async (id) => kept.get(id), put: async (id, log) => void kept.set(id, log), delete: async (id) => void kept.delete(id), ids: async () => [...kept.keys()] };
+  const store = { get: async (id) => kept.get(id), put: async (id, log) => void kept.set(id, log), delete: async (id) => void kept.delete(id) };
   const logs = page.logsOf(store, (total) => new Log(total), ["loss", "seconds"]);
   const told = { version: 1, total: 60, every: 2, steps: [2, 4], columns: { loss: [0.5, null], seconds: [1.25, 2.5] } };
   await logs.write("shop", { ...told, columns: { ...told.columns, unknown: [1, 2] } });
   assert.deepEqual(await logs.read("shop"), told);
-  assert.deepEqual(await logs.sizes(), new Map([["shop", 48]]));
   assert.equal(await logs.read("nobody"), undefined);
   await logs.delete("shop");
   assert.equal(kept.size, 0);

@@ -19,9 +19,9 @@ const EXCHANGE = `export * from ${packaged("exchange/index.ts")};`;
 
 const bundles = new Map();
 
-/** The text of modules of the page, with all that they import. */
+/** The text of modules of the page, with all that they import, and of the errors that they know. */
 async function bundled(names) {
-  const all = names.map((name) => `export * from ${JSON.stringify(join(paths.root, "www/studio", name))};`).join("\n");
+  const all = ['export { TabtuneError } from "tabtune";', ...names.map((name) => `export * from ${JSON.stringify(join(paths.root, "www/studio", name))};`)].join("\n");
   const made = { "played:all": all, tabtune: TABTUNE, "tabtune/exchange": EXCHANGE };
   const plugin = { name: "played", resolveId: (id) => (id in made ? id : null), load: (id) => made[id] ?? null };
   const bundle = await rolldown({ input: "played:all", platform: "node", plugins: [plugin] });

@@ -41,7 +41,7 @@ test("the ways to train are drawn from the lightest, and what was chosen is amon
 });
 
 test("the first question of rows is asked as they are learnt", async () => {
-  const { questionOf, promptOf, isChat } = await studio("work/question.ts");
+  const { questionOf, promptOf, askedBy, isChat } = await studio("work/question.ts");
   const user = (content) => ({ role: "user", content });
   const pair = { prompt: [{ role: "system", content: "Be brief." }, user("Open?")], completion: [{ role: "assistant", content: "Yes." }], pair: true };
   assert.deepEqual(questionOf(pair), { text: "Open?", system: "Be brief.", continues: false });
@@ -54,6 +54,12 @@ test("the first question of rows is asked as they are learnt", async () => {
   assert.deepEqual(promptOf(questionOf(pair), true), [{ role: "system", content: "Be brief." }, user("Open?")]);
   assert.deepEqual(promptOf(questionOf(pair), false), { prompt: "Be brief.\n\nOpen?\n" }, "as a model without chat template has learnt it");
   assert.deepEqual(promptOf(questionOf({ text: "One" }), true), { prompt: "One" });
+
+  const half = [user("Open?"), { role: "assistant", content: "Yes, from" }];
+  const go_on = { temperature: 0, continue_final_message: true };
+  assert.deepEqual(askedBy(half, go_on, true), [half, go_on]);
+  assert.deepEqual(askedBy(half, go_on, false), [{ prompt: "Open?\nYes, from" }, { temperature: 0 }], "a text goes on from where it ends");
+  assert.deepEqual(askedBy([...half, user("When?")], {}, false), [{ prompt: "Open?\nYes, from\n\nWhen?\n" }, {}]);
 });
 
 test("an adapter is read from a zip or from its two files, and says its model", async () => {
@@ -499,4 +505,23 @@ test("an export goes into a folder of its own, and nothing stays of one that is 
   assert.equal(page.element("export-state").textContent, "", "what was said of another adapter holds no more");
   assert.equal(await save(done), "Saved 2.0 MB among your downloads: shop.gguf. A notice.");
   assert.equal(given.format, "safetensors", "a model has no LoRA of its own");
+});
+
+test("what the person has still to give is said where work is watched, and is no failure", async () => {
+  const { element } = playPage();
+  globalThis.document.activeElement = null;
+  const { Busy, MissingInput, tellUndone } = await studio("shell/busy.ts", "ui/missing.ts", "shell/errors.ts");
+  const busy = new Busy(() => {});
+  const told = [];
+  const ended = (how) => {
+    tellUndone(how);
+    told.push([how, element("status").textContent]);
+  };
+  const run = (thrown) => busy.run(async () => Promise.reject(thrown), { ended, meaning: () => "Step 4 is saved." });
+  await run(new MissingInput("Choose the files of a model first."));
+  assert.equal(element("error-meaning").textContent, "", "nothing had begun of which something could be saved");
+  await run(new Error("broken"));
+  assert.equal(element("error-meaning").textContent, "Step 4 is saved.");
+  await run(new DOMException("stopped", "AbortError"));
+  assert.deepEqual(told, [["missing", "Choose the files of a model first."], ["failed", "Failed."], ["stopped", "Stopped."]]);
 });

@@ -88,6 +88,44 @@ test("logs are kept by the browser, exact where they grow large, and go with the
   assert.deepEqual(await RunLogs.ids(), []);
 });
 
+test("what a log takes is noted when it is written, and it is read for that no more", async () => {
+  const { full } = playPage();
+  const { RunLogs, RunLog, createStore, set } = await studio("watch/logs.ts", "watch/run-log.ts", "../../node_modules/idb-keyval/dist/index.js");
+  const log = new RunLog(100);
+  for (const step of [1, 2, 3]) log.add(stepped(step));
+  await RunLogs.put("a", log);
+  // An earlier page noted nothing.
+  full.add("tabtune-log-sizes");
+  await RunLogs.put("b", log);
+  full.delete("tabtune-log-sizes");
+  // By hand: steps, seconds and tokens in 8 bytes each, the six others in 4.
+  const bytes = 3 * (3 * 8 + 6 * 4);
+  assert.deepEqual(await RunLogs.sizes(), new Map([["a", bytes], ["b", bytes]]));
+  const store = createStore("tabtune-logs", "logs");
+  for (const id of ["a", "b"]) await set(id, { version: 1, total: 1, every: 1, steps: new Float64Array(9), columns: {} }, store);
+  await set("later", { version: 2 }, store);
+  assert.deepEqual(await RunLogs.sizes(), new Map([["a", bytes], ["b", bytes]]), "both were known by then, and what a later version wrote is not measured");
+  log.add(stepped(4));
+  await RunLogs.put("a", log);
+  await RunLogs.delete("b");
+  assert.deepEqual(await RunLogs.sizes(), new Map([["a", (bytes / 3) * 4]]));
+});
+
+test("the lines of runs that lie over one another are told apart without their colours", async () => {
+  const { looksOf, MOST_OTHERS } = await studio("watch/run-looks.ts");
+  const css = readFileSync(join(paths.root, "www/studio/watch/watch.css"), "utf8");
+  const dashes = new Set();
+  for (let index = 0; index <= MOST_OTHERS; index++) {
+    const { told, heldout } = looksOf(index);
+    assert.notDeepEqual(told.dash, heldout.dash);
+    assert.deepEqual([told.has_rings, heldout.has_rings], [false, true]);
+    dashes.add(String(told.dash));
+    // The list of runs has the same line beside each name.
+    if (index > 0) assert.ok(css.includes(`.run-${index} {\n  stroke: var(${told.token});\n  stroke-dasharray: ${told.dash.join(" ")};\n}`), `run ${index}`);
+  }
+  assert.equal(dashes.size, MOST_OTHERS + 1);
+});
+
 test("what a later version of the page kept is not read, and not thrown away", async () => {
   playPage();
   const { RunLogs, createStore, set } = await studio("watch/logs.ts", "../../node_modules/idb-keyval/dist/index.js");

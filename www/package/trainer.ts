@@ -705,9 +705,9 @@ export class Trainer {
 
   /**
    * Answers a chat, or goes on from a text, piece by piece. A text is taken as it is, without the chat template, so
-   * that a model that has none can be asked too. The generator's return value tells how it ended, and it is
-   * what awaiting it as it is gives. Aborting the signal throws `cancelled`; leaving the loop early ends the
-   * generation too.
+   * that a model that has none can be asked too. With `continue_final_message` an answer that was cut off goes on. The
+   * generator's return value tells how it ended, and it is what awaiting it as it is gives. Aborting the signal
+   * throws `cancelled`; leaving the loop early ends the generation too.
    */
   generate(
     prompt: Prompt,

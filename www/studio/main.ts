@@ -1,5 +1,7 @@
 import "./shell/language.js";
 import { Adapters } from "./library/adapters.js";
+import { begunOf, begunRuns } from "./library/begun.js";
+import { BegunCard } from "./library/begun-card.js";
 import { Asking } from "./chat/asking.js";
 import { BlindTest } from "./chat/blind.js";
 import { block, Busy, type Task } from "./shell/busy.js";
@@ -7,9 +9,9 @@ import { Chat } from "./chat/chat.js";
 import { BUNDLED, DataForm } from "./data/data.js";
 import { DeviceForm } from "./train/device.js";
 import { element, say, show, write } from "./ui/dom.js";
-import { clearErrorOnChange, showError } from "./shell/errors.js";
+import { clearErrorOnChange, showError, tellUndone } from "./shell/errors.js";
 import { NowBar } from "./shell/now.js";
-import { beginPlaces, goTo, reveal } from "./shell/places.js";
+import { beginPlaces, goTo, reveal, staying } from "./shell/places.js";
 import { Again } from "./home/again.js";
 import { Trying } from "./home/try.js";
 import { Curves } from "./watch/curves.js";
@@ -201,12 +203,21 @@ const again = new Again({
   is_still: () => trying.has_begun,
 });
 
+const begunCard = new BegunCard({
+  anew: (run) => {
+    // On a phone what is watched lies below what was set.
+    reveal("training-title", "start");
+    void trainAndAsk(() => adapters.anew(run), false);
+  },
+  drawn: () => busy.update(),
+});
+
 /** Asking, which loads a model where none is there. What a run came to stays written. */
 const asked = (begin: string, stop: string): Task => ({
   begin,
   stop,
   ended: (how) => {
-    if (how !== "done" && !job.adapter) say(how === "stopped" ? "Stopped." : "Failed.");
+    if (how !== "done" && !job.adapter) tellUndone(how);
   },
 });
 const answering = asked("ask-begin", "ask-stop");
@@ -256,14 +267,15 @@ async function beginTogether(): Promise<void> {
 /** What the chosen rows are called in a sentence, and as a dataset. */
 function rowsNow(): { rows: string | undefined; dataset: string | undefined } {
   const { name: dataset, words } = data;
-  return { rows: data.bundled ? "the bundled rows" : dataset && words, dataset };
+  return { rows: data.bundled ? "the example rows" : dataset && words, dataset };
 }
 
 async function offerWhatIsKept(): Promise<void> {
   blind.offer(job.adapter?.id);
   await Promise.all([adapters.refresh(), shelf.refresh(), model.refresh(), measuring.offer(job.adapter?.id), chat.offer()]).catch(showError);
   again.show(adapters.entries);
-  await Promise.all([library.refresh(), curves.refresh(adapters.entries.map(({ learnt }) => learnt))]).catch(showError);
+  const kept = new Set(adapters.entries.map(({ learnt }) => learnt.id));
+  await Promise.all([begunCard.refresh(kept), library.refresh(), curves.refresh(adapters.entries.map(({ learnt }) => learnt))]).catch(showError);
 }
 
 /** The settings as they stand; undefined where a field is wrong or they could not be fetched, which the person is told. */
@@ -307,7 +319,9 @@ async function train(order: (signal: AbortSignal) => Promise<Order>, resumes: bo
     async (signal) => {
       const wanted = await order(signal);
       asking.follow(wanted.rows.question);
-      await job.train(wanted, resumes, signal);
+      const work = () => job.train(wanted, resumes, signal);
+      // What goes on has been saved before.
+      await (resumes ? work() : begunRuns.during(begunOf(wanted), work));
       longest = look.longest;
     },
     { ...task, meaning },
@@ -360,13 +374,14 @@ element("setup").addEventListener("submit", async (event) => {
 });
 
 element("look").addEventListener("click", async () => {
+  const has_stayed = staying();
   const config = await settingsNow();
   if (!config) return;
   await busy.run(async (signal) => {
     await job.look(await ordered(config, signal), signal);
     longest = look.longest;
     say("Ready.");
-    reveal("look-card", "start");
+    if (has_stayed()) reveal("look-card", "start");
   }, training);
 });
 

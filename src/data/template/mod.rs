@@ -4,6 +4,7 @@
 //! loop controls, Python's string and dict methods, `raise_exception`, `strftime_now`, a `tojson` that
 //! escapes no HTML, and `{% generation %}` blocks around what the assistant says.
 
+mod continued;
 mod filters;
 mod marks;
 mod methods;

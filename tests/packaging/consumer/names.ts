@@ -116,14 +116,16 @@ export async function run(model: FolderSource, signal: AbortSignal): Promise<Ada
   const first: StepLog | EvalLog | undefined = logs[0];
 
   const messages: Message[] = [{ role: "user", content: "Why?" }];
-  const sampling: GenerateOptions = { max_new_tokens: 8 };
+  const sampling: GenerateOptions = { max_new_tokens: 8, temperature: 1, top_k: 40, top_p: 0.9, min_p: 0.05, repetition_penalty: 1.1, seed: 7 };
   const pieces = trainer.generate(messages, { ...sampling, signal });
   let piece = await pieces.next();
   while (!piece.done) piece = await pieces.next();
   const answer: GenerateResult = piece.value;
+  const half: Message[] = [...messages, { role: "assistant", content: answer.text }];
+  const { text: rest }: GenerateResult = await trainer.generate(half, { continue_final_message: true });
 
   const counters: Counters = await trainer.counters();
-  console.log(adapter.name, adapter.hint, info.context, report.rows, first?.step, answer.stop, counters.buffers);
+  console.log(adapter.name, adapter.hint, info.context, report.rows, first?.step, answer.stop, rest, counters.buffers);
   const format: ExportFormat = "gguf";
   const saving: SaveOptions = { format, dtype: "q8_0", to: "opfs", signal };
   const exported: Exported = await trainer.save(saving);

@@ -31,9 +31,10 @@ function waitWords(status: string): string {
 }
 
 function endWords({ text, end, told, how }: Spoken): string {
-  const speed = told && `${count(told.tokens, "token")}${Number.isFinite(told.a_second) ? ` · ${told.a_second.toFixed(told.a_second < 10 ? 1 : 0)} a second` : ""}`;
+  const length = count(told?.tokens ?? how.max_new_tokens ?? 0, told?.went_on ? "more token" : "token");
+  const speed = told && `${length}${Number.isFinite(told.a_second) ? ` · ${told.a_second.toFixed(told.a_second < 10 ? 1 : 0)} a second` : ""}`;
   const ends = {
-    cut: told && isFull({ told, how }) ? `Cut off after ${count(told.tokens, "token")}: the model can hold no more` : `Cut off after ${count(how.max_new_tokens ?? 0, "token")}`,
+    cut: `Cut off after ${length}${isFull({ told, how }) ? ": the model can hold no more" : ""}`,
     stopped: "Stopped here",
     whole: text === "" ? "It said nothing" : undefined,
     going: undefined,

@@ -88,6 +88,7 @@ export class Chat {
 
   /** Shows the chats that are kept, and the one that the address names. */
   async begin(): Promise<void> {
+    this.#chats.follow();
     const arrive = () => Promise.all([this.#arrive(), this.#chats.refresh()]);
     onPlace((place) => place === "chat" && void arrive().catch(showError));
     if (placeNow() === "chat") await arrive();

@@ -1,4 +1,4 @@
-import { mannerIn, MOST_TOKENS, USUAL, type Manner } from "./manner.js";
+import { mannerIn, MOST_KINDS, MOST_TOKENS, USUAL, type Manner } from "./manner.js";
 import { useRoom } from "./room.js";
 
 /** How the answers are made: what is said before, how freely words are drawn, how long an answer may be. */
@@ -30,8 +30,25 @@ export function How() {
           <Numeric name="temperature" label="Temperature" low={0} high={2} step={0.1} value={manner.temperature} set={(temperature) => set({ temperature: temperature ?? 0 })}>
             How freely words are drawn: 0 takes the likeliest, 1 as often as the model finds them likely.
           </Numeric>
+          <Numeric name="top_k" label="Top-k" low={0} high={MOST_KINDS} step={1} value={manner.top_k} set={(top_k) => set({ top_k: top_k ?? 0 })}>
+            Only so many of the likeliest words are drawn from; 0 is all of them.
+          </Numeric>
           <Numeric name="top_p" label="Top-p" low={0.01} high={1} step={0.01} value={manner.top_p} set={(top_p) => set({ top_p: top_p ?? 1 })}>
             Only the likeliest words whose shares make up so much are drawn from; 1 is all of them.
+          </Numeric>
+          <Numeric name="min_p" label="Min-p" low={0} high={1} step={0.01} value={manner.min_p} set={(min_p) => set({ min_p: min_p ?? 0 })}>
+            Words are left out that are less likely than this share of the likeliest one; 0 leaves out none.
+          </Numeric>
+          <Numeric
+            name="repetition_penalty"
+            label="Repetition penalty"
+            low={0.1}
+            high={10}
+            step={0.1}
+            value={manner.repetition_penalty}
+            set={(repetition_penalty) => set({ repetition_penalty: repetition_penalty ?? 1 })}
+          >
+            Above 1, words that were said already become less likely, yours too; 1 changes nothing.
           </Numeric>
           <Numeric name="longest" label="Longest answer" low={1} high={MOST_TOKENS} step={1} value={manner.longest} set={(longest) => set({ longest: longest ?? USUAL.longest })}>
             In tokens, which are words or parts of words.
@@ -52,10 +69,13 @@ export function How() {
   );
 }
 
-function mannerWords({ temperature, top_p, longest, seed }: Manner): string {
+function mannerWords({ temperature, top_k, top_p, min_p, repetition_penalty, longest, seed }: Manner): string {
   const words = [
     temperature !== USUAL.temperature && `temperature ${temperature}`,
+    top_k !== USUAL.top_k && `top-k ${top_k}`,
     top_p !== USUAL.top_p && `top-p ${top_p}`,
+    min_p !== USUAL.min_p && `min-p ${min_p}`,
+    repetition_penalty !== USUAL.repetition_penalty && `repetition penalty ${repetition_penalty}`,
     longest !== USUAL.longest && `at most ${longest} tokens`,
     seed !== USUAL.seed && `seed ${seed}`,
   ];

@@ -13,8 +13,8 @@ export interface Spoken {
   text: string;
   end: End;
   how: How;
-  /** Tokens, and how many a second; null while it is not over. */
-  told: { tokens: number; a_second: number } | null;
+  /** Tokens, and how many a second; null while it is not over. Of an answer that went on, of what was said since. */
+  told: { tokens: number; a_second: number; went_on?: boolean } | null;
   /** What the person said of it, as it is kept among the ratings. */
   rating: RatingRow | null;
 }
@@ -56,6 +56,8 @@ export interface Chat {
   title: string | null;
   /** When something was said last, in milliseconds since 1970. */
   date: number;
+  /** What it was kept as, by which a tab tells that another one has kept it since. */
+  revision?: string;
   /** What is said to the model before the chat; left out until the chat begins or the person writes something. */
   system?: string | null;
   manner: Manner;
@@ -107,6 +109,11 @@ export function isFound(chat: Chat, search: string): boolean {
   const all = [chat.title ?? "", ...chat.turns.flatMap((turn) => (turn.role === "user" ? [turn.text] : turn.spoken.map(({ text }) => text)))];
   const text = all.join("\n").toLocaleLowerCase();
   return search.toLocaleLowerCase().split(/\s+/).every((word) => text.includes(word));
+}
+
+/** A chat as the browser has kept it: an older page knew fewer ways to answer. */
+export function opened(chat: Chat): Chat {
+  return settled({ ...chat, manner: mannerIn(chat.manner) });
 }
 
 /** An answer that was under way when its page was left is as it was last seen. */

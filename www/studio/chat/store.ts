@@ -1,5 +1,5 @@
-import { createStore, del, get, set, values } from "idb-keyval";
-import { settled, type Chat } from "./record.js";
+import { createStore, del, get, set, update, values } from "idb-keyval";
+import { newId, opened, type Chat } from "./record.js";
 
 /** The chats, kept in the browser. */
 export class ChatStore {
@@ -8,16 +8,28 @@ export class ChatStore {
   /** All of them, the latest first; what a later version of this page wrote is left alone. */
   async all(): Promise<Chat[]> {
     const all = await values<Chat>(this.#records);
-    return all.filter(isKnown).map(settled).sort((a, b) => b.date - a.date);
+    return all.filter(isKnown).map(opened).sort((a, b) => b.date - a.date);
   }
 
   async get(id: string): Promise<Chat | undefined> {
     const chat = await get<Chat>(id, this.#records);
-    return chat && isKnown(chat) ? settled(chat) : undefined;
+    return chat && isKnown(chat) ? opened(chat) : undefined;
   }
 
+  /** Keeps a chat, whatever is there. */
   put(chat: Chat): Promise<void> {
-    return set(chat.id, chat, this.#records);
+    return set(chat.id, { ...chat, revision: newId() }, this.#records);
+  }
+
+  /** Keeps a chat, unless what is there is not that `revision` of it. Resolves to what is there then. */
+  async putAfter(revision: string | undefined, chat: Chat): Promise<Chat | undefined> {
+    let other: Chat | undefined;
+    const choose = (there: Chat | undefined) => {
+      other = there && there.revision !== revision ? there : undefined;
+      return other ?? chat;
+    };
+    await update<Chat>(chat.id, choose, this.#records);
+    return other;
   }
 
   delete(id: string): Promise<void> {

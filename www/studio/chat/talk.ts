@@ -1,9 +1,10 @@
 import { batch, signal } from "@preact/signals";
 import type { GenerateOptions, GenerateResult, Message } from "tabtune";
-import { anotherOf, howOf, twoManners, type Difference, type How } from "./manner.js";
+import { anotherOf, howOf, onwards, twoManners, type Difference, type How } from "./manner.js";
 import type { PickedRows } from "./picked-rows.js";
 import { isSameRow, pairRow, ratingRow, type PairRow } from "./preference-rows.js";
 import { answerOf, messagesBefore, newChat, newId, settled, type Chat, type ModelTurn, type Origin, type Spoken, type Turn } from "./record.js";
+import { codeOf } from "../shell/errors.js";
 import { shuffled } from "../ui/shuffle.js";
 import type { Answer } from "../work/streaming.js";
 
@@ -41,6 +42,8 @@ interface Wanted {
   by: string;
   as: string | undefined;
   how: How;
+  /** What was said already, where the answer goes on from there. */
+  from?: string;
 }
 
 /** What follows one's message. */
@@ -118,15 +121,18 @@ export class Talk {
     await this.#answering(() => [...this.chat.value.turns.slice(0, -1), turnOf(wanted)], wanted);
   }
 
-  /** Lets the last answer go on that was stopped or cut off: it is made once more in the same way, with room for more. */
+  /**
+   * Lets the last answer go on that was stopped or cut off, for as long again. Spaces at its end are the model's to write
+   * once more, as its words begin with them.
+   */
   async goOn(): Promise<void> {
     const last = this.#lastAnswer();
     const place = last?.spoken.findIndex(({ end }) => end === "stopped" || end === "cut") ?? -1;
     const one = last?.spoken[place];
     if (!last || !one || last.spoken.length > 1) return;
-    const room = (one.how.max_new_tokens ?? this.chat.value.manner.longest) * (one.end === "cut" ? 2 : 1);
-    const wanted = [{ by: one.by, as: undefined, how: { ...one.how, max_new_tokens: room } }];
-    await this.#answering(() => this.#with(last, { spoken: [{ ...one, end: "going", how: wanted[0]!.how }] }), wanted);
+    const how = { max_new_tokens: this.chat.value.manner.longest, ...onwards(one.how) };
+    const wanted = [{ by: one.by, as: undefined, how, from: one.text.trimEnd() }];
+    await this.#answering(() => this.#with(last, { spoken: [{ ...one, end: "going", how }] }), wanted);
   }
 
   /** Goes on with one of several answers. The others are worse, as far as they are others. */
@@ -232,7 +238,8 @@ export class Talk {
     const done = await this.#page.answering(start, (signal) => this.#answerAll(wanted, signal));
     if (!has_begun) return true;
     const turn = this.#lastAnswer();
-    const is_of_use = turn?.spoken.some(({ text, end }) => text !== "" || end === "whole") && (done || !turn.is_blind);
+    const has_said = ({ text, end }: Spoken, place: number) => text.trimEnd() !== (wanted[place]?.from ?? "") || end === "whole";
+    const is_of_use = turn?.spoken.some(has_said) && (done || !turn.is_blind);
     if (!is_of_use) this.chat.value = as_it_was;
     else if (!done) this.chat.value = settled(this.chat.value);
     else this.#merge(turn!);
@@ -243,17 +250,28 @@ export class Talk {
     const { id } = this.#lastAnswer()!;
     const { words, is_chat } = this.#page.model();
     this.chat.value = { ...this.chat.value, model: words, is_chat };
-    for (const [place, { by, as, how }] of wanted.entries()) {
-      this.live.value = "";
-      this.#say(id, place, { end: "going" });
-      try {
-        const { text, stop, tokens, tokens_per_second } = await this.#stream(this.#page.answer(messagesBefore(this.chat.value, id, by), how, as, signal));
-        this.#say(id, place, { text, end: stop === "length" ? "cut" : "whole", told: { tokens, a_second: tokens_per_second } });
-      } catch (thrown) {
-        const was = this.#turn(id)!.spoken[place]!.text;
-        this.#say(id, place, { text: longer(was, this.live.value), end: "stopped" });
-        throw thrown;
+    for (const [place, one] of wanted.entries()) await this.#answerOne(id, place, one, signal);
+  }
+
+  async #answerOne(id: string, place: number, { by, as, how, from }: Wanted, signal: AbortSignal): Promise<void> {
+    this.live.value = from ?? "";
+    this.#say(id, place, { end: "going" });
+    const before = messagesBefore(this.chat.value, id, by);
+    const went_on = from !== undefined;
+    const [turns, options] = went_on ? [[...before, { role: "assistant", content: from }], { ...how, continue_final_message: true }] : [before, how];
+    const said = this.#turn(id)!.spoken[place]!;
+    try {
+      const { text, stop, tokens, tokens_per_second } = await this.#stream(this.#page.answer(turns, options, as, signal));
+      const told = { tokens, a_second: tokens_per_second, ...(went_on && { went_on }) };
+      this.#say(id, place, { text: (from ?? "") + text, end: stop === "length" ? "cut" : "whole", told });
+    } catch (thrown) {
+      if (went_on && codeOf(thrown) === "bad-data") {
+        // The model's template leaves out or changes what was said, as thoughts: all of it is said once more, with more room.
+        const max_new_tokens = (how.max_new_tokens ?? 0) + (said.told?.tokens ?? 0);
+        return this.#answerOne(id, place, { by, as, how: { ...how, max_new_tokens } }, signal);
       }
+      this.#say(id, place, { text: longer(said.text, this.live.value), end: "stopped" });
+      throw thrown;
     }
   }
 

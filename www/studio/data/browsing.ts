@@ -103,7 +103,8 @@ export class Browsing {
     if (changed.length === 0) throw new MissingInput("This is the last row. Delete the dataset instead.");
     const given = changed.map(givenOf);
     if (given.includes(undefined)) throw new MissingInput("Rated rows of a table cannot be changed here. Change them in their file, and import it again.");
-    await dataset.import(new File(given.map((one) => `${JSON.stringify(one)}\n`), `${name}.jsonl`));
+    const [file_name = name] = (await dataset.info()).files;
+    await dataset.import(given as object[], { file_name });
     // An import of these rows from their file is another one now.
     remembered.forget(name);
     this.#changes.changed(name);

@@ -104,7 +104,7 @@ export class DataForm {
 
   /** What is chosen, for people to read. */
   get words(): string {
-    if (this.bundled) return "Questions and answers about tabtune, which come with the page.";
+    if (this.bundled) return "The example rows: questions and answers about tabtune.";
     return this.name ? `“${this.name}”` : "None are chosen yet.";
   }
 

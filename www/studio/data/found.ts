@@ -38,7 +38,7 @@ export function isProse({ format }: Inspection): boolean {
 /** What a file is and holds, in a few words. */
 export function foundWords(inspection: Inspection): string {
   const { format, mapping } = inspection;
-  const unknown = isUnknown(inspection) ? "columns with other names" : "nothing that can be read";
+  const unknown = isUnknown(inspection) ? "columns that nobody has named yet" : "nothing that can be read";
   return `${FORMATS[format] ?? format} · ${mapping ? SHAPES[mapping.shape] : unknown}`;
 }
 

@@ -3,7 +3,8 @@ import { deleteButton, smallButton } from "../ui/buttons.js";
 import { element, make, show } from "../ui/dom.js";
 import { downloadRows } from "../ui/download.js";
 import { showError } from "../shell/errors.js";
-import { bytes, count } from "../ui/format.js";
+import { sizeWords } from "../library/sizes.js";
+import { count } from "../ui/format.js";
 import { MissingInput } from "../ui/missing.js";
 import { kindOf, type RowKind } from "../chat/preference-rows.js";
 import { remembered } from "../ui/remembered.js";
@@ -108,7 +109,7 @@ export class KeptRows {
   #item({ name, rows, bytes: size, pending_rows }: DatasetInfo, is_chosen: boolean): HTMLElement {
     const radio = make("input", "");
     Object.assign(radio, { type: "radio", name: "kept", value: name, checked: is_chosen, disabled: rows === 0 });
-    const about = rows > 0 ? [`${count(rows, "row")} · ${bytes(size)}`] : [];
+    const about = rows > 0 ? [`${count(rows, "row")} · ${sizeWords(size)}`] : [];
     if (pending_rows !== null) about.push(`interrupted after ${count(pending_rows, "row")}: choose its file again to go on`);
     const label = make("label", "", radio, make("span", "", make("b", "", name), make("span", "hint", about.join(" · "))));
     const question = () => {

@@ -14,7 +14,7 @@ import type { RowKind } from "../chat/preference-rows.js";
 import { Reading } from "./reading.js";
 import { remembered } from "../ui/remembered.js";
 import { columnsOf, rolesFound, unsaidOf, unwantedIn, withRole, type Role, type Roles } from "./roles.js";
-import { reveal } from "../shell/places.js";
+import { reveal, staying } from "../shell/places.js";
 
 const LOOKING = "The file is being looked at.";
 const UNREADABLE = "This file cannot be read. Choose another one.";
@@ -182,6 +182,8 @@ export class OwnRows {
 
   /** Takes what was picked now, or before the page was closed: then with what was said of it. */
   async #take(picked: Picked, said?: Said | "unsaid"): Promise<void> {
+    // Looking takes a while; whoever has gone elsewhere meanwhile is not called back.
+    const has_stayed = staying();
     this.#picked = picked;
     this.#name.value = picked.name;
     this.#reading.reset();
@@ -200,7 +202,7 @@ export class OwnRows {
     // What was said of these says nothing of others that were picked meanwhile.
     if (this.#picked !== picked) return;
     if (typeof said === "object" && Object.keys(said.roles).length > 0) await this.#lookAgain(said.roles);
-    if (said !== undefined) return;
+    if (said !== undefined || !has_stayed()) return;
     reveal("own", "nearest");
     if (this.looked.value?.unsaid !== undefined) this.asks.value += 1;
   }

@@ -7,6 +7,7 @@ import { remembered } from "../ui/remembered.js";
 import type { Cells } from "./clipboard.js";
 import { Draft } from "./draft.js";
 import { GRID_KINDS, GridRows, type GridKind } from "./grid-rows.js";
+import { TYPED } from "./origins.js";
 
 /** What was typed, as it is kept over a reload. */
 interface TypedDraft {
@@ -126,8 +127,7 @@ export class TypedRows {
     const saying = this.#saying.value;
     const rows = this.grid.toRows();
     const options = { pairs: "chat" } as const;
-    const lines = new File(rows.map((row) => `${JSON.stringify(row)}\n`), `${name}.jsonl`);
-    await dataset.import(lines, { ...options, signal });
+    await dataset.import(rows, { ...options, file_name: TYPED, signal });
     remembered.set(name, options);
     this.#of = name;
     this.#used.value = saying;

@@ -1,5 +1,6 @@
 import { signal, type ReadonlySignal } from "@preact/signals";
 import { render } from "preact";
+import type { Outcome } from "../shell/busy.js";
 import { element } from "../ui/dom.js";
 import { duration } from "../ui/format.js";
 import { Answers, asked, BeforeAndNow, beginLive, losses } from "../watch/live.js";
@@ -15,7 +16,7 @@ const MOST = 3;
 const OFTEN: Made = { sample_steps: 0.1, sample_max_new_tokens: 28 };
 
 /** How far the run of the one button is. */
-type Phase = "before" | "running" | "done" | "stopped" | "failed";
+type Phase = "before" | "running" | Outcome;
 
 const phase = signal<Phase>("before");
 const chosen = signal(QUESTIONS.slice(0, 2).map(({ text }) => text));
@@ -48,7 +49,7 @@ export class Trying {
     phase.value = "running";
   }
 
-  ended(how: "done" | "stopped" | "failed"): void {
+  ended(how: Outcome): void {
     took.value = (performance.now() - this.#begun) / 1000;
     phase.value = how;
   }
@@ -72,12 +73,7 @@ function Try({ status, left, device, bar }: Seen) {
   const is_running = phase.value === "running";
   return (
     <>
-      {phase.value === "before" && (
-        <>
-          <p class="hint device-line">{device}</p>
-          <Choosing />
-        </>
-      )}
+      {phase.value === "before" && <Choosing summary="Ask it something else" />}
       {phase.value !== "before" && (
         <div class="going">
           {is_running && <progress max={100} value={bar.value} aria-label="How far it is" />}
@@ -90,37 +86,37 @@ function Try({ status, left, device, bar }: Seen) {
         </div>
       )}
       {phase.value === "before" || asked.value.length === 0 ? <Example is_coming={is_running} /> : <Answers />}
+      {phase.value === "before" && <p class="hint device-line">{device}</p>}
       {phase.value === "done" && <Next />}
-      {!is_running && phase.value !== "before" && (
-        <details>
-          <summary>Ask it something else next time</summary>
-          <Choosing />
-        </details>
-      )}
+      {!is_running && phase.value !== "before" && <Choosing summary="Ask it something else next time" />}
     </>
   );
 }
 
-function Choosing() {
+/** What it can be asked, folded away: on a phone it would push out of sight what comes of it. */
+function Choosing({ summary }: { summary: string }) {
   const choose = (text: string, is_chosen: boolean) => {
     const others = chosen.value.filter((other) => other !== text);
     chosen.value = is_chosen ? [...others, text] : others;
   };
   return (
-    <fieldset class="asks">
-      <legend>Ask it while it learns, up to three of these</legend>
-      <div class="chips">
-        {QUESTIONS.map(({ text }) => {
-          const is_chosen = chosen.value.includes(text);
-          return (
-            <label key={text} class="chip">
-              <input type="checkbox" checked={is_chosen} disabled={!is_chosen && chosen.value.length >= MOST} onChange={(event) => choose(text, event.currentTarget.checked)} />
-              <span>{text}</span>
-            </label>
-          );
-        })}
-      </div>
-    </fieldset>
+    <details>
+      <summary>{summary}</summary>
+      <fieldset class="asks">
+        <legend>Up to three of these, while it learns</legend>
+        <div class="chips">
+          {QUESTIONS.map(({ text }) => {
+            const is_chosen = chosen.value.includes(text);
+            return (
+              <label key={text} class="chip">
+                <input type="checkbox" checked={is_chosen} disabled={!is_chosen && chosen.value.length >= MOST} onChange={(event) => choose(text, event.currentTarget.checked)} />
+                <span>{text}</span>
+              </label>
+            );
+          })}
+        </div>
+      </fieldset>
+    </details>
   );
 }
 

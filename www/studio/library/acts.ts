@@ -17,9 +17,9 @@ export interface Offer {
 export function offersOf(item: Item): Offer[] {
   switch (item.kind) {
     case "run":
-      return offersOfLearnt(item.subject, item.now);
+      return offersOfLearnt(item.subject, item);
     case "adapter":
-      if (isLearnt(item.subject)) return offersOfLearnt(item.subject, item.now);
+      if (isLearnt(item.subject)) return offersOfLearnt(item.subject, item);
       return [...(item.now ? [] : [first("use", "Use")]), later("card", "Card"), later("give", "Give away"), ...RENAME, ...DELETE];
     case "dataset":
       return [...(item.subject.rows > 0 ? [first("train", "Train on"), later("look", "Look at"), later("export", "Export")] : []), ...RENAME, ...DELETE];
@@ -31,13 +31,13 @@ export function offersOf(item: Item): Offer[] {
   }
 }
 
-function offersOfLearnt(entry: LearntEntry, now: string): Offer[] {
+function offersOfLearnt(entry: LearntEntry, { now, is_shelved }: Pick<Item, "now" | "is_shelved">): Offer[] {
   const ways = waysOf(entry);
   const offers: Offer[] = [];
   if (ways.includes("open") && !now) offers.push(first("open", "Open"));
   if (ways.includes("reopen") && !now) offers.push(first("go on", "Open"));
   if (ways.includes("go on")) offers.push(first("go on", `Go on from step ${entry.saved_step.toLocaleString("en")}`));
-  if (entry.learnt.has_files) offers.push(later("card", "Card"), later("download", "Download"), later("shelve", "Put on the shelf"), later("give", "Give away"));
+  if (entry.learnt.has_files) offers.push(later("card", "Card"), later("download", "Download"), ...(is_shelved ? [] : [later("shelve", "Put on the shelf")]), later("give", "Give away"));
   return [...offers, ...RENAME, ...DELETE];
 }
 

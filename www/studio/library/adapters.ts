@@ -4,6 +4,7 @@ import type { Asking } from "../chat/asking.js";
 import { block, type Busy, type Task } from "../shell/busy.js";
 import { element, say, show, write } from "../ui/dom.js";
 import { downloadAdapter } from "../ui/download.js";
+import { begunOf, type Begun } from "./begun.js";
 import { takeOverEarlier } from "./earlier.js";
 import { entriesIn, needing, tidy, type LearntEntry } from "./entries.js";
 import { messageOf, showError } from "../shell/errors.js";
@@ -17,8 +18,8 @@ import type { Config } from "../train/settings.js";
 import { Unsaved } from "./unsaved.js";
 
 const HINTS = {
-  none: "What a run learns. Download it, give it away, open it again.",
-  some: "A zip file that this page opens again, and PEFT.",
+  none: "A small file that holds what a run has learnt: to download it, give it away and open it again.",
+  some: "As a zip file, which this page opens again, and so does PEFT in Python.",
   model: "All weights were trained, so there is no adapter, but a model of its own. It is kept as the last checkpoint of its run; save it for other programs.",
 };
 
@@ -118,6 +119,13 @@ export class Adapters implements Follower {
   /** Goes on with a run from its last checkpoint, or opens what that is if it is the run's end. */
   goOn(learnt: Learnt): void {
     this.#page.goOn(() => this.#order(learnt));
+  }
+
+  /** What begins a run anew that came to nothing, with the settings that it had. */
+  async anew(begun: Begun): Promise<Order> {
+    const { dataset } = begun.rows;
+    const order = await this.#order(begun);
+    return { ...order, id: `${dataset} ${new Date().toISOString()}`, name: await this.newName(dataset), ...(begun.asks && { asks: begun.asks }) };
   }
 
   /** Forgets something that was learnt, with the checkpoints of its run. */
@@ -235,7 +243,7 @@ export class Adapters implements Follower {
   }
 
   /** A run as it was ordered, to go on with it. */
-  async #order({ id, name, model, config, rows, question }: Learnt): Promise<Order> {
+  async #order({ id, name, model, config, rows, question }: Learnt | Begun): Promise<Order> {
     const { dataset, heldout, is_chat, count } = rows!;
     const opened = {
       dataset: await Dataset.open(dataset),
@@ -248,18 +256,7 @@ export class Adapters implements Follower {
   }
 }
 
-function learntOf({ id, name, model, config, rows }: Order): Learnt {
-  const { dataset, heldout, is_chat, count, question } = rows;
-  return {
-    version: 1,
-    id,
-    name,
-    model: model.name,
-    config,
-    rows: { dataset: dataset.name, heldout: heldout?.name ?? null, is_chat, count },
-    question,
-    has_files: false,
-    steps: 0,
-    date: Date.now(),
-  };
+function learntOf(order: Order): Learnt {
+  const { asks: _, ...begun } = begunOf(order);
+  return { version: 1, ...begun, has_files: false, steps: 0 };
 }

@@ -1,6 +1,7 @@
 import type { CachedModel, DatasetInfo } from "tabtune";
 import type { ShelvedAdapter } from "tabtune/exchange";
 import { notesOf, type LearntEntry } from "./entries.js";
+import { filesOf, TYPED } from "../data/origins.js";
 import { bytesOf, type KeptChat } from "./others.js";
 import { count } from "../ui/format.js";
 import { modelWords } from "../train/model-name.js";
@@ -49,6 +50,8 @@ interface ItemOf<Kind extends ItemKind, Subject> {
   to: Origin[];
   /** What stands for its content, if anything does; the same of another one makes them twins. */
   mark: string | undefined;
+  /** Whether what was learnt or opened lies on the shelf as well. */
+  is_shelved?: boolean;
   subject: Subject;
 }
 
@@ -98,17 +101,18 @@ export function itemsOf(found: Found): Item[] {
   return linked(items);
 }
 
-function learntItem(entry: LearntEntry, { logs, open, bundled }: Found): RunItem | AdapterItem {
+function learntItem(entry: LearntEntry, { shelf, logs, open, bundled }: Found): RunItem | AdapterItem {
   const { learnt, checkpoint_bytes } = entry;
   const { id, name, rows, model, date, weights } = learnt;
   const from: Origin[] = [];
-  if (rows && bundled.includes(rows.dataset)) from.push({ how: "learnt from", name: "the rows that come with the page", key: undefined });
+  if (rows && bundled.includes(rows.dataset)) from.push({ how: "learnt from", name: "the example rows", key: undefined });
   else if (rows) from.push({ how: "learnt from", name: rows.dataset, key: keyOf("dataset", rows.dataset) });
   if (rows?.heldout && !bundled.includes(rows.heldout)) from.push({ how: "measured by", name: rows.heldout, key: keyOf("dataset", rows.heldout) });
   from.push({ how: rows ? "on" : "made for", name: modelWords(model), key: model.kind === "hub" ? keyOf("model", hubName(model.name)) : undefined });
   const notes = notesOf(entry);
   if (rows && rows.count !== null) notes.unshift(`${count(rows.count, "row")}`);
-  if (!rows) notes.unshift("opened from a file");
+  const is_shelved = weights !== undefined && shelf.some(({ mark }) => mark === weights);
+  if (!rows) notes.unshift("opened from a file", ...(is_shelved ? ["on the shelf as well"] : []));
   const item = {
     name,
     bytes: (learnt.has_files ? (learnt.bytes ?? 0) : 0) + checkpoint_bytes + (logs.get(id) ?? 0),
@@ -118,6 +122,7 @@ function learntItem(entry: LearntEntry, { logs, open, bundled }: Found): RunItem
     from,
     to: [],
     mark: weights,
+    is_shelved,
     subject: entry,
   };
   return rows ? { kind: "run", key: keyOf("run", id), ...item } : { kind: "adapter", key: keyOf("adapter", id), ...item };
@@ -151,8 +156,10 @@ function datasetsOf({ datasets, bundled }: Found): DatasetItem[] {
     const { name, rows, bytes, files, pending_rows, fingerprint } = info;
     const notes = rows > 0 ? [count(rows, "row")] : [];
     if (pending_rows !== null) notes.push(`an import of it stopped after ${count(pending_rows, "row")}`);
-    const others = files.filter((file) => file !== name);
-    const from = others.length > 0 ? [{ how: "read from", name: others.slice(0, 3).join(", ") + (others.length > 3 ? " …" : ""), key: undefined }] : [];
+    const others = filesOf(name, files);
+    const from: Origin[] = [];
+    if (files.includes(TYPED)) from.push({ how: "typed", name: "on this page", key: undefined });
+    if (others.length > 0) from.push({ how: "read from", name: others.slice(0, 3).join(", ") + (others.length > 3 ? " …" : ""), key: undefined });
     return { kind: "dataset", key: keyOf("dataset", name), name, bytes, date: undefined, about: notes.join(" · "), now: "", from, to: [], mark: fingerprint || undefined, subject: info };
   });
 }
@@ -174,12 +181,13 @@ function chatItem({ chat, name }: Found["chats"][number]): ChatItem {
   return { kind: "chat", key: keyOf("chat", id), name, bytes: bytesOf(chat), date, about: count(turns.length, "turn"), now: "", from: [], to: [], mark: undefined, subject: chat };
 }
 
-/** Says of each what came from it, and finds the run that an adapter of the shelf is of. What is gone is named, and leads nowhere. */
+/** Says of each what came from it, and finds the runs that an adapter of the shelf is of. What is gone is named, and leads nowhere. */
 function linked(items: Item[]): Item[] {
-  const runs = new Map(items.flatMap((item) => (item.kind === "run" && item.mark ? [[item.mark, item] as const] : [])));
+  const runs = items.filter(({ kind }) => kind === "run");
   for (const item of items) {
-    const run = item.kind === "adapter" && item.mark ? runs.get(item.mark) : undefined;
-    if (run) item.from.unshift({ how: "what was learnt by", name: run.name, key: run.key });
+    if (item.kind !== "adapter" || !item.mark) continue;
+    const same = runs.filter(({ mark }) => mark === item.mark);
+    item.from.unshift(...same.map(({ name, key }) => ({ how: "what was learnt by", name, key })));
   }
   const by_key = new Map(items.map((item) => [item.key, item]));
   for (const item of items) {

@@ -1,7 +1,7 @@
 import { cachedModels, Dataset, forgetModel } from "tabtune";
 import { signal } from "@preact/signals";
 import { render } from "preact";
-import type { Busy } from "../shell/busy.js";
+import { block, type Busy } from "../shell/busy.js";
 import { showError } from "../shell/errors.js";
 import { onPlace, reveal } from "../shell/places.js";
 import { downloadAdapter, downloadRows, handOver } from "../ui/download.js";
@@ -68,6 +68,7 @@ export class Library {
     render(<LibraryList items={this.#items} view={this.#view} work={work} />, element("kept-things"));
     render(<StorageView items={this.#items} room={this.#room} />, element("storage"));
     element("free-room").addEventListener("click", () => this.#room_dialog.open(this.#items.value ?? []));
+    element("shelf-show").addEventListener("click", () => this.#showAdapters());
     element("take-open").addEventListener("click", () => void this.#take().catch(showError));
     const picker = element<HTMLInputElement>("bring-file");
     element("bring-open").addEventListener("click", () => picker.click());
@@ -92,7 +93,7 @@ export class Library {
   /** Looks anew at what there is. What was learnt and the shelf were looked up before. */
   async refresh(): Promise<void> {
     const turn = ++this.#asked;
-    const { adapters, shelf, chats, logs, bundled } = this.#page;
+    const { busy, adapters, shelf, chats, logs, bundled } = this.#page;
     const [datasets, models, kept, sizes, shelved, open] = await Promise.all([Dataset.list(), cachedModels(), chats.all(), logs.sizes(), shelf.marked(), adapters.open()]);
     const named = kept.map((chat) => ({ chat, name: chats.nameOf(chat) }));
     const items = itemsOf({ learnt: adapters.entries, shelf: shelved, datasets, models, chats: named, logs: sizes, open: open?.id, answers: shelf.answers, bundled });
@@ -100,6 +101,9 @@ export class Library {
     if (turn !== this.#asked) return;
     this.#items.value = items;
     this.#room.value = room;
+    // Whoever asks before it is known what there is would be told that there is nothing.
+    for (const id of ["take-open", "free-room"]) block(id, false);
+    busy.update();
     show("promise-ask", room.is_promised === false);
     show("together-link", !element("together").hidden);
   }
@@ -108,6 +112,12 @@ export class Library {
   async #lookAnew(): Promise<void> {
     await Promise.all([this.#page.adapters.refresh(), this.#page.shelf.refresh()]);
     await this.refresh();
+  }
+
+  #showAdapters(): void {
+    this.#view.value = { ...this.#view.value, kind: "adapter", search: "" };
+    element("kept-title").focus({ preventScroll: true });
+    reveal("kept-title", "start");
   }
 
   #work(work: () => Promise<void>): void {

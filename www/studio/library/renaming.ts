@@ -4,6 +4,7 @@ import { chosenWay } from "../data/ways.js";
 import { Kept } from "../ui/kept.js";
 import { renameBegun } from "../together/begun.js";
 import { MissingInput } from "../ui/missing.js";
+import { begunRuns } from "./begun.js";
 import { remembered } from "../ui/remembered.js";
 import type { LearntStore } from "./learnt.js";
 
@@ -42,12 +43,16 @@ export async function endRenaming(store: LearntStore): Promise<void> {
   begun.forget();
 }
 
-/** What finds the rows by their name: runs, the choices of their import, of what to train on, where picks go, and rounds of learning together. */
+/**
+ * What finds the rows by their name: runs, also those that came to nothing, the choices of their import, of what to train on, where picks go,
+ * and rounds of learning together.
+ */
 async function follow({ from, to }: Renaming, store: LearntStore): Promise<void> {
   await store.renameRows(from, to);
   remembered.rename(from, to);
   renamePicked(from, to);
   renameBegun(from, to);
+  begunRuns.renameRows(from, to);
   const way = chosenWay.get();
   if (way?.kept === from) chosenWay.set({ ...way, kept: to });
 }

@@ -41,8 +41,9 @@ function twins(items: readonly Item[]): Suggestion[] {
   });
 }
 
-function worth({ now, to }: Item): number {
-  return (now ? 1000 : 0) + to.length;
+/** What is kept of a run needs the run no more. */
+function worth({ kind, now, to }: Item): number {
+  return (now ? 1000 : 0) + (kind === "run" ? 0 : to.length);
 }
 
 function checkpoints(items: readonly Item[]): Suggestion[] {

@@ -14,20 +14,14 @@ interface RunLogs<Log> {
   get(id: string): Promise<Log | undefined>;
   put(id: string, log: Log): Promise<void>;
   delete(id: string): Promise<void>;
-  ids(): Promise<string[]>;
+  /** What each takes. */
+  sizes(): Promise<Map<string, number>>;
 }
 
 /** The logs of runs as the library takes them along: `make` makes an empty one of a run of so many steps. */
 export function logsOf<Metric extends string, Log extends RunLog<Metric>>(store: RunLogs<Log>, make: (total: number) => Log, metrics: readonly Metric[]): Logs {
   return {
-    async sizes() {
-      const sizes = new Map<string, number>();
-      for (const id of await store.ids()) {
-        const log = await store.get(id);
-        if (log) sizes.set(id, log.steps.length * (metrics.length + 1) * Float64Array.BYTES_PER_ELEMENT);
-      }
-      return sizes;
-    },
+    sizes: () => store.sizes(),
     async read(id) {
       const log = await store.get(id);
       if (!log) return undefined;

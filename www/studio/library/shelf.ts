@@ -2,6 +2,7 @@ import { cardFor, inspectAdapter, openShelf, withCard, type CardDetails, type Ex
 import type { Busy, Task } from "../shell/busy.js";
 import { CardDialog, type Found, type Shown } from "./card-dialog.js";
 import { element, say, show, write } from "../ui/dom.js";
+import { count } from "../ui/format.js";
 import { Getting } from "./getting.js";
 import { Giving } from "./giving.js";
 import type { Job, Loading, Shelved, Voice } from "../work/job.js";
@@ -83,10 +84,13 @@ export class ShelfCard {
     const job = this.#page.job();
     const { voice } = job;
     const now = typeof voice === "object" ? voice.key : undefined;
-    show("shelf-empty", this.#entries.length === 0);
-    show("shelf-off", now !== undefined);
     // What learnt all weights is a model, and no adapter.
-    show("shelve", voice === "own" && job.own?.is_model === false);
+    const is_new = voice === "own" && job.own?.is_model === false && !(await this.#has(job.own.id));
+    show("shelf-empty", this.#entries.length === 0);
+    show("shelf-full", this.#entries.length > 0);
+    write("shelf-count", `${count(this.#entries.length, "adapter")} on the shelf.`);
+    show("shelf-off", now !== undefined);
+    show("shelve", is_new);
     this.#mixing.offer(this.#entries.map(({ name }) => name));
     this.voices.offer(this.#entries, job);
     this.#page.busy.update();
@@ -150,6 +154,12 @@ export class ShelfCard {
     const base = this.#page.job().own?.id === subject.id ? this.#page.job().base : undefined;
     const card = await cardFor(files, { title: name, ...(base && { base_model: { fingerprint: base.fingerprint } }), ...toldOf(subject) });
     return { name, card, signed_by: null, inspection: await inspectAdapter(files), files: async () => withCard(files, card) };
+  }
+
+  /** Whether that which was learnt or opened is on the shelf already. */
+  async #has(id: string): Promise<boolean> {
+    const weights = (await this.#page.learnt.get(id).catch(() => undefined))?.weights;
+    return weights !== undefined && (await this.marked()).some(({ mark }) => mark === weights);
   }
 
   /** A card tells the sum; of what has none it is taken once. */

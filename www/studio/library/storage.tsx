@@ -24,29 +24,28 @@ interface StorageProps {
   room: Signal<Room | undefined>;
 }
 
-/** What is kept as a bar, by kinds, and how safe it is. */
+/** What is kept, by kinds with the largest first, and how safe it is. */
 export function StorageView({ items, room }: StorageProps) {
   const { usage, quota, is_promised } = room.value ?? {};
   const sums = sumsOf(items.value ?? []);
   const kept = ITEM_KINDS.reduce((sum, kind) => sum + sums[kind].bytes, 0);
   // What the engine and the page keep for themselves. Browsers pack some of what they count, so it may be less than nothing.
   const rest = Math.max(0, (usage ?? 0) - kept);
-  const parts = [...ITEM_KINDS.map((kind) => ({ name: kind as string, word: KIND_WORDS[kind].many, bytes: sums[kind].bytes })), { name: "rest", word: "The page itself", bytes: rest }].filter((part) => part.bytes > 0);
+  const parts = [...ITEM_KINDS.map((kind) => ({ name: kind as string, word: KIND_WORDS[kind].many, bytes: sums[kind].bytes })), { name: "rest", word: "The page itself", bytes: rest }]
+    .filter((part) => part.bytes > 0)
+    .sort((one, other) => other.bytes - one.bytes);
+  const most = parts[0]?.bytes ?? 1;
   return (
     <div class="storage-parts">
       <p>
         <b id="kept-bytes">{sizeWords(kept)}</b> {"are kept here"}
         {quota !== undefined && `, of ${sizeWords(quota)} that the browser lets this page have`}.
       </p>
-      <div class="stack" aria-hidden="true">
-        {parts.map(({ name, bytes }) => (
-          <span key={name} class={`of-${name}`} style={{ flexGrow: bytes }} />
-        ))}
-      </div>
       <ul class="shares" aria-label="What takes how much">
         {parts.map(({ name, word, bytes: taken }) => (
-          <li key={name} data-part={name}>
-            <i class={`of-${name}`} aria-hidden="true" /> {word} <span class="figure">{sizeWords(taken)}</span>
+          <li key={name} data-part={name} class={`of-${name}`}>
+            <span>{word}</span> <span class="figure">{sizeWords(taken)}</span>
+            <i style={{ width: `${(100 * taken) / most}%` }} aria-hidden="true" />
           </li>
         ))}
       </ul>

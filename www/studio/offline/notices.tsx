@@ -3,15 +3,13 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { write } from "../ui/dom.js";
 import { stored } from "../ui/stored.js";
-import { askToInstall, followInstall } from "./install.js";
+import { InstallButton } from "./install-offer.js";
 import type { Updates } from "./updates.js";
 
 /** Where the browser notes that the person was told that the page works offline. */
 const TOLD = "tabtune:offline-told";
 
 const is_told = signal(stored.get(TOLD) !== undefined);
-const is_installable = signal(false);
-followInstall((is_offered) => (is_installable.value = is_offered));
 
 function dismiss(): void {
   is_told.value = true;
@@ -47,11 +45,7 @@ function NewVersion({ isBusy, use }: { isBusy: boolean; use(): void }) {
 function ReadyOffline() {
   return (
     <Notice title="Ready to use offline." text="The page and its small model are now kept in this browser, and open without a network.">
-      {is_installable.value && (
-        <button type="button" class="primary" onClick={() => void askToInstall().then(dismiss)}>
-          Install as an app
-        </button>
-      )}
+      <InstallButton look="primary" asked={dismiss} />
       <button type="button" class="quiet" onClick={dismiss}>
         OK
       </button>

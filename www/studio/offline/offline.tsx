@@ -1,6 +1,8 @@
 import { signal } from "@preact/signals";
 import { render } from "preact";
 import { showConnection } from "./connection.js";
+import { element } from "../ui/dom.js";
+import { offerInstall } from "./install-offer.js";
 import { Notices } from "./notices.js";
 import { Updates } from "./updates.js";
 
@@ -14,6 +16,7 @@ export function beginOffline(): void {
   place.className = "page-news";
   place.setAttribute("aria-label", "About this page");
   document.body.append(place);
+  offerInstall(element("install"));
   render(<Notices updates={updates} isBusy={() => is_busy.value} />, place);
   updates.begin();
 }

@@ -1,5 +1,9 @@
 import { element, show } from "../ui/dom.js";
+import { MissingInput } from "../ui/missing.js";
 import { clearError, isCancelled, showError } from "./errors.js";
+
+/** How work ended; "missing" is where the person has still to give something before it can begin. */
+export type Outcome = "done" | "stopped" | "missing" | "failed";
 
 /** What the page shows of a piece of work. */
 export interface Task {
@@ -8,7 +12,7 @@ export interface Task {
   stop?: string;
   /** Told when it was asked to stop, and how it ended. */
   stopping?(): void;
-  ended?(how: "done" | "stopped" | "failed"): void;
+  ended?(how: Outcome): void;
   /** What a failure means for what was done so far. */
   meaning?(): string;
 }
@@ -72,11 +76,12 @@ export class Busy {
     this.#set(true);
     swap(true);
     if (task.stop && isLost(focused)) focus(element(task.stop));
-    let how: "done" | "stopped" | "failed" = "done";
+    let how: Outcome = "done";
     try {
       await work(controller.signal);
     } catch (thrown) {
-      how = isCancelled(thrown) ? "stopped" : "failed";
+      how = outcomeOf(thrown);
+      if (how === "missing") showError(thrown);
       if (how === "failed") showError(thrown, task.meaning?.());
     }
     if (task.stop) element(task.stop).removeEventListener("click", stop);
@@ -108,6 +113,11 @@ export class Busy {
 /** Lets a control wait for the person, or not any more, from the next {@link Busy.update} on. */
 export function block(id: string, is_blocked: boolean): void {
   element(id).toggleAttribute("data-blocked", is_blocked);
+}
+
+function outcomeOf(thrown: unknown): Outcome {
+  if (isCancelled(thrown)) return "stopped";
+  return thrown instanceof MissingInput ? "missing" : "failed";
 }
 
 /** Whether the keyboard is nowhere: at the page as a whole, or at what cannot be used now. */

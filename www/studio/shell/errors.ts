@@ -1,6 +1,7 @@
 import { TabtuneError, type ErrorCode } from "tabtune";
-import { element, show, write } from "../ui/dom.js";
+import { element, say, show, write } from "../ui/dom.js";
 import { MissingInput } from "../ui/missing.js";
+import type { Outcome } from "./busy.js";
 import { reveal } from "./places.js";
 import { hintOf, NO_NETWORK } from "./words.js";
 
@@ -37,6 +38,12 @@ export function showError(thrown: unknown, meaning = ""): void {
   show("error-code", !missing);
   show("error", true);
   reveal("error", "nearest");
+}
+
+/** Says of work that was not done why, where it is watched. What is still missing is no failure, and was read aloud as it was shown. */
+export function tellUndone(how: Exclude<Outcome, "done">): void {
+  if (how === "missing") write("status", element("error-hint").textContent ?? "");
+  else say(how === "stopped" ? "Stopped." : "Failed.");
 }
 
 export function clearError(): void {

@@ -9,6 +9,8 @@ export type PlaceName = (typeof PLACES)[number];
 const scrolled = new Map<PlaceName, number>();
 const heard: ((place: PlaceName) => void)[] = [];
 let here: PlaceName = "home";
+/** How often another place was entered. */
+let moves = 0;
 
 /** Shows the place that the address names, now and whenever it changes. */
 export function beginPlaces(): void {
@@ -20,6 +22,12 @@ export function beginPlaces(): void {
 /** The place that is shown. */
 export function placeNow(): PlaceName {
   return here;
+}
+
+/** Notes where the person is; what it gives tells whether they have stayed in that place ever since. */
+export function staying(): () => boolean {
+  const before = moves;
+  return () => moves === before;
 }
 
 /** Tells of each place that is entered. */
@@ -65,7 +73,10 @@ function named(): PlaceName | undefined {
 
 function arrive(place: PlaceName): void {
   const left = here;
-  if (place !== left) scrolled.set(left, scrollY);
+  if (place !== left) {
+    scrolled.set(left, scrollY);
+    moves += 1;
+  }
   here = place;
   for (const part of document.querySelectorAll<HTMLElement>("[data-place]")) part.hidden = part.dataset["place"] !== place;
   for (const link of document.querySelectorAll<HTMLAnchorElement>("#places a")) {

@@ -1,8 +1,8 @@
 import { Trainer } from "tabtune";
 import type { Offer, Terms } from "tabtune/federated";
-import { block, type Busy, type Task } from "../shell/busy.js";
+import { block, type Busy, type Outcome, type Task } from "../shell/busy.js";
 import { element, say, show, write } from "../ui/dom.js";
-import { showError } from "../shell/errors.js";
+import { showError, tellUndone } from "../shell/errors.js";
 import type { Job, Order } from "../work/job.js";
 import { MissingInput } from "../ui/missing.js";
 import type { ModelName } from "../train/model-name.js";
@@ -130,12 +130,14 @@ export class Together {
     if (done && job().adapter) await ask();
   }
 
-  #ended(how: "done" | "stopped" | "failed"): void {
+  #ended(how: Outcome): void {
     this.#view.offerOver();
     title.percent = undefined;
     if (how !== "done") element<HTMLProgressElement>("progress").value = 0;
-    if (how === "failed") say("Failed.");
-    if (how === "failed") this.#view.stand(this.#has_joined ? "It broke off." : "You have not joined.");
+    if (how === "failed" || how === "missing") {
+      tellUndone(how);
+      this.#view.stand(this.#has_joined ? "It broke off." : "You have not joined.");
+    }
     if (how === "stopped") for (const tell of [say, (words: string) => this.#view.stand(words)]) tell("You have not joined, and nothing was sent.");
     this.refresh();
   }

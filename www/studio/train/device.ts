@@ -90,7 +90,7 @@ export class DeviceForm {
   }
 }
 
-const PLAYED = "It plays the GPU that this browser offers, and is faster as itself.";
+const PLAYED = "The GPU that this browser offers is none: the processor would only imitate one, which is slower.";
 
 /** What computes. */
 function computedBy({ backend, name, is_software }: AdapterInfo): string {

@@ -1,12 +1,13 @@
 import { signal } from "@preact/signals";
 import { h, render } from "preact";
-import { cachedModels, type FolderSource, type HubOptions } from "tabtune";
+import type { FolderSource, HubOptions } from "tabtune";
 import { watchFolder, type Directory } from "../data/folder.js";
 import { onPlace } from "../shell/places.js";
 import { Choice } from "../ui/choice.js";
 import { element, show, write } from "../ui/dom.js";
 import { Kept } from "../ui/kept.js";
 import { MissingInput } from "../ui/missing.js";
+import { modelsHere } from "../work/is-here.js";
 import { askHub, HubFound } from "./hub-found.js";
 import { listedBy } from "./listed.js";
 import { ModelCards } from "./model-cards.js";
@@ -116,9 +117,7 @@ export class ModelForm {
 
   /** Looks which models were downloaded. */
   async refresh(): Promise<void> {
-    // Without a cache nothing is here.
-    const cached = await cachedModels().catch(() => []);
-    this.#here.value = new Set(cached.filter(({ complete }) => complete).map(({ name }) => name));
+    this.#here.value = await modelsHere();
   }
 
   #watchHub(): void {

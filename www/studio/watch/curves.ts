@@ -95,7 +95,8 @@ export class Curves {
     for (const picture of [this.#loss, this.#second]) picture.clear();
     element("chart").setAttribute("aria-label", "Loss by step");
     show("chart-empty", run === undefined);
-    for (const id of ["curve-tools", "second-part"]) show(id, run !== undefined);
+    // The keyboard does not stop at a curve that is not there.
+    for (const id of ["curve-tools", "loss-part", "second-part"]) show(id, run !== undefined);
     if (run?.id !== undefined) this.#keeper.follow(run.id, run.log);
     this.#draw();
   }

@@ -1,4 +1,4 @@
-import { createStore, del, get, keys, set, type UseStore } from "idb-keyval";
+import { createStore, del, entries, get, keys, set, type UseStore } from "idb-keyval";
 import { METRICS, RunLog, type Metric } from "./run-log.js";
 
 /** A log as the browser keeps it: numbers in columns, NaN where nothing is known. */
@@ -13,8 +13,16 @@ interface KeptLog {
 /** What grows large is exact to the second and to the token. */
 const LONG: readonly Metric[] = ["seconds", "tokens"];
 
+/** What a log takes, kept apart from it: nobody has to read hundreds of logs to know what they take. */
+interface KeptSize {
+  version: 1;
+  bytes: number;
+}
+
 let opened: UseStore | undefined;
 const store = () => (opened ??= createStore("tabtune-logs", "logs"));
+let opened_sizes: UseStore | undefined;
+const sizeStore = () => (opened_sizes ??= createStore("tabtune-log-sizes", "sizes"));
 
 /** The logs of runs, kept in the browser by the run's id. */
 export const RunLogs = {
@@ -32,12 +40,28 @@ export const RunLogs = {
     for (const metric of METRICS) columns[metric] = numbersOf(log.column(metric), LONG.includes(metric));
     const kept: KeptLog = { version: 1, total: log.total, every: log.every, steps: Float64Array.from(log.steps), columns };
     await set(id, kept, store());
+    await keepSize(id, kept);
   },
 
   /** Forgets the log of a run. */
-  delete: (id: string): Promise<void> => del(id, store()),
+  async delete(id: string): Promise<void> {
+    await del(id, store());
+    await del(id, sizeStore());
+  },
 
   ids: (): Promise<string[]> => keys<string>(store()),
+
+  /** What each of them takes. One whose size was never noted, by an earlier page or one that was closed too soon, is read once. */
+  async sizes(): Promise<Map<string, number>> {
+    const [ids, noted] = await Promise.all([RunLogs.ids(), entries<string, KeptSize>(sizeStore())]);
+    const known = new Map(noted.flatMap(([id, { version, bytes }]) => (version === 1 ? [[id, bytes] as const] : [])));
+    const sizes = new Map<string, number>();
+    for (const id of ids) {
+      const bytes = known.get(id) ?? (await measured(id));
+      if (bytes !== undefined) sizes.set(id, bytes);
+    }
+    return sizes;
+  },
 
   /** Forgets logs whose runs are gone. What a later version of this page wrote is left alone. */
   async tidy(is_there: (id: string) => Promise<boolean>): Promise<void> {
@@ -47,6 +71,20 @@ export const RunLogs = {
     }
   },
 };
+
+/** What a log takes that was not measured yet; nothing where this version of the page cannot read it. */
+async function measured(id: string): Promise<number | undefined> {
+  const kept = await get<KeptLog>(id, store());
+  return kept?.version === 1 ? keepSize(id, kept) : undefined;
+}
+
+async function keepSize(id: string, { steps, columns }: KeptLog): Promise<number> {
+  const bytes = Object.values(columns).reduce((sum, { byteLength }) => sum + byteLength, steps.byteLength);
+  const size: KeptSize = { version: 1, bytes };
+  // It is measured anew where there is no room to note it.
+  await set(id, size, sizeStore()).catch(() => undefined);
+  return bytes;
+}
 
 function numbersOf(values: (number | null)[], is_long: boolean): Float32Array | Float64Array {
   const numbers = values.map((value) => value ?? NaN);

@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import { render } from "preact";
-import { MOST_OTHERS } from "./picture.js";
+import { MOST_OTHERS } from "./run-looks.js";
 
 /** A run whose log is kept. */
 export interface Other {
@@ -53,7 +53,7 @@ function List({ kept, chosen, choose }: Props) {
   const is_full = chosen.value.length >= MOST_OTHERS;
   return (
     <details class="others">
-      <summary>Lay earlier runs over it</summary>
+      <summary>Compare it with earlier runs</summary>
       <ul>
         {kept.value.map((run) => {
           const place = chosen.value.findIndex(({ id }) => id === run.id);

@@ -4,6 +4,7 @@ import { onSize } from "../ui/sized.js";
 import { lossRange, STEPS } from "./loss-lines.js";
 import { plotting } from "../ui/plotting.js";
 import type { Across, RunLog } from "./run-log.js";
+import { looksOf, type LineLook } from "./run-looks.js";
 import { smoothed } from "./smooth.js";
 import { ACROSS_WORDS, type Subject } from "./subjects.js";
 import type { Range } from "./zoom.js";
@@ -25,23 +26,13 @@ export interface View {
   zoom: Range | undefined;
 }
 
-/** How a run's lines look; the first is the one that goes on. */
-const LOOKS = [
-  { token: "--accent", dash: [] },
-  { token: "--run-1", dash: [8, 4] },
-  { token: "--run-2", dash: [2, 3] },
-  { token: "--run-3", dash: [10, 3, 2, 3] },
-  { token: "--run-4", dash: [14, 6] },
-];
-
-/** Runs that can be laid over the one that goes on. */
-export const MOST_OTHERS = LOOKS.length - 1;
-
 /** Marks of an axis of logarithms, within each power of ten. */
 const MARKS = [1, 2, 5];
 
 interface Line {
   series: uPlot.Series;
+  /** What its mark in the legend is like, beside its colour. */
+  look: LineLook;
   values: (number | null)[];
 }
 
@@ -102,8 +93,7 @@ export class Picture {
     if (this.#plot && built === this.#built) return this.#plot.setData(data);
     this.#plot?.destroy();
     this.#built = built;
-    const series = lines.flat().map(({ series }) => series);
-    this.#plot = new Plot(this.#options(series, subject, view), data, this.#box);
+    this.#plot = new Plot(this.#options(lines.flat(), subject, view), data, this.#box);
   }
 
   #fit(): void {
@@ -112,7 +102,7 @@ export class Picture {
     this.#redraw();
   }
 
-  #options(series: uPlot.Series[], subject: Subject, { across, is_log }: View): uPlot.Options {
+  #options(lines: Line[], subject: Subject, { across, is_log }: View): uPlot.Options {
     const words = ACROSS_WORDS[across];
     const is_logarithmic = is_log && subject.metric === "loss";
     const y: uPlot.Scale = is_logarithmic ? { distr: 3, range: (_, low, high) => [low * 0.9, high * 1.1] } : { range: lossRange };
@@ -131,8 +121,8 @@ export class Picture {
           ...(is_logarithmic && { splits: (_: uPlot, __: number, low: number, high: number) => logMarks(low, high), filter: (_: uPlot, marks: number[]) => marks }),
         },
       ],
-      legend: { markers: { width: 0, fill: (_, index) => String(series[index - 1]?.stroke ?? "") } },
-      series: [{ label: ACROSS_NAMES[across], value: (_, value: number | null) => (value === null ? "" : words(value)) }, ...series],
+      legend: { markers: markersOf(lines) },
+      series: [{ label: ACROSS_NAMES[across], value: (_, value: number | null) => (value === null ? "" : words(value)) }, ...lines.map(({ series }) => series)],
       hooks: { setSelect: [(plot) => this.#selected(plot)] },
     };
   }
@@ -148,6 +138,17 @@ export class Picture {
 
 const ACROSS_NAMES: Record<Across, string> = { steps: "Step", seconds: "Time", tokens: "Tokens" };
 
+/** A mark for each line in the legend: a ring for what has rings. */
+function markersOf(lines: Line[]): uPlot.Legend.Markers {
+  const colorOf = (index: number) => color(lines[index - 1]?.look.token ?? "");
+  const hasRings = (index: number) => lines[index - 1]?.look.has_rings ?? false;
+  return {
+    width: (_, index) => (hasRings(index) ? 2 : 0),
+    stroke: (_, index) => colorOf(index),
+    fill: (_, index) => (hasRings(index) ? "transparent" : colorOf(index)),
+  };
+}
+
 function wholeOf(runs: Shown[], across: Across): Range {
   const ends = runs.map(({ log }) => (across === "steps" ? log.total : (log.across(across).at(-1) ?? 0)));
   return [0, Math.max(...ends) || 1];
@@ -155,24 +156,29 @@ function wholeOf(runs: Shown[], across: Across): Range {
 
 /** The lines of a run: what it told, that smoothed, and what was measured of held-out rows. */
 function linesOf({ name, log }: Shown, is_one_of_many: boolean, index: number, subject: Subject, view: View): Line[] {
-  const look = LOOKS[index]!;
-  const stroke = color(look.token);
+  const { told, heldout } = looksOf(index);
+  const stroke = color(told.token);
   const values = subject.metric === "loss" && view.is_log ? positive(log.column("loss")) : log.column(subject.metric);
   const common = { spanGaps: true, points: { show: false }, value: (_: uPlot, value: number | null) => (value == null ? "" : subject.words(value)) };
   const label = is_one_of_many ? name : subject.name;
-  const main = { ...common, label, stroke, width: 2, dash: look.dash };
+  const main = { ...common, ...drawn(told), label };
   const lines: Line[] = [];
   if (view.smoothing > 0 && subject.smooths) {
-    lines.push({ series: { ...common, label: `${label}, as it was`, class: "raw", stroke: `${stroke}4d`, width: 1 }, values });
-    lines.push({ series: main, values: smoothed(values, view.smoothing) });
+    lines.push({ look: told, series: { ...common, label: `${label}, as it was`, class: "raw", stroke: `${stroke}4d`, width: 1 }, values });
+    lines.push({ look: told, series: main, values: smoothed(values, view.smoothing) });
   } else {
-    lines.push({ series: main, values });
+    lines.push({ look: told, series: main, values });
   }
   if (subject.metric !== "loss") return lines;
-  const measured = index === 0 ? color("--second") : stroke;
-  const held = { ...common, label: is_one_of_many ? `${name}, held-out` : "Held-out", stroke: measured, width: 1.5, dash: [4, 4], points: { show: true, size: 8, fill: measured } };
-  lines.push({ series: held, values: view.is_log ? positive(log.column("heldout")) : log.column("heldout") });
+  const held = { ...common, ...drawn(heldout), label: is_one_of_many ? `${name}, held-out` : "Held-out" };
+  lines.push({ look: heldout, series: held, values: view.is_log ? positive(log.column("heldout")) : log.column("heldout") });
   return lines;
+}
+
+/** A look in the words of what draws it. */
+function drawn({ token, width, dash, has_rings }: LineLook): Pick<uPlot.Series, "stroke" | "width" | "dash" | "points"> {
+  const stroke = color(token);
+  return { stroke, width, dash: [...dash], points: { show: has_rings, size: 9, width: 2, stroke, fill: color("--card") } };
 }
 
 /** What has a logarithm. */

@@ -1,5 +1,7 @@
 import type { EvalLog, Plan, RunEvent, StepLog } from "tabtune";
 import { element, make, say, write } from "../ui/dom.js";
+import type { Outcome } from "../shell/busy.js";
+import { tellUndone } from "../shell/errors.js";
 import { title } from "../shell/title.js";
 import { noticeWords } from "../shell/words.js";
 import { bytes, count, duration } from "../ui/format.js";
@@ -132,8 +134,8 @@ export class Progress {
   }
 
   /** The work is over. */
-  ended(how: "done" | "stopped" | "failed"): void {
-    if (how !== "done") say(how === "stopped" ? "Stopped." : "Failed.");
+  ended(how: Outcome): void {
+    if (how !== "done") tellUndone(how);
     if (how !== "done") this.percent(0);
     this.#parts.machine.end();
     title.percent = undefined;

@@ -22,7 +22,7 @@ import type { Look } from "../data/look.js";
 import type { Model } from "../train/model.js";
 import type { ModelName } from "../train/model-name.js";
 import type { Progress } from "../watch/progress.js";
-import { promptOf, promptOfTurns, type Question } from "./question.js";
+import { askedBy, promptOf, type Question } from "./question.js";
 import { LiveRun, type Follower } from "./run.js";
 import { beginLive } from "../watch/live.js";
 import { sampleOptions, showSamplesOf, type Made } from "../watch/samples.js";
@@ -292,7 +292,7 @@ export class Job {
   /** Answers a chat, with what was learnt unless `adapter` is false. */
   answer(turns: Message[], how: GenerateOptions, signal: AbortSignal): Answer {
     const adapter = how.adapter ?? this.adapter !== undefined;
-    return this.#generate(promptOfTurns(turns, this.has_chat_template), { ...how, adapter }, signal);
+    return this.#generate(...askedBy(turns, { ...how, adapter }, this.has_chat_template), signal);
   }
 
   /** Answers a chat as somebody else would. Once that is over the one answers again that did before. */
@@ -301,7 +301,7 @@ export class Job {
     try {
       // The model as it came is asked past whatever adapter there is.
       if (voice !== "base") await this.#activate(voice);
-      return yield* this.#generate(promptOfTurns(turns, this.has_chat_template), { ...how, adapter: voice !== "base" }, signal);
+      return yield* this.#generate(...askedBy(turns, { ...how, adapter: voice !== "base" }, this.has_chat_template), signal);
     } finally {
       await this.#back(active);
     }

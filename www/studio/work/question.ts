@@ -1,4 +1,4 @@
-import type { Message } from "tabtune";
+import type { GenerateOptions, Message } from "tabtune";
 
 /** What a model is asked: a chat up to the next answer, or a text that it goes on with. */
 export interface Question {
@@ -28,15 +28,26 @@ export function questionOf(row: object): Question | undefined {
   return { text: words, system: null, continues: true };
 }
 
+/** What a model takes. */
+type Asked = Message[] | { prompt: string };
+
 /** A question as a model takes it: one without a chat template goes on from text, as it has learnt pairs. */
-export function promptOf({ text, system, continues }: Question, has_chat_template: boolean): Message[] | { prompt: string } {
+export function promptOf({ text, system, continues }: Question, has_chat_template: boolean): Asked {
   if (continues) return { prompt: text };
   return promptOfTurns([...systemTurn(system), { role: "user", content: text }], has_chat_template);
 }
 
 /** The same of the turns of a chat up to the next answer. */
-export function promptOfTurns(turns: Message[], has_chat_template: boolean): Message[] | { prompt: string } {
+function promptOfTurns(turns: Message[], has_chat_template: boolean): Asked {
   return has_chat_template ? turns : { prompt: textOf(turns) };
+}
+
+/** How a model is asked to answer a chat, or to go on with what it says last. */
+export function askedBy(turns: Message[], how: GenerateOptions, has_chat_template: boolean): [Asked, GenerateOptions] {
+  if (has_chat_template || !how.continue_final_message) return [promptOfTurns(turns, has_chat_template), how];
+  // A text goes on by itself, from where it ends.
+  const { continue_final_message: _, ...rest } = how;
+  return [{ prompt: textOf(turns.slice(0, -1)) + turns.at(-1)!.content }, rest];
 }
 
 /** Turns as a model without a chat template reads them: an answer stands on a line of its own. */

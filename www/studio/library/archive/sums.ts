@@ -4,7 +4,12 @@ export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return Array.from(sum, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The sum of a record as JSON has it, which tells it from what it was before. */
+/** The sum of a record as JSON has it, which tells it from what it was before. One that was read and written anew has its fields in another order. */
 export function sumOf(record: unknown): Promise<string> {
-  return sha256(new TextEncoder().encode(JSON.stringify(record)));
+  return sha256(new TextEncoder().encode(JSON.stringify(record, (_, value: unknown) => inOrder(value))));
+}
+
+function inOrder(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)));
 }
