@@ -1,7 +1,8 @@
 // Bundles the package: from the modules in www/package/build, as tsc left them, to what is published,
 // in www/package/dist.
 //
-// The page's half, its evaluations, what takes models elsewhere, the exchange of adapters, the worker's half, the CPU engine's machine and its workers are one file each, with everything from npm inside: the import map
+// The page's half, its evaluations, what knows of downloaded models, the exchange of adapters, the worker's half, the CPU
+// engine's machine and its workers are one file each, with everything from npm inside: the import map
 // of a page does not reach into its workers, so a bare import there would break pages without a bundler.
 // The files are not minified and have no source maps. They are meant to be read in a debugger as they
 // are, while a map would more than double them for the TypeScript that it has to carry along. What their comments
@@ -21,8 +22,8 @@ const GLUE = "./wasm/tabtune.js";
 /** Which of these a page needs shows at run time, so each is loaded by its address. */
 const WASM = ["tabtune.js", "tabtune_bg.wasm", "kernels_simd128.wasm", "kernels_relaxed_simd.wasm"];
 /**
- * The page loads the worker's module itself where it hands in a GPU device, and these where it asks what became of a model, or takes
- * one to another browser.
+ * The page loads the worker's module itself where it hands in a GPU device, and these where it asks what became of a model, which
+ * ones are downloaded, or takes one to another browser.
  */
 const WORKER = "./worker.js";
 const EVALUATION = "./evaluation.js";

@@ -12,7 +12,7 @@ export function evaluation(): Promise<typeof import("./evaluation.js")> {
 /** What evaluations are given of the page. */
 export const PAGE: Page = { stored, fail: failure, check: checkOptions };
 
-/** Loads what takes models to other browsers. */
+/** Loads what knows of downloaded models, and takes them to other browsers. */
 export function models(): Promise<typeof import("./models.js")> {
   return ofThisBuild("models.js", import("./models.js"));
 }

@@ -1,4 +1,5 @@
-/** What a page loads only where it takes models out of the browser's cache, or puts some in. */
+/** What a page loads only where it looks into the browser's cache of models, takes some out, or puts some in. */
 export { exportModel } from "./hub/export.js";
 export { importModel } from "./hub/import.js";
+export { cachedModels, forgetModel } from "./hub/models.js";
 export { VERSION } from "./protocol.js";

@@ -1,7 +1,7 @@
 import { Client } from "./client.js";
 import { throwIfAborted } from "./errors.js";
 import type { Folder } from "./files.js";
-import { cachedModels } from "./hub/models.js";
+import { cachedModels } from "./hub/carry.js";
 import { isOwnMachine } from "./hub/request.js";
 import { connectionChange, meteredConnection } from "./policy.js";
 import { VERSION } from "./protocol.js";

@@ -19,6 +19,16 @@ export interface ImportModelOptions {
   signal?: AbortSignal;
 }
 
+/** What lies in this site's cache, for a page that shows and frees storage. */
+export async function cachedModels(): Promise<CachedModel[]> {
+  return (await models()).cachedModels();
+}
+
+/** Frees what the cache holds of a model, all revisions of it; `name` is as {@link cachedModels} tells it. */
+export async function forgetModel(name: string): Promise<void> {
+  return (await models()).forgetModel(name);
+}
+
 /**
  * Takes a downloaded model out of this site's cache, to keep it elsewhere or to bring it into another browser by
  * {@link importModel}. `name` and `revision` are as {@link cachedModels} tells them; the revision may be left out where there is

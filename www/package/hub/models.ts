@@ -29,7 +29,7 @@ export interface KeptModel {
   files: KeptFile[];
 }
 
-/** What lies in this site's cache, for a page that shows and frees storage. */
+/** The same of `carry.ts`, which loads this where it is asked for. */
 export async function cachedModels(): Promise<CachedModel[]> {
   const cache = await openStore();
   return cache ? (await keptModels(cache)).map(summaryOf) : [];
@@ -69,7 +69,7 @@ export async function keptModels(cache: Cache): Promise<KeptModel[]> {
   return models;
 }
 
-/** Frees what the cache holds of a model, all revisions of it; `name` is as {@link cachedModels} tells it. */
+/** The same of `carry.ts`. */
 export async function forgetModel(name: string): Promise<void> {
   const cache = await openStore();
   if (!cache) return;
