@@ -2,7 +2,7 @@
 // as Vite serves and builds it, as webpack builds it, and with no build at all.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { cpSync, readFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
@@ -59,7 +59,8 @@ test("a project with the packed package", async (t) => {
       const lists = [...declared(name).matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) => list.split(","));
       return lists.map((name) => name.trim().split(" ").at(-1));
     };
-    const types = [...(declared("types.d.ts") + declared("evaluation/types.d.ts")).matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name]) => name);
+    const typed = [...readdirSync(join(dist, "types")).map((name) => `types/${name}`), "evaluation/types.d.ts"];
+    const types = [...typed.map(declared).join("").matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name]) => name);
     const entries = {
       "names.ts": listed("index.d.ts").concat(types),
       "federated.ts": listed("federated.d.ts"),
