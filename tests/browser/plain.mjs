@@ -198,7 +198,13 @@ function catchDownload() {
  */
 export async function checkPage(page, origin, { steps }) {
   const says = (selector, pattern, millis = 60_000) => page.evaluate(textOf, { selector, pattern: pattern.source, millis });
-  const click = (selector) => page.evaluate((selector) => void document.querySelector(selector).click(), selector);
+  // A person waits until it can be pressed, as while the page looks at a file.
+  const click = (selector) =>
+    page.evaluate(async (selector) => {
+      const button = document.querySelector(selector);
+      while (button.disabled) await new Promise((resolve) => setTimeout(resolve, 20));
+      button.click();
+    }, selector);
   const set = (name, value) =>
     page.evaluate(
       ({ name, value }) => {
