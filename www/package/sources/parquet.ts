@@ -73,8 +73,26 @@ async function readColumns(metadata: FileMetaData, needed: string[]): Promise<st
     return isTextual(column) || !is_heavy(name);
   };
   const all = parquetSchema(metadata).children;
+  refuseStrays(metadata, all);
   const read = all.filter(is_read);
   return (read.length > 0 ? read : all).map(({ element }) => element.name);
+}
+
+/** A column that the reader comes upon twice, or that its schema does not have, would fail where nobody waits for it. */
+function refuseStrays({ row_groups }: FileMetaData, columns: SchemaTree[]): void {
+  const known = new Set(columns.flatMap(paths));
+  for (const group of row_groups) {
+    const left = new Set(known);
+    for (const { meta_data } of group.columns) {
+      const path = JSON.stringify(meta_data?.path_in_schema);
+      if (meta_data && !left.delete(path)) throw new Error(`its footer has the column ${path} twice, or its schema does not have it`);
+    }
+  }
+}
+
+/** The paths of all columns with values at or below one. */
+function paths(column: SchemaTree): string[] {
+  return column.children.length > 0 ? column.children.flatMap(paths) : [JSON.stringify(column.path)];
 }
 
 function leaves(column: SchemaTree): SchemaElement[] {
