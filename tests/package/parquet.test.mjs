@@ -44,12 +44,29 @@ function damaged(file, draw) {
   return Buffer.concat([file.subarray(0, file.length - 8 - length), Buffer.from(footer), tail]);
 }
 
+const filesOf = () => Promise.all(NAMES.map((name) => readFile(new URL(`../fixtures/parquet/${name}.parquet`, import.meta.url))));
+
+const drawOf = (seed, number) => drawing(seed + Math.imul(number, 0x9e3779b1));
+
+async function readAll(blob) {
+  for await (const _ of parquetPieces("a.parquet", blob, { portion_bytes: 1000 }));
+}
+
+test("a column that stands twice in a footer, or in no schema, is refused before the reader fails where nobody hears it", async () => {
+  const files = await filesOf();
+  for (const number of [10, 24, 102, 139]) {
+    const draw = drawOf(77, number);
+    const blob = new Blob([damaged(files[draw(files.length)], draw)]);
+    await assert.rejects(readAll(blob), { code: "bad-data", message: /its footer has the column .+ twice, or its schema does not have it/ });
+  }
+});
+
 test("a Parquet file whose footer lies is refused or read, and ends", async () => {
-  const files = await Promise.all(NAMES.map((name) => readFile(new URL(`../fixtures/parquet/${name}.parquet`, import.meta.url))));
+  const files = await filesOf();
   const hex = (bytes) => bytes.toString("hex");
   let taken = 0;
   for (let number = 0; number < INPUTS; number++) {
-    const draw = drawing(SEED + Math.imul(number, 0x9e3779b1));
+    const draw = drawOf(SEED, number);
     const bytes = damaged(files[draw(files.length)], draw);
     let reads = 0;
     const slice = (start, end) => {
