@@ -1,7 +1,7 @@
 import type { Order } from "../work/job.js";
 import { Kept } from "../ui/kept.js";
 import { stored } from "../ui/stored.js";
-import type { Learnt } from "./learnt.js";
+import { rowsCalled, type Learnt } from "./learnt.js";
 
 /** Under what a run is noted; also the lock of the tab that is at work on it. */
 const PREFIX = "tabtune:begun:";
@@ -70,8 +70,7 @@ export const begunRuns = {
     for (const note of notedIds().map(noteOf)) {
       const begun = note.get();
       if (!begun || ![begun.rows.dataset, begun.rows.heldout].includes(from)) continue;
-      const { dataset, heldout } = begun.rows;
-      note.set({ ...begun, rows: { ...begun.rows, dataset: dataset === from ? to : dataset, heldout: heldout === from ? to : heldout } });
+      note.set({ ...begun, rows: rowsCalled(begun.rows, (name) => (name === from ? to : name)) });
     }
   },
 };

@@ -42,6 +42,12 @@ export interface Learnt {
   date: number;
 }
 
+/** What is known of a run's rows, where each of them is called something else. */
+export function rowsCalled(rows: NonNullable<Learnt["rows"]>, called: (name: string) => string): NonNullable<Learnt["rows"]> {
+  const { dataset, heldout } = rows;
+  return { ...rows, dataset: called(dataset), heldout: heldout == null ? null : called(heldout) };
+}
+
 /** What was learnt on this page, kept in the browser apart from the rows. */
 export class LearntStore {
   /** The large files lie apart, so that a list does not read them. */
@@ -70,13 +76,10 @@ export class LearntStore {
 
   /** The rows of that name have another one now. */
   async renameRows(from: string, to: string): Promise<void> {
-    const named = (name: string) => (name === from ? to : name);
-    for (const { id } of await this.all()) {
-      await this.#change(id, (stored) => {
-        const { dataset, heldout } = stored?.rows ?? {};
-        if (!stored?.rows || ![dataset, heldout].includes(from)) return stored;
-        return { ...stored, rows: { ...stored.rows, dataset: named(dataset!), heldout: heldout == null ? null : named(heldout) } };
-      });
+    const called = (name: string) => (name === from ? to : name);
+    for (const { id, rows } of await this.all()) {
+      if (![rows?.dataset, rows?.heldout].includes(from)) continue;
+      await this.#change(id, (stored) => stored && { ...stored, rows: stored.rows && rowsCalled(stored.rows, called) });
     }
   }
 

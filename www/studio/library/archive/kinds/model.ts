@@ -15,8 +15,8 @@ const pieceName = (file: number, piece: number) => `file-${file + 1}-${piece}`;
 
 /** Each revision of a model that is here as a whole. */
 export async function modelsToPack(models: readonly CachedModel[]): Promise<ToPack[]> {
-  const whole = await Promise.all(models.map(exported));
-  return whole.filter((model) => model !== undefined).map(modelToPack);
+  const packed = await Promise.all(models.map(async (model) => [model, await exported(model)] as const));
+  return packed.flatMap(([model, whole]) => (whole ? [modelToPack(model, whole)] : []));
 }
 
 /** What is told of the models that are here as a whole. */
@@ -35,7 +35,7 @@ async function exported({ name, revision }: CachedModel): Promise<ExportedModel 
   return exportModel(name, revision).catch(() => undefined);
 }
 
-function modelToPack({ record, read }: ExportedModel): ToPack {
+function modelToPack(model: CachedModel, { record, read }: ExportedModel): ToPack {
   const { address, revision, files: told } = record;
   const files = async function* () {
     yield text(RECORD, record);
@@ -45,12 +45,11 @@ function modelToPack({ record, read }: ExportedModel): ToPack {
     }
   };
   const bytes = told.reduce((sum, { size }) => sum + size, 0);
-  return { kind: "model", id: `${address} ${revision}`.trim(), name: nameOf(record), date: null, mark: "", bytes, files };
+  return { kind: "model", id: `${address} ${revision}`.trim(), name: wordsOf(model), date: null, mark: "", bytes, files };
 }
 
 /** As the library calls it, with its revision where that is not the usual one. */
-function nameOf({ address, revision }: ModelRecord): string {
-  const name = address.endsWith("/") ? address : address.split("/").slice(-2).join("/");
+function wordsOf({ name, revision }: CachedModel): string {
   return revision === "" || revision === "main" ? name : `${name}, ${revision}`;
 }
 

@@ -1,5 +1,6 @@
 import { Trainer } from "tabtune";
 import { canGoOn, type LearntEntry } from "../../entries.js";
+import { rowsCalled } from "../../learnt.js";
 import { damaged, type ArchivedItem } from "../manifest.js";
 import type { PackedFile, ToPack } from "../pack.js";
 import { shown } from "../problem.js";
@@ -55,7 +56,7 @@ async function bring({ item, id, name }: Planned, bringing: Bringing, files: Awa
   const told = learntIn(await archive.needed(item, FILES.record));
   const log = await archive.read(item, FILES.log);
   const logged = log && logIn(log);
-  const rows = told.rows && { ...told.rows, dataset: renamed.get(told.rows.dataset) ?? told.rows.dataset, heldout: told.rows.heldout === null ? null : (renamed.get(told.rows.heldout) ?? told.rows.heldout) };
+  const rows = told.rows && rowsCalled(told.rows, (name) => renamed.get(name) ?? name);
   const learnt = { ...told, id, name, rows };
   try {
     // Should the page close now, it is taken for a run that came to nothing, and cleared away.
