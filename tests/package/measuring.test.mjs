@@ -228,7 +228,7 @@ test("a run that ended early is over, and what it came to is listed", async () =
   globalThis.played = { Dataset: { list: async () => [{ name: "rows" }] }, Trainer: { checkpoints: async () => [{ step: 3, bytes: 7 }] } };
   const { LearntStore, entriesIn, notesOf, waysOf } = await studio("library/learnt.ts", "library/entries.ts");
   const store = new LearntStore();
-  const entry = { version: 1, model: { kind: "bundled", name: "" }, config: { train: { max_steps: 9 } }, rows: { dataset: "rows", count: 5 }, steps: 3, date: 1 };
+  const entry = { version: 1, model: { kind: "bundled", name: "" }, config: { quantization: {}, lora: {}, train: { max_steps: 9 } }, rows: { dataset: "rows", count: 5 }, steps: 3, date: 1 };
   const told = async (id, more) => {
     await store.put({ ...entry, id, name: id, ...more });
     await store.measured(id, "better on 20 other rows");

@@ -50,7 +50,7 @@ const timing = new Timing(() => {
   return adapter && job.base && { adapter, parameters: job.base.parameters };
 });
 const summary = new SummaryLine(timing, (fields) => settings.change(fields));
-const estimate = new Estimate(device, (told) => summary.tell(told));
+const estimate = new Estimate(device, { told: (told) => summary.tell(told), refused: (refused) => settings.refuse(refused) });
 const model = new ModelForm(
   () => void settings.fill(model.bundled).then(tellChoice, showError),
   () => tellChoice(),
@@ -163,6 +163,10 @@ const library = new Library({
   useModel: (name) => {
     model.readAgain({ kind: "hub", name });
     tellChoice();
+    goTo("train");
+  },
+  useSettings: async ({ config }) => {
+    await settings.take(config);
     goTo("train");
   },
   rowsChanged: () => data.refresh(),
