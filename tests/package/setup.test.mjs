@@ -170,6 +170,10 @@ test("how long a run takes is a wide guess, and after the first run it is measur
   const work = { parameters: 135e6, steps: 100, tokens_per_step: 128, way: adapter, heldout: { tokens: 0, times: 0 } };
   assert.equal(costOf(work), 135e6 * 12_800);
   assert.ok(Math.abs(tokenCost({ ...adapter, is_mezo: true }) - 0.6) < 0.05, "a step of MeZO takes about 0.6 of one with a gradient");
+  assert.equal(tokenCost({ ...adapter, is_mezo: true, directions: 4 }), 4 * tokenCost({ ...adapter, is_mezo: true }));
+  const { evaluationsOf, wayOf } = await studio("train/timing.ts", "train/settings.ts");
+  assert.deepEqual([{ max_steps: 40, eval_steps: 0.25 }, { max_steps: 40, eval_steps: 10 }, { max_steps: 7 }].map((train) => evaluationsOf({ train })), [5, 5, 2], "a share of all steps is as good as their number");
+  assert.equal(wayOf({ train: { optim: "mezo", zo_num_samples: 3 } }, false).directions, 3);
   assert.ok(tokenCost({ ...adapter, checkpointing: true }) > 1 && tokenCost({ ...adapter, trains_all: true }) > 1);
 
   // SmolLM2-135M by two cores took 2.223 s a step of 128 tokens: docs/performance.md.

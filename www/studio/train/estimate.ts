@@ -150,6 +150,7 @@ export class Estimate {
   #hide(): void {
     this.#shown = undefined;
     this.#on_told(undefined);
+    this.#on_refused(undefined);
     show("estimate", false);
     this.#ways.hide();
   }
