@@ -46,5 +46,5 @@ export const ABOUT: Readonly<Record<string, string>> = {
   save_steps: "Beside by time: a run goes on from what was saved last.",
   save_seconds: "How much time is lost at most when a tab is closed.",
   save_total_limit: "Earlier ones are deleted.",
-  on_not_finite: "After three steps in a row whose loss was no number: back to what was saved last, or the end.",
+  on_not_finite: "After three steps in a row whose loss was no number: back to what was saved last with half the rate, or the end.",
 };

@@ -143,7 +143,7 @@ export const GROUPS: readonly Group[] = [
       train(any)("save_steps", "Save every so many steps", decimal(1e-6)),
       train(any)("save_seconds", "Save after seconds", decimal(1), 60),
       train(any)("save_total_limit", "Saved steps that are kept", whole(1), 2),
-      train(any)("on_not_finite", "When it goes astray", choice(["rewind", "go back, at half the rate"], ["stop", "stop"]), "rewind"),
+      train(any)("on_not_finite", "When it goes astray", choice(["rewind", "go back, and slower"], ["stop", "stop"]), "rewind"),
     ],
   },
 ];
