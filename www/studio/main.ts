@@ -167,7 +167,8 @@ const library = new Library({
   },
   useSettings: async ({ config }) => {
     await settings.take(config);
-    goTo("train");
+    // What is unlike the preset is told there.
+    reveal("changed", "center");
   },
   rowsChanged: () => data.refresh(),
   rowsRenamed: async ({ from, to }) => {
