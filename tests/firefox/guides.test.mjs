@@ -6,8 +6,6 @@ import { builtProject, folderFor } from "../docs/stage.mjs";
 
 const prefsOf = (downloads) => ({
   "dom.webgpu.enabled": false,
-  // Each document has engines of its own, which compute for a second or two: optimising them takes Firefox longer.
-  "javascript.options.wasm_optimizingjit": false,
   "browser.download.folderList": 2,
   "browser.download.dir": downloads,
   // A person says yes where the browser asks whether storage may stay.
