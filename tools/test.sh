@@ -135,6 +135,9 @@ test_browser() {
 test_firefox() {
   need_page
   need_firefox
+  # The guides' code: one joins a federation, and hubs are stood in for over TLS.
+  need_flower
+  need_openssl
   heading "Firefox"
   node_tests tests/firefox/*.test.mjs
 }
@@ -142,14 +145,18 @@ test_firefox() {
 test_webkit() {
   need_page
   need_webkit
+  # The guides' code: one joins a federation, and hubs are stood in for over TLS.
+  need_flower
+  need_openssl
   heading "WebKitGTK"
   node_tests tests/webkit/*.test.mjs
 }
 
 test_docs() {
   need_page
-  # One guide joins a federation.
+  # One guide joins a federation, and hubs are stood in for over TLS.
   need_flower
+  need_openssl
   heading "guides"
   node_tests tests/docs/*.test.mjs
 }
