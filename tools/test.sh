@@ -86,8 +86,20 @@ begin_page() {
     build_page
   ) >"$page_log" 2>&1 &
   page_builder=$!
-  # A run that ends early leaves nothing behind that goes on.
-  trap 'kill -- "$page_builder" 2>/dev/null || true' EXIT
+}
+
+# Runs a command while the part goes on: what waits more than it computes, or takes longest and would come last.
+beside() {
+  "$@" >"$root/target/beside.log" 2>&1 &
+  beside=$!
+}
+
+# Waits for it, and tells what it said.
+joined() {
+  local failed=
+  wait "$beside" || failed=yes
+  cat "$root/target/beside.log"
+  [[ -z $failed ]]
 }
 
 # Builds the page once for all parts that need it, or waits until it is built.
@@ -108,13 +120,19 @@ need_page() {
 
 # Runs the files of a part, two at a time: one waits for its GPU process while the other computes.
 node_tests() {
-  node --test --test-concurrency=2 --test-reporter=./tools/lib/reporter.mjs "$@"
+  node --test --test-concurrency="${at_once:-2}" --test-reporter=./tools/lib/reporter.mjs "$@"
+}
+
+server_tests() {
+  (cd federated/server && "$root/target/flower/bin/python" -m unittest discover -s tests)
 }
 
 test_package() {
   need_page
   heading "package and packaging"
-  node_tests tests/package/*.test.mjs tests/packaging/*.test.mjs
+  beside node_tests tests/packaging/*.test.mjs
+  node_tests tests/package/*.test.mjs
+  joined
 }
 
 # Rounds on a SuperLink of this machine: the proxy, the server's app, and tabs that take part.
@@ -122,8 +140,10 @@ test_federated() {
   need_page
   need_flower
   heading "federated"
-  (cd federated/server && "$root/target/flower/bin/python" -m unittest discover -s tests)
-  node_tests federated/proxy/tests/*.test.mjs tests/federated/*.test.mjs
+  beside server_tests
+  # Clients and servers wait for one another most of the time.
+  at_once=4 node_tests federated/proxy/tests/*.test.mjs tests/federated/*.test.mjs
+  joined
 }
 
 test_browser() {
@@ -173,6 +193,8 @@ run_tests() {
     fi
   done
   cd "$root"
+  # A run that ends early leaves nothing behind that goes on.
+  trap 'kill -- ${page_builder-} ${beside-} 2>/dev/null || true' EXIT
   for part in "${parts[@]}"; do
     began=$SECONDS
     "test_$part"
