@@ -1,6 +1,7 @@
 //! A run that is cut off anywhere and resumed is, to the bit, one that never was.
 
 mod carried;
+mod masters;
 mod mezo;
 mod preferences;
 mod rounds;
