@@ -16,8 +16,8 @@ linted() {
   RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS="-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__" "$@"
 }
 
-# A test runs a kernel a few times, so optimising it takes Mesa longer than it saves. Its cache does not tell the two
-# apart, and the races of the bench are run by what is optimised.
+# A kernel's test runs each of its variants a few times, so optimising them takes Mesa longer than it saves; runs of models
+# it saves more. Mesa's cache does not tell the two apart.
 hastily() {
   env GALLIVM_PERF=nopt MESA_SHADER_CACHE_DIR="$root/target/mesa-hasty" "$@"
 }
@@ -25,10 +25,13 @@ hastily() {
 # Runs the engine's tests natively: rust_tests kernels, or rust_tests rust for all others.
 rust_tests() {
   need_native_adapter
-  local filter='package(tabtune) and binary(kernels)' wanted=(--test kernels) file name
-  [[ $1 == kernels ]] || filter='(package(tabtune) and not binary(kernels)) or package(tabtune-train) or package(tabtune-cpu)'
+  local filter='package(tabtune) and binary(kernels)' wanted=(--test kernels) how=hastily file name
+  if [[ $1 != kernels ]]; then
+    filter='(package(tabtune) and not binary(kernels)) or package(tabtune-train) or package(tabtune-cpu)'
+    how=
+  fi
   if has_nextest; then
-    linted hastily cargo nextest run --no-fail-fast -E "$filter"
+    linted $how cargo nextest run --no-fail-fast -E "$filter"
     return
   fi
   if [[ $1 != kernels ]]; then
@@ -38,7 +41,7 @@ rust_tests() {
       [[ $name == kernels ]] || wanted+=(--test "$name")
     done
   fi
-  linted hastily cargo test -p tabtune "${wanted[@]}"
+  linted $how cargo test -p tabtune "${wanted[@]}"
   [[ $1 == kernels ]] || linted cargo test -p tabtune-train -p tabtune-cpu
 }
 

@@ -10,6 +10,8 @@ mod dora;
 mod dropout;
 mod embedding;
 mod glu;
+#[path = "../support/gpu.rs"]
+mod gpu;
 mod grad_norm;
 mod harness;
 mod head_norm;

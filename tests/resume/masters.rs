@@ -68,7 +68,7 @@ fn a_run_that_is_cut_ends_as_one_that_was_not() {
         for (device, changes, cuts) in [
             (processor(None), json!({"bf16": true, "gradient_accumulation_steps": 2}), &[1, 4][..]),
             (processor(None), json!({"fp16": true, "optim": "adafactor"}), &[3]),
-            (gpu().await, json!({"bf16": true, "optim": "sgd", "learning_rate": 0.1}), &[2]),
+            (gpu(), json!({"bf16": true, "optim": "sgd", "learning_rate": 0.1}), &[2]),
         ] {
             let whole = finished(&mut opened(device.clone(), &new_rows().await, &changes).await.0).await;
             for &cut in cuts {
@@ -95,7 +95,7 @@ fn a_run_that_is_cut_ends_as_one_that_was_not() {
 #[test]
 fn masters_that_are_written_are_read() {
     block_on(async {
-        for device in [processor(None), gpu().await] {
+        for device in [processor(None), gpu()] {
             // The highest loss counts as the best here, so that this is not the last one.
             let changes = json!({
                 "bf16": true, "eval_steps": 1, "load_best_model_at_end": true, "greater_is_better": true,
