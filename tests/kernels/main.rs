@@ -22,5 +22,6 @@ mod nested_scales;
 mod preference;
 mod rms_norm;
 mod rope;
+mod rounding;
 mod rows;
 mod sgd;

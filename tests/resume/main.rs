@@ -3,6 +3,7 @@
 mod carried;
 #[path = "../support/gpu.rs"]
 mod gpu;
+mod masters;
 mod mezo;
 mod preferences;
 mod rounds;
