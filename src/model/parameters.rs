@@ -8,7 +8,7 @@ use crate::bail;
 use crate::device::{Device, ReadbackRing, Store};
 use crate::error::Result;
 use crate::files::PIECE_BYTES;
-use crate::memory::{Class, Tensor};
+use crate::memory::{ALIGNMENT, Class, Tensor};
 
 /// A flat run of values that one binding holds.
 #[derive(Clone, Debug)]
@@ -33,6 +33,15 @@ pub struct Entry {
     pub places: Vec<EntryPlace>,
     /// What the values on the device are above those of files, e.g. 1 where a norm multiplies by 1 + w.
     pub offset: f32,
+}
+
+/// Consecutive values of a segment.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub segment: usize,
+    pub values: Range<usize>,
+    /// The tensors that they are of, each with its first value among them.
+    pub tensors: Vec<(Tensor, usize)>,
 }
 
 /// Where rows of an entry lie.
@@ -153,17 +162,40 @@ impl Parameters {
     /// Where the gradient of a kept tensor, or of a part of one, is added up; `None` for what does not learn or needs
     /// none.
     pub(super) fn gradient(&self, param: Tensor) -> Option<Tensor> {
-        self.beside(param, &self.gradients)
+        let (segment, at) = self.place_of(param)?;
+        Some(self.gradients.get(segment)?.slice(at, param.size))
     }
 
-    /// The part of `tensors`, one for each segment, that lies as `param` does in its own; `None` for what does not learn.
-    pub(super) fn beside(&self, param: Tensor, tensors: &[Tensor]) -> Option<Tensor> {
-        let has = |(segment, _): &(&Segment, &Tensor)| {
+    /// The segment of a tensor that learns, and the byte of it at which the tensor begins.
+    fn place_of(&self, param: Tensor) -> Option<(usize, u64)> {
+        let has = |segment: &Segment| {
             let Tensor { place, offset, size } = segment.param;
             place == param.place && offset <= param.offset && param.offset + param.size <= offset + size
         };
-        let (segment, tensor) = self.segments.iter().zip(tensors).find(has)?;
-        Some(tensor.slice(param.offset - segment.param.offset, param.size))
+        let segment = self.segments.iter().position(has)?;
+        Some((segment, param.offset - self.segments[segment].param.offset))
+    }
+
+    /// Those of `tensors` that learn, joined where one lies behind another.
+    pub fn runs(&self, tensors: &[Tensor]) -> Vec<Run> {
+        let place = |&tensor: &Tensor| self.place_of(tensor).map(|(segment, at)| (segment, at, tensor));
+        let mut placed: Vec<(usize, u64, Tensor)> = tensors.iter().filter_map(place).collect();
+        placed.sort_by_key(|&(segment, at, _)| (segment, at));
+        let mut runs: Vec<Run> = Vec::new();
+        for (segment, at, tensor) in placed {
+            let (first, end) = ((at / 4) as usize, ((at + tensor.size) / 4) as usize);
+            let step = ALIGNMENT as usize / 4;
+            let follows =
+                |run: &&mut Run| run.segment == segment && first <= run.values.end.next_multiple_of(step);
+            match runs.last_mut().filter(follows) {
+                Some(run) => {
+                    run.values.end = run.values.end.max(end);
+                    run.tensors.push((tensor, first - run.values.start));
+                }
+                None => runs.push(Run { segment, values: first..end, tensors: vec![(tensor, 0)] }),
+            }
+        }
+        runs
     }
 
     /// Reads values of entries.
