@@ -40,16 +40,21 @@ const DEAD = 0xffffffffu;
     let broken = known.w | of_chunk.broken;
 
     let is_zero = label == DEAD || broken != 0u;
-    for (var quad = lane; quad < quads; quad += STEP) {
+    // A label below first_id wraps to a number past every chunk.
+    let own_label = label - params.first_id;
+    let is_of_chunk = own_label < params.vocab;
+    // Without a width the target's logit is all that is wanted of the row.
+    if (params.width == 0u && is_of_chunk && lane == 0u) {
+        after[4u * row + 2u] = logits[start + own_label / 4u][own_label % 4u];
+    }
+    let replaced = select(quads, 0u, params.width == 0u);
+    for (var quad = lane; quad < replaced; quad += STEP) {
         let bits = logits[start + quad];
         let column = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
         let is_real = column < vec4<u32>(params.vocab);
-        // A label below first_id wraps to a number past every chunk.
-        let is_label = is_real & (column == vec4<u32>(label - params.first_id));
+        let is_label = is_real & (column == vec4<u32>(own_label));
         let grown = bitcast<vec4<u32>>(exp(bitcast<vec4<f32>>(bits) - peak));
-        if (params.width != 0u) {
-            logits[start + quad] = select(vec4<u32>(0u), grown, is_real & vec4<bool>(!is_zero));
-        }
+        logits[start + quad] = select(vec4<u32>(0u), grown, is_real & vec4<bool>(!is_zero));
         if (any(is_label)) {
             let own = select(vec4<u32>(0u), bits, is_label);
             after[4u * row + 2u] = (own.x | own.y) | (own.z | own.w);
@@ -66,7 +71,7 @@ const DEAD = 0xffffffffu;
         after[4u * row] = bitcast<u32>(peak);
         after[4u * row + 1u] = bitcast<u32>(total);
         after[4u * row + 3u] = broken;
-        if (label - params.first_id >= params.vocab) {
+        if (!is_of_chunk) {
             after[4u * row + 2u] = known.z;
         }
     }

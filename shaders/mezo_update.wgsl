@@ -17,7 +17,7 @@
     if (stats[0].x != 1.0) {
         return;
     }
-    let place = place_of(4u * index, params.places);
+    let place = place_of(4u * index, 0u, params.places);
     let four = four_of(place, 4u * index);
     var step = vec4<f32>(0.0);
     for (var sample = 0u; sample < params.samples; sample++) {

@@ -352,6 +352,28 @@ fn preferences_take_what_twice_as_many_examples_take() {
     }
 }
 
+/// What a pass without a gradient has of activations and of moved parameters is a layer's at a time.
+#[test]
+fn mezo_takes_three_fifths_of_what_qlora_takes() {
+    let configs: Value =
+        serde_json::from_slice(&std::fs::read("tests/fixtures/listed/configs.json").expect("a file"))
+            .expect("JSON");
+    let files = Unread::new(&configs["HuggingFaceTB/SmolLM2-135M-Instruct"]["config"], "BF16");
+    let of = |optim: &str, rows: u32, length: u32| {
+        let settings = json!({
+            "quantization": {"load_in_4bit": true, "bnb_4bit_use_double_quant": true},
+            "lora": {"r": 16, "target_modules": "all-linear"},
+            "train": {"optim": optim, "per_device_train_batch_size": rows, "max_length": length},
+        });
+        planned(&files, &settings).1 as f64
+    };
+    for (rows, length, most) in [(1, 512, 0.6), (4, 1024, 0.4)] {
+        let [mezo, qlora] = ["mezo", "adamw_torch"].map(|optim| of(optim, rows, length));
+        println!("{rows} × {length}: {mezo} of {qlora} bytes, {:.3}", mezo / qlora);
+        assert!(mezo <= most * qlora, "{rows} × {length}: {mezo} of {qlora} bytes");
+    }
+}
+
 /// The parameters of a model and the bytes that a run with `settings` takes, without a GPU.
 fn planned(files: &Unread, settings: &Value) -> (u64, u64) {
     pollster::block_on(async {

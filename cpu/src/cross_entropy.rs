@@ -35,33 +35,37 @@ fn peak<V: Vector>(row: &[f32]) -> (f32, bool) {
     (peak, is_finite)
 }
 
-/// Replaces eight logits by exponentials, which are added to `sum`.
+/// Adds the exponentials of eight logits to `sum`, which take the logits' places where that is wanted.
 #[inline(always)]
-fn grow<V: Vector>(eight: &mut [f32; 8], peak: V, sum: V) -> V {
+fn grow<V: Vector, const REPLACES: bool>(eight: &mut [f32; 8], peak: V, sum: V) -> V {
     let grown = (V::of(eight) - peak).exp();
-    grown.put(eight);
+    if REPLACES {
+        grown.put(eight);
+    }
     sum + grown
 }
 
-/// Replaces the logits of `row` by exp(logit − `peak`), of which the sum comes back.
+/// The sum of exp(logit − `peak`) over the logits of `row`, which are replaced by these where that is wanted.
 #[inline(always)]
-fn exponentials<V: Vector>(row: &mut [f32], peak: f32) -> f32 {
+fn exponentials<V: Vector, const REPLACES: bool>(row: &mut [f32], peak: f32) -> f32 {
     let peak = V::splat(peak);
     let (eights, rest) = row.as_chunks_mut::<8>();
     let (blocks, more) = eights.as_chunks_mut::<4>();
     let mut sums = [V::zero(); 4];
     for block in blocks {
         for (i, eight) in block.iter_mut().enumerate() {
-            sums[i] = grow(eight, peak, sums[i]);
+            sums[i] = grow::<V, REPLACES>(eight, peak, sums[i]);
         }
     }
     for eight in more {
-        sums[0] = grow(eight, peak, sums[0]);
+        sums[0] = grow::<V, REPLACES>(eight, peak, sums[0]);
     }
     let mut last = [f32::NEG_INFINITY; 8];
     last.iter_mut().zip(&*rest).for_each(|(lane, &logit)| *lane = logit);
-    sums[1] = grow(&mut last, peak, sums[1]);
-    rest.iter_mut().zip(last).for_each(|(logit, lane)| *logit = lane);
+    sums[1] = grow::<V, true>(&mut last, peak, sums[1]);
+    if REPLACES {
+        rest.iter_mut().zip(last).for_each(|(logit, lane)| *logit = lane);
+    }
     ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum()
 }
 
@@ -108,7 +112,7 @@ impl Kernel for ForwardBackward {
                 continue;
             }
             let below = peak - logits[target as usize];
-            let total = exponentials::<V>(logits, peak);
+            let total = exponentials::<V, true>(logits, peak);
             *loss = below + ln(total);
             multiply::<V>(logits, weight / total);
             logits[target as usize] -= weight;
@@ -154,12 +158,17 @@ impl Kernel for Chunk {
             let logit = logits.get(target.wrapping_sub(params.first_id) as usize);
             let logit = logit.map_or(known[2], |logit| logit.to_bits());
             let is_broken = known[3] | u32::from(!is_finite);
-            let total = f32::from_bits(known[1]) * rescale + exponentials::<V>(logits, peak);
-            if target == DEAD || is_broken != 0 {
+            // Without a width nobody wants the new logits, which would be the most that is written.
+            let own = match width {
+                0 => exponentials::<V, false>(logits, peak),
+                _ => exponentials::<V, true>(logits, peak),
+            };
+            let total = f32::from_bits(known[1]) * rescale + own;
+            if width > 0 && (target == DEAD || is_broken != 0) {
                 logits.fill(0.0);
             }
             // Most chunks leave the maximum of a row as it is.
-            if !is_first && rescale != 1.0 && width > 0 {
+            if width > 0 && !is_first && rescale != 1.0 {
                 // SAFETY: Rows of tasks are disjoint.
                 multiply::<V>(unsafe { args.output(3).slice(row * width..(row + 1) * width) }, rescale);
             }

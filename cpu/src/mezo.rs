@@ -125,7 +125,7 @@ fn add<V: Vector>(places: &[u32], of: Direction, own: Range<usize>, scale: f32, 
     }
 }
 
-/// Operands: places, `Hyper`, param [n], out [n].
+/// Operands: places, `Shift`, param [n], out [n].
 pub struct Perturb;
 
 impl Kernel for Perturb {
@@ -140,9 +140,14 @@ impl Kernel for Perturb {
         // SAFETY: Parts of tasks are disjoint.
         let out = unsafe { args.output(3).slice(own.clone()) };
         out.copy_from_slice(&args.input(2)[own.clone()]);
-        let places = &args.words(0)[..params.places as usize * PLACE];
-        let of = Direction { seed: args.words(1)[2], sample: params.sample };
-        add::<V>(places, of, own, params.scale, out);
+        let [seed, sample, scale] = [0, 1, 2].map(|field| args.words(1)[field]);
+        let scale = f32::from_bits(scale);
+        if scale == 0.0 {
+            return;
+        }
+        let places = &args.words(0)[params.first_place as usize * PLACE..params.end_place as usize * PLACE];
+        let first = params.first as usize;
+        add::<V>(places, Direction { seed, sample }, first + own.start..first + own.end, scale, out);
     }
 }
 
@@ -295,17 +300,23 @@ mod tests {
 
     #[test]
     fn parameters_move_along_the_direction() {
-        for (seed, sample, scale) in [(1, 0, 0.5), (u32::MAX, 3, -2.0)] {
-            let param = random(1, N);
-            let params = PerturbParams { n: N as u32, places: 2, sample, scale };
-            let want: Vec<f64> = param
-                .iter()
-                .zip(direction(seed, sample))
-                .map(|(&param, z)| f64::from(param) + f64::from(scale) * z)
-                .collect();
-            let operands: [&[f32]; 4] = [&places(), &hyper(seed), &param, &vec![f32::NAN; N]];
-            for got in run("mezo_perturb", &params, &operands) {
-                assert_close("out", &got[3], &want, &vec![4.0; N], 1e-6);
+        // All of the buffer; what the second matrix is among; the end of the first one.
+        for (first, n, [first_place, end_place]) in
+            [(0, N, [0, 2]), (4196, N - 4196, [1, 2]), (1000, 3000, [0, 1])]
+        {
+            for (seed, sample, scale) in [(1, 0, 0.5), (u32::MAX, 3, -2.0), (1, 0, 0.0)] {
+                let param = random(1, n);
+                let params = PerturbParams { n: n as u32, first: first as u32, first_place, end_place };
+                let want: Vec<f64> = param
+                    .iter()
+                    .zip(&direction(seed, sample)[first..])
+                    .map(|(&param, z)| f64::from(param) + f64::from(scale) * z)
+                    .collect();
+                let shift = from_words(&[seed, sample, f32::to_bits(scale), 0]);
+                let operands: [&[f32]; 4] = [&places(), &shift, &param, &vec![f32::NAN; n]];
+                for got in run("mezo_perturb", &params, &operands) {
+                    assert_close("out", &got[3], &want, &vec![4.0; n], 1e-6);
+                }
             }
         }
     }

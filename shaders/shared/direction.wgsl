@@ -32,10 +32,11 @@ fn normal_four(counter: u32, stream: u32, seed: u32, sample: u32) -> vec4<f32> {
     return vec4<f32>(radius.x * on_circle(random.y), radius.z * on_circle(random.w));
 }
 
-// The last of the places that begins at `element` or before it; they lie in their order, and the first begins at 0 or later.
-fn place_of(element: u32, count: u32) -> Place {
-    var low = 0u;
-    var high = count;
+// The last of the places from `first` up to `end` that begins at `element` or before it, else the first of them; they lie
+// in their order.
+fn place_of(element: u32, first: u32, end: u32) -> Place {
+    var low = first;
+    var high = end;
     while (high - low > 1u) {
         let middle = (low + high) / 2u;
         if (places[middle].first <= element) {

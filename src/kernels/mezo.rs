@@ -53,29 +53,41 @@ impl Hyper {
     }
 }
 
+/// How far parameters are moved along which direction, in a storage buffer: passes to all sides are one recording.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub struct Shift {
+    pub seed: u32,
+    /// Which of a step's directions, from 0 on.
+    pub sample: u32,
+    /// What the direction is multiplied by, of either sign; with 0 parameters are copied.
+    pub scale: f32,
+    pub pad: u32,
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct PerturbParams {
     /// Elements, a multiple of 4.
     pub n: u32,
-    pub places: u32,
-    /// Which of a step's directions, from 0 on.
-    pub sample: u32,
-    /// What the direction is multiplied by, of either sign.
-    pub scale: f32,
+    /// The first of them in the flat buffer, a multiple of 4.
+    pub first: u32,
+    /// Of the places those that lie among them: the first, and the end. There is one.
+    pub first_place: u32,
+    pub end_place: u32,
 }
 
-/// `out` [n] = `param` [n] + scale · z, where the `places` ([`Place`], in their order) say which matrices there are.
-/// `hyper` is a [`Hyper`].
+/// `out` [n] = `param` [n] + scale · z for a part of a flat buffer, where the `places` ([`Place`], in their order) say which
+/// matrices the whole buffer has. `shift` is a [`Shift`].
 pub fn perturb(
     rec: &mut Recorder,
     params: PerturbParams,
     places: Tensor,
-    hyper: Tensor,
+    shift: Tensor,
     param: Tensor,
     out: Tensor,
 ) {
-    rec.call(Kernel::MezoPerturb, &params, &[read(places), read(hyper), read(param), write(out)]);
+    rec.call(Kernel::MezoPerturb, &params, &[read(places), read(shift), read(param), write(out)]);
 }
 
 pub(super) fn lower_perturb(call: &Sizes<'_>) -> Dispatch {

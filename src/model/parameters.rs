@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::files::PIECE_BYTES;
 use crate::format::WeightFormat;
 use crate::kernels::{Recorder, rounding};
-use crate::memory::{Class, Tensor};
+use crate::memory::{ALIGNMENT, Class, Tensor};
 
 /// A flat run of values that one binding holds.
 #[derive(Clone, Debug)]
@@ -68,6 +68,15 @@ pub struct Entry {
     pub places: Vec<EntryPlace>,
     /// What the values on the device are above those of files, e.g. 1 where a norm multiplies by 1 + w.
     pub offset: f32,
+}
+
+/// Consecutive values of a segment.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub segment: usize,
+    pub values: Range<usize>,
+    /// The tensors that they are of, each with its first value among them.
+    pub tensors: Vec<(Tensor, usize)>,
 }
 
 /// Where rows of an entry lie.
@@ -189,15 +198,36 @@ impl Parameters {
     /// Where the gradient of a kept tensor, or of a part of one, is added up; `None` for what does not learn or needs
     /// none.
     pub(super) fn gradient(&self, param: Tensor) -> Option<Tensor> {
-        self.beside(param, &self.gradients)
+        let (segment, [at, size]) = self.place_of(param)?;
+        Some(self.gradients.get(segment)?.slice(at, size))
     }
 
-    /// The part of `tensors`, one for each segment, that lies as `param` does in its own; `None` for what does not learn.
-    pub(super) fn beside(&self, param: Tensor, tensors: &[Tensor]) -> Option<Tensor> {
-        self.segments.iter().zip(tensors).find_map(|(segment, tensor)| {
-            let [offset, size] = segment.part(param)?;
-            Some(tensor.slice(offset, size))
-        })
+    /// The segment of a tensor that learns, and where in it that is, as [`Segment::part`] has it.
+    fn place_of(&self, param: Tensor) -> Option<(usize, [u64; 2])> {
+        let mut segments = self.segments.iter().enumerate();
+        segments.find_map(|(index, segment)| Some((index, segment.part(param)?)))
+    }
+
+    /// Those of `tensors` that learn, joined where one lies behind another.
+    pub fn runs(&self, tensors: &[Tensor]) -> Vec<Run> {
+        let place = |&tensor: &Tensor| self.place_of(tensor).map(|(segment, [at, _])| (segment, at, tensor));
+        let mut placed: Vec<(usize, u64, Tensor)> = tensors.iter().filter_map(place).collect();
+        placed.sort_by_key(|&(segment, at, _)| (segment, at));
+        let mut runs: Vec<Run> = Vec::new();
+        for (segment, at, tensor) in placed {
+            let (first, end) = ((at / 4) as usize, ((at + tensor.size) / 4) as usize);
+            let step = ALIGNMENT as usize / 4;
+            let follows =
+                |run: &&mut Run| run.segment == segment && first <= run.values.end.next_multiple_of(step);
+            match runs.last_mut().filter(follows) {
+                Some(run) => {
+                    run.values.end = run.values.end.max(end);
+                    run.tensors.push((tensor, first - run.values.start));
+                }
+                None => runs.push(Run { segment, values: first..end, tensors: vec![(tensor, 0)] }),
+            }
+        }
+        runs
     }
 
     /// Reads values of entries.

@@ -63,6 +63,13 @@ impl Pass<'_> {
         }
     }
 
+    /// Records the same for a layer alone, where what learns is there layer by layer.
+    pub fn begin_layer(&self, rec: &mut Recorder, layer: usize) {
+        if let Some(lora) = self.lora {
+            lora.record_norms_of(rec, self.model, layer, self.lora_scale);
+        }
+    }
+
     /// Where the gradient of a kept tensor is added up; `None` for what does not learn.
     pub(super) fn gradient(&self, param: Tensor) -> Option<Tensor> {
         self.parameters?.gradient(param)

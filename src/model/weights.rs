@@ -27,31 +27,31 @@ impl Model {
         self.layers.iter().flat_map(LayerWeights::linear)
     }
 
-    /// Every tensor of it, whose place may change.
-    pub(super) fn each_tensor(&mut self, f: &mut impl FnMut(&mut Tensor)) {
-        let slabs = self.embedding.iter_mut().chain(&mut self.head);
-        let products = self.layers.iter_mut().flat_map(|layer| layer.groups.0.iter_mut().flatten());
-        for weight in slabs.map(|slab| &mut slab.weight).chain(products.map(|product| &mut product.weight)) {
-            [&mut weight.values, &mut weight.scales].into_iter().for_each(&mut *f);
-        }
-        for layer in &mut self.layers {
-            let NormWeights { before_attention, after_attention, before_feed_forward, after_feed_forward } =
-                &mut layer.norms;
-            [before_attention, before_feed_forward].into_iter().for_each(&mut *f);
-            [after_attention, after_feed_forward].into_iter().flatten().for_each(&mut *f);
-            if let Some(head_norm::Weights { q, k }) = &mut layer.head_norm {
-                [q, k].into_iter().for_each(&mut *f);
+    /// Every tensor that a stage of a pass reads, whose place may change.
+    pub(super) fn each_tensor(&mut self, stage: Stage, f: &mut impl FnMut(&mut Tensor)) {
+        match stage {
+            Stage::Embedding => self.embedding.iter_mut().for_each(|slab| slab.weight.each_tensor(f)),
+            Stage::Layer(layer) => self.layers[layer].each_tensor(f),
+            Stage::Head => {
+                f(&mut self.norm);
+                self.head.iter_mut().for_each(|slab| slab.weight.each_tensor(f));
             }
-            let biases = layer.groups.0.iter_mut().flatten().flat_map(|product| &mut product.biases);
-            biases.for_each(|bias| f(&mut bias.values));
         }
-        f(&mut self.norm);
     }
 
     /// Those whose weights are quantised.
     pub fn quantized(&self) -> impl Iterator<Item = &Stacked> {
         self.linear().filter(|product| product.weight.format.is_quantized())
     }
+}
+
+/// What a pass goes through, one behind another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Embedding,
+    Layer(usize),
+    /// The final norm and the head.
+    Head,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +67,20 @@ impl LayerWeights {
     /// The products of its linear layers.
     pub fn linear(&self) -> impl Iterator<Item = &Stacked> {
         self.groups.0.iter().flatten()
+    }
+
+    fn each_tensor(&mut self, f: &mut impl FnMut(&mut Tensor)) {
+        let NormWeights { before_attention, after_attention, before_feed_forward, after_feed_forward } =
+            &mut self.norms;
+        [before_attention, before_feed_forward].into_iter().for_each(&mut *f);
+        [after_attention, after_feed_forward].into_iter().flatten().for_each(&mut *f);
+        if let Some(head_norm::Weights { q, k }) = &mut self.head_norm {
+            [q, k].into_iter().for_each(&mut *f);
+        }
+        for product in self.groups.0.iter_mut().flatten() {
+            product.weight.each_tensor(f);
+            product.biases.iter_mut().for_each(|bias| f(&mut bias.values));
+        }
     }
 }
 

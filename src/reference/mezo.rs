@@ -5,7 +5,7 @@ use num_traits::Float;
 use super::random::pcg4d;
 use crate::kernels::mezo::{
     FinishParams, Hyper, LossesParams, OF_SAMPLE, PerturbParams, Place, STATS, STATS_FINITE, STATS_SAMPLES,
-    UpdateParams,
+    Shift, UpdateParams,
 };
 
 fn float<F: Float>(x: f64) -> F {
@@ -42,9 +42,10 @@ pub fn direction<F: Float>(n: usize, places: &[Place], seed: u32, sample: u32) -
 }
 
 /// Returns `out` [n].
-pub fn perturb<F: Float>(params: &PerturbParams, places: &[Place], hyper: &Hyper, param: &[F]) -> Vec<F> {
-    let z: Vec<F> = direction(params.n as usize, places, hyper.seed, params.sample);
-    param.iter().zip(z).map(|(&param, z)| param + float::<F>(params.scale.into()) * z).collect()
+pub fn perturb<F: Float>(params: &PerturbParams, places: &[Place], shift: &Shift, param: &[F]) -> Vec<F> {
+    let (first, end) = (params.first as usize, (params.first + params.n) as usize);
+    let z: Vec<F> = direction(end, places, shift.seed, shift.sample);
+    param.iter().zip(&z[first..]).map(|(&param, &z)| param + float::<F>(shift.scale.into()) * z).collect()
 }
 
 /// Adds to `sums` [samples, 4].
@@ -185,8 +186,8 @@ mod tests {
         let param: Vec<f64> = (0..n).map(|i| (i as f64).sin()).collect();
         let hyper = Hyper::new(0.25, 0.0, 1, 11);
         let at = |scale: f32| {
-            let params = PerturbParams { n: n as u32, places: 1, sample: 0, scale };
-            let moved = perturb(&params, &places, &hyper, &param);
+            let params = PerturbParams { n: n as u32, first: 0, first_place: 0, end_place: 1 };
+            let moved = perturb(&params, &places, &Shift { seed: 11, sample: 0, scale, pad: 0 }, &param);
             moved.iter().map(|x| 0.5 * x * x).sum::<f64>()
         };
         let mut sums = [0.0; OF_SAMPLE];

@@ -150,14 +150,18 @@ impl RunPlan {
         let longest = (kind.longest)(longest_row(dataset, eval_dataset), options);
         let tokens = extent.tokens.next_multiple_of(8);
         let vocab = model.architecture.vocab.padded;
-        let loss_plan = LossPlan::new(extent.targets, vocab);
-        let method: Box<dyn Method> = match options.optim {
-            Optim::Mezo => Box::new(Mezo::new(options, trained, loss_plan.rows(), store)?),
-            _ => Box::new(Backprop::new(options, &mut trained.parameters, store)?),
+        let (method, loss_plan): (Box<dyn Method>, LossPlan) = match options.optim {
+            Optim::Mezo => {
+                let plan = LossPlan::alone(extent.targets, vocab);
+                (Box::new(Mezo::new(options, trained, plan.rows(), store)?), plan)
+            }
+            _ => {
+                let method = Backprop::new(options, &mut trained.parameters, store)?;
+                let plan = if trained.head_learns(model) { LossPlan::whole } else { LossPlan::new };
+                (Box::new(method), plan(extent.targets, vocab))
+            }
         };
         let trained = &*trained;
-        let is_whole = trained.head_learns(model);
-        let loss_plan = if is_whole { LossPlan::whole(extent.targets, vocab) } else { loss_plan };
         let order = trained.embedding_learns(model);
         let inputs = Inputs::new(store, model, order, tokens, loss_plan, longest)?;
         let capacity = Capacity { rows: extent.rows, scored: loss_plan.rows() };

@@ -1,8 +1,10 @@
 //! Steps along random directions against their twins.
 
+use std::ops::Range;
+
 use tabtune::kernels::mezo::{
     self, FinishParams, Hyper, LossesParams, MAX_SAMPLES, MissesParams, OF_SAMPLE, PerturbParams, Place,
-    STATS, UpdateParams,
+    STATS, Shift, UpdateParams,
 };
 use tabtune::reference;
 
@@ -30,28 +32,35 @@ const N: u32 = 6400;
 #[test]
 fn parameters_move_along_the_direction_of_the_twin() {
     for mut h in Harness::each() {
-        for (seed, sample, scale) in [(0, 0, 1.0), (u32::MAX, 7, -1e-3)] {
-            let (places, hyper) = (places(), Hyper::new(0.1, 0.0, 1, seed));
-            let param = h.random(1, N as usize, -1.0, 1.0);
-            let params = PerturbParams { n: N, places: places.len() as u32, sample, scale };
-            let places_in = h.input_u32(bytemuck::cast_slice(&places));
-            let hyper_in = h.input_u32(bytemuck::cast_slice(&[hyper]));
-            let (param_in, out) = (h.input(&param), h.output(N as usize + 4));
-            h.run(|rec| mezo::perturb(rec, params, places_in, hyper_in, param_in, out));
-            let want = to_f32(&reference::mezo::perturb(&params, &places, &hyper, &to_f64(&param)));
+        let places = places();
+        let places_in = h.input_u32(bytemuck::cast_slice(&places));
+        let param = h.random(1, N as usize, -1.0, 1.0);
+        let mut run = |shift: Shift, part: Range<u32>, [first_place, end_place]: [u32; 2]| {
+            let params = PerturbParams { n: part.len() as u32, first: part.start, first_place, end_place };
+            let own = &param[part.start as usize..part.end as usize];
+            let shift_in = h.input_u32(bytemuck::cast_slice(&[shift]));
+            let (param_in, out) = (h.input(own), h.output(own.len() + 4));
+            h.run(|rec| mezo::perturb(rec, params, places_in, shift_in, param_in, out));
+            let want = to_f32(&reference::mezo::perturb(&params, &places, &shift, &to_f64(own)));
             let got = h.read(out);
-            assert_close_scaled(
-                "out",
-                &got[..N as usize],
-                &want,
-                &vec![4.0 * scale.abs() + 1.0; N as usize],
-                1e-6,
-            );
-            assert!(h.read_u32(out)[N as usize..].iter().all(|&bits| bits == u32::MAX), "past the end");
+            let bounds = vec![4.0 * shift.scale.abs() + 1.0; own.len()];
+            assert_close_scaled("out", &got[..own.len()], &want, &bounds, 1e-6);
+            assert!(h.read_u32(out)[own.len()..].iter().all(|&bits| bits == u32::MAX), "past the end");
+            got[..own.len()].to_vec()
+        };
+        for (seed, sample, scale) in [(0, 0, 1.0), (u32::MAX, 7, -1e-3)] {
+            let shift = Shift { seed, sample, scale, pad: 0 };
+            let got = run(shift, 0..N, [0, 3]);
             // Padding and what lies between matrices is copied.
             let z: Vec<f64> = reference::mezo::direction(N as usize, &places, seed, sample);
             let still = (0..N as usize).filter(|&i| z[i] == 0.0).collect::<Vec<_>>();
             assert!(still.len() > 300 && still.iter().all(|&i| got[i] == param[i]));
+            // A part is the same to the bit: a matrix, with what lies before it, and both that follow the vector.
+            for (part, its_places) in [(128..4288, [1, 2]), (4320..N, [2, 3]), (100..6272, [1, 3])] {
+                let whole = &got[part.start as usize..part.end as usize];
+                assert!(run(shift, part.clone(), its_places) == whole, "elements {part:?}");
+            }
+            assert!(run(Shift { scale: 0.0, ..shift }, 0..N, [0, 3]) == param, "what is not moved");
         }
     }
 }

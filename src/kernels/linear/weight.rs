@@ -40,6 +40,11 @@ impl Weight {
         Weight::new(WeightFormat::F32, values, values)
     }
 
+    /// Both of its tensors, whose place may change.
+    pub(crate) fn each_tensor(&mut self, f: &mut impl FnMut(&mut Tensor)) {
+        [&mut self.values, &mut self.scales].into_iter().for_each(f);
+    }
+
     /// Of values and scales.
     pub fn bytes(&self) -> u64 {
         self.values.size() + if self.format.is_quantized() { self.scales.size() } else { 0 }

@@ -3,7 +3,7 @@
 /// How labelled rows are cut into blocks, and the vocabulary into chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossPlan {
-    /// Labelled rows of one block; a multiple of 64 where there are several.
+    /// Labelled rows of one block, a multiple of 8.
     pub block: usize,
     /// Blocks for as many labelled rows as a pass may have.
     pub blocks: usize,
@@ -30,6 +30,17 @@ impl LossPlan {
         }
         let block = CUT_ROWS.min(rows.next_multiple_of(8));
         LossPlan { block, blocks: rows.div_ceil(block), chunk: CHUNK }
+    }
+
+    /// Blocks for losses without a gradient: as few rows as keep the products busy, since their logits are what takes the
+    /// memory of a pass that keeps no activations. The vocabulary is cut as for a loss with one, so losses are the same.
+    pub fn alone(rows: usize, vocab: usize) -> Self {
+        let plan = LossPlan::new(rows, vocab);
+        if plan.blocks == 1 || plan.cuts(vocab) {
+            return plan;
+        }
+        let block = plan.block.min(FEWEST_ROWS);
+        LossPlan { block, blocks: rows.div_ceil(block), ..plan }
     }
 
     /// Blocks that see the whole vocabulary at once, however few rows of it fit.
@@ -63,6 +74,15 @@ mod tests {
         }
         // Nor is a large one of which all the rows fit.
         assert_eq!(LossPlan::new(11, 262_144), LossPlan { block: 16, blocks: 1, chunk: 262_144 });
+    }
+
+    #[test]
+    fn losses_without_a_gradient_take_few_rows_at_a_time_of_the_same_chunks() {
+        for (vocab, block) in [(400, 64), (8192, 64), (49_152, 64), (65_536, 64), (151_936, 128)] {
+            let (plan, alone) = (LossPlan::new(1000, vocab), LossPlan::alone(1000, vocab));
+            assert_eq!(alone, LossPlan { block, blocks: 1000usize.div_ceil(block), chunk: plan.chunk });
+        }
+        assert_eq!(LossPlan::alone(72, 49_152), LossPlan::new(72, 49_152));
     }
 
     #[test]

@@ -63,7 +63,18 @@ impl Lora {
     /// Records the norms of all rows of W + s·B·A as the factors are now, for passes whose factors are scaled by
     /// `lora_scale`. Without DoRA there are none.
     pub(in crate::model) fn record_norms(&self, rec: &mut Recorder, model: &Model, lora_scale: f32) {
-        for (panel, stacked) in self.panels_of(model) {
+        (0..self.panels.len()).for_each(|layer| self.record_norms_of(rec, model, layer, lora_scale));
+    }
+
+    /// Records the norms of a layer's rows alone.
+    pub(in crate::model) fn record_norms_of(
+        &self,
+        rec: &mut Recorder,
+        model: &Model,
+        layer: usize,
+        lora_scale: f32,
+    ) {
+        for (panel, stacked) in self.panels_of_layer(model, layer) {
             let Some((squares, norms)) = self.squares(panel, stacked).zip(self.norms(panel)) else { return };
             let (rows, cols) = (panel.modules * self.rank(), stacked.cols());
             let (depth, a) = (stacked.inputs(), self.a(panel));
@@ -144,9 +155,17 @@ impl Lora {
 
     /// Every panel with its product.
     fn panels_of<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = (&'a LoraPanel, &'a Stacked)> {
-        let layers = self.panels.iter().zip(&model.layers);
-        let products =
-            layers.flat_map(|(panels, layer)| panels.0.iter().flatten().zip(layer.groups.0.iter().flatten()));
-        products.filter_map(|(panel, stacked)| Some((panel.as_ref()?, stacked)))
+        (0..self.panels.len()).flat_map(move |layer| self.panels_of_layer(model, layer))
+    }
+
+    /// Those of a layer.
+    fn panels_of_layer<'a>(
+        &'a self,
+        model: &'a Model,
+        layer: usize,
+    ) -> impl Iterator<Item = (&'a LoraPanel, &'a Stacked)> {
+        let products = model.layers[layer].linear();
+        let panels = self.panels[layer].0.iter().flatten();
+        panels.zip(products).filter_map(|(panel, stacked)| Some((panel.as_ref()?, stacked)))
     }
 }

@@ -1,5 +1,7 @@
 //! LoRA's factors on the device, flat, in few buffers.
 
+use std::collections::HashMap;
+
 use super::dora::{Dora, DoraPlace, DoraRows};
 use crate::adapter::{
     Adaptable, BaseTensor, FirstRows, LoraConfig, LoraModule, Side, factor_name, magnitude_name, row_pieces,
@@ -30,6 +32,8 @@ pub struct Lora {
     factors: Vec<LoraFactor>,
     rank: usize,
     pub(super) dora: Option<Dora>,
+    /// Where passes find values, by where they are of the adapter; all others at their own places.
+    elsewhere: HashMap<Tensor, Tensor>,
 }
 
 /// The LoRA factors of one stacked product.
@@ -177,7 +181,7 @@ impl Lora {
         let params = learning.keep(store)?;
         let frozen = frozen.keep(store)?;
         let dora = config.use_dora.then(|| rows.keep(store)).transpose()?;
-        Ok(Lora { config, params, frozen, panels, factors, rank, dora })
+        Ok(Lora { config, params, frozen, panels, factors, rank, dora, elsewhere: HashMap::new() })
     }
 
     /// Lets the adapter learn, all but what is frozen.
@@ -212,9 +216,24 @@ impl Lora {
         }
     }
 
-    /// The adapter with its values in other places.
-    pub(super) fn moved(&self, place: impl Fn(Tensor) -> Tensor) -> Lora {
-        Lora { params: self.params.iter().map(|&param| place(param)).collect(), ..self.clone() }
+    /// All that passes read of what a layer has, frozen or not.
+    pub(super) fn tensors_of(&self, layer: usize) -> Vec<Tensor> {
+        let panels = self.panels[layer].0.iter().flatten().flatten();
+        let of_panel = |panel: &LoraPanel| {
+            let magnitudes = self.dora.map(|_| self.m(panel));
+            [Some(self.a(panel)), Some(self.b(panel)), magnitudes].into_iter().flatten()
+        };
+        panels.flat_map(of_panel).collect()
+    }
+
+    /// Has passes read the values of tensors, the keys, at other places.
+    pub(super) fn read_elsewhere(&mut self, places: &HashMap<Tensor, Tensor>) {
+        self.elsewhere.extend(places);
+    }
+
+    /// Where passes find the values of `own`.
+    fn read_at(&self, own: Tensor) -> Tensor {
+        self.elsewhere.get(&own).copied().unwrap_or(own)
     }
 
     /// Writes the factors of every module as `rows` gives them: module by module, all rows of A before those
@@ -262,12 +281,13 @@ impl Lora {
 
     /// All A of a panel.
     pub(in crate::model) fn a(&self, panel: &LoraPanel) -> Tensor {
-        self.tensors(Side::A)[panel.a_segment].slice(panel.a_first as u64 * 4, panel.a_len as u64 * 4)
+        let own = self.tensors(Side::A)[panel.a_segment];
+        self.read_at(own.slice(panel.a_first as u64 * 4, panel.a_len as u64 * 4))
     }
 
     /// All magnitudes of a panel.
     pub(in crate::model) fn m(&self, panel: &LoraPanel) -> Tensor {
-        self.params[panel.segment].slice(panel.m_first as u64 * 4, panel.m_len as u64 * 4)
+        self.read_at(self.params[panel.segment].slice(panel.m_first as u64 * 4, panel.m_len as u64 * 4))
     }
 
     /// The values of a segment.
@@ -277,7 +297,7 @@ impl Lora {
 
     /// All B of a panel.
     pub(in crate::model) fn b(&self, panel: &LoraPanel) -> Tensor {
-        self.params[panel.segment].slice(panel.b_first as u64 * 4, panel.b_len as u64 * 4)
+        self.read_at(self.params[panel.segment].slice(panel.b_first as u64 * 4, panel.b_len as u64 * 4))
     }
 }
 

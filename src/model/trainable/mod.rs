@@ -3,9 +3,11 @@
 mod copies;
 mod dora;
 mod lora;
+mod moved;
 
 pub(super) use lora::LoraPanel;
 pub use lora::{Lora, LoraFactor, adaptable, lora_modules, peft_name};
+pub use moved::Moved;
 
 use self::copies::{Choice, Copies};
 use super::parameters::Parameters;
@@ -17,7 +19,6 @@ use crate::error::Result;
 use crate::format::WeightFormat;
 use crate::kernels::Recorder;
 use crate::kernels::lower::{Target, lower};
-use crate::memory::Tensor;
 
 /// What a run trains, and what of it the model's passes are recorded with.
 pub struct Trained {
@@ -25,19 +26,6 @@ pub struct Trained {
     pub lora: Option<Lora>,
     /// Of weights that learn, or that an adapter has its own of.
     copies: Option<Copies>,
-}
-
-/// What passes read of what learns, at other values of it.
-pub struct Moved {
-    pub lora: Option<Lora>,
-    model: Option<Model>,
-}
-
-impl Moved {
-    /// The model that passes are recorded with, of which `base` is what was loaded.
-    pub fn model<'a>(&'a self, base: &'a Model) -> &'a Model {
-        self.model.as_ref().unwrap_or(base)
-    }
 }
 
 impl Trained {
@@ -105,14 +93,9 @@ impl Trained {
         }
     }
 
-    /// What passes read of what learns, with `tensors`, one for each segment of the parameters, in the place of these.
-    pub fn moved(&self, tensors: &[Tensor]) -> Moved {
-        let place = |tensor: Tensor| self.parameters.beside(tensor, tensors).unwrap_or(tensor);
-        let mut model = self.copies.as_ref().map(|copies| copies.model.clone());
-        if let Some(model) = &mut model {
-            model.each_tensor(&mut |tensor| *tensor = place(*tensor));
-        }
-        Moved { lora: self.lora.as_ref().map(|lora| lora.moved(place)), model }
+    /// What passes over other values of it are recorded with.
+    pub fn moved(&self) -> Moved {
+        Moved::new(self.lora.clone(), self.copies.as_ref().map(|copies| copies.model.clone()))
     }
 
     /// The model that passes are recorded with, of which `base` is what was loaded.

@@ -2,8 +2,10 @@
 //! parameters along a random direction, and an update along it by the slope between them. There is no backward pass.
 //!
 //! The parameters stay where they are while the losses are computed, because θ + εz − 2εz + εz is not θ in f32: passes
-//! read moved ones beside them. So a run is its start and, for each step, a seed and the slopes, from which the update is
-//! made again to the bit.
+//! read moved ones beside them, which are made of a layer just before it reads them, since z is a function of its place. So
+//! a run is its start and, for each step, a seed and the slopes, from which the update is made again to the bit.
+
+use std::collections::HashMap;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -12,11 +14,16 @@ use super::{Form, LossPass, Method, Programs, Recording, Texts, Update};
 use crate::device::Store;
 use crate::error::Result;
 use crate::kernels::Recorder;
-use crate::kernels::mezo::{self, Hyper, MAX_SAMPLES, OF_SAMPLE, Place, STATS, STATS_FINITE, STATS_SAMPLES};
+use crate::kernels::mezo::{
+    self, Hyper, MAX_SAMPLES, OF_SAMPLE, Place, STATS, STATS_FINITE, STATS_SAMPLES, Shift,
+};
 use crate::memory::{Class, ProgramId, Tensor};
-use crate::model::{Loss, Moved, Parameters, Pass, Rows, Trained};
+use crate::model::{Keys, Loss, Moved, Parameters, Pass, Rows, Run, Segment, Stage, Trained, embedding};
 use crate::train::log::{MezoLog, StepLog};
 use crate::train::options::{MezoObjective, TrainOptions};
+
+/// Values of a [`Shift`].
+const SHIFT: usize = size_of::<Shift>() / 4;
 
 pub(in crate::train) struct Mezo {
     eps: f64,
@@ -26,7 +33,12 @@ pub(in crate::train) struct Mezo {
     hyper: Tensor,
     /// What is moved, by segment of the parameters.
     segments: Vec<Moving>,
-    moved: Moved,
+    /// How far the pass moves them that runs next: a copy of one of those below.
+    shift: Tensor,
+    /// Not at all, for evaluations.
+    still: Tensor,
+    /// By direction ahead, then by direction behind.
+    shifts: Vec<Tensor>,
     /// The objective of each labelled token ahead of the parameters, while it is computed behind them.
     plus: Tensor,
     sums: Tensor,
@@ -36,12 +48,28 @@ pub(in crate::train) struct Mezo {
 /// A segment of the parameters with what is beside it.
 struct Moving {
     param: Tensor,
-    moved: Tensor,
     decays: bool,
     len: usize,
-    /// The matrices that lie there.
-    places: Tensor,
-    count: usize,
+    /// The matrices that lie there, and the same on the device.
+    places: Vec<Place>,
+    table: Tensor,
+}
+
+impl Moving {
+    /// Records values of the segment moved as `shift` says, and returns these.
+    fn record(&self, rec: &mut Recorder, run: &Run, shift: Tensor) -> Tensor {
+        let (first, n) = (run.values.start as u32, run.values.len() as u32);
+        let params = mezo::PerturbParams {
+            n,
+            first,
+            first_place: self.places.partition_point(|place| place.end <= first) as u32,
+            end_place: self.places.partition_point(|place| place.first < first + n) as u32,
+        };
+        let moved = rec.transient(n as usize);
+        let own = self.param.slice(4 * u64::from(first), 4 * u64::from(n));
+        mezo::perturb(rec, params, self.table, shift, own, moved);
+        moved
+    }
 }
 
 /// Where the objective counts texts rather than tokens.
@@ -61,19 +89,13 @@ impl Mezo {
     ) -> Result<Self> {
         let mut segments = Vec::new();
         for (index, segment) in trained.parameters.segments().iter().enumerate() {
-            let of_segment = places(&trained.parameters, index);
-            let table = store.keep(Class::Optimizer, "places", of_segment.len() * size_of::<Place>() / 4)?;
-            store.write(table, &of_segment);
-            segments.push(Moving {
-                param: segment.param,
-                moved: store.keep(Class::Optimizer, &format!("moved {}", segment.name), segment.len)?,
-                decays: segment.decays,
-                len: segment.len,
-                places: table,
-                count: of_segment.len(),
-            });
+            let places = places(&trained.parameters, index);
+            let table = store.keep(Class::Optimizer, "places", places.len() * size_of::<Place>() / 4)?;
+            store.write(table, &places);
+            let Segment { param, decays, len, .. } = *segment;
+            segments.push(Moving { param, decays, len, places, table });
         }
-        let moved: Vec<Tensor> = segments.iter().map(|segment| segment.moved).collect();
+        let samples = options.zo_num_samples as usize;
         let mut keep = |label: &str, elements: usize| store.keep(Class::Other, label, elements);
         let texts = match options.mezo_objective {
             MezoObjective::Loss => None,
@@ -82,18 +104,22 @@ impl Mezo {
                 share: keep("text share", labelled)?,
             }),
         };
-        Ok(Mezo {
+        let mezo = Mezo {
             eps: options.zo_eps,
-            samples: options.zo_num_samples as usize,
+            samples,
             weight_decay: options.weight_decay,
             seed: options.seed,
             hyper: keep("mezo", size_of::<Hyper>() / 4)?,
-            moved: trained.moved(&moved),
             segments,
+            shift: keep("shift", SHIFT)?,
+            still: keep("shift of evaluations", SHIFT)?,
+            shifts: (0..2 * samples).map(|_| keep("shift", SHIFT)).collect::<Result<_>>()?,
             plus: keep("losses ahead", labelled)?,
             sums: keep("sums of losses", OF_SAMPLE * MAX_SAMPLES)?,
             texts,
-        })
+        };
+        store.write(mezo.still, &[Shift::default()]);
+        Ok(mezo)
     }
 
     /// Of the directions of a step, counted from zero.
@@ -101,31 +127,61 @@ impl Mezo {
         xxh3_64_with_seed(&step.to_le_bytes(), self.seed) as u32
     }
 
-    /// Records passes reading the parameters moved by `scale` along a direction.
-    fn record_move(&self, rec: &mut Recorder, sample: usize, scale: f64) -> ProgramId {
+    /// Records that the passes behind it move the parameters as `shift` says.
+    fn record_shift(&self, rec: &mut Recorder, shift: Tensor) -> ProgramId {
         let program = rec.program();
-        for &Moving { param, moved, len, places, count, .. } in &self.segments {
-            let params = mezo::PerturbParams {
-                n: len as u32,
-                places: count as u32,
-                sample: sample as u32,
-                scale: scale as f32,
-            };
-            mezo::perturb(rec, params, places, self.hyper, param, moved);
-        }
+        rec.copy(shift, self.shift);
         program
+    }
+
+    /// Records what a stage reads of the parameters, moved.
+    fn record_move(&self, rec: &mut Recorder, parameters: &Parameters, moved: &mut Moved, stage: Stage) {
+        let mut places = HashMap::new();
+        for run in parameters.runs(&moved.tensors(stage)) {
+            let values = self.segments[run.segment].record(rec, &run, self.shift);
+            let place =
+                |&(tensor, first): &(Tensor, usize)| (tensor, values.slice(4 * first as u64, tensor.size()));
+            places.extend(run.tensors.iter().map(place));
+        }
+        moved.place(stage, places);
+    }
+
+    /// Records a pass up to the last layer's output, which it returns with the handles that read what is moved.
+    fn record_forward(&self, rec: &mut Recorder, recording: &Recording<'_>, rows: &Rows) -> (Moved, Tensor) {
+        let Recording { model: base, trained, .. } = *recording;
+        let mut moved = trained.moved();
+        let to = |rec: &mut Recorder, moved: &mut Moved, stage| {
+            self.record_move(rec, &trained.parameters, moved, stage);
+        };
+        to(rec, &mut moved, Stage::Embedding);
+        let mut x = embedding::embed(rec, moved.model(base), rows.ids, rows.count);
+        for layer in 0..base.layers.len() {
+            to(rec, &mut moved, Stage::Layer(layer));
+            let pass = Pass {
+                model: moved.model(base),
+                lora: moved.lora.as_ref(),
+                parameters: None,
+                rows,
+                lora_scale: 1.0,
+                dropout: None,
+            };
+            pass.begin_layer(rec, layer);
+            (_, x) = pass.layer_forward(rec, layer, x, Keys::OfPass);
+        }
+        to(rec, &mut moved, Stage::Head);
+        (moved, x)
     }
 
     fn record_update(&self, rec: &mut Recorder, stats: Tensor) -> ProgramId {
         let program = rec.program();
-        for &Moving { param, decays, len, places, count, .. } in &self.segments {
+        for Moving { param, decays, len, places, table } in &self.segments {
             let params = mezo::UpdateParams {
-                n: len as u32,
-                places: count as u32,
+                n: *len as u32,
+                places: places.len() as u32,
                 samples: self.samples as u32,
-                decays: u32::from(decays),
+                decays: u32::from(*decays),
             };
-            mezo::update(rec, params, places, self.hyper, stats, param);
+            mezo::update(rec, params, *table, self.hyper, stats, *param);
         }
         program
     }
@@ -134,32 +190,18 @@ impl Mezo {
 impl Method for Mezo {
     fn record(&self, recording: &Recording<'_>, form: Form) -> (Recorder, Programs) {
         let Recording { trained, inputs, objective, .. } = *recording;
-        let model = self.moved.model(recording.model);
         let mut rec = Recorder::new();
         let begin = rec.program();
         rec.clear(self.sums);
         let begin_eval = rec.program();
         rec.clear(inputs.tally);
-        for segment in &self.segments {
-            rec.copy(segment.param, segment.moved);
-        }
-        let ahead: Vec<_> =
-            (0..self.samples).map(|sample| self.record_move(&mut rec, sample, self.eps)).collect();
-        let behind: Vec<_> =
-            (0..self.samples).map(|sample| self.record_move(&mut rec, sample, -self.eps)).collect();
+        let still = self.record_shift(&mut rec, self.still);
+        let shifts: Vec<_> = self.shifts.iter().map(|&shift| self.record_shift(&mut rec, shift)).collect();
 
         let forward = rec.program();
         let rows = Rows { count: form.tokens, ..inputs.rows.clone() };
-        let pass = Pass {
-            model,
-            lora: self.moved.lora.as_ref(),
-            parameters: None,
-            rows: &rows,
-            lora_scale: 1.0,
-            dropout: None,
-        };
-        pass.begin(&mut rec);
-        let x = pass.forward(&mut rec);
+        let (moved, x) = self.record_forward(&mut rec, recording, &rows);
+        let model = moved.model(recording.model);
         let plan = inputs.loss_plan;
         let [losses, misses] = [0; 2].map(|_| rec.transient(plan.rows()));
         rec.clear(losses);
@@ -194,22 +236,23 @@ impl Method for Mezo {
         mezo::finish(&mut rec, params, self.sums, inputs.stats(STATS));
         let update = self.record_update(&mut rec, inputs.stats(STATS));
 
-        let at = |moved: ProgramId, after: ProgramId| LossPass {
-            before: vec![moved, forward],
+        let at = |shift: ProgramId, after: ProgramId| LossPass {
+            before: vec![shift, forward],
             loss: blocks.clone(),
             after: vec![after],
         };
-        let samples = ahead.into_iter().zip(behind).zip(add);
+        let (ahead, behind) = shifts.split_at(self.samples);
+        let samples = ahead.iter().zip(behind).zip(add);
         let programs = Programs {
             begin: vec![begin],
             train: samples
-                .flat_map(|((ahead, behind), add)| [at(ahead, keep_plus), at(behind, add)])
+                .flat_map(|((&ahead, &behind), add)| [at(ahead, keep_plus), at(behind, add)])
                 .collect(),
             end: vec![finish, update],
             again: vec![update],
             rounding: Vec::new(),
             begin_eval: vec![begin_eval],
-            evaluate: vec![LossPass { before: vec![forward], loss: blocks.clone(), after: vec![tally] }],
+            evaluate: vec![at(still, tally)],
             scores: Vec::new(),
         };
         (rec, programs)
@@ -220,8 +263,14 @@ impl Method for Mezo {
     }
 
     fn write(&self, store: &Store, Update { step, learning_rate, .. }: Update) {
-        let hyper = Hyper::new(learning_rate, self.weight_decay, self.samples, self.seed_of(step));
+        let seed = self.seed_of(step);
+        let hyper = Hyper::new(learning_rate, self.weight_decay, self.samples, seed);
         store.write(self.hyper, &[hyper]);
+        let scales = [self.eps, -self.eps];
+        let to = scales.into_iter().flat_map(|scale| (0..self.samples).map(move |sample| (sample, scale)));
+        for (&shift, (sample, scale)) in self.shifts.iter().zip(to) {
+            store.write(shift, &[Shift { seed, sample: sample as u32, scale: scale as f32, pad: 0 }]);
+        }
     }
 
     fn write_texts(&self, store: &Store, texts: &Texts<'_>) {
