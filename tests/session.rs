@@ -18,8 +18,8 @@ use tabtune::kernels::linear::Tile;
 use tabtune::memory::{Class, LARGEST_BINDING, MAX_BINDING, write};
 use tabtune::model::{Architecture, Group, LoadOptions, Model, Trained, View};
 use tabtune::session::{Plan, PrepareOptions, Session};
-use tabtune::train::RunPlan;
 use tabtune::train::options::{QuantizationOptions, TrainOptions};
+use tabtune::train::{GpuBytes, RunPlan};
 
 type Native = Session<Rc<MemoryKv>>;
 
@@ -109,6 +109,39 @@ fn an_estimate_knows_of_what_learns_beside_factors() {
             let plan = session.prepare(options).await.expect("a run");
             assert_eq!(estimate, plan.footprint);
             assert_eq!(plan.footprint.peak_gpu_bytes, session.counters().buffer_bytes());
+        }
+    });
+}
+
+/// Weights in 16 bits are beside their masters; what an optimiser keeps and the gradients stay as they were.
+#[test]
+fn weights_of_16_bits_take_two_bytes_more() {
+    pollster::block_on(async {
+        for mut session in [loaded().await, with_model(on_gpu().await).await] {
+            session.load_model(&model(), &Value::Null, &mut |_| {}).await.expect("the bundled model loads");
+            let mut taken = async |changes: Value| {
+                let mut train =
+                    json!({"finetuning_type": "full", "max_length": 24, "per_device_train_batch_size": 3});
+                train.as_object_mut().expect("options").extend(changes.as_object().expect("options").clone());
+                let estimate = session.estimate(&model(), &Value::Null, &Value::Null, &train).await.unwrap();
+                let options = PrepareOptions { train, dataset: "rows", ..Default::default() };
+                let plan = session.prepare(options).await.expect("a run");
+                assert_eq!(estimate, plan.footprint, "{changes}");
+                assert_eq!(plan.footprint.peak_gpu_bytes, session.counters().buffer_bytes(), "{changes}");
+                estimate.gpu_bytes
+            };
+            for optim in ["adamw_torch", "adafactor", "sgd"] {
+                let plain = taken(json!({"optim": optim})).await;
+                for option in ["bf16", "fp16"] {
+                    let rounded = taken(json!({"optim": optim, option: true})).await;
+                    let in_both = |bytes: GpuBytes| bytes.adapter + bytes.optimizer;
+                    // Norms are few and stay in 32 bits; copies begin at places that bindings of 16 bits can start at.
+                    let more = in_both(rounded) - in_both(plain);
+                    let share = more as f64 / (plain.adapter / 2) as f64;
+                    assert!((0.98..1.02).contains(&share), "{optim} {option}: {share}");
+                    assert_eq!(rounded.weights, plain.weights);
+                }
+            }
         }
     });
 }

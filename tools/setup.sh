@@ -98,6 +98,11 @@ need_webkit() {
   fi
 }
 
+# What makes the certificate of the servers that stand in for others in tests.
+need_openssl() {
+  command -v openssl >/dev/null || need_packages "openssl" openssl
+}
+
 # A Vulkan adapter for the native engine: the machine's own, or Mesa's on the CPU.
 need_native_adapter() {
   need_linker

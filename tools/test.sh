@@ -16,8 +16,8 @@ linted() {
   RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS="-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__" "$@"
 }
 
-# A test runs a kernel a few times, so optimising it takes Mesa longer than it saves. Its cache does not tell the two
-# apart, and the races of the bench are run by what is optimised.
+# A kernel's test runs each of its variants a few times, so optimising them takes Mesa longer than it saves; runs of models
+# it saves more. Mesa's cache does not tell the two apart.
 hastily() {
   env GALLIVM_PERF=nopt MESA_SHADER_CACHE_DIR="$root/target/mesa-hasty" "$@"
 }
@@ -25,10 +25,13 @@ hastily() {
 # Runs the engine's tests natively: rust_tests kernels, or rust_tests rust for all others.
 rust_tests() {
   need_native_adapter
-  local filter='package(tabtune) and binary(kernels)' wanted=(--test kernels) file name
-  [[ $1 == kernels ]] || filter='(package(tabtune) and not binary(kernels)) or package(tabtune-train) or package(tabtune-cpu)'
+  local filter='package(tabtune) and binary(kernels)' wanted=(--test kernels) how=hastily file name
+  if [[ $1 != kernels ]]; then
+    filter='(package(tabtune) and not binary(kernels)) or package(tabtune-train) or package(tabtune-cpu)'
+    how=
+  fi
   if has_nextest; then
-    linted hastily cargo nextest run --no-fail-fast -E "$filter"
+    linted $how cargo nextest run --no-fail-fast -E "$filter"
     return
   fi
   if [[ $1 != kernels ]]; then
@@ -38,7 +41,7 @@ rust_tests() {
       [[ $name == kernels ]] || wanted+=(--test "$name")
     done
   fi
-  linted hastily cargo test -p tabtune "${wanted[@]}"
+  linted $how cargo test -p tabtune "${wanted[@]}"
   [[ $1 == kernels ]] || linted cargo test -p tabtune-train -p tabtune-cpu
 }
 
@@ -83,8 +86,20 @@ begin_page() {
     build_page
   ) >"$page_log" 2>&1 &
   page_builder=$!
-  # A run that ends early leaves nothing behind that goes on.
-  trap 'kill -- "$page_builder" 2>/dev/null || true' EXIT
+}
+
+# Runs a command while the part goes on: what waits more than it computes, or takes longest and would come last.
+beside() {
+  "$@" >"$root/target/beside.log" 2>&1 &
+  beside=$!
+}
+
+# Waits for it, and tells what it said.
+joined() {
+  local failed=
+  wait "$beside" || failed=yes
+  cat "$root/target/beside.log"
+  [[ -z $failed ]]
 }
 
 # Builds the page once for all parts that need it, or waits until it is built.
@@ -105,13 +120,19 @@ need_page() {
 
 # Runs the files of a part, two at a time: one waits for its GPU process while the other computes.
 node_tests() {
-  node --test --test-concurrency=2 --test-reporter=./tools/lib/reporter.mjs "$@"
+  node --test --test-concurrency="${at_once:-2}" --test-reporter=./tools/lib/reporter.mjs "$@"
+}
+
+server_tests() {
+  (cd federated/server && "$root/target/flower/bin/python" -m unittest discover -s tests)
 }
 
 test_package() {
   need_page
   heading "package and packaging"
-  node_tests tests/package/*.test.mjs tests/packaging/*.test.mjs
+  beside node_tests tests/packaging/*.test.mjs
+  node_tests tests/package/*.test.mjs
+  joined
 }
 
 # Rounds on a SuperLink of this machine: the proxy, the server's app, and tabs that take part.
@@ -119,8 +140,10 @@ test_federated() {
   need_page
   need_flower
   heading "federated"
-  (cd federated/server && "$root/target/flower/bin/python" -m unittest discover -s tests)
-  node_tests federated/proxy/tests/*.test.mjs tests/federated/*.test.mjs
+  beside server_tests
+  # Clients and servers wait for one another most of the time.
+  at_once=4 node_tests federated/proxy/tests/*.test.mjs tests/federated/*.test.mjs
+  joined
 }
 
 test_browser() {
@@ -132,6 +155,9 @@ test_browser() {
 test_firefox() {
   need_page
   need_firefox
+  # The guides' code: one joins a federation, and hubs are stood in for over TLS.
+  need_flower
+  need_openssl
   heading "Firefox"
   node_tests tests/firefox/*.test.mjs
 }
@@ -139,14 +165,18 @@ test_firefox() {
 test_webkit() {
   need_page
   need_webkit
+  # The guides' code: one joins a federation, and hubs are stood in for over TLS.
+  need_flower
+  need_openssl
   heading "WebKitGTK"
   node_tests tests/webkit/*.test.mjs
 }
 
 test_docs() {
   need_page
-  # One guide joins a federation.
+  # One guide joins a federation, and hubs are stood in for over TLS.
   need_flower
+  need_openssl
   heading "guides"
   node_tests tests/docs/*.test.mjs
 }
@@ -163,6 +193,8 @@ run_tests() {
     fi
   done
   cd "$root"
+  # A run that ends early leaves nothing behind that goes on.
+  trap 'kill -- ${page_builder-} ${beside-} 2>/dev/null || true' EXIT
   for part in "${parts[@]}"; do
     began=$SECONDS
     "test_$part"

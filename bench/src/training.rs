@@ -67,7 +67,7 @@ impl Training {
         };
         let trained = match options.finetuning_type {
             FinetuningType::Lora => Trained::lora(&model, lora_config, &mut store)?,
-            FinetuningType::Full => Trained::full(&model, &mut store)?,
+            FinetuningType::Full => Trained::full(&model, options.weight_format(), &mut store)?,
         };
         trained.start(&model, (&device, &store), &target, Some(FirstValues::Factors(initial)))?;
         let setup = TrainerSetup {

@@ -33,6 +33,7 @@ mod preference;
 mod random;
 mod rms_norm;
 mod rope;
+mod rounding;
 mod rows;
 mod sgd;
 mod simd;

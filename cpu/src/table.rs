@@ -4,7 +4,8 @@ use crate::args::Args;
 use crate::simd::{Level, Vector};
 use crate::{
     adafactor, adamw, attention, bias, cross_entropy, dora, dropout, embedding, glu, grad_norm, head_norm,
-    kv_append, linear, lora_grad, memory, mezo, nested_scales, preference, rms_norm, rope, rows, sgd,
+    kv_append, linear, lora_grad, memory, mezo, nested_scales, preference, rms_norm, rope, rounding, rows,
+    sgd,
 };
 
 /// A kernel or one variant of it.
@@ -183,6 +184,8 @@ table! {
     "rms_norm_forward.residual": rms_norm::Forward<rms_norm::WithResidual>,
     "rms_norm_weight_gradient": rms_norm::WeightGradient,
     "rope": rope::Rope,
+    "rounding.bf16": rounding::Rounding<linear::Bf16>,
+    "rounding.f16": rounding::Rounding<linear::F16>,
     "rows_gather": rows::Gather,
     "rows_scale": rows::Scale,
     "rows_scatter": rows::Scatter,

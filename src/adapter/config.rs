@@ -218,6 +218,9 @@ impl LoraConfig {
         }
         self.rank_pattern.validate("rank_pattern")?;
         self.alpha_pattern.validate("alpha_pattern")?;
+        if self.layers_pattern.is_some() && self.layers_to_transform.is_none() {
+            bail!(BadOption, "lora.layers_pattern needs lora.layers_to_transform, the numbers of the layers");
+        }
         self.layers()?;
         if let Some(excluded) = &self.exclude_modules {
             excluded.validate("exclude_modules")?;
@@ -230,9 +233,6 @@ impl LoraConfig {
                 "lora.layers_to_transform goes with a list of target_modules alone, as in PEFT: write the names of the \
                  modules, or the numbers of the layers into the regular expression"
             );
-        }
-        if self.layers_pattern.is_some() && self.layers_to_transform.is_none() {
-            bail!(BadOption, "lora.layers_pattern needs lora.layers_to_transform, the numbers of the layers");
         }
         self.target_modules.validate("target_modules")
     }

@@ -104,14 +104,15 @@ impl<'a> Layers<'a> {
     /// Code `bad-option` for a pattern that is no regular expression.
     pub fn new(numbers: &'a [usize], patterns: &[String]) -> Result<Self> {
         const OPTION: &str = "layers_pattern";
+        // Numbers of layers have no digits but these, and a class of all that Unicode has takes many times the memory.
         let patterns = match patterns {
             [] if numbers.is_empty() => Vec::new(),
             // The first number with two parts before it.
-            [] => vec![compile(OPTION, "", r"^.*?\.[^.]*\.(\d+)\.")?],
+            [] => vec![compile(OPTION, "", r"^.*?\.[^.]*\.([0-9]+)\.")?],
             patterns => patterns
                 .iter()
                 .map(|pattern| {
-                    compile(OPTION, pattern, &format!(r"^(?:|.*?\.)(?:{pattern})\.(?<number>\d+)\."))
+                    compile(OPTION, pattern, &format!(r"^(?:|.*?\.)(?:{pattern})\.(?<number>[0-9]+)\."))
                 })
                 .collect::<Result<_>>()?,
         };

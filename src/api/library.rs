@@ -111,6 +111,11 @@ impl Library {
         to_js(&rows).map_err(thrown)
     }
 
+    /// The numbers of the rows that a run holds out which is told to hold out such a share.
+    pub async fn held_out(&self, name: String, test_size: f64) -> Thrown<Vec<u32>> {
+        tokens::held_out(&self.kv, &name, test_size).await.map_err(thrown)
+    }
+
     /// Leaves out rows that occur twice; returns how many.
     pub async fn deduplicate(&self, name: String) -> Thrown<f64> {
         library::deduplicate(&self.kv, &name).await.map(|removed| removed as f64).map_err(thrown)

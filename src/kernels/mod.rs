@@ -27,6 +27,7 @@ pub mod preference;
 mod recorder;
 pub mod rms_norm;
 pub mod rope;
+pub mod rounding;
 pub mod rows;
 pub mod sgd;
 

@@ -8,6 +8,8 @@ use crate::bail;
 use crate::device::{Device, ReadbackRing, Store};
 use crate::error::Result;
 use crate::files::PIECE_BYTES;
+use crate::format::WeightFormat;
+use crate::kernels::{Recorder, rounding};
 use crate::memory::{Class, Tensor};
 
 /// A flat run of values that one binding holds.
@@ -17,9 +19,42 @@ pub struct Segment {
     pub name: String,
     /// Values, a multiple of 4.
     pub len: usize,
+    /// What an optimiser updates and a checkpoint keeps.
     pub param: Tensor,
     /// Whether weight decay shrinks the values.
     pub decays: bool,
+    /// What passes read, where `param` is only the master of it.
+    pub rounded: Option<Rounded>,
+}
+
+/// The values of a segment in 16 bits, in the same order.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounded {
+    /// F16 or BF16.
+    pub format: WeightFormat,
+    pub values: Tensor,
+}
+
+impl Segment {
+    /// Records the rounding of its values to those that passes read; nothing where these are the same.
+    pub fn record_rounding(&self, rec: &mut Recorder) {
+        if let Some(Rounded { format, values }) = self.rounded {
+            rounding::round(rec, rounding::Params { n: self.len as u32 }, format, self.param, values);
+        }
+    }
+
+    /// Where the values of `tensor` lie among its own, whether that has these or what they are rounded to: the first byte and
+    /// how many, as f32. `None` where it has none of them.
+    fn part(&self, tensor: Tensor) -> Option<[u64; 2]> {
+        let within = |Tensor { place, offset, size }: Tensor| {
+            let has = place == tensor.place
+                && offset <= tensor.offset
+                && tensor.offset + tensor.size <= offset + size;
+            has.then(|| [tensor.offset - offset, tensor.size])
+        };
+        let of_rounded = || self.rounded.and_then(|rounded| within(rounded.values));
+        within(self.param).or_else(|| of_rounded().map(|part| part.map(|bytes| 2 * bytes)))
+    }
 }
 
 /// A matrix or a vector among the values.
@@ -71,10 +106,10 @@ struct Frozen {
 }
 
 impl Parameters {
-    /// Lets the values of `param` learn, as the next segment.
-    pub(super) fn add(&mut self, name: String, param: Tensor, decays: bool) {
+    /// Lets the values of `param` learn, as the next segment. Passes read them as they are, unless they are `rounded`.
+    pub(super) fn add(&mut self, name: String, param: Tensor, decays: bool, rounded: Option<Rounded>) {
         let len = (param.size() / 4) as usize;
-        self.segments.push(Segment { name, len, param, decays });
+        self.segments.push(Segment { name, len, param, decays, rounded });
     }
 
     pub(super) fn add_entry(&mut self, entry: Entry) {
@@ -84,7 +119,7 @@ impl Parameters {
     /// Takes up the values of `param` as the next segment of those that do not learn.
     pub(super) fn add_frozen(&mut self, name: String, param: Tensor) {
         let len = (param.size() / 4) as usize;
-        self.frozen.segments.push(Segment { name, len, param, decays: false });
+        self.frozen.segments.push(Segment { name, len, param, decays: false, rounded: None });
     }
 
     pub(super) fn add_frozen_entry(&mut self, entry: Entry) {
@@ -134,7 +169,8 @@ impl Parameters {
         bail!(BadOption, "nothing that the run trains has the name {name:?}");
     }
 
-    /// Gives an entry, learning or frozen, other values: all of them, row by row.
+    /// Gives an entry, learning or frozen, other values: all of them, row by row. What passes read where these are masters is
+    /// to be rounded anew.
     ///
     /// # Errors
     ///
@@ -158,12 +194,10 @@ impl Parameters {
 
     /// The part of `tensors`, one for each segment, that lies as `param` does in its own; `None` for what does not learn.
     pub(super) fn beside(&self, param: Tensor, tensors: &[Tensor]) -> Option<Tensor> {
-        let has = |(segment, _): &(&Segment, &Tensor)| {
-            let Tensor { place, offset, size } = segment.param;
-            place == param.place && offset <= param.offset && param.offset + param.size <= offset + size
-        };
-        let (segment, tensor) = self.segments.iter().zip(tensors).find(has)?;
-        Some(tensor.slice(param.offset - segment.param.offset, param.size))
+        self.segments.iter().zip(tensors).find_map(|(segment, tensor)| {
+            let [offset, size] = segment.part(param)?;
+            Some(tensor.slice(offset, size))
+        })
     }
 
     /// Reads values of entries.

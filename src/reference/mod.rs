@@ -23,5 +23,6 @@ pub mod preference;
 mod random;
 pub mod rms_norm;
 pub mod rope;
+pub mod rounding;
 pub mod rows;
 pub mod sgd;

@@ -12,6 +12,7 @@ use crate::data::tokens::{Selection, TokenSet};
 use crate::device::Store;
 use crate::error::{Error, Result};
 use crate::files::Files;
+use crate::format::WeightFormat;
 use crate::format::gguf::ModelFolder;
 use crate::kernels::lower::Target;
 use crate::memory::Class;
@@ -99,7 +100,12 @@ pub(super) fn with_lighter_runs(
                 lighter.push(("optim \"mezo\"".to_owned(), megabytes(way, &train)));
             }
         }
-        Way::Full => {
+        Way::Full(format) => {
+            if *format != WeightFormat::F32 {
+                // Weights in 16 bits are beside their masters.
+                let option = if train.fp16 { "fp16" } else { "bf16" };
+                lighter.push((format!("{option} false"), megabytes(&Way::Full(WeightFormat::F32), train)));
+            }
             if train.optim == Optim::AdamwTorch {
                 for (name, optim) in [("adafactor", Optim::Adafactor), ("sgd", Optim::Sgd)] {
                     let train = TrainOptions { optim, ..train.clone() };

@@ -8,6 +8,7 @@ use crate::data::kv::Kv;
 use crate::data::scores::Scores;
 use crate::data::tokens::Selection;
 use crate::error::Result;
+use crate::format::WeightFormat;
 use crate::train::Trainer;
 use crate::train::options::{FinetuningType, ReferenceModel, TrainMethod, TrainOptions};
 
@@ -43,6 +44,9 @@ fn fingerprint(loaded: &Loaded, train: &TrainOptions, selection: &Selection, fla
         let start = loaded.adapters.loaded.get(super::DEFAULT_ADAPTER).map(PeftAdapter::fingerprint);
         let is_full = train.finetuning_type == FinetuningType::Full;
         text += &format!(" {start:?} {is_full}");
+        if train.weight_format() != WeightFormat::F32 {
+            text += &format!(" {}", train.weight_format().name());
+        }
     }
     if train.method == TrainMethod::Kto {
         // Answers are compared with those of their neighbours in a micro-batch.

@@ -67,7 +67,7 @@ impl<R: Kv> Session<R> {
         let (device, _, store, run) = self.running()?;
         // A step that is on its way would still learn from what is replaced.
         run.trainer.drain(device).await?;
-        run.trainer.trained().parameters.write(store, name, values)
+        run.trainer.write(store, name, values)
     }
 
     /// Lets the next step be `step`, counted from zero, with the optimizer's moments as at a run's start: rows, masks of dropout

@@ -174,6 +174,7 @@ impl Run {
         let name = self.name.as_deref().unwrap_or_default();
         self.is_torn = true;
         saved::restore(kv, name, found, &mut self.trainer.state(device, store)).await?;
+        self.trainer.round_all();
         if self.trainer.is_made_again() {
             let (values, header) = found.values();
             let has_values = !header.tensors.is_empty();

@@ -8,6 +8,7 @@ use crate::adapter::{Adaptable, FirstValues, LoraConfig, LoraModule, LoraRng, Pe
 use crate::bail;
 use crate::device::{Device, Store};
 use crate::error::Result;
+use crate::format::WeightFormat;
 use crate::kernels::lower::Target;
 use crate::model::{Model, Trained, adaptable};
 use crate::train::options::{FinetuningType, TrainOptions};
@@ -16,8 +17,8 @@ use crate::train::options::{FinetuningType, TrainOptions};
 #[derive(Clone, Debug)]
 pub(super) enum Way {
     Lora(Box<LoraConfig>),
-    /// All weights.
-    Full,
+    /// All weights, whose matrices passes read in this format: F32, F16 or BF16.
+    Full(WeightFormat),
 }
 
 impl Way {
@@ -31,7 +32,7 @@ impl Way {
                 "train.finetuning_type is \"full\", but the run would start from an adapter, which only \"lora\" trains on: \
                  delete the adapter \"default\", or leave init_adapter out"
             ),
-            FinetuningType::Full => Ok(Way::Full),
+            FinetuningType::Full => Ok(Way::Full(train.weight_format())),
             FinetuningType::Lora => {
                 let base = adaptable(&loaded.model.architecture);
                 Ok(Way::Lora(config_of_run(lora, start, &base)?.into()))
@@ -44,7 +45,7 @@ impl Way {
         train.expect_no_lora(lora)?;
         match train.finetuning_type {
             FinetuningType::Lora => Ok(Way::Lora(LoraConfig::from_json(lora)?.into())),
-            FinetuningType::Full => Ok(Way::Full),
+            FinetuningType::Full => Ok(Way::Full(train.weight_format())),
         }
     }
 
@@ -52,7 +53,7 @@ impl Way {
     pub fn lora_config(&self) -> Option<&LoraConfig> {
         match self {
             Way::Lora(config) => Some(config),
-            Way::Full => None,
+            Way::Full(_) => None,
         }
     }
 
@@ -66,7 +67,7 @@ impl Way {
     pub fn planned(&self, model: &Model, store: &mut Store) -> Result<Trained> {
         match self {
             Way::Lora(config) => Trained::lora(model, LoraConfig::clone(config), store),
-            Way::Full => Trained::full(model, store),
+            Way::Full(format) => Trained::full(model, *format, store),
         }
     }
 

@@ -283,19 +283,24 @@ test("datasets", async (t) => {
     assert.deepEqual([found.gone.code, /there is no dataset "nobody's"/.test(found.gone.message)], ["bad-state", true]);
   });
 
-  await t.test("are listed, freed of repetitions and deleted", async () => {
+  await t.test("are listed, split, freed of repetitions and deleted", async () => {
     const found = await page.evaluate(async () => {
       const { tabtune } = globalThis.runner;
       const dataset = await tabtune.Dataset.open("twice");
       await dataset.import(new File(['{"text": "a"}\n{"text": "a"}\n{"text": "b"}\n'], "a.jsonl"));
       const names = (await tabtune.Dataset.list()).map(({ name }) => name);
+      const held_out = await dataset.held_out(0.01);
+      const refused = await dataset.held_out(2).catch(({ code, message }) => ({ code, message }));
       const removed = await dataset.deduplicate();
       const { rows } = await dataset.info();
       await dataset.delete();
-      return { names, removed, rows, after: (await tabtune.Dataset.list()).map(({ name }) => name) };
+      return { names, held_out, refused, removed, rows, after: (await tabtune.Dataset.list()).map(({ name }) => name) };
     });
     assert.ok(found.names.includes("twice") && !found.after.includes("twice"));
     assert.deepEqual([found.removed, found.rows], [1, 2]);
+    assert.ok(["[0,1]", "[2]"].includes(JSON.stringify(found.held_out)), `${found.held_out}: equal rows stay together`);
+    assert.equal(found.refused.code, "bad-option");
+    assert.match(found.refused.message, /test_size is 2, but must be at least 0 and below 1/);
   });
 });
 

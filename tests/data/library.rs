@@ -721,6 +721,11 @@ fn held_out_rows_stay_held_out() {
     let set = Rc::new(make(&kv, EncodeOptions::default()).unwrap());
     let [_, later] = Selection::split(set.clone(), 0.1);
     assert!(later.rows.starts_with(&held_out.rows) && later.rows.len() > held_out.rows.len());
+    let of_stored = |test_size: f64| block_on(tokens::held_out(&kv, "mine", test_size));
+    assert_eq!(of_stored(0.1).unwrap(), later.rows, "also before they are tokens");
+    for no_share in [-0.1, 1.0, f64::NAN] {
+        assert_eq!(of_stored(no_share).unwrap_err().code, Code::BadOption);
+    }
     let [all, none] = Selection::split(set, 0.0);
     assert_eq!((all.rows.len(), none.rows.len()), (3000, 0));
 }
@@ -732,7 +737,9 @@ fn a_held_out_share_of_few_rows_has_rows_on_both_sides() {
         let lines: String = rows.iter().map(|row| format!("{{\"text\": \"{row}\"}}\n")).collect();
         import(&kv, lines, json!({})).unwrap();
         let set = Rc::new(make(&kv, EncodeOptions::default()).unwrap());
-        Selection::split(set, test_size).map(|selection| selection.rows)
+        let [train, held_out] = Selection::split(set, test_size).map(|selection| selection.rows);
+        assert_eq!(block_on(tokens::held_out(&kv, "mine", test_size)).unwrap(), held_out);
+        [train, held_out]
     };
     for number in 0..40 {
         let rows: Vec<String> = (0..5).map(|row| format!("row {row} of {number}")).collect();

@@ -73,8 +73,8 @@ function declared(body) {
 
 /**
  * Turns scripts of one page into modules: each gives away what it declares, and takes from those before it what
- * it names. Adds `module` (the file's name) and `code` to each block. What is added stands on the lines of the
- * block's own first and last, so that line numbers stay.
+ * it names. Adds `module` (the file's name), `needs` (the modules that it takes from) and `code` to each block. What
+ * is added stands on the lines of the block's own first and last, so that line numbers stay.
  */
 export function linkBlocks(blocks) {
   const known = new Map();
@@ -86,6 +86,7 @@ export function linkBlocks(blocks) {
     const imports = [...known].filter(([name]) => words.has(name) && !own.includes(name));
     const head = imports.map(([name, from]) => `import { ${name} } from "./${from.replace(/\.ts$/, ".js")}"; `).join("");
     for (const name of own) known.set(name, module);
-    return { ...block, module, code: `${head}${block.text}export { ${own.join(", ")} };\n` };
+    const needs = [...new Set(imports.map(([, from]) => from))];
+    return { ...block, module, needs, code: `${head}${block.text}export { ${own.join(", ")} };\n` };
   });
 }

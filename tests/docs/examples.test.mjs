@@ -20,9 +20,9 @@ before(async () => (browser = await launch({ gpu: "none" })));
 after(() => browser?.close());
 
 /** The built example, with what its `build` script writes in a folder that goes away. */
-function built(t, name, environment = "") {
+async function built(t, name, environment = "") {
   const folder = join(folderFor(t), name);
-  shell(`${environment} npm run --silent build -- --logLevel warn --emptyOutDir --outDir "${folder}"`, join(EXAMPLES, name));
+  await shell(`${environment} npm run --silent build -- --logLevel warn --emptyOutDir --outDir "${folder}"`, join(EXAMPLES, name));
   return folder;
 }
 
@@ -92,7 +92,7 @@ test("plain: a page without a build fine-tunes", async (t) => {
 const appOf = (folder) => serve({ "/": folder, [MODEL]: paths.model, "/favicon.ico": new Uint8Array() });
 
 test("vite: an app fine-tunes, stops and gives the adapter away", async (t) => {
-  const page = await open(t, await appOf(built(t, "vite")));
+  const page = await open(t, await appOf(await built(t, "vite")));
 
   await page.fill("#model", NO_MODEL);
   await page.click("#start");
@@ -117,7 +117,7 @@ test("vite: an app fine-tunes, stops and gives the adapter away", async (t) => {
 
 test("react: a hook loads once in StrictMode, trains, answers, and frees the model with its component", async (t) => {
   // React mounts twice in development alone.
-  const page = await open(t, await appOf(built(t, "react", "NODE_ENV=development")));
+  const page = await open(t, await appOf(await built(t, "react", "NODE_ENV=development")));
 
   await page.fill("#model", NO_MODEL);
   await page.click("text=Load");

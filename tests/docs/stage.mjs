@@ -1,10 +1,10 @@
-// Where the blocks run: a project with the packed package, a server with the headers that the guides tell, a
-// browser, and stand-ins for the servers that the guides name.
-import { execFileSync, spawn } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+// Where the blocks run: a project, the package as it is installed, and a server with the headers that the guides tell.
+import { execFile, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, extname, join, normalize } from "node:path";
+import { promisify } from "node:util";
 import { paths } from "../../tools/lib/paths.mjs";
 
 const TYPES = {
@@ -34,6 +34,11 @@ export async function startServer({ texts = {}, folders = {}, headers = {} }) {
   await new Promise((resolve) => server.listen(0, "localhost", resolve));
   const site = {
     headers,
+    /** The address of a file of those folders. */
+    addressOf(file) {
+      const [prefix, folder] = Object.entries(folders).find(([, folder]) => file.startsWith(folder));
+      return `${prefix}${file.slice(folder.length)}`;
+    },
     origin: `http://localhost:${server.address().port}`,
     close: () => {
       server.closeAllConnections();
@@ -59,18 +64,25 @@ export function folderFor(t) {
 }
 
 /** The package as npm packs it: its path. */
-export function packInto(folder) {
+export async function packInto(folder) {
   const args = ["pack", "--json", "--pack-destination", folder];
-  const options = { cwd: join(paths.root, "www/package"), encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] };
-  const [{ filename }] = JSON.parse(execFileSync("npm", args, options));
+  const { stdout } = await promisify(execFile)("npm", args, { cwd: join(paths.root, "www/package") });
+  const [{ filename }] = JSON.parse(stdout);
   return join(folder, filename);
 }
 
-/** An empty project with the packed package beside it, as the guides have it. */
-export function startProject(folder, tarball) {
+/** An empty project. */
+export function startProject(folder) {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "package.json"), '{ "name": "site", "private": true, "type": "module" }\n');
-  copyFileSync(tarball, join(folder, tarball.split("/").at(-1)));
+  return folder;
+}
+
+/** A project in `home` that has the package as it was built, where nothing hangs on how it is packed. */
+export function builtProject(home) {
+  const folder = startProject(join(home, "installed"));
+  mkdirSync(join(folder, "node_modules/tabtune"), { recursive: true });
+  symlinkSync(paths.package, join(folder, "node_modules/tabtune/dist"));
   return folder;
 }
 
@@ -81,9 +93,9 @@ export function writeInto(folder, name, text) {
 }
 
 /** Runs lines of a shell; what they print is told only if they fail. */
-export function shell(text, cwd) {
+export async function shell(text, cwd) {
   try {
-    execFileSync("bash", ["-euo", "pipefail", "-c", text], { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    await promisify(execFile)("bash", ["-euo", "pipefail", "-c", text], { cwd });
   } catch ({ stdout, stderr }) {
     throw new Error(`${text}\n${stdout}${stderr}`);
   }

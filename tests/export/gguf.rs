@@ -93,16 +93,19 @@ fn model(case: &str, dtype: Option<ExportDtype>) -> Parsed {
 fn blocks_of_8_bits_are_those_of_gguf_py() {
     let expected: Value =
         serde_json::from_slice(&std::fs::read("tests/fixtures/llama.json").unwrap()).unwrap();
-    let parsed = model("models/mistral_f16_window", Some(ExportDtype::Q8_0));
-    for (hf, gguf) in [
-        ("model.layers.0.mlp.gate_proj.weight", "blk.0.ffn_gate.weight"),
-        ("model.layers.1.self_attn.v_proj.weight", "blk.1.attn_v.weight"),
-        ("model.embed_tokens.weight", "token_embd.weight"),
-    ] {
-        let (kind, _, bytes) = &parsed.tensors[gguf];
-        assert_eq!(*kind, 8);
-        assert_eq!(format!("{:032x}", xxh3_128(bytes)), expected["q8_0"][hf], "{gguf}");
+    for case in ["models/mistral_f16_window", "models/sharded_f16_dense"] {
+        let parsed = model(case, Some(ExportDtype::Q8_0));
+        for (hf, gguf) in [
+            ("model.layers.0.mlp.gate_proj.weight", "blk.0.ffn_gate.weight"),
+            ("model.layers.1.self_attn.v_proj.weight", "blk.1.attn_v.weight"),
+            ("model.embed_tokens.weight", "token_embd.weight"),
+        ] {
+            let (kind, _, bytes) = &parsed.tensors[gguf];
+            assert_eq!(*kind, 8);
+            assert_eq!(format!("{:032x}", xxh3_128(bytes)), expected["q8_0"][case][hf], "{case}: {gguf}");
+        }
     }
+    let parsed = model("models/mistral_f16_window", Some(ExportDtype::Q8_0));
     // 32 does not divide the 120 values of its rows.
     assert_eq!(parsed.tensors["blk.0.attn_output.weight"].0, 1);
     assert_eq!(parsed.tensors["blk.0.attn_norm.weight"].0, 0);

@@ -49,14 +49,16 @@ export class PlayedClient {
 
   /**
    * @param {object} of
-   * `dies(type, round)` tells with which message the client is gone for good, and `skips(type, round, client)` which one it leaves
-   * unanswered. It asks for messages every `poll_ms`. What comes is not kept where `keeps` is false. `identity` is who joins, or
+   * `dies(type, round)` tells with which message the client is gone for good without a word, `leaves(type, round, client)` with which
+   * one it says that it goes, to join again once `returns()` resolves, if there is that, and `skips(type, round)` which one it
+   * leaves unanswered. It asks for messages every `poll_ms`. What comes is not kept where `keeps` is false. `identity` is who joins, or
    * someone new.
    */
   constructor({ terms, ...of }) {
     const never = () => false;
-    const usual = { number: 1, examples: 10, dies: never, skips: never, poll_ms: 100, keeps: true, identity: undefined };
-    Object.assign(this, usual, of, { terms: termsOf(terms), residual: undefined });
+    const gone = { dies: never, leaves: never, returns: undefined, skips: never };
+    const usual = { number: 1, examples: 10, poll_ms: 100, keeps: true, identity: undefined };
+    Object.assign(this, gone, usual, of, { terms: termsOf(terms), residual: undefined });
   }
 
   async join() {
@@ -78,7 +80,14 @@ export class PlayedClient {
       const round = Number(config["server-round"] ?? 0);
       this.asked.push({ type, round, config });
       if (this.dies(type, round)) return;
-      if (this.skips(type, round, this)) continue;
+      if (this.skips(type, round)) continue;
+      if (this.leaves(type, round, this)) {
+        await this.node.leave();
+        if (!this.returns) return;
+        await this.returns();
+        await this.join();
+        continue;
+      }
       const content = await this.answer(incoming, round);
       await persistently(() => this.node.reply(incoming, { content }), () => this.over);
       this.over ||= type === "query.done";

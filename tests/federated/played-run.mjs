@@ -1,11 +1,10 @@
 // Runs of the app with clients that are played, several of them on one SuperLink: each run asks only those whom its terms enrol.
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { paths } from "../../tools/lib/paths.mjs";
 import { Identity, memoryIdentities } from "../../www/package/build/federated/wire/index.js";
 import { layoutOf, PlayedClient } from "./played-client.mjs";
-import { termsOf } from "./support.mjs";
+import { termsOf, until } from "./support.mjs";
 
 /** The folder of the app. */
 export const APP = join(paths.root, "federated/server");
@@ -53,7 +52,7 @@ function valuesIn(path, { names }) {
  * Starts a run with these terms and clients on a SuperLink, and gives
  * - `clients`, each made with what `clients` says of it;
  * - `over`: a promise that all clients have been told that the last round is over, or have died;
- * - `history()`: what the server has noted of the rounds so far;
+ * - `hasHistory()`: whether the server has noted anything yet, and `history()`: what, of the rounds so far;
  * - `learnt(layout)`: waits for the adapter that the server writes in the end, and gives its values that learn, flat;
  * - `stop()`: ends what still waits. The run's folder goes with the SuperLink's.
  * Clients come before the run starts, so that its first round finds all of them.
@@ -77,9 +76,10 @@ export async function playedRun(link, terms, clients) {
     over,
     async learnt(layout) {
       // Written last.
-      while (!existsSync(join(out, "adapter_config.json"))) await sleep(100);
+      await until("the adapter", () => existsSync(join(out, "adapter_config.json")));
       return valuesIn(join(out, "adapter_model.safetensors"), layout);
     },
+    hasHistory: () => existsSync(join(out, "history.json")),
     history: () => JSON.parse(readFileSync(join(out, "history.json"), "utf8")).rounds,
     async stop() {
       for (const client of played) client.over = true;

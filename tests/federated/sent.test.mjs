@@ -35,8 +35,8 @@ async function recorded(t, more, r) {
   const layout = layoutFor(modulesOfTiny(), r);
   const record = await recorder(t, link.base);
   const terms = { lora: { r, lora_alpha: 2 * r, target_modules: "all-linear" }, min_clients: 1, ...more };
-  // A tab asks as seldom.
-  const run = await playedRun(link, terms, [{ base: record.base, layout, poll_ms: 3000, keeps: false }]);
+  // A tab asks less often.
+  const run = await playedRun(link, terms, [{ base: record.base, layout, poll_ms: 1000, keeps: false }]);
   t.after(() => run.stop());
   await run.over;
   everyone.push(...record.calls);
@@ -44,7 +44,7 @@ async function recorded(t, more, r) {
   return { calls: record.calls, terms: held_to, size: sizeOf(layout) };
 }
 
-test("a round takes the bytes of its delta and little more, and nothing else leaves", { timeout: 150_000 }, async (t) => {
+test("a round takes the bytes of its delta and little more, and nothing else leaves", { timeout: 300_000 }, async (t) => {
   // What is around the values is too much for 4 bits of those of rank 8; adapters of larger models have more.
   const ranks = { f32: 8, f16: 8, nf4: 64 };
   const runs = await Promise.all(Object.entries(ranks).map(([delta_dtype, r]) => recorded(t, { delta_dtype }, r)));
@@ -87,7 +87,7 @@ async function replying(calls, content) {
   return [...pushing(objects), call("push-messages", PushMessagesRequest, push)];
 }
 
-test("whatever else would leave is noticed", { timeout: 60_000 }, async (t) => {
+test("whatever else would leave is noticed", { timeout: 300_000 }, async (t) => {
   const record = await recorder(t, link.base);
   const layout = layoutFor({ "model.layers.0.self_attn.q_proj": [8, 8] }, 4);
   const run = await playedRun(link, { min_clients: 1, rounds: 1 }, [{ base: record.base, layout }]);

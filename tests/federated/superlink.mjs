@@ -1,17 +1,17 @@
 // A SuperLink of Flower on localhost, with what one needs to run an app on it. Its state lies in a folder of its own, which
 // goes when it is stopped.
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { paths } from "../../tools/lib/paths.mjs";
 
 const executables = join(paths.flower, "bin");
-const START_SECONDS = 60;
+const START_SECONDS = 120;
 
 async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
@@ -37,12 +37,46 @@ export function descendantsOf(pid) {
 /** Settings as Flower's command line has them: values of TOML. */
 const configOf = (settings) => Object.entries(settings).map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(" ");
 
+/** Flower's command line in a process that stays: `flwr(...args)` gives what a command has said, and `stop()` ends the process. */
+function commandLine({ env, cwd }) {
+  const child = spawn(join(executables, "python"), [join(paths.root, "federated/server/tests/commands.py")], { env, cwd });
+  const waiting = [];
+  let said = "";
+  let has_ended = false;
+  child.stderr.setEncoding("utf8").on("data", (text) => (said += text));
+  createInterface({ input: child.stdout }).on("line", (line) => {
+    const { args, resolve, reject } = waiting.shift();
+    const { code, out } = JSON.parse(line);
+    if (code === 0) resolve(out);
+    else reject(new Error(`flwr ${args.join(" ")} ended with ${code}:\n${out}`));
+  });
+  const refuse = ({ reject }) => reject(new Error(`Flower's command line has ended:\n${said}`));
+  const gone = once(child, "close").then(() => {
+    has_ended = true;
+    waiting.forEach(refuse);
+  });
+  // Whoever asks it for something then is told that it has ended.
+  child.stdin.on("error", () => {});
+  return {
+    flwr: (...args) =>
+      new Promise((resolve, reject) => {
+        if (has_ended) return refuse({ reject });
+        waiting.push({ args, resolve, reject });
+        child.stdin.write(`${JSON.stringify(args)}\n`);
+      }),
+    async stop() {
+      child.kill("SIGKILL");
+      await gone;
+    },
+  };
+}
+
 /**
  * Starts a SuperLink, with its state on disk unless it is to be `in_memory`, where it is twice as fast and no restart finds it; gives
  * - `port` and `base`, the address that nodes join at;
  * - `home`, its folder, in which runs may keep theirs;
  * - `pid`, of the SuperLink now;
- * - `run(more)`: starts the app of the folder `app` with the settings `runConfig` and `more`, and gives the run's id;
+ * - `run(more)`: starts the app of the folder `app` with the settings `runConfig` and `more`, and gives the run's id once it is at work;
  * - `status(id)`: "pending", "starting", "running" or "finished:completed" and other ends;
  * - `ended(id, seconds)`: waits for the end of a run and gives its status;
  * - `stopRun(id)`: ends a run;
@@ -63,7 +97,11 @@ export async function superlink({ app, runConfig = {}, in_memory = false }) {
     FLWR_HOME: home,
     FLWR_TELEMETRY_ENABLED: "0",
     FLWR_DISABLE_UPDATE_CHECK: "1",
+    // How often it looks for a run to start.
+    FLWR_SUPEREXEC_TASK_POLL_INTERVAL: "0.2",
   };
+  const commands = commandLine({ env, cwd: home });
+  const { flwr } = commands;
   let child;
   let said = "";
 
@@ -99,16 +137,9 @@ export async function superlink({ app, runConfig = {}, in_memory = false }) {
     }
   }
 
-  const commands = new Set();
-  async function flwr(...args) {
-    const command = promisify(execFile)(join(executables, "flwr"), args, { env, cwd: home });
-    commands.add(command);
-    return (await command.finally(() => commands.delete(command))).stdout;
-  }
-
   async function stop() {
     await end("SIGTERM");
-    await Promise.allSettled(commands);
+    await commands.stop();
     rmSync(home, { recursive: true, force: true });
   }
 
@@ -119,6 +150,18 @@ export async function superlink({ app, runConfig = {}, in_memory = false }) {
     return runs[0].status;
   }
 
+  /** Starts the app, and gives the run's id once it is at work. */
+  async function begin(runConfig) {
+    const settings = configOf(runConfig);
+    const out = await flwr("run", app, "local", ...(settings ? ["--run-config", settings] : []), "--format", "json");
+    const { success, ["run-id"]: id } = JSON.parse(out);
+    if (!success) throw new Error(`the app was not started:\n${out}`);
+    while (/pending|starting/.test(await status(id))) await sleep(200);
+    return id;
+  }
+
+  // One after another: where several start at once on a busy machine, Flower gives them up.
+  let starting = Promise.resolve();
   await start();
   return {
     port,
@@ -127,15 +170,13 @@ export async function superlink({ app, runConfig = {}, in_memory = false }) {
     get pid() {
       return child.pid;
     },
-    async run(more = {}) {
-      const settings = configOf({ ...runConfig, ...more });
-      const out = await flwr("run", app, "local", ...(settings ? ["--run-config", settings] : []), "--format", "json");
-      const { success, ["run-id"]: id } = JSON.parse(out);
-      if (!success) throw new Error(`the app was not started:\n${out}`);
-      return id;
+    run(more = {}) {
+      const started = starting.then(() => begin({ ...runConfig, ...more }));
+      starting = started.catch(() => {});
+      return started;
     },
     status,
-    async ended(id, seconds = 60) {
+    async ended(id, seconds = 180) {
       for (const until = Date.now() + 1000 * seconds; Date.now() < until; await sleep(300)) {
         const now = await status(id);
         if (now.startsWith("finished")) return now;

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { paths } from "../../tools/lib/paths.mjs";
 import { superlink } from "./superlink.mjs";
 
@@ -22,6 +23,15 @@ export function termsOf(more = {}) {
     round_seconds: 60,
     ...more,
   };
+}
+
+/** What a condition gives, once it is something. */
+export async function until(what, condition, seconds = 180) {
+  for (const end = Date.now() + 1000 * seconds; Date.now() < end; await sleep(50)) {
+    const found = await condition();
+    if (found) return found;
+  }
+  throw new Error(`${what} has not come in ${seconds} s`);
 }
 
 /** Starts the proxy in front of a SuperLink, for pages of `origin`, one or several, or with a `page` of its own; gives its address and what ends it. */
@@ -71,14 +81,16 @@ export async function federation(t, terms, { origin = "http://127.0.0.1:1", page
     await link.stop();
     rmSync(folder, { recursive: true, force: true });
   });
-  let run = await link.run();
+  let run = link.run();
+  // Who waits for its end hears of it.
+  run.catch(() => {});
   return {
     base: front.base,
     out,
     link,
     log: () => `${link.log()}\n${front.log()}`,
     history: () => JSON.parse(readFileSync(join(out, "history.json"), "utf8")).rounds,
-    ended: (seconds) => link.ended(run, seconds),
+    ended: async (seconds) => link.ended(await run, seconds),
     async restart() {
       await link.restart();
       run = await link.run({ resume: true });

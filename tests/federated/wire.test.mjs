@@ -1,7 +1,7 @@
 // Nodes of ours at a real SuperLink: sums of what they send, records there and back, and a server that is started again.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -38,7 +38,7 @@ async function serve(node, { delta, examples, seen = [] }, stop) {
   while (!stop.aborted) {
     const incoming = await node.pull();
     if (incoming === undefined) {
-      await sleep(50);
+      await sleep(150);
       continue;
     }
     seen.push(incoming);
@@ -56,7 +56,7 @@ function answerTo({ type, content }, delta, examples) {
 /** Waits for the end of a run; what goes wrong in the nodes meanwhile is told at once. */
 const ended = (id, working) => Promise.race([server.ended(id), ...working.map((work) => work.then(() => new Promise(() => {})))]);
 
-test("two nodes, two rounds of FedAvg: sums are exact, records come back, a failure is told", { timeout: 120_000 }, async () => {
+test("two nodes, two rounds of FedAvg: sums are exact, records come back, a failure is told", { timeout: 300_000 }, async () => {
   const stop = new AbortController();
   const nodes = [await joined(), await joined()];
   const seen = [];
@@ -89,16 +89,18 @@ test("two nodes, two rounds of FedAvg: sums are exact, records come back, a fail
   for (const node of nodes) await node.leave();
 });
 
-test("a round goes on after a reload in its middle, and after the server was started again", { timeout: 120_000 }, async () => {
+test("a round goes on after a reload in its middle, and after the server was started again", { timeout: 300_000 }, async (t) => {
   const store = memoryIdentities();
   const enter = async (signal) =>
     FleetNode.join(server.base, { identity: await Identity.of(server.base, store), heartbeat_interval: 30, signal });
   const tab = new AbortController();
   let node = await enter(tab.signal);
   const { node_id } = node;
-  const id = await server.run({ rounds: 1, nodes: 1 });
+  t.after(() => node.leave());
+  const gate = join(folder, "gate");
+  const id = await server.run({ rounds: 1, nodes: 1, gate });
   let head;
-  while ((head = await node.receive()) === undefined) await sleep(50);
+  while ((head = await node.receive()) === undefined) await sleep(150);
   // The tab is gone without a word; the next one has what was kept.
   const kept = JSON.parse(JSON.stringify(head));
   tab.abort();
@@ -119,6 +121,7 @@ test("a round goes on after a reload in its middle, and after the server was sta
   const sent = await node.reply({ metadata: kept, made_at }, answerTo(incoming, 2, 1));
   assert.ok(sent > 6_000_000 && sent < 6_010_000, String(sent));
   await assert.rejects(node.reply({ metadata: kept }, answerTo(incoming, 2, 1)), { code: "federation-expired", path: "push-messages" });
+  writeFileSync(gate, "");
   const stop = new AbortController();
   const working = serve(node, { delta: 2, examples: 1 }, stop.signal);
   assert.equal(await ended(id, [working]), "finished:completed", server.log());
@@ -136,11 +139,11 @@ test("a round goes on after a reload in its middle, and after the server was sta
   assert.notEqual((await Identity.of(server.base, store)).pem, node.identity.pem);
 });
 
-test("an object that is asked for after its message was confirmed is gone", { timeout: 60_000 }, async () => {
+test("an object that is asked for after its message was confirmed is gone", { timeout: 300_000 }, async () => {
   const node = await joined();
   const id = await server.run({ rounds: 1, nodes: 1 });
   let incoming;
-  while ((incoming = await node.pull()) === undefined) await sleep(50);
+  while ((incoming = await node.pull()) === undefined) await sleep(150);
   await assert.rejects(node.open(incoming.metadata), { code: "federation-expired", path: "pull-object" });
   await node.reply(incoming, { failure: { code: 1, reason: "tabtune: enough" } });
   await server.stopRun(id);

@@ -1,9 +1,6 @@
 //! Runs one recording on the machine's adapter. A machine without an adapter fails the tests.
 
-use std::cell::OnceCell;
-use std::mem::ManuallyDrop;
-use std::ops::Deref;
-
+use crate::gpu::gpu;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use tabtune::cpu::Cpu;
@@ -12,25 +9,6 @@ use tabtune::kernels::Recorder;
 use tabtune::kernels::linear::Tile;
 use tabtune::kernels::lower::{Target, lower};
 use tabtune::memory::{Class, Tensor};
-
-thread_local! {
-    // wgpu's own thread locals may be gone when this one is dropped, so it never is.
-    static DEVICE: OnceCell<ManuallyDrop<Device>> = const { OnceCell::new() };
-}
-
-pub fn device() -> Device {
-    DEVICE.with(|device| {
-        device
-            .get_or_init(|| {
-                pollster::block_on(async {
-                    let gpu = Device::open().await.expect("the tests need a GPU; install lavapipe");
-                    ManuallyDrop::new(gpu)
-                })
-            })
-            .deref()
-            .clone()
-    })
-}
 
 /// The processor as a device.
 pub fn processor() -> Device {
@@ -72,7 +50,7 @@ impl Harness {
     /// One on the processor, or [`Harness::on`] a tile.
     pub fn by(by: By) -> Self {
         let (device, target) = match by {
-            By::Tile(tile) => (device(), tile.into()),
+            By::Tile(tile) => (gpu(), tile.into()),
             By::Processor => (processor(), Target::Cpu),
         };
         let store = Store::new(&device);
@@ -86,8 +64,8 @@ impl Harness {
 
     /// One that runs the variants for GPUs, those for CPU adapters with and without subgroups, and one on the processor.
     pub fn all() -> Vec<Self> {
-        let subgroups = device().summary().subgroup_sizes[0];
-        assert!(!device().summary().is_software || subgroups >= 8, "a CPU adapter without subgroups of 8");
+        let subgroups = gpu().summary().subgroup_sizes[0];
+        assert!(!gpu().summary().is_software || subgroups >= 8, "a CPU adapter without subgroups of 8");
         let tiles = [(0, Tile::Shared64), (0, Tile::Direct), (4, Tile::Subgroup4), (8, Tile::Subgroup8)];
         tiles
             .into_iter()
@@ -117,7 +95,7 @@ impl Harness {
     /// Has the GPU of all harnesses learn that it is slow, so that its submits are as short as they get.
     pub fn expect_short_submits() {
         for _ in 0..16 {
-            device().learn_speed(1, 1.0);
+            gpu().learn_speed(1, 1.0);
         }
     }
 

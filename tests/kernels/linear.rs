@@ -7,7 +7,8 @@ use tabtune::kernels::lora_grad::{self, Along};
 use tabtune::model::{NF4_ZERO, padded_codes};
 use tabtune::reference;
 
-use crate::harness::{By, Harness, assert_close_scaled, device, random, to_f32, to_f64};
+use crate::gpu::gpu;
+use crate::harness::{By, Harness, assert_close_scaled, random, to_f32, to_f64};
 
 /// A weight on the GPU and the dense values it stands for, rows padded to a multiple of 8.
 struct TestWeight {
@@ -108,7 +109,7 @@ fn norms(x: &[f32], x_width: usize, w: &[f32], w_width: usize) -> Vec<f32> {
 /// The tiles that run here: on Mesa's CPU adapter all of them, but for cooperative matrices of 16 × 16; and
 /// for any at all before Mesa 26.
 fn tiles() -> Vec<Tile> {
-    let (device, mut tiles) = (device(), Tile::ALL.to_vec());
+    let (device, mut tiles) = (gpu(), Tile::ALL.to_vec());
     tiles.retain(|tile| tile.runs_on(device.summary()));
     let is_cooperative = |tile: &&Tile| matches!(tile, Tile::Cooperative8 | Tile::Cooperative16);
     let most = Tile::ALL.iter().filter(|tile| !is_cooperative(tile)).count();
@@ -127,7 +128,7 @@ fn runners() -> Vec<By> {
 /// all of them.
 fn formats(by: By) -> impl Iterator<Item = WeightFormat> {
     let is_slow = |tile| matches!(tile, Tile::Subgroup4 | Tile::Shared32 | Tile::Shared64 | Tile::Shared128);
-    let is_slow_here = matches!(by, By::Tile(tile) if is_slow(tile)) && device().summary().is_software;
+    let is_slow_here = matches!(by, By::Tile(tile) if is_slow(tile)) && gpu().summary().is_software;
     // What a tile does not read is decoded alike for each of them.
     let suits = move |format: WeightFormat| match by {
         By::Tile(tile) => tile.suits(format) && (tile.reads(format) || tile == Tile::Direct),

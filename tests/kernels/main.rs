@@ -10,6 +10,8 @@ mod dora;
 mod dropout;
 mod embedding;
 mod glu;
+#[path = "../support/gpu.rs"]
+mod gpu;
 mod grad_norm;
 mod harness;
 mod head_norm;
@@ -20,5 +22,6 @@ mod nested_scales;
 mod preference;
 mod rms_norm;
 mod rope;
+mod rounding;
 mod rows;
 mod sgd;

@@ -79,6 +79,10 @@ test("texts are judged by their loss: it is a mean over tokens, and less is bett
   assert.equal(found.verdict, "better");
   assert.deepEqual(asked.map(({ adapter, train }) => [adapter, train]), [[false, { max_length: 64 }], [true, { max_length: 64 }]]);
   assert.deepEqual(await trainer.evaluate([...rows, ...rows, ...rows]), found, "the same each time");
+  asked.splice(0);
+  await trainer.evaluate(rows, { train: { max_length: 8 } });
+  assert.deepEqual(asked.map(({ train }) => train), [{ max_length: 8 }, { max_length: 8 }], "read as the caller says");
+  await assert.rejects(trainer.evaluate(rows, { train: 8 }), { code: "bad-option", message: "train must be an object" });
 });
 
 test("a model that is worse is told so, and what cannot be told is not", async () => {

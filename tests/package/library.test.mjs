@@ -169,10 +169,10 @@ test("rows are said to be read from files alone, and typed ones to be typed", ()
 
 test("each is offered what can be done with it, and is deleted after a question that tells the loss", () => {
   const words = (found_more) => page.itemsOf(found(found_more)).map((item) => page.offersOf(item).map(({ word }) => word).join(", "));
-  const later = "Card, Download, Put on the shelf, Give away, Rename, Delete";
-  assert.deepEqual(words({ learnt: [entry("a"), entry("b", { steps: 12 }, { saved_step: 12 }), entry("c", { has_files: false }, { saved_step: 60 })], open: "a" }), [later, `Open, Go on from step 12, ${later}`, "Open, Rename, Delete"]);
+  const later = "Card, Download, Put on the shelf, Give away, Use its settings, Rename, Delete";
+  assert.deepEqual(words({ learnt: [entry("a"), entry("b", { steps: 12 }, { saved_step: 12 }), entry("c", { has_files: false }, { saved_step: 60 })], open: "a" }), [later, `Open, Go on from step 12, ${later}`, "Open, Use its settings, Rename, Delete"]);
   const [on_shelf] = words({ learnt: [entry("a")], shelf: [shelved("x", { mark: "a".repeat(64) })] });
-  assert.equal(on_shelf, "Open, Card, Download, Give away, Rename, Delete", "what is on the shelf is not put there again");
+  assert.equal(on_shelf, "Open, Card, Download, Give away, Use its settings, Rename, Delete", "what is on the shelf is not put there again");
   assert.deepEqual(words({ shelf: [shelved("x")] }), ["Use, Card, Give away, Rename, Delete"]);
   assert.deepEqual(words({ datasets: [dataset("d"), dataset("e", { rows: 0, pending_rows: 3 })] }), ["Train on, Look at, Export, Rename, Delete", "Rename, Delete"]);
   assert.deepEqual(words({ models: [MODEL, { ...MODEL, name: "https://example.org/model" }], chats: [named] }), ["Use, Delete", "Delete", "Open, Export, Rename, Delete"]);

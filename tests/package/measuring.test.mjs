@@ -12,6 +12,7 @@ const datasetOf = (name, rows) => ({
   name,
   info: async () => ({ rows: rows.length }),
   rows: async (first, count) => rows.slice(first, first + count).map((row) => ({ row })),
+  held_out: async (share) => (share === 0.5 ? [...rows.keys()].filter((number) => number % 2 === 1) : []),
 });
 
 async function* each(rows) {
@@ -35,10 +36,10 @@ test("rows that were learnt, or ask what was learnt, are no test", async () => {
   const pair = (question) => ({ prompt: [user(question)], chosen: [assistant("x")], rejected: [assistant("y")] });
   const learnt = [chat("a", "1"), pair("b"), { text: "One two three four five six seven" }];
   const given = [chat("a", "2"), chat("c", "3"), pair("b"), pair("d"), { text: "One two three four five six eight" }, learnt[2]];
-  const found = await unlearntRows(datasetOf("given", given), each(learnt), 50);
+  const found = await unlearntRows(each(given), each(learnt), 50);
   assert.deepEqual(found, { rows: [given[1], given[3], given[4]], of: 3, learnt: 3, is_known: true });
   const many = Array.from({ length: 10 }, (_, n) => ({ text: `${n}` }));
-  const some = await unlearntRows(datasetOf("many", many), each([]), 4);
+  const some = await unlearntRows(each(many), each([]), 4);
   assert.deepEqual(some, { rows: [0, 2, 5, 7].map((n) => many[n]), of: 10, learnt: 0, is_known: false }, "spread over all of them");
 });
 
@@ -51,7 +52,7 @@ test("rows are measured as the engine takes them, and of rated answers the good 
     asked([user("e")], { label: true }),
     asked([user("f")], { label: false }),
   ];
-  const { rows, of } = await unlearntRows(datasetOf("kept", kept), each([]), 50);
+  const { rows, of } = await unlearntRows(each(kept), each([]), 50);
   assert.deepEqual(rows, [
     { system: "s", history: [user("a"), assistant("b")], instruction: "c", output: "x" },
     { instruction: "d", output: "x" },
@@ -111,8 +112,13 @@ async function playCard(learnt, datasets, { evaluation = texts("better", 20), ha
     return { words, value };
   };
   const asked = [];
+  const read = [];
   const trainer = {
-    evaluate: async (rows) => asked.push(rows) && evaluation,
+    evaluate: async (rows, { train }) => {
+      asked.push(rows);
+      read.push(train);
+      return evaluation;
+    },
     forgetting: async () => ({ sentence: "It rose.", has_forgotten }),
   };
   const kept = [];
@@ -131,7 +137,7 @@ async function playCard(learnt, datasets, { evaluation = texts("better", 20), ha
     await settled();
     return page.element("measure-counted").textContent;
   };
-  return { element: page.element, card, trainer, words, measure, asked, kept };
+  return { element: page.element, card, trainer, words, measure, asked, read, kept };
 }
 
 const learntFrom = (rows, more = {}) => ({ id: "run", rows: { dataset: "rows", heldout: null, count: null, ...rows }, config: { train: {} }, ...more });
@@ -151,8 +157,16 @@ test("what was held out is offered first, and what was learnt never", async () =
   await apart.card.offer("another run");
   assert.ok(apart.element("measure-result").hidden);
 
-  const share = await playCard(learntFrom({}, { heldout: { rows: 4, before: 2, after: 1 }, config: { train: { load_best_model_at_end: true } } }), sets, { has_forgotten: true });
-  assert.deepEqual(share.words(), ["the 4 rows that its run held out", "“other”", "“held out”"]);
+  const of_run = { heldout: { rows: 4, before: 2, after: 1 } };
+  const train = { load_best_model_at_end: true, test_size: 0.5, max_length: 64 };
+  const eight = "abcdefgh".split("").map((text) => ({ text }));
+  const here = await playCard(learntFrom({ is_chat: true, count: 6 }, { ...of_run, config: { train } }), { rows: [...eight, { text: "a" }, { text: "a" }] });
+  assert.match(await here.measure("share"), /95 % interval.*kept what did best on these very rows.* 1 row that it has learnt from was left out\.$/);
+  assert.deepEqual(here.asked, [["b", "d", "f", "h"].map((text) => ({ text }))], "of its own rows those that it held out, and nothing that it learnt");
+  assert.deepEqual(here.read, [{ max_length: 64, assistant_only_loss: true, completion_only_loss: true }], "as the run has read its rows");
+  assert.ok(!here.element("measure-interval").hidden);
+  const share = await playCard(learntFrom({ dataset: "gone" }, { ...of_run, config: { train } }), sets, { has_forgotten: true });
+  assert.deepEqual(share.words(), ["the 4 rows that its run held out", "“rows”", "“other”", "“held out”"]);
   assert.match(await share.measure("share"), /kept what did best on these very rows/);
   assert.deepEqual(share.asked, [], "what the run told is not measured again");
   assert.ok(share.element("measure-interval").hidden);
@@ -164,6 +178,7 @@ test("what was held out is offered first, and what was learnt never", async () =
   assert.deepEqual(all_learnt.kept, ["All rows of “other” were learnt, so they are no test. Choose others."]);
   const brought = await playCard(undefined, { other: rows });
   assert.match(await brought.measure("rows other"), /Nothing here tells which rows it has learnt from/);
+  assert.deepEqual(brought.read, [undefined], "how it has read them neither");
   const nothing = await playCard(learntFrom(), { rows });
   assert.ok(nothing.element("measure-begin").hidden && nothing.element("measure-by-label").hidden);
   assert.match(nothing.element("measure-about").textContent, /Hold some out next time: “Held-out share”/);
@@ -228,7 +243,7 @@ test("a run that ended early is over, and what it came to is listed", async () =
   globalThis.played = { Dataset: { list: async () => [{ name: "rows" }] }, Trainer: { checkpoints: async () => [{ step: 3, bytes: 7 }] } };
   const { LearntStore, entriesIn, notesOf, waysOf } = await studio("library/learnt.ts", "library/entries.ts");
   const store = new LearntStore();
-  const entry = { version: 1, model: { kind: "bundled", name: "" }, config: { train: { max_steps: 9 } }, rows: { dataset: "rows", count: 5 }, steps: 3, date: 1 };
+  const entry = { version: 1, model: { kind: "bundled", name: "" }, config: { quantization: {}, lora: {}, train: { max_steps: 9 } }, rows: { dataset: "rows", count: 5 }, steps: 3, date: 1 };
   const told = async (id, more) => {
     await store.put({ ...entry, id, name: id, ...more });
     await store.measured(id, "better on 20 other rows");

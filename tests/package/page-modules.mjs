@@ -25,7 +25,7 @@ async function bundled(names) {
   const made = { "played:all": all, tabtune: TABTUNE, "tabtune/exchange": EXCHANGE };
   const plugin = { name: "played", resolveId: (id) => (id in made ? id : null), load: (id) => made[id] ?? null };
   const bundle = await rolldown({ input: "played:all", platform: "node", plugins: [plugin] });
-  const { output } = await bundle.generate({ format: "esm" });
+  const { output } = await bundle.generate({ format: "esm", codeSplitting: false });
   return output[0].code;
 }
 

@@ -60,7 +60,7 @@ test("what a person changed of a preset is named, and what does not count is no 
   assert.deepEqual(changedFrom(facts, { ...facts, learning_rate: 2.0000000001e-4, method: "kto", beta: 9 }), [], "examples have no beta");
   const changed = changedFrom(facts, { ...facts, max_steps: 30, r: 4 });
   assert.deepEqual(changed, ["max_steps", "r"]);
-  assert.equal(changedWords(changed), "Steps, LoRA rank");
+  assert.deepEqual(changedWords(changed), ["Steps", "LoRA rank"]);
   assert.deepEqual(changedFrom(facts, { ...facts, trained: "all", r: 4, bits: "own" }), ["trained"], "without an adapter there is no rank");
 });
 
@@ -71,7 +71,8 @@ async function playPresets(kept) {
   globalThis.localStorage = { getItem: (name) => storage.get(name) ?? null, setItem: (name, value) => storage.set(name, value) };
   const { PresetForm, fieldsOf } = await studio("train/preset-form.ts", "train/presets.ts");
   let fields = fieldsOf("facts", own, "examples");
-  const form = new PresetForm({ read: () => fields, write: (some) => (fields = { ...fields, ...some }) });
+  const finer = { values: {}, get words() { return Object.keys(this.values); } };
+  const form = new PresetForm({ read: () => fields, write: (some) => (fields = { ...fields, ...some }), finer });
   const chosen = page.element("setup").querySelector('[name="preset"]:checked');
   chosen.value = "facts";
   for (const name of ["facts", "prefer", "small", "best", "quick"]) {
@@ -82,7 +83,7 @@ async function playPresets(kept) {
     page.element("setup").dispatchEvent(Object.assign(new Event("change"), {}));
   };
   const stored = () => JSON.parse(storage.get("tabtune:settings") ?? "null");
-  return { page, form, stored, get fields() { return fields; }, set(some) { fields = { ...fields, ...some }; form.look(); } };
+  return { page, form, finer, stored, get fields() { return fields; }, set(some) { fields = { ...fields, ...some }; form.look(); } };
 }
 
 test("presets follow the model and the rows, and what was changed is kept with them", async () => {
@@ -108,6 +109,20 @@ test("presets follow the model and the rows, and what was changed is kept with t
   assert.deepEqual([played.fields.max_steps, page.element("changed").hidden], [100, true]);
   form.fill({ ...bundled });
   assert.deepEqual([played.fields.max_steps, played.fields.learning_rate], [80, 0.007], "another model has other usual settings");
+});
+
+test("what is set beside the fields is kept and named with them, and goes with a preset", async () => {
+  const played = await playPresets({ version: 1, preset: "facts", changed: { r: 4 }, finer: { "lora.bias": "all", "lora.r": 3, "train.zo_eps": "wide" } });
+  const { form, finer, page, stored } = played;
+  form.fill(own);
+  assert.deepEqual([finer.values, played.fields.r], [{ "lora.bias": "all" }, 4], "what is no value of an option is left out");
+  assert.equal(page.element("changed-what").textContent, "LoRA rank, lora.bias");
+  assert.deepEqual(stored(), { version: 1, preset: "facts", changed: { r: 4 }, finer: { "lora.bias": "all" } });
+  form.follow("pairs");
+  form.fill(bundled);
+  assert.deepEqual(finer.values, { "lora.bias": "all" }, "other rows and another model leave it");
+  page.element("back-to-preset").click();
+  assert.deepEqual([finer.values, page.element("changed").hidden, stored()], [{}, true, { version: 1, preset: "prefer", changed: {} }]);
 });
 
 test("preset and changes are there at the next visit, and nothing that is not understood", async () => {
@@ -155,6 +170,10 @@ test("how long a run takes is a wide guess, and after the first run it is measur
   const work = { parameters: 135e6, steps: 100, tokens_per_step: 128, way: adapter, heldout: { tokens: 0, times: 0 } };
   assert.equal(costOf(work), 135e6 * 12_800);
   assert.ok(Math.abs(tokenCost({ ...adapter, is_mezo: true }) - 0.6) < 0.05, "a step of MeZO takes about 0.6 of one with a gradient");
+  assert.equal(tokenCost({ ...adapter, is_mezo: true, directions: 4 }), 4 * tokenCost({ ...adapter, is_mezo: true }));
+  const { evaluationsOf, wayOf } = await studio("train/timing.ts", "train/settings.ts");
+  assert.deepEqual([{ max_steps: 40, eval_steps: 0.25 }, { max_steps: 40, eval_steps: 10 }, { max_steps: 7 }].map((train) => evaluationsOf({ train })), [5, 5, 2], "a share of all steps is as good as their number");
+  assert.equal(wayOf({ train: { optim: "mezo", zo_num_samples: 3 } }, false).directions, 3);
   assert.ok(tokenCost({ ...adapter, checkpointing: true }) > 1 && tokenCost({ ...adapter, trains_all: true }) > 1);
 
   // SmolLM2-135M by two cores took 2.223 s a step of 128 tokens: docs/performance.md.

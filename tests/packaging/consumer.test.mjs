@@ -15,7 +15,8 @@ import { consumer, own, version } from "./support.mjs";
 
 const html = (head) => new TextEncoder().encode(`<!doctype html><html lang="en"><head>${head}</head><body></body></html>`);
 
-test("a project with the packed package", async (t) => {
+// Two at a time: one builds or serves while the other trains.
+test("a project with the packed package", { concurrency: 2 }, async (t) => {
   const project = consumer(t);
   const browser = await launch();
   t.after(() => browser.close());
@@ -26,7 +27,7 @@ test("a project with the packed package", async (t) => {
     try {
       await prepare(page);
       await page.goto(address);
-      await page.waitForFunction(() => "result" in globalThis, undefined, { timeout: 60_000 });
+      await page.waitForFunction(() => "result" in globalThis, undefined, { timeout: 180_000 });
       const { result, VERSION } = await page.evaluate(() => ({ result: globalThis.result, VERSION: globalThis.VERSION }));
       assert.ok(Array.isArray(result), JSON.stringify(result));
       assert.deepEqual(result.map(({ step }) => step), [1, 1]);
@@ -48,10 +49,10 @@ test("a project with the packed package", async (t) => {
     }
   }
 
-  await t.test("type-checks for bundlers and for Node, with every exported name", () => {
+  await t.test("type-checks for bundlers and for Node, with every exported name", async () => {
     // This writes main.js too, which webpack and the page without a build take.
-    own("typescript/bin/tsc", ["-p", project], project);
-    own("typescript/bin/tsc", ["-p", project, "--noEmit", "--module", "nodenext", "--moduleResolution", "nodenext"], project);
+    await own("typescript/bin/tsc", ["-p", project], project);
+    await own("typescript/bin/tsc", ["-p", project, "--noEmit", "--module", "nodenext", "--moduleResolution", "nodenext"], project);
 
     const dist = join(project, "node_modules/tabtune/dist");
     const declared = (name) => readFileSync(join(dist, name), "utf8");
@@ -74,7 +75,7 @@ test("a project with the packed package", async (t) => {
     }
   });
 
-  await t.test("trains as Vite serves it during development", async () => {
+  const served = t.test("trains as Vite serves it during development", async () => {
     cpSync(paths.model, join(project, "model"), { recursive: true });
     const server = await createServer({ root: project, configFile: false, logLevel: "warn" });
     try {
@@ -85,21 +86,7 @@ test("a project with the packed package", async (t) => {
     }
   });
 
-  await t.test("trains as Vite builds it", async () => {
-    own("vite/bin/vite.js", ["build", "--logLevel", "warn", "--outDir", "vite", "--target", "es2022"], project);
-    await trainsServed({ "/": join(project, "vite") });
-  });
-
-  await t.test("trains as webpack builds it", async () => {
-    const output = { path: join(project, "webpack") };
-    // Its hints on sizes are about scripts that every visitor waits for.
-    const options = { mode: "production", context: project, entry: "./main.js", output, performance: false };
-    const stats = await promisify(webpack)(options);
-    assert.deepEqual(stats.toJson({ all: false, errors: true, warnings: true }), { errors: [], warnings: [] });
-    await trainsServed({ "/": output.path, "/index.html": html('<script type="module" src="main.js"></script>') });
-  });
-
-  await t.test("trains with an import map and no build", async () => {
+  const plain = t.test("trains with an import map and no build", async () => {
     const map = JSON.stringify({ imports: { tabtune: "./node_modules/tabtune/dist/index.js" } });
     const page = html(`<script type="importmap">${map}</script><script type="module" src="main.js"></script>`);
     const hash = createHash("sha256").update(map).digest("base64");
@@ -113,4 +100,21 @@ test("a project with the packed package", async (t) => {
       }),
     );
   });
+  // What is built lies in the folder that is served, so it waits.
+  await Promise.all([served, plain]);
+
+  const built = t.test("trains as Vite builds it", async () => {
+    await own("vite/bin/vite.js", ["build", "--logLevel", "warn", "--outDir", "vite", "--target", "es2022"], project);
+    await trainsServed({ "/": join(project, "vite") });
+  });
+
+  const packed = t.test("trains as webpack builds it", async () => {
+    const output = { path: join(project, "webpack") };
+    // Its hints on sizes are about scripts that every visitor waits for.
+    const options = { mode: "production", context: project, entry: "./main.js", output, performance: false };
+    const stats = await promisify(webpack)(options);
+    assert.deepEqual(stats.toJson({ all: false, errors: true, warnings: true }), { errors: [], warnings: [] });
+    await trainsServed({ "/": output.path, "/index.html": html('<script type="module" src="main.js"></script>') });
+  });
+  await Promise.all([built, packed]);
 });

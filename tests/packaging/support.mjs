@@ -1,9 +1,10 @@
 // What the packaging tests share: the package as npm packs it, and a project that has it installed.
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { paths } from "../../tools/lib/paths.mjs";
 
 const source = join(paths.root, "www/package");
@@ -29,9 +30,9 @@ export function consumer(t) {
 }
 
 /** Runs one of this tree's own programs, so that a consumer needs nothing from a registry. */
-export function own(program, args, cwd) {
+export async function own(program, args, cwd) {
   try {
-    execFileSync(process.execPath, [join(paths.root, "node_modules", program), ...args], { cwd, encoding: "utf8", stdio: "pipe" });
+    await promisify(execFile)(process.execPath, [join(paths.root, "node_modules", program), ...args], { cwd });
   } catch ({ stdout, stderr }) {
     throw new Error(`${program} failed:\n${stdout}${stderr}`);
   }

@@ -2,7 +2,7 @@
 //! codes stand for.
 
 use tabtune::cpu::Cpu;
-use tabtune::device::{Device, ReadbackRing, Store, Workspace};
+use tabtune::device::{ReadbackRing, Store, Workspace};
 use tabtune::files::Directory;
 use tabtune::format::{Nf4Quantizer, double_quantize, read_header, read_rows};
 use tabtune::kernels::Recorder;
@@ -12,7 +12,7 @@ use tabtune::memory::Class;
 use tabtune::model::{Group, LoadOptions, Model};
 use tabtune::session::{Loading, ModelInfo, Session};
 
-use super::{By, Case, assert_gradients, assert_steps, folders};
+use super::{By, Case, assert_gradients, assert_steps, folders, gpu};
 
 fn bases() -> Vec<Case> {
     folders("tests/fixtures/bases")
@@ -83,8 +83,7 @@ fn quantised_weights_are_quantised_again_only_when_that_is_asked_for() {
 fn doubly_quantised_weights_have_the_values_of_bitsandbytes_to_the_bit() {
     pollster::block_on(async {
         let files = Directory("www/models/tiny".into());
-        let gpu = Device::open().await.expect("the tests need a GPU adapter");
-        for device in [gpu, Cpu::open(None).expect("threads can be started").into()] {
+        for device in [gpu(), Cpu::open(None).expect("threads can be started").into()] {
             let mut store = Store::new(&device);
             let load = LoadOptions { load_in_4bit: true, double_quant: true, ..LoadOptions::default() };
             let architecture = Model::architecture(&files).await.expect("a config");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tabtune::data::kv::MemoryKv;
 use tabtune::session::Session;
 
-use super::{Case, prepare, relative};
+use super::{Case, gpu, prepare, relative};
 
 /// What a run gives that does not depend on how its weights lie.
 struct Outcome {
@@ -22,7 +22,7 @@ struct Outcome {
 
 impl Outcome {
     async fn of(case: &Case, max_weight: Option<u64>, changes: &[(&str, Value)]) -> Self {
-        let mut session = Session::open(Rc::new(MemoryKv::default())).await.expect("a GPU adapter");
+        let mut session = Session::on(gpu(), Rc::new(MemoryKv::default()));
         if let Some(bytes) = max_weight {
             session.set_max_weight(bytes);
         }

@@ -1,14 +1,14 @@
 //! Models of each family: what Llama's fixtures do not have, against PyTorch and PEFT.
 
 use serde_json::Value;
-use tabtune::device::{Device, Store};
+use tabtune::device::Store;
 use tabtune::files::Directory;
 use tabtune::generate::Generator;
 use tabtune::kernels::linear::Tile;
 use tabtune::model::{Model, model_types};
 use tabtune::train::options::QuantizationOptions;
 
-use super::{By, Case, assert_gradients, assert_steps, folders, json};
+use super::{By, Case, assert_gradients, assert_steps, folders, gpu, json};
 
 fn families() -> Vec<Case> {
     folders("tests/fixtures/families")
@@ -63,7 +63,7 @@ fn greedy_answers_are_those_of_transformers() {
     let mut crossings = 0;
     for case in families() {
         pollster::block_on(async {
-            let device = Device::open().await.expect("the tests need a GPU; install lavapipe");
+            let device = gpu();
             let (mut store, files) = (Store::new(&device), Directory(case.folder.join("model")));
             let architecture = Model::architecture(&files).await.expect("a config");
             let options = QuantizationOptions::from_json(&case.config["quantization"]).expect("options");

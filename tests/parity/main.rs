@@ -5,6 +5,8 @@
 mod bases;
 mod cut;
 mod families;
+#[path = "../support/gpu.rs"]
+mod gpu;
 mod mezo;
 mod preferences;
 mod taste;
@@ -14,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use gpu::gpu;
 use serde_json::Value;
 use tabtune::cpu::Cpu;
 use tabtune::data::import::import_file;
@@ -109,7 +112,7 @@ async fn prepared_by(by: By, case: &Case, changes: &[(&str, Value)]) -> Session<
     let rows = Rc::new(MemoryKv::default());
     let mut session = match by {
         By::Processor => Session::on(Cpu::open(None).expect("threads can be started"), rows),
-        By::Gpu | By::Tile(_) => Session::open(rows).await.expect("the tests need a GPU adapter"),
+        By::Gpu | By::Tile(_) => Session::on(gpu(), rows),
     };
     if let By::Tile(tile) = by {
         session.set_tile(tile);
@@ -382,7 +385,7 @@ async fn loss_of(device: &Device, store: &mut Store, model: &Model, plan: LossPl
 #[test]
 fn a_loss_in_chunks_is_that_of_the_whole_vocabulary() {
     pollster::block_on(async {
-        let device = Device::open().await.unwrap();
+        let device = gpu();
         let fixtures = ["models/tied_f32_odd_sizes", "models/smollm2_f16_tied", "models/llama2_bf16_dense"];
         // The last one scales its logits.
         for name in fixtures.into_iter().chain(["families/granite_bf16_tied"]) {

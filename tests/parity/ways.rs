@@ -20,6 +20,9 @@ use super::{By, Case, assert_gradients, assert_steps, json as read_json, prepare
 /// Tied and untied heads, biases, fused projections, norms of heads, norms that add one, multipliers; accumulation, decay
 /// and clipping.
 const FULL: [&str; 5] = ["full_gemma3", "full_granite", "full_llama_biases", "full_qwen3", "full_smollm3"];
+/// All weights, read in 16 bits: tied and untied heads, BF16 and F16, masters that begin as they are read and others;
+/// accumulation.
+const MASTERS: [&str; 3] = ["full_bf16_qwen3", "full_bf16_qwen3_biases", "full_fp16_phi3_adafactor"];
 const SGD: [&str; 1] = ["full_qwen2_sgd"];
 /// Fused projections, each of which is one matrix to it, and DoRA, whose magnitudes are none; decay and clipping.
 const ADAFACTOR: [&str; 2] = ["full_phi3_adafactor", "adafactor"];
@@ -41,7 +44,7 @@ fn beyond_factors() -> Vec<Case> {
 }
 
 fn all() -> Vec<Case> {
-    cases(&[&FULL[..], &SGD, &ADAFACTOR, &PATTERNS, &SAVED, &DORA, &FROZEN].concat())
+    cases(&[&FULL[..], &MASTERS, &SGD, &ADAFACTOR, &PATTERNS, &SAVED, &DORA, &FROZEN].concat())
 }
 
 fn cases(names: &[&str]) -> Vec<Case> {
@@ -154,6 +157,38 @@ fn a_saved_model_has_the_loss_that_training_ended_with() {
             let want = case.expected["eval_loss_after"].as_f64().expect("a number");
             assert!(relative(trained, want) <= 1e-5, "{}: {trained} against {want}", case.name);
         }
+        std::fs::remove_dir_all(&place).expect("the folder goes");
+    }
+}
+
+/// What a run with weights in 16 bits has learnt are their masters: in f32 they are all of it, and a run on what was written,
+/// with the same option, has the same loss and says the same. Without the option it has another.
+#[test]
+fn masters_are_all_that_a_run_in_16_bits_has_learnt() {
+    for case in cases(&MASTERS) {
+        let place = folder("masters", &case);
+        let mut again = Case::read(case.folder.clone());
+        again.config["model"] = place.to_str().expect("a path in UTF-8").into();
+        pollster::block_on(async {
+            let (trained, said) = trained_and_written(&case, ExportDtype::F32, &place).await;
+            for by in [By::Processor, By::Gpu] {
+                let mut session = prepared_by(by, &again, &[]).await;
+                let rounded = session.evaluate().await.expect("an evaluation").eval_loss;
+                let mut session =
+                    prepared_by(by, &again, &[("bf16", false.into()), ("fp16", false.into())]).await;
+                let plain = session.evaluate().await.expect("an evaluation").eval_loss;
+                println!("{:25} {by:?} {trained} {rounded} plain {plain}", case.name);
+                let bound = if by == By::Processor { 0.0 } else { 1e-6 };
+                assert!(
+                    relative(rounded, trained) <= bound,
+                    "{} {by:?}: {rounded}, not {trained}",
+                    case.name
+                );
+                assert_ne!(plain, rounded, "{} {by:?}", case.name);
+            }
+            let mut session = prepared_by(By::Processor, &again, &[]).await;
+            assert_eq!(says(&mut session, true).await, said, "{}", case.name);
+        });
         std::fs::remove_dir_all(&place).expect("the folder goes");
     }
 }

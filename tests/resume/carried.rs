@@ -101,7 +101,7 @@ fn a_run_that_goes_on_elsewhere_ends_as_one_that_stayed() {
                 assert!(carried_after(cut, devices, options).await == whole, "after step {cut}");
             }
         }
-        let gpu = gpu().await;
+        let gpu = gpu();
         let whole = uncut(gpu.clone(), train_options()).await;
         assert!(carried_after(3, [gpu.clone(), gpu], with_adamw).await == whole);
     });

@@ -1,6 +1,9 @@
 //! A run that is cut off anywhere and resumed is, to the bit, one that never was.
 
 mod carried;
+#[path = "../support/gpu.rs"]
+mod gpu;
+mod masters;
 mod mezo;
 mod preferences;
 mod rounds;
@@ -8,6 +11,7 @@ mod rounds;
 use std::cell::Cell;
 use std::rc::Rc;
 
+use gpu::gpu;
 use pollster::block_on;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -75,10 +79,6 @@ async fn opened(kv: &Rc<Limited>) -> Session<Rc<Limited>> {
 
 fn processor(workers: Option<usize>) -> Device {
     Cpu::open(workers).expect("threads can be started").into()
-}
-
-async fn gpu() -> Device {
-    Device::open().await.expect("the tests need a GPU adapter")
 }
 
 async fn opened_on(device: Device, kv: &Rc<Limited>) -> Session<Rc<Limited>> {
@@ -169,7 +169,7 @@ fn a_run_of_more_than_factors_goes_on_where_it_was() {
         ..mine(train_options())
     };
     block_on(async {
-        for device in [processor(None), gpu().await] {
+        for device in [processor(None), gpu()] {
             let kv = Limited::new(Code::Io);
             import(&kv).await;
             let mut session = opened_on(device.clone(), &kv).await;
@@ -192,7 +192,7 @@ fn a_run_of_more_than_factors_goes_on_where_it_was() {
 #[test]
 fn a_run_that_is_cut_on_a_gpu_ends_as_one_that_was_not() {
     block_on(async {
-        let gpu = gpu().await;
+        let gpu = gpu();
         let whole = uncut(gpu.clone(), train_options()).await;
         assert!(cut_after(3, [gpu.clone(), gpu], train_options()).await == whole);
     });
@@ -246,7 +246,7 @@ async fn cut_after(cut: u32, [device, next]: [Device; 2], train: Value) -> Outco
 #[test]
 fn a_run_goes_on_on_another_kind_of_device_only_by_choice() {
     block_on(async {
-        for [began, goes_on] in [[processor(None), gpu().await], [gpu().await, processor(None)]] {
+        for [began, goes_on] in [[processor(None), gpu()], [gpu(), processor(None)]] {
             let kv = Limited::new(Code::Io);
             import(&kv).await;
             let names = [began.flavour(), goes_on.flavour()];
@@ -271,7 +271,7 @@ fn a_run_goes_on_on_another_kind_of_device_only_by_choice() {
             // What it was saved by there is what it goes on by from now on.
             let mut session = opened_on(
                 match names[1].as_str() {
-                    "webgpu" => gpu().await,
+                    "webgpu" => gpu(),
                     _ => processor(None),
                 },
                 &kv,
@@ -526,7 +526,7 @@ fn a_run_does_not_replace_another_one_s_checkpoints_unless_told_to() {
 fn a_tuning_that_cannot_be_kept_fails_nothing() {
     block_on(async {
         let kv = Limited::new(Code::QuotaExceeded);
-        let mut session = opened_on(gpu().await, &kv).await;
+        let mut session = opened_on(gpu(), &kv).await;
         kv.writes_left.set(0);
         session
             .tune(&[Tile::for_adapter(session.adapter())], 0.1)

@@ -100,7 +100,7 @@ fn a_run_that_is_cut_ends_as_one_that_was_not() {
                 assert!(cut == whole, "{what:?} cut after {cuts:?}");
             }
         }
-        let gpu = gpu().await;
+        let gpu = gpu();
         let whole = uncut(gpu.clone(), What::Adapter).await;
         assert!(cut_after(gpu, What::Adapter, &[2, 4]).await == whole);
     });

@@ -59,25 +59,25 @@ async fn finished(session: &mut Session<Rc<Limited>>) -> (Vec<(u32, u64)>, Vec<V
     (losses, parameters.iter().map(of_values).collect())
 }
 
-async fn assert_goes_on(device: impl AsyncFn() -> Device, train: Value) {
+async fn assert_goes_on(device: impl Fn() -> Device, train: Value) {
     let is_full = train["finetuning_type"] == "full";
     let quantization = json!({"load_in_4bit": !is_full});
     let whole = {
         let kv = Limited::new(Code::QuotaExceeded);
-        let mut session = opened(device().await, &kv, quantization.clone()).await;
+        let mut session = opened(device(), &kv, quantization.clone()).await;
         session.prepare(run(train.clone())).await.expect("the run is prepared");
         finished(&mut session).await
     };
     for cut in [1, 4] {
         let kv = Limited::new(Code::QuotaExceeded);
-        let mut session = opened(device().await, &kv, quantization.clone()).await;
+        let mut session = opened(device(), &kv, quantization.clone()).await;
         session.prepare(run(train.clone())).await.expect("the run is prepared");
         let mut losses = Vec::new();
         for _ in 0..cut {
             losses.push(bits(&session.train_step().await.expect("a step").expect("there are steps")));
         }
         drop(session);
-        let mut session = opened(device().await, &kv, quantization.clone()).await;
+        let mut session = opened(device(), &kv, quantization.clone()).await;
         let plan = session.prepare(run(train.clone())).await.expect("the run is prepared");
         assert_eq!(plan.resumed.map(|resumed| resumed.step), Some(cut), "{train}");
         let (rest, parameters) = finished(&mut session).await;
@@ -95,7 +95,7 @@ fn runs_on_preferences_go_on_to_the_bit() {
         json!({"method": "kto"}),
         json!({"method": "orpo", "packing": true}),
     ] {
-        block_on(assert_goes_on(async || processor(None), train));
+        block_on(assert_goes_on(|| processor(None), train));
     }
     block_on(assert_goes_on(gpu, json!({"method": "kto"})));
 }

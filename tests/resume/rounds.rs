@@ -64,8 +64,7 @@ fn a_round_depends_on_its_values_and_its_step_alone() {
         json!({"r": 4, "freeze_a": true, "target_modules": "all-linear", "modules_to_save": ["norm"]}),
     ];
     block_on(async {
-        for (device, lora) in
-            [(processor(None), &loras[0]), (processor(None), &loras[1]), (gpu().await, &loras[1])]
+        for (device, lora) in [(processor(None), &loras[0]), (processor(None), &loras[1]), (gpu(), &loras[1])]
         {
             let (_, mut session) = prepared(device.clone(), lora).await;
             let layout = session.layout().expect("a layout");

@@ -1,34 +1,14 @@
 // The engine and the page in WebKitGTK, the plainest browser: one worker without shared memory, no WebGPU, no file system.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { serve } from "../../tools/lib/server.mjs";
-import { launch } from "../../tools/lib/webkit.mjs";
-import { checkParity } from "../browser/parity.mjs";
 import { checkData, checkPage, checkSurvival } from "../browser/plain.mjs";
-import { mountsOf, runJob } from "../browser/support.mjs";
+import { openLab } from "./support.mjs";
 
 test("in WebKitGTK", async (t) => {
-  const mounts = mountsOf();
-  const server = await serve(mounts);
-  const page = await launch();
-  t.after(async () => {
-    await page.close();
-    await server.close();
-  });
-  const openRunner = async () => {
-    await page.goto(`${server.origin}/runner/`);
-    await page.evaluate(async () => {
-      while (!("runner" in globalThis)) await new Promise((resolve) => setTimeout(resolve, 20));
-    });
-  };
-  await openRunner();
+  const { page, mounts, server, openRunner } = await openLab(t);
 
   await t.test("datasets of every kind of source are imported, listed and deleted, and bad rows are found", () =>
     checkData(page, { has_folders: false }),
-  );
-
-  await t.test("small models train as PyTorch trains them", (t) =>
-    checkParity(t, (job) => page.evaluate(runJob, { device: "auto", ...job })),
   );
 
   await t.test("a run that is killed goes on to the same adapter, to the bit", async () => {

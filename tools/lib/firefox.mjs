@@ -22,18 +22,23 @@ export function firefoxPath() {
   return path;
 }
 
+/** The entries of about:config for a proxy on this machine, which gets all of https. */
+const proxied = (port) => ({ "network.proxy.type": 1, "network.proxy.ssl": "127.0.0.1", "network.proxy.ssl_port": port });
+
 /**
  * Launches headless Firefox with a fresh profile on disk, which goes away when it is closed. Its questions
- * to a person stay unanswered. `prefs` are entries of about:config, `env` of its environment.
+ * to a person stay unanswered. `prefs` are entries of about:config, `env` of its environment. With `proxy_port`, a proxy
+ * on this machine gets all of https, and its certificate is believed.
  */
-export async function launch({ prefs = {}, env = {} } = {}) {
+export async function launch({ prefs = {}, env = {}, proxy_port } = {}) {
   const profile = await mkdtemp(join(tmpdir(), "tabtune-firefox-"));
   const browser = await puppeteer.launch({
     browser: "firefox",
     executablePath: firefoxPath(),
     headless: true,
     userDataDir: profile,
-    extraPrefsFirefox: { ...WEBGPU, ...FROM_SERVER, ...prefs },
+    acceptInsecureCerts: proxy_port !== undefined,
+    extraPrefsFirefox: { ...WEBGPU, ...FROM_SERVER, ...(proxy_port && proxied(proxy_port)), ...prefs },
     env: { ...process.env, XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? profile, ...env },
     protocolTimeout: 300_000,
   });

@@ -1,7 +1,7 @@
 // Launches WebKitGTK's MiniBrowser by its WebDriver: the plainest browser, without WebGPU and shared memory.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,8 +39,11 @@ async function openDisplay() {
   return { display: `:${number}`, end: () => server.kill() };
 }
 
-/** Launches MiniBrowser with one page and nothing kept: { goto, evaluate, closePage, close }. */
-export async function launch() {
+/**
+ * Launches MiniBrowser with one page and nothing kept: { goto, evaluate, closePage, close }. What it downloads goes into the folder
+ * `downloads`. With `proxy_port`, a proxy on this machine gets all of https, and its certificate is believed.
+ */
+export async function launch({ downloads, proxy_port } = {}) {
   const path = webkitPath();
   const folder = await mkdtemp(join(tmpdir(), "tabtune-webkit-"));
   const { display, end } = await openDisplay();
@@ -52,7 +55,10 @@ export async function launch() {
     // Nobody looks, and a sandbox of its own is not to be had in every container.
     WEBKIT_DISABLE_COMPOSITING_MODE: "1",
     WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1",
+    ...(proxy_port && { https_proxy: `http://127.0.0.1:${proxy_port}`, no_proxy: "localhost" }),
+    ...(downloads && { XDG_CONFIG_HOME: folder }),
   };
+  if (downloads) await writeFile(join(folder, "user-dirs.dirs"), `XDG_DOWNLOAD_DIR="${downloads}"\n`);
   const driver = spawn(path, [`--port=${port}`], { stdio: "ignore", env });
   const call = async (method, path, body) => {
     const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, body: body && JSON.stringify(body) });
@@ -71,7 +77,7 @@ export async function launch() {
       if (tries === 100) throw new Error("WebKitWebDriver does not answer");
       await setTimeout(100);
     }
-    const { sessionId } = await call("POST", "/session", { capabilities: { alwaysMatch: {} } });
+    const { sessionId } = await call("POST", "/session", { capabilities: { alwaysMatch: { acceptInsecureCerts: proxy_port !== undefined } } });
     const session = `/session/${sessionId}`;
     await call("POST", `${session}/timeouts`, { script: 300_000 });
     return {

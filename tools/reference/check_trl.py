@@ -19,11 +19,31 @@ from trl.chat_template_utils import has_generation_markers
 
 from rows import load_tokenizer, read_jsonl, tokenize_without_markers
 from train import load_model, read_config, trainable
-from ways import change, off, source_of
+from ways import change, dtype_read, off, source_of
 
 # A tenth of what the engine may differ from the reference; the rest of f32 is the order of its sums.
 LIMITS = {"loss": 1e-5, "grad_norm": 1e-4, "learning_rate": 1e-9, "num_tokens": 0.0}
 FINAL_LIMIT = 1e-4
+
+
+class MastersTrainer(SFTTrainer):
+    """Has the model's matrices rounded to `dtype` for the time of a forward and a backward pass, where there is one."""
+
+    dtype = None
+
+    def training_step(self, model, *args, **kwargs):
+        if self.dtype is None:
+            return super().training_step(model, *args, **kwargs)
+        matrices = [parameter for parameter in model.parameters() if parameter.dim() == 2]
+        masters = [matrix.detach().clone() for matrix in matrices]
+        with torch.no_grad():
+            for matrix, master in zip(matrices, masters, strict=True):
+                matrix.copy_(master.to(self.dtype))
+        loss = super().training_step(model, *args, **kwargs)
+        with torch.no_grad():
+            for matrix, master in zip(matrices, masters, strict=True):
+                matrix.copy_(master)
+        return loss
 
 
 def train(case_dir):
@@ -31,6 +51,10 @@ def train(case_dir):
     config = read_config(case_dir / "config.json")
     options = {**config["train"], "logging_steps": 1}
     is_full = options.pop("finetuning_type", "lora") == "full"
+    # TRL's own would round what weights are multiplied by, too.
+    dtype = dtype_read(options)
+    for option in ("bf16", "fp16"):
+        options.pop(option, None)
     source = source_of(case_dir)
     ratio = options.pop("warmup_ratio", 0.0)
     if ratio and not options.get("warmup_steps"):
@@ -56,9 +80,10 @@ def train(case_dir):
         model = load_model(source / "model", None if is_full else case_dir / "adapter", config["quantization"])
         parameters = trainable(model)
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        trainer = SFTTrainer(
+        trainer = MastersTrainer(
             model=model, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer
         )
+        trainer.dtype = dtype
         trainer.train()
     after = {name: parameter.detach() for name, parameter in parameters.items()}
     return [entry for entry in trainer.state.log_history if "loss" in entry], change(before, after)

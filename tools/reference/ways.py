@@ -10,10 +10,12 @@ A case is laid out as those of tests/fixtures/models, but for the model and its 
 import json
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch.overrides import TorchFunctionMode
 
 from cases import NF4, NF4_DOUBLE
 from families import train
@@ -71,6 +73,28 @@ FULL = {
     "full_smollm3": {
         "model": "families/smollm3_bf16_tied",
         "train": train(learning_rate=1e-3, per_device_train_batch_size=2, max_length=72, warmup_steps=2),
+    },
+    # Weights of 16 bits with masters in 32. The head is the embedding, which is rounded once for both.
+    "full_bf16_qwen3": {
+        "model": "families/qwen3_bf16_tied",
+        "train": train(learning_rate=1e-3, per_device_train_batch_size=3, weight_decay=0.1, bf16=True),
+    },
+    # What the files have in f32 is rounded before the first step already; biases and norms are not. A head of its own.
+    "full_bf16_qwen3_biases": {
+        "model": "families/qwen3_f32_biases",
+        "train": train(
+            learning_rate=1e-3,
+            per_device_train_batch_size=2,
+            gradient_accumulation_steps=2,
+            weight_decay=0.1,
+            bf16=True,
+        ),
+    },
+    "full_fp16_phi3_adafactor": {
+        "model": "families/phi3_f32_plain",
+        "train": train(
+            learning_rate=1e-3, per_device_train_batch_size=2, optim="adafactor", weight_decay=0.1, fp16=True
+        ),
     },
 }
 
@@ -171,6 +195,39 @@ ADAPTERS = {
 CASES = {**{name: {**case, "train": {"finetuning_type": "full", **case["train"]}} for name, case in FULL.items()}, **ADAPTERS}
 
 
+class Rounded(torch.autograd.Function):
+    """Values rounded to a dtype of 16 bits, whose gradient is that of the values themselves."""
+
+    @staticmethod
+    def forward(_, values, dtype):
+        return values.to(dtype).to(values.dtype)
+
+    @staticmethod
+    def backward(_, gradient):
+        return gradient, None
+
+
+class RoundedWeights(TorchFunctionMode):
+    """Has linear layers and embeddings read their weights rounded to `dtype`, and compute with these in f32."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (torch.nn.functional.linear, torch.nn.functional.embedding):
+            first, weight, *others = args
+            args = (first, Rounded.apply(weight, self.dtype), *others)
+        return function(*args, **(kwargs or {}))
+
+
+def dtype_read(train):
+    """The dtype that matrices are rounded to where they are read; None where they are read as they are."""
+    for option, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        if train.get(option, False):
+            return dtype
+    return None
+
+
 def length(values):
     return values.double().norm().item()
 
@@ -210,7 +267,9 @@ def trained(directory, nudge=0.0):
             parameter.mul_(1 + nudge * (2 * torch.rand(parameter.shape, generator=generator) - 1))
     parameters = trainable(model)
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    expected, gradients = run(model, source / "model", source / "data.jsonl", config["train"])
+    dtype = dtype_read(config["train"])
+    with RoundedWeights(dtype) if dtype else nullcontext():
+        expected, gradients = run(model, source / "model", source / "data.jsonl", config["train"])
     after = {name: parameter.detach() for name, parameter in parameters.items()}
     return expected, gradients, change(before, after)
 

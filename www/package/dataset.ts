@@ -106,6 +106,15 @@ export class Dataset {
     return stored("dataset_rows", { name: this.name, first, count });
   }
 
+  /**
+   * The numbers of the rows, counted from zero, that a run with this `test_size` holds out, so that they can be evaluated one by
+   * one, with or without the run. `bad-option` where it is no share.
+   */
+  async held_out(test_size: number): Promise<number[]> {
+    if (typeof test_size !== "number") throw failure("bad-option", "test_size must be a number");
+    return [...(await stored("held_out_rows", { name: this.name, test_size }))];
+  }
+
   /** Leaves out rows that are the same as an earlier one, and tells how many there were. */
   deduplicate(): Promise<number> {
     return this.#alone(() => stored("deduplicate", { name: this.name }));

@@ -93,6 +93,8 @@ const OF_PARTS: { quantization: Kinds<QuantizationConfig>; lora: Kinds<LoraConfi
     reference: "any",
     precompute_ref_log_probs: "any",
     finetuning_type: "any",
+    bf16: "any",
+    fp16: "any",
     optim: "any",
     learning_rate: "any",
     max_steps: "any",

@@ -171,6 +171,8 @@ export interface Calls {
   datasets: { args: undefined; result: DatasetInfo[]; event: never };
   dataset_info: { args: { name: string }; result: DatasetInfo; event: never };
   dataset_rows: { args: { name: string; first: number; count: number }; result: StoredRow[]; event: never };
+  /** Numbers of rows. */
+  held_out_rows: { args: { name: string; test_size: number }; result: Uint32Array; event: never };
   deduplicate: { args: { name: string }; result: number; event: never };
   discard_pending: { args: { name: string }; result: void; event: never };
   checkpoints: { args: { run_name: string }; result: SavedCheckpoint[]; event: never };

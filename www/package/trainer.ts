@@ -7,7 +7,7 @@ import type { Companion, EvaluationHost } from "./evaluation/host.js";
 import type { EvaluateOptions, Evaluation, Forgetting, ForgettingOptions, RunOutcome, SampleGrid } from "./evaluation/types.js";
 import { download } from "./export/download.js";
 import { adapterFolder, folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
-import { reporter } from "./hub/persist.js";
+import { holdStore, reporter } from "./hub/persist.js";
 import { evaluation, PAGE } from "./lazy.js";
 import { hold, isHeld } from "./lock.js";
 import { checkDataset, checkDevice, checkOptions, checkRunOptions, checkSave, COMPARE, ESTIMATE, EXPORT_RUN, IMPORT_RUN, LOAD, present } from "./options.js";
@@ -203,6 +203,7 @@ export class Trainer {
     checkDevice(options.device);
     const report = reporter(options.progress_callback);
     const folder = folderOf(model, options);
+    holdStore(folder);
     const initial = init_adapter === undefined ? undefined : adapterFolder(init_adapter, adapterHub(options));
     const chosen = policy === false ? undefined : policyOf(policy);
     if (chosen) await unmetered(folder, chosen, report, signal);
@@ -818,6 +819,7 @@ async function looked<T>(
   const { signal, device } = options;
   checkDevice(device);
   const folder = folderOf(model, options);
+  holdStore(folder);
   return started(signal, device, (client) => ask(client, folder).finally(() => client.terminate()));
 }
 

@@ -50,7 +50,7 @@ const timing = new Timing(() => {
   return adapter && job.base && { adapter, parameters: job.base.parameters };
 });
 const summary = new SummaryLine(timing, (fields) => settings.change(fields));
-const estimate = new Estimate(device, (told) => summary.tell(told));
+const estimate = new Estimate(device, { told: (told) => summary.tell(told), refused: (refused) => settings.refuse(refused) });
 const model = new ModelForm(
   () => void settings.fill(model.bundled).then(tellChoice, showError),
   () => tellChoice(),
@@ -164,6 +164,11 @@ const library = new Library({
     model.readAgain({ kind: "hub", name });
     tellChoice();
     goTo("train");
+  },
+  useSettings: async ({ config }) => {
+    await settings.take(config);
+    // What is unlike the preset is told there.
+    reveal("changed", "center");
   },
   rowsChanged: () => data.refresh(),
   rowsRenamed: async ({ from, to }) => {

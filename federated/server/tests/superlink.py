@@ -9,8 +9,11 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
+
+from commands import command
 
 APP = Path(__file__).parents[1]
 SCRIPTS = Path(sys.executable).parent
@@ -37,7 +40,9 @@ class SuperLink:
         )
         path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
         quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
-        self._environment = {**os.environ, **quiet, "FLWR_HOME": str(home), "PATH": path}
+        # How often it looks for a run to start.
+        hasty = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"}
+        self._environment = {**os.environ, **quiet, **hasty, "FLWR_HOME": str(home), "PATH": path}
         self.start()
 
     def start(self) -> None:
@@ -56,7 +61,7 @@ class SuperLink:
             self._process = subprocess.Popen(
                 command, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:
                 httpx.get(self.url, timeout=1)
@@ -68,11 +73,11 @@ class SuperLink:
     def run(self, **config: str | bool) -> str:
         """Starts a run of the app; its id."""
         text = " ".join(f"{name}={json.dumps(value)}" for name, value in config.items())
-        command = [SCRIPTS / "flwr", "run", APP, "local", "--run-config", text, "--format", "json"]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=60)
-        answer: dict[str, Any] = json.loads(done.stdout)
+        with mock.patch.dict(os.environ, self._environment):
+            code, out = command("run", str(APP), "local", "--run-config", text, "--format", "json")
+        answer: dict[str, Any] = json.loads(out) if code == 0 else {}
         if not answer.get("success"):
-            raise RuntimeError(f"{done.stdout}{done.stderr}")
+            raise RuntimeError(f"flwr run ended with {code}: {out}")
         return str(answer["run-id"])
 
     def stop(self) -> None:

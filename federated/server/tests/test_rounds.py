@@ -17,6 +17,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from safetensors.numpy import load_file
 
 from fake_grid import FakeGrid
+from plain import Adam, averaged, flexlora
 from support import PulledTrainer, layout, terms, write_terms
 from tabtune_federated import rounds, server_app
 from tabtune_federated.adapter_files import PREFIX, WEIGHTS
@@ -31,16 +32,6 @@ EXAMPLES = [10, 20, 70]
 
 def silent(message: Message) -> None:
     return None
-
-
-def averaged(trainers: list[PulledTrainer], rounds_done: int) -> np.ndarray:
-    """FedAvg of these trainers, plainly, in float64 sums."""
-    values, _ = first_values(trainers[0].layout, 42)
-    weights = [trainer.examples for trainer in trainers]
-    for _ in range(rounds_done):
-        mean = np.average([trainer.trained(values) - values for trainer in trainers], axis=0, weights=weights)
-        values = (values + mean).astype(np.float32)
-    return values
 
 
 class RoundsTest(unittest.TestCase):
@@ -62,12 +53,14 @@ class RoundsTest(unittest.TestCase):
         logger.setLevel(logging.CRITICAL)
         self.addCleanup(logger.setLevel, level)
 
-    def clients(self, **changes: Any) -> tuple[list[PulledTrainer], FakeGrid]:
+    def clients(
+        self, ranks: tuple[int, int, int] = (2, 2, 2), **changes: Any
+    ) -> tuple[list[PulledTrainer], FakeGrid]:
         """Three clients of 10, 20 and 70 rows under these terms."""
         given = terms(**changes)
-        freeze_a = given.lora.freeze_a
         trainers = [
-            PulledTrainer(layout(freeze_a=freeze_a), examples, seed) for seed, examples in enumerate(EXAMPLES)
+            PulledTrainer(layout(rank, given.lora.freeze_a), examples, seed)
+            for seed, (rank, examples) in enumerate(zip(ranks, EXAMPLES))
         ]
         keys = [generate_key_pairs()[0] for _ in trainers]
         answers = [Participant(given, trainer, key).answer for trainer, key in zip(trainers, keys)]
@@ -83,10 +76,12 @@ class RoundsTest(unittest.TestCase):
         }
         server_app.main(grid, SimpleNamespace(run_config=run_config))
 
-    def result(self, trainers: list[PulledTrainer]) -> np.ndarray:
+    def matrices(self) -> dict[str, np.ndarray]:
         tensors = load_file(self.folder / "out" / WEIGHTS)
-        matrices = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-        return flat(trainers[0].layout.entries, matrices)
+        return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+
+    def result(self, trainers: list[PulledTrainer]) -> np.ndarray:
+        return flat(trainers[0].layout.entries, self.matrices())
 
     def history(self) -> list[dict[str, Any]]:
         return json.loads((self.folder / "out" / "history.json").read_text())["rounds"]
@@ -117,9 +112,23 @@ class RoundsTest(unittest.TestCase):
         }
         self.assertEqual(len(ids), 1)
         self.assertLess(np.abs(self.result(trainers) - averaged(trainers, 3)).max(), 1e-6)
-        tensors = load_file(self.folder / "out" / WEIGHTS)
-        matrices = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-        self.assertEqual(flat(trainers[0].layout.frozen, matrices).tobytes(), frozen.tobytes())
+        self.assertEqual(flat(trainers[0].layout.frozen, self.matrices()).tobytes(), frozen.tobytes())
+
+    def test_fedadam(self) -> None:
+        changes = {"min_clients": 3, "aggregation": "fedadam", "evaluate": False}
+        trainers, grid = self.clients(**changes)
+        self.run_app(grid, **changes)
+        self.assertLess(np.abs(self.result(trainers) - averaged(trainers, 3, Adam())).max(), 1e-6)
+
+    def test_flexlora_ends_with_the_nearest_of_the_rank_in_the_terms(self) -> None:
+        changes = {"min_clients": 3, "aggregation": "flexlora"}
+        trainers, grid = self.clients(ranks=(1, 2, 3), **changes)
+        self.run_app(grid, **changes)
+        got = self.matrices()
+        for module, matrix in flexlora(trainers, 3).items():
+            u, sigma, v = np.linalg.svd(matrix)
+            product = 2 * got[f"{module}.lora_B.weight"] @ got[f"{module}.lora_A.weight"]
+            self.assertLess(np.abs(product - (u[:, :2] * sigma[:2]) @ v[:2]).max(), 1e-6)
 
     def test_masked_rounds_are_fedavg(self) -> None:
         changes = {"min_clients": 3, "privacy": {"mask": True}}

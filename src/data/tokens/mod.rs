@@ -22,7 +22,7 @@ use super::notice::Notice;
 use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 
-pub use selection::Selection;
+pub use selection::{Selection, held_out};
 use writer::{Progress, TokenWriter, progress};
 
 /// What tokenising found, in rows of the dataset. Of rows of tokens those count that the model is trained on as they are:
@@ -286,7 +286,7 @@ pub async fn tokenize(
             }
             let units = Example::from_json(&row.row).and_then(|example| encoder.units(&example));
             match units {
-                Ok(units) => writer.add(&units, (row.hash >> 96) as u32),
+                Ok(units) => writer.add(&units, selection::split_hash(&row)),
                 Err(error) if content.on_bad_row == OnBadRow::Skip && writer.is_of_the_row(&error) => {
                     writer.skip(row, error.message);
                 }

@@ -3,6 +3,10 @@
 use std::rc::Rc;
 
 use super::TokenSet;
+use crate::bail;
+use crate::data::kv::Kv;
+use crate::data::library::{Block, Description, StoredRow};
+use crate::error::Result;
 
 /// Rows of the dataset after which the answers of those that were pairs begin anew with chosen ones.
 const PAIRS_TAKEN_APART: u32 = 1000;
@@ -29,12 +33,7 @@ impl Selection {
     /// no row on one side, as with few rows, the row of the least hash is held out, or that of the greatest is not.
     pub fn split(set: Rc<TokenSet>, test_size: f64) -> [Self; 2] {
         let hashes = &set.index.hashes;
-        let mut bound = test_size * 2f64.powi(32);
-        if let (Some(&least), Some(&greatest)) = (hashes.iter().min(), hashes.iter().max())
-            && test_size > 0.0
-        {
-            bound = bound.max(f64::from(least) + 1.0).min(f64::from(greatest));
-        }
+        let bound = hold_out_below(hashes, test_size);
         let is_held_out = |&row: &u32| f64::from(hashes[row as usize]) < bound;
         // All rows of a unit have one hash, and so have both answers of a pair that was taken apart.
         let (held_out, rows) = set.in_turn().into_iter().partition(is_held_out);
@@ -48,6 +47,41 @@ impl Selection {
         let rows = (0..count).flat_map(|number| units[(number * len / count) as usize]).copied().collect();
         Selection { set: self.set, rows }
     }
+}
+
+/// The hash from which on rows are trained on where the share `test_size` is held out: see [`Selection::split`].
+fn hold_out_below(hashes: &[u32], test_size: f64) -> f64 {
+    let bound = test_size * 2f64.powi(32);
+    match (hashes.iter().min(), hashes.iter().max()) {
+        (Some(&least), Some(&greatest)) if test_size > 0.0 => {
+            bound.max(f64::from(least) + 1.0).min(f64::from(greatest))
+        }
+        _ => bound,
+    }
+}
+
+/// The numbers of a dataset's rows that a run with this `test_size` holds out, counted from zero. Rows that the run would
+/// leave out because they are bad count here, which only matters where the share is that of less than a row.
+///
+/// # Errors
+///
+/// `bad-option` where `test_size` is no share; those of reading the rows.
+pub async fn held_out(kv: &impl Kv, name: &str, test_size: f64) -> Result<Vec<u32>> {
+    if !(0.0..1.0).contains(&test_size) {
+        bail!(BadOption, "test_size is {test_size}, but must be at least 0 and below 1");
+    }
+    let content = Description::rows(kv, name).await?;
+    let mut hashes = Vec::new();
+    for number in 0..content.blocks() {
+        hashes.extend(Block::load(kv, &content.id, number).await?.rows()?.iter().map(split_hash));
+    }
+    let bound = hold_out_below(&hashes, test_size);
+    Ok((0..).zip(hashes).filter(|&(_, hash)| f64::from(hash) < bound).map(|(number, _)| number).collect())
+}
+
+/// What decides whether a row is held out.
+pub(super) fn split_hash(row: &StoredRow) -> u32 {
+    (row.hash >> 96) as u32
 }
 
 impl TokenSet {

@@ -96,6 +96,7 @@ fn name(kernel: Kernel) -> String {
         Kernel::RmsNormBackward { has_residual: true } => "rms_norm_backward.residual",
         Kernel::RmsNormWeightGradient => "rms_norm_weight_gradient",
         Kernel::Rope => "rope",
+        Kernel::Rounding(format) => return format!("rounding.{}", format.name()),
         Kernel::RowsGather => "rows_gather",
         Kernel::RowsScale => "rows_scale",
         Kernel::RowsScatter => "rows_scatter",
@@ -172,6 +173,7 @@ mod tests {
         for has_residual in [false, true] {
             kernels.extend([RmsNormForward { has_residual }, RmsNormBackward { has_residual }]);
         }
+        kernels.extend([WeightFormat::Bf16, WeightFormat::F16].map(Rounding));
         kernels.extend(embedding::FORMATS.map(EmbeddingForward));
         kernels.extend(Act::ALL.into_iter().flat_map(|act| [GluForward(act), GluBackward(act)]));
         for format in WeightFormat::ALL {

@@ -11,7 +11,7 @@ use crate::kernels::linear::{Stored, Tile};
 use crate::kernels::recorder::{Kernel, Op, Recorder};
 use crate::kernels::{
     adafactor, adamw, attention, bias, cross_entropy, dora, dropout, embedding, glu, grad_norm, head_norm,
-    kv_append, linear, lora_grad, mezo, nested_scales, preference, rms_norm, rope, rows, sgd,
+    kv_append, linear, lora_grad, mezo, nested_scales, preference, rms_norm, rope, rounding, rows, sgd,
 };
 use crate::memory::{Tensor, add_transient, read, write};
 
@@ -105,6 +105,7 @@ impl Lowering<'_> {
             Kernel::RmsNormBackward { has_residual } => rms_norm::lower_backward(target, has_residual, call),
             Kernel::RmsNormWeightGradient => rms_norm::lower_weight_gradient(call),
             Kernel::Rope => rope::lower(call),
+            Kernel::Rounding(format) => rounding::lower(format, call),
             Kernel::RowsGather => rows::lower_gather(call),
             Kernel::RowsScale => rows::lower_scale(call),
             Kernel::RowsScatter => rows::lower_scatter(call),

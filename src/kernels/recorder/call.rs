@@ -75,6 +75,7 @@ pub(crate) enum Kernel {
     },
     RmsNormWeightGradient,
     Rope,
+    Rounding(WeightFormat),
     RowsGather,
     RowsScale,
     RowsScatter,

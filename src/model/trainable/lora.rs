@@ -183,7 +183,7 @@ impl Lora {
     /// Lets the adapter learn, all but what is frozen.
     pub(super) fn register(&self, parameters: &mut Parameters) {
         for (index, &param) in self.params.iter().enumerate() {
-            parameters.add(format!("lora.{index}"), param, true);
+            parameters.add(format!("lora.{index}"), param, true, None);
         }
         for (index, &param) in self.frozen.iter().enumerate() {
             parameters.add_frozen(format!("frozen.{index}"), param);

@@ -53,7 +53,7 @@ impl Trained {
             let name = peft_name(&model.architecture, name);
             saved.iter().find(|(tensor, _)| tensor.name == name).map(|(_, name)| name.clone())
         };
-        let choice = Choice { name: &name, keeps_ties: false };
+        let choice = Choice { name: &name, keeps_ties: false, format: WeightFormat::F32 };
         let copies = (!saved.is_empty()).then(|| Copies::new(model, &choice, store)).transpose()?;
         let lora = Lora::new(model, config.clone(), store)?;
         Ok(Trained { parameters: Parameters::default(), lora: Some(lora), copies })
@@ -70,13 +70,14 @@ impl Trained {
         Ok(trained)
     }
 
-    /// All weights of the model, as copies in f32.
+    /// All weights of the model, as copies in f32. Passes read their matrices in `format`: as they are, or rounded to F16 or
+    /// BF16.
     ///
     /// # Errors
     ///
     /// Code `bad-option` for weights that bitsandbytes quantised, which are not trained as transformers has it;
     /// `out-of-memory`.
-    pub fn full(model: &Model, store: &mut Store) -> Result<Self> {
+    pub fn full(model: &Model, format: WeightFormat, store: &mut Store) -> Result<Self> {
         use WeightFormat::{Fp4, Fp4Any, Int8, Nf4, Nf4Any};
         let formats = model.linear().map(|stacked| stacked.weight.format);
         let mut quantized = formats.filter(|format| matches!(format, Fp4 | Fp4Any | Int8 | Nf4 | Nf4Any));
@@ -88,7 +89,7 @@ impl Trained {
                 format.name()
             );
         }
-        let choice = Choice { name: &|name| Some(name.to_owned()), keeps_ties: true };
+        let choice = Choice { name: &|name| Some(name.to_owned()), keeps_ties: true, format };
         let copies = Some(Copies::new(model, &choice, store)?);
         let mut trained = Trained { parameters: Parameters::default(), lora: None, copies };
         trained.register();
@@ -162,6 +163,7 @@ impl Trained {
             if let Some(copies) = &self.copies {
                 copies.record(rec);
             }
+            self.parameters.segments().iter().for_each(|segment| segment.record_rounding(rec));
             if let Some(lora) = &self.lora {
                 lora.record_squares(rec, model);
             }

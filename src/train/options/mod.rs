@@ -20,6 +20,7 @@ use crate::data::batches::BatchOptions;
 use crate::data::encode::{EncodeOptions, RowUse};
 use crate::data::notice::Notice;
 use crate::error::{Code, Error, Result};
+use crate::format::WeightFormat;
 use crate::kernels::mezo::MAX_SAMPLES;
 use crate::options::Part;
 
@@ -153,6 +154,11 @@ pub struct TrainOptions {
     #[serde(flatten)]
     pub preference: PreferenceOptions,
     pub finetuning_type: FinetuningType,
+    /// Where all weights learn from gradients: passes read matrices that are rounded to BF16 from masters in f32. False for
+    /// other runs, whatever was asked for.
+    pub bf16: bool,
+    /// The same for F16.
+    pub fp16: bool,
     pub optim: Optim,
     pub learning_rate: f64,
     /// Optimiser steps; `None` (written −1) means `num_train_epochs` decides.
@@ -221,6 +227,8 @@ impl Default for TrainOptions {
             method: TrainMethod::Sft,
             preference: PreferenceOptions::default(),
             finetuning_type: FinetuningType::Lora,
+            bf16: false,
+            fp16: false,
             optim: Optim::AdamwTorch,
             learning_rate: 2e-5,
             max_steps: None,
@@ -280,6 +288,8 @@ impl TrainOptions {
             method,
             preference: PreferenceOptions::take(&mut part, method)?,
             finetuning_type: part.take("finetuning_type", default.finetuning_type)?,
+            bf16: part.take("bf16", default.bf16)?,
+            fp16: part.take("fp16", default.fp16)?,
             optim: part.take("optim", default.optim)?,
             learning_rate: part.take("learning_rate", default.learning_rate)?,
             max_steps: match part.take("max_steps", -1i64)? {
@@ -336,15 +346,10 @@ impl TrainOptions {
             on_not_finite: part.take("on_not_finite", default.on_not_finite)?,
             notices: Vec::new(),
         };
-        for option in ["bf16", "fp16"] {
-            if part.take(option, false)? {
-                let message = format!("train.{option} is true, but everything is computed in 32 bits");
-                options.notices.push(Notice::new("computed-in-float32", message));
-            }
-        }
         take_what_is_done_anyway(&mut part)?;
         part.finish()?;
         options.check()?;
+        options.settle_16_bits();
         let bound_by_rate = match options.optim {
             Optim::Adafactor => Some("Adafactor"),
             Optim::AdamwTorch => Some("AdamW"),
@@ -359,6 +364,29 @@ impl TrainOptions {
             options.notices.push(Notice::new("high-learning-rate", message));
         }
         Ok(options)
+    }
+
+    /// Tells where 16 bits were asked for and nothing is in these. What an adapter stands beside is as `quantization` has it, and
+    /// MeZO has no gradients: the slope that it steps by would be that of roundings too.
+    fn settle_16_bits(&mut self) {
+        if self.finetuning_type == FinetuningType::Full && self.optim != Optim::Mezo {
+            return;
+        }
+        for (option, is_asked) in [("bf16", &mut self.bf16), ("fp16", &mut self.fp16)] {
+            if std::mem::take(is_asked) {
+                let message = format!("train.{option} is true, but everything is computed in 32 bits");
+                self.notices.push(Notice::new("computed-in-float32", message));
+            }
+        }
+    }
+
+    /// How passes read the matrices of a model whose weights all learn: as they are, or rounded to 16 bits.
+    pub fn weight_format(&self) -> WeightFormat {
+        match (self.bf16, self.fp16) {
+            (true, _) => WeightFormat::Bf16,
+            (_, true) => WeightFormat::F16,
+            _ => WeightFormat::F32,
+        }
     }
 
     /// Fails with code `bad-option` where all weights are to learn and there are options of an adapter.
@@ -447,6 +475,9 @@ impl TrainOptions {
                 BadOption,
                 "train.load_best_model_at_end is true, but nothing is evaluated during the run: give train.eval_steps"
             );
+        }
+        if self.bf16 && self.fp16 {
+            bail!(BadOption, "train.bf16 and train.fp16 are both true; set one of them");
         }
         if self.packing && self.max_length.is_none() {
             bail!(BadOption, "train.packing needs a train.max_length");

@@ -79,6 +79,31 @@ fn what_is_done_in_another_way_than_asked_is_told() {
     assert_eq!(codes, ["computed-in-float32", "computed-in-float32", "high-learning-rate"]);
 }
 
+/// As in transformers, a run that is told so has weights in 16 bits; other runs have none of it, whatever their options say,
+/// and go on with checkpoints that never heard of it.
+#[test]
+fn weights_of_16_bits_are_for_all_weights() {
+    let train = |options: Value| TrainOptions::from_json(&options).unwrap();
+    for (option, format) in [("bf16", WeightFormat::Bf16), ("fp16", WeightFormat::F16)] {
+        for (name, value, is_in_16_bits) in [
+            ("finetuning_type", "full", true),
+            ("finetuning_type", "lora", false),
+            ("optim", "mezo", false),
+            ("optim", "sgd", true),
+        ] {
+            let mut asked = json!({"finetuning_type": "full"});
+            asked[name] = value.into();
+            let plain = train(asked.clone());
+            asked[option] = true.into();
+            let asked = train(asked);
+            let expected = if is_in_16_bits { format } else { WeightFormat::F32 };
+            assert_eq!(asked.weight_format(), expected, "{option} {name} {value}");
+            assert_eq!(asked.notices.is_empty(), is_in_16_bits, "{option} {name} {value}");
+            assert_eq!(asked.identity() == plain.identity(), !is_in_16_bits, "{option} {name} {value}");
+        }
+    }
+}
+
 #[test]
 fn a_wrong_option_is_named() {
     for (config, expected) in [
@@ -126,6 +151,10 @@ fn a_wrong_option_is_named() {
         (
             json!({"train": {"finetuning_type": "full"}, "lora": {"r": 4}}),
             "train.finetuning_type is \"full\", which trains no adapter, but there are options of lora",
+        ),
+        (
+            json!({"train": {"bf16": true, "fp16": true}}),
+            "train.bf16 and train.fp16 are both true; set one of them",
         ),
         (
             json!({"train": {"optim": "lion"}}),

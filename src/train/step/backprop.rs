@@ -6,8 +6,8 @@ use super::{Form, Method, Programs, Recording, Update, scores};
 use crate::device::Store;
 use crate::error::Result;
 use crate::kernels::{Recorder, grad_norm, rows};
-use crate::memory::{Class, Tensor};
-use crate::model::{Backward, Keys, Parameters, Rows, embedding};
+use crate::memory::{Class, ProgramId, Tensor};
+use crate::model::{Backward, Keys, Parameters, Rows, Segment, embedding};
 use crate::train::log::StepLog;
 use crate::train::optimizer::{Optimizer, optimizer};
 use crate::train::options::TrainOptions;
@@ -46,6 +46,18 @@ impl Backprop {
         grad_norm::finish(rec, params, self.partials, inputs.loss_sum, stats);
         self.optimizer.record(rec, parameters, stats);
     }
+}
+
+/// Records the rounding of each segment that is one of masters, in a program of its own.
+fn record_rounding(rec: &mut Recorder, parameters: &Parameters) -> Vec<(usize, ProgramId)> {
+    let segments = parameters.segments().iter().enumerate();
+    let of_masters = segments.filter(|(_, segment)| segment.rounded.is_some());
+    let rounding = |(number, segment): (usize, &Segment)| {
+        let program = rec.program();
+        segment.record_rounding(rec);
+        (number, program)
+    };
+    of_masters.map(rounding).collect()
 }
 
 impl Method for Backprop {
@@ -100,6 +112,7 @@ impl Method for Backprop {
         }
         let update = rec.program();
         self.record_update(&mut rec, &trained.parameters, inputs);
+        let rounding = record_rounding(&mut rec, &trained.parameters);
         let mut scores = loss.scores;
         scores.extend(scores::of_reference(&mut rec, recording, &rows));
         let mut train = loss.train;
@@ -107,8 +120,9 @@ impl Method for Backprop {
         let programs = Programs {
             begin: vec![begin],
             train,
-            end: vec![update],
+            end: [update].into_iter().chain(rounding.iter().map(|(_, program)| *program)).collect(),
             again: Vec::new(),
+            rounding,
             begin_eval: vec![begin_eval],
             evaluate: vec![loss.evaluate],
             scores,

@@ -207,6 +207,7 @@ impl Method for Mezo {
                 .collect(),
             end: vec![finish, update],
             again: vec![update],
+            rounding: Vec::new(),
             begin_eval: vec![begin_eval],
             evaluate: vec![LossPass { before: vec![forward], loss: blocks.clone(), after: vec![tally] }],
             scores: Vec::new(),

@@ -26,6 +26,8 @@ pub(super) struct Programs {
     pub(super) end: Vec<ProgramId>,
     /// The update of a step whose log is all that is left of it.
     pub(super) again: Vec<ProgramId>,
+    /// What rounds a segment of the parameters, by its number, where these are masters of what passes read.
+    pub(super) rounding: Vec<(usize, ProgramId)>,
     pub(super) begin_eval: Vec<ProgramId>,
     pub(super) evaluate: Vec<LossPass>,
     /// Those that only make log-probabilities of answers.

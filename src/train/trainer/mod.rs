@@ -265,6 +265,29 @@ impl Trainer {
         }
     }
 
+    /// Gives an entry of what learns other values, all of them; see [`Parameters::write`](crate::model::Parameters::write).
+    pub fn write(&self, store: &Store, name: &str, values: &[f32]) -> Result<()> {
+        let parameters = &self.trained.parameters;
+        parameters.write(store, name, values)?;
+        let entry = parameters.entries().iter().find(|entry| entry.name == name);
+        let places = entry.map_or(&[][..], |entry| &entry.places[..]);
+        self.round(|segment| places.iter().any(|place| place.segment == segment));
+        Ok(())
+    }
+
+    /// Has passes read what was written into [`Trainer::state`], where that has masters of what they read.
+    pub fn round_all(&self) {
+        self.round(|_| true);
+    }
+
+    fn round(&self, is_meant: impl Fn(usize) -> bool) {
+        let meant = self.programs.rounding.iter().filter(|(segment, _)| is_meant(*segment));
+        let programs: Vec<ProgramId> = meant.map(|(_, program)| *program).collect();
+        if !programs.is_empty() {
+            self.workspace.run(&programs, 0);
+        }
+    }
+
     /// Whether what learns started as the model's own weights, from which all steps can be made again.
     fn starts_as_model(&self) -> bool {
         self.is_made_again() && self.trained.lora.is_none()

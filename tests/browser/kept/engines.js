@@ -23,3 +23,5 @@ self.onconnect = ({ ports: [port] }) => {
     else engine.receive(data);
   };
 };
+// A worker of a page's own is connected by a message that brings the port.
+self.onmessage = self.onconnect;

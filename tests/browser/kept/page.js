@@ -40,7 +40,7 @@
     }
 
     #connect() {
-      const { port } = new SharedWorker("/kept/engines.js", { type: "module" });
+      const port = globalThis.connectEngine?.() ?? new SharedWorker("/kept/engines.js", { type: "module" }).port;
       port.onmessage = ({ data }) => this.dispatchEvent(new MessageEvent("message", { data }));
       const page = `kept-page:${crypto.randomUUID()}`;
       void navigator.locks.request(page, () => {

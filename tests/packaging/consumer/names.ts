@@ -160,6 +160,7 @@ export async function data(source: DataSource, hub: HubOptions): Promise<RowShap
   const bad: BadRow | undefined = report.bad_rows[0];
   const info: DatasetInfo = await dataset.info();
   const rows: StoredRow[] = await dataset.rows(0, 1);
+  const held_out: number[] = await dataset.held_out(0.1);
   const footprint: Footprint = await Trainer.estimate("owner/name", { ...hub, quantization, device });
   const compared: ComparedWay[] = await Trainer.compare("owner/name", { ...hub, device });
   const fitting: WayName[] = compared.filter(({ error }) => !error).map(({ way }) => way);
@@ -171,7 +172,7 @@ export async function data(source: DataSource, hub: HubOptions): Promise<RowShap
   await forgetModel(models[0]?.name ?? "");
   const ways: ImportModelOptions = { progress_callback, signal: new AbortController().signal };
   const back: CachedModel = await importModel({ record, read: () => [new Blob([listed?.version ?? ""])] }, ways);
-  console.log(bad?.place, info.rows, rows.length, footprint.peak_gpu_bytes, back.bytes, ...fitting);
+  console.log(bad?.place, info.rows, rows.length + held_out.length, footprint.peak_gpu_bytes, back.bytes, ...fitting);
   return seen.mapping?.shape;
 }
 
@@ -198,7 +199,7 @@ export async function look(trainer: Trainer, dataset: Dataset): Promise<number> 
 
 export async function judge(trainer: Trainer, held_out: Dataset): Promise<Verdict> {
   const length: Metric = (text: string, row: AnsweredRow) => text.length <= String(row.answer).length;
-  const how: EvaluateOptions = { metrics: ["f1", { name: "a number", pattern: /\d/ }, length], max_new_tokens: 8 };
+  const how: EvaluateOptions = { metrics: ["f1", { name: "a number", pattern: /\d/ }, length], max_new_tokens: 8, train: { max_length: 64 } };
   const found: Evaluation = await trainer.evaluate(held_out, how);
   const failed: FailedRow[] = (found satisfies Compared).failed;
   if (found.kind !== "answers") return ofTexts(found);

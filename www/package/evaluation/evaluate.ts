@@ -8,8 +8,9 @@ import type { EvaluateOptions, Evaluation, PairEvaluation, TextEvaluation } from
 export type Given = { readonly name: string } | readonly object[];
 
 /** Tells whether what was learnt makes a model better on rows that it did not learn from. */
-export async function evaluateRows(host: EvaluationHost, given: Given, options: EvaluateOptions): Promise<Evaluation> {
-  host.check("evaluate", options, { metrics: "any", max_new_tokens: "any", first: "any", count: "any", signal: "signal" });
+export async function evaluateRows(asking: EvaluationHost, given: Given, options: EvaluateOptions): Promise<Evaluation> {
+  asking.check("evaluate", options, { metrics: "any", max_new_tokens: "any", first: "any", count: "any", train: "object", signal: "signal" });
+  const host = { ...asking, train: options.train ?? asking.train };
   if (host.active === null) {
     throw host.fail("bad-state", "no adapter is active, so there is nothing to compare the model with: train, or load an adapter");
   }

@@ -1,4 +1,4 @@
-import type { Notice, Prompt } from "../types.js";
+import type { Notice, Prompt, TrainConfig } from "../types.js";
 
 /** A number with the interval that it lies in with a confidence of 95 %. */
 export interface Interval {
@@ -57,6 +57,11 @@ export interface EvaluateOptions {
   first?: number;
   /** Of a dataset: how many rows are looked at. Left out: all from there on. */
   count?: number;
+  /**
+   * Of texts: how they are read, by `assistant_only_loss`, `completion_only_loss` and `max_length`. Default: as the run that is
+   * prepared reads them, or as the options of {@link Trainer.load} say. An adapter that was opened does not say how its rows were.
+   */
+  train?: TrainConfig;
   /** Ends it as `cancelled`. */
   signal?: AbortSignal;
 }

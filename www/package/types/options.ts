@@ -130,6 +130,14 @@ export interface TrainConfig {
    */
   finetuning_type?: "lora" | "full";
   /**
+   * Of all weights that learn from gradients: read matrices rounded to bf16, and let the optimiser move masters in 32 bits, for
+   * a model that will be used in 16 bits. Takes 2 bytes a parameter more. Activations, norms and biases stay in 32 bits. Other
+   * runs compute in 32 bits whatever this says, and tell so by a notice. Default false.
+   */
+  bf16?: boolean;
+  /** The same with f16, which is finer and ends at 65504. One of the two may be true. Default false. */
+  fp16?: boolean;
+  /**
    * What makes steps of gradients, by transformers' names. "adamw_torch" (default): AdamW, which keeps two numbers for each
    * one that learns and suits nearly everything. "adafactor": keeps one for each row and each column of a matrix, for all
    * weights where memory is short; rates that suit AdamW suit it. "sgd": plain gradient descent, which keeps none; it learns

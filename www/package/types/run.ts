@@ -79,7 +79,7 @@ export interface SavedCheckpoint {
 export interface Footprint {
   /** Everything, weights included. */
   peak_gpu_bytes: number;
-  /** `adapter` is what learns, of runs of all weights their copies; `optimizer` has its gradients and what is kept of earlier ones. */
+  /** `adapter` is what learns, of runs of all weights their copies; `optimizer` has its gradients, what is kept of earlier ones, and the masters of copies in 16 bits. */
   gpu_bytes: { weights: number; adapter: number; optimizer: number; activations: number; other: number };
   /** Whether backward runs each layer forward again instead of keeping its activations. */
   checkpointing: boolean;

@@ -38,13 +38,13 @@ export function measuredWords(evaluation: TextEvaluation | PairEvaluation): Meas
 }
 
 /**
- * What a run's own share of held-out rows told. Only the engine knows which rows these are, and it tells their mean: there
- * is no interval, and so no verdict.
+ * What a run's own share of held-out rows told, where these are no longer here to be measured one by one: of their mean there is
+ * no interval, and so no verdict.
  */
 export function heldoutWords({ rows, before, after }: HeldoutLosses): Measured {
   const change = `${before.toFixed(3)} → ${after.toFixed(3)}`;
   const counted =
-    `Measured by the run itself on the ${count(rows, "row")} that it held out. Less is better; but without an interval nothing ` +
+    `Measured by the run itself on the ${count(rows, "row")} that it held out, which are no longer here. Less is better; but without an interval nothing ` +
     "says whether chance alone brought it about. Choose other rows that it has not learnt from for a verdict.";
   return { verdict: `Held-out loss ${change}.`, counted, short: `held-out loss ${change}`, picture: undefined };
 }

@@ -2,6 +2,7 @@ import { Dataset, type Forgetting, type Trainer } from "tabtune";
 import { element, show, write } from "../ui/dom.js";
 import { count } from "../ui/format.js";
 import type { HeldoutLosses, Learnt } from "../library/learnt.js";
+import { readingOf } from "../train/reading.js";
 import { heldoutWords, measuredWords, type Measured } from "./measured.js";
 import { MissingInput } from "../ui/missing.js";
 import { rowsIn } from "../data/stored-rows.js";
@@ -21,8 +22,8 @@ export interface MeasuringPage {
 interface Way {
   value: string;
   words: string;
-  /** A dataset, and how many of its rows are looked at; or what a run told of its own share. */
-  by: { dataset: string; most: number } | HeldoutLosses;
+  /** Rows, and how many of them are looked at; or what a run told of its own share, whose rows are gone. */
+  by: { dataset: string; most: number; share?: number } | HeldoutLosses;
 }
 
 /** What is measured, and by what. */
@@ -98,13 +99,16 @@ export class Measuring {
     const keeps_best = learnt?.config.train.load_best_model_at_end ?? false;
     if ("before" in by) return noted(heldoutWords(by), keeps_best ? CHOSEN : "");
     write("measure-state", "Reading the rows…");
-    const found = await unlearntRows(await Dataset.open(by.dataset), learntRows(learnt), by.most);
+    const dataset = await Dataset.open(by.dataset);
+    // Of the rows of the run itself those were learnt that it did not hold out.
+    const held_out = by.share === undefined ? undefined : new Set(await dataset.held_out(by.share));
+    const found = await unlearntRows(rowsOf(dataset, held_out), learntRows(learnt, held_out), by.most);
     const { rows, of } = found;
     if (rows.length === 0) throw new MissingInput(`All rows of “${by.dataset}” were learnt, so they are no test. Choose others.`);
     write("measure-state", `Measuring ${rows.length === of ? "" : `${rows.length} of `}${count(of, "row")}…`);
-    const evaluation = await trainer.evaluate(rows, { signal });
+    const evaluation = await trainer.evaluate(rows, { ...(learnt?.rows && { train: readingOf(learnt.config, learnt.rows) }), signal });
     if (evaluation.kind === "answers") throw new TypeError("no answers were asked for");
-    const was_chosen = keeps_best && by.dataset === learnt?.rows?.heldout;
+    const was_chosen = keeps_best && (held_out !== undefined || by.dataset === learnt?.rows?.heldout);
     return noted(measuredWords(evaluation), was_chosen ? CHOSEN : "", leftOutWords(found));
   }
 
@@ -145,7 +149,7 @@ function tellForgetting({ sentence, has_forgotten }: Forgetting): void {
 
 /** By what a model can be measured, the most telling first. */
 function waysOf(learnt: Learnt | undefined, kept: { name: string; rows: number }[]): Way[] {
-  const { rows, heldout } = learnt ?? {};
+  const { rows, heldout, config } = learnt ?? {};
   const names = kept.filter((dataset) => dataset.rows > 0 && dataset.name !== rows?.dataset).map(({ name }) => name);
   const isHeldOut = (name: string) => name === rows?.heldout;
   const ways = [...names.filter(isHeldOut), ...names.filter((name) => !isHeldOut(name))].map((name): Way => {
@@ -154,11 +158,23 @@ function waysOf(learnt: Learnt | undefined, kept: { name: string; rows: number }
     return { value: `rows ${name}`, words: `${was_held_out ? "held-out rows: " : ""}“${name}”`, by: { dataset: name, most } };
   });
   if (!heldout || rows?.heldout) return ways;
-  // Where the held-out rows are a dataset of their own, they tell more than their mean.
-  return [{ value: "share", words: `the ${count(heldout.rows, "row")} that its run held out`, by: heldout }, ...ways];
+  const share = config?.train.test_size ?? 0;
+  const is_there = rows && share > 0 && kept.some((dataset) => dataset.name === rows.dataset && dataset.rows > 0);
+  const by = is_there ? { dataset: rows.dataset, most: MOST.heldout, share } : heldout;
+  return [{ value: "share", words: `the ${count(heldout.rows, "row")} that its run held out`, by }, ...ways];
 }
 
-/** What it has learnt from, as far as that is known and still there. */
-async function* learntRows(learnt: Learnt | undefined): AsyncGenerator<object, void, undefined> {
-  if (learnt?.rows) yield* rowsIn(await Dataset.open(learnt.rows.dataset), 0, learnt.rows.count ?? Infinity);
+/** The rows of a dataset, or those of them with such numbers. */
+async function* rowsOf(dataset: Dataset, numbers: ReadonlySet<number> | undefined): AsyncGenerator<object, void, undefined> {
+  let number = 0;
+  for await (const row of rowsIn(dataset)) if (numbers?.has(number++) ?? true) yield row;
+}
+
+/** What it has learnt from, as far as that is known and still there; rows of those numbers it has not. */
+async function* learntRows(learnt: Learnt | undefined, held_out?: ReadonlySet<number>): AsyncGenerator<object, void, undefined> {
+  if (!learnt?.rows) return;
+  let number = 0;
+  for await (const row of rowsIn(await Dataset.open(learnt.rows.dataset), 0, learnt.rows.count ?? Infinity)) {
+    if (!held_out?.has(number++)) yield row;
+  }
 }

@@ -1,8 +1,6 @@
-import type { Dataset } from "tabtune";
 import { promptOfRow } from "../chat/blind-prompts.js";
 import { kindOf, sayingOf } from "../chat/preference-rows.js";
 import { pairGiven, type KeptPair } from "./given.js";
-import { rowsIn } from "./stored-rows.js";
 
 /** Rows to measure by. */
 export interface Unlearnt {
@@ -17,22 +15,22 @@ export interface Unlearnt {
 }
 
 /**
- * The rows of a dataset that none of the `learnt` ones says or asks, spread evenly where they are more than `most`: whatever
+ * Those of `rows`, as they are kept, that none of the `learnt` ones says or asks, spread evenly where they are more than `most`: whatever
  * was learnt is no test. Answers that were called bad are none either, because a better model finds them less likely.
  */
-export async function unlearntRows(dataset: Dataset, learnt: AsyncIterable<object>, most: number): Promise<Unlearnt> {
+export async function unlearntRows(rows: AsyncIterable<object>, learnt: AsyncIterable<object>, most: number): Promise<Unlearnt> {
   const known = new Set<string | undefined>();
   for await (const row of learnt) for (const saying of sayingsOf(row)) known.add(saying);
   const all: object[] = [];
   let left_out = 0;
-  for await (const row of rowsIn(dataset)) {
+  for await (const row of rows) {
     if (kindOf(row) === "ratings" && !(row as { label: boolean }).label) continue;
     if (sayingsOf(row).some((saying) => known.has(saying))) left_out += 1;
     else all.push(row);
   }
   const count = Math.min(most, all.length);
-  const rows = Array.from({ length: count }, (_, number) => asGiven(all[Math.floor((number * all.length) / count)]!));
-  return { rows, of: all.length, learnt: left_out, is_known: known.size > 0 };
+  const chosen = Array.from({ length: count }, (_, number) => asGiven(all[Math.floor((number * all.length) / count)]!));
+  return { rows: chosen, of: all.length, learnt: left_out, is_known: known.size > 0 };
 }
 
 /** What makes two rows the same for a test: all that they say, or what they ask. */

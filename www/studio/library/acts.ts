@@ -2,7 +2,7 @@ import { waysOf, type LearntEntry } from "./entries.js";
 import { isLearnt, type Item } from "./items.js";
 
 /** What can be done with something in the library. */
-export type Act = "open" | "go on" | "use" | "train" | "look" | "card" | "download" | "shelve" | "give" | "export" | "rename" | "delete";
+export type Act = "open" | "go on" | "settings" | "use" | "train" | "look" | "card" | "download" | "shelve" | "give" | "export" | "rename" | "delete";
 
 /** An act as its button has it. */
 export interface Offer {
@@ -38,6 +38,7 @@ function offersOfLearnt(entry: LearntEntry, { now, is_shelved }: Pick<Item, "now
   if (ways.includes("reopen") && !now) offers.push(first("go on", "Open"));
   if (ways.includes("go on")) offers.push(first("go on", `Go on from step ${entry.saved_step.toLocaleString("en")}`));
   if (entry.learnt.has_files) offers.push(later("card", "Card"), later("download", "Download"), ...(is_shelved ? [] : [later("shelve", "Put on the shelf")]), later("give", "Give away"));
+  if (entry.learnt.rows) offers.push(later("settings", "Use its settings"));
   return [...offers, ...RENAME, ...DELETE];
 }
 

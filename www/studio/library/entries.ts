@@ -1,6 +1,8 @@
 import { Dataset, Trainer } from "tabtune";
 import { count } from "../ui/format.js";
 import type { Learnt, LearntStore } from "./learnt.js";
+import { OPTIM_NAMES } from "../train/fields.js";
+import { finerNotes } from "../train/finer.js";
 import { METHOD_NAMES } from "../train/preferences.js";
 import { trainsAll } from "../train/settings.js";
 
@@ -66,9 +68,12 @@ export function notesOf(entry: LearntEntry): string[] {
   const { steps, config } = learnt;
   const notes = [];
   if (trainsAll(config)) notes.push("all weights");
-  if (config.train.optim === "mezo") notes.push("MeZO");
+  else if (config.lora.use_dora) notes.push("DoRA");
+  const { optim } = config.train;
+  if (optim && optim !== "adamw_torch" && Object.hasOwn(OPTIM_NAMES, optim)) notes.push(OPTIM_NAMES[optim]);
   const { method } = config.train;
   if (method && method !== "sft") notes.push(METHOD_NAMES[method]);
+  if (learnt.rows) notes.push(...finerNotes(config));
   const done = learnt.has_files ? steps : saved_step;
   const is_whole = isOver(entry) && !learnt.is_early;
   if (done !== null) notes.push(is_whole ? count(done, "step") : `${done.toLocaleString("en")} of ${count(config.train.max_steps!, "step")}`);

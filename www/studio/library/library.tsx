@@ -17,6 +17,7 @@ import type { Bringing } from "./bringing.js";
 import { entriesIn } from "./entries.js";
 import { isLearnt, itemsOf, keyOf, shownOf, type Item, type View } from "./items.js";
 import { LibraryList, type ListWork } from "./list.js";
+import type { Learnt } from "./learnt.js";
 import type { Chats, Logs } from "./others.js";
 import { renameRows, type Renaming } from "./renaming.js";
 import { RoomDialog } from "./room-dialog.js";
@@ -38,6 +39,8 @@ export interface LibraryPage {
   lookAt(dataset: string): Promise<void>;
   /** Chooses a model of the hub. */
   useModel(name: string): void;
+  /** Fills in the settings of an earlier run. */
+  useSettings(learnt: Learnt): Promise<void>;
   /** Rows were deleted, or others came. */
   rowsChanged(): Promise<void>;
   rowsRenamed(renaming: Renaming): Promise<void>;
@@ -142,6 +145,7 @@ export class Library {
     const learnt = isLearnt(subject) ? subject.learnt : undefined;
     if (act === "open" && learnt) return adapters.openKept(learnt);
     if (act === "go on" && learnt) return adapters.goOn(learnt);
+    if (act === "settings" && learnt) return this.#page.useSettings(learnt);
     if (act === "use" && !isLearnt(subject)) return shelf.use(subject);
     this.#work(async () => {
       const one = isLearnt(subject) ? subject.learnt : subject;

@@ -1,4 +1,5 @@
 import type { ErrorCode, Notice } from "tabtune";
+import { namedIn } from "../train/finer.js";
 import { count } from "../ui/format.js";
 
 /** What a person can do about an error, by code. */
@@ -33,6 +34,8 @@ export function hintOf(code: ErrorCode, message: string, is_online: boolean): st
   const is_of_network = (code === "io" || code === "internal") && NO_NETWORK.test(message);
   if (is_of_network && !is_online) return "You are offline. Connect to the network, and try again. What was downloaded before works without.";
   if (is_of_network) return "The network gives no answer. Are you online? Then the server may be down; try again later.";
+  const named = code === "bad-option" ? namedIn(message) : undefined;
+  if (named) return `A setting cannot be used: look at “${named.words}” under Settings.`;
   return HINTS[code] ?? "Something in tabtune broke.";
 }
 

@@ -1,8 +1,9 @@
 import { Trainer, type Footprint, type LoraConfig } from "tabtune";
 import type { DeviceForm } from "./device.js";
 import { element, make, show, write } from "../ui/dom.js";
-import { isCancelled, messageOf } from "../shell/errors.js";
+import { codeOf, isCancelled, messageOf } from "../shell/errors.js";
 import { bytes } from "../ui/format.js";
+import { namedIn, type Refused } from "./finer.js";
 import type { Model } from "./model.js";
 import { trainsAll, type Config } from "./settings.js";
 import { WaysPicture } from "./ways.js";
@@ -40,6 +41,14 @@ export interface Told {
   parameters: number | undefined;
 }
 
+/** Who hears of it. */
+export interface Hearing {
+  /** What is shown; undefined while nothing is. */
+  told(told: Told | undefined): void;
+  /** What the package refused of the settings, where it names an option; undefined once it refuses nothing. */
+  refused(refused: Refused | undefined): void;
+}
+
 /** What figures are for, and whether the ways were compared for it too, or could not be. */
 interface Shown {
   model: Model;
@@ -50,16 +59,17 @@ interface Shown {
 /** Tells how much memory a run will take, before anything is loaded, and what one takes that was prepared. */
 export class Estimate {
   readonly #device: DeviceForm;
-  readonly #on_told: (told: Told | undefined) => void;
+  readonly #on_told: Hearing["told"];
+  readonly #on_refused: Hearing["refused"];
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #ways = new WaysPicture();
   #running: AbortController | undefined;
   #shown: Shown | undefined;
 
-  /** `on_told` hears what is shown; undefined while nothing is. */
-  constructor(device: DeviceForm, on_told: (told: Told | undefined) => void) {
+  constructor(device: DeviceForm, { told, refused }: Hearing) {
     this.#device = device;
-    this.#on_told = on_told;
+    this.#on_told = told;
+    this.#on_refused = refused;
   }
 
   /** Counts anew a moment later, unless that is called again before. */
@@ -101,6 +111,7 @@ export class Estimate {
     try {
       const footprint = await Trainer.estimate(model.source, { ...model.hub, ...asked, device, signal });
       const shown: Shown = (this.#shown = { model, settings, is_whole: false });
+      this.#on_refused(undefined);
       const peak = footprint.peak_gpu_bytes;
       const rows = is_known ? "with these rows" : "with the longest rows";
       this.#draw(footprint, config, `A run takes up to ${bytes(peak)} of ${await this.#device.memory()} ${rows}.`);
@@ -116,9 +127,18 @@ export class Estimate {
         this.#shown.is_whole = true;
         return this.#ways.hide();
       }
-      this.#tell("How much memory a run takes cannot be told.", messageOf(thrown));
+      this.#refuse(thrown);
       this.#ways.hide();
     }
+  }
+
+  /** Says why there is no figure. An option that is at fault is told by what the page calls it. */
+  #refuse(thrown: unknown): void {
+    const message = messageOf(thrown);
+    const named = codeOf(thrown) === "bad-option" ? namedIn(message) : undefined;
+    this.#on_refused(named && { key: named.key, message });
+    if (named) this.#tell(`These settings make no run: look at “${named.words}”.`, message);
+    else this.#tell("How much memory a run takes cannot be told.", message);
   }
 
   #cancel(): void {
@@ -130,6 +150,7 @@ export class Estimate {
   #hide(): void {
     this.#shown = undefined;
     this.#on_told(undefined);
+    this.#on_refused(undefined);
     show("estimate", false);
     this.#ways.hide();
   }

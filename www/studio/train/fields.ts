@@ -50,6 +50,9 @@ export interface Fields {
 
 export type FieldName = keyof Fields;
 
+/** What ways to learn are called. */
+export const OPTIM_NAMES: Record<Fields["optim"], string> = { adamw_torch: "AdamW", sgd: "SGD", adafactor: "Adafactor", mezo: "MeZO" };
+
 /** Which fields are switches of several words. */
 export const CHOICES = ["learns_from", "method", "trained", "optim"] as const satisfies readonly FieldName[];
 

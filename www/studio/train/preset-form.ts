@@ -3,18 +3,23 @@ import { Choice } from "../ui/choice.js";
 import { element, show, write } from "../ui/dom.js";
 import { Kept } from "../ui/kept.js";
 import { FIELD_WORDS, type Config, type FieldName, type Fields } from "./fields.js";
+import { finerIn, type FinerValues } from "./finer.js";
 import { changedFrom, changedWords, fieldsOf, isPreset, presetFor, PRESETS, type PresetName } from "./presets.js";
 
 /** The settings that presets fill. */
 export interface Settings {
   read(): Fields;
   write(fields: Partial<Fields>): void;
+  /** What is set of the options that have no field of their own, and what the page calls those that count now. */
+  finer: { values: FinerValues; readonly words: string[] };
 }
 
 /** What is kept for the next visit: the preset, and what the person changed of it. */
 export interface KeptSettings {
   preset: PresetName;
   changed: Partial<Fields>;
+  /** Missing where there is nothing of it, and of what an earlier page has kept. */
+  finer?: FinerValues;
 }
 
 /** Fields that other rows want otherwise, whatever a person made of them for the rows before. */
@@ -22,10 +27,10 @@ const OF_ROWS: ReadonlySet<FieldName> = new Set(["learns_from", "method", "beta"
 
 /** What was kept, without what this page does not know. */
 export function keptIn(found: unknown): KeptSettings | undefined {
-  const { preset, changed } = (found ?? {}) as Partial<KeptSettings>;
+  const { preset, changed, finer } = (found ?? {}) as Partial<KeptSettings>;
   if (!isPreset(preset)) return undefined;
   const known = Object.entries(changed ?? {}).filter(([name, value]) => name in FIELD_WORDS && ["string", "number", "boolean"].includes(typeof value));
-  return { preset, changed: Object.fromEntries(known) };
+  return { preset, changed: Object.fromEntries(known), finer: finerIn(finer) };
 }
 
 /** The cards that say in words how to train. What was chosen, and what was changed of it, is there again at the next visit. */
@@ -36,7 +41,9 @@ export class PresetForm {
   #kind: RowKind | undefined;
   /** The usual settings of the chosen model; undefined until they were filled in for the first time. */
   #base: Config | undefined;
-  /** Which fields are other than the preset has them. */
+  /** What is other than the preset has it, in the words of the form. */
+  #changed_words: string[] = [];
+  /** Which fields are. */
   #changed: FieldName[] = [];
   /** Whether fields are being filled, which is no change by a person. */
   #is_filling = false;
@@ -60,7 +67,7 @@ export class PresetForm {
   /** The usual settings are those of another model. What a person changed stays as far as the form keeps it. */
   fill(base: Config): void {
     const is_first = this.#base === undefined;
-    const is_changed = this.#changed.length > 0;
+    const is_changed = this.#changed_words.length > 0;
     this.#base = base;
     if (is_first) this.#restore();
     else if (!is_changed) this.#apply();
@@ -92,9 +99,22 @@ export class PresetForm {
     const now = this.#settings.read();
     this.#changed = changedFrom(this.#preset, now);
     const changed = Object.fromEntries(this.#changed.map((name) => [name, now[name]]));
-    this.#kept.set({ preset: this.name, changed });
-    show("changed", this.#changed.length > 0);
-    write("changed-what", changedWords(this.#changed));
+    const { values: finer, words } = this.#settings.finer;
+    this.#kept.set({ preset: this.name, changed, ...(Object.keys(finer).length > 0 && { finer }) });
+    this.#changed_words = [...changedWords(this.#changed), ...words];
+    show("changed", this.#changed_words.length > 0);
+    write("changed-what", this.#changed_words.join(", "));
+  }
+
+  /** Fills in what was chosen before, and what was changed of it. */
+  take({ preset, changed, finer = {} }: KeptSettings): void {
+    if (!this.#base) return;
+    this.#quietly(() => {
+      this.#choice.value = preset;
+      this.#settings.write({ ...this.#preset, ...changed });
+      this.#settings.finer.values = finer;
+    });
+    this.look();
   }
 
   get #preset(): Fields {
@@ -108,19 +128,18 @@ export class PresetForm {
 
   #apply(): void {
     if (!this.#base) return;
-    this.#quietly(() => this.#settings.write(this.#preset));
+    this.#quietly(() => {
+      this.#settings.write(this.#preset);
+      this.#settings.finer.values = {};
+    });
     this.look();
   }
 
   /** What was chosen at the last visit, once there is something to fill. */
   #restore(): void {
     const kept = keptIn(this.#kept.get());
-    if (!kept) return this.#apply();
-    this.#quietly(() => {
-      this.#choice.value = kept.preset;
-      this.#settings.write({ ...this.#preset, ...kept.changed });
-    });
-    this.look();
+    if (kept) this.take(kept);
+    else this.#apply();
   }
 
   #quietly(fill: () => void): void {

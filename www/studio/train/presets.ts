@@ -1,6 +1,6 @@
 import type { RowKind } from "../chat/preference-rows.js";
-import { bitsOf, FIELD_WORDS, WORDS, type Config, type FieldName, type Fields } from "./fields.js";
-import { BETA, LONGER_ROWS, SHORTER_STEPS } from "./preferences.js";
+import { bitsOf, FIELD_WORDS, OPTIM_NAMES, WORDS, type Config, type FieldName, type Fields } from "./fields.js";
+import { BETA, LONGER_ROWS, METHOD_NAMES, SHORTER_STEPS, type Method } from "./preferences.js";
 
 /** Ways to train in the words of what a person wants. */
 export type PresetName = "facts" | "prefer" | "small" | "best" | "quick";
@@ -93,8 +93,8 @@ export function changedFrom(preset: Fields, now: Fields): FieldName[] {
 }
 
 /** For people. */
-export function changedWords(names: readonly FieldName[]): string {
-  return names.map((name) => FIELD_WORDS[name]).join(", ");
+export function changedWords(names: readonly FieldName[]): string[] {
+  return names.map((name) => FIELD_WORDS[name]);
 }
 
 function isSame(a: Fields[FieldName], b: Fields[FieldName]): boolean {
@@ -126,6 +126,17 @@ function usualFields({ train, lora, quantization }: Config): Fields {
     assistant_only_loss: train.assistant_only_loss ?? false,
     seed: train.seed ?? 42,
   };
+}
+
+/** What the fields say where they make such a run, as far as it has them. */
+export function fieldsIn(config: Config): Partial<Fields> {
+  const { method = "sft", optim = "adamw_torch", beta = BETA.usual, load_best_model_at_end: keeps_best = false } = config.train;
+  const { bits, r, use_dora, learns_words, assistant_only_loss, method: _, beta: __, optim: ___, ...usual } = usualFields(config);
+  const way = config.train.finetuning_type === "full" ? { trained: "all" as const } : { trained: "adapter" as const, bits, r, use_dora, learns_words };
+  // What came from elsewhere may name what this page does not know.
+  const known = Object.hasOwn(OPTIM_NAMES, optim) ? { optim } : {};
+  const from = !Object.hasOwn(METHOD_NAMES, method) ? { learns_from: "examples" as const, assistant_only_loss } : { learns_from: "preferences" as const, method: method as Method, beta };
+  return { ...usual, keeps_best, ...known, ...way, ...from };
 }
 
 /** What preferences want otherwise than examples. */

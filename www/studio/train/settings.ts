@@ -1,15 +1,19 @@
 import type { LoraConfig, TrainConfig } from "tabtune";
+import { signal } from "@preact/signals";
 import type { RowKind } from "../chat/preference-rows.js";
 import type { ReadRows } from "../data/data.js";
+import { showError } from "../shell/errors.js";
 import { served } from "../shell/served.js";
 import { Choice } from "../ui/choice.js";
 import { element } from "../ui/dom.js";
 import { MissingInput } from "../ui/missing.js";
 import { bitsOf, CHECKS, IN_BITS, NUMBERS, WORDS, type Bits, type Config, type Fields } from "./fields.js";
+import { Finer, finerOf, type Refused } from "./finer.js";
+import { everyTenth } from "./finer-list.js";
 import ownModelConfig from "./own-model.config.json";
 import { LONGER_ROWS, misfit, Preferences, SHORTER_STEPS, withPreferences } from "./preferences.js";
-import { PresetForm } from "./preset-form.js";
-import { fewestRows, MEZO } from "./presets.js";
+import { PresetForm, type Settings } from "./preset-form.js";
+import { fewestRows, fieldsIn, MEZO } from "./presets.js";
 
 export type { Config };
 
@@ -43,6 +47,8 @@ export class SettingsForm {
   readonly #optim = new Choice("optim", () => this.#fillHow());
   readonly #preferences = new Preferences(() => this.#fillWay());
   readonly #presets: PresetForm;
+  readonly #finer = new Finer();
+  readonly #refused = signal<Refused | undefined>(undefined);
   #base: Config = FOR_A_FOLDER;
   #filled: Promise<void> = Promise.resolve();
   #has_own_rows = false;
@@ -52,12 +58,13 @@ export class SettingsForm {
   /** `on_change` is told when a field changed. */
   constructor(on_change: () => void) {
     this.#on_change = on_change;
-    this.#presets = new PresetForm({ read: () => this.#fields, write: (fields) => this.change(fields) });
-    this.#details.addEventListener("input", () => this.#presets.look());
+    this.#presets = new PresetForm(this.#forPresets());
+    this.#details.addEventListener("input", () => this.#look());
     this.#details.addEventListener("change", () => {
-      this.#presets.look();
+      this.#look();
       on_change();
     });
+    element("finer").addEventListener("toggle", () => void this.#drawFiner().catch(showError), { once: true });
     this.#field("held_out_percent").addEventListener("input", () => (this.#share_is_said = true));
   }
 
@@ -115,8 +122,28 @@ export class SettingsForm {
       if (value !== undefined) this.#field(name).value = String(value);
     }
     for (const name of CHECKS) this.#field(name).checked = fields[name] ?? this.#field(name).checked;
-    this.#presets.look();
+    this.#look();
     this.#on_change();
+  }
+
+  /** Fills in the settings of an earlier run. */
+  async take(config: Config): Promise<void> {
+    await this.#filled;
+    const { test_size = 0 } = config.train;
+    if (test_size > 0) {
+      this.#share_is_said = true;
+      this.#field("held_out_percent").valueAsNumber = Number((100 * test_size).toPrecision(6));
+    }
+    const changed = fieldsIn(config);
+    const preset = changed.learns_from === "preferences" ? "prefer" : "facts";
+    this.#presets.take({ preset, changed });
+    // What is other than usual is known once the fields say the rest.
+    this.#presets.take({ preset, changed, finer: finerOf(config, this.#plain) });
+  }
+
+  /** Tells which option the package has refused of the settings as they stand, where it said so. */
+  refuse(refused: Refused | undefined): void {
+    this.#refused.value = refused;
   }
 
   /** The settings as they stand, or undefined where a field is wrong; the browser then points at it. */
@@ -156,6 +183,11 @@ export class SettingsForm {
 
   /** The adapter as the form has it, whether one is trained or not. */
   get lora(): LoraConfig {
+    const { train, quantization } = this.#plain;
+    return this.#finer.into({ quantization, lora: this.#plainLora, train: { ...train, finetuning_type: "lora" } }).lora;
+  }
+
+  get #plainLora(): LoraConfig {
     const { lora } = structuredClone(this.#base);
     const alpha_by_rank = (lora.lora_alpha ?? 8) / (lora.r ?? 8);
     const r = this.#field("r").valueAsNumber;
@@ -217,17 +249,53 @@ export class SettingsForm {
   }
 
   #values(): Config {
+    return this.#finer.into(this.#plain);
+  }
+
+  /** What the fields say, without the finer settings. */
+  get #plain(): Config {
     const { train: base, quantization } = structuredClone(this.#base);
     const train = this.#trainValues(base);
     if (this.#trains_all) return { train: { ...train, finetuning_type: "full" }, lora: {}, quantization: IN_BITS.own };
-    return { train, lora: this.lora, quantization: { ...quantization, ...IN_BITS[this.#bits.value as Bits] } };
+    return { train, lora: this.#plainLora, quantization: { ...quantization, ...IN_BITS[this.#bits.value as Bits] } };
+  }
+
+  /** Something was changed. */
+  #look(): void {
+    this.#finer.follow(this.#plain);
+    this.#presets.look();
+  }
+
+  /** Hardly anyone opens it, so that its fields are fetched then. */
+  async #drawFiner(): Promise<void> {
+    const { drawFiner } = await import("./finer-form.js");
+    drawFiner(element("finer-part"), { finer: this.#finer, refused: this.#refused });
+  }
+
+  #forPresets(): Settings {
+    const finer = this.#finer;
+    const plain = () => this.#plain;
+    return {
+      read: () => this.#fields,
+      write: (fields) => this.change(fields),
+      finer: {
+        get values() {
+          return finer.values.value;
+        },
+        set values(values) {
+          finer.set(values);
+        },
+        get words() {
+          return finer.words(plain());
+        },
+      },
+    };
   }
 
   #trainValues(train: TrainConfig): Config["train"] {
     train.optim = this.#optim.value as NonNullable<TrainConfig["optim"]>;
     for (const name of TRAIN_FIELDS) train[name] = this.#field(name).valueAsNumber;
-    // About ten held-out points make a curve.
-    train.eval_steps = Math.max(1, Math.round(train.max_steps! / 10));
+    train.eval_steps = everyTenth(train.max_steps!);
     train.packing = this.#field("packing").checked;
     train.assistant_only_loss = this.#field("assistant_only_loss").checked;
     train.test_size = this.#field("held_out_percent").valueAsNumber / 100;

@@ -50,7 +50,8 @@ export class SummaryLine {
 
   #seconds({ model, config, footprint, parameters = listedBy(model.name.name)?.parameters }: Told): Seconds | undefined {
     if (parameters === undefined) return undefined;
-    const { max_steps = 0, per_device_train_batch_size: rows = 1, max_length = 0, packing = false } = config.train;
+    const { max_steps = 0, per_device_train_batch_size = 1, gradient_accumulation_steps: batches = 1, max_length = 0, packing = false } = config.train;
+    const rows = batches * per_device_train_batch_size;
     const { mean, heldout } = this.#rowsOf(max_length);
     const tokens_per_step = rows * (packing ? max_length : Math.min(mean, max_length));
     const times = evaluationsOf(config);

@@ -14,6 +14,8 @@ export interface Work {
 export interface Way {
   trains_all: boolean;
   is_mezo: boolean;
+  /** How many directions a step of MeZO tries; left out: one. */
+  directions?: number;
   /** Whether each layer is computed again on the way back. */
   checkpointing: boolean;
 }
@@ -59,8 +61,8 @@ const LIKE = 1.3;
 const GUESSED = { core: [1e9, 6e9], gpu: [2e10, 8e11] } as const;
 
 /** What a token of a step costs against one that trains an adapter and keeps activations. */
-export function tokenCost({ trains_all, is_mezo, checkpointing }: Way): number {
-  if (is_mezo) return SHARES.mezo;
+export function tokenCost({ trains_all, is_mezo, directions = 1, checkpointing }: Way): number {
+  if (is_mezo) return SHARES.mezo * directions;
   return 1 + (trains_all ? SHARES.pass : 0) + (checkpointing ? SHARES.pass : 0);
 }
 

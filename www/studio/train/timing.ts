@@ -135,7 +135,12 @@ export class Timing {
 
 /** How often a run measures its held-out rows: before its first step, and on the way to its last. */
 export function evaluationsOf({ train: { max_steps = 0, eval_steps = max_steps } }: Config): number {
-  return 1 + Math.ceil(max_steps / Math.max(1, eval_steps));
+  return 1 + Math.ceil(max_steps / Math.max(1, everySteps(eval_steps, max_steps)));
+}
+
+/** After how many steps something is done, where a share of all steps may be meant. */
+export function everySteps(steps: number, total_steps: number): number {
+  return steps < 1 ? Math.ceil(steps * total_steps) : steps;
 }
 
 /** What a machine does now and then beside a run moves a mean, and hardly this. */
@@ -144,5 +149,6 @@ function median(values: readonly number[]): number {
 }
 
 export function wayOf(config: Config, checkpointing: boolean): Way {
-  return { trains_all: trainsAll(config), is_mezo: config.train.optim === "mezo", checkpointing };
+  const { optim, zo_num_samples: directions = 1 } = config.train;
+  return { trains_all: trainsAll(config), is_mezo: optim === "mezo", directions, checkpointing };
 }

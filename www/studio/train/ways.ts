@@ -15,6 +15,9 @@ export interface Comparison {
   peak: number;
 }
 
+/** Options that change nothing of what the ways take, and those that make a way. */
+const WEIGHTLESS: ReadonlySet<string> = new Set(["max_steps", "learning_rate", "seed", "eval_steps", "test_size", "finetuning_type", "optim"]);
+
 /** A bar of the picture. */
 export interface Bar {
   words: string;
@@ -32,7 +35,9 @@ export function barsOf(ways: readonly ComparedWay[], config: Config, peak: numbe
     return footprint ? [{ words: wordsOf(options, keeps_bits), bytes: footprint.peak_gpu_bytes }] : [];
   });
   if (!bars.some(({ words }) => words === chosen)) bars.push({ words: chosen, bytes: peak });
-  return bars.sort((a, b) => a.bytes - b.bytes).map((bar) => ({ ...bar, is_chosen: bar.words === chosen }));
+  // Of the chosen way it is known what the run itself takes, with all that was set of it.
+  const told = bars.map(({ words, bytes }) => (words === chosen ? { words, bytes: peak, is_chosen: true } : { words, bytes, is_chosen: false }));
+  return told.sort((a, b) => a.bytes - b.bytes);
 }
 
 /** How many values a model has: where all of them are trained, each is once more there in four bytes. */
@@ -62,10 +67,11 @@ export class WaysPicture {
    */
   async draw({ model, config, lora, device, peak }: Comparison, signal: AbortSignal): Promise<number | undefined> {
     const { train } = config;
-    const { max_length, per_device_train_batch_size, packing, optim } = train;
+    const { max_length, optim } = train;
     // MeZO is one of the ways, and the others are then made by AdamW.
     const by_gradient = optim === "mezo" ? "adamw_torch" : optim;
-    const key = JSON.stringify([model.hub, device, lora, max_length, per_device_train_batch_size, packing, by_gradient]);
+    const counting = Object.entries(train).filter(([name]) => !WEIGHTLESS.has(name));
+    const key = JSON.stringify([model.hub, device, lora, by_gradient, counting]);
     if (this.#known?.key !== key || this.#known.model.source !== model.source) {
       this.hide();
       const ways = await Trainer.compare(model.source, { ...model.hub, lora, train, device, signal });

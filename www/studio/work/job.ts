@@ -26,6 +26,7 @@ import { askedBy, promptOf, type Question } from "./question.js";
 import { LiveRun, type Follower } from "./run.js";
 import { beginLive } from "../watch/live.js";
 import { sampleOptions, showSamplesOf, type Made } from "../watch/samples.js";
+import { readingOf } from "../train/reading.js";
 import { trainsAll, type Config } from "../train/settings.js";
 import { LONGEST_ANSWER, type Answer } from "./streaming.js";
 
@@ -411,14 +412,9 @@ export class Job {
   }
 }
 
-/** The settings of the run for these rows: plain text has no answers to be learnt alone, and rows held out are enough. */
+/** The settings of the run for these rows: where some are held out already, that is enough. */
 function trainConfig({ config, rows }: Order): Config["train"] {
-  const { train } = config;
-  const answers_only = train.assistant_only_loss ?? true;
-  const learnt = { assistant_only_loss: rows.is_chat && answers_only, completion_only_loss: answers_only };
-  // Of preferences the answers alone count anyway.
-  const counted = train.method && train.method !== "sft" ? {} : learnt;
-  return { ...train, ...counted, ...(rows.heldout && { test_size: 0 }) };
+  return { ...config.train, ...readingOf(config, rows), ...(rows.heldout && { test_size: 0 }) };
 }
 
 /** What an adapter of the shelf is called beside the model. */

@@ -7,6 +7,7 @@ import type { Order } from "./job.js";
 import type { HeldoutLosses } from "../library/learnt.js";
 import type { Progress } from "../watch/progress.js";
 import { trainsAll } from "../train/settings.js";
+import { everySteps } from "../train/timing.js";
 import { endWords, savedWords } from "../shell/words.js";
 
 /** Where a run came to its end, or was stopped. */
@@ -80,7 +81,8 @@ export class LiveRun {
     this.#saved_step = plan.resumed?.step ?? 0;
     const { eval_steps, sample_steps } = options;
     const { id, name } = this.#order;
-    this.#progress.plan(plan, { id, name }, { eval_steps, sample_steps: everySteps(sample_steps, plan.total_steps) });
+    const inSteps = (steps: number | undefined) => (steps === undefined ? undefined : everySteps(steps, plan.total_steps));
+    this.#progress.plan(plan, { id, name }, { eval_steps: inSteps(eval_steps), sample_steps: inSteps(sample_steps) });
     if (plan.resumed && sample_steps !== undefined) fillLive(await trainer.samples());
     await this.#follower.begun(this.#order, plan);
     const before = plan.resumed
@@ -223,11 +225,6 @@ export class LiveRun {
       element("pause").focus();
     }
   }
-}
-
-/** After how many steps questions are asked, where a share of all steps may be meant. */
-function everySteps(steps: number | undefined, total_steps: number): number | undefined {
-  return steps !== undefined && steps < 1 ? Math.ceil(steps * total_steps) : steps;
 }
 
 /** Whether a line of a run's log tells of the model before its first step. */

@@ -16,8 +16,6 @@ use crate::model::weights::{Bias, Model, NormWeights, Part, Slab, Stacked};
 
 /// The most values of a segment.
 const SEGMENT_VALUES: usize = (MAX_BINDING / 4) as usize;
-/// Values between places in a segment that bindings can start at.
-const STEP: usize = ALIGNMENT as usize / 4;
 
 /// What becomes of the values of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +25,13 @@ pub(super) enum Kind {
     },
     /// They only stand beside others that learn.
     Stays,
+}
+
+impl Kind {
+    /// Whether they are those of matrices: these decay, and norms and biases do not.
+    pub fn is_of_matrices(self) -> bool {
+        self == Kind::Learns { decays: true }
+    }
 }
 
 /// What is copied.
@@ -56,6 +61,11 @@ pub(super) struct Planned {
 }
 
 impl Planned {
+    /// How many values it has, padding among them.
+    pub fn values(&self) -> usize {
+        self.size.rows * self.size.depth.padded
+    }
+
     /// Where `rows` of an entry lie, the first of which is row `at` of the copy.
     fn rows(&self, rows: Range<usize>, at: usize) -> EntryPlace {
         let stride = self.size.depth.padded;
@@ -63,7 +73,7 @@ impl Planned {
     }
 
     /// Where `rows` of an entry without columns lie, the first of which is value `at` of the copy.
-    fn values(&self, rows: Range<usize>, at: usize) -> EntryPlace {
+    fn of_vector(&self, rows: Range<usize>, at: usize) -> EntryPlace {
         EntryPlace { rows, segment: self.segment, first: self.first + at, stride: 1 }
     }
 }
@@ -112,8 +122,14 @@ impl<'a> Layout<'a> {
         (self.choice.name)(name)
     }
 
+    /// Values between places in a segment that bindings can start at, whatever passes read the values in.
+    fn step(&self) -> usize {
+        let bytes_of_eight = 4 * self.choice.format.row_words(8);
+        8 * ALIGNMENT as usize / bytes_of_eight
+    }
+
     fn place(&mut self, from: From, size: Size, kind: Kind) -> Planned {
-        let len = (size.rows * size.depth.padded).next_multiple_of(STEP);
+        let len = (size.rows * size.depth.padded).next_multiple_of(self.step());
         let fits = |&(end, of): &(usize, Kind)| of == kind && end + len <= SEGMENT_VALUES;
         let segment = self.segments.iter().rposition(fits).unwrap_or_else(|| {
             self.segments.push((0, kind));
@@ -145,7 +161,7 @@ impl<'a> Layout<'a> {
         let Some(name) = self.name(name) else { return };
         let (cols, matrix) = ((from.size() / 4) as usize, From::Matrix(Weight::f32(from)));
         let planned = self.place_vector(matrix, cols, Kind::Learns { decays: false });
-        let places = vec![planned.values(0..length, 0)];
+        let places = vec![planned.of_vector(0..length, 0)];
         self.entries.push(Entry { name, shape: vec![length], places, offset });
         self.layers.insert(from, planned);
     }
@@ -215,7 +231,7 @@ impl<'a> Layout<'a> {
             let planned = self.place_vector(From::Matrix(Weight::f32(values)), cols, learns);
             self.biases.insert(values, vec![(0, planned)]);
             for (part, name) in named {
-                let place = planned.values(part.real_rows(), part.at);
+                let place = planned.of_vector(part.real_rows(), part.at);
                 self.entry(name.expect("all have one"), &[part.module.outputs.real], place);
             }
             return Ok(());
@@ -227,7 +243,7 @@ impl<'a> Layout<'a> {
             let planned = self.place_vector(from, part.rows.len(), kind);
             pieces.push((part.at, planned));
             if let Some(name) = name {
-                self.entry(name, &[part.module.outputs.real], planned.values(part.real_rows(), 0));
+                self.entry(name, &[part.module.outputs.real], planned.of_vector(part.real_rows(), 0));
             }
         }
         self.biases.insert(values, pieces);
