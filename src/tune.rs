@@ -181,17 +181,16 @@ impl Checks<'_> {
     }
 }
 
-/// Every one of `tiles` that the adapter runs, with every weight format and direction, and whether it agrees.
+/// Those of `pairs` that the adapter runs and that suit one another, in both directions, and whether they agree.
 pub async fn check_all(
     device: &Device,
-    tiles: &[Tile],
+    pairs: impl IntoIterator<Item = (Tile, WeightFormat)>,
 ) -> Result<Vec<(Tile, WeightFormat, Direction, bool)>> {
     let mut found = Vec::new();
-    for &tile in tiles.iter().filter(|tile| tile.runs_on(device.summary())) {
-        for format in WeightFormat::ALL.into_iter().filter(|&format| tile.suits(format)) {
-            for direction in Direction::ALL {
-                found.push((tile, format, direction, agrees(device, tile, format, direction).await?));
-            }
+    let runs = |&(tile, format): &(Tile, WeightFormat)| tile.runs_on(device.summary()) && tile.suits(format);
+    for (tile, format) in pairs.into_iter().filter(runs) {
+        for direction in Direction::ALL {
+            found.push((tile, format, direction, agrees(device, tile, format, direction).await?));
         }
     }
     Ok(found)

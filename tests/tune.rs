@@ -62,10 +62,11 @@ const AMPLE_SECONDS: f64 = 300.0;
 #[test]
 fn every_variant_agrees_with_the_twin() {
     with_gpu(async |device| {
-        // Mesa's CPU adapter takes seconds to compile a tile; tests/kernels has the others, and the browser tests all.
+        // Mesa's CPU adapter takes seconds to compile a tile; tests/kernels has the others.
         let own = [Tile::for_adapter(device.summary())];
         let tiles = if device.summary().is_software { &own[..] } else { &Tile::ALL };
-        let found = tune::check_all(&device, tiles).await.expect("the check runs");
+        let pairs = tiles.iter().flat_map(|&tile| WeightFormat::ALL.map(|format| (tile, format)));
+        let found = tune::check_all(&device, pairs).await.expect("the check runs");
         let variants = tiles
             .iter()
             .filter(|tile| tile.runs_on(device.summary()))

@@ -22,6 +22,7 @@ use crate::data::idb_kv::IdbKv;
 use crate::device::{Device, DeviceOption};
 use crate::error::{Code, Error, Result};
 use crate::export::{ExportOptions, ExportProgress};
+use crate::format::WeightFormat;
 use crate::gpu::{Adapter, Gpu};
 use crate::kernels::linear::Tile;
 use crate::session::{self, Loading, PrepareOptions, Saving, Texts};
@@ -63,13 +64,15 @@ pub fn check_options(options: JsValue) -> std::result::Result<JsValue, JsValue> 
     check().map_err(thrown)
 }
 
-/// Runs every tile of the linear kernels that this adapter can run against plain arithmetic, and
-/// returns `[tile, weight format, direction, whether they agree]` of each; for tests.
+/// Runs each of the `pairs` `[tile of the linear kernels, weight format]` that this adapter can run against plain
+/// arithmetic, and returns `[tile, weight format, direction, whether they agree]` of each; for tests.
 #[wasm_bindgen]
-pub async fn check_tiles() -> std::result::Result<JsValue, JsValue> {
+pub async fn check_tiles(pairs: JsValue) -> std::result::Result<JsValue, JsValue> {
     let check = async {
+        let pairs: Vec<(Tile, WeightFormat)> = serde_json::from_value(from_js(pairs, "pairs")?)
+            .map_err(|error| Error::new(Code::BadOption, format!("pairs: {error}")))?;
         let device = Device::open().await?;
-        to_js(&crate::tune::check_all(&device, &Tile::ALL).await?)
+        to_js(&crate::tune::check_all(&device, pairs).await?)
     };
     check.await.map_err(thrown)
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { paths } from "../../tools/lib/paths.mjs";
-import { checkShaders } from "./shaders.mjs";
+import { checkShaders, shaderNames } from "./shaders.mjs";
 import { openLab } from "./support.mjs";
 
 test("the module is at most 2 MB after gzip", (t) => {
@@ -20,17 +20,30 @@ test("every shader compiles in the browser under WebGPU's default limits", async
   assert.deepEqual(await checkShaders(t, lab.page), [], "Chromium has what each of them needs");
 });
 
-/** Runs in the page: every tile of the linear kernels against plain arithmetic. */
-async function checkTiles() {
+/** Those that run here beside `direct`; the others need f16, which SwiftShader lacks, or are for no browser. */
+const TILES = ["subgroup4", "shared32", "shared64", "decoded64", "shared128"];
+
+/** Runs in the page: tiles of the linear kernels, each on a weight of one format, against plain arithmetic. */
+async function checkTiles(pairs) {
   const { default: init, check_tiles } = await import("/tabtune/wasm/tabtune.js");
   await init();
-  return await check_tiles();
+  return await check_tiles(pairs);
 }
 
-test("every tile of the linear kernels computes in the browser what plain arithmetic does", async (t) => {
+// A tile takes SwiftShader seconds to compile for each format, although formats differ only in the function that reads
+// eight values (shaders/shared/weight). So one tile runs that function of each format, in the product or
+// before it, and each tile runs one format, whose table of codes is what tiles hold in ways of their own.
+test("every tile of the linear kernels, and every format, computes in the browser what plain arithmetic does", async (t) => {
   const lab = await openLab(t);
-  const found = await lab.page.evaluate(checkTiles);
-  const tiles = new Set(found.map(([tile]) => tile));
-  for (const tile of ["direct", "subgroup4", "shared32", "shared64", "shared128"]) assert.ok(tiles.has(tile), tile);
+  const shaders = await lab.page.evaluate(shaderNames);
+  const read = (pattern) => [...new Set(shaders.map((name) => pattern.exec(name)?.[1]).filter(Boolean))];
+  const [formats, in_product] = [read(/^linear_forward\.\w+\.(\w+)$/), read(/^linear_forward\.direct\.(\w+)$/)];
+  assert.ok(formats.length >= 16 && in_product.length >= 5, `${formats} ${in_product}`);
+  // What "direct" does not read in the product is decoded for it, and for "decoded" all is.
+  const by_direct = [...formats.map((format) => ["direct", format]), ...in_product.map((format) => ["decoded", format])];
+  const pairs = [...by_direct, ...TILES.map((tile) => [tile, "nf4"])];
+  const found = await lab.page.evaluate(checkTiles, pairs);
+  const ran = found.map(([tile, format, direction]) => `${tile} ${format} ${direction}`);
+  assert.deepEqual(ran, pairs.flatMap(([tile, format]) => [`${tile} ${format} forward`, `${tile} ${format} backward`]));
   assert.deepEqual(found.filter(([, , , agrees]) => !agrees), []);
 });

@@ -114,6 +114,7 @@ test("a run is set up in three steps, and what it takes is told before it starts
         return (globalThis.marks.at(-1) - globalThis.marks[0]) / 1000;
       });
     };
+    await page.getByLabel("Rows a step").fill("2");
     const steps = page.getByLabel("Steps", { exact: true });
     await steps.fill("24");
     await run();

@@ -27,6 +27,13 @@ async function compileAll() {
   return { found, broken: messages.length };
 }
 
+/** Runs in the page: the names of all shaders. */
+export async function shaderNames() {
+  const { default: init, shaders } = await import("/tabtune/wasm/tabtune.js");
+  await init();
+  return Object.keys(shaders());
+}
+
 /** Compiles each shader in `page`, as a test of its own; returns the names of those that need what the browser lacks. */
 export async function checkShaders(t, page) {
   const { found, broken } = await page.evaluate(compileAll);

@@ -19,6 +19,9 @@ export function bundledConfig(train = {}) {
   return { ...config, train: { ...rest, per_device_train_batch_size: 1, ...train } };
 }
 
+/** A page of a test calls few of the engine's functions: V8 validates one when it is called, rather than all at each start. */
+const LAZY = "--wasm-lazy-validation";
+
 /** The first four rows of a file. */
 export function fewRows(file) {
   return jsonl(readFileSync(file, "utf8").split("\n").slice(0, 4));
@@ -53,14 +56,14 @@ export function mountsOf() {
  * Opens the runner page in a fresh Chromium; closed when the test file is through. The browser of the device "cpu" has no
  * WebGPU, and pages are cross-origin isolated there unless `isolated` says otherwise. With `keeps`, the engines of all
  * trainers of all pages are those of one shared worker, so that a shader and the engine itself are compiled once: see
- * `kept/`. The processor computes without workers there.
+ * `kept/`. The processor computes without workers there. `args` are Chromium's, and `flags` V8's.
  */
-export async function openLab(t, { device = "webgpu", keeps = false, isolated = device === "cpu" && !keeps, gpu, args } = {}) {
+export async function openLab(t, { device = "webgpu", keeps = false, isolated = device === "cpu" && !keeps, gpu, args = [], flags = [] } = {}) {
   gpu ??= device === "cpu" ? "none" : undefined;
   // The runner page has no icon. The browser asks for one sooner or later, and the console would tell of none.
   const mounts = { ...mountsOf(), "/kept/": KEPT, "/favicon.ico": new Uint8Array() };
   const server = await serve(mounts, { isolated });
-  const browser = await launch({ gpu, args });
+  const browser = await launch({ gpu, args: [...args, `--js-flags=${[LAZY, ...flags].join(" ")}`] });
   t.after(async () => {
     await browser.close();
     await server.close();

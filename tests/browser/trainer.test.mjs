@@ -2,6 +2,7 @@
 // nothing left behind.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { checkTraining } from "./learning.mjs";
 import { bundledConfig, openLab, valueOf } from "./support.mjs";
 
 /** Runs in the page: a device of the page's own, which keeps what is compiled on it. */
@@ -118,7 +119,8 @@ async function trainsAllWeights(page, device) {
 }
 
 test("a trainer on a GPU", async (t) => {
-  const { page } = await openLab(t, { keeps: true });
+  const lab = await openLab(t, { keeps: true });
+  const { page } = lab;
   await page.evaluate(`(async (open) => {
     globalThis.devices = { plain: await open([]), subgroups: await open(["subgroups"]) };
   })(${openDevice})`);
@@ -195,6 +197,8 @@ test("a trainer on a GPU", async (t) => {
   });
 
   await t.test("trains all weights, and saves the model", () => trainsAllWeights(page, "webgpu"));
+
+  await t.test("lowers the loss, on the rows and on held-out rows, and writes a PEFT adapter", () => checkTraining(lab));
 });
 
 /** The estimate of a run beside its plan and what is there when it is prepared. The run's trainer is then the page's. */

@@ -6,7 +6,7 @@ const ROWS = Array.from({ length: 40 }, (_, row) => `Question ${row}?,Answer ${r
 const TABLE = { name: "table.csv", mimeType: "text/csv", buffer: Buffer.from(`question,answer\n${ROWS.join("")}`) };
 
 /** Memory is measured when it is asked for, and not when the browser would tidy up anyway. */
-const EAGER = ["--enable-blink-features=ForceEagerMeasureMemory", "--js-flags=--expose-gc"];
+const EAGER = { args: ["--enable-blink-features=ForceEagerMeasureMemory"], flags: ["--expose-gc"] };
 
 /**
  * Runs in the page: the bytes of the page and its workers, those that it says are kept, those that the browser counts, and
@@ -29,7 +29,7 @@ async function measure() {
 
 /** Opens the page on the processor, and gives a round of use and what is measured after it. */
 export async function openUse(t) {
-  const { page, server, complaints, button, status, idle, entry } = await openVisit(t, { args: EAGER, as: person, patience: 120_000 });
+  const { page, server, complaints, button, status, idle, entry } = await openVisit(t, { ...EAGER, as: person, patience: 120_000 });
   const remove = async (kind, name) => {
     await entry(kind, name).getByRole("button", { name: `Delete ${name}` }).click();
     await entry(kind, name).waitFor({ state: "detached" });

@@ -6,8 +6,8 @@ import { fewRows, openLab } from "./support.mjs";
  * Opens a browser for the page, which has few held-out rows, and gives what `openLab` does beside a visitor's. `patience` is how long
  * a visitor waits for anything, in milliseconds; `as` makes another page of it, such as one whose `person` goes from place to place.
  */
-export async function openVisit(t, { device = "cpu", args, patience = 30_000, as = (page) => page } = {}) {
-  const lab = await openLab(t, { device, args });
+export async function openVisit(t, { patience = 30_000, as = (page) => page, device = "cpu", ...options } = {}) {
+  const lab = await openLab(t, { device, ...options });
   const { server, mounts, requests } = lab;
   mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
   lab.page.setDefaultTimeout(patience);

@@ -124,7 +124,8 @@ fn runners() -> Vec<By> {
 }
 
 /// The formats that products are checked with here. Mesa's CPU adapter takes seconds to compile a tile for GPUs, so
-/// there it has one format of each kind; the browser tests have all tiles that run there with all formats.
+/// there it has one format of each kind: what reads a format is the same text in all tiles, and the other tiles have
+/// all of them.
 fn formats(by: By) -> impl Iterator<Item = WeightFormat> {
     let is_slow = |tile| matches!(tile, Tile::Subgroup4 | Tile::Shared32 | Tile::Shared64 | Tile::Shared128);
     let is_slow_here = matches!(by, By::Tile(tile) if is_slow(tile)) && gpu().summary().is_software;
