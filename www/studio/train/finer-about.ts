@@ -16,6 +16,8 @@ export const ABOUT: Readonly<Record<string, string>> = {
   llm_int8_skip_modules: "Layers that keep the precision of their files while the others are made smaller.",
   bnb_4bit_use_double_quant: "What the 4 bits are scaled by is made smaller too, which saves a tenth.",
   bnb_4bit_compute_dtype: "16 bits are quicker on many GPUs, and a little less exact.",
+  bf16: "They learn in 32 bits and answer in 16, as they will be used afterwards. Takes 2 bytes a weight more.",
+  fp16: "The same in the finer of the two kinds of 16 bits, which ends at 65,504. One of them is enough.",
   loss_type: "sigmoid, hinge, ipo, robust, apo_zero, apo_down or sft; several are added up.",
   loss_weights: "Where there are several: a number for each, such as 1, 0.5.",
   label_smoothing: "The share of pairs that is taken to be the wrong way round. DPO wants robust for it.",

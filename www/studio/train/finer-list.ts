@@ -38,6 +38,7 @@ const inBits = ({ quantization }: Config) => Boolean(quantization.load_in_4bit |
 const in4Bits = ({ quantization }: Config) => quantization.load_in_4bit === true;
 const byMezo = ({ train }: Config) => train.optim === "mezo";
 const byGradient = (config: Config) => !byMezo(config);
+const ofAllWeights = (config: Config) => !ofAdapter(config) && byGradient(config);
 const byAdamw = ({ train: { optim = "adamw_torch" } }: Config) => optim === "adamw_torch";
 const keepingBest = ({ train }: Config) => train.load_best_model_at_end === true;
 const by = (...methods: string[]) => (({ train: { method = "sft" } }: Config) => methods.includes(method));
@@ -93,6 +94,13 @@ export const GROUPS: readonly Group[] = [
       of("quantization", inBits)("llm_int8_skip_modules", "Layers that stay exact", names("o_proj", "down_proj")),
       of("quantization", in4Bits)("bnb_4bit_use_double_quant", "Scales in 8 bits", YES_NO, true),
       of("quantization", in4Bits)("bnb_4bit_compute_dtype", "Weights are multiplied in", choice(["float16", "16 bits where quicker"], ["float32", "32 bits"]), "float16"),
+    ],
+  },
+  {
+    title: "How all weights are read",
+    options: [
+      train(ofAllWeights)("bf16", "Rounded to BF16", YES_NO, false),
+      train(ofAllWeights)("fp16", "Rounded to F16", YES_NO, false),
     ],
   },
   {
