@@ -11,7 +11,7 @@ import { pack } from "./support.mjs";
  * The most bytes of the tarball, and of files in it as they are or after gzip. Learning together and the exchange of adapters have
  * files of their own, some 75 kB of the tarball, which only pages load that use them.
  */
-const PACKED_MAX = 2_600_000;
+const PACKED_MAX = 2_640_000;
 const BUDGETS = [
   { name: "wasm/tabtune_bg.wasm", gzip: true, max: 2_100_000 },
   { name: "index.js", gzip: false, max: 75_000 },
