@@ -229,8 +229,9 @@ async function walk(t, where, device) {
     await friend.status(`“${NAME}” is open.`);
     await friend.idle();
     assert.equal(await friend.page.locator("#answer-tuned").textContent(), learnt, "it answers there as it did here, without training");
+    const listed = friend.page.locator("#library-list > li").evaluateAll((all) => all.map((one) => `${one.dataset.kind} ${one.querySelector(".item-name").textContent}`).sort());
     // The thumb made rows, too.
-    assert.equal(await friend.page.locator("#library-list > li").count(), kinds.length + 1);
+    assert.deepEqual(await listed, [...kinds.map((one) => one.join(" ")), "dataset ratings"].sort());
 
     await act("run", NAME, "Open");
     await status(`“${NAME}” is open.`);

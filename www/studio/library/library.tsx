@@ -58,6 +58,8 @@ export class Library {
   #bringing: Bringing | undefined;
   /** Counts what was asked, so that a late answer does not undo a newer one. */
   #asked = 0;
+  /** What gets the keyboard as soon as it is listed. */
+  #next: string | undefined;
 
   constructor(page: LibraryPage) {
     this.#page = page;
@@ -104,6 +106,11 @@ export class Library {
     if (turn !== this.#asked) return;
     this.#items.value = items;
     this.#room.value = room;
+    const next = this.#next;
+    if (items.some(({ key }) => key === next)) {
+      this.#next = undefined;
+      requestAnimationFrame(() => drawnItem(next!)?.focus({ preventScroll: true }));
+    }
     // Whoever asks before it is known what there is would be told that there is nothing.
     for (const id of ["take-open", "free-room"]) block(id, false);
     busy.update();
@@ -192,9 +199,9 @@ export class Library {
   async #renameAndFind(item: Item, name: string): Promise<void> {
     const is_done = await this.#page.busy.run(() => this.#rename(item, name));
     if (!is_done || item.kind !== "dataset") return;
-    // Rows are known by their name, so that the entry which had the keyboard is gone, and another one is there.
+    // Rows are known by their name, so that the entry which had the keyboard is gone, and another one will be there.
+    this.#next = keyOf("dataset", name);
     await this.refresh().catch(showError);
-    requestAnimationFrame(() => drawnItem(keyOf("dataset", name))?.focus({ preventScroll: true }));
   }
 
   async #rename(item: Item, name: string): Promise<void> {
