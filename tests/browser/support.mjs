@@ -63,7 +63,7 @@ export async function openLab(t, { device = "webgpu", keeps = false, isolated = 
   // The runner page has no icon. The browser asks for one sooner or later, and the console would tell of none.
   const mounts = { ...mountsOf(), "/kept/": KEPT, "/favicon.ico": new Uint8Array() };
   const server = await serve(mounts, { isolated });
-  const browser = await launch({ gpu, args: [...args, `--js-flags=${[LAZY, ...flags].join(" ")}`] });
+  const browser = await launch({ gpu, args: [...args, `--js-flags=${[LAZY, ...flags].join(",")}`] });
   t.after(async () => {
     await browser.close();
     await server.close();
