@@ -3,7 +3,7 @@
 # Each part with the seconds that it may take on two idle cores, from a fresh clone: what a part needs that another
 # one made before it (the compiled tests, the package) counts where it is made first.
 TEST_PARTS=(rust kernels llama package federated browser firefox webkit docs)
-declare -A TEST_SECONDS=([rust]=1300 [kernels]=170 [llama]=120 [package]=280 [federated]=600 [browser]=900 [firefox]=200 [webkit]=80 [docs]=240)
+declare -A TEST_SECONDS=([rust]=1000 [kernels]=170 [llama]=120 [package]=280 [federated]=300 [browser]=700 [firefox]=220 [webkit]=160 [docs]=180)
 
 # Whether nextest is there, which runs the tests of all files side by side.
 has_nextest() {
