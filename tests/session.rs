@@ -324,13 +324,17 @@ fn the_figures_of_the_listed_models_are_what_is_planned() {
     );
 }
 
-/// Pairs are two sequences, and what tells them apart is small. Answers that KTO compares with go through the model by themselves.
-#[test]
-fn preferences_take_what_twice_as_many_examples_take() {
+fn smollm2() -> Unread {
     let configs: Value =
         serde_json::from_slice(&std::fs::read("tests/fixtures/listed/configs.json").expect("a file"))
             .expect("JSON");
-    let files = Unread::new(&configs["HuggingFaceTB/SmolLM2-135M-Instruct"]["config"], "BF16");
+    Unread::new(&configs["HuggingFaceTB/SmolLM2-135M-Instruct"]["config"], "BF16")
+}
+
+/// Pairs are two sequences, and what tells them apart is small. Answers that KTO compares with go through the model by themselves.
+#[test]
+fn preferences_take_what_twice_as_many_examples_take() {
+    let files = smollm2();
     let of = |method: &str, rows: u32, checkpointing: bool| {
         let settings = json!({
             "quantization": {"load_in_4bit": true}, "lora": {"r": 16, "target_modules": "all-linear"},
@@ -355,10 +359,7 @@ fn preferences_take_what_twice_as_many_examples_take() {
 /// What a pass without a gradient has of activations and of moved parameters is a layer's at a time.
 #[test]
 fn mezo_takes_three_fifths_of_what_qlora_takes() {
-    let configs: Value =
-        serde_json::from_slice(&std::fs::read("tests/fixtures/listed/configs.json").expect("a file"))
-            .expect("JSON");
-    let files = Unread::new(&configs["HuggingFaceTB/SmolLM2-135M-Instruct"]["config"], "BF16");
+    let files = smollm2();
     let of = |optim: &str, rows: u32, length: u32| {
         let settings = json!({
             "quantization": {"load_in_4bit": true, "bnb_4bit_use_double_quant": true},
