@@ -210,6 +210,10 @@ test("a record is known again by what it says, in whatever order", async () => {
   const [one, same, other] = await Promise.all(sums);
   assert.equal(one, same);
   assert.notEqual(one, other);
+  const kept = [{ id: "c", turns: [], revision: "1" }, { id: "c", turns: [], revision: "2" }, { id: "c", turns: [{}], revision: "2" }].map(page.sumOfChat);
+  const [before, again, after] = await Promise.all(kept);
+  assert.equal(before, again, "a chat that is kept once more says nothing new");
+  assert.notEqual(before, after);
 });
 
 test("the logs of runs are taken along as numbers by step", async () => {

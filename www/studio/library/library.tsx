@@ -11,7 +11,7 @@ import { stored } from "../ui/stored.js";
 import { deleteQuestion, type Act } from "./acts.js";
 import { stemOf } from "./adapter-files.js";
 import type { Adapters } from "./adapters.js";
-import { sumOf } from "./archive/sums.js";
+import { sumOfChat } from "./archive/sums.js";
 import type { Here } from "./archive/kinds/kind.js";
 import type { Bringing } from "./bringing.js";
 import { entriesIn } from "./entries.js";
@@ -241,7 +241,7 @@ export class Library {
     await shelf.refresh();
     const [learnt, entries, shelved, datasets, models, kept] = await Promise.all([adapters.store.all(), entriesIn(adapters.store), shelf.marked(), Dataset.list(), modelsHere(), chats.all()]);
     const saved = new Map(entries.map(({ learnt: { id }, saved_step }) => [id, saved_step]));
-    const marked = await Promise.all(kept.map(async (chat) => ({ id: chat.id, mark: await sumOf(chat) })));
+    const marked = await Promise.all(kept.map(async (chat) => ({ id: chat.id, mark: await sumOfChat(chat) })));
     return { learnt, saved, shelf: shelved, datasets, models, chats: marked };
   }
 

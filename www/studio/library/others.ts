@@ -7,6 +7,8 @@ export interface KeptChat {
   /** Milliseconds since 1970. */
   date: number;
   turns: readonly unknown[];
+  /** Another one each time that it is kept, whether anything is new in it or not. */
+  revision?: string;
 }
 
 /** The chats of the page, as far as the library has to do with them. */

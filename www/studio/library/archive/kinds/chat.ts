@@ -3,7 +3,7 @@ import { damaged } from "../manifest.js";
 import type { ToPack } from "../pack.js";
 import { shown } from "../problem.js";
 import { recordIn } from "../records.js";
-import { sumOf } from "../sums.js";
+import { sumOfChat } from "../sums.js";
 import { text } from "./files.js";
 import type { Kind } from "./kind.js";
 
@@ -13,7 +13,7 @@ export async function chatToPack(name: string, chat: KeptChat): Promise<ToPack> 
   const files = async function* () {
     yield text(CHAT, chat);
   };
-  return { kind: "chat", id: chat.id, name, date: chat.date, mark: await sumOf(chat), bytes: bytesOf(chat), files };
+  return { kind: "chat", id: chat.id, name, date: chat.date, mark: await sumOfChat(chat), bytes: bytesOf(chat), files };
 }
 
 export const chat: Kind = {
