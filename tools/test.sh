@@ -55,12 +55,12 @@ test_rust() {
   cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
   need_native_adapter
   # Shaders are compiled by one core at a time, so the other one builds what later parts need.
-  if [[ " ${parts[*]} " =~ \ (package|federated|browser|firefox|webkit|docs)\  ]]; then begin_page; fi
+  if [[ " ${parts[*]} " =~ \ (package|federated|browser|firefox|webkit|docs)\  ]]; then beside page page_with_browser; fi
   heading "Rust"
   rust_tests rust
   linted cargo test --doc
   # The bench holds kernels to one another's speed, so nothing else may run.
-  [[ -z ${page_builder-} ]] || wait "$page_builder" || true
+  [[ -z ${beside[page]-} ]] || wait "${beside[page]}" || true
   if has_nextest; then linted cargo nextest run -E 'package(tabtune-bench)'; else linted cargo test -p tabtune-bench; fi
 }
 
@@ -78,43 +78,35 @@ test_llama() {
   node_tests tests/llama/*.test.mjs
 }
 
-# Builds the page while something else runs that leaves a core to it.
-begin_page() {
-  page_log="$root/target/page.log"
-  (
-    need_chromium
-    build_page
-  ) >"$page_log" 2>&1 &
-  page_builder=$!
-}
+# What runs beside the rest, by name.
+declare -A beside=()
 
-# Runs a command while the part goes on: what waits more than it computes, or takes longest and would come last.
+# Runs a command while something else runs that leaves a core to it: beside NAME COMMAND…
 beside() {
-  "$@" >"$root/target/beside.log" 2>&1 &
-  beside=$!
+  local name=$1
+  shift
+  "$@" >"$root/target/$name.log" 2>&1 &
+  beside[$name]=$!
 }
 
 # Waits for it, and tells what it said.
 joined() {
   local failed=
-  wait "$beside" || failed=yes
-  cat "$root/target/beside.log"
+  wait "${beside[$1]}" || failed=yes
+  cat "$root/target/$1.log"
   [[ -z $failed ]]
+}
+
+page_with_browser() {
+  need_chromium
+  build_page
 }
 
 # Builds the page once for all parts that need it, or waits until it is built.
 need_page() {
   [[ -n ${page_is_built-} ]] && return
   heading "package and page"
-  if [[ -n ${page_builder-} ]]; then
-    local failed=
-    wait "$page_builder" || failed=yes
-    cat "$page_log"
-    [[ -z $failed ]] || exit 1
-  else
-    need_chromium
-    build_page
-  fi
+  if [[ -n ${beside[page]-} ]]; then joined page; else page_with_browser; fi
   page_is_built=yes
 }
 
@@ -130,9 +122,9 @@ server_tests() {
 test_package() {
   need_page
   heading "package and packaging"
-  beside node_tests tests/packaging/*.test.mjs
+  beside packaging node_tests tests/packaging/*.test.mjs
   node_tests tests/package/*.test.mjs
-  joined
+  joined packaging
 }
 
 # Rounds on a SuperLink of this machine: the proxy, the server's app, and tabs that take part.
@@ -140,10 +132,10 @@ test_federated() {
   need_page
   need_flower
   heading "federated"
-  beside server_tests
+  beside server server_tests
   # Clients and servers wait for one another most of the time.
   at_once=4 node_tests federated/proxy/tests/*.test.mjs tests/federated/*.test.mjs
-  joined
+  joined server
 }
 
 test_browser() {
@@ -194,7 +186,7 @@ run_tests() {
   done
   cd "$root"
   # A run that ends early leaves nothing behind that goes on.
-  trap 'kill -- ${page_builder-} ${beside-} 2>/dev/null || true' EXIT
+  trap 'kill -- "${beside[@]}" 2>/dev/null || true' EXIT
   for part in "${parts[@]}"; do
     began=$SECONDS
     "test_$part"
