@@ -17,8 +17,8 @@ use tabtune::files::{Directory, ModelPath};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, RunLog, Session};
 use tabtune::train::{EvalLog, Metrics};
 
-use crate::options::{Evaluated, Options, io};
-use crate::question::Question;
+use super::options::{Evaluated, Options, io};
+use super::question::Question;
 
 /// Rows that are evaluated where none are held out.
 const SAMPLE_ROWS: u32 = 16;

@@ -1,6 +1,6 @@
 //! Inputs that are common elsewhere, each with what is right: runs of the command line on the native engine.
 //!
-//! Every folder beside this file is a case. Its `case.json` says how to run it and what must come of it:
+//! Every folder in `tests/cases` is a case. Its `case.json` says how to run it and what must come of it:
 //!
 //! - `run.args` is the command line, in which `{case}` is the case's folder, `{repo}` the project's and `{tmp}` an
 //!   empty one. `run.config` becomes a file that is given as `--config`.
@@ -15,12 +15,12 @@
 //! Cases of the engine `browser` are run by tests/browser/cases.test.mjs.
 
 mod command_line;
-#[path = "../../train/src/job.rs"]
+#[path = "../../../train/src/job.rs"]
 mod job;
-#[path = "../../train/src/options.rs"]
+#[path = "../../../train/src/options.rs"]
 mod options;
 mod outcome;
-#[path = "../../train/src/question.rs"]
+#[path = "../../../train/src/question.rs"]
 mod question;
 mod setting;
 

@@ -4,7 +4,7 @@ use tabtune::error::{Code, Result};
 use tabtune::format::Checkpoint;
 use tabtune::model::{Architecture, Attention, Rope, RopeScaling, View};
 
-use crate::files::{MemoryFiles, assert_refused};
+use super::files::{MemoryFiles, assert_refused};
 
 const MODELS: [&str; 7] = [
     "llama2_bf16_dense",

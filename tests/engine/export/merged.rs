@@ -8,7 +8,7 @@ use tabtune::export::{Change, ExportDtype, Format, Original, export, read_adapte
 use tabtune::format::{Checkpoint, read_rows_raw};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::sink::{Memory, copy_of, exported, fixture, options};
+use super::sink::{Memory, copy_of, exported, fixture, options};
 
 const WEIGHTS: &str = "model.safetensors";
 const DTYPES: [ExportDtype; 3] = [ExportDtype::F32, ExportDtype::F16, ExportDtype::BF16];

@@ -12,7 +12,7 @@ use tabtune::files::Files;
 use tabtune::format::gguf::GgmlType;
 use tabtune::session::Session;
 
-use crate::gguf::{GgufFile, Tensor, array, f32_value, string, text, u32_value};
+use super::gguf::{GgufFile, Tensor, array, f32_value, string, text, u32_value};
 
 const HIDDEN: u64 = 4096;
 const WIDE: u64 = 11008;

@@ -6,7 +6,7 @@ use tabtune::error::Code;
 use tabtune::files::Files;
 use tabtune::format::{Checkpoint, Dtype, TensorInfo, TensorSums, read_header, read_rows, read_rows_raw};
 
-use crate::files::{MemoryFiles, assert_refused, safetensors_file};
+use super::files::{MemoryFiles, assert_refused, safetensors_file};
 
 const FILE: &str = "model.safetensors";
 

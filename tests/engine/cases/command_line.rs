@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tabtune::error::Code;
 
-use crate::options::{Evaluated, Options};
-use crate::question::Question;
-use crate::setting::{bundled, empty_folder};
+use super::options::{Evaluated, Options};
+use super::question::Question;
+use super::setting::{bundled, empty_folder};
 
 struct Folder(PathBuf);
 

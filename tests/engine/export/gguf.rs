@@ -5,7 +5,7 @@ use tabtune::error::Code;
 use tabtune::export::{ExportDtype, Format};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::sink::{copy_of, exported, fixture, options};
+use super::sink::{copy_of, exported, fixture, options};
 
 /// What a GGUF says of itself: scalars as text, and tensors with kind, sizes (columns first) and bytes.
 struct Parsed {

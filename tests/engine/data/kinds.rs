@@ -4,7 +4,7 @@ use pollster::block_on;
 use serde_json::{Value, json};
 use tabtune::data::tokenizer::Tokenizer;
 
-use crate::{Folder, InMemory, fixtures};
+use super::{Folder, InMemory, fixtures};
 
 /// The texts, and each kind's name, tokenizer and what transformers 5.23 makes of the texts with it.
 fn kinds() -> (Vec<String>, Vec<(String, Tokenizer, Value)>) {

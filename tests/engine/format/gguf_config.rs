@@ -9,8 +9,8 @@ use tabtune::files::Files;
 use tabtune::format::gguf::Gguf;
 use tabtune::model::Architecture;
 
-use crate::files::assert_refused;
-use crate::gguf::{GgufFile, Tensor, array, f32_value, text, u32_value};
+use super::files::assert_refused;
+use super::gguf::{GgufFile, Tensor, array, f32_value, text, u32_value};
 
 fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")

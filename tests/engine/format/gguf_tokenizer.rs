@@ -8,8 +8,8 @@ use tabtune::data::tokenizer::Tokenizer;
 use tabtune::error::{Code, Result};
 use tabtune::format::gguf::Gguf;
 
-use crate::files::{MemoryFiles, assert_refused};
-use crate::gguf::{GgufFile, array, string, text, u32_value};
+use super::files::{MemoryFiles, assert_refused};
+use super::gguf::{GgufFile, array, string, text, u32_value};
 
 fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")

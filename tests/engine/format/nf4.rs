@@ -6,7 +6,7 @@ use tabtune::format::{
     double_quantize, dynamic_map, read_rows, read_rows_raw,
 };
 
-use crate::files::{MemoryFiles, assert_refused};
+use super::files::{MemoryFiles, assert_refused};
 
 fn quantize(values: &[f32]) -> Nf4Tensor {
     let mut quantizer = Nf4Quantizer::new(&[values.len()]);

@@ -8,7 +8,7 @@ use tabtune::format::{
     Dtype, Encoding, Int8Rows, TensorInfo, quantize_int8, read_header, read_rows, read_rows_raw,
 };
 
-use crate::files::MemoryFiles;
+use super::files::MemoryFiles;
 
 const FILE: &str = "blocks.safetensors";
 

@@ -1,8 +1,6 @@
 //! A run that is cut off anywhere and resumed is, to the bit, one that never was.
 
 mod carried;
-#[path = "../support/gpu.rs"]
-mod gpu;
 mod masters;
 mod mezo;
 mod preferences;
@@ -11,7 +9,6 @@ mod rounds;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use gpu::gpu;
 use pollster::block_on;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -29,6 +26,8 @@ use tabtune::train::saved::{
     self, Header, Identity, Keep, LogRecords, PIECE_BYTES, Progress, RunRecord, State, TensorShape,
 };
 use tabtune::train::{EvalLog, Line};
+
+use crate::gpu::gpu;
 
 const STEPS: u32 = 6;
 

@@ -4,7 +4,7 @@ use pollster::block_on;
 use tabtune::error::{Code, Result};
 use tabtune::format::gguf::{GgmlType, Gguf, Value};
 
-use crate::files::{MemoryFiles, assert_refused};
+use super::files::{MemoryFiles, assert_refused};
 
 /// A GGUF that is put together by hand, and may lie.
 #[derive(Clone)]

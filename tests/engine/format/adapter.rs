@@ -12,7 +12,7 @@ use tabtune::files::{Outside, PIECE_BYTES};
 use tabtune::format::{Checkpoint, TensorInfo, read_rows};
 use tabtune::model::{Architecture, adaptable};
 
-use crate::files::{MemoryFiles, assert_refused, safetensors_file};
+use super::files::{MemoryFiles, assert_refused, safetensors_file};
 
 /// Two layers of q_proj [8 -> 12] and mlp.up_proj [8 -> 20].
 fn small_model() -> Vec<LoraModule> {
