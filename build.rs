@@ -56,14 +56,32 @@ fn main() {
             rendered.insert(full_name, without_comments(&text));
         }
     }
-    // Sorted by name, because names are looked up by binary search.
-    let mut table = String::from("pub static SHADERS: &[(&str, &str)] = &[\n");
-    for (name, text) in rendered {
-        writeln!(table, "    ({name:?}, {text:?}),").expect("a String takes all");
-    }
-    table.push_str("];\n");
+    let table = shader_table(&rendered);
     let path = Path::new(&env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("shaders.rs");
     fs::write(path, table).expect("OUT_DIR is writable");
+}
+
+/// The Rust that `src/kernels/shaders` includes: the distinct lines of all texts in order of their first use, and each shader
+/// as runs of these. Sorted by name, because names are looked up by binary search.
+fn shader_table(rendered: &BTreeMap<String, String>) -> String {
+    let (mut places, mut lines) = (BTreeMap::new(), Vec::new());
+    let mut shaders = String::new();
+    for (name, text) in rendered {
+        let mut runs: Vec<(usize, usize)> = Vec::new();
+        for line in text.lines() {
+            let place = *places.entry(line).or_insert_with(|| {
+                lines.push(line);
+                lines.len() - 1
+            });
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == place => *count += 1,
+                _ => runs.push((place, 1)),
+            }
+        }
+        writeln!(shaders, "    ({name:?}, &{runs:?}),").expect("a String takes all");
+    }
+    let text = lines.join("\n");
+    format!("static TEXT: &str = {text:?};\nstatic SHADERS: &[Shader] = &[\n{shaders}];\n")
 }
 
 /// The text of each file in `folder` and below that ends in `.extension`, by its path within `folder`.

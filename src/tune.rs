@@ -21,6 +21,7 @@ use crate::gpu::AdapterSummary;
 use crate::kernels::Recorder;
 use crate::kernels::linear::{self, Params, Tile, Weight};
 use crate::kernels::lower::lower;
+use crate::kernels::shaders;
 use crate::kernels::tiles::{Choice, Direction, Product, Shape, Tiles};
 use crate::memory::{Class, ProgramId, Tensor};
 use crate::reference;
@@ -61,9 +62,9 @@ impl Tuning {
 /// of candidates needs another.
 pub fn cache_key(adapter: &AdapterSummary, products: &[Product], candidates: &[Tile]) -> String {
     let mut hash = Xxh3::new();
-    for (name, text) in crate::kernels::SHADERS.iter().filter(|(name, _)| name.starts_with("linear_")) {
+    for name in shaders::names().filter(|name| name.starts_with("linear_")) {
         hash.update(name.as_bytes());
-        hash.update(text.as_bytes());
+        hash.update(shaders::text(name).expect("what has a name has a text").as_bytes());
     }
     let AdapterSummary { name, backend, driver, browser, subgroup_sizes, .. } = adapter;
     let device = format!("{name}|{backend}|{driver}|{browser}|{subgroup_sizes:?}");

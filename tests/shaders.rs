@@ -3,7 +3,7 @@
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ResourceBinding, TypeInner};
-use tabtune::kernels::{self, SHADERS};
+use tabtune::kernels::shaders;
 
 /// WebGPU's default limits (section 3.6.2 of its specification), which every adapter grants.
 const MAX_STORAGE_BUFFERS: usize = 8;
@@ -15,10 +15,11 @@ const MAX_WORKGROUP_SIZE: [u32; 3] = [256, 256, 64];
 
 /// Every shader by name, parsed.
 fn modules() -> impl Iterator<Item = (&'static str, Module)> {
-    assert!(!SHADERS.is_empty(), "there are no shaders");
-    SHADERS.iter().map(|&(name, text)| {
-        let module = naga::front::wgsl::parse_str(text)
-            .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(text)));
+    assert_ne!(shaders::names().count(), 0, "there are no shaders");
+    shaders::names().map(|name| {
+        let text = shaders::text(name).expect("names are sorted, so a search finds each");
+        let module = naga::front::wgsl::parse_str(&text)
+            .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&text)));
         (name, module)
     })
 }
@@ -45,10 +46,8 @@ fn every_shader_is_valid_with_no_more_than_its_name_says() {
             validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
             validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
         }
-        validator.validate(&module).unwrap_or_else(|error| {
-            panic!("{name}: {}", error.emit_to_string(kernels::shader(name).unwrap()))
-        });
-        let text = kernels::shader(name).expect("names are sorted, so a search finds each");
+        let text = shaders::text(name).expect("names are sorted, so a search finds each");
+        validator.validate(&module).unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&text)));
         let is_directive = |line: &&str| line.starts_with("enable") || line.starts_with("requires");
         let allowed: &[&str] = match (name.contains(".half"), is_cooperative(name)) {
             (false, false) => &[],

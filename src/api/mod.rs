@@ -25,6 +25,7 @@ use crate::export::{ExportOptions, ExportProgress};
 use crate::format::WeightFormat;
 use crate::gpu::{Adapter, Gpu};
 use crate::kernels::linear::Tile;
+use crate::kernels::{for_browsers, shaders};
 use crate::session::{self, Loading, PrepareOptions, Saving, Texts};
 use crate::train::StepLog;
 use crate::train::options::RunConfig;
@@ -45,10 +46,10 @@ fn start() {
 #[wasm_bindgen]
 pub fn shaders() -> Object {
     let all = Object::new();
-    for (name, text) in crate::kernels::SHADERS {
+    for name in shaders::names() {
+        let text = shaders::text(name).expect("what has a name has a text");
         // Setting a property of a plain object does not fail.
-        let text = crate::kernels::for_browsers(text);
-        let _ = Reflect::set(&all, &JsValue::from_str(name), &JsValue::from_str(&text));
+        let _ = Reflect::set(&all, &JsValue::from_str(name), &JsValue::from_str(&for_browsers(&text)));
     }
     all
 }

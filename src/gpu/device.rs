@@ -328,7 +328,7 @@ impl Gpu {
 
     fn compile(&self, shader: &str, writable: &[bool]) -> Pipeline {
         let more = self.0.more_shaders.borrow();
-        let text = more.get(shader).cloned().or_else(|| kernels::shader(shader).map(Cow::Borrowed));
+        let text = more.get(shader).cloned().or_else(|| kernels::shaders::text(shader).map(Cow::Owned));
         let text = text.unwrap_or_else(|| panic!("no shader is named {shader}"));
         let device = &self.0.device;
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {

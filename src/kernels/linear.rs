@@ -12,7 +12,7 @@ pub use weight::{Role, Stored, Weight};
 
 use super::lower::Sizes;
 use super::recorder::{Kernel, Recorder};
-use super::shader;
+use super::shaders;
 use crate::format::WeightFormat;
 use crate::gpu::{Dispatch, grid};
 use crate::memory::{MAX_BINDING, Tensor, read, write};
@@ -147,9 +147,9 @@ pub(super) fn lower_forward(tile: Tile, format: WeightFormat, call: &Sizes<'_>) 
     let name = format.name();
     if has_few_rows(call.largest()) {
         let of_lanes = format!("linear_lanes_row.{}.{name}", tile.name());
-        let (shader, width) = match shader(&of_lanes) {
-            Some(_) => (of_lanes, 4 * tile.lanes()),
-            None => (format!("linear_row.{name}"), 16),
+        let (shader, width) = match shaders::has(&of_lanes) {
+            true => (of_lanes, 4 * tile.lanes()),
+            false => (format!("linear_row.{name}"), 16),
         };
         return call.dispatch(shader, |params: &Params| {
             (grid((params.rows * params.cols.div_ceil(width)) as usize), params.flops())

@@ -30,13 +30,12 @@ pub mod rope;
 pub mod rounding;
 pub mod rows;
 pub mod sgd;
+pub mod shaders;
 
 use std::borrow::Cow;
 
 pub use lower::tiles;
 pub use recorder::Recorder;
-
-include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
 /// `text` as browsers want it: subgroups enabled by name where it uses them. naga, which compiles it
 /// elsewhere, knows no such name and needs none.
@@ -45,9 +44,4 @@ pub fn for_browsers(text: &str) -> Cow<'_, str> {
         true => format!("enable subgroups;\n{text}").into(),
         false => text.into(),
     }
-}
-
-/// The plain WGSL text of `name`, e.g. `"linear_forward.nf4"`.
-pub fn shader(name: &str) -> Option<&'static str> {
-    SHADERS.binary_search_by_key(&name, |(name, _)| name).ok().map(|index| SHADERS[index].1)
 }

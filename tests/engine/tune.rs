@@ -50,7 +50,7 @@ async fn tuned_products(
 /// would see in a loss.
 fn spoil(device: &Device, direction: &str, tile: Tile) {
     let name = format!("linear_{direction}.{}.f32", tile.name());
-    let text = kernels::shader(&name).expect("there is such a variant");
+    let text = kernels::shaders::text(&name).expect("there is such a variant");
     let wrong = text.replace("*= params.scale", "*= params.scale * 1.001");
     assert_ne!(text, wrong);
     device.gpu().expect("it is one").add_shader(&name, wrong);

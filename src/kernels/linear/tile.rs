@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::WeightFormat;
 use crate::gpu::{AdapterSummary, grid};
-use crate::kernels::shader;
+use crate::kernels::shaders;
 
 /// How a product is tiled; all give the same result within rounding. `shaders/shared/linear/sizes.wgsl` says
 /// more of each.
@@ -85,7 +85,7 @@ impl Tile {
     /// Whether the build has shaders by which the tile reads a weight as it is stored. A weight that it does not read is
     /// decoded to f32 for it, but for a product of few rows.
     pub fn reads(self, format: WeightFormat) -> bool {
-        shader(&format!("linear_backward.{}.{}", self.variant(), format.name())).is_some()
+        shaders::has(&format!("linear_backward.{}.{}", self.variant(), format.name()))
     }
 
     /// Whether every tile of the build, or what stands in for it, reads a weight as it is stored.
