@@ -80,10 +80,21 @@ bind_wasm() {
   "$root/target/tools/tabtune-bindgen" "$@"
 }
 
+# Compiles for browsers: cargo_for_browsers FLAGS OPTIONS…, with rustc's flags in one text. What is shipped names no folder of
+# the machine that built it.
+cargo_for_browsers() {
+  local flags sources
+  need_wasm_target
+  read -ra flags <<<"$1"
+  shift
+  (cd "$root" && cargo fetch --quiet --target wasm32-unknown-unknown)
+  for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do flags+=("--remap-path-prefix=$sources="); done
+  (cd "$root" && CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${flags[*]}") cargo build --target wasm32-unknown-unknown "$@")
+}
+
 # Compiles the engine to WebAssembly, binds and optimises it if it changed.
 build_wasm() {
-  need_wasm_target
-  (cd "$root" && cargo build -p tabtune --profile release-wasm --target wasm32-unknown-unknown --lib)
+  cargo_for_browsers "" -p tabtune --profile release-wasm --lib
   local compiled="$root/target/wasm32-unknown-unknown/release-wasm/tabtune.wasm"
   local bound="$root/www/package/wasm"
   if [[ ! -f "$bound/tabtune_bg.wasm" || "$compiled" -nt "$bound/tabtune_bg.wasm" ]]; then
@@ -108,18 +119,17 @@ build_wasm() {
 
 # Compiles the kernels for processors to WebAssembly, once for each flavour of SIMD, if they changed.
 build_cpu_modules() {
-  need_wasm_target
   local flavour
   for flavour in simd128 relaxed-simd; do
     local built="$root/target/cpu-$flavour"
     # Each flavour has a folder of its own, or Cargo would compile both anew each time. Rust's own library knows
     # nothing of atomics, which --no-check-features allows; www/package/cpu/kernels.ts has the same sizes. Reduced
     # loops would lose the constant offsets of their loads, and a third of their speed.
-    (cd "$root" && RUSTFLAGS="-C target-feature=+atomics,+simd128$([[ $flavour != simd128 ]] && echo ",+$flavour") \
+    cargo_for_browsers "-C target-feature=+atomics,+simd128$([[ $flavour != simd128 ]] && echo ",+$flavour") \
       -C llvm-args=-disable-lsr -C link-arg=--import-memory -C link-arg=--shared-memory -C link-arg=--no-check-features \
       -C link-arg=--initial-memory=1048576 -C link-arg=--max-memory=4294967296 -C link-arg=-zstack-size=131072 \
       -C link-arg=--export=__stack_pointer -C link-arg=--export=__heap_base" \
-      cargo build -p tabtune-cpu-module --profile release-kernels --target wasm32-unknown-unknown --target-dir "$built")
+      -p tabtune-cpu-module --profile release-kernels --target-dir "$built"
     local compiled="$built/wasm32-unknown-unknown/release-kernels/tabtune_cpu_module.wasm"
     local bound="$root/www/package/wasm/kernels_${flavour//-/_}.wasm"
     if [[ ! -f "$bound" || "$compiled" -nt "$bound" ]]; then
@@ -189,9 +199,7 @@ export_model() {
 
 # Compiles the benchmarks to WebAssembly and binds them.
 build_bench_wasm() {
-  need_wasm_target
-  (cd "$root" && cargo build -p tabtune-bench --profile release-wasm --target wasm32-unknown-unknown \
-    --target-dir target --lib)
+  cargo_for_browsers "" -p tabtune-bench --profile release-wasm --target-dir target --lib
   local compiled="$root/target/wasm32-unknown-unknown/release-wasm/tabtune_bench.wasm"
   local bound="$root/target/bench-wasm"
   if [[ ! "$bound/tabtune_bench_bg.wasm" -nt "$compiled" ]]; then
