@@ -1,12 +1,14 @@
 // Holds a whole GGUF against llama.cpp: the ids of five prompts, and what the model goes on with, greedily.
 //
-//     ./build.sh build && node tools/check-gguf.mjs MODEL.gguf [LLAMA.gguf]
+//     ./build.sh build && node tools/check-gguf.mjs MODEL.gguf [LLAMA.gguf] [--vulkan]
 //
-// llama.cpp rounds activations to 8 bits where weights are quantised, so where two tokens are nearly as likely it may take
-// the other one; how far apart its best two logits were is told where an answer differs. On the same values in F32
-// (LLAMA.gguf, which tools/reference/gguf_f32.py writes) it rounds nothing. How well defined its answers are is told by those
-// that it gives again with keys and values in halves.
+// On the processor llama.cpp rounds activations to 8 bits where weights are quantised, so where two tokens are nearly as likely it
+// may take the other one; how far apart its best two logits were is told where an answer differs. On the same values in F32
+// (LLAMA.gguf, which tools/reference/gguf_f32.py writes) it rounds nothing, nor does its Vulkan backend in f32 on any file: for
+// --vulkan unpack npm's @node-llama-cpp/linux-x64-vulkan, of the version of node-llama-cpp, over what is installed under that
+// name. How well defined its answers are is told by those that it gives again with keys and values in halves.
 import { basename, dirname, resolve } from "node:path";
+import { parseArgs } from "node:util";
 import { Template } from "@huggingface/jinja";
 import { getLlama } from "node-llama-cpp";
 import { launch } from "./lib/chromium.mjs";
@@ -14,6 +16,15 @@ import { paths } from "./lib/paths.mjs";
 import { serve } from "./lib/server.mjs";
 
 const TOKENS = 32;
+/** llama.cpp's own switches: any Vulkan device, also one that the processor plays, and every product of f32 values in f32. */
+const VULKAN_IN_F32 = {
+  GGML_VK_VISIBLE_DEVICES: "0",
+  GGML_VK_DISABLE_INTEGER_DOT_PRODUCT: "1",
+  GGML_VK_DISABLE_F16: "1",
+  GGML_VK_DISABLE_BFLOAT16: "1",
+  GGML_VK_DISABLE_COOPMAT: "1",
+  GGML_VK_DISABLE_COOPMAT2: "1",
+};
 const QUESTIONS = [
   "What is the capital of France, and what is it known for?",
   "Write a short story about a robot who learns to paint.",
@@ -46,6 +57,7 @@ async function greedy(model, ids, cache) {
     flashAttention: false,
     experimentalKvCacheKeyType: cache,
     experimentalKvCacheValueType: cache,
+    ignoreMemorySafetyChecks: true,
   });
   const sequence = context.getSequence();
   const [tokens, gaps] = [[], []];
@@ -79,9 +91,11 @@ async function ours({ model, prompts, max_new_tokens }) {
   return found;
 }
 
-async function main(path, path_for_llama = path) {
-  const llama = await getLlama({ gpu: false, build: "never", skipDownload: true, progressLogs: false, logLevel: "error", maxThreads: 1 });
-  const model = await llama.loadModel({ modelPath: path_for_llama });
+async function main([path, path_for_llama = path], { vulkan }) {
+  if (vulkan) Object.assign(process.env, VULKAN_IN_F32);
+  const backend = { gpu: vulkan && "vulkan", build: "never", skipDownload: true };
+  const llama = await getLlama({ ...backend, progressLogs: false, logLevel: "error", maxThreads: 1 });
+  const model = await llama.loadModel({ modelPath: path_for_llama, gpuLayers: vulkan ? "max" : 0, ignoreMemorySafetyChecks: true });
   const wanted = [];
   for (const question of QUESTIONS) wanted.push(await answerOf(model, question));
 
@@ -122,4 +136,5 @@ function whole(text) {
   return text.replace(/\uFFFD+$/, "");
 }
 
-process.exit((await main(...process.argv.slice(2).map((path) => resolve(path)))) ? 0 : 1);
+const { positionals, values } = parseArgs({ allowPositionals: true, options: { vulkan: { type: "boolean", default: false } } });
+process.exit((await main(positionals.map((path) => resolve(path)), values)) ? 0 : 1);
