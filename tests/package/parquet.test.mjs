@@ -61,6 +61,15 @@ test("a column that stands twice in a footer, or in no schema, is refused before
   }
 });
 
+test("a schema that says to have fewer than no children below something is refused or read, and ends", async () => {
+  const files = await filesOf();
+  for (const number of [22676, 71619, 77606]) {
+    const draw = drawOf(77, number);
+    const blob = new Blob([damaged(files[draw(files.length)], draw)]);
+    await readAll(blob).catch(({ code }) => assert.equal(code, "bad-data"));
+  }
+});
+
 test("a Parquet file whose footer lies is refused or read, and ends", async () => {
   const files = await filesOf();
   const hex = (bytes) => bytes.toString("hex");

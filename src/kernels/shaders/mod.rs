@@ -1,6 +1,6 @@
 //! The shaders' texts, which `build.rs` renders.
 //!
-//! Variants of a shader share most of their lines, so the build holds each distinct line once: the texts take an eighth of their
+//! Variants of a shader share most of their lines, so the build holds each distinct line once: the texts take a sixth of their
 //! length of the module, and half of it after gzip.
 
 use std::sync::LazyLock;
