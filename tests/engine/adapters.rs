@@ -11,8 +11,10 @@ use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
 use tabtune::error::{Code, Result};
-use tabtune::files::{Directory, Files, Outside};
+use tabtune::files::{Directory, Files};
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
+
+use crate::saved_adapter::Saved;
 
 type Native = Session<Rc<MemoryKv>>;
 
@@ -139,19 +141,6 @@ async fn answer(session: &mut Native, options: Value) -> Result<String> {
 async fn loss(session: &mut Native) -> f64 {
     session.prepare(run(Value::Null, short())).await.expect("a run");
     session.train_step().await.expect("a step").expect("a first step").loss
-}
-
-/// An adapter as it was saved.
-struct Saved(BTreeMap<String, Outside>);
-
-impl Files for Saved {
-    async fn size(&self, name: &str) -> Result<Option<u64>> {
-        Ok(self.0.get(name).map(|bytes| bytes.len() as u64))
-    }
-
-    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
-        Ok(self.0[name].read(start as usize..start as usize + len))
-    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! A weighted sum of adapters as an adapter: `tests/fixtures/blend` has what PEFT makes of three by concatenation.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pollster::block_on;
@@ -10,28 +9,17 @@ use tabtune::cpu::Cpu;
 use tabtune::data::import::import_file;
 use tabtune::data::kv::MemoryKv;
 use tabtune::data::library::ImportOptions;
-use tabtune::error::{Code, Result};
-use tabtune::files::{Directory, Files, Outside};
+use tabtune::error::Code;
+use tabtune::files::Directory;
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session, Texts};
+
+use crate::saved_adapter::Saved;
 
 type Native = Session<Rc<MemoryKv>>;
 
 const BLEND: &str = "tests/fixtures/blend";
 const CASE: &str = "tests/fixtures/models/smollm2_f16_tied";
 const WEIGHTS: &str = "adapter_model.safetensors";
-
-/// An adapter as it was saved.
-struct Saved(BTreeMap<String, Outside>);
-
-impl Files for Saved {
-    async fn size(&self, name: &str) -> Result<Option<u64>> {
-        Ok(self.0.get(name).map(|bytes| bytes.len() as u64))
-    }
-
-    async fn read(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
-        Ok(self.0[name].read(start as usize..start as usize + len))
-    }
-}
 
 fn folder(path: &str) -> Directory {
     Directory(path.into())

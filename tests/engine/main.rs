@@ -11,5 +11,6 @@ mod format;
 mod gpu;
 mod resume;
 mod saved;
+mod saved_adapter;
 mod session;
 mod tune;
