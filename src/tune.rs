@@ -62,9 +62,9 @@ impl Tuning {
 /// of candidates needs another.
 pub fn cache_key(adapter: &AdapterSummary, products: &[Product], candidates: &[Tile]) -> String {
     let mut hash = Xxh3::new();
-    for name in shaders::names().filter(|name| name.starts_with("linear_")) {
+    for (name, text) in shaders::all().filter(|(name, _)| name.starts_with("linear_")) {
         hash.update(name.as_bytes());
-        hash.update(shaders::text(name).expect("what has a name has a text").as_bytes());
+        hash.update(text.as_bytes());
     }
     let AdapterSummary { name, backend, driver, browser, subgroup_sizes, .. } = adapter;
     let device = format!("{name}|{backend}|{driver}|{browser}|{subgroup_sizes:?}");

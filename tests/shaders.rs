@@ -15,9 +15,8 @@ const MAX_WORKGROUP_SIZE: [u32; 3] = [256, 256, 64];
 
 /// Every shader by name, parsed.
 fn modules() -> impl Iterator<Item = (&'static str, Module)> {
-    assert_ne!(shaders::names().count(), 0, "there are no shaders");
-    shaders::names().map(|name| {
-        let text = shaders::text(name).expect("names are sorted, so a search finds each");
+    assert_ne!(shaders::all().count(), 0, "there are no shaders");
+    shaders::all().map(|(name, text)| {
         let module = naga::front::wgsl::parse_str(&text)
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&text)));
         (name, module)

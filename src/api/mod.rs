@@ -46,8 +46,7 @@ fn start() {
 #[wasm_bindgen]
 pub fn shaders() -> Object {
     let all = Object::new();
-    for name in shaders::names() {
-        let text = shaders::text(name).expect("what has a name has a text");
+    for (name, text) in shaders::all() {
         // Setting a property of a plain object does not fail.
         let _ = Reflect::set(&all, &JsValue::from_str(name), &JsValue::from_str(&for_browsers(&text)));
     }

@@ -13,9 +13,9 @@ include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
 static LINES: LazyLock<Vec<&str>> = LazyLock::new(|| TEXT.lines().collect());
 
-/// The names of all shaders and their variants, sorted.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    SHADERS.iter().map(|&(name, _)| name)
+/// All shaders and their variants in order of their names, each with its text.
+pub fn all() -> impl Iterator<Item = (&'static str, String)> {
+    SHADERS.iter().map(|&(name, runs)| (name, joined(runs)))
 }
 
 /// Whether there is a shader of this name.
@@ -25,8 +25,12 @@ pub fn has(name: &str) -> bool {
 
 /// The plain WGSL text of `name`, e.g. `"linear_forward.nf4"`.
 pub fn text(name: &str) -> Option<String> {
-    let lines = find(name)?.iter().flat_map(|&(first, count)| &LINES[first.into()..][..count.into()]);
-    Some(lines.copied().collect::<Vec<_>>().join("\n"))
+    find(name).map(joined)
+}
+
+fn joined(runs: &[(u16, u16)]) -> String {
+    let lines = runs.iter().flat_map(|&(first, count)| &LINES[first.into()..][..count.into()]);
+    lines.copied().collect::<Vec<_>>().join("\n")
 }
 
 fn find(name: &str) -> Option<&'static [(u16, u16)]> {
