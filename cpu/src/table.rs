@@ -47,7 +47,8 @@ macro_rules! table {
         /// The names of all kernels and variants.
         pub const NAMES: [&str; [$($name),*].len()] = [$($name),*];
 
-        pub static ENTRIES: [Entry; NAMES.len()] = [$(Entry::of::<$kernel>()),*];
+        /// No static, which a program would compile with all kernels though it calls none.
+        pub const ENTRIES: &[Entry; NAMES.len()] = &[$(Entry::of::<$kernel>()),*];
     };
 }
 

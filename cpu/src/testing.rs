@@ -1,6 +1,6 @@
-//! What the tests of kernels share.
+//! What the tests of kernels share. What they call is the library as the engine links it, not this crate as compiled for tests.
 
-use crate::{Call, Level, Operand, SCRATCH, index, run as run_task, tasks};
+use tabtune_cpu::{Call, Level, Operand, SCRATCH, index, run as run_task, tasks};
 
 /// Behind every operand, to notice who writes there.
 const GUARD: f32 = -123.5;

@@ -1,5 +1,7 @@
+use tabtune_cpu::Level;
+
 use crate::params::NF4_CODES;
-use crate::simd::{Level, Vector};
+use crate::simd::Vector;
 use crate::testing::{levels, random};
 
 /// Runs a test that is generic over the vector with every flavour that the machine has.
