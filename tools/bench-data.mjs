@@ -36,17 +36,18 @@ async function importPicked() {
   return { seconds: (performance.now() - began) / 1000, rows: report.rows, info: await dataset.info() };
 }
 
-/** Runs in the page: tokenises the dataset, or opens what was tokenised before, and trains two steps. */
-async function trainOnIt(train) {
+/** Runs in the page: tokenises the dataset, or opens what was tokenised before; where it `trains`, by the steps of `train`, on a GPU. */
+async function openRows({ train, trains }) {
   const { tabtune } = globalThis.runner;
   const dataset = await tabtune.Dataset.open("large");
-  const trainer = await tabtune.Trainer.load("/bundled/", { train, quantization: { load_in_4bit: true }, device: "webgpu" });
+  const trainer = await tabtune.Trainer.load("/bundled/", { train, quantization: { load_in_4bit: true }, device: trains ? "webgpu" : "cpu" });
   const began = performance.now();
   const lengths = await trainer.lengths(dataset);
   const opened = (performance.now() - began) / 1000;
+  const plan = await trainer.prepare(dataset);
   const logs = [];
-  for await (const log of trainer.train(dataset)) logs.push(log);
-  const { tokens } = trainer.plan.dataset;
+  if (trains) for await (const log of trainer.train()) logs.push(log);
+  const { tokens } = plan.dataset;
   await trainer.dispose();
   return { seconds: opened, tokens, longest: lengths.longest, logs };
 }
@@ -95,7 +96,7 @@ export async function measure(rows, report) {
     });
 
     const train = { max_length: 512, max_steps: 4, per_device_train_batch_size: 1, shuffle_dataset: true, seed: 7 };
-    const tokenized = await watched(browser, () => page.evaluate(trainOnIt, train));
+    const tokenized = await watched(browser, () => page.evaluate(openRows, { train, trains: false }));
     report("tokenize", {
       tokens: tokenized.result.tokens,
       seconds: rounded(tokenized.result.seconds),
@@ -106,7 +107,7 @@ export async function measure(rows, report) {
 
     await page.close();
     page = await open();
-    const reopened = await page.evaluate(trainOnIt, train);
+    const reopened = await page.evaluate(openRows, { train, trains: true });
     const [first, ...rest] = reopened.logs;
     // Of the middle of three steps, because one in which the system did something else says nothing of the rows.
     const middle = (part) => rest.map((log) => log[part]).sort((a, b) => a - b)[1];

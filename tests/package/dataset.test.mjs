@@ -8,14 +8,17 @@ import { withTokensOf } from "../../www/package/build/locks.js";
 
 /** Answers every call at once; an import ends when `finish` is called with its name. */
 const imports = new Map();
+let ended = 0;
 globalThis.Worker = class {
   postMessage({ id, call, args }) {
     const answer = (result) => this.onmessage?.({ data: { id, result } });
-    if (call !== "import") setTimeout(() => answer(undefined));
+    if (call !== "import") setTimeout(() => answer(undefined), 0);
     else if (args.name === "slow") imports.set(args.name, () => answer({ rows: 1 }));
-    else setTimeout(() => answer({ rows: 1 }));
+    else setTimeout(() => answer({ rows: 1 }), 0);
   }
-  terminate() {}
+  terminate() {
+    ended += 1;
+  }
 };
 
 /** Locks as the Web Locks API has them, of one page. */
@@ -97,4 +100,28 @@ test("two tabs tokenise one dataset one after the other, and who waits can give 
   finish();
   await Promise.all([first, second]);
   assert.deepEqual(told, ["another", "second"]);
+});
+
+test("the worker ends once nobody has called it for five seconds", async (t) => {
+  onPage({ locks: fakeLocks() });
+  await settle();
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const turns = () => new Promise((resolve) => setImmediate(resolve));
+  const call = async () => {
+    let is_done = false;
+    const listed = Dataset.list().finally(() => (is_done = true));
+    while (!is_done) {
+      t.mock.timers.tick(0);
+      await turns();
+    }
+    await listed;
+  };
+  const before = ended;
+  for (let calls = 0; calls < 3; calls++) {
+    await call();
+    t.mock.timers.tick(4000);
+  }
+  assert.equal(ended, before, "a call begins the time anew");
+  t.mock.timers.tick(1000);
+  assert.equal(ended, before + 1);
 });

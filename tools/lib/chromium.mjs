@@ -22,6 +22,13 @@ const QUIET = [
   "--disable-sync",
 ];
 
+/**
+ * What no page of ours needs: each popup of the address bar is a page of the browser's own, which takes longer to begin than one of ours,
+ * and a renderer is kept ready for a page that may never come. Chromium takes the last of such lists, so that this one stands for
+ * Playwright's, which is about services that are off here anyway.
+ */
+const UNNEEDED = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "SpareRendererForSitePerProcess"];
+
 /** The path of Chromium: $CHROMIUM, or the first that is installed. */
 export function chromiumPath() {
   const path = process.env.CHROMIUM ?? PLACES.find((place) => existsSync(place));
@@ -39,9 +46,10 @@ export async function launch({ gpu = process.env.TABTUNE_GPU ?? "swiftshader", a
   const adapter = {
     swiftshader: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
     hardware: ["--enable-unsafe-webgpu", "--enable-features=Vulkan"],
-    none: ["--disable-gpu", "--disable-features=WebGPU"],
+    none: ["--disable-gpu"],
   }[gpu];
   if (!adapter) throw new Error(`TABTUNE_GPU is "${gpu}", but must be swiftshader or hardware`);
+  const without = `--disable-features=${[...UNNEEDED, ...(gpu === "none" ? ["WebGPU"] : [])].join(",")}`;
   const sandbox = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
   const profile = await mkdtemp(join(tmpdir(), "tabtune-"));
   const context = await chromium.launchPersistentContext(profile, {
@@ -49,7 +57,7 @@ export async function launch({ gpu = process.env.TABTUNE_GPU ?? "swiftshader", a
     headless: true,
     acceptDownloads: true,
     serviceWorkers: keeps_pages ? "allow" : "block",
-    args: [...sandbox, ...QUIET, ...adapter, ...args],
+    args: [...sandbox, ...QUIET, without, ...adapter, ...args],
   });
   return {
     profile,

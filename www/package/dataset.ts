@@ -175,7 +175,7 @@ function nameOf(source: DataSource, file_name: string | undefined): string {
 /** How long the worker of datasets is kept when it has nothing to do. */
 const IDLE_MILLIS = 5000;
 
-let library: { client: Client; started: Promise<unknown>; calls: number } | undefined;
+let library: { client: Client; started: Promise<unknown>; calls: number; idle?: ReturnType<typeof setTimeout> } | undefined;
 
 /** Does `work` with the worker that all datasets of this page share; it ends when it is no longer used. */
 export async function withLibrary<T>(work: (client: Client) => Promise<T>): Promise<T> {
@@ -185,6 +185,7 @@ export async function withLibrary<T>(work: (client: Client) => Promise<T>): Prom
   }
   const used = library;
   used.calls += 1;
+  clearTimeout(used.idle);
   try {
     await used.started;
     return await work(used.client);
@@ -194,7 +195,8 @@ export async function withLibrary<T>(work: (client: Client) => Promise<T>): Prom
     throw thrown;
   } finally {
     used.calls -= 1;
-    setTimeout(() => used === library && used.calls === 0 && end(used), IDLE_MILLIS);
+    // A call that comes meanwhile begins the time anew.
+    if (used === library && used.calls === 0) used.idle = setTimeout(() => end(used), IDLE_MILLIS);
   }
 }
 
@@ -205,5 +207,6 @@ export function stored<C extends CallName>(call: C, args: Calls[C]["args"]): Pro
 
 function end(used: NonNullable<typeof library>): void {
   library = undefined;
+  clearTimeout(used.idle);
   used.client.terminate();
 }
