@@ -49,24 +49,28 @@ test_rust() {
   heading "format and lints"
   cargo fmt --all --check
   need_linker
+  need_native_adapter
+  # What later parts need is built where this one leaves a core idle: at the ends of crates that all others wait for, and
+  # where shaders are compiled by one core at a time.
+  if [[ " ${parts[*]} " =~ \ (package|federated|browser|firefox|webkit|docs)\  ]]; then
+    need_chromium
+    beside page build_page
+  fi
   # What the tests run is compiled with the lints here.
   if has_nextest; then linted cargo nextest run --no-run; else linted cargo test --no-run; fi
   need_wasm_target
   cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
-  need_native_adapter
-  # Shaders are compiled by one core at a time, so the other one builds what later parts need.
-  if [[ " ${parts[*]} " =~ \ (package|federated|browser|firefox|webkit|docs)\  ]]; then beside page page_with_browser; fi
   heading "Rust"
   rust_tests rust
   linted cargo test --doc
-  # The bench holds kernels to one another's speed, so nothing else may run.
-  [[ -z ${beside[page]-} ]] || wait "${beside[page]}" || true
-  if has_nextest; then linted cargo nextest run -E 'package(tabtune-bench)'; else linted cargo test -p tabtune-bench; fi
 }
 
+# The bench holds kernels to one another's speed, so nothing else may run.
 test_kernels() {
   heading "kernels"
   rust_tests kernels
+  [[ -z ${beside[page]-} ]] || wait "${beside[page]}" || true
+  if has_nextest; then linted cargo nextest run -E 'package(tabtune-bench)'; else linted cargo test -p tabtune-bench; fi
 }
 
 # Exports are loaded by llama.cpp.
@@ -74,7 +78,8 @@ test_llama() {
   need_node_modules
   need_linker
   heading "llama.cpp"
-  linted cargo build -p tabtune-train
+  # With a test beside it its dependencies are what they are for tests, so the engine is not compiled once more.
+  linted cargo build --bin tabtune-train --test tree
   node_tests tests/llama/*.test.mjs
 }
 
@@ -97,22 +102,28 @@ joined() {
   [[ -z $failed ]]
 }
 
-page_with_browser() {
-  need_chromium
-  build_page
-}
-
 # Builds the page once for all parts that need it, or waits until it is built.
 need_page() {
   [[ -n ${page_is_built-} ]] && return
   heading "package and page"
-  if [[ -n ${beside[page]-} ]]; then joined page; else page_with_browser; fi
+  if [[ -n ${beside[page]-} ]]; then
+    joined page
+  else
+    need_chromium
+    build_page
+  fi
   page_is_built=yes
 }
 
 # Runs the files of a part, two at a time: one waits for its GPU process while the other computes.
 node_tests() {
   node --test --test-concurrency="${at_once:-2}" --test-reporter=./tools/lib/reporter.mjs "$@"
+}
+
+# What the code of the guides needs: one joins a federation, and hubs are stood in for over TLS.
+need_guides() {
+  need_flower
+  need_openssl
 }
 
 server_tests() {
@@ -147,29 +158,32 @@ test_browser() {
 test_firefox() {
   need_page
   need_firefox
-  # The guides' code: one joins a federation, and hubs are stood in for over TLS.
-  need_flower
-  need_openssl
+  need_guides
+  # Either of the two leaves a core idle for almost half of its time.
+  if [[ " ${parts[*]} " == *" webkit "* ]]; then
+    need_webkit
+    beside webkit webkit_tests
+  fi
   heading "Firefox"
   node_tests tests/firefox/*.test.mjs
+}
+
+# Its files one after another, which takes no longer.
+webkit_tests() {
+  at_once=1 node_tests tests/webkit/*.test.mjs
 }
 
 test_webkit() {
   need_page
   need_webkit
-  # The guides' code: one joins a federation, and hubs are stood in for over TLS.
-  need_flower
-  need_openssl
+  need_guides
   heading "WebKitGTK"
-  # Where other work takes the processors, its page was seen to list nothing of what is kept.
-  at_once=1 node_tests tests/webkit/*.test.mjs
+  if [[ -n ${beside[webkit]-} ]]; then joined webkit; else webkit_tests; fi
 }
 
 test_docs() {
   need_page
-  # One guide joins a federation, and hubs are stood in for over TLS.
-  need_flower
-  need_openssl
+  need_guides
   heading "guides"
   node_tests tests/docs/*.test.mjs
 }

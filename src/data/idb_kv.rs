@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use futures_util::future::{Either, FutureExt, Shared, join, join_all, select};
+use futures_util::future::{Either, FutureExt, Shared, join, join_all, join3, select};
 use idb::{Database, Factory, KeyRange, ObjectStore, ObjectStoreParams, Query, Transaction, TransactionMode};
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
@@ -55,7 +55,10 @@ impl IdbKv {
     /// Does `work`, and gives up the connection that it failed on.
     async fn once<T>(&self, work: impl AsyncFn(&Connection) -> Result<T>) -> Result<T> {
         let connection = self.connection().await?;
-        let done = work(&connection).await;
+        let done = {
+            let _turn = connection.turn().await;
+            work(&connection).await
+        };
         if done.is_err() {
             // Another call may have connected anew meanwhile.
             self.connection.borrow_mut().take_if(|now| Rc::ptr_eq(now, &connection));
@@ -82,6 +85,8 @@ impl IdbKv {
 /// A connection to the database, which closes with it.
 struct Connection {
     database: Database,
+    /// Ready when the last transaction that was asked for has ended.
+    last: RefCell<Option<oneshot::Receiver<()>>>,
     /// Ready when the browser has closed the connection.
     closed: Shared<oneshot::Receiver<()>>,
 }
@@ -109,7 +114,21 @@ impl Connection {
             let _ = closed.send(());
         });
         database.on_version_change(move |_| give_up());
-        Ok(Connection { database, closed: close.shared() })
+        Ok(Connection { database, last: RefCell::default(), closed: close.shared() })
+    }
+
+    /// Waits until all transactions that were asked for before have ended; the turn lasts until what is given is dropped.
+    ///
+    /// Where a worker ends while WebKit has both a reading and a writing transaction of a connection, its database answers
+    /// nobody until the tab is closed (WebKit's bug 324094), so there is one at a time.
+    async fn turn(&self) -> oneshot::Sender<()> {
+        let (turn, ended) = oneshot::channel();
+        let before = self.last.replace(Some(ended));
+        if let Some(before) = before {
+            // Nothing is sent: it is ready when its sender is dropped.
+            let _ = before.await;
+        }
+        turn
     }
 
     fn begin(&self, mode: TransactionMode) -> Result<(Transaction, ObjectStore)> {
@@ -118,7 +137,7 @@ impl Connection {
         Ok((transaction, records))
     }
 
-    /// Waits until a transaction, all of whose requests are made, is on disk.
+    /// Waits until a transaction, all of whose requests are made, has ended, and what it wrote is on disk.
     ///
     /// Only its two ends are listened to: a failed request aborts its transaction, and only then does the
     /// transaction carry the cause. A full disk may show at the commit alone. When the browser closes the
@@ -162,12 +181,14 @@ impl Drop for Connection {
 impl Kv for IdbKv {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
         self.attempt(async |connection| {
-            let (_transaction, records) = connection.begin(TransactionMode::ReadOnly)?;
+            let (transaction, records) = connection.begin(TransactionMode::ReadOnly)?;
             let request = |key: &Key| Ok(records.get(to_js(key)).map_err(failed)?.into_future());
             let requests = keys.iter().map(request).collect::<Result<Vec<_>>>()?;
             // Each is waited for, even after one has failed: the browser tells of all of them.
-            let found = join_all(requests).await.into_iter();
-            found.map(|value| Ok(value.map_err(failed)?.map(to_bytes))).collect()
+            let (found, ended) = join(join_all(requests), connection.committed(transaction)).await;
+            let found = found.into_iter().map(|value| Ok(value.map_err(failed)?.map(to_bytes)));
+            let found = found.collect::<Result<_>>()?;
+            ended.map(|()| found)
         })
         .await
     }
@@ -189,12 +210,13 @@ impl Kv for IdbKv {
         let range = range.map_err(failed)?;
         let (keys, values) = self
             .attempt(async |connection| {
-                let (_transaction, records) = connection.begin(TransactionMode::ReadOnly)?;
+                let (transaction, records) = connection.begin(TransactionMode::ReadOnly)?;
                 let range = || Some(Query::KeyRange(range.clone()));
                 let keys = records.get_all_keys(range(), None).map_err(failed)?.into_future();
                 let values = records.get_all(range(), None).map_err(failed)?.into_future();
-                let (keys, values) = join(keys, values).await;
-                Ok((keys.map_err(failed)?, values.map_err(failed)?))
+                let (keys, values, ended) = join3(keys, values, connection.committed(transaction)).await;
+                let found = (keys.map_err(failed)?, values.map_err(failed)?);
+                ended.map(|()| found)
             })
             .await?;
         let key = |key: JsValue| {
