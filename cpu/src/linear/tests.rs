@@ -1,3 +1,5 @@
+use super::Cut;
+use super::gemm;
 use crate::params::linear::{NONE, Params};
 use crate::params::{NF4_BLOCK, NF4_CODES};
 use crate::testing::{assert_close, from_words, levels, random, run, run_at};
@@ -228,6 +230,75 @@ fn narrow_products_and_decoded_weights_are_right() {
                 assert_eq!(operands[0], w.dense, "{format} of depth {true_depth}");
             }
         }
+    }
+}
+
+/// How much of the time so many workers have work, each of whom takes the next task when it has done one.
+fn share_of_work(cut: &Cut, workers: usize) -> f64 {
+    let mut done = vec![0; workers];
+    for part in (0..cut.tasks()).map(|task| cut.part(task)) {
+        *done.iter_mut().min().expect("there are workers") += part.rows.len() * part.cols.len();
+    }
+    let most = done.iter().max().expect("there are workers");
+    done.iter().sum::<usize>() as f64 / (workers * most) as f64
+}
+
+/// Rows, columns and inner dimension of products: of layers and the head of SmolLM2-135M at 128 tokens and of other widths
+/// at more, of LoRA's sides, and of one row.
+const PRODUCTS: [[usize; 3]; 20] = [
+    [128, 3072, 576],
+    [128, 576, 3072],
+    [128, 576, 1536],
+    [128, 960, 576],
+    [128, 576, 576],
+    [128, 49_152, 576],
+    [80, 576, 49_152],
+    [512, 512, 512],
+    [512, 1536, 512],
+    [1000, 2048, 2048],
+    [128, 16, 576],
+    [128, 48, 576],
+    [128, 16, 1536],
+    [3072, 16, 128],
+    [960, 16, 128],
+    [576, 16, 128],
+    [16, 576, 128],
+    [48, 576, 128],
+    [1, 576, 576],
+    [1, 3072, 576],
+];
+
+#[test]
+fn products_are_divided_evenly() {
+    for [rows, cols, inner] in PRODUCTS {
+        let cut = Cut::of(rows, cols, inner);
+        for (workers, least) in [(2, 0.93), (4, 0.88)] {
+            let share = share_of_work(&cut, workers);
+            assert!(
+                share > least,
+                "{rows} × {cols} × {inner}: {workers} workers are busy {share:.3} of the time"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_result_is_of_one_task_and_little_is_packed_again() {
+    for [rows, cols, inner] in PRODUCTS {
+        let cut = Cut::of(rows, cols, inner);
+        let mut covered = vec![0u8; rows * cols];
+        for part in (0..cut.tasks()).map(|task| cut.part(task)) {
+            assert!(part.rows.start % 8 == 0 && part.cols.start % 8 == 0 && part.cols.len() <= gemm::COLS);
+            for row in part.rows {
+                covered[row * cols..][part.cols.clone()].iter_mut().for_each(|count| *count += 1);
+            }
+        }
+        assert!(covered.iter().all(|&count| count == 1), "{rows} × {cols} × {inner}: not each result once");
+        // What tasks pack, by what they multiply; and what it would be in the largest tasks.
+        let (down, across) = cut.grid();
+        let packed = (rows * across + cols * down) as f64 / (rows * cols) as f64;
+        let least = 1.0 / rows.min(480) as f64 + 1.0 / cols.min(128) as f64;
+        assert!(packed < 2.0 * least, "{rows} × {cols} × {inner}: {packed:.3} is packed, of {least:.3}");
     }
 }
 
