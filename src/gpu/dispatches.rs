@@ -3,6 +3,8 @@
 //! [`super::workspace::Workspace`] places every tensor, makes every bind group and replays the dispatches. The same
 //! dispatches, never played, are the memory plan.
 
+use std::rc::Rc;
+
 use bytemuck::Pod;
 
 use crate::memory::{Binding, MemoryPlan, ProgramId, Tensor, params_bytes};
@@ -22,8 +24,9 @@ pub(crate) struct Dispatch {
     pub(crate) shader: String,
     /// Bindings 1, 2, … in order, as long as the largest size needs them.
     pub(crate) bindings: Vec<Binding>,
-    /// Of each size at least one; what is too much for one dispatch is several.
-    pub(crate) pieces: Vec<Vec<Piece>>,
+    /// Of each size at least one; what is too much for one dispatch is several. Dispatches that are cut alike may share
+    /// them.
+    pub(crate) pieces: Rc<[Vec<Piece>]>,
 }
 
 impl Dispatch {
@@ -33,7 +36,7 @@ impl Dispatch {
 }
 
 /// A dispatch in one size, or a part of one that was cut.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     /// Bytes of the `Params` struct at binding 0, padded to a multiple of 16.
     pub(crate) params: Vec<u8>,
@@ -92,7 +95,7 @@ impl Dispatches {
         workgroups: [u32; 3],
         flops: u64,
     ) {
-        let pieces = vec![vec![Piece::new(params, workgroups, flops)]];
+        let pieces = Rc::new([vec![Piece::new(params, workgroups, flops)]]);
         self.push(Op::Dispatch(Dispatch { shader: shader.into(), bindings: bindings.to_vec(), pieces }));
     }
 

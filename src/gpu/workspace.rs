@@ -28,7 +28,7 @@ enum Step {
         /// Of all the tensors that are bound, each once.
         bytes: u64,
         /// Those of each size.
-        calls: Vec<Vec<Call>>,
+        calls: Rc<[Vec<Call>]>,
     },
     Clear {
         buffer: wgpu::Buffer,
@@ -81,26 +81,30 @@ struct Params {
 
 impl Params {
     /// Those of all dispatches, and the calls that use them, of each dispatch by size.
-    fn of(dispatches: &Dispatches) -> (Self, Vec<Vec<Vec<Call>>>) {
+    fn of(dispatches: &Dispatches) -> (Self, Vec<Rc<[Vec<Call>]>>) {
         let mut params = Params::default();
+        // By where they lie: pieces that several dispatches share are placed once.
+        let mut placed: HashMap<*const [Vec<Piece>], Rc<[Vec<Call>]>> = HashMap::new();
         let ops = dispatches.programs.iter().flatten();
         let calls = ops.filter_map(|op| match op {
-            Op::Dispatch(dispatch) => Some(params.calls(dispatch)),
+            Op::Dispatch(Dispatch { pieces, .. }) => {
+                Some(placed.entry(Rc::as_ptr(pieces)).or_insert_with(|| params.calls(pieces)).clone())
+            }
             Op::Clear(_) | Op::Copy { .. } => None,
         });
         let calls = calls.collect();
         (params, calls)
     }
 
-    /// What a dispatch is in each size.
-    fn calls(&mut self, dispatch: &Dispatch) -> Vec<Vec<Call>> {
+    /// What a dispatch of `pieces` is in each size.
+    fn calls(&mut self, pieces: &[Vec<Piece>]) -> Rc<[Vec<Call>]> {
         let mut call = |&Piece { ref params, workgroups, flops, by_spans }: &Piece| Call {
             params_offset: self.place(params),
             workgroups,
             flops,
             by_spans,
         };
-        dispatch.pieces.iter().map(|pieces| pieces.iter().map(&mut call).collect()).collect()
+        pieces.iter().map(|pieces| pieces.iter().map(&mut call).collect()).collect()
     }
 
     /// Bytes of the buffer that holds them.

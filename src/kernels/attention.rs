@@ -3,6 +3,8 @@
 //! What a row sees is a span of keys, so packed rows, sliding windows and a cache are all the same
 //! to the kernels. The arithmetic is that of FlashAttention-2 (Dao 2023).
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::lower::{GpuTarget, Sizes};
@@ -50,6 +52,16 @@ pub fn pairs(rows: usize) -> u64 {
     rows * (rows + 1) / 2
 }
 
+/// The pairs of these rows, where each row sees all rows up to itself.
+fn pairs_of_rows(rows: Range<u32>) -> u64 {
+    pairs(rows.end as usize) - pairs(rows.start as usize)
+}
+
+/// The pairs of these keys, which all of `rows` rows see but those before them.
+fn pairs_of_keys(keys: Range<u32>, rows: u32) -> u64 {
+    pairs((rows - keys.start) as usize) - pairs((rows - keys.end) as usize)
+}
+
 /// The share of `pairs` that `spans` let through; see [`crate::gpu::Workspace::run_seeing`].
 pub fn share_seen(spans: &[[u32; 2]], pairs: u64) -> f64 {
     let seen: u64 = spans.iter().map(|[start, end]| u64::from(end.saturating_sub(*start))).sum();
@@ -79,27 +91,22 @@ impl Params {
     }
 
     /// Dispatches of at most `most_flops`, or of one block of rows, which together do `products` matrix products of
-    /// rows by keys by head_dim. A workgroup takes `block` rows of one of `heads`; `pairs_of` says with how many others
-    /// each row makes a pair at most.
+    /// rows by keys by head_dim. A workgroup takes `block` rows of one of `heads`; `pairs_of` says how many pairs with
+    /// others a range of rows makes at most.
     fn pieces(
         &self,
         most_flops: u64,
         products: u64,
         (block, heads): (u32, u32),
-        pairs_of: impl Fn(u32) -> u64,
+        pairs_of: impl Fn(Range<u32>) -> u64,
     ) -> Vec<(Params, [u32; 3], u64)> {
         let per_pair = 2 * products * u64::from(self.q_heads * self.head_dim);
-        let flops_of = |first: u32| {
-            let rows = first..(first + block).min(self.rows);
-            per_pair * rows.map(&pairs_of).sum::<u64>()
-        };
         let mut cuts = vec![(0, 0)];
         for first in (0..self.rows).step_by(block as usize) {
+            let of_block = per_pair * pairs_of(first..(first + block).min(self.rows));
             match cuts.last_mut() {
-                Some((_, flops)) if *flops == 0 || *flops + flops_of(first) <= most_flops => {
-                    *flops += flops_of(first);
-                }
-                _ => cuts.push((first, flops_of(first))),
+                Some((_, flops)) if *flops == 0 || *flops + of_block <= most_flops => *flops += of_block,
+                _ => cuts.push((first, of_block)),
             }
         }
         let ends = cuts.iter().skip(1).map(|&(first, _)| first).chain([self.rows]);
@@ -137,7 +144,10 @@ pub(super) fn lower_forward(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     let (by_lanes, by_group) = ("attention_lanes_forward", "attention_forward");
     let (shader, block) = largest.shader(target.lanes(), by_lanes, by_group, &FORWARD_DIMS, block);
     let places = largest.places(kv);
-    let pairs_of = |row: u32| if q == kv { u64::from(row) + 1 } else { places };
+    let pairs_of = |rows: Range<u32>| match q == kv {
+        true => pairs_of_rows(rows),
+        false => rows.len() as u64 * places,
+    };
     call.dispatch_pairs(shader, |params: &Params| {
         params.pieces(target.most_flops(), 2, (block, params.q_heads), pairs_of)
     })
@@ -167,7 +177,7 @@ pub(super) fn lower_decode(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch {
     let places = largest.places(call.tensor(1));
     call.dispatch_pairs(shader, |params: &Params| {
         // Few rows are never too much for one dispatch.
-        params.pieces(u64::MAX, 2, (block, params.q_heads), |_| places)
+        params.pieces(u64::MAX, 2, (block, params.q_heads), |rows| rows.len() as u64 * places)
     })
 }
 
@@ -208,7 +218,7 @@ pub(super) fn lower_backward_q(target: &GpuTarget, call: &Sizes<'_>) -> Dispatch
     let (by_lanes, by_group) = ("attention_lanes_backward_q", "attention_backward_q");
     let (shader, block) = call.largest::<Params>().shader(target.lanes(), by_lanes, by_group, &DIMS, 16);
     call.dispatch_pairs(shader, |params: &Params| {
-        params.pieces(target.most_flops(), 3, (block, params.q_heads), |row| u64::from(row) + 1)
+        params.pieces(target.most_flops(), 3, (block, params.q_heads), pairs_of_rows)
     })
 }
 
@@ -216,8 +226,8 @@ pub(super) fn lower_backward_kv(target: &GpuTarget, call: &Sizes<'_>) -> Dispatc
     let (by_lanes, by_group) = ("attention_lanes_backward_kv", "attention_backward_kv");
     let (shader, block) = call.largest::<Params>().shader(target.lanes(), by_lanes, by_group, &DIMS, 16);
     call.dispatch_pairs(shader, |params: &Params| {
-        let rows_of = |key: u32| u64::from(params.rows - key);
-        params.pieces(target.most_flops(), 4, (block, params.kv_heads), rows_of)
+        let pairs_of = |keys| pairs_of_keys(keys, params.rows);
+        params.pieces(target.most_flops(), 4, (block, params.kv_heads), pairs_of)
     })
 }
 
@@ -233,7 +243,7 @@ mod tests {
 
     /// The pieces follow one another, cover all workgroups once, and none is too much, unless it is one block.
     #[track_caller]
-    fn check(params: Params, products: u64, most_flops: u64, pairs_of: impl Fn(u32) -> u64) -> usize {
+    fn check(params: Params, products: u64, most_flops: u64, pairs_of: impl Fn(Range<u32>) -> u64) -> usize {
         let heads = params.q_heads;
         let pieces = params.pieces(most_flops, products, (16, heads), &pairs_of);
         let mut row = 0;
@@ -256,12 +266,20 @@ mod tests {
         for [q_heads, kv_heads, head_dim] in [[9, 3, 64], [32, 32, 128]] {
             for rows in [8, 1000, 16_384, 32_760] {
                 let params = params(rows, q_heads, kv_heads, head_dim);
-                check(params, 2, most, |row| u64::from(row) + 1);
-                check(params, 3, most, |row| u64::from(row) + 1);
-                let count = check(params, 4, most, |key| u64::from(rows - key));
+                check(params, 2, most, pairs_of_rows);
+                check(params, 3, most, pairs_of_rows);
+                let count = check(params, 4, most, |keys| pairs_of_keys(keys, rows));
                 let expected = if rows == 8 { 1..=1 } else { rows as usize / 1000..=2048 };
                 assert!(expected.contains(&count), "{rows} rows of {q_heads} heads in {count} pieces");
             }
+        }
+    }
+
+    #[test]
+    fn pairs_of_a_range_are_those_of_each() {
+        for range in [0..0, 0..1, 0..16, 32..40, 84..100] {
+            assert_eq!(pairs_of_rows(range.clone()), range.clone().map(|row| u64::from(row) + 1).sum());
+            assert_eq!(pairs_of_keys(range.clone(), 100), range.map(|key| u64::from(100 - key)).sum());
         }
     }
 

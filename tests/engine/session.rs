@@ -498,7 +498,7 @@ fn a_share_of_the_rows_is_held_out() {
 fn a_run_that_does_not_fit_says_what_would() {
     pollster::block_on(async {
         let mut session = loaded().await;
-        let row = format!("{{\"text\": \"{}\"}}\n", "tab tune ".repeat(200));
+        let row = format!("{{\"text\": \"{}\"}}\n", "tab tune ".repeat(90));
         let files = Rows(row.repeat(3000).into_bytes());
         let (kv, options) = (session.rows.clone(), ImportOptions::default());
         import_file(kv, "rows", &files, "rows.jsonl", options, &mut |_, _| {}).await.expect("rows");

@@ -3,10 +3,13 @@
 //! Which kernel takes which variant stands beside its host half. What may not depend on the size is decided by the
 //! largest recording of a step.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use super::tiles::Direction;
 use super::{GpuTarget, Sizes};
 use crate::format::WeightFormat;
-use crate::gpu::{self, Dispatch, Dispatches};
+use crate::gpu::{self, Dispatch, Dispatches, Piece};
 use crate::kernels::linear::{Stored, Tile};
 use crate::kernels::recorder::{Kernel, Op, Recorder};
 use crate::kernels::{
@@ -19,6 +22,7 @@ use crate::memory::{Tensor, add_transient, read, write};
 pub(super) fn dispatches(recordings: &[Recorder], target: &GpuTarget) -> Dispatches {
     let largest = &recordings[0];
     let mut out = Dispatches { transients: largest.transients.clone(), programs: Vec::new() };
+    let mut cut = HashMap::new();
     for (program, ops) in largest.programs.iter().enumerate() {
         out.program();
         for (index, op) in ops.iter().enumerate() {
@@ -31,7 +35,7 @@ pub(super) fn dispatches(recordings: &[Recorder], target: &GpuTarget) -> Dispatc
                         Op::Call(call) => Some(call),
                         Op::Clear(_) | Op::Copy { .. } => None,
                     });
-                    Lowering { target, out: &mut out }.call(&Sizes::new(calls.collect()));
+                    Lowering { target, out: &mut out, cut: &mut cut }.call(&Sizes::new(calls.collect()));
                 }
             }
         }
@@ -43,12 +47,14 @@ pub(super) fn dispatches(recordings: &[Recorder], target: &GpuTarget) -> Dispatc
 struct Lowering<'a> {
     target: &'a GpuTarget,
     out: &'a mut Dispatches,
+    /// The pieces of the last dispatch of each shader.
+    cut: &'a mut HashMap<String, Rc<[Vec<Piece>]>>,
 }
 
 impl Lowering<'_> {
     fn call(&mut self, call: &Sizes<'_>) {
         let target = self.target;
-        let dispatch = match call.call().kernel {
+        let mut dispatch = match call.call().kernel {
             Kernel::AdafactorMoments => adafactor::lower_moments(call),
             Kernel::AdafactorRatios => adafactor::lower_ratios(call),
             Kernel::AdafactorScales => adafactor::lower_scales(call),
@@ -111,6 +117,12 @@ impl Lowering<'_> {
             Kernel::RowsScatter => rows::lower_scatter(call),
             Kernel::Sgd => sgd::lower(call),
         };
+        // Layers are cut alike, and a long pass into so many pieces that those of each layer by itself would take hundreds of
+        // megabytes.
+        match self.cut.get(&dispatch.shader) {
+            Some(pieces) if *pieces == dispatch.pieces => dispatch.pieces = pieces.clone(),
+            _ => drop(self.cut.insert(dispatch.shader.clone(), dispatch.pieces.clone())),
+        }
         self.out.push(gpu::Op::Dispatch(dispatch));
     }
 
