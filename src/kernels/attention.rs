@@ -278,8 +278,11 @@ mod tests {
     #[test]
     fn pairs_of_a_range_are_those_of_each() {
         for range in [0..0, 0..1, 0..16, 32..40, 84..100] {
-            assert_eq!(pairs_of_rows(range.clone()), range.clone().map(|row| u64::from(row) + 1).sum());
-            assert_eq!(pairs_of_keys(range.clone(), 100), range.map(|key| u64::from(100 - key)).sum());
+            assert_eq!(
+                pairs_of_rows(range.clone()),
+                range.clone().map(|row| u64::from(row) + 1).sum::<u64>()
+            );
+            assert_eq!(pairs_of_keys(range.clone(), 100), range.map(|key| u64::from(100 - key)).sum::<u64>());
         }
     }
 

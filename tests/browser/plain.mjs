@@ -154,7 +154,7 @@ export async function checkSurvival(page, mounts, kills) {
 // ---- the page that people see --------------------------------------------------------------------------
 
 /** Runs in the page: resolves to the text of an element once it matches. */
-function textOf({ selector, pattern, millis }) {
+export function textOf({ selector, pattern, millis }) {
   return new Promise((resolve, reject) => {
     const until = performance.now() + millis;
     const look = () => {

@@ -121,3 +121,18 @@ test("an idle worker is not pinged", async () => {
   assert.equal(worker.pings, pings);
   client.terminate();
 });
+
+test("a page that is kept for the way back keeps no worker", async (t) => {
+  const window = new EventTarget();
+  for (const name of ["addEventListener", "removeEventListener"]) {
+    globalThis[name] = window[name].bind(window);
+    t.after(() => delete globalThis[name]);
+  }
+  const { client, worker } = started();
+  const step = client.call("train_step", { pipelined: true });
+  window.dispatchEvent(Object.assign(new Event("pagehide"), { persisted: false }));
+  assert.ok(!worker.is_over, "a page that ends takes its workers along");
+  window.dispatchEvent(Object.assign(new Event("pagehide"), { persisted: true }));
+  assert.ok(worker.is_over && client.closed);
+  await assert.rejects(step, { code: "device-lost" });
+});

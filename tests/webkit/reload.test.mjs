@@ -1,7 +1,9 @@
-// A page of WebKitGTK that goes in the middle of reading and writing. A worker that ends with both on one connection leaves
-// a database that answers nobody until the tab is closed (WebKit's bug 324094).
+// A page of WebKitGTK that goes in the middle of reading and writing. What it leaves open of a database keeps all later pages
+// from it until the tab is closed: a worker that ends with both on one connection (WebKit's bug 324094), and whatever a
+// page has on its way that WebKit keeps for the way back.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { textOf } from "../browser/plain.mjs";
 import { openLab } from "./support.mjs";
 
 /** Runs in the page: writes and reads until the page is gone. */
@@ -33,5 +35,30 @@ test("a page that goes while it reads and writes leaves what it kept to the next
     await page.evaluate(keepBusy);
     await openRunner();
     assert.deepEqual(await page.evaluate(kept), ["one", "other"], `after visit ${visit}`);
+  }
+});
+
+/** Runs in the page: whether it knows what is kept. */
+async function knows() {
+  for (let tries = 0; tries < 1000; tries++) {
+    if (document.querySelector("#library-list")) return true;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return false;
+}
+
+test("a page that goes while it learns leaves a library that can be read", async (t) => {
+  const { page, server } = await openLab(t);
+  const says = (selector, pattern) => page.evaluate(textOf, { selector, pattern, millis: 60_000 });
+  const open = async (visit) => {
+    await page.goto(`${server.origin}/?visit=${visit}#train`);
+    await says("#estimate-sum", "memory");
+  };
+  await open(1);
+  for (let visit = 2; visit <= 3; visit++) {
+    await page.evaluate(() => document.querySelector("#start").click());
+    await says("#status", "^Step [2-9]");
+    await open(visit);
+    assert.ok(await page.evaluate(knows), `at visit ${visit}`);
   }
 });

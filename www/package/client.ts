@@ -72,12 +72,18 @@ export class Client {
       worker.onerror = ({ message }) => {
         close(message ? failure("internal", message) : failure("io", `the worker's script could not be loaded: ${unanswered()}`));
       };
+      // A page that the browser keeps for the way back would keep what its worker holds: locks, and in WebKit the database.
+      const leave = ({ persisted }: PageTransitionEvent) => {
+        if (persisted) close(new EngineGone("the page was left, and its engine ended: load the model anew"));
+      };
+      globalThis.addEventListener?.("pagehide", leave);
       worker.onmessageerror = () => close(failure("internal", "a message from the worker was unreadable"));
       return {
         is_worker: true,
         send: (request, transfer) => worker.postMessage(request, transfer),
         end() {
           ended.abort();
+          globalThis.removeEventListener?.("pagehide", leave);
           worker.terminate();
           kernels.end();
         },

@@ -1,9 +1,10 @@
-import { createStore, del, get, set, update, values } from "idb-keyval";
+import { del, get, set, update, values } from "idb-keyval";
+import { openStore } from "../ui/database.js";
 import { newId, opened, type Chat } from "./record.js";
 
 /** The chats, kept in the browser. */
 export class ChatStore {
-  readonly #records = createStore("tabtune-chats", "records");
+  readonly #records = openStore("tabtune-chats", "records");
 
   /** All of them, the latest first; what a later version of this page wrote is left alone. */
   async all(): Promise<Chat[]> {

@@ -1,4 +1,5 @@
-import { createStore, delMany, getMany, set, type UseStore } from "idb-keyval";
+import { delMany, getMany, set, type UseStore } from "idb-keyval";
+import { openStore } from "../ui/database.js";
 import type { Mend } from "./mended.js";
 import type { Roles } from "./roles.js";
 
@@ -83,7 +84,7 @@ export class PickedDrafts {
   }
 
   #opened(): UseStore {
-    return (this.#store ??= createStore("tabtune-draft", "picked"));
+    return (this.#store ??= openStore("tabtune-draft", "picked"));
   }
 }
 

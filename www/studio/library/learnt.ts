@@ -1,4 +1,5 @@
-import { createStore, del, get, promisifyRequest, set, values } from "idb-keyval";
+import { del, get, promisifyRequest, set, values } from "idb-keyval";
+import { openStore } from "../ui/database.js";
 import type { AdapterFiles } from "tabtune";
 import { sha256 } from "./archive/sums.js";
 import { MissingInput } from "../ui/missing.js";
@@ -51,8 +52,8 @@ export function rowsCalled(rows: NonNullable<Learnt["rows"]>, called: (name: str
 /** What was learnt on this page, kept in the browser apart from the rows. */
 export class LearntStore {
   /** The large files lie apart, so that a list does not read them. */
-  readonly #records = createStore("tabtune-learnt", "records");
-  readonly #adapters = createStore("tabtune-adapters", "files");
+  readonly #records = openStore("tabtune-learnt", "records");
+  readonly #adapters = openStore("tabtune-adapters", "files");
 
   /** All of it, the latest first; what a later version of this page wrote is left alone. */
   async all(): Promise<Learnt[]> {

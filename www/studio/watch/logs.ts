@@ -1,4 +1,5 @@
-import { createStore, del, entries, get, keys, set, type UseStore } from "idb-keyval";
+import { del, entries, get, keys, set, type UseStore } from "idb-keyval";
+import { openStore } from "../ui/database.js";
 import { METRICS, RunLog, type Metric } from "./run-log.js";
 
 /** A log as the browser keeps it: numbers in columns, NaN where nothing is known. */
@@ -20,9 +21,9 @@ interface KeptSize {
 }
 
 let opened: UseStore | undefined;
-const store = () => (opened ??= createStore("tabtune-logs", "logs"));
+const store = () => (opened ??= openStore("tabtune-logs", "logs"));
 let opened_sizes: UseStore | undefined;
-const sizeStore = () => (opened_sizes ??= createStore("tabtune-log-sizes", "sizes"));
+const sizeStore = () => (opened_sizes ??= openStore("tabtune-log-sizes", "sizes"));
 
 /** The logs of runs, kept in the browser by the run's id. */
 export const RunLogs = {
