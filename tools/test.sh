@@ -48,17 +48,15 @@ rust_tests() {
 test_rust() {
   heading "format and lints"
   cargo fmt --all --check
-  need_linker
+  need_wasm_target
   need_native_adapter
   # What later parts need is built where this one leaves a core idle: at the ends of crates that all others wait for, and
   # where shaders are compiled by one core at a time.
   if [[ " ${parts[*]} " =~ \ (package|federated|browser|firefox|webkit|docs)\  ]]; then
-    need_chromium
-    beside page build_page
+    beside page page_with_browser
   fi
   # What the tests run is compiled with the lints here.
   if has_nextest; then linted cargo nextest run --no-run; else linted cargo test --no-run; fi
-  need_wasm_target
   cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
   heading "Rust"
   rust_tests rust
@@ -102,16 +100,16 @@ joined() {
   [[ -z $failed ]]
 }
 
+page_with_browser() {
+  need_chromium
+  build_page
+}
+
 # Builds the page once for all parts that need it, or waits until it is built.
 need_page() {
   [[ -n ${page_is_built-} ]] && return
   heading "package and page"
-  if [[ -n ${beside[page]-} ]]; then
-    joined page
-  else
-    need_chromium
-    build_page
-  fi
+  if [[ -n ${beside[page]-} ]]; then joined page; else page_with_browser; fi
   page_is_built=yes
 }
 

@@ -121,7 +121,9 @@ impl Lowering<'_> {
         // megabytes.
         match self.cut.get(&dispatch.shader) {
             Some(pieces) if *pieces == dispatch.pieces => dispatch.pieces = pieces.clone(),
-            _ => drop(self.cut.insert(dispatch.shader.clone(), dispatch.pieces.clone())),
+            _ => {
+                self.cut.insert(dispatch.shader.clone(), dispatch.pieces.clone());
+            }
         }
         self.out.push(gpu::Op::Dispatch(dispatch));
     }

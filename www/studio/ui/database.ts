@@ -1,13 +1,17 @@
 import { createStore, type UseStore } from "idb-keyval";
 
+/**
+ * WebKit keeps a page that is left, in case that one comes back, with its transactions as they stand, and no other page gets to
+ * such a database until the tab is closed. They are made once more when the page is back. Other browsers let them end.
+ */
+const keeps_transactions = globalThis.navigator?.vendor?.startsWith("Apple") ?? false;
+
 /** Transactions that are on their way. */
 const going = new Set<IDBTransaction>();
 /** Settled while the page is there. */
 let shown = Promise.resolve();
 
-// WebKit keeps a page that is left, in case that one comes back, with its transactions as they stand, and no other page gets to
-// such a database until the tab is closed. They are made once more when the page is back. Other browsers let them end.
-if (globalThis.navigator?.vendor?.startsWith("Apple")) {
+if (keeps_transactions) {
   addEventListener("pagehide", ({ persisted }) => {
     if (!persisted) return;
     shown = new Promise((resolve) => addEventListener("pageshow", () => resolve(), { once: true }));
@@ -18,6 +22,7 @@ if (globalThis.navigator?.vendor?.startsWith("Apple")) {
 /** What is kept in the browser under that name, for the calls of idb-keyval. */
 export function openStore(database: string, name: string): UseStore {
   const use = createStore(database, name);
+  if (!keeps_transactions) return use;
   return async (mode, work) => {
     for (;;) {
       await shown;
