@@ -1,9 +1,9 @@
 # The parts of `./build.sh test`; sourced by it.
 
-# Each part with the seconds that it may take on two idle cores, from a fresh clone: what a part needs that another
-# one made before it (the compiled tests, the package) counts where it is made first.
+# Each part with the seconds that it may take on two idle cores, in a run of all from a fresh clone: what a part needs that
+# another one made before it, or beside it, counts where it is made.
 TEST_PARTS=(rust kernels llama package federated browser firefox webkit docs)
-declare -A TEST_SECONDS=([rust]=1000 [kernels]=170 [llama]=120 [package]=280 [federated]=300 [browser]=700 [firefox]=220 [webkit]=160 [docs]=180)
+declare -A TEST_SECONDS=([rust]=850 [kernels]=130 [llama]=40 [package]=110 [federated]=270 [browser]=620 [firefox]=240 [webkit]=40 [docs]=160)
 
 # Whether nextest is there, which runs the tests of all files side by side.
 has_nextest() {
