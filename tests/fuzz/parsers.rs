@@ -28,7 +28,7 @@ fn safetensors_headers() {
     );
     let parse = |file| block_on(read_header(&Memory::of([("m", file)]), "m")).map(drop);
     let corpus = vec![safetensors(one, 24), safetensors(two, 16), safetensors("{}", 0)];
-    let target = Target { corpus, parse: &parse, takes: 3, inputs: 250_000, bytes: (16, 4096) };
+    let target = Target { corpus, parse: &parse, takes: 3, inputs: 1_000_000, bytes: (16, 4096) };
     target.run();
     let sizes = vec!["1"; 100_000].join(",");
     let long = format!(r#"{{"a":{{"dtype":"U8","shape":[{sizes}],"data_offsets":[0,1]}}}}"#);
@@ -49,7 +49,7 @@ fn indexes_of_shards() {
         block_on(Checkpoint::open(&Memory::of(files))).map(drop)
     };
     let corpus = vec![index.as_bytes().to_vec()];
-    Target { corpus, parse: &parse, takes: 1, inputs: 250_000, bytes: (16, 8192) }.run();
+    Target { corpus, parse: &parse, takes: 1, inputs: 1_000_000, bytes: (16, 8192) }.run();
 }
 
 /// What bitsandbytes keeps beside the codes of a weight, doubly quantised.
@@ -83,7 +83,7 @@ fn states_of_bitsandbytes() {
         r#""nested_dtype":"float32","nested_offset":0.0123}"#
     );
     let corpus = vec![state.as_bytes().to_vec()];
-    Target { corpus, parse: &parse, takes: 1, inputs: 40_000, bytes: (32, 32 << 10) }.run();
+    Target { corpus, parse: &parse, takes: 1, inputs: 150_000, bytes: (32, 32 << 10) }.run();
 }
 
 fn tiny(name: &str) -> Vec<u8> {
@@ -94,7 +94,7 @@ fn tiny(name: &str) -> Vec<u8> {
 fn gguf_headers() {
     let parse = |file| block_on(Gguf::open(&Memory::of([("m.gguf", file)]), "m.gguf")).map(drop);
     let corpus = ["llama", "gemma3", "granite", "phi3"].map(tiny).to_vec();
-    Target { corpus, parse: &parse, takes: 4, inputs: 250_000, bytes: (16, 4096) }.run();
+    Target { corpus, parse: &parse, takes: 4, inputs: 1_000_000, bytes: (16, 4096) }.run();
 }
 
 /// A part of a split model, with the other one as it was.
@@ -108,7 +108,7 @@ fn gguf_headers_in_parts() {
         block_on(Gguf::open(&files, &first)).map(drop)
     };
     let corpus = vec![tiny(NAMES[0])];
-    Target { corpus, parse: &parse, takes: 1, inputs: 200_000, bytes: (16, 8192) }.run();
+    Target { corpus, parse: &parse, takes: 1, inputs: 800_000, bytes: (16, 8192) }.run();
 }
 
 /// A model of a few values whose tokens are these, each with its type.
@@ -159,7 +159,7 @@ fn ggufs_as_folders() {
         Architecture::from_json(&folder["config.json"]).map(drop)
     };
     let corpus = ["llama", "gemma3", "granite", "phi3"].map(tiny).to_vec();
-    let target = Target { corpus, parse: &parse, takes: 4, inputs: 12_500, bytes: (48, 64 << 10) };
+    let target = Target { corpus, parse: &parse, takes: 4, inputs: 50_000, bytes: (48, 64 << 10) };
     target.run();
     let tokens = |count: usize, token: &dyn Fn(usize) -> String, kind: i32| {
         with_tokens(&(0..count).map(|number| (token(number), kind)).collect::<Vec<_>>())
@@ -188,7 +188,7 @@ fn configs_of_models() {
     ];
     let corpus = families.map(|name| read(&format!("families/{name}/model/config.json"))).to_vec();
     // A layer takes some hundred bytes, and a config of a few may ask for many.
-    Target { corpus, parse: &parse, takes: 5, inputs: 150_000, bytes: (64, 4 << 20) }.run();
+    Target { corpus, parse: &parse, takes: 5, inputs: 600_000, bytes: (64, 4 << 20) }.run();
 }
 
 #[test]
@@ -202,6 +202,6 @@ fn configs_of_adapters() {
         block_on(load_peft(&Memory::of(files), &modules)).map(drop)
     };
     let corpus = vec![read(&format!("{folder}/adapter/adapter_config.json"))];
-    Target { corpus, parse: &parse, takes: 1, inputs: 150_000, bytes: (64, 4 * weights.len() + (64 << 10)) }
+    Target { corpus, parse: &parse, takes: 1, inputs: 600_000, bytes: (64, 4 * weights.len() + (64 << 10)) }
         .run();
 }
