@@ -63,10 +63,10 @@ test_rust() {
   linted cargo test --doc
 }
 
-# The bench holds kernels to one another's speed, so nothing else may run.
 test_kernels() {
   heading "kernels"
   rust_tests kernels
+  # The bench holds kernels to one another's speed, so nothing else may run.
   [[ -z ${beside[page]-} ]] || wait "${beside[page]}" || true
   if has_nextest; then linted cargo nextest run -E 'package(tabtune-bench)'; else linted cargo test -p tabtune-bench; fi
 }

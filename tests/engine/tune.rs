@@ -231,7 +231,7 @@ fn what_was_found_is_kept_and_trains_as_the_default_does() {
         assert!(session.tiles().choices.is_empty(), "CPU adapters are not tuned by themselves");
         let default = first_loss(&mut session).await;
 
-        let candidates = [Tile::Direct, Tile::Decoded];
+        let candidates = [Tile::Direct, Tile::Shared64];
         session.tune(&candidates, AMPLE_SECONDS).await.expect("tuning runs");
         let found = session.tiles().clone();
         assert!(!found.choices.is_empty());
