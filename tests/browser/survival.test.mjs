@@ -414,11 +414,17 @@ test("a soak: pauses, hidden tabs, reloads and lost devices leave no trace", asy
     const [kind] = kinds.splice(Math.floor(random() * kinds.length), 1);
     happened[kind] += 1;
     if (kind === "pause") {
-      await page.evaluate(async () => {
-        await globalThis.trainer.pause();
+      const refused = await page.evaluate(async () => {
+        const { error } = await globalThis.runner.outcome(() => globalThis.trainer.pause());
         await new Promise((resolve) => setTimeout(resolve, 200));
         globalThis.trainer.resume();
+        return error && { ...error, step: globalThis.steps.at(-1)[0] };
       });
+      // A run that came to its end since it was last looked at cannot be paused.
+      if (refused) {
+        happened.pause -= 1;
+        assert.deepEqual([refused.code, refused.step], ["bad-state", steps], refused.message);
+      }
     } else if (kind === "hide") {
       // Headless tabs are never hidden, so the page is told that it is.
       await page.evaluate(() => {
