@@ -11,8 +11,8 @@ const HARMLESS = /^(bad-option|cancelled)$/;
 let shared: { client: Client; started: Promise<unknown>; calls: number; idle?: ReturnType<typeof setTimeout> } | undefined;
 
 /**
- * Does `work` with the worker that all of this page share who have no model loaded: datasets, what is stored of runs, and
- * figures of runs to come. It ends when it is no longer used.
+ * Does `work` with the worker that all share on this page who need no loaded model: datasets, what is stored of runs, and figures of
+ * runs to come. It ends when it is no longer used.
  */
 export async function withShared<T>(work: (client: Client) => Promise<T>): Promise<T> {
   // One that has ended by itself is not taken.
