@@ -61,6 +61,8 @@ test("a run is set up in three steps, and what it takes is told before it starts
 
   await t.test("what is wanted is chosen in words, which sets everything and can be changed", async () => {
     assert.match(await takes(), /^The bundled toy learns from the example rows: about [\d.]+ MB of memory, .*, a first guess\.$/);
+    await page.locator("#ways").waitFor();
+    assert.equal(page.workers().length, 1, "one engine tells all of this and of what is stored, and has no workers to compute");
     const start = button("Start fine-tuning");
     await page.getByText("Settings", { exact: true }).click();
     const inSight = async () => {

@@ -99,6 +99,13 @@ for (const workers of [0, 1, 2, 3]) {
   });
 }
 
+test("a machine that is only laid out tells what one that computes takes, and starts no worker", async (t) => {
+  const opened = await open(t, 3);
+  const planned = await Machine.planned({ ...parts, worker: () => assert.fail("a worker was made") }, 3);
+  t.after(() => planned.close());
+  for (const name of ["workers", "flavour", "own_bytes", "bytes"]) assert.equal(planned[name], opened[name], name);
+});
+
 for (const busy of [false, true]) {
   test(`workers of a machine that is closed end, ${busy ? "at work" : "idle"}`, async (t) => {
     const threads = [];

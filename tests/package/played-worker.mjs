@@ -13,6 +13,9 @@ export function playPage() {
   Object.defineProperty(globalThis, "navigator", { value: { locks: new Locks() }, configurable: true });
 }
 
+/** How many workers were made. */
+let made = 0;
+
 /** A worker in this very thread. */
 class PlayedWorker {
   calls = [];
@@ -21,7 +24,7 @@ class PlayedWorker {
   is_over = false;
   /** Whether its event loop still turns. */
   hangs = false;
-  #lock = `worker ${workers.length}`;
+  #lock = `worker ${made++}`;
   #die = () => {};
 
   constructor() {

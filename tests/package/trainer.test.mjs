@@ -150,7 +150,10 @@ test("a run whose worker ends by itself goes on from its last checkpoint", async
 test("a run goes on on the device that it began on, and an estimate is of the one that is asked for", async () => {
   const asked = [];
   let backend;
-  Object.assign(answers, { start: ({ device }) => (asked.push(device), { backend }), estimate: () => ({ peak_gpu_bytes: 1 }) });
+  Object.assign(answers, {
+    start: ({ device }) => (asked.push(device), { backend }),
+    estimate: ({ device }) => (asked.push(device), { peak_gpu_bytes: 1 }),
+  });
   for (const [found, given] of [["webgpu", undefined], ["cpu", "auto"], ["cpu", "cpu"], ["webgpu", "webgpu"]]) {
     backend = found;
     const trainer = await Trainer.load(model, { device: given });
@@ -161,20 +164,6 @@ test("a run goes on on the device that it began on, and an estimate is of the on
     await Trainer.estimate(model, { device: given });
     assert.deepEqual(asked.splice(0), [given ?? "auto"]);
   }
-});
-
-test("ways to train are compared in an engine that ends with it", async () => {
-  const ways = [{ way: "lora", options: { lora: { r: 4 } }, footprint: { peak_gpu_bytes: 1 } }];
-  let asked;
-  answers.compare = (args) => ((asked = args), ways);
-  assert.deepEqual(await Trainer.compare(model, { lora: { r: 4 }, train: null }), ways);
-  assert.deepEqual([asked.lora, asked.train], [{ r: 4 }, {}]);
-  assert.deepEqual(workers.map(({ calls, is_over }) => [...calls, is_over]), [["start", "compare", true]]);
-
-  const controller = new AbortController();
-  answers.compare = () => new Promise(() => controller.abort());
-  await assert.rejects(Trainer.compare(model, { signal: controller.signal }), { code: "cancelled" });
-  assert.ok(workers[1].is_over);
 });
 
 test("an engine that hangs is ended when the caller stops, and the next call goes on in another", async () => {

@@ -1,8 +1,7 @@
-import { Client } from "./client.js";
 import { cancelled, failure, throwIfAborted } from "./errors.js";
 import { locks, whileNotTokenised } from "./locks.js";
-import { VERSION, type CallName, type Calls } from "./protocol.js";
 import { tellRenamed } from "./renames.js";
+import { stored, withShared } from "./shared.js";
 import { sendable } from "./sources/send.js";
 import type { DataSource } from "./sources/types.js";
 import type { DatasetInfo, ImportOptions, ImportReport, Inspection, ProgressCallback, StoredRow } from "./types.js";
@@ -55,7 +54,7 @@ export class Dataset {
     const { file_name, ...rest } = options;
     const sent = sendable(source, nameOf(source, file_name));
     try {
-      return await withLibrary((client) =>
+      return await withShared((client) =>
         client.call("inspect", { source: sent.source, options: rest }, { transfer: sent.transfer }),
       );
     } finally {
@@ -86,7 +85,7 @@ export class Dataset {
     try {
       const wait = if_busy === "wait" ? { signal } : undefined;
       return await this.#alone(() => {
-        return withLibrary((client) => {
+        return withShared((client) => {
           const args = { name: this.name, source: sent.source, options: rest, resume };
           return client.call("import", args, { report, signal, transfer: sent.transfer });
         });
@@ -170,43 +169,4 @@ async function alone<T>(name: string, work: () => Promise<T>, wait?: { signal: A
 
 function nameOf(source: DataSource, file_name: string | undefined): string {
   return file_name ?? (source instanceof File ? source.name : "rows.jsonl");
-}
-
-/** How long the worker of datasets is kept when it has nothing to do. */
-const IDLE_MILLIS = 5000;
-
-let library: { client: Client; started: Promise<unknown>; calls: number; idle?: ReturnType<typeof setTimeout> } | undefined;
-
-/** Does `work` with the worker that all datasets of this page share; it ends when it is no longer used. */
-export async function withLibrary<T>(work: (client: Client) => Promise<T>): Promise<T> {
-  if (!library) {
-    const client = Client.inWorker();
-    library = { client, started: client.call("start_library", { version: VERSION }), calls: 0 };
-  }
-  const used = library;
-  used.calls += 1;
-  clearTimeout(used.idle);
-  try {
-    await used.started;
-    return await work(used.client);
-  } catch (thrown) {
-    // One that could not start, or has ended, must not be taken for the next call.
-    if (used === library && (used.calls === 1 || used.client.closed)) end(used);
-    throw thrown;
-  } finally {
-    used.calls -= 1;
-    // A call that comes meanwhile begins the time anew.
-    if (used === library && used.calls === 0) used.idle = setTimeout(() => end(used), IDLE_MILLIS);
-  }
-}
-
-/** Asks that worker for what is stored. */
-export function stored<C extends CallName>(call: C, args: Calls[C]["args"]): Promise<Calls[C]["result"]> {
-  return withLibrary((client) => client.call(call, args));
-}
-
-function end(used: NonNullable<typeof library>): void {
-  library = undefined;
-  clearTimeout(used.idle);
-  used.client.terminate();
 }

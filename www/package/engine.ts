@@ -1,15 +1,15 @@
 import { takeIn, takeOut } from "./carrying.js";
 import type { WorkerLike } from "./cpu/team.js";
 import { importRows, inspect, library } from "./datasets.js";
-import { detailsOf, failure, TabtuneError } from "./errors.js";
+import { detailsOf, failure, TabtuneError, throwIfAborted } from "./errors.js";
 import { exportFolder, FolderSink } from "./export/sink.js";
 import type { Participant } from "./federated/participant.js";
-import { openFolder, openModel } from "./files.js";
-import { hint, openMachine } from "./kernels.js";
+import { openFolder, openModel, type Folder } from "./files.js";
+import { hint, openMachine, planMachine, type MachineOpener } from "./kernels.js";
 import { federated } from "./lazy-worker.js";
 import { withTokensOf } from "./locks.js";
-import { VERSION, type CallName, type Calls, type FederationCall, type Reply, type Request } from "./protocol.js";
-import type { AdapterInfo, DatasetReport, Plan, ProgressCallback, TrainConfig } from "./types.js";
+import { VERSION, type CallName, type Calls, type FederationCall, type Reply, type Request, type RunParts } from "./protocol.js";
+import type { AdapterInfo, DatasetReport, DeviceName, Footprint, Plan, ProgressCallback, TrainConfig } from "./types.js";
 import init, { check_options, Session } from "./wasm/tabtune.js";
 import { compare } from "./ways.js";
 import { problemAfter } from "./webgpu.js";
@@ -68,6 +68,8 @@ export class Engine {
   /** The session is busy until its promise settles, so its calls come one at a time. */
   #last: Promise<void> = Promise.resolve();
   #opened: Session | undefined;
+  /** What that was asked to compute on. */
+  #device: DeviceName | undefined;
   /** By their servers' addresses. */
   readonly #participants = new Map<string, Promise<Participant>>();
 
@@ -119,6 +121,37 @@ export class Engine {
   #free(): void {
     this.#opened?.free();
     this.#opened = undefined;
+    this.#device = undefined;
+  }
+
+  /** Opens a session on a device, in place of the one that is there. Tells why it is no GPU, where one was looked for. */
+  async #open(device: DeviceName, machine: MachineOpener): Promise<string | undefined> {
+    // Where the processor can do it, nobody waits for a GPU that may be back soon.
+    const problem = device === "cpu" ? undefined : await problemAfter(device === "auto" ? 1 : 3);
+    if (problem && device === "webgpu") throw failure("webgpu-unavailable", problem);
+    await init();
+    this.#free();
+    const wanted = problem ? "cpu" : device;
+    const open = (workers?: number) => machine(this.#means.worker, workers);
+    this.#opened = await Session.create(wanted, this.#means.device, open).catch((thrown: unknown) => {
+      const { code, message, context } = detailsOf(thrown);
+      // There was a GPU a moment ago: it crashed in between, and may come back. One that refuses a device stays so.
+      const is_gone = code === "webgpu-unavailable" && message.includes("no GPU adapter");
+      const told = problem ? `${problem} And ${message}` : message;
+      throw new TabtuneError({ code: is_gone ? "device-lost" : code, message: told, context });
+    });
+    this.#device = device;
+    return problem;
+  }
+
+  /** Asks what runs of a model take on a device. Nothing is computed for it, and its session is there for whoever asks next. */
+  async #estimator(device: DeviceName, folder: Folder, { report, signal }: Running): Promise<(options: RunParts) => Promise<Footprint>> {
+    if (this.#device !== device) await this.#open(device, planMachine);
+    const files = await openModel(folder, { report, signal, peek: true });
+    return async (options) => {
+      throwIfAborted(signal);
+      return this.#session.estimate(files, options);
+    };
   }
 
   /** This engine's part in a federation. What that needs is loaded where it is asked for. */
@@ -142,20 +175,8 @@ export class Engine {
   readonly #handlers: { [C in CallName]: Handler<C> } = {
     start: async ({ version, device }) => {
       checkVersion(version);
-      // Where the processor can do it, nobody waits for a GPU that may be back soon.
-      const problem = device === "cpu" ? undefined : await problemAfter(device === "auto" ? 1 : 3);
-      if (problem && device === "webgpu") throw failure("webgpu-unavailable", problem);
-      await init();
-      const wanted = problem ? "cpu" : device;
-      const open = (workers?: number) => openMachine(this.#means.worker, workers);
-      this.#opened = await Session.create(wanted, this.#means.device, open).catch((thrown: unknown) => {
-        const { code, message, context } = detailsOf(thrown);
-        // There was a GPU a moment ago: it crashed in between, and may come back. One that refuses a device stays so.
-        const is_gone = code === "webgpu-unavailable" && message.includes("no GPU adapter");
-        const told = problem ? `${problem} And ${message}` : message;
-        throw new TabtuneError({ code: is_gone ? "device-lost" : code, message: told, context });
-      });
-      const info = this.#opened.adapter() as AdapterInfo;
+      const problem = await this.#open(device, openMachine);
+      const info = this.#session.adapter() as AdapterInfo;
       if (info.backend !== "cpu") return info;
       const told = await hint(device === "cpu" ? null : problem);
       return { ...info, ...(told !== undefined && { hint: told }) };
@@ -169,13 +190,9 @@ export class Engine {
       return info;
     },
 
-    estimate: async ({ folder, ...options }, { report, signal }) =>
-      this.#session.estimate(await openModel(folder, { report, signal, peek: true }), options),
+    estimate: async ({ device, folder, ...options }, running) => (await this.#estimator(device, folder, running))(options),
 
-    compare: async ({ folder, lora, train }, { report, signal }) => {
-      const files = await openModel(folder, { report, signal, peek: true });
-      return compare((options) => this.#session.estimate(files, options), lora, train);
-    },
+    compare: async ({ device, folder, lora, train }, running) => compare(await this.#estimator(device, folder, running), lora, train),
 
     prepare: async (args, { report, signal }) => {
       const { lora, train, dataset, eval_dataset } = args;

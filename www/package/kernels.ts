@@ -23,26 +23,25 @@ async function loaded(): Promise<typeof import("./machine.js")> {
   return machine;
 }
 
-/** Opens the CPU engine's machine with workers that `worker` makes, or on this thread; see {@link Machine.open}. */
-export async function openMachine(worker: (() => WorkerLike) | undefined, workers?: number): Promise<Machine> {
-  const { Machine } = await loaded();
-  return Machine.open(
-    {
-      async module(flavour) {
-        const url = module_urls[flavour]();
-        // A module of another build than the engine's would compute something else.
-        const response = await fetch(url, { cache: "no-cache" });
-        if (!response.ok) throw failure("io", `${url}: HTTP ${response.status}`);
-        return WebAssembly.compile(await response.arrayBuffer()).catch((thrown: unknown) => {
-          const hint = "its WebAssembly has no SIMD or no threads, which Chrome has from version 91, Firefox 89 and Safari 16.4";
-          throw failure("cpu-unavailable", `this browser cannot run the CPU engine: ${hint} (${String(thrown)})`);
-        });
-      },
-      worker,
-    },
-    workers,
-  );
+/** A module of another build than the engine's would compute something else. */
+async function module(flavour: Flavour): Promise<WebAssembly.Module> {
+  const url = module_urls[flavour]();
+  const response = await fetch(url, { cache: "no-cache" });
+  if (!response.ok) throw failure("io", `${url}: HTTP ${response.status}`);
+  return WebAssembly.compile(await response.arrayBuffer()).catch((thrown: unknown) => {
+    const hint = "its WebAssembly has no SIMD or no threads, which Chrome has from version 91, Firefox 89 and Safari 16.4";
+    throw failure("cpu-unavailable", `this browser cannot run the CPU engine: ${hint} (${String(thrown)})`);
+  });
 }
+
+/** What makes the CPU engine's machine, with workers that `worker` makes or on this thread. */
+export type MachineOpener = (worker: (() => WorkerLike) | undefined, workers?: number) => Promise<Machine>;
+
+/** The machine, ready to compute; see {@link Machine.open}. */
+export const openMachine: MachineOpener = async (worker, workers) => (await loaded()).Machine.open({ module, worker }, workers);
+
+/** The machine that tells what it takes and computes nothing; see {@link Machine.planned}. */
+export const planMachine: MachineOpener = async (worker, workers) => (await loaded()).Machine.planned({ module, worker }, workers);
 
 /** What people are told where the processor computes; see `hintOf` in `cpu/hint.ts`. */
 export async function hint(problem: string | undefined | null): Promise<string | undefined> {

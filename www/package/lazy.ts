@@ -1,8 +1,8 @@
-import { stored } from "./dataset.js";
 import { failure, unanswered } from "./errors.js";
 import type { Page } from "./evaluation/host.js";
 import { checkOptions } from "./options.js";
 import { VERSION } from "./protocol.js";
+import { stored } from "./shared.js";
 
 /** Loads what tells whether a model got better, which most pages never ask. */
 export function evaluation(): Promise<typeof import("./evaluation.js")> {

@@ -76,13 +76,14 @@ export interface Calls {
     result: Plan;
     event: ProgressEvent;
   };
+  // These tell what runs take on a device. Nothing has to be started for it, and they leave no model.
   estimate: {
-    args: { folder: Folder; quantization?: QuantizationConfig; lora?: LoraConfig; train?: TrainConfig };
+    args: { device: DeviceName; folder: Folder } & RunParts;
     result: Footprint;
     event: ProgressEvent;
   };
   compare: {
-    args: { folder: Folder; lora: LoraConfig; train: TrainConfig };
+    args: { device: DeviceName; folder: Folder; lora: LoraConfig; train: TrainConfig };
     result: ComparedWay[];
     event: ProgressEvent;
   };
@@ -188,6 +189,13 @@ export interface Calls {
   samples: { args: { run_name: string }; result: SampledStep[]; event: never };
   rename_dataset: { args: { name: string; to: string }; result: void; event: never };
   delete_dataset: { args: { name: string }; result: void; event: never };
+}
+
+/** What a run is made of. */
+export interface RunParts {
+  quantization?: QuantizationConfig | undefined;
+  lora?: LoraConfig | undefined;
+  train?: TrainConfig | undefined;
 }
 
 /** What a call of rounds is about. */

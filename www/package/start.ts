@@ -10,7 +10,7 @@ import { sleep } from "./sleep.js";
 import type { AdapterInfo, DeviceName, ProgressCallback, RunPolicy } from "./types.js";
 
 /** What the engine is asked for: on a device of the page's own there is nothing to choose. */
-function deviceName(device: DeviceName | object | undefined): DeviceName {
+export function deviceName(device: DeviceName | object | undefined): DeviceName {
   return typeof device === "object" ? "webgpu" : (device ?? "auto");
 }
 

@@ -1,11 +1,12 @@
 import { DEFAULT_ADAPTER, EngineAdapters, type Adapters } from "./adapters.js";
 import type { Client } from "./client.js";
-import { Dataset, stored, withLibrary } from "./dataset.js";
+import { Dataset } from "./dataset.js";
 import { ended, EngineGone, failure, TabtuneError, throwIfAborted } from "./errors.js";
 import type { CompanionOptions } from "./evaluation/companion.js";
 import type { Companion, EvaluationHost } from "./evaluation/host.js";
 import type { EvaluateOptions, Evaluation, Forgetting, ForgettingOptions, RunOutcome, SampleGrid } from "./evaluation/types.js";
 import { download } from "./export/download.js";
+import { figure } from "./figures.js";
 import { adapterFolder, folderOf, type Folder, type FolderSource, type HubOptions } from "./files.js";
 import { holdStore, reporter } from "./hub/persist.js";
 import { evaluation, PAGE } from "./lazy.js";
@@ -16,6 +17,7 @@ import { VERSION, type Calls } from "./protocol.js";
 import { onRenamed, type Renamed } from "./renames.js";
 import { ROUNDS, type RoundsHost, type StepsOptions } from "./rounds.js";
 import { Run, type RunHost, type RunSettings, takenUp, takeUp, type Told, toldOf, watched } from "./run.js";
+import { stored, withShared } from "./shared.js";
 import { aborted, affordable, retrying, started, unmetered } from "./start.js";
 import { streamOf, type Stream } from "./stream.js";
 import type {
@@ -230,8 +232,7 @@ export class Trainer {
     checkOptions("Trainer.estimate", options, ESTIMATE);
     options = present(options);
     const { quantization, lora, train } = options;
-    const parts = { ...(quantization && { quantization }), ...(lora && { lora }), ...(train && { train }) };
-    return looked(model, options, (client, folder) => client.call("estimate", { folder, ...parts }));
+    return figure("estimate", model, options, { quantization, lora, train });
   }
 
   /**
@@ -245,7 +246,7 @@ export class Trainer {
     checkOptions("Trainer.compare", options, COMPARE);
     options = present(options);
     const { lora = {}, train = {} } = options;
-    return looked(model, options, (client, folder) => client.call("compare", { folder, lora, train }));
+    return figure("compare", model, options, { lora, train });
   }
 
   /**
@@ -480,7 +481,7 @@ export class Trainer {
   ): Promise<Blob> {
     checkOptions("Trainer.export_run", options, EXPORT_RUN);
     const { progress_callback: report, signal } = present(options);
-    return withLibrary((client) => client.call("export_run", { run_name }, { report, signal }));
+    return withShared((client) => client.call("export_run", { run_name }, { report, signal }));
   }
 
   /**
@@ -501,7 +502,7 @@ export class Trainer {
     const release = await hold(run_name, false, {});
     try {
       const args = { run_name, bytes: blob, overwrite };
-      return await withLibrary((client) => client.call("import_run", args, { report, signal }));
+      return await withShared((client) => client.call("import_run", args, { report, signal }));
     } finally {
       await release();
     }
@@ -808,19 +809,6 @@ export class Trainer {
       await this.#letGo();
     }
   }
-}
-
-/** Asks about a model that is not loaded, in an engine that is there for this alone. */
-async function looked<T>(
-  model: FolderSource,
-  options: HubOptions & Pick<LoadOptions, "device" | "signal">,
-  ask: (client: Client, folder: Folder) => Promise<T>,
-): Promise<T> {
-  const { signal, device } = options;
-  checkDevice(device);
-  const folder = folderOf(model, options);
-  holdStore(folder);
-  return started(signal, device, (client) => ask(client, folder).finally(() => client.terminate()));
 }
 
 /** What calls are told of an engine that another one is to replace. */

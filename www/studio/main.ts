@@ -11,7 +11,7 @@ import { DeviceForm } from "./train/device.js";
 import { element, say, show, write } from "./ui/dom.js";
 import { clearErrorOnChange, showError, tellUndone } from "./shell/errors.js";
 import { NowBar } from "./shell/now.js";
-import { beginPlaces, goTo, reveal, staying } from "./shell/places.js";
+import { beginPlaces, goTo, onPlace, placeNow, reveal, staying } from "./shell/places.js";
 import { Again } from "./home/again.js";
 import { Trying } from "./home/try.js";
 import { Curves } from "./watch/curves.js";
@@ -232,9 +232,12 @@ const comparing: Task = { begin: "blind-begin", stop: "blind-stop" };
 /** The tokens of the longest row, once that is known. */
 let longest: number | undefined;
 
-/** What a run with the settings as they stand would take. While one is on its way the device is left to it. */
+/**
+ * What a run with the settings as they stand would take, where that is read: an engine is started for it. While a run is on its way
+ * the device is left to it.
+ */
 function tellMemory(): void {
-  if (!busy.running) estimate.later({ model: model.chosen, config: settings.peek(), lora: settings.lora, longest });
+  if (!busy.running && placeNow() === "train") estimate.later({ model: model.chosen, config: settings.peek(), lora: settings.lora, longest });
 }
 
 /** How the model of that name is loaded, or the one that is chosen now. */
@@ -430,6 +433,7 @@ settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 // With the rows of the visit before come the settings of then; other rows that are chosen bring their own.
 void data.begun.then(() => settings.follow(data.kind));
+onPlace(tellMemory);
 tellChoice();
 showLive(element("live-watch"));
 await Promise.all([adapters.begin(), picked.refresh()]).catch(showError);

@@ -4,6 +4,8 @@ export interface Crew {
   readonly workers: number;
   /** Whether all that was started is through. */
   readonly idle: boolean;
+  /** Starts those who work, once; resolves when they are ready. */
+  begin(): Promise<void>;
   /** Starts a list after those before it; false where no more can wait. */
   start(list: number, count: number): boolean;
   /** Ends at once, whatever goes on. */

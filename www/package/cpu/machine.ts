@@ -1,5 +1,5 @@
 import { detailsOf, failure, type TabtuneError } from "../errors.js";
-import type { Crew } from "./crew.js";
+import type { Crew, Listener } from "./crew.js";
 import { Heap } from "./heap.js";
 import { bestFlavour, INITIAL_PAGES, instantiate, type Flavour } from "./kernels.js";
 import { Solo } from "./solo.js";
@@ -22,37 +22,40 @@ const MAXIMA = [65536, 49152, 32768, 16384, 8192];
 export class Machine {
   readonly flavour: Flavour;
   /** What is taken before anything is allocated: the workers' stacks and panels, and the module's own data. */
-  own_bytes = 0;
+  readonly own_bytes: number;
   readonly #heap: Heap;
-  #crew!: Crew;
+  readonly #crew: Crew;
   readonly #jobs: Job[] = [];
   /** Those that wait for an answer, should none come. */
   readonly #waiting = new Set<(error: TabtuneError) => void>();
   #failed: TabtuneError | undefined;
 
-  private constructor(flavour: Flavour, heap: Heap) {
+  private constructor(flavour: Flavour, heap: Heap, crew: (listener: Listener) => Crew) {
     this.flavour = flavour;
     this.#heap = heap;
+    this.#crew = crew({ finished: () => this.#proceed(), failed: (thrown) => this.#fail(stopped(thrown)) });
+    this.own_bytes = heap.taken;
   }
 
   /** A machine with so many workers, or as many as there are cores to spare; one where the page is not isolated. */
   static async open(parts: Parts, workers?: number): Promise<Machine> {
+    const machine = await Machine.planned(parts, workers);
+    await machine.#crew.begin();
+    return machine;
+  }
+
+  /** The same machine before any of its workers is started: it tells what it takes, and computes nothing. */
+  static async planned(parts: Parts, workers = defaultWorkers()): Promise<Machine> {
     const flavour = await bestFlavour();
     const module = await parts.module(flavour);
     const memory = newMemory();
     const kernels = await instantiate(module, memory);
     const heap = new Heap(memory, kernels.__heap_base.value);
-    const machine = new Machine(flavour, heap);
-    const listener = {
-      finished: () => machine.#proceed(),
-      failed: (thrown: unknown) => machine.#fail(stopped(thrown)),
-    };
+    const { worker } = parts;
     const shares = globalThis.crossOriginIsolated && typeof SharedArrayBuffer === "function";
-    machine.#crew = parts.worker && shares
-      ? await Team.open(workers ?? defaultWorkers(), parts.worker, { module, memory, kernels, heap, listener })
-      : new Solo(kernels, heap, listener);
-    machine.own_bytes = heap.taken;
-    return machine;
+    return new Machine(flavour, heap, (listener) =>
+      worker && shares ? new Team(workers, worker, { module, memory, kernels, heap, listener }) : new Solo(kernels, heap, listener),
+    );
   }
 
   get workers(): number {
@@ -151,8 +154,7 @@ export class Machine {
   #fail(error: TabtuneError): void {
     if (this.#failed) return;
     this.#failed = error;
-    // While it is opened there is none yet, and who opens it hears of the error.
-    this.#crew?.close();
+    this.#crew.close();
     this.#jobs.length = 0;
     for (const reject of this.#waiting) reject(error);
     this.#waiting.clear();

@@ -31,6 +31,8 @@ export class Solo implements Crew {
     return this.#lists.length === 0;
   }
 
+  async begin(): Promise<void> {}
+
   start(list: number, count: number): boolean {
     this.#lists.push({ list, count });
     if (!this.#has_turn) this.#takeTurn();

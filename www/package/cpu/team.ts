@@ -40,6 +40,8 @@ export interface WorkerLike {
 export class Team implements Crew {
   readonly workers: number;
   readonly #members: WorkerLike[] = [];
+  readonly #make: () => WorkerLike;
+  readonly #posts: Post[];
   readonly #ring: Int32Array;
   /** Has workers leave the list in hand. */
   readonly #stop: () => void;
@@ -48,35 +50,35 @@ export class Team implements Crew {
   #started = 0;
   #finished = 0;
 
-  private constructor(workers: number, ring: Int32Array, listener: Listener, stop: () => void) {
-    this.workers = workers;
-    this.#ring = ring;
-    this.#listener = listener;
-    this.#stop = stop;
-  }
-
-  /** Resolves when all workers are ready. */
-  static async open(
+  /** Lays out what so many workers compute in, which `make` makes once they are to begin. */
+  constructor(
     workers: number,
     make: () => WorkerLike,
     parts: { module: WebAssembly.Module; memory: WebAssembly.Memory; kernels: Kernels; heap: Heap; listener: Listener },
-  ): Promise<Team> {
+  ) {
     const { module, memory, kernels, heap, listener } = parts;
     const ring = heap.allocate(4 * RING_WORDS).address;
     const control = heap.allocate(kernels.control_bytes()).address;
-    const team = new Team(workers, new Int32Array(heap.buffer, ring, RING_WORDS), listener, () => kernels.stop(control));
-    const posts = Array.from({ length: workers }, (_, worker): Post => {
+    this.workers = workers;
+    this.#make = make;
+    this.#ring = new Int32Array(heap.buffer, ring, RING_WORDS);
+    this.#listener = listener;
+    this.#stop = () => kernels.stop(control);
+    this.#posts = Array.from({ length: workers }, (_, worker): Post => {
       const stack = heap.allocate(STACK_BYTES).address + STACK_BYTES;
       const scratch = heap.allocate(kernels.scratch_bytes()).address;
       return { module, memory, worker, workers, control, ring, stack, scratch };
     });
+  }
+
+  /** Resolves when all workers are ready. */
+  async begin(): Promise<void> {
     try {
-      await Promise.all(posts.map((post) => team.#join(make(), post)));
+      await Promise.all(this.#posts.map((post) => this.#join(this.#make(), post)));
     } catch (thrown) {
-      team.close();
+      this.close();
       throw thrown;
     }
-    return team;
   }
 
   get idle(): boolean {

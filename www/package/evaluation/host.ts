@@ -1,7 +1,7 @@
-import type { stored } from "../dataset.js";
 import type { failure } from "../errors.js";
 import type { checkOptions } from "../options.js";
 import type { CallName, Calls } from "../protocol.js";
+import type { stored } from "../shared.js";
 import type { EvalLog, ProgressCallback, RunEvent } from "../types.js";
 import type { RunOutcome, SampledStep } from "./types.js";
 
