@@ -9,12 +9,13 @@ if (!(minutes > 0)) {
 }
 
 const ends = [];
-const { begin, round, complaints } = await openUse({ after: (end) => ends.push(end) });
+const { begin, round, measure, complaints } = await openUse({ after: (end) => ends.push(end) });
 const started = Date.now();
 await begin();
 console.log("| minute | round | memory, MB | kept, as shown | things | storage, MB |\n| --- | --- | --- | --- | --- | --- |");
 for (let rounds = 1; Date.now() - started < 60_000 * minutes; rounds++) {
-  const { memory, shown, storage, things } = await round();
+  await round();
+  const { memory, shown, storage, things } = await measure();
   const count = Object.values(things).reduce((sum, count) => sum + count, 0);
   console.log(`| ${((Date.now() - started) / 60_000).toFixed(1)} | ${rounds} | ${(memory / 1e6).toFixed(1)} | ${shown} | ${count} | ${(storage / 1e6).toFixed(2)} |`);
 }

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seriousIn } from "./axe.mjs";
+import { holdAnswer, letGo } from "./holding.mjs";
+import { eventually } from "./support.mjs";
 import { openVisit } from "./visitor.mjs";
 
 /** Text that would do something if it were taken for HTML. */
@@ -9,10 +11,22 @@ const HOSTILE = `<img src=x onerror="globalThis.was_run = true">`;
 
 /** Its answer is long where words are drawn as the test has it. */
 const LONG = "Tell me a story about a bear.";
+/** So much of it is there when it is stopped: more than a hundred characters. */
+const PIECES = 40;
+
+/** Runs in the page: whether more than so many characters of an answer are kept that is still being written. */
+async function isKept(length) {
+  const done = (request) => new Promise((resolve, reject) => ((request.onsuccess = () => resolve(request.result)), (request.onerror = () => reject(request.error))));
+  const database = await done(indexedDB.open("tabtune-chats"));
+  const chats = await done(database.transaction("records").objectStore("records").getAll());
+  database.close();
+  const spoken = chats.flatMap(({ turns }) => turns).flatMap((turn) => turn.spoken ?? []);
+  return spoken.some(({ text, end }) => end === "going" && text.length > length);
+}
 
 /** The page in a Chromium of its own, and how a person chats on it. */
 async function openChat(t) {
-  const { page, server, complaints, answers, button, status, tooWide } = await openVisit(t, { patience: 10_000 });
+  const { page, server, complaints, answers, button, status, tooWide } = await openVisit(t);
   const field = page.locator("#message");
   const open = async (address) => {
     await page.goto(`${server.origin}/${address}`);
@@ -78,16 +92,20 @@ test("chats", async (t) => {
 
     await button("New chat").click();
     await ramble();
+    await holdAnswer(page, PIECES);
     await begin(LONG);
     await page.waitForFunction(() => (document.querySelector(".answer[aria-busy=true]")?.textContent.length ?? 0) > 40);
     await field.press("Escape");
+    await letGo(page);
     await last.getByText("Stopped here").waitFor();
     await idle();
     kept.stopped = await text();
     assert.ok(kept.stopped.length > 40);
+    await holdAnswer(page, PIECES);
     await button("Go on").click();
     await page.waitForFunction((length) => (document.querySelector(".answer[aria-busy=true]")?.textContent.length ?? 0) > length, kept.stopped.length + 20);
     await page.locator("#send-stop").press("Enter");
+    await letGo(page);
     await idle();
     await last.getByText("Stopped here").waitFor();
     const more = await text();
@@ -164,9 +182,9 @@ test("chats", async (t) => {
   await t.test("a page that is left in the middle of an answer has it when it comes back", async () => {
     await button("New chat").click();
     await ramble();
+    await holdAnswer(page, PIECES);
     await begin(LONG);
-    await page.waitForFunction(() => (document.querySelector(".answer[aria-busy=true]")?.textContent.length ?? 0) > 60);
-    await page.waitForTimeout(700);
+    await eventually(page, isKept, 60);
     await page.reload();
     await last.getByText("Stopped here").waitFor();
     assert.ok((await text()).length > 40);

@@ -8,7 +8,7 @@ import { openVisit } from "./visitor.mjs";
 const KEPT = { version: 1, preset: "facts", changed: { max_steps: 2 }, finer: { "lora.bias": "all", "lora.rank_pattern": { o_proj: 2 } } };
 
 test("everything else is set by its own name, told before a run and told of it", async (t) => {
-  const { page, server, complaints, button, status, idle, entry, tooWide } = await openVisit(t, { patience: 60_000 });
+  const { page, server, complaints, button, status, idle, entry, tooWide } = await openVisit(t);
   await page.addInitScript((kept) => location.protocol !== "about:" && localStorage.setItem("tabtune:settings", kept), JSON.stringify(KEPT));
   const sum = page.locator("#estimate-sum");
   const field = (name) => page.getByLabel(name, { exact: true });

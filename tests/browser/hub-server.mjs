@@ -79,9 +79,10 @@ function send({ request, response, path, range }, bytes, headers, faults) {
   }
   cut.times--;
   cut.then?.();
-  response.write(body.subarray(0, cut.after));
+  const sent = body.subarray(0, cut.after);
+  response.write(sent);
   // A connection that hangs is for tests that end the download themselves.
-  if (!cut.hang) setTimeout(() => response.destroy(), 50);
+  if (!cut.hang) void cut.taken({ name, range, bytes: sent.length }).finally(() => response.destroy());
 }
 
 /**
@@ -90,8 +91,9 @@ function send({ request, response, path, range }, bytes, headers, faults) {
  *
  *   ranges: false                     answers any Range request with the whole file
  *   shorten: { name, by }             says and sends fewer bytes than the list says
- *   cut: { name, after, times, hang, then }
- *                                     breaks off (or hangs) after so many bytes of a body, and calls `then`
+ *   cut: { name, after, times, taken, hang, then }
+ *                                     breaks off after so many bytes of a body, once `taken` has resolved: what a browser
+ *                                     has not read by then, it loses. Or hangs. Calls `then`
  *   corrupt: { name, at }             flips a bit
  *   refuse: [status, headers][]       the next answers of the hub
  *   token                             what must be sent along, else 401
@@ -195,9 +197,31 @@ export async function startHub(model) {
   };
 }
 
-/** The page that opens folders: the package's modules as the compiler leaves them. */
+/**
+ * The page that opens folders: the package's modules as the compiler leaves them. `globalThis.taken` has how many bytes were read of
+ * the answer to each request, by its file and range.
+ */
 const PAGE = `<!doctype html>
 <script type="module">
+  globalThis.taken = {};
+  const { fetch } = globalThis;
+  globalThis.fetch = async (address, options) => {
+    const response = await fetch(address, options);
+    const key = [String(address).split("/").at(-1), options?.headers?.Range ?? null].join();
+    const read = response.body && response.body.getReader.bind(response.body);
+    if (read) response.body.getReader = () => counted(read(), key);
+    return response;
+  };
+  const counted = (reader, key) => {
+    const { read } = reader;
+    globalThis.taken[key] = 0;
+    reader.read = async () => {
+      const got = await read.call(reader);
+      globalThis.taken[key] += got.value?.length ?? 0;
+      return got;
+    };
+    return reader;
+  };
   import { TabtuneError } from "/build/errors.js";
   import { folderOf, openFolder } from "/build/files.js";
   import { cachedModels, forgetModel } from "/build/hub/models.js";

@@ -44,6 +44,7 @@ beforeEach(async () => {
   Object.assign(model, freshModel());
   server.reset();
   await page.evaluate(async () => {
+    globalThis.taken = {};
     for (const name of await caches.keys()) await caches.delete(name);
   });
 });
@@ -62,6 +63,8 @@ function load(source = ID, { names = ["config.json", WEIGHTS], options = {}, on 
     const { folderOf, openFolder, TabtuneError } = globalThis.tabtune;
     const events = [];
     globalThis.abort = new AbortController();
+    let aborted;
+    globalThis.abort.signal.addEventListener("abort", () => (aborted = performance.now()));
     // What is posted to the worker is a structured clone.
     const folder = structuredClone(folderOf(source, options));
     const reader = openFolder(folder, { report: (event) => events.push(event), signal: globalThis.abort.signal }, { part_bytes, first_wait_ms: 5 });
@@ -84,7 +87,8 @@ function load(source = ID, { names = ["config.json", WEIGHTS], options = {}, on 
       return { sums, sizes, events, millis: performance.now() - started };
     } catch (error) {
       if (!(error instanceof TabtuneError)) throw error;
-      return { error: { code: error.code, message: error.message }, events, millis: performance.now() - started };
+      const now = performance.now();
+      return { error: { code: error.code, message: error.message }, events, millis: now - started, millis_after_abort: now - aborted };
     }
   }, job);
 }
@@ -105,6 +109,12 @@ async function assertRefused(loading, code, message) {
   assert.match(error.message, message);
   assert.ok(!error.message.includes(TOKEN), error.message);
   return rest;
+}
+
+/** Has the server cut the connection after so many bytes of the weights, which the page has then read. */
+function cut(after, times, more = {}) {
+  const taken = ({ name, range, bytes }) => page.waitForFunction(([key, bytes]) => globalThis.taken[key] >= bytes, [[name, range].join(), bytes]);
+  server.faults.cut = { name: WEIGHTS, after, times, taken, ...more };
 }
 
 /** What was asked of the hub or the CDN since the last time. */
@@ -183,7 +193,7 @@ test("a moved branch brings what changed, and frees what it replaces", async () 
 });
 
 test("a cut connection goes on at the very byte", async () => {
-  server.faults.cut = { name: WEIGHTS, after: PART + 500, times: 2 };
+  cut(PART + 500, 2);
   await loadWell();
   const [first, second, third, ...more] = asked(server.cdn);
   assert.equal(first, `GET /${WEIGHTS}`);
@@ -195,7 +205,7 @@ test("a cut connection goes on at the very byte", async () => {
 });
 
 test("a closed tab goes on at the first missing part", async () => {
-  server.faults.cut = { name: WEIGHTS, after: 2 * PART + 500, times: 1, hang: true };
+  cut(2 * PART + 500, 1, { hang: true });
   const tab = await openPage();
   const closed = load(ID, { on: tab }).catch(() => {});
   await untilParts(2);
@@ -225,14 +235,13 @@ async function untilParts(count) {
 async function loadParts(count, ...args) {
   const loading = load(...args);
   await untilParts(count);
-  const since = performance.now();
   await page.evaluate(() => globalThis.abort.abort());
-  await assertRefused(loading, "cancelled", /stop/);
-  assert.ok(performance.now() - since < 5000, "it ended at once");
+  const { millis_after_abort } = await assertRefused(loading, "cancelled", /stop/);
+  assert.ok(millis_after_abort < 5000, "it ended at once");
 }
 
 test("after an abort, a gap between parts is filled, and nothing else", async () => {
-  server.faults.cut = { name: WEIGHTS, after: 3 * PART + 500, times: 1, hang: true };
+  cut(3 * PART + 500, 1, { hang: true });
   await loadParts(3);
   await page.evaluate(async () => {
     const cache = await caches.open("tabtune-models");
@@ -247,7 +256,7 @@ test("after an abort, a gap between parts is filled, and nothing else", async ()
 });
 
 test("a server without ranges sends everything, and what is missing is kept", async () => {
-  server.faults.cut = { name: WEIGHTS, after: 2 * PART + 500, times: 1 };
+  cut(2 * PART + 500, 1);
   server.faults.ranges = false;
   await loadWell();
   const [, range] = asked(server.cdn);
@@ -274,7 +283,7 @@ test("a corrupt byte is found, whether it came just now or before", async () => 
   await assertRefused(load(), "io", named);
   assert.equal((await cached())[0].bytes, 22, "its parts are gone");
   // Again, in a part that an earlier load left.
-  server.faults.cut = { name: WEIGHTS, after: 2 * PART + 500, times: 1, hang: true };
+  cut(2 * PART + 500, 1, { hang: true });
   await loadParts(2);
   server.reset();
   await assertRefused(load(), "io", named);
@@ -446,7 +455,7 @@ test("a folder at an address: kept while the server says that it is the same", a
 
   model.etag = '"2"';
   model.files[WEIGHTS] = randomBytes(WEIGHTS_BYTES);
-  server.faults.cut = { name: WEIGHTS, after: 2 * PART + 500, times: 1, hang: true };
+  cut(2 * PART + 500, 1, { hang: true });
   await loadParts(2, plain, { names: [WEIGHTS] });
   assert.deepEqual(gets(server.hub), [`GET /plain/${WEIGHTS}`], "a changed file starts anew");
   await loadWell(plain, { names: [WEIGHTS] });
@@ -457,7 +466,7 @@ test("a folder at an address: kept while the server says that it is the same", a
 test("a file that changes while it is downloaded", async () => {
   const plain = `${server.hub.origin}/plain/`;
   model.etag = '"1"';
-  server.faults.cut = { name: WEIGHTS, after: 2 * PART + 500, times: 1, then: () => (model.etag = '"2"') };
+  cut(2 * PART + 500, 1, { then: () => (model.etag = '"2"') });
   await assertRefused(load(plain, { names: [WEIGHTS] }), "io", /model\.safetensors: the file changed on the server/);
   await loadWell(plain, { names: [WEIGHTS] });
 });
@@ -471,7 +480,7 @@ test("servers that say no version, and pages in place of files", async () => {
   assert.deepEqual(await cached(), [], "nothing that could not be told from a later version is kept");
   model.files["config.json"] = Buffer.from("{}");
   await loadWell(plain, { names: ["config.json"] });
-  server.faults.cut = { name: WEIGHTS, after: PART, times: 2 };
+  cut(PART, 2);
   await loadWell(plain);
 });
 

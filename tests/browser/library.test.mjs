@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { strFromU8, unzipSync, zipSync } from "fflate";
 import { seriousIn } from "./axe.mjs";
-import { openVisit, visitorOf } from "./visitor.mjs";
+import { eventually } from "./support.mjs";
+import { openVisit, PATIENCE_MILLIS, visitorOf } from "./visitor.mjs";
 
 const ROWS = "question,answer\nWann haben Sie offen?,Von neun bis fünf.\nWas kostet ein neuer Schlauch?,Zwölf Euro.\n";
 const MODEL = "somebody/a-model";
@@ -83,7 +84,7 @@ function useLibrary(visitor, page, origin) {
 }
 
 test("the library of the page", async (t) => {
-  const { page, server, ...visitor } = await openVisit(t, { patience: 10_000 });
+  const { page, server, ...visitor } = await openVisit(t);
   const here = useLibrary(visitor, page, server.origin);
   const { button, entry, status, idle, shownBytes, names, findings, answers } = here;
   await page.setViewportSize({ width: 1280, height: 900 });
@@ -205,7 +206,7 @@ test("the library of the page", async (t) => {
     const left = await shownBytes();
     assert.equal(left.model, undefined);
     assert.deepEqual([left.run, left.adapter, left.dataset], [taken.run, taken.adapter, taken.dataset]);
-    await page.waitForFunction(async (most) => (await navigator.storage.estimate()).usage <= most, before - MODEL_BYTES);
+    await eventually(page, async (most) => (await navigator.storage.estimate()).usage <= most, before - MODEL_BYTES);
     await idle();
   });
 
@@ -243,7 +244,7 @@ test("the library of the page", async (t) => {
   await t.test("comes out of it in another browser, on a phone", async () => {
     // What a context keeps no other one sees.
     const tab = await page.context().browser().newPage();
-    tab.setDefaultTimeout(10_000);
+    tab.setDefaultTimeout(PATIENCE_MILLIS);
     const there = useLibrary(visitorOf(tab), tab, server.origin);
     await there.page.setViewportSize({ width: 390, height: 844 });
     await there.open();

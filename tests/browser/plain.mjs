@@ -72,9 +72,10 @@ export async function checkData(page, { has_folders }) {
 
 /**
  * Runs in the page: trains a run on the processor from where it stands. `globalThis.steps` has the steps that were told,
- * `globalThis.told` what happened, and `globalThis.endEngine` ends the engine's worker.
+ * `globalThis.told` what happened, and `globalThis.endEngine` ends the engine's worker. A run that is to be killed makes `most` steps and
+ * waits for that.
  */
-export async function trainOn({ run_name, steps }) {
+export async function trainOn({ run_name, steps, most }) {
   const { tabtune, outcome } = globalThis.runner;
   globalThis.steps = [];
   globalThis.told = [];
@@ -97,7 +98,10 @@ export async function trainOn({ run_name, steps }) {
     });
     const on_event = ({ type }) => globalThis.told.push(type);
     const run = { run_name, resume_from_checkpoint: true, save_steps: 1, policy: false, on_event };
-    for await (const { step, loss } of trainer.train(dataset, run)) globalThis.steps.push([step, loss]);
+    for await (const { step, loss } of trainer.train(dataset, run)) {
+      globalThis.steps.push([step, loss]);
+      if (globalThis.steps.length === most) await new Promise(() => {});
+    }
     const earlier = (trainer.plan.resumed?.log ?? []).map(({ step, loss }) => [step, loss]);
     const { "adapter_model.safetensors": adapter } = await trainer.save();
     await trainer.dispose();
@@ -109,7 +113,7 @@ export async function trainOn({ run_name, steps }) {
 /** Runs in the page: resolves once so many steps were told. */
 function stepped(count) {
   return new Promise((resolve, reject) => {
-    const until = performance.now() + 60_000;
+    const until = performance.now() + 120_000;
     const look = () => {
       if ((globalThis.steps?.length ?? 0) >= count) resolve();
       else if (performance.now() > until) reject(new Error(`only ${globalThis.steps?.length} steps`));
@@ -130,7 +134,9 @@ export async function checkSurvival(page, mounts, kills) {
   const steps = 40;
   const whole = valueOf(await page().evaluate(trainOn, { run_name: "whole", steps }));
   assert.deepEqual([whole.earlier.length, whole.log.length], [0, steps]);
-  const begin = () => page().evaluate(`void (${trainOn})({ run_name: "killed", steps: ${steps} })`);
+  // However late a kill comes, each finds the run on its way.
+  const most = Math.floor(steps / (kills.length + 1));
+  const begin = () => page().evaluate(`void (${trainOn})({ run_name: "killed", steps: ${steps}, most: ${most} })`);
   for (const kill of kills) {
     await begin();
     await page().evaluate(stepped, 3);
@@ -142,9 +148,12 @@ export async function checkSurvival(page, mounts, kills) {
   assert.equal(last.hash, whole.hash);
 
   // The worker of an engine ends, and its page goes on with another one.
-  await page().evaluate(`void (globalThis.mortal = (${trainOn})({ run_name: "mortal", steps: ${steps} }))`);
-  await page().evaluate(stepped, 3);
-  const mortal = valueOf(await page().evaluate(() => (globalThis.endEngine(), globalThis.mortal)));
+  const mortal = valueOf(await page().evaluate(`(async () => {
+    const run = (${trainOn})({ run_name: "mortal", steps: ${steps} });
+    await (${stepped})(3);
+    globalThis.endEngine();
+    return run;
+  })()`));
   assert.ok(mortal.told.includes("recovered"), mortal.told.join(", "));
   assert.deepEqual(mortal.log, whole.log, "no step is lost, none is told twice");
   assert.equal(mortal.hash, whole.hash);
@@ -197,7 +206,7 @@ function catchDownload() {
  * Tells the held-out loss after so many steps, and what the page says of what computes.
  */
 export async function checkPage(page, origin, { steps }) {
-  const says = (selector, pattern, millis = 60_000) => page.evaluate(textOf, { selector, pattern: pattern.source, millis });
+  const says = (selector, pattern, millis = 120_000) => page.evaluate(textOf, { selector, pattern: pattern.source, millis });
   // A person waits until it can be pressed, as while the page looks at a file.
   const click = (selector) =>
     page.evaluate(async (selector) => {

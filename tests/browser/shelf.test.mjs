@@ -59,7 +59,7 @@ const zipped = (files) => Buffer.from(zipSync(files, { level: 0 }));
 
 /** The page in a Chromium of its own, and how a person uses its shelf. */
 async function openShelf(t) {
-  const { page, ...visit } = await openVisit(t, { patience: 6_000, as: person });
+  const { page, ...visit } = await openVisit(t, { as: person });
   /** Goes where the page says so. */
   const status = (pattern) => page.locator("#status").filter({ hasText: pattern }).waitFor();
   const entry = (name) => visit.entry("adapter", name);

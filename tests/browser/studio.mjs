@@ -6,12 +6,9 @@ import { unzipSync } from "fflate";
 import { person } from "./person.mjs";
 import { openVisit } from "./visitor.mjs";
 
-/** How long anything may take on a machine whose processor also plays the GPU. */
-const PATIENCE_MILLIS = 120_000;
-
 /** Opens a browser for the page, whose person goes to the place of what they look for. */
 export async function openStudio(t, device = "cpu") {
-  const { page, ...visit } = await openVisit(t, { device, patience: PATIENCE_MILLIS, as: person });
+  const { page, ...visit } = await openVisit(t, { device, as: person });
   const { server, button } = visit;
   const folder = mkdtempSync(join(tmpdir(), "tabtune-rows-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));

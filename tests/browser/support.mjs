@@ -119,6 +119,17 @@ export function valueOf({ value, error }) {
   return value;
 }
 
+/** Waits until `is_so`, which runs in the page and may be asynchronous, says so: `waitForFunction` takes a promise for a yes. */
+export function eventually(page, is_so, given) {
+  const wait = async (isSo, given) => {
+    for (const until = performance.now() + 120_000; !(await isSo(given)); ) {
+      if (performance.now() > until) throw new Error(`not after two minutes: ${isSo}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  return page.evaluate(`(${wait})(${is_so}, ${JSON.stringify(given)})`);
+}
+
 export function bytesOf(base64) {
   return new Uint8Array(Buffer.from(base64, "base64"));
 }

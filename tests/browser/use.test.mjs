@@ -7,11 +7,12 @@ import { openUse } from "./using.mjs";
 const NOISE_BYTES = 3e6;
 
 test("training, talking, importing, switching and deleting leave nothing behind", async (t) => {
-  const { begin, round, complaints } = await openUse(t);
+  const { begin, round, measure, complaints } = await openUse(t);
   await begin();
-  const before = await round();
-  let after;
-  for (let rounds = 0; rounds < 2; rounds++) after = await round();
+  await round();
+  const before = await measure();
+  for (let rounds = 0; rounds < 2; rounds++) await round();
+  const after = await measure();
   t.diagnostic(`${after.memory - before.memory} bytes more memory after two rounds`);
   assert.deepEqual(after.things, before.things);
   assert.equal(after.shown, before.shown);

@@ -12,7 +12,7 @@ const EAGER = { args: ["--enable-blink-features=ForceEagerMeasureMemory"], flags
  * Runs in the page: the bytes of the page and its workers, those that it says are kept, those that the browser counts, and
  * how many things are kept of all kinds.
  */
-async function measure() {
+async function measureNow() {
   for (let round = 0; round < 2; round++) globalThis.gc();
   const { bytes } = await performance.measureUserAgentSpecificMemory();
   const { usage } = await navigator.storage.estimate();
@@ -27,9 +27,9 @@ async function measure() {
   return { memory: bytes, shown: document.querySelector("#kept-bytes").textContent, storage: usage, things };
 }
 
-/** Opens the page on the processor, and gives a round of use and what is measured after it. */
+/** Opens the page on the processor, and gives a round of use, and what measures what is there after it. */
 export async function openUse(t) {
-  const { page, server, complaints, button, status, idle, entry } = await openVisit(t, { ...EAGER, as: person, patience: 120_000 });
+  const { page, server, complaints, button, status, idle, entry } = await openVisit(t, { ...EAGER, as: person });
   const remove = async (kind, name) => {
     await entry(kind, name).getByRole("button", { name: `Delete ${name}` }).click();
     await entry(kind, name).waitFor({ state: "detached" });
@@ -84,7 +84,15 @@ export async function openUse(t) {
     await remove("run", "Bundled FAQ");
     await remove("dataset", "table.csv");
     await remove("chat", "What is a lake?");
-    return page.evaluate(measure);
   };
-  return { begin, round, complaints };
+  /** The worker of datasets has an engine's code in its memory, and goes when it was not asked for a while. */
+  const measure = async () => {
+    const engines = () => page.workers().filter((worker) => !worker.url().includes("kernel"));
+    while (engines().length > 1) await page.waitForTimeout(100);
+    // What is thrown away may be there for a moment more, what is kept is there each time.
+    const looks = [];
+    for (let look = 0; look < 3; look++) looks.push(await page.evaluate(measureNow));
+    return looks.reduce((least, look) => (look.memory < least.memory ? look : least));
+  };
+  return { begin, round, measure, complaints };
 }

@@ -2,15 +2,17 @@
 import { paths } from "../../tools/lib/paths.mjs";
 import { fewRows, openLab } from "./support.mjs";
 
+/** How long a visitor waits for anything. On a machine that does other work too, what takes a moment may take many seconds. */
+export const PATIENCE_MILLIS = 120_000;
+
 /**
- * Opens a browser for the page, which has few held-out rows, and gives what `openLab` does beside a visitor's. `patience` is how long
- * a visitor waits for anything, in milliseconds; `as` makes another page of it, such as one whose `person` goes from place to place.
+ * Opens a browser for the page, which has few held-out rows, and gives what `openLab` does beside a visitor's. `as` makes another page of it, such as one whose `person` goes from place to place.
  */
-export async function openVisit(t, { patience = 30_000, as = (page) => page, device = "cpu", ...options } = {}) {
+export async function openVisit(t, { as = (page) => page, device = "cpu", ...options } = {}) {
   const lab = await openLab(t, { device, ...options });
   const { server, mounts, requests } = lab;
   mounts["/data/faq.heldout.jsonl"] = fewRows(paths.heldout);
-  lab.page.setDefaultTimeout(patience);
+  lab.page.setDefaultTimeout(PATIENCE_MILLIS);
   const page = as(lab.page);
   return { page, server, mounts, requests, ...visitorOf(page) };
 }
@@ -31,11 +33,19 @@ export function visitorOf(page) {
   const button = (name) => page.getByRole("button", { name, exact: true });
   /** Waits until the page says so, wherever the person is. */
   const status = (text) => page.locator("#status").filter({ hasText: text }).waitFor({ state: "attached" });
+  /** Waits until a run says that it has made more than so many steps. Resolves to how many. */
+  const beyond = async (steps) => {
+    const made = await page.waitForFunction((steps) => {
+      const step = Number(/^Step (\d+) of /.exec(document.querySelector("#status").textContent)?.[1]);
+      return step > steps && step;
+    }, steps);
+    return made.jsonValue();
+  };
   /** Waits until the model does nothing. */
   const idle = () => page.waitForFunction(() => !document.querySelector("#ask-begin").disabled);
   /** What the library has of that kind under that name. */
   const entry = (kind, name) => page.locator(`#library-list > li[data-kind=${kind}]`).filter({ has: page.locator(".item-name").getByText(name, { exact: true }) });
   /** The pixels by which the page is wider than its window. */
   const tooWide = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  return { complaints, answers, button, status, idle, entry, tooWide };
+  return { complaints, answers, button, status, beyond, idle, entry, tooWide };
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seriousIn } from "./axe.mjs";
+import { holdSteps, letGo } from "./holding.mjs";
 import { bundledConfig } from "./support.mjs";
 import { openVisit } from "./visitor.mjs";
 
@@ -9,6 +10,8 @@ import { openVisit } from "./visitor.mjs";
 const SOON_MILLIS = 30_000;
 
 const STEPS = 60;
+/** Steps after which the questions are asked again. */
+const ASKED = 6;
 
 /** Runs in a page before its scripts: notifications that are only noted, and a tab that can be looked away from. */
 function playPerson() {
@@ -26,7 +29,7 @@ function playPerson() {
 }
 
 test("a person sees it learn, stops it, comes back to it and watches its curves", async (t) => {
-  const { page, server, mounts, complaints, button, status, tooWide } = await openVisit(t, { patience: SOON_MILLIS });
+  const { page, server, mounts, complaints, button, status, tooWide } = await openVisit(t);
   const config = bundledConfig({ max_steps: STEPS, save_steps: 5 });
   mounts["/data/faq.config.json"] = new TextEncoder().encode(JSON.stringify(config));
   await page.addInitScript(playPerson);
@@ -61,9 +64,11 @@ test("a person sees it learn, stops it, comes back to it and watches its curves"
   });
 
   await t.test("one button trains, and answers come before and now while it does", async () => {
+    // What is there then stays until it was looked at.
+    await holdSteps(page, ASKED);
     const begun = performance.now();
     await button("Train it now").click();
-    await live.getByText(/^Now, after step \d+$/).first().waitFor({ timeout: SOON_MILLIS });
+    await live.getByText(`Now, after step ${ASKED}`, { exact: true }).first().waitFor({ timeout: SOON_MILLIS });
     t.diagnostic(`${((performance.now() - begun) / 1000).toFixed(1)} s until the first answer that was learnt`);
     const [before, now] = await live.locator(".live-asked").first().locator(".answer").allTextContents();
     assert.equal(before, "I do not know what tabtune is.");
@@ -73,6 +78,7 @@ test("a person sees it learn, stops it, comes back to it and watches its curves"
     assert.match(await page.locator('link[rel="icon"]').getAttribute("href"), /\/icon-[0-8]\.svg$/);
     assert.match(await live.locator(".going-words").textContent(), /^Step \d+ of 60\d+:\d\d left$/);
     await button("Stop").click();
+    await letGo(page);
     await status(/^Stopped after \d+ steps?\.$/);
     await button("Train it now").waitFor();
     assert.equal(await page.title(), "tabtune");
@@ -81,15 +87,19 @@ test("a person sees it learn, stops it, comes back to it and watches its curves"
   });
 
   await t.test("a reload in the middle loses nothing: it goes on, with its curve and its answers", async () => {
+    await holdSteps(page, 2 * ASKED);
     await button("Train it now").click();
     await button("Stop").waitFor();
-    await live.getByText(/^Now, after step (?!6$)\d+$/).first().waitFor();
+    await live.getByText(`Now, after step ${2 * ASKED}`, { exact: true }).first().waitFor();
     await page.reload();
+    // It does not end before the person looks away.
+    await holdSteps(page, 2);
     await button("Go on with it: Bundled FAQ (2)").click();
     assert.equal(new URL(page.url()).hash, "#train");
     await page.locator("#live-watch").getByText(/^Now, after step \d+$/).first().waitFor();
     await page.getByLabel("Tell me when it is done").check();
     await page.evaluate(() => (globalThis.is_away = true));
+    await letGo(page);
     await status(`Done: ${STEPS} steps.`);
     await page.waitForFunction(() => globalThis.shown.length > 0);
     assert.deepEqual(await page.evaluate(() => globalThis.shown), [`Done: ${STEPS} steps.`]);

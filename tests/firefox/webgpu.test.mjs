@@ -19,15 +19,20 @@ test("in Firefox by WebGPU", async (t) => {
     lab.mounts["/few.jsonl"] = fewRows(paths.data);
     const config = bundledConfig({ max_steps: 8, per_device_train_batch_size: 2, max_length: 64 });
     const job = { device: "webgpu", config, rows: "/few.jsonl", heldout: "/heldout.jsonl", evaluate: true };
+    const began = performance.now();
     const { steps, evals, files } = valueOf(await lab.run(job));
+    const took = performance.now() - began;
     assert.equal(steps.length, 8);
     assert.ok(steps.every(({ loss, grad_norm }) => Number.isFinite(loss) && grad_norm > 0));
     assert.ok(mean(steps.slice(-3).map(({ loss }) => loss)) < mean(steps.slice(0, 3).map(({ loss }) => loss)));
     assert.ok(evals.at(-1).eval_loss < evals[0].eval_loss);
     assert.deepEqual(Object.keys(files).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
     // Firefox tells of two steps at once. The first ones compile.
-    const millis = steps.slice(3).map(({ step_millis }) => step_millis);
-    assert.ok(Math.max(...millis) < 10 * Math.min(...millis), `steps took ${millis.map(Math.round).join(", ")} ms`);
+    const millis = steps.slice(3).map(({ step_millis }) => step_millis).sort((a, b) => a - b);
+    const words = `steps took ${millis.map(Math.round).join(", ")} ms of ${Math.round(took)}`;
+    // A machine that does something else meanwhile makes one of them long.
+    assert.ok(millis[0] > millis[millis.length >> 1] / 10, words);
+    assert.ok(steps.reduce((sum, { step_millis }) => sum + step_millis, 0) < took, words);
   });
 
   // The run before had a device of its own, as trainers have.

@@ -19,6 +19,12 @@ export function webkitPath() {
   return path;
 }
 
+/** What the driver answers when the process of the page has ended in the middle of a script, and to whatever is asked after that. */
+const PAGE_GONE = /^Could not parse script result$|page crash or hang/;
+
+/** The process of the page has ended by itself, and the session and all that was kept with it. */
+export class PageGone extends Error {}
+
 /** A port that nobody listens on. */
 async function freePort() {
   const server = createServer();
@@ -63,7 +69,7 @@ export async function launch({ downloads, proxy_port } = {}) {
   const call = async (method, path, body) => {
     const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, body: body && JSON.stringify(body) });
     const { value } = await response.json();
-    if (!response.ok) throw new Error(`${value.error}: ${value.message}`);
+    if (!response.ok) throw new (PAGE_GONE.test(value.message?.trim() ?? "") ? PageGone : Error)(`${value.error}: ${value.message}`);
     return value;
   };
   const close = async (session) => {
