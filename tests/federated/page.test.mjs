@@ -28,7 +28,7 @@ async function open(t, terms) {
   const browser = await launch({ gpu: "none" });
   t.after(() => browser.close());
   const page = person(await browser.newPage());
-  page.setDefaultTimeout(180_000);
+  page.setDefaultTimeout(600_000);
   const { complaints, idle, tooWide } = visitorOf(page);
   await page.goto(`${base}/`);
   await page.locator("#together").waitFor();

@@ -183,7 +183,7 @@ export async function superlink({ app, runConfig = {}, in_memory = false }) {
       return started;
     },
     status,
-    async ended(id, seconds = 180) {
+    async ended(id, seconds = 600) {
       for (const until = Date.now() + 1000 * seconds; Date.now() < until; await sleep(300)) {
         const now = await status(id);
         if (now.startsWith("finished")) return now;

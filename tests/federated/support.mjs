@@ -29,7 +29,7 @@ export function termsOf(more = {}) {
 }
 
 /** What a condition gives, once it is something. */
-export async function until(what, condition, seconds = 180) {
+export async function until(what, condition, seconds = 600) {
   for (const end = Date.now() + 1000 * seconds; Date.now() < end; await sleep(50)) {
     const found = await condition();
     if (found) return found;

@@ -72,7 +72,7 @@ export async function person(t, origin) {
   t.after(() => browser.close());
   return async () => {
     const page = await browser.newPage();
-    page.setDefaultTimeout(120_000);
+    page.setDefaultTimeout(600_000);
     await page.goto(`${origin}/together.html`);
     await page.waitForFunction(() => "runner" in globalThis);
     return page;
