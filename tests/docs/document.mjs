@@ -12,7 +12,7 @@ import { enter, importText, pick } from "./stage-page.mjs";
 import { shell, startCommand, startServer, writeInto } from "./stage.mjs";
 
 /** The longest that a page has to tell that it works, and a download to be there. */
-const PATIENCE_MILLIS = 120_000;
+const PATIENCE_MILLIS = 300_000;
 
 /** The header blocks of the guide to CSP, as objects. */
 const HEADERS = blocksOf("docs/guides/csp-and-headers.md").filter(({ language }) => language === "http").map(headersOf);

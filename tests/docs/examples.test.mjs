@@ -30,7 +30,7 @@ async function built(t, name, environment = "") {
 async function open(t, site) {
   const page = await browser.newPage();
   const told = [];
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(300_000);
   page.on("pageerror", (error) => told.push(String(error)));
   page.on("console", (message) => message.type() === "error" && told.push(message.text()));
   // A machine that runs tests is under pressure, and runs would rest.
@@ -53,6 +53,22 @@ async function stepFrom(page, least) {
     const step = Number(/step (\d+) of 60/i.exec(document.body.innerText)?.[1]);
     return step >= least && step;
   }, least);
+  return handle.jsonValue();
+}
+
+/**
+ * Presses a button as soon as the page tells step `least` or a later one, in the same turn of the page, so that the run cannot end in
+ * between; gives all that the page told then.
+ */
+async function pressFrom(page, least, words) {
+  const press = ({ least, words }) => {
+    const told = document.body.innerText;
+    const button = [...document.querySelectorAll("button:enabled")].find(({ textContent }) => textContent === words);
+    if (!button || !(Number(/step (\d+) of 60/i.exec(told)?.[1]) >= least)) return undefined;
+    button.click();
+    return told;
+  };
+  const handle = await page.waitForFunction(press, { least, words });
   return handle.jsonValue();
 }
 
@@ -101,9 +117,7 @@ test("vite: an app fine-tunes, stops and gives the adapter away", async (t) => {
 
   await page.fill("#model", MODEL);
   await page.click("#start");
-  await stepFrom(page, 20);
-  assert.match(await textOf(page, "#detail"), /loss \d+\.\d\d, \d+ s left$/);
-  await page.click("#stop");
+  assert.match(await pressFrom(page, 20, "Stop"), /loss \d+\.\d\d, \d+ s left$/m);
   await until(page, "#status", "Stopped");
   assert.ok((await stepFrom(page, 20)) < 60);
   const [first, second] = [await textOf(page, "#before"), await textOf(page, "#after")];
@@ -140,16 +154,14 @@ test("react: a hook loads once in StrictMode, trains, answers, and frees the mod
   assert.notEqual(await textOf(page, "h2:text('Before') + p"), TAUGHT);
 
   await page.click("text=Teach it");
-  await stepFrom(page, 1);
-  await page.click("text=Stop");
+  await pressFrom(page, 1, "Stop");
   await until(page, "[role=status]", "Ready");
   assert.equal(await page.locator("[role=alert]").count(), 0);
 
   // The component goes in the middle of a run.
   await page.click("text=Teach it");
-  await stepFrom(page, 1);
   const gone = engines[0].waitForEvent("close");
-  await page.click("text=Another model");
+  await pressFrom(page, 1, "Another model");
   await page.waitForSelector("#model");
   await gone;
 });

@@ -25,7 +25,7 @@ async function launchChromium({ proxy_port, downloads }) {
   const browser = await launch({ gpu: "none", args: [`--proxy-server=https=127.0.0.1:${proxy_port}`, "--ignore-certificate-errors"] });
   async function open() {
     const page = await browser.newPage();
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(300_000);
     const broken = [];
     page.on("pageerror", (error) => broken.push(String(error)));
     page.on("console", (message) => {

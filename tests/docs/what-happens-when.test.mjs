@@ -64,7 +64,7 @@ test("what the guide tells happens", async (t) => {
   const open = async (origin = lab.server.origin) => {
     const page = await lab.browser.newPage();
     // Where the processor plays the GPU, another engine compiles for a while.
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(300_000);
     await page.goto(`${origin}/runner/`);
     await page.waitForFunction(() => "runner" in globalThis);
     return page;
@@ -197,7 +197,7 @@ test("what the guide tells happens", async (t) => {
           request.result.close();
         });
       // A checkpoint that is on its way writes its record once more, which a browser that clears the site does not let it do.
-      for (let times = 0; times < 10 && !(await told()).includes("storage-cleared"); times++) {
+      for (let times = 0; times < 100 && !(await told()).includes("storage-cleared"); times++) {
         await clear();
         await sleep(1000);
       }

@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { launch } from "../../tools/lib/chromium.mjs";
 import { paths } from "../../tools/lib/paths.mjs";
 import { seriousIn } from "../browser/axe.mjs";
@@ -11,7 +10,7 @@ import { person } from "../browser/person.mjs";
 import { visitorOf } from "../browser/visitor.mjs";
 import { PlayedClient } from "./played-client.mjs";
 import { recorder, repliesOf } from "./recorder.mjs";
-import { federation, termsOf } from "./support.mjs";
+import { federation, termsOf, until } from "./support.mjs";
 
 /** Text that would do something if it were taken for HTML. */
 const HOSTILE = `<img src=x onerror="globalThis.was_run = true"> & <b>words</b>`;
@@ -29,7 +28,7 @@ async function open(t, terms) {
   const browser = await launch({ gpu: "none" });
   t.after(() => browser.close());
   const page = person(await browser.newPage());
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(600_000);
   const { complaints, idle, tooWide } = visitorOf(page);
   await page.goto(`${base}/`);
   await page.locator("#together").waitFor();
@@ -49,13 +48,19 @@ async function open(t, terms) {
 }
 
 /** What a node told of its layout, once it was asked. */
-async function layoutIn(calls) {
-  for (let tries = 0; tries < 200; tries++) {
+const layoutIn = (calls) =>
+  until("the layout of the page's node", async () => {
     const [reply] = await repliesOf(calls).catch(() => []);
-    if (reply) return reply.content.layout.config;
-    await sleep(100);
-  }
-  throw new Error("the page's node was asked nothing");
+    return reply?.content.layout.config;
+  });
+
+/** Runs in the page: in the midst of the second round its engine is asked for nothing more, so that the round stays there. */
+function haltInSecond() {
+  const [round, waits] = ["round", "waits"].map((name) => document.querySelector(`#together-${name}`));
+  const halt = () => {
+    if (round.textContent.startsWith("Round 2") && /^Step [2-7] of 8/.test(waits.textContent)) Worker.prototype.postMessage = () => {};
+  };
+  new MutationObserver(halt).observe(waits, { childList: true, characterData: true, subtree: true });
 }
 
 test("a person takes part on the page", async (t) => {
@@ -98,6 +103,7 @@ test("a person takes part on the page", async (t) => {
   assert.equal(calls.length, 0, "a look sends nothing");
 
   await look();
+  await page.evaluate(haltInSecond);
   await page.click("#together-join");
   await page.locator("#together-stop").getByText("Leave").waitFor();
   const layout = await layoutIn(calls);
@@ -125,6 +131,7 @@ test("a person takes part on the page", async (t) => {
   await page.locator("#together-round").getByText("Round 3 of 3").waitFor();
   await page.click("#together-stop");
   await page.locator("#together-round").getByText("You have left in round").waitFor();
+  await page.locator("#library-list > li.is-open").filter({ hasText: "24 steps" }).waitFor();
   assert.match(await page.locator("#library-list > li.is-open").innerText(), /Our town\s*open\s[^]*\b24 steps/, "of which some were made, or all");
   // What came before it and what comes of it is asked unasked.
   await page.locator("#answer-tuned:not(.idle):not(:empty)").waitFor();

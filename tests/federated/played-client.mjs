@@ -5,6 +5,9 @@ import { deltaOf } from "../../www/package/build/federated/made.js";
 import { FleetNode, Identity, memoryIdentities } from "../../www/package/build/federated/wire/index.js";
 import { setTimeout as sleep } from "node:timers/promises";
 
+/** How many times as long as at first a client waits at most before it asks again. */
+const LONGEST_POLLS = 3;
+
 /** Values that look like a delta and are the same for the same number and round. */
 export function playedDelta(size, number, round, scale = 0.01) {
   let state = (number * 7919 + round * 104_729 + 1) % 2_147_483_647;
@@ -51,8 +54,8 @@ export class PlayedClient {
    * @param {object} of
    * `dies(type, round)` tells with which message the client is gone for good without a word, `leaves(type, round, client)` with which
    * one it says that it goes, to join again once `returns()` resolves, if there is that, and `skips(type, round)` which one it
-   * leaves unanswered. It asks for messages every `poll_ms`. What comes is not kept where `keeps` is false. `identity` is who joins, or
-   * someone new.
+   * leaves unanswered. It asks for messages every `poll_ms`, and ever less often while there is none. What comes is not kept where
+   * `keeps` is false. `identity` is who joins, or someone new.
    */
   constructor({ terms, ...of }) {
     const never = () => false;
@@ -66,15 +69,18 @@ export class PlayedClient {
     this.node = await FleetNode.join(this.base, { identity: this.identity, heartbeat_interval: 300 });
   }
 
-  /** Takes part until the last round is over, or until it dies. */
+  /** Takes part until the last round is over, or until it dies. It joins unless it has. */
   async takePart() {
-    await this.join();
+    if (!this.node) await this.join();
+    let wait = this.poll_ms;
     while (!this.over) {
       const incoming = await persistently(() => this.node.pull(), () => this.over);
       if (!incoming) {
-        await sleep(this.poll_ms);
+        await sleep(wait);
+        wait = Math.min(1.5 * wait, LONGEST_POLLS * this.poll_ms);
         continue;
       }
+      wait = this.poll_ms;
       const { type, content: given } = incoming;
       const config = given.config?.config ?? {};
       const round = Number(config["server-round"] ?? 0);

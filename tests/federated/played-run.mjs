@@ -55,7 +55,7 @@ function valuesIn(path, { names }) {
  * - `hasHistory()`: whether the server has noted anything yet, and `history()`: what, of the rounds so far;
  * - `learnt(layout)`: waits for the adapter that the server writes in the end, and gives its values that learn, flat;
  * - `stop()`: ends what still waits. The run's folder goes with the SuperLink's.
- * Clients come before the run starts, so that its first round finds all of them.
+ * Clients come before the run starts, so that its first round finds all of them, and ask once it is at work.
  */
 export async function playedRun(link, terms, clients) {
   const folder = mkdtempSync(join(link.home, "played-"));
@@ -66,11 +66,12 @@ export async function playedRun(link, terms, clients) {
   const played = clients.map((more, index) => {
     return new PlayedClient({ base: link.base, terms: structuredClone(whole), number: index + 1, identity: identities[index], ...more });
   });
+  await Promise.all(played.map((client) => client.join()));
+  await link.run({ terms: file, out });
   const working = played.map((client) => client.takePart());
   const over = Promise.all(working);
   // Who awaits it hears of it; until then it is no unhandled failure.
   over.catch(() => {});
-  await link.run({ terms: file, out });
   return {
     clients: played,
     over,

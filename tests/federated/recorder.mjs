@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createServer, request } from "node:http";
 import { ObjectMaker } from "../../www/package/build/federated/wire/content.js";
 import { headOf, openMessage } from "../../www/package/build/federated/wire/message.js";
-import { ObjectSet, openObject, openTree, treeBytes } from "../../www/package/build/federated/wire/objects.js";
+import { idsOf, ObjectSet, openObject, openTree, treeBytes } from "../../www/package/build/federated/wire/objects.js";
 import * as proto from "../../www/package/build/federated/wire/proto/flower.js";
 
 const { PullMessagesResponse, PullObjectRequest, PullObjectResponse, PushMessagesRequest, PushObjectRequest } = proto;
@@ -39,24 +39,33 @@ async function whole(stream) {
 
 const MOST = 2 ** 28;
 
+const pushedIn = (calls) => calls.filter(({ path }) => path === "push-object").map(({ sent }) => PushObjectRequest.decode(sent));
+
 /**
- * The messages that a client has replied with, in their order: { type, to, content }. Objects that are the same are sent by one client
- * alone, so those of `everyone` are looked at.
+ * The replies that a client has announced, each once: those that are `whole`, all of whose objects have left, and those that are `broken`
+ * off, as where the server or the tab ended before they had. Objects that are the same are sent by one client alone, so those of
+ * `everyone` are looked at.
  */
+function announcedIn(calls, everyone) {
+  const there = new Set(pushedIn(everyone).map(({ object_id }) => object_id));
+  const is_whole = (tree) => there.has(tree.id) && tree.children.every(is_whole);
+  const announced = new Map();
+  for (const { path, status, sent } of calls) {
+    if (path !== "push-messages" || status !== 200) continue;
+    const { messages_list, message_object_trees } = PushMessagesRequest.decode(sent);
+    announced.set(messages_list[0].metadata.message_id, { message: messages_list[0], tree: openTree(message_object_trees[0]) });
+  }
+  const all = [...announced.values()];
+  return { whole: all.filter(({ tree }) => is_whole(tree)), broken: all.filter(({ tree }) => !is_whole(tree)) };
+}
+
+/** The messages that a client has replied with, in their order: { type, to, content }; `everyone` as above. */
 export async function repliesOf(calls, everyone = calls) {
   const objects = new ObjectSet(MOST);
-  for (const { path, sent } of everyone) {
-    if (path !== "push-object") continue;
-    const { object_id, object_content } = PushObjectRequest.decode(sent);
-    await objects.add(object_id, object_content);
-  }
-  const pushed = calls.filter(({ path, status }) => path === "push-messages" && status === 200);
-  return pushed.map(({ sent }) => {
-    const { messages_list, message_object_trees } = PushMessagesRequest.decode(sent);
-    const [message] = messages_list;
+  for (const { object_id, object_content } of pushedIn(everyone)) await objects.add(object_id, object_content);
+  return announcedIn(calls, everyone).whole.map(({ message, tree }) => {
     const { message_type: type, reply_to_message_id: to } = message.metadata;
-    const head = headOf(message, openTree(message_object_trees[0]));
-    return { type, to, error: message.error, content: message.error ? undefined : openMessage(head, objects) };
+    return { type, to, error: message.error, content: message.error ? undefined : openMessage(headOf(message, tree), objects) };
   });
 }
 
@@ -146,9 +155,10 @@ function* tracesOf(text) {
 /**
  * Holds a client to the terms: its calls are of Flower's and have no more in them than the fields that Flower knows; what it has
  * pushed are replies to the server's questions, each of the records that it may have, with their names, and not an object or a byte
- * besides; and no piece of `texts` is in any body or header, in UTF-8 or UTF-16. `everyone` is as for `repliesOf`.
+ * besides; and no piece of `texts` is in any body or header, in UTF-8 or UTF-16. `everyone` is as for `repliesOf`. So many replies may
+ * have `broken` off.
  */
-export async function expectOnly(calls, { terms, texts, everyone }) {
+export async function expectOnly(calls, { terms, texts, everyone, broken = 0 }) {
   assert.ok(texts.some((text) => text.length >= PIECE_CHARACTERS), "there is a text to be looked for");
   for (const { path, sent } of calls) {
     assert.ok(Object.hasOwn(REQUESTS, path), `${path} is no call of a client`);
@@ -157,14 +167,20 @@ export async function expectOnly(calls, { terms, texts, everyone }) {
     const again = REQUESTS[path].encode({ ...request, ...(trees && { message_object_trees: trees }) }).finish();
     assert.ok(sent.equals(again), `a call to ${path} has fields besides Flower's`);
   }
-  await expectReplies(calls, sayings(terms), everyone);
+  await expectReplies(calls, { said: sayings(terms), everyone, broken });
   const said = Buffer.concat(calls.flatMap(({ sent, headers }) => [sent, Buffer.from(JSON.stringify(headers))]));
   for (const text of texts) for (const trace of tracesOf(text)) assert.ok(!said.includes(trace), `a piece of a text has left: ${trace}`);
 }
 
-async function expectReplies(calls, said, everyone) {
-  const pushed = calls.filter(({ path }) => path === "push-object").map(({ sent }) => PushObjectRequest.decode(sent));
+async function expectReplies(calls, { said, everyone, broken }) {
+  const pushed = pushedIn(calls);
   const made = new Set();
+  const broken_off = announcedIn(calls, everyone).broken;
+  assert.ok(broken_off.length <= broken, `${broken_off.length} replies broke off`);
+  for (const { message, tree } of broken_off) {
+    assert.ok(Object.hasOwn(said, message.metadata.message_type), `${message.metadata.message_type} is no question`);
+    for (const id of idsOf(tree)) made.add(id);
+  }
   for (const { type, content, error } of await repliesOf(calls, everyone)) {
     assert.ok(Object.hasOwn(said, type), `${type} is no question`);
     if (error) {

@@ -26,7 +26,7 @@ async function running(t, terms, clients) {
 const LAYERS = { "model.layers.0.self_attn.q_proj": [40, 24], "model.layers.0.self_attn.v_proj": [30, 24] };
 /** The most that a client weighs in a masked sum. */
 const WEIGHT_CAP = 256;
-const LIMIT = { timeout: 300_000 };
+const LIMIT = { timeout: 600_000 };
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const weightOf = ({ examples }) => Math.min(examples, WEIGHT_CAP);
@@ -152,7 +152,7 @@ describe("rounds", { concurrency: 3 }, () => {
     const returns = () => until("a second try", () => run?.hasHistory());
     // All of six are needed, so the second try begins once the three are there again.
     const ones = Array.from({ length: 6 }, (_, index) => ({ layout, examples: 10 + index, ...(index < 3 && { leaves, returns }), poll_ms: 400 }));
-    run = await running(t, { privacy: { mask: true }, rounds: 1, round_seconds: 60, evaluate: false }, ones);
+    run = await running(t, { privacy: { mask: true }, rounds: 1, evaluate: false }, ones);
     await run.over;
     const phases = ["train", "query.keys", "query.shares", "query.masked"];
     const asked = ["query.layout", ...phases, ...phases, "query.unmask", "query.done"];

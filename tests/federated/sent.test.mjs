@@ -44,7 +44,7 @@ async function recorded(t, more, r) {
   return { calls: record.calls, terms: held_to, size: sizeOf(layout) };
 }
 
-test("a round takes the bytes of its delta and little more, and nothing else leaves", { timeout: 300_000 }, async (t) => {
+test("a round takes the bytes of its delta and little more, and nothing else leaves", { timeout: 600_000 }, async (t) => {
   // What is around the values is too much for 4 bits of those of rank 8; adapters of larger models have more.
   const ranks = { f32: 8, f16: 8, nf4: 64 };
   const runs = await Promise.all(Object.entries(ranks).map(([delta_dtype, r]) => recorded(t, { delta_dtype }, r)));
@@ -87,7 +87,7 @@ async function replying(calls, content) {
   return [...pushing(objects), call("push-messages", PushMessagesRequest, push)];
 }
 
-test("whatever else would leave is noticed", { timeout: 300_000 }, async (t) => {
+test("whatever else would leave is noticed", { timeout: 600_000 }, async (t) => {
   const record = await recorder(t, link.base);
   const layout = layoutFor({ "model.layers.0.self_attn.q_proj": [8, 8] }, 4);
   const run = await playedRun(link, { min_clients: 1, rounds: 1 }, [{ base: record.base, layout }]);

@@ -1,6 +1,7 @@
 // A SuperLink of Flower on localhost, with what one needs to run an app on it. Its state lies in a folder of its own, which
 // goes when it is stopped.
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -13,13 +14,19 @@ import { paths } from "../../tools/lib/paths.mjs";
 const executables = join(paths.flower, "bin");
 const START_SECONDS = 120;
 
+/** Ports that no system gives to those who ask for any, so that none is taken between here and the SuperLink's start. */
+const PORTS = [10_000, 30_000];
+
 async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = randomInt(...PORTS);
+    const server = createServer().listen(port, "127.0.0.1");
+    const is_free = await once(server, "listening").then(() => true, () => false);
+    if (!is_free) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** The processes that a process has started, and those that they have, on Linux. */
@@ -140,7 +147,7 @@ export async function superlink({ app, runConfig = {}, in_memory = false }) {
   async function stop() {
     await end("SIGTERM");
     await commands.stop();
-    rmSync(home, { recursive: true, force: true });
+    rmSync(home, { recursive: true, force: true, maxRetries: 20 });
   }
 
   async function status(id) {
@@ -176,7 +183,7 @@ export async function superlink({ app, runConfig = {}, in_memory = false }) {
       return started;
     },
     status,
-    async ended(id, seconds = 180) {
+    async ended(id, seconds = 600) {
       for (const until = Date.now() + 1000 * seconds; Date.now() < until; await sleep(300)) {
         const now = await status(id);
         if (now.startsWith("finished")) return now;

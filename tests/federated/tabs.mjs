@@ -5,8 +5,11 @@ import { paths } from "../../tools/lib/paths.mjs";
 import { serve } from "../../tools/lib/server.mjs";
 import { mountsOf } from "../browser/support.mjs";
 
-/** Runs in a tab: joins with the rows at an address and takes part until the last round. */
-export async function takePart({ base, rows, heldout }) {
+/**
+ * Runs in a tab: joins with the rows at an address and takes part until the last round. From the first step of round `halts_in` on its
+ * engine is asked for nothing more, so that it is in the midst of that round, as `halted` says, however fast it is.
+ */
+export async function takePart({ base, rows, heldout, halts_in }) {
   const { tabtune, importFrom, outcome } = globalThis.runner;
   const { Federation } = await import("/tabtune/federated.js");
   /** The loss on the held-out rows after as many steps on one's own rows as all rounds make. */
@@ -27,8 +30,14 @@ export async function takePart({ base, rows, heldout }) {
     const [dataset, eval_dataset] = datasets;
     const trainer = await tabtune.Trainer.load("/bundled/", { device: "cpu", lora: terms.lora, eval_dataset });
     const alone = await learnAlone(trainer, dataset, terms);
-    const events = (globalThis.events = []);
-    const federation = await Federation.join(base, { trainer, dataset, eval_dataset, on_event: (event) => events.push(event) });
+    const events = [];
+    const on_event = (event) => {
+      events.push(event);
+      if (event.type !== "step" || events.findLast(({ type }) => type === "round").number !== halts_in) return;
+      Worker.prototype.postMessage = () => {};
+      globalThis.halted = true;
+    };
+    const federation = await Federation.join(base, { trainer, dataset, eval_dataset, on_event });
     const rounds = [];
     for await (const round of federation.rounds()) rounds.push(round);
     const { eval_loss } = await trainer.evaluate();
@@ -63,7 +72,7 @@ export async function person(t, origin) {
   t.after(() => browser.close());
   return async () => {
     const page = await browser.newPage();
-    page.setDefaultTimeout(120_000);
+    page.setDefaultTimeout(600_000);
     await page.goto(`${origin}/together.html`);
     await page.waitForFunction(() => "runner" in globalThis);
     return page;

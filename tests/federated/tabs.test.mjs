@@ -27,7 +27,7 @@ test("tabs learn together what none of them could alone, whoever is killed meanw
   // Each is measured on what only the other learns from.
   const jobs = [job(0, "/first.jsonl", "/second.jsonl"), job(1, "/second.jsonl", "/first.jsonl")];
   const tabs = [await people[0](), await people[1]()];
-  const began = jobs.map((job, index) => tabs[index].evaluate(takePart, job));
+  const began = jobs.map((job, index) => tabs[index].evaluate(takePart, { ...job, halts_in: index === 1 ? 2 : undefined }));
   // What ends a tab before the end is what the test should tell.
   const ended = Promise.race(began.map(async (promise) => valueOf(await promise.catch(() => new Promise(() => {})))));
   ended.catch((thrown) => console.log(thrown));
@@ -44,13 +44,13 @@ test("tabs learn together what none of them could alone, whoever is killed meanw
   const state = () => (existsSync(join(there.out, "history.json")) ? there.history() : []);
   await until("the first round", () => state().some(({ round }) => round === 1));
   await there.restart();
-  await until("a step of the second round", () => tabs[1].evaluate(() => globalThis.events.some(({ type, number }) => type === "round" && number === 2)));
+  await until("a step of the second round", () => tabs[1].evaluate(() => globalThis.halted));
   await tabs[1].close();
   tabs[1] = await people[1]();
   const again = tabs[1].evaluate(takePart, jobs[1]);
   const [first, second] = [valueOf(await began[0]), valueOf(await again)];
   await played;
-  assert.equal(await there.ended(60), "finished:completed");
+  assert.equal(await there.ended(), "finished:completed");
 
   // The sum of all deltas by their rows, as plain arithmetic has it.
   const replies = await Promise.all(recorders.map(async ({ calls }) => [await messagesFor(calls), await repliesOf(calls, everything())]));
@@ -71,7 +71,8 @@ test("tabs learn together what none of them could alone, whoever is killed meanw
     assert.ok(off <= 1e-6, `round ${round}: ${off}`);
   }
 
-  for (const { calls } of recorders) await expectOnly(calls, { terms, texts: TEXTS, everyone: everything() });
+  // Whoever was in the midst of a reply when the server was ended has not sent the rest of it.
+  for (const { calls } of recorders) await expectOnly(calls, { terms, texts: TEXTS, everyone: everything(), broken: 1 });
 
   const losses = there.history().map(({ eval_loss }) => eval_loss);
   t.diagnostic(`loss on rows that each learnt nothing of, by round: ${losses.map((loss) => loss?.toFixed(3)).join(", ")}`);

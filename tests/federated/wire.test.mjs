@@ -56,7 +56,7 @@ function answerTo({ type, content }, delta, examples) {
 /** Waits for the end of a run; what goes wrong in the nodes meanwhile is told at once. */
 const ended = (id, working) => Promise.race([server.ended(id), ...working.map((work) => work.then(() => new Promise(() => {})))]);
 
-test("two nodes, two rounds of FedAvg: sums are exact, records come back, a failure is told", { timeout: 300_000 }, async () => {
+test("two nodes, two rounds of FedAvg: sums are exact, records come back, a failure is told", { timeout: 600_000 }, async () => {
   const stop = new AbortController();
   const nodes = [await joined(), await joined()];
   const seen = [];
@@ -89,7 +89,7 @@ test("two nodes, two rounds of FedAvg: sums are exact, records come back, a fail
   for (const node of nodes) await node.leave();
 });
 
-test("a round goes on after a reload in its middle, and after the server was started again", { timeout: 300_000 }, async (t) => {
+test("a round goes on after a reload in its middle, and after the server was started again", { timeout: 600_000 }, async (t) => {
   const store = memoryIdentities();
   const enter = async (signal) =>
     FleetNode.join(server.base, { identity: await Identity.of(server.base, store), heartbeat_interval: 30, signal });
@@ -139,7 +139,7 @@ test("a round goes on after a reload in its middle, and after the server was sta
   assert.notEqual((await Identity.of(server.base, store)).pem, node.identity.pem);
 });
 
-test("an object that is asked for after its message was confirmed is gone", { timeout: 300_000 }, async () => {
+test("an object that is asked for after its message was confirmed is gone", { timeout: 600_000 }, async () => {
   const node = await joined();
   const id = await server.run({ rounds: 1, nodes: 1 });
   let incoming;

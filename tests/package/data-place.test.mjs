@@ -44,7 +44,8 @@ test("lines of CSV and JSON are tables too", async () => {
 
 test("reading a hostile table takes no longer than its length", async () => {
   const { tableOf } = await studio("data/clipboard.ts");
-  const begun = performance.now();
+  // Time of the processor, whatever else it does meanwhile.
+  const begun = process.cpuUsage();
   for (const piece of ['"\t', '""\t', '"a\n', '"""x\t"\n', '"a"b\t']) tableOf(piece.repeat(200_000));
   tableOf("{".repeat(400_000));
   tableOf(`[${'{"a":'.repeat(5000)}`);
@@ -52,7 +53,8 @@ test("reading a hostile table takes no longer than its length", async () => {
   assert.ok(wide.length === 3 && wide[0].length <= 50);
   assert.ok(tableOf("a\tb\n".repeat(5000)).length === 2000);
   assert.equal(tableOf("a\t".repeat(3_000_000)), undefined, "what is that large is a file");
-  assert.ok(performance.now() - begun < 5000, `${performance.now() - begun} ms`);
+  const { user, system } = process.cpuUsage(begun);
+  assert.ok(user + system < 5e6, `${(user + system) / 1000} ms`);
 });
 
 test("cells are written so that they are read as they were", async () => {

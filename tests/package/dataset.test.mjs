@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { Dataset } from "../../www/package/build/dataset.js";
 import { withTokensOf } from "../../www/package/build/locks.js";
+import { settled } from "./settled.mjs";
 
 /** Answers every call at once; an import ends when `finish` is called with its name. */
 const imports = new Map();
@@ -42,8 +43,6 @@ function onPage(navigator) {
   Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true });
 }
 
-const settle = () => new Promise((resolve) => setTimeout(resolve, 20));
-
 test("an import does not wait for the question about storage to be answered", async () => {
   let asked = 0;
   onPage({ locks: fakeLocks(), storage: { persist: () => new Promise(() => (asked += 1)) } });
@@ -66,7 +65,7 @@ test("an import fails at once, or waits, while another one changes the dataset",
   onPage({ locks: fakeLocks() });
   const dataset = await Dataset.open("slow");
   const first = dataset.import([{ text: "a" }]);
-  await settle();
+  await settled();
   await assert.rejects(dataset.import([{ text: "b" }]), { code: "bad-state", message: /is being changed/ });
   const stop = new AbortController();
   const stopped = dataset.import([{ text: "b" }], { if_busy: "wait", signal: stop.signal });
@@ -77,7 +76,7 @@ test("an import fails at once, or waits, while another one changes the dataset",
   finish();
   assert.equal((await first).rows, 1);
   imports.delete("slow");
-  await settle();
+  await settled();
   finish();
   assert.equal((await waiting).rows, 1);
   await assert.rejects(dataset.import([], { if_busy: "queue" }), { code: "bad-option", message: /if_busy/ });
@@ -89,7 +88,7 @@ test("two tabs tokenise one dataset one after the other, and who waits can give 
   const told = [];
   let finish;
   const first = withTokensOf("mine", signal, () => new Promise((resolve) => (finish = resolve)));
-  await settle();
+  await settled();
   const second = withTokensOf("mine", signal, async () => told.push("second"));
   const gives_up = new AbortController();
   const third = withTokensOf("mine", gives_up.signal, async () => told.push("third"));
@@ -104,7 +103,7 @@ test("two tabs tokenise one dataset one after the other, and who waits can give 
 
 test("the worker ends once nobody has called it for five seconds", async (t) => {
   onPage({ locks: fakeLocks() });
-  await settle();
+  await settled();
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const turns = () => new Promise((resolve) => setImmediate(resolve));
   const call = async () => {

@@ -159,7 +159,7 @@ function mutated(bytes, below) {
   }
 }
 
-test("2,000 malformed answers and objects: each is refused, or read as what it was", { timeout: 60_000 }, async () => {
+test("2,000 malformed answers and objects: each is refused, or read as what it was", { timeout: 600_000 }, async () => {
   const seed = 20261129;
   const below = chances(seed);
   const pulled = bytesOf(made.pulled);
@@ -195,7 +195,7 @@ async function forged(tree, changed, bytes) {
   return { tree: await make(tree), objects };
 }
 
-test("2,000 forged objects whose ids are right: each is refused, or is a content that can be sent", { timeout: 60_000 }, async () => {
+test("2,000 forged objects whose ids are right: each is refused, or is a content that can be sent", { timeout: 600_000 }, async () => {
   const seed = 7;
   const below = chances(seed);
   const { head } = await read(bytesOf(made.pulled), GOLDEN);
@@ -204,7 +204,8 @@ test("2,000 forged objects whose ids are right: each is refused, or is a content
   for (let round = 0; round < 2000; round++) {
     const id = ids[below(ids.length)];
     const { tree, objects } = await forged(head.tree, id, mutated(GOLDEN.get(id), below));
-    const began = performance.now();
+    // Time of the processor, whatever else it does meanwhile.
+    const began = process.cpuUsage();
     try {
       const set = new ObjectSet(LIMIT);
       for (const [id, bytes] of objects) assert.ok(await set.add(id, bytes));
@@ -214,7 +215,8 @@ test("2,000 forged objects whose ids are right: each is refused, or is a content
       assert.ok(thrown instanceof FederationError && thrown.code === "federation-protocol", `seed ${seed}, round ${round}: ${thrown.stack}`);
       refused += 1;
     }
-    assert.ok(performance.now() - began < 1000, `seed ${seed}, round ${round} took too long`);
+    const { user, system } = process.cpuUsage(began);
+    assert.ok(user + system < 1e6, `seed ${seed}, round ${round} took too long`);
   }
   assert.ok(refused > 1000 && refused < 2000, String(refused));
 });

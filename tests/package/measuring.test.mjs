@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { studio } from "./page-modules.mjs";
 import { buttonIn, playPage } from "./played-page.mjs";
+import { settled } from "./settled.mjs";
 
 const user = (content) => ({ role: "user", content });
 const assistant = (content) => ({ role: "assistant", content });
-const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
 
 const datasetOf = (name, rows) => ({
   name,

@@ -8,9 +8,7 @@ import { zipSync } from "fflate";
 import { paths } from "../../tools/lib/paths.mjs";
 import { buttonIn, playPage } from "./played-page.mjs";
 import { studio } from "./page-modules.mjs";
-
-/** As long as whatever was begun takes to come to rest. */
-const settled = () => new Promise((resolve) => setTimeout(resolve, 50));
+import { settled, until } from "./settled.mjs";
 
 test("the ways to train are drawn from the lightest, and what was chosen is among them", async () => {
   const { barsOf } = await studio("train/ways.ts");
@@ -342,11 +340,11 @@ test("what could not be kept is held until it is downloaded or given up", async 
   globalThis.confirm = () => false;
   assert.equal(adapters.mayGo(), false);
   page.element("download").click();
-  await settled();
+  await until(() => downloads.length === 1);
   assert.equal(downloads.length, 1);
   assert.ok(!page.is_asking && page.element("unsaved").hidden);
   page.element("download").click();
-  await settled();
+  await until(() => downloads.length === 2);
   assert.equal(downloads.length, 2, "once more, as long as nothing took its place");
   assert.ok(adapters.mayGo(), "what was downloaded is safe");
   await adapters.refresh();
@@ -426,10 +424,10 @@ test("nothing begins with rows while they are being looked at", async () => {
   await settled();
   assert.equal(own.missing, "The file is being looked at.", "the newest look counts");
   looks[1](found);
-  await settled();
+  await until(() => looks.length > 2);
   assert.equal(own.missing, "The file is being looked at.", "its cells are looked at too");
   for (const look of looks.slice(2)) look(found);
-  await settled();
+  await until(() => told === undefined);
   assert.equal(told, undefined);
   assert.equal(own.missing, undefined);
 });
@@ -461,11 +459,13 @@ test("an export goes into a folder of its own, and nothing stays of one that is 
   exporting.offer(job);
   const picked = new PickedFolder({ "shop-2-Q8_0": "folder", "shop-2-Q8_0-2": "file" });
   const before = { ...picked.entries };
+  const state = () => page.element("export-state").textContent;
   const save = async (work) => {
     job.export = work;
     page.element("export").click();
     await settled();
-    return page.element("export-state").textContent;
+    await until(() => state() !== "Saving…");
+    return state();
   };
   let given;
   const done = async (options) => ((given = options), { files: [{ name: "shop.gguf", bytes: 2e6 }], notices: ["A notice."] });
@@ -476,8 +476,8 @@ test("an export goes into a folder of its own, and nothing stays of one that is 
   await picked.removeEntry("shop-2-Q8_0-3");
 
   const stopped = save(({ signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))));
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.equal(page.element("export-state").textContent, "Saving…");
+  await settled();
+  assert.equal(state(), "Saving…");
   assert.deepEqual([page.element("export").hidden, page.element("export-stop").hidden, page.is_asking], [true, false, true]);
   page.element("export-stop").click();
   await stopped;

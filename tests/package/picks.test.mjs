@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { studio } from "./page-modules.mjs";
 import { buttonIn, playPage } from "./played-page.mjs";
+import { settled } from "./settled.mjs";
 
 const user = (content) => ({ role: "user", content });
 const assistant = (content) => ({ role: "assistant", content });
 
 /** As long as whatever was begun takes to come to rest. */
-const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
 
 /** Datasets that are kept as long as the test, each a list of rows by its name. */
 function playDatasets(kept = {}) {

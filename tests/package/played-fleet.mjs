@@ -19,6 +19,9 @@ const CALLS = {
   "push-object": ["PushObjectRequest", "PushObjectResponse"],
 };
 
+/** How often one that came is held back for others that do not come. */
+const MOST_WAITS = 5000;
+
 const BASE = "https://learn.test/sub";
 
 export const refusal = (status, code, detail, headers = {}) => new Response(JSON.stringify({ code, detail }), { status, headers });
@@ -37,6 +40,8 @@ export class PlayedFleet {
   closed = false;
   received = 0;
   most_at_once = 0;
+  /** How many objects are waited for before the first that travels is answered, so that those that may travel together do. */
+  together = 1;
   /** Node ids by public keys. */
   nodes = new Map();
   online = new Set();
@@ -63,7 +68,10 @@ export class PlayedFleet {
     this.#open += 1;
     this.most_at_once = Math.max(this.most_at_once, this.#open);
     try {
-      // So that calls at the same time are there at the same time.
+      // So that calls at the same time are there at the same time, however long each takes to be signed.
+      for (let waits = 0; waits < MOST_WAITS && path.endsWith("-object") && this.most_at_once < this.together; waits++) {
+        await sleep(1, undefined, { signal });
+      }
       await sleep(1, undefined, { signal });
       const fault = await this.fault(path, request, this.count(path));
       const response = fault ?? (await this.#answer(path, request, headers, answered));

@@ -52,8 +52,13 @@ const failure = (code, message) => ({ name: "TabtuneError", code, message });
 /** An exception of the caller's own stream or iterator. */
 const sourceFailure = (name, cause) => failure("io", `${name}: the source of the data failed: ${cause}`);
 
-/** Lets messages and promises settle. */
+/** Lets messages and promises settle, where nothing is to come of them. */
 const settle = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+/** Waits for what messages bring about. */
+async function until(is_so) {
+  for (let times = 0; times < 1000 && !is_so(); times++) await settle();
+}
 
 function streamOf(...chunks) {
   return new ReadableStream({
@@ -233,7 +238,7 @@ test("a stream is pulled only as it is read, and cancelled where reading ends", 
       if (pulled === 3) break;
     }
   }
-  await settle();
+  await until(() => cancelled > 0);
   assert.deepEqual([pulled, cancelled], [3, 1]);
 });
 
@@ -318,7 +323,7 @@ for (const symbol of [Symbol.iterator, Symbol.asyncIterator]) {
         if (batches === 3) break;
       }
     }
-    await settle();
+    await until(() => rows.returned > 0);
     assert.deepEqual([rows.given, rows.returned], [3 * batch, 1]);
   });
 
@@ -326,7 +331,7 @@ for (const symbol of [Symbol.iterator, Symbol.asyncIterator]) {
     const rows = endless({});
     const taken_to_tell = symbol === Symbol.iterator ? 1 : 0;
     for await (const _ of openSource(sent({ [symbol]: () => rows }).received)) break;
-    await settle();
+    await until(() => rows.returned > 0);
     assert.deepEqual([rows.given, rows.returned], [taken_to_tell, 1]);
     sent({ [symbol]: () => rows }).close();
     assert.equal(rows.returned, 2);
@@ -432,7 +437,7 @@ test("a stream of gzip is cancelled where reading ends", async () => {
   for await (const file of openSource(sent(stream).received)) {
     for await (const _ of file.pieces()) break;
   }
-  await settle();
+  await until(() => cancelled);
   assert.ok(cancelled && at < noise.length / 2, `read ${at} of ${noise.length} bytes`);
 });
 

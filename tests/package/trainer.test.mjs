@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PATIENCE } from "../../www/package/build/pulse.js";
-import { tellRenamed } from "../../www/package/build/renames.js";
+import { onRenamed, tellRenamed } from "../../www/package/build/renames.js";
 import { RESTART_SECONDS } from "../../www/package/build/run.js";
 import { Trainer } from "../../www/package/build/trainer.js";
+import { playClock } from "./played-clock.mjs";
 import { answers, playPage, workers } from "./played-worker.mjs";
 
 playPage();
@@ -121,8 +122,13 @@ test("a run whose rows get another name is prepared on them again, under its own
   };
   for await (const { step } of trainer.train(rows)) {
     if (step !== 2 || workers.length > 1) continue;
+    const over = new AbortController();
+    const heard = new Promise((resolve) => onRenamed(({ to }) => to === "facts" && resolve(), over.signal));
     tellRenamed({ from: "others", to: "rows" });
     tellRenamed({ from: "rows", to: "facts" });
+    await heard;
+    over.abort();
+    // All who listen hear of it in the same turn of the event loop, in any order.
     await sleep(20);
     workers[0].close();
   }
@@ -166,14 +172,15 @@ test("a run goes on on the device that it began on, and an estimate is of the on
   }
 });
 
-test("an engine that hangs is ended when the caller stops, and the next call goes on in another", async () => {
+test("an engine that hangs is ended when the caller stops, and the next call goes on in another", async (t) => {
+  const { during } = playClock(t);
   const trainer = await Trainer.load(model);
   const controller = new AbortController();
   const told = [];
   const on_event = ({ type, reason }) => told.push(reason ? `${type} ${reason}` : type);
   const steps = [];
   const began = performance.now();
-  await assert.rejects(async () => {
+  const training = async () => {
     for await (const { step } of trainer.train(rows, { signal: controller.signal, on_event })) {
       steps.push(step);
       if (step === 2) {
@@ -181,11 +188,12 @@ test("an engine that hangs is ended when the caller stops, and the next call goe
         setTimeout(() => controller.abort(), 250);
       }
     }
-  }, { code: "cancelled" });
+  };
+  await during(assert.rejects(training, { code: "cancelled" }));
   assert.ok(performance.now() - began < 3000);
   assert.ok(trainer.ended && workers[0].is_over);
   assert.ok(told.includes("unresponsive silent") && told.at(-1) === "stopped cancelled", told.join());
-  for await (const { step } of trainer.train()) steps.push(step);
+  steps.push(...(await during(trainer.train())).map(({ step }) => step));
   assert.deepEqual(steps, [1, 2, 3, 4]);
   assert.equal(workers.length, 2);
   await trainer.dispose();
@@ -429,20 +437,22 @@ test("a run waits for the engine that a question has started", async () => {
   await trainer.dispose();
 });
 
-test("stopping ends an engine that hangs while a pause saves", async () => {
+test("stopping ends an engine that hangs while a pause saves", async (t) => {
+  const { during } = playClock(t);
   const trainer = await Trainer.load(model);
   const controller = new AbortController();
   const began = performance.now();
   let paused;
-  await assert.rejects(async () => {
+  const training = async () => {
     for await (const { step } of trainer.train(rows, { signal: controller.signal })) {
       if (step !== 2) continue;
       workers[0].hangs = true;
       paused = assert.rejects(trainer.pause(), { code: "cancelled" });
       setTimeout(() => controller.abort(), 50);
     }
-  }, { code: "cancelled" });
-  await paused;
+  };
+  await during(assert.rejects(training, { code: "cancelled" }));
+  await during(paused);
   assert.ok(performance.now() - began < 3000);
   assert.ok(workers[0].is_over);
   await trainer.dispose();
@@ -496,11 +506,12 @@ test("a stream that is awaited twice gives the same", async () => {
   await trainer.dispose();
 });
 
-test("an engine that hangs does not keep dispose waiting", async () => {
+test("an engine that hangs does not keep dispose waiting", async (t) => {
+  const { during } = playClock(t);
   const trainer = await Trainer.load(model);
   workers[0].hangs = true;
   const began = performance.now();
-  assert.equal(await trainer.dispose(), undefined);
+  assert.equal(await during(trainer.dispose()), undefined);
   assert.ok(performance.now() - began < 2000);
   assert.ok(workers[0].is_over);
 });

@@ -24,10 +24,12 @@ test("a project with the packed package", { concurrency: 2 }, async (t) => {
   /** Opens a page with main.ts, which trains a step on a GPU and one on the processor. */
   async function trains(address, prepare = () => {}) {
     const page = await browser.newPage();
+    // Another page trains meanwhile, and bundlers take their time.
+    page.setDefaultTimeout(600_000);
     try {
       await prepare(page);
       await page.goto(address);
-      await page.waitForFunction(() => "result" in globalThis, undefined, { timeout: 180_000 });
+      await page.waitForFunction(() => "result" in globalThis);
       const { result, VERSION } = await page.evaluate(() => ({ result: globalThis.result, VERSION: globalThis.VERSION }));
       assert.ok(Array.isArray(result), JSON.stringify(result));
       assert.deepEqual(result.map(({ step }) => step), [1, 1]);

@@ -29,6 +29,9 @@ const QUIET = [
  */
 const UNNEEDED = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "SpareRendererForSitePerProcess"];
 
+/** The longest that it takes to start, on a machine that does much else. */
+const START_MILLIS = 180_000;
+
 /** The path of Chromium: $CHROMIUM, or the first that is installed. */
 export function chromiumPath() {
   const path = process.env.CHROMIUM ?? PLACES.find((place) => existsSync(place));
@@ -55,6 +58,7 @@ export async function launch({ gpu = process.env.TABTUNE_GPU ?? "swiftshader", a
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: chromiumPath(),
     headless: true,
+    timeout: START_MILLIS,
     acceptDownloads: true,
     serviceWorkers: keeps_pages ? "allow" : "block",
     args: [...sandbox, ...QUIET, without, ...adapter, ...args],
@@ -64,7 +68,7 @@ export async function launch({ gpu = process.env.TABTUNE_GPU ?? "swiftshader", a
     newPage: () => context.newPage(),
     close: async () => {
       await context.close();
-      await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+      await rm(profile, { recursive: true, force: true, maxRetries: 20 });
     },
   };
 }

@@ -40,6 +40,8 @@ export async function launch({ prefs = {}, env = {}, proxy_port } = {}) {
     acceptInsecureCerts: proxy_port !== undefined,
     extraPrefsFirefox: { ...WEBGPU, ...FROM_SERVER, ...(proxy_port && proxied(proxy_port)), ...prefs },
     env: { ...process.env, XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? profile, ...env },
+    // On a machine that does much else.
+    timeout: 180_000,
     protocolTimeout: 300_000,
   });
   return {
@@ -47,7 +49,7 @@ export async function launch({ prefs = {}, env = {}, proxy_port } = {}) {
     newPage: () => browser.newPage(),
     close: async () => {
       await browser.close();
-      await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+      await rm(profile, { recursive: true, force: true, maxRetries: 20 });
     },
   };
 }

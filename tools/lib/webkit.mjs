@@ -76,11 +76,11 @@ export async function launch({ downloads, proxy_port } = {}) {
     if (session) await call("DELETE", session).catch(() => {});
     driver.kill();
     end();
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    await rm(folder, { recursive: true, force: true, maxRetries: 20 });
   };
   try {
     for (let tries = 0; !(await call("GET", "/status").catch(() => undefined)); tries++) {
-      if (tries === 100) throw new Error("WebKitWebDriver does not answer");
+      if (tries === 1000) throw new Error("WebKitWebDriver does not answer");
       await setTimeout(100);
     }
     const { sessionId } = await call("POST", "/session", { capabilities: { alwaysMatch: { acceptInsecureCerts: proxy_port !== undefined } } });

@@ -27,7 +27,7 @@ after(() => rm(folder, { recursive: true, force: true }));
 
 /** Runs the program to its end. */
 async function run(...args) {
-  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"], timeout: 10_000 });
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"], timeout: 120_000 });
   const outputs = { stdout: "", stderr: "" };
   for (const name of Object.keys(outputs)) child[name].setEncoding("utf8").on("data", (text) => (outputs[name] += text));
   const [code] = await once(child, "close");
@@ -97,18 +97,19 @@ test("a signal lets a call that is under way end, closes what waits, and ends th
     const { child, log, origin, port } = await start(t, "--superlink", superlink.url.origin);
     const ended = once(child, "exit");
     const waiting = connect(port, "127.0.0.1");
+    const closed = once(waiting, "close");
     waiting.write("GET /federation.json HTTP/1.1\r\nhost: x\r\n\r\n");
     await once(waiting, "data");
     const call = ask({ origin }, CALL);
     await until(() => finish !== undefined, "the call is under way");
-    const begun = performance.now();
     child.kill(signal);
     await until(() => log.text.includes(`${signal}: stopping`), "it stops");
     await assert.rejects(ask({ origin }, CALL), { code: "ECONNREFUSED" });
+    // Long before the time is over in which calls may end, after which this one would have no answer.
+    await closed;
     finish();
     assert.equal((await call).status, 200);
     assert.deepEqual(await ended, [0, null]);
-    assert.ok(performance.now() - begun < 3000);
     assert.match(log.text, / stopped\n$/);
   }
 });
@@ -128,7 +129,7 @@ test("a call that does not end is cut off when the program stops", async (t) => 
 test("over TLS calls come through as without; connections that never speak it are closed, and all are counted", async (t) => {
   const superlink = await playSuperlink();
   const tls = { cert: await readFile(CERT), key: await readFile(KEY) };
-  const proxy = await openProxy({ superlink, tls, limits: { connections_per_address: 3, header_ms: 300 } });
+  const proxy = await openProxy({ superlink, tls, limits: { connections_per_address: 3, header_ms: 3000 } });
   t.after(async () => {
     await proxy.close();
     await superlink.close();

@@ -7,6 +7,9 @@ import { Journal } from "../journal.mjs";
 import { Proxy } from "../proxy.mjs";
 import { checkTerms } from "../terms.mjs";
 
+/** Longer than anything takes on a machine that does something else meanwhile. */
+const PATIENCE_MS = 120_000;
+
 export const CALL = "/v1/fleet/pull-messages";
 export const PUSH = "/v1/fleet/push-object";
 
@@ -152,7 +155,7 @@ function parsed(text) {
 }
 
 /** Writes `text` as it is. Resolves to all that came back until the connection closed, or `wait_ms` went by. */
-export async function write(port, text, { wait_ms = 2000 } = {}) {
+export async function write(port, text, { wait_ms = PATIENCE_MS } = {}) {
   const socket = connect(port, "127.0.0.1");
   let answer = "";
   socket.setEncoding("latin1").on("data", (piece) => (answer += piece));
@@ -170,11 +173,20 @@ export function head(line, more = {}) {
   return `${line} HTTP/1.1\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
 }
 
-/** Resolves as soon as `holds` does; rejects after `most_ms`. */
-export async function until(holds, words, most_ms = 5000) {
-  const end = performance.now() + most_ms;
+/** Resolves as soon as `holds` does; rejects once nobody would wait any longer. */
+export async function until(holds, words) {
+  const end = Date.now() + PATIENCE_MS;
   while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`waited in vain until ${words}`);
+    if (Date.now() > end) throw new Error(`waited in vain until ${words}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+/**
+ * Stops the clock that rates go by until the test `t` is over: how many requests there are room for is then no matter of how fast they
+ * come.
+ */
+export function stopClock(t) {
+  const now = performance.now();
+  t.mock.method(performance, "now", () => now);
 }
