@@ -20,7 +20,7 @@ pub const PIECE_BYTES: usize = 4 << 20;
 /// in a browser, or a server that answers range requests. Nothing is read as a whole unless asked.
 ///
 /// Futures are not `Send`: in a browser everything lives in one worker.
-#[allow(async_fn_in_trait)]
+#[async_trait::async_trait(?Send)]
 pub trait Files {
     /// The length of `name` in bytes, or `None` where there is no such file.
     async fn size(&self, name: &str) -> Result<Option<u64>>;
@@ -41,13 +41,13 @@ pub trait Files {
 
 /// Files that add up what is read of them, in the order of the reads. The first form of saved runs knows its model by
 /// this, so the order in which a model is read may not change.
-pub struct AsRead<'a, F> {
-    files: &'a F,
+pub struct AsRead<'a> {
+    files: &'a dyn Files,
     sum: RefCell<Xxh3>,
 }
 
-impl<'a, F> AsRead<'a, F> {
-    pub fn new(files: &'a F) -> Self {
+impl<'a> AsRead<'a> {
+    pub fn new(files: &'a dyn Files) -> Self {
         AsRead { files, sum: RefCell::new(Xxh3::new()) }
     }
 
@@ -57,7 +57,8 @@ impl<'a, F> AsRead<'a, F> {
     }
 }
 
-impl<F: Files> Files for AsRead<'_, F> {
+#[async_trait::async_trait(?Send)]
+impl Files for AsRead<'_> {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         self.files.size(name).await
     }
@@ -82,6 +83,7 @@ impl<F: Files> Files for AsRead<'_, F> {
 pub struct Directory(pub std::path::PathBuf);
 
 #[cfg(not(target_arch = "wasm32"))]
+#[async_trait::async_trait(?Send)]
 impl Files for Directory {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         let path = self.0.join(name);
@@ -142,6 +144,7 @@ impl ModelPath {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
+#[async_trait::async_trait(?Send)]
 impl Files for ModelPath {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         self.folder.size(name).await

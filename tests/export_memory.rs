@@ -89,6 +89,7 @@ impl MadeUp {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for MadeUp {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(match name {
@@ -119,6 +120,7 @@ struct Nowhere {
     bytes: u64,
 }
 
+#[async_trait::async_trait(?Send)]
 impl Sink for Nowhere {
     async fn create(&mut self, _name: &str, _bytes: u64) -> Result<()> {
         Ok(())

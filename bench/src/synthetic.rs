@@ -120,6 +120,7 @@ pub fn random_values(seed: u64, count: usize, range: f32) -> Vec<f32> {
     random_words(seed, count).map(|word| range * unit(word)).collect()
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for SyntheticFiles {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(match name {

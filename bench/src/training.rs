@@ -19,8 +19,8 @@ use tabtune::train::{StepLog, Trainer, TrainerSetup};
 use tabtune::tune::{self, Tuning};
 
 /// How a run is set up.
-pub struct Setup<'a, F> {
-    pub files: &'a F,
+pub struct Setup<'a> {
+    pub files: &'a dyn Files,
     pub load: LoadOptions,
     pub rank: usize,
     pub alpha: f64,
@@ -44,7 +44,7 @@ pub struct Training {
 
 impl Training {
     /// Loads the model, adapts every linear layer, and records the step.
-    pub async fn new<F: Files>(device: Device, setup: Setup<'_, F>) -> Result<Self> {
+    pub async fn new(device: Device, setup: Setup<'_>) -> Result<Self> {
         let Setup { files, load, rank, alpha, rows, initial, options } = setup;
         let architecture = Model::architecture(files).await?;
         let mut store = Store::new(&device);

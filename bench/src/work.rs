@@ -123,6 +123,7 @@ impl MemoryFiles {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for MemoryFiles {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.bytes(name).map(|bytes| bytes.len() as u64))

@@ -218,7 +218,7 @@ fn config_json(config: &LoraConfig, modules: &[&LoraModule], base_model_name_or_
 /// Code `bad-adapter`, naming the file and the field or tensor, when a file is missing, truncated or
 /// inconsistent, when the adapter uses a feature of PEFT that tabtune has not, or when its tensors
 /// are not exactly those that its config and the model call for.
-pub async fn load_peft(files: &impl Files, model: &Adaptable) -> Result<PeftAdapter> {
+pub async fn load_peft(files: &dyn Files, model: &Adaptable) -> Result<PeftAdapter> {
     load(files, model).await.map_err(|mut error| {
         // The readers of `format` blame the model.
         if matches!(error.code, Code::BadModel | Code::BadOption) {
@@ -228,7 +228,7 @@ pub async fn load_peft(files: &impl Files, model: &Adaptable) -> Result<PeftAdap
     })
 }
 
-async fn load(files: &impl Files, model: &Adaptable) -> Result<PeftAdapter> {
+async fn load(files: &dyn Files, model: &Adaptable) -> Result<PeftAdapter> {
     let Some(json) = read_small(files, ADAPTER_CONFIG, MAX_CONFIG_BYTES).await? else {
         bail!(BadAdapter, "{ADAPTER_CONFIG} is missing");
     };

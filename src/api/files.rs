@@ -26,6 +26,7 @@ impl JsFiles {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for JsFiles {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.call("size", name, &[]).await?.as_f64().map(|size| size as u64))

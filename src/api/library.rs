@@ -182,11 +182,11 @@ impl Library {
 /// An import on its way. A call takes the importer out of its cell while it runs, as [`super::Session`]'s do.
 #[wasm_bindgen]
 pub struct Import {
-    importer: Rc<RefCell<Option<Importer<Rc<IdbKv>>>>>,
+    importer: Rc<RefCell<Option<Importer>>>,
 }
 
 impl Import {
-    async fn with<T>(&self, work: impl AsyncFnOnce(&mut Importer<Rc<IdbKv>>) -> Result<T>) -> Thrown<T> {
+    async fn with<T>(&self, work: impl AsyncFnOnce(&mut Importer) -> Result<T>) -> Thrown<T> {
         let cell = self.importer.clone();
         let mut importer = cell.borrow_mut().take().ok_or_else(|| thrown(ended()))?;
         let result = work(&mut importer).await;

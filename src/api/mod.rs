@@ -83,7 +83,7 @@ pub async fn check_tiles(pairs: JsValue) -> std::result::Result<JsValue, JsValue
 /// error of code `bad-state` rather than a broken borrow.
 #[wasm_bindgen]
 pub struct Session {
-    engine: Rc<RefCell<Option<session::Session<Rc<IdbKv>>>>>,
+    engine: Rc<RefCell<Option<session::Session>>>,
 }
 
 #[derive(Serialize)]
@@ -171,7 +171,7 @@ async fn opened(wanted: DeviceOption, device: JsValue, open_machine: &JsValue) -
     Ok(Gpu::open(&adapter).await?.into())
 }
 
-type Engine = session::Session<Rc<IdbKv>>;
+type Engine = session::Session;
 
 impl Session {
     /// Runs `work` with the engine, which is back in its cell however it ends.

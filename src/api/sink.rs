@@ -23,6 +23,7 @@ impl JsSink {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Sink for JsSink {
     async fn create(&mut self, name: &str, bytes: u64) -> Result<()> {
         self.call("create", &[JsValue::from_str(name), JsValue::from_f64(bytes as f64)]).await

@@ -178,6 +178,7 @@ impl Drop for Connection {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Kv for IdbKv {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
         self.attempt(async |connection| {

@@ -1,6 +1,7 @@
 //! Files into a dataset: read in pieces, checked row by row, written block by block.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -21,8 +22,8 @@ use crate::files::Files;
 /// Rows are written in whole blocks, each in one transaction with the description, so what is stored is
 /// always whole up to a known row. One that is left without `finish` stays pending and can be resumed: the
 /// files are read from their start again, and what was stored is compared instead of written.
-pub struct Importer<K> {
-    kv: K,
+pub struct Importer {
+    kv: Rc<dyn Kv>,
     description: Description,
     options: ImportOptions,
     /// What will be the dataset's content.
@@ -57,10 +58,10 @@ impl OpenFile {
     }
 }
 
-impl<K: Kv> Importer<K> {
+impl Importer {
     /// Begins an import into dataset `name`. With `resume` it goes on with one that was interrupted, which
     /// must have had the same options; where there was none, it begins anew.
-    pub async fn begin(kv: K, name: &str, options: ImportOptions, resume: bool) -> Result<Self> {
+    pub async fn begin(kv: Rc<dyn Kv>, name: &str, options: ImportOptions, resume: bool) -> Result<Self> {
         check_names(&options.columns)?;
         let mut description = Description::load(&kv, name).await?;
         if !resume && description.pending.is_some() {
@@ -284,10 +285,10 @@ impl<K: Kv> Importer<K> {
 
 /// Imports one file of a folder into dataset `name`. `on_progress` hears the bytes done and the bytes of
 /// the file.
-pub async fn import_file<K: Kv>(
-    kv: K,
+pub async fn import_file(
+    kv: Rc<dyn Kv>,
     name: &str,
-    files: &impl Files,
+    files: &dyn Files,
     file: &str,
     options: ImportOptions,
     on_progress: &mut dyn FnMut(u64, u64),

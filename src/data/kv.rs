@@ -74,7 +74,7 @@ pub enum Write {
 }
 
 /// A store of bytes by key.
-#[allow(async_fn_in_trait)]
+#[async_trait::async_trait(?Send)]
 pub trait Kv {
     /// The records of `keys`, in their order; `None` where there is none.
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>>;
@@ -91,7 +91,8 @@ pub trait Kv {
     }
 }
 
-impl<K: Kv> Kv for std::rc::Rc<K> {
+#[async_trait::async_trait(?Send)]
+impl<K: Kv + ?Sized> Kv for std::rc::Rc<K> {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
         (**self).get(keys).await
     }
@@ -111,6 +112,7 @@ pub struct MemoryKv {
     records: RefCell<BTreeMap<Key, Vec<u8>>>,
 }
 
+#[async_trait::async_trait(?Send)]
 impl Kv for MemoryKv {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
         let records = self.records.borrow();

@@ -178,7 +178,7 @@ pub struct Description {
 
 impl Description {
     /// The dataset of that name; an empty one where there is none.
-    pub async fn load(kv: &impl Kv, name: &str) -> Result<Self> {
+    pub async fn load(kv: &dyn Kv, name: &str) -> Result<Self> {
         match kv.get_one(Key::new(Table::Datasets, name, 0)).await? {
             Some(json) => serde_json::from_slice(&json).map_err(damaged(name)),
             None => Ok(Description { name: name.to_owned(), ..Default::default() }),
@@ -186,7 +186,7 @@ impl Description {
     }
 
     /// The rows of a dataset that has some. Code `bad-state` for one that has none.
-    pub async fn rows(kv: &impl Kv, name: &str) -> Result<Content> {
+    pub async fn rows(kv: &dyn Kv, name: &str) -> Result<Content> {
         let Description { content, pending, .. } = Description::load(kv, name).await?;
         content.ok_or_else(|| {
             let reason = if pending.is_some() { "its import was not finished" } else { "import rows first" };
@@ -195,7 +195,7 @@ impl Description {
     }
 
     /// A content without rows that has never been. Rows of a dataset that had this name once have kept theirs.
-    pub(super) async fn new_content(&mut self, kv: &impl Kv) -> Result<Content> {
+    pub(super) async fn new_content(&mut self, kv: &dyn Kv) -> Result<Content> {
         let kept = kv.scan(Table::Datasets, None).await?;
         let contents = kept.iter().filter_map(|(_, json)| serde_json::from_slice(json).ok()).flat_map(
             |Description { content, pending, .. }| [content, pending.map(|pending| pending.content)],
@@ -215,14 +215,14 @@ impl Description {
 }
 
 /// All datasets, in the order of their names.
-pub async fn list(kv: &impl Kv) -> Result<Vec<Description>> {
+pub async fn list(kv: &dyn Kv) -> Result<Vec<Description>> {
     let records = kv.scan(Table::Datasets, None).await?;
     let read = |(key, json): &(Key, Vec<u8>)| serde_json::from_slice(json).map_err(damaged(&key.name));
     records.iter().map(read).collect()
 }
 
 /// Removes a dataset with all that was made from it.
-pub async fn delete(kv: &impl Kv, name: &str) -> Result<()> {
+pub async fn delete(kv: &dyn Kv, name: &str) -> Result<()> {
     let description = Description::load(kv, name).await?;
     let mut changes = Vec::new();
     for content in
@@ -235,7 +235,7 @@ pub async fn delete(kv: &impl Kv, name: &str) -> Result<()> {
 }
 
 /// Gives up an import that has not come to its end, and the space it took.
-pub async fn discard_pending(kv: &impl Kv, name: &str) -> Result<()> {
+pub async fn discard_pending(kv: &dyn Kv, name: &str) -> Result<()> {
     let mut description = Description::load(kv, name).await?;
     let Some(Pending { content, .. }) = description.pending.take() else { return Ok(()) };
     let kept = description.content.as_ref().filter(|kept| kept.id == content.id);
@@ -254,7 +254,7 @@ pub async fn discard_pending(kv: &impl Kv, name: &str) -> Result<()> {
 
 /// Leaves out rows that are the same as an earlier one, and tells how many there were. Code `bad-state` while rows
 /// are being added: what was added so far counts from those that are there.
-pub async fn deduplicate(kv: &impl Kv, name: &str) -> Result<u64> {
+pub async fn deduplicate(kv: &dyn Kv, name: &str) -> Result<u64> {
     let old = Description::rows(kv, name).await?;
     let mut description = Description::load(kv, name).await?;
     if description.pending.as_ref().is_some_and(|pending| pending.content.id == old.id) {
@@ -292,7 +292,7 @@ pub async fn deduplicate(kv: &impl Kv, name: &str) -> Result<u64> {
 }
 
 /// The changes that remove a content's rows, the tokens that were made from them, and what references made of these.
-pub(super) async fn removal(kv: &impl Kv, id: &str) -> Result<Vec<Write>> {
+pub(super) async fn removal(kv: &dyn Kv, id: &str) -> Result<Vec<Write>> {
     let mut changes = vec![Write::RemoveFrom(Key::new(Table::Rows, id, 0))];
     for (key, _) in token_sets(kv, id).await? {
         for table in [Table::TokenSets, Table::Tokens, Table::TokenIndex] {
@@ -306,7 +306,7 @@ pub(super) async fn removal(kv: &impl Kv, id: &str) -> Result<Vec<Write>> {
 }
 
 /// The descriptions of all tokens that were made from the content `id`.
-pub(super) async fn token_sets(kv: &impl Kv, id: &str) -> Result<Vec<(Key, Vec<u8>)>> {
+pub(super) async fn token_sets(kv: &dyn Kv, id: &str) -> Result<Vec<(Key, Vec<u8>)>> {
     let mut records = kv.scan(Table::TokenSets, None).await?;
     records.retain(|(key, _)| is_of(&key.name, id));
     Ok(records)
@@ -318,7 +318,7 @@ fn is_of(name: &str, id: &str) -> bool {
 }
 
 /// Rows `first..first + count` of a dataset, as they are kept, each with where it came from.
-pub async fn rows(kv: &impl Kv, name: &str, first: u64, count: u64) -> Result<Vec<StoredRow>> {
+pub async fn rows(kv: &dyn Kv, name: &str, first: u64, count: u64) -> Result<Vec<StoredRow>> {
     let content = Description::rows(kv, name).await?;
     let mut found = Vec::new();
     let mut begin = 0;
@@ -395,7 +395,7 @@ impl Block {
         bytes
     }
 
-    pub async fn load(kv: &impl Kv, id: &str, number: u32) -> Result<Self> {
+    pub async fn load(kv: &dyn Kv, id: &str, number: u32) -> Result<Self> {
         let Some(bytes) = kv.get_one(Key::new(Table::Rows, id, number)).await? else {
             bail!(
                 BadState,

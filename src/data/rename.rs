@@ -19,7 +19,7 @@ const LONGEST_NAME: usize = 200;
 ///
 /// `bad-option` for a name that is blank or too long, `bad-state` where there is no such dataset, or where there is one of
 /// the other name.
-pub async fn rename(kv: &impl Kv, name: &str, to: &str) -> Result<()> {
+pub async fn rename(kv: &dyn Kv, name: &str, to: &str) -> Result<()> {
     if to.trim().is_empty() {
         bail!(BadOption, "the new name of dataset {name:?} is blank: a dataset needs a name");
     }

@@ -16,7 +16,7 @@ pub struct Scores {
 
 impl Scores {
     /// Those of `set` that were made by whatever `fingerprint` stands for, as far as they are known.
-    pub async fn open(kv: &impl Kv, set: &TokenSet, fingerprint: &str) -> Result<Self> {
+    pub async fn open(kv: &dyn Kv, set: &TokenSet, fingerprint: &str) -> Result<Self> {
         let id = format!("{}.{fingerprint}", set.id());
         let records = kv.scan(Table::Scores, Some(&id)).await?;
         let mut scores = Scores { id, records: 0, logps: vec![f32::NAN; set.len()] };
@@ -37,7 +37,7 @@ impl Scores {
     }
 
     /// Adds rows with their log-probabilities, and keeps them.
-    pub async fn add(&mut self, kv: &impl Kv, found: &[(u32, f32)]) -> Result<()> {
+    pub async fn add(&mut self, kv: &dyn Kv, found: &[(u32, f32)]) -> Result<()> {
         let words: Vec<u32> = found.iter().flat_map(|(row, logp)| [*row, logp.to_bits()]).collect();
         let bytes = words.into_iter().flat_map(u32::to_le_bytes).collect();
         kv.write(vec![Write::Put(Key::new(Table::Scores, &self.id, self.records), bytes)]).await?;

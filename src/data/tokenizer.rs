@@ -39,7 +39,7 @@ impl Tokenizer {
     ///
     /// `tokenizer_config.json` and the template may be missing: what needs them says so later. Older folders
     /// keep the special tokens in `special_tokens_map.json`.
-    pub async fn load<F: Files>(files: &F) -> Result<Self> {
+    pub async fn load(files: &dyn Files) -> Result<Self> {
         let tokenizer = tokenizer_json(files).await?;
         let mut config = read_json(files, CONFIG).await?;
         // As in transformers, that file counts for configs of before `added_tokens_decoder`.
@@ -297,7 +297,7 @@ fn template_of_config(config: &Value) -> Result<Option<String>> {
 }
 
 /// The bytes of `tokenizer.json` as the model's class in transformers has them.
-pub async fn tokenizer_json<F: Files>(files: &F) -> Result<Vec<u8>> {
+pub async fn tokenizer_json(files: &dyn Files) -> Result<Vec<u8>> {
     let Some(tokenizer) = read_whole(files, TOKENIZER, MAX_TOKENIZER_BYTES).await? else {
         bail!(BadModel, "{TOKENIZER} is missing")
     };
@@ -307,14 +307,14 @@ pub async fn tokenizer_json<F: Files>(files: &F) -> Result<Vec<u8>> {
 }
 
 /// The text of a folder's chat template.
-pub async fn chat_template_source<F: Files>(files: &F) -> Result<Option<String>> {
+pub async fn chat_template_source(files: &dyn Files) -> Result<Option<String>> {
     match read_whole(files, TEMPLATE, MAX_CONFIG_BYTES).await? {
         Some(bytes) => String::from_utf8(bytes).map(Some).map_err(|cause| bad_model(TEMPLATE, cause)),
         None => template_of_config(&read_json(files, CONFIG).await?),
     }
 }
 
-async fn read_json<F: Files>(files: &F, name: &str) -> Result<Value> {
+async fn read_json(files: &dyn Files, name: &str) -> Result<Value> {
     match read_whole(files, name, MAX_CONFIG_BYTES).await? {
         Some(bytes) => serde_json::from_slice(&bytes).map_err(|cause| bad_model(name, cause)),
         None => Ok(Value::Null),
@@ -322,7 +322,7 @@ async fn read_json<F: Files>(files: &F, name: &str) -> Result<Value> {
 }
 
 /// A file of at most `limit` bytes, where there is one.
-async fn read_whole<F: Files>(files: &F, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+async fn read_whole(files: &dyn Files, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
     let Some(size) = files.size(name).await? else { return Ok(None) };
     if size > limit {
         bail!(BadModel, "{name} has {size} bytes, more than the {limit} that such a file may have");

@@ -45,6 +45,7 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Sink for Folder {
     async fn create(&mut self, name: &str, bytes: u64) -> Result<()> {
         let path = self.folder.join(name);

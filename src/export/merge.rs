@@ -22,8 +22,8 @@ pub enum Change<'a> {
 }
 
 /// The model as training changed it.
-pub(super) struct Merged<'a, F> {
-    pub original: &'a Original<'a, F>,
+pub(super) struct Merged<'a> {
+    pub original: &'a Original<'a>,
     /// The head of a tied model whose embedding or head learnt apart from the other.
     pub untied: Option<TensorInfo>,
     change: Change<'a>,
@@ -34,8 +34,8 @@ pub(super) struct Merged<'a, F> {
 }
 
 /// The rows of one tensor, with the adapter's part.
-pub(super) struct Rows<'a, F> {
-    files: &'a F,
+pub(super) struct Rows<'a> {
+    files: &'a dyn Files,
     tensor: &'a TensorInfo,
     lora: Option<Lora<'a>>,
     /// What has learnt this tensor, and its name there.
@@ -50,11 +50,11 @@ struct Lora<'a> {
     a: Vec<f32>,
 }
 
-impl<'a, F: Files> Merged<'a, F> {
+impl<'a> Merged<'a> {
     /// # Errors
     ///
     /// Code `bad-option` for an adapter that is none of the model's.
-    pub fn new(original: &'a Original<'a, F>, change: Change<'a>) -> Result<Self> {
+    pub fn new(original: &'a Original<'a>, change: Change<'a>) -> Result<Self> {
         let mut merged =
             Merged { original, untied: None, change, adapted: BTreeMap::new(), learnt: BTreeMap::new() };
         match change {
@@ -100,7 +100,7 @@ impl<'a, F: Files> Merged<'a, F> {
         self.untied.as_ref().filter(|_| name == HEAD).unwrap_or_else(|| &self.original.tensors[name])
     }
 
-    pub fn rows(&'a self, tensor: &'a TensorInfo) -> Rows<'a, F> {
+    pub fn rows(&'a self, tensor: &'a TensorInfo) -> Rows<'a> {
         let lora = match self.change {
             Change::Adapter(adapter) => self.adapted.get(tensor.name.as_str()).map(|module| {
                 let a = adapter.rows(module, Side::A, 0..adapter.config.rank_of(module));
@@ -113,7 +113,7 @@ impl<'a, F: Files> Merged<'a, F> {
     }
 }
 
-impl<F: Files> Rows<'_, F> {
+impl Rows<'_> {
     /// Replaces `out` with rows of the sum, each value as `dtype` has it. The base is rounded to it first, as transformers
     /// does when it loads a model in another dtype; the product is computed in f32, and so is the sum before it is rounded.
     ///

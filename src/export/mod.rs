@@ -35,7 +35,7 @@ use sink::Writer;
 /// # Errors
 ///
 /// Code `bad-adapter` where it does not fit the model, or holds rows of an embedding or head that the model has not.
-pub async fn read_adapter<F: Files>(original: &Original<'_, F>, files: &impl Files) -> Result<PeftAdapter> {
+pub async fn read_adapter(original: &Original<'_>, files: &dyn Files) -> Result<PeftAdapter> {
     let adapter =
         load_peft(files, &adaptable(&original.architecture)).await.context("reading the adapter")?;
     original.leave_out_base(files, &adapter).await.context("reading the adapter")?;
@@ -49,11 +49,11 @@ pub async fn read_adapter<F: Files>(original: &Original<'_, F>, files: &impl Fil
 ///
 /// `bad-model` for files that are wrong; `not-finite`, naming the tensor, where a value does not fit the dtype;
 /// `cancelled` when `on_progress` says so; what the sink fails with.
-pub async fn export<F: Files>(
-    original: &Original<'_, F>,
+pub async fn export(
+    original: &Original<'_>,
     change: Change<'_>,
     options: &ExportOptions,
-    sink: &mut impl Sink,
+    sink: &mut dyn Sink,
     on_progress: OnProgress<'_>,
 ) -> Result<Vec<String>> {
     let merged = Merged::new(original, change)?;

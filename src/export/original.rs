@@ -16,8 +16,8 @@ pub(super) const CONFIG: &str = "config.json";
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// A model's folder: its config and the headers of its weights have been read.
-pub struct Original<'a, F> {
-    pub(super) files: &'a F,
+pub struct Original<'a> {
+    pub(super) files: &'a dyn Files,
     pub(super) architecture: Architecture,
     /// `config.json` as it is.
     pub(super) config: Map<String, Value>,
@@ -27,11 +27,11 @@ pub struct Original<'a, F> {
     pub(super) tensors: BTreeMap<String, TensorInfo>,
 }
 
-impl<'a, F: Files> Original<'a, F> {
+impl<'a> Original<'a> {
     /// # Errors
     ///
     /// Code `bad-model` or `unsupported-model`, as loading the model has them.
-    pub async fn open(files: &'a F) -> Result<Self> {
+    pub async fn open(files: &'a dyn Files) -> Result<Self> {
         let mut architecture = Model::architecture(files).await?;
         let json = read_small(files, CONFIG, MAX_CONFIG_BYTES).await?.unwrap_or_default();
         let config = serde_json::from_slice(&json)
@@ -65,7 +65,7 @@ impl<'a, F: Files> Original<'a, F> {
     }
 
     /// Makes sure that what PEFT saved of the base beside an adapter is what the base has.
-    pub(super) async fn leave_out_base(&self, files: &impl Files, adapter: &PeftAdapter) -> Result<()> {
+    pub(super) async fn leave_out_base(&self, files: &dyn Files, adapter: &PeftAdapter) -> Result<()> {
         for (name, tensor) in &adapter.of_base {
             let own = self.tensors.get(*name).unwrap_or(&self.tensors[EMBEDDING]);
             if tensor.shape != own.shape || !self.has_rows(own, files, tensor).await? {
@@ -79,7 +79,7 @@ impl<'a, F: Files> Original<'a, F> {
         Ok(())
     }
 
-    async fn has_rows(&self, own: &TensorInfo, files: &impl Files, other: &TensorInfo) -> Result<bool> {
+    async fn has_rows(&self, own: &TensorInfo, files: &dyn Files, other: &TensorInfo) -> Result<bool> {
         let (mut values, mut others) = (Vec::new(), Vec::new());
         for rows in row_pieces(own, 1) {
             read_rows(self.files, own, rows.start, rows.len(), &mut values).await?;

@@ -5,10 +5,9 @@ use serde_json::{Map, Value, json};
 use super::merge::Merged;
 use super::options::{ExportDtype, ExportOptions};
 use super::original::{CONFIG, row_pieces, stored_dtype};
-use super::sink::{Sink, Writer};
+use super::sink::Writer;
 use crate::bail;
 use crate::error::{Code, Error, Result};
-use crate::files::Files;
 use crate::format::{TensorInfo, read_small};
 
 /// What a folder may hold beside weights and config; it is copied as it is.
@@ -39,10 +38,10 @@ struct Shard<'a> {
     bytes: u64,
 }
 
-pub(super) async fn write<F: Files, S: Sink>(
-    merged: &Merged<'_, F>,
+pub(super) async fn write(
+    merged: &Merged<'_>,
     options: &ExportOptions,
-    mut writer: Writer<'_, S>,
+    mut writer: Writer<'_>,
 ) -> Result<()> {
     let original = merged.original;
     let dtype = options.dtype.unwrap_or_else(|| original.dtype());
@@ -88,11 +87,11 @@ pub(super) async fn write<F: Files, S: Sink>(
     Ok(())
 }
 
-async fn write_tensor<F: Files, S: Sink>(
-    merged: &Merged<'_, F>,
+async fn write_tensor(
+    merged: &Merged<'_>,
     tensor: &TensorInfo,
     dtype: ExportDtype,
-    writer: &mut Writer<'_, S>,
+    writer: &mut Writer<'_>,
 ) -> Result<()> {
     let rows = merged.rows(tensor);
     let (mut values, mut bytes) = (Vec::new(), Vec::new());

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::files::PIECE_BYTES;
 
 /// A place for files, which are written one after the other, each front to back.
-#[allow(async_fn_in_trait)]
+#[async_trait::async_trait(?Send)]
 pub trait Sink {
     /// Begins the file `name` of `bytes` bytes.
     async fn create(&mut self, name: &str, bytes: u64) -> Result<()>;
@@ -34,8 +34,8 @@ pub struct ExportProgress {
 pub type OnProgress<'a> = &'a mut dyn FnMut(&ExportProgress) -> bool;
 
 /// Collects what is written into pieces, tells the progress, and stops when it is asked to.
-pub(super) struct Writer<'a, S> {
-    sink: &'a mut S,
+pub(super) struct Writer<'a> {
+    sink: &'a mut dyn Sink,
     on_progress: OnProgress<'a>,
     progress: ExportProgress,
     piece: Vec<u8>,
@@ -43,8 +43,8 @@ pub(super) struct Writer<'a, S> {
     left: u64,
 }
 
-impl<'a, S: Sink> Writer<'a, S> {
-    pub fn new(sink: &'a mut S, on_progress: OnProgress<'a>) -> Self {
+impl<'a> Writer<'a> {
+    pub fn new(sink: &'a mut dyn Sink, on_progress: OnProgress<'a>) -> Self {
         let progress = ExportProgress { written: 0, total: 0, file: String::new() };
         Writer { sink, on_progress, progress, piece: Vec::new(), left: 0 }
     }

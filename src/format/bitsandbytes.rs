@@ -83,7 +83,7 @@ impl Bits4 {
     /// # Errors
     ///
     /// Code `bad-model` naming the tensor where they do not.
-    pub async fn check_map(&self, files: &impl Files) -> Result<()> {
+    pub async fn check_map(&self, files: &dyn Files) -> Result<()> {
         let mut values = Vec::new();
         read_rows(files, &self.map, 0, 16, &mut values).await?;
         if values != self.quant_type.codes() {
@@ -97,7 +97,7 @@ impl Bits4 {
     /// # Errors
     ///
     /// Code `unsupported-model` where the file's codes of scales stand for other values than bitsandbytes gives them.
-    pub async fn nested_scales(&self, files: &impl Files, blocks: usize) -> Result<NestedAbsmax> {
+    pub async fn nested_scales(&self, files: &dyn Files, blocks: usize) -> Result<NestedAbsmax> {
         let Some(nested) = &self.nested else {
             return Err(self.absmax.bad("its scales are not quantised"));
         };
@@ -114,7 +114,7 @@ impl Bits4 {
     }
 
     /// The scales of some blocks.
-    pub async fn scales(&self, files: &impl Files, blocks: Range<usize>) -> Result<Vec<f32>> {
+    pub async fn scales(&self, files: &dyn Files, blocks: Range<usize>) -> Result<Vec<f32>> {
         let mut scales = Vec::new();
         let Some(nested) = &self.nested else {
             read_rows(files, &self.absmax, blocks.start, blocks.len(), &mut scales).await?;
@@ -152,7 +152,7 @@ pub struct State {
 ///
 /// Code `bad-model` naming file and tensor where a part is missing or of another size than the others ask for;
 /// `unsupported-model` for a form that is not read here.
-pub(super) async fn join(files: &impl Files, tensors: &mut BTreeMap<String, TensorInfo>) -> Result<()> {
+pub(super) async fn join(files: &dyn Files, tensors: &mut BTreeMap<String, TensorInfo>) -> Result<()> {
     for quant_type in QuantType::ALL {
         let ending = format!(".quant_state.bitsandbytes__{quant_type}");
         let names: Vec<String> =
@@ -185,7 +185,7 @@ fn expect_list(tensor: &TensorInfo, dtype: Dtype, count: usize) -> Result<()> {
 }
 
 async fn join_4bit(
-    files: &impl Files,
+    files: &dyn Files,
     tensors: &mut BTreeMap<String, TensorInfo>,
     name: &str,
     (quant_type, of_state): (QuantType, TensorInfo),
@@ -244,7 +244,7 @@ async fn join_4bit(
 }
 
 async fn join_8bit(
-    files: &impl Files,
+    files: &dyn Files,
     tensors: &mut BTreeMap<String, TensorInfo>,
     module: &str,
 ) -> Result<()> {

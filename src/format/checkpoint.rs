@@ -40,7 +40,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// Code `bad-model`, naming file and tensor, when a file is missing, truncated or inconsistent.
-    pub async fn open(files: &impl Files) -> Result<Self> {
+    pub async fn open(files: &dyn Files) -> Result<Self> {
         if let Some(name) = files.gguf() {
             return Ok(Checkpoint { tensors: tensors_of_gguf(&Gguf::open(files, &name).await?)? });
         }
@@ -70,7 +70,7 @@ impl Checkpoint {
 }
 
 /// The tensors of a Hugging Face folder as its safetensors files list them.
-async fn tensors_of_folder(files: &impl Files) -> Result<BTreeMap<String, TensorInfo>> {
+async fn tensors_of_folder(files: &dyn Files) -> Result<BTreeMap<String, TensorInfo>> {
     if files.size(WEIGHTS).await?.is_some() {
         let tensors = read_header(files, WEIGHTS).await?;
         return Ok(tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect());

@@ -32,7 +32,7 @@ use crate::files::Files;
 
 /// Reads a small file such as a JSON index as a whole, `None` where there is none. A file of more
 /// than `limit` bytes is refused with code `bad-model` before it is read.
-pub async fn read_small(files: &impl Files, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+pub async fn read_small(files: &dyn Files, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
     let Some(size) = files.size(name).await? else { return Ok(None) };
     if size > limit {
         bail!(BadModel, "{name} has {size} bytes, more than the {limit} that are read");

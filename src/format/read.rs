@@ -23,7 +23,7 @@ use crate::files::{Files, PIECE_BYTES};
 /// Code `bad-model` naming file, tensor and element when a value of a floating dtype is NaN or
 /// infinite; code `io` when the file can't be read.
 pub async fn read_rows_raw(
-    files: &impl Files,
+    files: &dyn Files,
     tensor: &TensorInfo,
     first_row: usize,
     n_rows: usize,
@@ -43,7 +43,7 @@ pub async fn read_rows_raw(
 ///
 /// As [`read_rows_raw`], and code `bad-model` when the dtype is not F32, F16 or BF16.
 pub async fn read_rows(
-    files: &impl Files,
+    files: &dyn Files,
     tensor: &TensorInfo,
     first_row: usize,
     n_rows: usize,
@@ -108,7 +108,7 @@ fn values_of_blocks(kind: GgmlType, blocks: &[u8], rows: usize, depth: usize) ->
 
 /// The values of rows in codes of four bits.
 async fn values_of_bits4(
-    files: &impl Files,
+    files: &dyn Files,
     tensor: &TensorInfo,
     bits: &Bits4,
     rows: Range<usize>,
@@ -127,7 +127,7 @@ async fn values_of_bits4(
 }
 
 /// The bytes that hold the codes of some elements, two a byte.
-pub async fn read_codes(files: &impl Files, tensor: &TensorInfo, elements: Range<usize>) -> Result<Vec<u8>> {
+pub async fn read_codes(files: &dyn Files, tensor: &TensorInfo, elements: Range<usize>) -> Result<Vec<u8>> {
     let (start, end) = (elements.start / 2, elements.end.div_ceil(2));
     read_bytes(files, tensor, start as u64, end - start).await
 }
@@ -152,7 +152,7 @@ fn pieces(
 }
 
 /// The bytes of some rows, in the order of the model's authors.
-async fn read_piece(files: &impl Files, tensor: &TensorInfo, rows: Range<usize>) -> Result<Vec<u8>> {
+async fn read_piece(files: &dyn Files, tensor: &TensorInfo, rows: Range<usize>) -> Result<Vec<u8>> {
     let Some(head_dim) = tensor.converted.head_dim else {
         return read_as_it_lies(files, tensor, rows).await;
     };
@@ -165,7 +165,7 @@ async fn read_piece(files: &impl Files, tensor: &TensorInfo, rows: Range<usize>)
     Ok(rows.flat_map(row).copied().collect())
 }
 
-async fn read_as_it_lies(files: &impl Files, tensor: &TensorInfo, rows: Range<usize>) -> Result<Vec<u8>> {
+async fn read_as_it_lies(files: &dyn Files, tensor: &TensorInfo, rows: Range<usize>) -> Result<Vec<u8>> {
     let (first_element, elements) = (rows.start * tensor.row_elements(), rows.len() * tensor.row_elements());
     let sizes = (tensor.encoding.bytes(first_element), tensor.encoding.bytes(elements));
     let (Some(start), Some(length)) = sizes else {
@@ -186,7 +186,7 @@ async fn read_as_it_lies(files: &impl Files, tensor: &TensorInfo, rows: Range<us
 }
 
 /// Bytes of a tensor, counted from its first.
-async fn read_bytes(files: &impl Files, tensor: &TensorInfo, start: u64, length: usize) -> Result<Vec<u8>> {
+async fn read_bytes(files: &dyn Files, tensor: &TensorInfo, start: u64, length: usize) -> Result<Vec<u8>> {
     let bytes = files.read(&tensor.file, tensor.start + start, length).await?;
     if bytes.len() != length {
         bail!(Io, "{}: {} bytes came where {length} were asked for", tensor.file, bytes.len());

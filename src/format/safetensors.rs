@@ -103,7 +103,7 @@ impl TensorInfo {
 /// Code `bad-model` when the file is missing or truncated, or when the header is no JSON, names a
 /// tensor twice, or gives offsets that overlap, leave gaps, leave the file, or disagree with shape
 /// and dtype.
-pub async fn read_header(files: &impl Files, file: &str) -> Result<Vec<TensorInfo>> {
+pub async fn read_header(files: &dyn Files, file: &str) -> Result<Vec<TensorInfo>> {
     let Some(file_bytes) = files.size(file).await? else {
         bail!(BadModel, "{file} is missing");
     };

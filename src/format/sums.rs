@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::files::{Files, PIECE_BYTES};
 
 /// Files that hash each of some tensors while it is read.
-pub struct TensorSums<'a, F> {
-    files: &'a F,
+pub struct TensorSums<'a> {
+    files: &'a dyn Files,
     /// By file and place.
     tensors: RefCell<Vec<Hashed>>,
 }
@@ -34,9 +34,9 @@ impl Hashed {
     }
 }
 
-impl<'a, F: Files> TensorSums<'a, F> {
+impl<'a> TensorSums<'a> {
     /// Files with tensors by the model's name of them, which may not be the file's.
-    pub fn new(files: &'a F, tensors: Vec<(String, TensorInfo)>) -> Self {
+    pub fn new(files: &'a dyn Files, tensors: Vec<(String, TensorInfo)>) -> Self {
         let begun = |(name, info): (String, TensorInfo)| {
             let mut hash = Xxh3::new();
             hash.update(format!("{name}\n{}\n{:?}\n", info.encoding, info.shape).as_bytes());
@@ -65,7 +65,8 @@ impl<'a, F: Files> TensorSums<'a, F> {
     }
 }
 
-impl<F: Files> Files for TensorSums<'_, F> {
+#[async_trait::async_trait(?Send)]
+impl Files for TensorSums<'_> {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         self.files.size(name).await
     }

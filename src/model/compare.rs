@@ -14,7 +14,7 @@ pub async fn are_rows(
     device: &Device,
     store: &Store,
     slabs: &[Slab],
-    files: &impl Files,
+    files: &dyn Files,
     tensor: &TensorInfo,
 ) -> Result<bool> {
     let width = tensor.row_elements();

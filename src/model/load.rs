@@ -108,7 +108,7 @@ fn table_format(info: &TensorInfo) -> WeightFormat {
 
 impl Model {
     /// Reads and checks `config.json` alone, before anything larger is fetched.
-    pub async fn architecture(files: &impl Files) -> Result<Architecture> {
+    pub async fn architecture(files: &dyn Files) -> Result<Architecture> {
         match read_small(files, "config.json", MAX_CONFIG_BYTES).await? {
             Some(json) => Architecture::from_json(&json),
             None => {
@@ -126,7 +126,7 @@ impl Model {
     /// Code `bad-model`, naming file and tensor, when the checkpoint does not hold exactly finite
     /// weights of the shapes that `architecture` calls for; `out-of-memory` when a tensor does not fit.
     pub async fn load(
-        files: &impl Files,
+        files: &dyn Files,
         mut architecture: Architecture,
         options: LoadOptions,
         store: &mut Store,
@@ -182,8 +182,8 @@ impl Model {
     }
 }
 
-struct Loader<'a, F> {
-    files: &'a F,
+struct Loader<'a> {
+    files: &'a dyn Files,
     checkpoint: Checkpoint,
     options: LoadOptions,
     is_gguf: bool,
@@ -195,7 +195,7 @@ struct Loader<'a, F> {
     norm_offset: f32,
 }
 
-impl<F: Files> Loader<'_, F> {
+impl Loader<'_> {
     fn placed(&mut self, tensor: &TensorInfo) {
         self.loaded += tensor.len;
         (self.on_progress)(LoadProgress {
@@ -295,7 +295,7 @@ impl<F: Files> Loader<'_, F> {
         Ok(slabs)
     }
 
-    fn placing(&self) -> Placing<'_, F> {
+    fn placing(&self) -> Placing<'_> {
         Placing { files: self.files, store: self.store, double_quant: self.options.double_quant }
     }
 

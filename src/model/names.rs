@@ -23,7 +23,7 @@ const PREFIX: &str = "model.";
 ///
 /// With `is_planned` no weight is read: then two that are there count as different, which takes more.
 pub async fn settle(
-    files: &impl Files,
+    files: &dyn Files,
     checkpoint: &mut Checkpoint,
     architecture: &mut Architecture,
     is_planned: bool,
@@ -73,7 +73,7 @@ fn keep_text(tensors: &mut BTreeMap<String, TensorInfo>) {
     *tensors = text.collect();
 }
 
-async fn are_equal(files: &impl Files, one: &TensorInfo, other: &TensorInfo) -> Result<bool> {
+async fn are_equal(files: &dyn Files, one: &TensorInfo, other: &TensorInfo) -> Result<bool> {
     if one.shape != other.shape {
         return Ok(false);
     }

@@ -16,13 +16,13 @@ use crate::kernels::linear::Weight;
 use crate::memory::Tensor;
 
 /// A checkpoint's files, and the store that has room for its weights. One that is planned takes nothing.
-pub(super) struct Placing<'a, F> {
-    pub files: &'a F,
+pub(super) struct Placing<'a> {
+    pub files: &'a dyn Files,
     pub store: &'a Store,
     pub double_quant: bool,
 }
 
-impl<F: Files> Placing<'_, F> {
+impl Placing<'_> {
     /// Writes one linear weight into those of the products that have `parts` of it.
     pub async fn linear(&self, info: &TensorInfo, parts: Vec<(Part, Weight)>) -> Result<()> {
         let Some((_, weight)) = parts.first() else { return Ok(()) };

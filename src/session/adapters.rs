@@ -14,7 +14,6 @@ use crate::adapter::{
     ADAPTER_WEIGHTS, AdapterTensor, FirstValues, LoraConfig, PeftAdapter, TargetModules, load_peft, save_peft,
 };
 use crate::bail;
-use crate::data::kv::Kv;
 use crate::device::{Device, Store};
 use crate::error::{Code, Context, Error, Result};
 use crate::files::{Files, Outside};
@@ -130,14 +129,14 @@ impl Loaded {
     }
 }
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// Loads and checks an adapter and makes it the active one; one of the same name is replaced. The one
     /// that is called "default" is what runs start from: it takes the place of a prepared run and its adapter.
     ///
     /// # Errors
     ///
     /// `bad-adapter`, naming file and tensor or field; `bad-state` without a model. Nothing has changed then.
-    pub async fn load_adapter(&mut self, name: &str, files: &impl Files) -> Result<LoadedAdapter> {
+    pub async fn load_adapter(&mut self, name: &str, files: &dyn Files) -> Result<LoadedAdapter> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };
         let base = adaptable(&loaded.model.architecture);
         let adapter = async {
@@ -279,7 +278,7 @@ pub(super) fn unknown(name: &str) -> Error {
 async fn leave_out_base(
     device: &Device,
     loaded: &Loaded,
-    files: &impl Files,
+    files: &dyn Files,
     adapter: &PeftAdapter,
 ) -> Result<()> {
     for (name, tensor) in &adapter.of_base {

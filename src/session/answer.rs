@@ -6,7 +6,6 @@ use web_time::Instant;
 
 use super::{DEFAULT_ADAPTER, Loaded, Session, no_model};
 use crate::bail;
-use crate::data::kv::Kv;
 use crate::data::shape::chat;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
@@ -22,7 +21,7 @@ pub struct Generated {
     pub stop: Stop,
 }
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// Answers a chat, which is a list of messages, or goes on from a text: a string or `{"prompt": …}`. With
     /// `continue_final_message` it goes on with the last message of a chat, which gives what follows it alone.
     /// `on_text` hears each piece of text and returns whether to go on.

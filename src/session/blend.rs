@@ -4,11 +4,10 @@ use super::adapters::unknown;
 use super::export::Saved;
 use super::{DEFAULT_ADAPTER, LoadedAdapter, Session, no_model};
 use crate::adapter::{BlendPart, PeftAdapter, blend, load_peft};
-use crate::data::kv::Kv;
 use crate::error::{Context, Result};
 use crate::model::adaptable;
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// Makes the weighted sum of adapters an adapter of its own, as [`blend`] does, and the active one. It is called `name`,
     /// and one of that name is replaced, as [`Session::load_adapter`] does it; so it may be one of the parts. The adapter of
     /// a prepared run counts as it is now.

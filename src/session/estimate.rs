@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::way::Way;
 use super::{Loaded, Session};
 use crate::adapter::LoraConfig;
-use crate::data::kv::Kv;
 use crate::data::tokens::{Selection, TokenSet};
 use crate::device::Store;
 use crate::error::{Error, Result};
@@ -20,12 +19,12 @@ use crate::model::Model;
 use crate::train::options::{Optim, QuantizationOptions, TrainOptions};
 use crate::train::{Footprint, RunPlan};
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// What a run takes on this GPU, by its model's files alone: no weight is read and nothing allocated.
     /// The largest micro-batch is taken to have rows of `train.max_length` tokens, all labelled.
     pub async fn estimate(
         &self,
-        files: &impl Files,
+        files: &dyn Files,
         quantization: &Value,
         lora: &Value,
         train: &Value,

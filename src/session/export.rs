@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::{DEFAULT_ADAPTER, Run, Session, no_model};
-use crate::data::kv::Kv;
 use crate::error::{Code, Error, Result};
 use crate::export::{Change, ExportOptions, OnProgress, Original, Sink, export, read_adapter};
 use crate::files::{Files, Outside};
@@ -13,6 +12,7 @@ use crate::model::ParameterPart;
 /// The files of an adapter, which are beside the heap.
 pub(super) struct Saved(pub BTreeMap<String, Outside>);
 
+#[async_trait::async_trait(?Send)]
 impl Files for Saved {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.0.get(name).map(|bytes| bytes.len() as u64))
@@ -26,7 +26,7 @@ impl Files for Saved {
     }
 }
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// Writes the model with an adapter as `options` say: the one that is named, or else the active one, or else that of
     /// a run. A run of all weights stands for the adapter "default". Without any, the model is written as it is.
     ///
@@ -38,10 +38,10 @@ impl<R: Kv> Session<R> {
     /// `bad-option` for a name that no adapter has; as [`export`].
     pub async fn export(
         &mut self,
-        files: &impl Files,
+        files: &dyn Files,
         adapter: Option<&str>,
         mut options: ExportOptions,
-        sink: &mut impl Sink,
+        sink: &mut dyn Sink,
         on_progress: OnProgress<'_>,
     ) -> Result<Vec<String>> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };

@@ -16,6 +16,8 @@ mod score;
 mod tiles;
 mod way;
 
+use std::rc::Rc;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -84,15 +86,15 @@ pub enum Loading {
     Measuring,
 }
 
-/// One device with at most one model and one run on it. Rows of datasets lie in `R`.
-pub struct Session<R> {
+/// One device with at most one model and one run on it. Rows of datasets, and what is kept of runs, lie in `rows`.
+pub struct Session {
     device: Device,
     /// See [`Store::max_weight`].
     max_weight: u64,
     tiles: Tiles,
     /// Whether tiles are those of [`Session::set_tile`], so that none are tuned.
     is_fixed: bool,
-    pub rows: R,
+    pub rows: Rc<dyn Kv>,
     loaded: Option<Loaded>,
     run: Option<Run>,
 }
@@ -118,14 +120,14 @@ struct Loaded {
     marks: [usize; 2],
 }
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// Opens the machine's GPU. Code `webgpu-unavailable` where there is none.
-    pub async fn open(rows: R) -> Result<Self> {
+    pub async fn open(rows: Rc<dyn Kv>) -> Result<Self> {
         Ok(Session::on(Device::open().await?, rows))
     }
 
     /// A session on a device that is open.
-    pub fn on(device: impl Into<Device>, rows: R) -> Self {
+    pub fn on(device: impl Into<Device>, rows: Rc<dyn Kv>) -> Self {
         let device = device.into();
         let tiles = Tile::for_adapter(device.summary()).into();
         let max_weight = device.max_binding();
@@ -158,7 +160,7 @@ impl<R: Kv> Session<R> {
     /// `unsupported-model` before any weight is read; `bad-model` naming file and tensor.
     pub async fn load_model(
         &mut self,
-        files: &impl Files,
+        files: &dyn Files,
         quantization: &Value,
         on_progress: &mut dyn FnMut(Loading),
     ) -> Result<ModelInfo> {
@@ -276,9 +278,9 @@ impl<R: Kv> Session<R> {
         Ok(())
     }
 
-    fn running(&mut self) -> Result<(&Device, &R, &Store, &mut Run)> {
+    fn running(&mut self) -> Result<(&Device, &dyn Kv, &Store, &mut Run)> {
         match (&self.loaded, &mut self.run) {
-            (Some(loaded), Some(run)) => Ok((&self.device, &self.rows, &loaded.store, run)),
+            (Some(loaded), Some(run)) => Ok((&self.device, &*self.rows, &loaded.store, run)),
             _ => bail!(BadState, "no run was prepared"),
         }
     }
@@ -349,7 +351,7 @@ fn no_model() -> Error {
 }
 
 /// The end tokens that `generation_config.json` names, which chat models often have more of.
-async fn generation_eos(files: &impl Files) -> Result<Vec<u32>> {
+async fn generation_eos(files: &dyn Files) -> Result<Vec<u32>> {
     const FILE: &str = "generation_config.json";
     let Some(json) = read_small(files, FILE, 1 << 20).await? else { return Ok(Vec::new()) };
     let config: Value = serde_json::from_slice(&json)

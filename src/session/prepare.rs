@@ -56,7 +56,7 @@ pub struct PrepareOptions<'a> {
     pub resume_on_other_device: bool,
 }
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// Checks the options of a run against the loaded model before any row is looked at.
     pub fn check_run(&self, lora: &Value, train: &Value) -> Result<()> {
         let Some(loaded) = &self.loaded else { return Err(no_model()) };

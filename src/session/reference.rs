@@ -4,7 +4,6 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::{Loaded, Session, no_model};
 use crate::adapter::PeftAdapter;
-use crate::data::kv::Kv;
 use crate::data::scores::Scores;
 use crate::data::tokens::Selection;
 use crate::error::Result;
@@ -12,7 +11,7 @@ use crate::format::WeightFormat;
 use crate::train::Trainer;
 use crate::train::options::{FinetuningType, ReferenceModel, TrainMethod, TrainOptions};
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// Has `trainer`, which stands at its start, know what its reference makes of the rows to train and to evaluate on.
     pub(super) async fn know_references(
         &self,

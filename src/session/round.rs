@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::{Saving, Session};
 use crate::bail;
-use crate::data::kv::Kv;
 use crate::error::Result;
 use crate::model::{Entry, ParameterPart};
 
@@ -29,7 +28,7 @@ pub struct Layout {
     pub total_steps: u32,
 }
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// What of the prepared run rounds exchange.
     pub fn layout(&mut self) -> Result<Layout> {
         let entries = |entries: &[Entry]| {

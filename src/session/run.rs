@@ -142,13 +142,7 @@ impl Run {
     }
 
     /// Takes the run, which has a name, to where the checkpoint `found` was saved.
-    pub async fn restore(
-        &mut self,
-        device: &Device,
-        store: &Store,
-        kv: &impl Kv,
-        found: Found,
-    ) -> Result<()> {
+    pub async fn restore(&mut self, device: &Device, store: &Store, kv: &dyn Kv, found: Found) -> Result<()> {
         found.header.identity.expect(&self.identity)?;
         self.take_values(device, store, kv, &found).await?;
         let record = RunRecord::load(kv, self.name.as_deref().unwrap_or_default()).await?;
@@ -168,7 +162,7 @@ impl Run {
         &mut self,
         device: &Device,
         store: &Store,
-        kv: &impl Kv,
+        kv: &dyn Kv,
         found: &Found,
     ) -> Result<()> {
         let name = self.name.as_deref().unwrap_or_default();
@@ -191,7 +185,7 @@ impl Run {
     /// # Errors
     ///
     /// `bad-state` where none was kept: the run has no name, or `load_best_model_at_end` was not asked for.
-    pub async fn load_best(&mut self, device: &Device, store: &Store, kv: &impl Kv) -> Result<Best> {
+    pub async fn load_best(&mut self, device: &Device, store: &Store, kv: &dyn Kv) -> Result<Best> {
         let none = || {
             Error::new(
                 Code::BadState,
@@ -224,7 +218,7 @@ impl Run {
     ///
     /// `not-finite` after three steps in a row whose loss or gradient was not finite, where the run may
     /// not go back to a checkpoint. `device-lost`.
-    pub async fn step(&mut self, device: &Device, store: &Store, kv: &impl Kv) -> Result<Option<RunLog>> {
+    pub async fn step(&mut self, device: &Device, store: &Store, kv: &dyn Kv) -> Result<Option<RunLog>> {
         if self.is_ended {
             return Ok(None);
         }
@@ -279,7 +273,7 @@ impl Run {
     pub async fn evaluate(
         &mut self,
         (device, store): (&Device, &Store),
-        kv: &impl Kv,
+        kv: &dyn Kv,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<EvalLog> {
         let log = self.trainer.evaluate(store, kv, go_on).await?;
@@ -294,7 +288,7 @@ impl Run {
         &mut self,
         device: &Device,
         store: &Store,
-        kv: &impl Kv,
+        kv: &dyn Kv,
         log: &EvalLog,
     ) -> Result<()> {
         let options = self.trainer.options();
@@ -336,7 +330,7 @@ impl Run {
         &mut self,
         device: &Device,
         store: &Store,
-        kv: &impl Kv,
+        kv: &dyn Kv,
     ) -> Result<(Vec<StepLog>, Option<Saving>)> {
         let logs = self.trainer.drain(device).await?;
         self.log.extend(logs.iter().cloned().map(Line::Step));
@@ -344,7 +338,7 @@ impl Run {
     }
 
     /// A checkpoint that cannot be stored is told and does not end the run; a lost GPU does.
-    async fn save(&mut self, device: &Device, store: &Store, kv: &impl Kv) -> Result<Option<Saving>> {
+    async fn save(&mut self, device: &Device, store: &Store, kv: &dyn Kv) -> Result<Option<Saving>> {
         self.save_as(device, store, kv, None).await
     }
 
@@ -353,7 +347,7 @@ impl Run {
         &mut self,
         device: &Device,
         store: &Store,
-        kv: &impl Kv,
+        kv: &dyn Kv,
         best: Option<f64>,
     ) -> Result<Option<Saving>> {
         let Some(name) = self.name.as_ref().filter(|_| !self.is_ended) else { return Ok(None) };
@@ -405,7 +399,7 @@ impl Run {
     }
 
     /// Goes back to the last checkpoint with half the learning rate. Steps on their way are given up.
-    async fn rewind(&mut self, device: &Device, store: &Store, kv: &impl Kv, log: &StepLog) -> Result<u32> {
+    async fn rewind(&mut self, device: &Device, store: &Store, kv: &dyn Kv, log: &StepLog) -> Result<u32> {
         let stopped = |why: &str| {
             Error::new(
                 Code::NotFinite,

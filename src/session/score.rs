@@ -7,7 +7,6 @@ use super::{DEFAULT_ADAPTER, Session, no_model};
 use crate::bail;
 use crate::data::encode::{EncodeOptions, Encoded, Encoder, RowUse};
 use crate::data::example::Example;
-use crate::data::kv::Kv;
 use crate::data::library;
 use crate::data::shape::{self, Reading};
 use crate::error::{Code, Context, Error, Result};
@@ -33,7 +32,7 @@ pub enum Texts {
     Rows { rows: Vec<Value> },
 }
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// How likely the model finds each row of `texts`, in their order, encoded as `train` says; of pairs the chosen answer, then
     /// the rejected one. With `adapter` as it was tuned, by the active adapter or by the weights of the run, else as it was
     /// loaded. `on_progress` hears of rows done and rows in all, and says whether to go on.

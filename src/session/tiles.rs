@@ -8,7 +8,7 @@ use crate::kernels::tiles::{Product, Tiles};
 use crate::train::options::{ComputeDtype, QuantizationOptions};
 use crate::tune::{self, Tuning};
 
-impl<R: Kv> Session<R> {
+impl Session {
     /// Chooses how products are tiled, before a run is prepared; by default what suits the adapter,
     /// and on GPUs what was found fastest when the model was loaded.
     pub fn set_tile(&mut self, tile: Tile) {

@@ -16,7 +16,7 @@ use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 
 use crate::saved_adapter::Saved;
 
-type Native = Session<Rc<MemoryKv>>;
+type Native = Session;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -74,6 +74,7 @@ impl Changed {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for Changed {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         match self.files.get(name) {
@@ -109,7 +110,7 @@ fn tensor(model: &Changed, name: &str) -> (Value, Vec<u8>) {
     (info, bytes)
 }
 
-async fn with_model(files: &impl Files) -> Native {
+async fn with_model(files: &dyn Files) -> Native {
     let mut session =
         Session::on(Cpu::open(None).expect("threads can be started"), Rc::new(MemoryKv::default()));
     session.load_model(files, &Value::Null, &mut |_| {}).await.expect("the model loads");

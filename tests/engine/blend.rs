@@ -15,7 +15,7 @@ use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session, Texts};
 
 use crate::saved_adapter::Saved;
 
-type Native = Session<Rc<MemoryKv>>;
+type Native = Session;
 
 const BLEND: &str = "tests/fixtures/blend";
 const CASE: &str = "tests/fixtures/models/smollm2_f16_tied";

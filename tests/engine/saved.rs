@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_128;
 const FOLDER: &str = "tests/fixtures/saved";
 const MODEL: &str = "tests/fixtures/models/smollm2_f16_tied/model";
 
-type Native = Session<Rc<MemoryKv>>;
+type Native = Session;
 
 async fn opened(kv: &Rc<MemoryKv>) -> Native {
     let mut session = Session::open(kv.clone()).await.expect("the tests need a GPU adapter");

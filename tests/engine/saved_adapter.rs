@@ -8,6 +8,7 @@ use tabtune::files::{Files, Outside};
 /// An adapter as it was saved.
 pub struct Saved(pub BTreeMap<String, Outside>);
 
+#[async_trait::async_trait(?Send)]
 impl Files for Saved {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.0.get(name).map(|bytes| bytes.len() as u64))

@@ -21,7 +21,7 @@ use tabtune::session::{Plan, PrepareOptions, Session};
 use tabtune::train::options::{QuantizationOptions, TrainOptions};
 use tabtune::train::{GpuBytes, RunPlan};
 
-type Native = Session<Rc<MemoryKv>>;
+type Native = Session;
 
 fn model() -> Directory {
     Directory("www/models/tiny".into())
@@ -624,6 +624,7 @@ impl Unread {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for Unread {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(match name {
@@ -651,6 +652,7 @@ impl WithoutTemplate {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for WithoutTemplate {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         match name {
@@ -726,6 +728,7 @@ fn an_answer_that_was_cut_off_goes_on_where_it_was() {
 /// One file in memory.
 struct Rows(Vec<u8>);
 
+#[async_trait::async_trait(?Send)]
 impl Files for Rows {
     async fn size(&self, _: &str) -> Result<Option<u64>> {
         Ok(Some(self.0.len() as u64))

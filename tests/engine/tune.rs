@@ -244,7 +244,7 @@ fn what_was_found_is_kept_and_trains_as_the_default_does() {
     });
 }
 
-async fn first_loss(session: &mut Session<Rc<MemoryKv>>) -> f64 {
+async fn first_loss(session: &mut Session) -> f64 {
     let train = json!({"max_length": 64, "max_steps": 1, "shuffle_dataset": false});
     let data = Directory("www/data".into());
     let (rows, options) = (session.rows.clone(), ImportOptions::default());

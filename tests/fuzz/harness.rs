@@ -73,6 +73,7 @@ impl Memory {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for Memory {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.0.get(name).map(|bytes| bytes.len() as u64))

@@ -104,11 +104,11 @@ fn folders(of: &str) -> Vec<Case> {
 }
 
 /// A session with the case's model loaded and its run prepared, from the case's adapter.
-async fn prepared(case: &Case, changes: &[(&str, Value)]) -> Session<Rc<MemoryKv>> {
+async fn prepared(case: &Case, changes: &[(&str, Value)]) -> Session {
     prepared_by(By::Gpu, case, changes).await
 }
 
-async fn prepared_by(by: By, case: &Case, changes: &[(&str, Value)]) -> Session<Rc<MemoryKv>> {
+async fn prepared_by(by: By, case: &Case, changes: &[(&str, Value)]) -> Session {
     let rows = Rc::new(MemoryKv::default());
     let mut session = match by {
         By::Processor => Session::on(Cpu::open(None).expect("threads can be started"), rows),
@@ -122,7 +122,7 @@ async fn prepared_by(by: By, case: &Case, changes: &[(&str, Value)]) -> Session<
 }
 
 /// Loads the case's model and prepares its run.
-async fn prepare(session: &mut Session<Rc<MemoryKv>>, case: &Case, changes: &[(&str, Value)]) {
+async fn prepare(session: &mut Session, case: &Case, changes: &[(&str, Value)]) {
     let mut train = case.config["train"].clone();
     for (option, value) in changes {
         train[*option] = value.clone();
@@ -152,7 +152,7 @@ fn relative(got: f64, want: f64) -> f64 {
     (got - want).abs() / want.abs().max(1e-12)
 }
 
-fn run(session: &mut Session<Rc<MemoryKv>>) -> Vec<(f64, f64)> {
+fn run(session: &mut Session) -> Vec<(f64, f64)> {
     pollster::block_on(async {
         let mut steps = Vec::new();
         while let Some(log) = session.train_step().await.expect("a step") {
@@ -307,7 +307,7 @@ fn dropout_is_seeded_and_leaves_evaluation_alone() {
 fn the_step_loop_makes_nothing_new() {
     let case = cases().remove(0);
     let mut session = pollster::block_on(prepared(&case, &[("max_steps", 100.into())]));
-    let count = |session: &Session<Rc<MemoryKv>>| {
+    let count = |session: &Session| {
         let counters = session.counters();
         [counters.buffers(), counters.buffer_bytes(), counters.pipelines(), counters.bind_groups()]
     };

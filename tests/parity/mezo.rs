@@ -168,7 +168,7 @@ fn small_rows() -> Vec<Value> {
 }
 
 /// A run on them with the others held out.
-async fn small_task(train: Value, lora: Value) -> Session<Rc<MemoryKv>> {
+async fn small_task(train: Value, lora: Value) -> Session {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mezo");
     std::fs::create_dir_all(&folder).expect("a folder");
     let lines: Vec<String> = small_rows().iter().map(|row| format!("{row}\n")).collect();

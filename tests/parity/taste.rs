@@ -24,7 +24,7 @@ fn prose() -> Vec<Value> {
     paragraphs
 }
 
-async fn scores(session: &mut Session<Rc<MemoryKv>>, texts: &Texts, adapter: bool) -> Vec<RowScore> {
+async fn scores(session: &mut Session, texts: &Texts, adapter: bool) -> Vec<RowScore> {
     session.score(texts, adapter, &Value::Null, &mut |_, _| true).await.expect("scores")
 }
 

@@ -127,7 +127,7 @@ async fn trained_and_written(case: &Case, dtype: ExportDtype, place: &Path) -> (
 }
 
 /// What the model goes on with, with its adapter or without.
-async fn says(session: &mut Session<Rc<MemoryKv>>, adapter: bool) -> String {
+async fn says(session: &mut Session, adapter: bool) -> String {
     let options = json!({"max_new_tokens": 24, "adapter": adapter});
     session.generate(&"The quick brown".into(), &options, &mut |_| true).await.expect("an answer").text
 }

@@ -60,7 +60,7 @@ pub async fn run(options: Options, device: Device, say: Say<'_>) -> Result<()> {
 }
 
 struct Job {
-    session: Session<Rc<MemoryKv>>,
+    session: Session,
     options: Options,
     /// Rows that are evaluated.
     eval_rows: usize,

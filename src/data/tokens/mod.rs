@@ -99,7 +99,7 @@ pub struct TokenSet {
 impl TokenSet {
     /// The rows of `content` as `encoder` makes them, see [`tokenize`].
     pub async fn make(
-        kv: &impl Kv,
+        kv: &dyn Kv,
         content: &Content,
         encoder: &Encoder<'_>,
         on_progress: &mut dyn FnMut(u64, u64) -> bool,
@@ -111,7 +111,7 @@ impl TokenSet {
     }
 
     /// Rows that are tokens already, unit by unit, stored under `id`.
-    pub async fn of_rows(kv: &impl Kv, id: &str, rows_as: RowUse, rows: &[Encoded]) -> Result<Self> {
+    pub async fn of_rows(kv: &dyn Kv, id: &str, rows_as: RowUse, rows: &[Encoded]) -> Result<Self> {
         let mut writer = TokenWriter::new(kv, id, rows_as);
         for unit in rows.chunks(rows_as.rows_per_unit() as usize) {
             let row = |row: &Encoded| EncodedRow {
@@ -149,7 +149,7 @@ impl TokenSet {
         TokenSet { id, fingerprint, report, index, rows_as, block_starts }
     }
 
-    async fn open(kv: &impl Kv, id: &str) -> Result<Self> {
+    async fn open(kv: &dyn Kv, id: &str) -> Result<Self> {
         let Some(progress) = progress(kv, id).await? else {
             bail!(BadState, "the tokens {id:?} are gone from the browser's storage");
         };
@@ -226,7 +226,7 @@ impl TokenSet {
     }
 
     /// Rows by number, in the order asked for. All blocks that hold them are asked for at once.
-    pub async fn get(&self, kv: &impl Kv, rows: &[u32]) -> Result<Vec<Encoded>> {
+    pub async fn get(&self, kv: &dyn Kv, rows: &[u32]) -> Result<Vec<Encoded>> {
         let block_of = |row: u32| self.block_starts.partition_point(|&start| start <= row) - 1;
         let mut blocks: Vec<usize> = rows.iter().map(|&row| block_of(row)).collect();
         blocks.sort_unstable();
@@ -267,7 +267,7 @@ const TURN: Duration = Duration::from_millis(200);
 /// `bad-data` naming the row that cannot be encoded, unless the import asked to leave such rows out, or when no
 /// row has a target; `cancelled`; `quota-exceeded`.
 pub async fn tokenize(
-    kv: &impl Kv,
+    kv: &dyn Kv,
     content: &Content,
     encoder: &Encoder<'_>,
     on_progress: &mut dyn FnMut(u64, u64) -> bool,
@@ -305,7 +305,7 @@ pub async fn tokenize(
 }
 
 /// What was found each time that the rows of a content were tokenised, for whatever model and options.
-pub async fn reports(kv: &impl Kv, content: &Content) -> Result<Vec<DatasetReport>> {
+pub async fn reports(kv: &dyn Kv, content: &Content) -> Result<Vec<DatasetReport>> {
     let read = |(key, json): (Key, Vec<u8>)| {
         let progress: Progress = serde_json::from_slice(&json).map_err(damaged(&key.name))?;
         Ok(progress.report)

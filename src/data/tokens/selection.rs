@@ -66,7 +66,7 @@ fn hold_out_below(hashes: &[u32], test_size: f64) -> f64 {
 /// # Errors
 ///
 /// `bad-option` where `test_size` is no share; those of reading the rows.
-pub async fn held_out(kv: &impl Kv, name: &str, test_size: f64) -> Result<Vec<u32>> {
+pub async fn held_out(kv: &dyn Kv, name: &str, test_size: f64) -> Result<Vec<u32>> {
     if !(0.0..1.0).contains(&test_size) {
         bail!(BadOption, "test_size is {test_size}, but must be at least 0 and below 1");
     }

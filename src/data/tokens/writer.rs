@@ -66,14 +66,14 @@ impl Progress {
     }
 }
 
-pub(super) async fn progress(kv: &impl Kv, id: &str) -> Result<Option<Progress>> {
+pub(super) async fn progress(kv: &dyn Kv, id: &str) -> Result<Option<Progress>> {
     let json = kv.get_one(Key::new(Table::TokenSets, id, 0)).await?;
     json.map(|json| serde_json::from_slice(&json).map_err(damaged(id))).transpose()
 }
 
 /// Rows on their way into a token set.
-pub(super) struct TokenWriter<'a, K> {
-    kv: &'a K,
+pub(super) struct TokenWriter<'a> {
+    kv: &'a dyn Kv,
     id: String,
     pub(super) progress: Progress,
     /// Of the rows since the last flush.
@@ -82,8 +82,8 @@ pub(super) struct TokenWriter<'a, K> {
     blocks: Vec<(Vec<u8>, u32)>,
 }
 
-impl<'a, K: Kv> TokenWriter<'a, K> {
-    pub(super) fn new(kv: &'a K, id: &str, rows_as: RowUse) -> Self {
+impl<'a> TokenWriter<'a> {
+    pub(super) fn new(kv: &'a dyn Kv, id: &str, rows_as: RowUse) -> Self {
         TokenWriter {
             kv,
             id: id.to_owned(),
@@ -94,7 +94,7 @@ impl<'a, K: Kv> TokenWriter<'a, K> {
     }
 
     /// Goes on where an earlier one was flushed last.
-    pub(super) async fn open(kv: &'a K, id: &str, rows_as: RowUse) -> Result<Self> {
+    pub(super) async fn open(kv: &'a dyn Kv, id: &str, rows_as: RowUse) -> Result<Self> {
         let new = TokenWriter::new(kv, id, rows_as);
         Ok(match progress(kv, id).await? {
             Some(progress) => TokenWriter { progress, ..new },

@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::export::modelfile;
 use crate::export::options::{ExportDtype, ExportOptions};
 use crate::export::original::Original;
-use crate::export::sink::{Sink, Writer};
-use crate::files::{Files, PIECE_BYTES};
+use crate::export::sink::Writer;
+use crate::files::PIECE_BYTES;
 use crate::format::gguf::{GgmlType, Names};
 use crate::model::{LAYERS, lora_modules};
 
@@ -26,11 +26,11 @@ struct Matrix {
     head_dim: usize,
 }
 
-pub(in crate::export) async fn write<F: Files, S: Sink>(
-    original: &Original<'_, F>,
+pub(in crate::export) async fn write(
+    original: &Original<'_>,
     adapter: &PeftAdapter,
     options: &ExportOptions,
-    mut writer: Writer<'_, S>,
+    mut writer: Writer<'_>,
 ) -> Result<Vec<String>> {
     if adapter.config.changes_model() {
         bail!(
@@ -79,8 +79,8 @@ fn alpha(adapter: &PeftAdapter) -> f32 {
     (config.lora_alpha * root) as f32
 }
 
-fn matrices<F: Files>(
-    original: &Original<'_, F>,
+fn matrices(
+    original: &Original<'_>,
     adapter: &PeftAdapter,
     names: &Names,
     dtype: ExportDtype,
@@ -120,7 +120,7 @@ impl Matrix {
         TensorEntry { name: &self.name, shape: &self.shape, kind: self.kind }
     }
 
-    async fn write<S: Sink>(&self, adapter: &PeftAdapter, writer: &mut Writer<'_, S>) -> Result<()> {
+    async fn write(&self, adapter: &PeftAdapter, writer: &mut Writer<'_>) -> Result<()> {
         let [rows, cols] = self.shape;
         let per_piece = (PIECE_BYTES / 4 / (4 * cols * self.head_dim)).max(1) * self.head_dim;
         // What llama.cpp multiplies with is the file's alpha divided by the rank of the matrix; what is left is part of B.

@@ -11,11 +11,10 @@ use super::merge::Merged;
 use super::modelfile;
 use super::options::{ExportDtype, ExportOptions};
 use super::original::Original;
-use super::sink::{Sink, Writer};
+use super::sink::Writer;
 use crate::bail;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
-use crate::files::Files;
 use crate::format::gguf::{GgmlType, Names};
 use crate::model::{Architecture, View};
 
@@ -28,10 +27,10 @@ pub(super) use tokenizer::added as adds;
 /// Of the blocks of ggml, `GGML_QNT_VERSION`.
 const QUANTIZATION_VERSION: usize = 2;
 
-pub(super) async fn write<F: Files, S: Sink>(
-    merged: &Merged<'_, F>,
+pub(super) async fn write(
+    merged: &Merged<'_>,
     options: &ExportOptions,
-    mut writer: Writer<'_, S>,
+    mut writer: Writer<'_>,
 ) -> Result<Vec<String>> {
     let original = merged.original;
     let dtype = options.dtype.unwrap_or_else(|| original.dtype());
@@ -78,7 +77,7 @@ fn window_notice(architecture: &Architecture) -> Vec<String> {
 }
 
 /// Which names the tensors of a model have in a GGUF.
-fn names<F: Files>(original: &Original<'_, F>) -> Result<&'static Names> {
+fn names(original: &Original<'_>) -> Result<&'static Names> {
     let model_type = &original.architecture.model_type;
     match Names::of_model_type(model_type) {
         Some(names) => Ok(names),
@@ -140,7 +139,7 @@ fn kind(dtype: ExportDtype, row: usize) -> GgmlType {
 }
 
 /// Fills up behind a tensor of so many bytes.
-async fn pad<S: Sink>(bytes: u64, writer: &mut Writer<'_, S>) -> Result<()> {
+async fn pad(bytes: u64, writer: &mut Writer<'_>) -> Result<()> {
     let missing = bytes.next_multiple_of(ALIGNMENT) - bytes;
     writer.write(&[0; ALIGNMENT as usize][..missing as usize]).await
 }

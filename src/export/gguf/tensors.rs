@@ -9,8 +9,7 @@ use crate::error::Result;
 use crate::export::merge::Merged;
 use crate::export::options::ExportDtype;
 use crate::export::original::row_pieces;
-use crate::export::sink::{Sink, Writer};
-use crate::files::Files;
+use crate::export::sink::Writer;
 use crate::format::TensorInfo;
 use crate::format::gguf::{GgmlType, Names, hf_row};
 use crate::model::{Architecture, HEAD, RopeScaling};
@@ -38,8 +37,8 @@ enum Values<'a> {
 }
 
 /// The tensors in the order of a forward pass.
-pub(super) fn plan<'a, F: Files>(
-    merged: &'a Merged<'_, F>,
+pub(super) fn plan<'a>(
+    merged: &'a Merged<'_>,
     names: &Names,
     dtype: ExportDtype,
 ) -> Result<Vec<Planned<'a>>> {
@@ -139,11 +138,11 @@ impl Planned<'_> {
         TensorEntry { name: &self.name, shape: &self.shape, kind: self.kind }
     }
 
-    pub async fn write<F: Files, S: Sink>(
+    pub async fn write(
         &self,
-        merged: &Merged<'_, F>,
+        merged: &Merged<'_>,
         dtype: ExportDtype,
-        writer: &mut Writer<'_, S>,
+        writer: &mut Writer<'_>,
     ) -> Result<()> {
         let (tensor, head_dim, plus, times) = match &self.values {
             Values::Computed(values) => {

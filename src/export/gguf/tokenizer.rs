@@ -8,7 +8,6 @@ use crate::bail;
 use crate::data::tokenizer::{Tokenizer, chat_template_source, tokenizer_json};
 use crate::error::{Code, Error, Result};
 use crate::export::original::Original;
-use crate::files::Files;
 
 // `tokenizer.ggml.token_type`, as llama.cpp numbers it.
 const NORMAL: i32 = 1;
@@ -33,8 +32,8 @@ struct Vocabulary {
 /// # Errors
 ///
 /// Code `unsupported-model` for a tokenizer that llama.cpp has not.
-pub(super) async fn write<F: Files>(
-    original: &Original<'_, F>,
+pub(super) async fn write(
+    original: &Original<'_>,
     tokenizer: &Tokenizer,
     metadata: &mut Metadata,
 ) -> Result<Option<String>> {
@@ -94,11 +93,7 @@ fn prefix_notice(file: &Value) -> Option<String> {
 }
 
 /// The special tokens, and which of them stand around a text.
-fn write_special<F: Files>(
-    original: &Original<'_, F>,
-    tokenizer: &Tokenizer,
-    metadata: &mut Metadata,
-) -> Result<()> {
+fn write_special(original: &Original<'_>, tokenizer: &Tokenizer, metadata: &mut Metadata) -> Result<()> {
     let id = |name: &str| tokenizer.special_token(name).and_then(|token| tokenizer.token_to_id(token));
     let eos = id("eos_token").or_else(|| original.architecture.eos_token_ids.first().copied());
     for (key, id) in [

@@ -8,14 +8,14 @@ use crate::files::Files;
 
 /// A Hugging Face folder as it is. Of a GGUF, the files that its metadata makes, and the GGUF itself for its weights: what
 /// else lies beside it is not seen, since a GGUF is one file and nothing else.
-pub struct ModelFolder<'a, F> {
-    files: &'a F,
+pub struct ModelFolder<'a> {
+    files: &'a dyn Files,
     made: BTreeMap<String, Vec<u8>>,
 }
 
-impl<'a, F: Files> ModelFolder<'a, F> {
+impl<'a> ModelFolder<'a> {
     /// Errors as [`Gguf::open`] and [`Gguf::folder`].
-    pub async fn open(files: &'a F) -> Result<Self> {
+    pub async fn open(files: &'a dyn Files) -> Result<Self> {
         let made = match files.gguf() {
             Some(name) => Gguf::open(files, &name).await?.folder()?,
             None => BTreeMap::new(),
@@ -24,7 +24,8 @@ impl<'a, F: Files> ModelFolder<'a, F> {
     }
 }
 
-impl<F: Files> Files for ModelFolder<'_, F> {
+#[async_trait::async_trait(?Send)]
+impl Files for ModelFolder<'_> {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         let is_seen = self.made.is_empty() || name.to_ascii_lowercase().ends_with(".gguf");
         match self.made.get(name) {

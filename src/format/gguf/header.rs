@@ -38,7 +38,7 @@ pub(super) struct Header {
 ///
 /// Code `bad-model` naming file and key or tensor when the file is missing, truncated or inconsistent; `unsupported-model`
 /// for a tensor of an encoding that is not read here.
-pub(super) async fn read_header(files: &impl Files, file: &str) -> Result<Header> {
+pub(super) async fn read_header(files: &dyn Files, file: &str) -> Result<Header> {
     let Some(file_bytes) = files.size(file).await? else {
         bail!(BadModel, "{file} is missing");
     };
@@ -63,8 +63,8 @@ pub(super) async fn read_header(files: &impl Files, file: &str) -> Result<Header
 }
 
 /// Reads forwards.
-struct Reader<'a, F> {
-    files: &'a F,
+struct Reader<'a> {
+    files: &'a dyn Files,
     file: &'a str,
     file_bytes: u64,
     piece: Vec<u8>,
@@ -83,7 +83,7 @@ struct Described {
     len: u64,
 }
 
-impl<F: Files> Reader<'_, F> {
+impl Reader<'_> {
     fn at(&self) -> u64 {
         self.next - (self.piece.len() - self.used) as u64
     }

@@ -64,7 +64,7 @@ impl Gguf {
     ///
     /// Code `bad-model` naming file and key or tensor when a file is missing, truncated or inconsistent;
     /// `unsupported-model` for a tensor of an encoding that is not read here.
-    pub async fn open(files: &impl Files, name: &str) -> Result<Gguf> {
+    pub async fn open(files: &dyn Files, name: &str) -> Result<Gguf> {
         let (metadata, tensors) = split::read_parts(files, name).await?;
         let ropes = RopeFactors::read(files, &tensors).await?;
         Ok(Gguf { metadata, tensors, ropes })

@@ -27,7 +27,7 @@ pub(super) fn is_rope_tensor(name: &str) -> bool {
 }
 
 impl RopeFactors {
-    pub(super) async fn read(files: &impl Files, tensors: &[GgufTensor]) -> Result<Self> {
+    pub(super) async fn read(files: &dyn Files, tensors: &[GgufTensor]) -> Result<Self> {
         let mut found = RopeFactors::default();
         for tensor in tensors.iter().filter(|tensor| is_rope_tensor(&tensor.name)) {
             if tensor.kind != GgmlType::F32 || tensor.shape.len() != 1 || tensor.shape[0] > MOST_FACTORS {

@@ -17,7 +17,7 @@ const TENSORS: &str = "split.tensors.count";
 const MOST_PARTS: u64 = 99_999;
 
 /// The metadata of the first part, and the tensors of all of them.
-pub(super) async fn read_parts(files: &impl Files, name: &str) -> Result<(Metadata, Vec<GgufTensor>)> {
+pub(super) async fn read_parts(files: &dyn Files, name: &str) -> Result<(Metadata, Vec<GgufTensor>)> {
     let header = read_header(files, name).await?;
     let parts = header.metadata.integer(COUNT)?.unwrap_or(0);
     if parts <= 1 {
@@ -50,7 +50,7 @@ pub(super) async fn read_parts(files: &impl Files, name: &str) -> Result<(Metada
     Ok((metadata, tensors))
 }
 
-async fn read_part(files: &impl Files, name: &str, (part, parts): (u64, u64)) -> Result<Header> {
+async fn read_part(files: &dyn Files, name: &str, (part, parts): (u64, u64)) -> Result<Header> {
     if files.size(name).await?.is_none() {
         bail!(
             BadModel,

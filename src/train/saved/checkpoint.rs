@@ -52,7 +52,7 @@ pub(super) enum Written {
 ///
 /// What reading `state` fails with; `not-finite`.
 pub(super) async fn write(
-    kv: &impl Kv,
+    kv: &dyn Kv,
     place: &Place<'_>,
     header: &mut Header,
     state: &mut impl State,
@@ -117,7 +117,7 @@ pub(super) enum Opened {
 /// # Errors
 ///
 /// `bad-state` for a form that this build does not know.
-pub(super) async fn open(kv: &impl Kv, place: &Place<'_>) -> Result<Option<Opened>> {
+pub(super) async fn open(kv: &dyn Kv, place: &Place<'_>) -> Result<Option<Opened>> {
     let Some(record) = kv.get_one(place.record(0)).await? else { return Ok(None) };
     let Some((version, rest)) = version_of(&record) else { return Ok(None) };
     Ok(match version {
@@ -143,7 +143,7 @@ fn header_of(rest: &[u8]) -> Option<Header> {
 impl Opened {
     /// Reads all values; false where some are damaged or gone. Tensors of the first form are told of in the
     /// header then.
-    pub async fn read(&mut self, kv: &impl Kv, place: &Place<'_>, sink: Sink<'_>) -> Result<bool> {
+    pub async fn read(&mut self, kv: &dyn Kv, place: &Place<'_>, sink: Sink<'_>) -> Result<bool> {
         let header = match self {
             Opened::First(opened) => return opened.read(kv, place, sink).await,
             Opened::Now(header) => header,

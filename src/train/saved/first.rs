@@ -33,12 +33,12 @@ pub(super) struct Opened {
 }
 
 /// The header; `None` where it is damaged or gone.
-pub(super) async fn open(kv: &impl Kv, place: &Place<'_>) -> Result<Option<Opened>> {
+pub(super) async fn open(kv: &dyn Kv, place: &Place<'_>) -> Result<Option<Opened>> {
     Bytes::new(place).header(kv).await
 }
 
 impl Opened {
-    pub async fn read(&mut self, kv: &impl Kv, place: &Place<'_>, sink: Sink<'_>) -> Result<bool> {
+    pub async fn read(&mut self, kv: &dyn Kv, place: &Place<'_>, sink: Sink<'_>) -> Result<bool> {
         let mut bytes = Bytes::new(place);
         if bytes.header(kv).await?.is_none() {
             return Ok(false);
@@ -88,7 +88,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// The next bytes; `None` where the file ends before them.
-    async fn take(&mut self, kv: &impl Kv, length: usize) -> Result<Option<Vec<u8>>> {
+    async fn take(&mut self, kv: &dyn Kv, length: usize) -> Result<Option<Vec<u8>>> {
         if length as u64 > self.left() {
             return Ok(None);
         }
@@ -111,12 +111,12 @@ impl<'a> Bytes<'a> {
         Ok(Some(taken))
     }
 
-    async fn length(&mut self, kv: &impl Kv) -> Result<Option<u64>> {
+    async fn length(&mut self, kv: &dyn Kv) -> Result<Option<u64>> {
         let bytes = self.take(kv, 8).await?;
         Ok(bytes.map(|bytes| u64::from_le_bytes(bytes.try_into().expect("8 bytes were taken"))))
     }
 
-    async fn header(&mut self, kv: &impl Kv) -> Result<Option<Opened>> {
+    async fn header(&mut self, kv: &dyn Kv) -> Result<Option<Opened>> {
         if self.take(kv, MAGIC.len()).await?.is_none_or(|magic| magic != MAGIC) {
             return Ok(None);
         }

@@ -16,7 +16,7 @@ pub struct LogRecords {
 
 impl LogRecords {
     /// The first `lines` lines of a run's log, or as many of them as are there.
-    pub(super) async fn load(kv: &impl Kv, run: &str, lines: usize) -> Result<(Self, Vec<Line>)> {
+    pub(super) async fn load(kv: &dyn Kv, run: &str, lines: usize) -> Result<(Self, Vec<Line>)> {
         let mut log = Vec::new();
         for number in 0..lines.div_ceil(LINES) {
             let record = kv.get_one(Key::new(Table::RunLogs, run, number as u32)).await?.unwrap_or_default();

@@ -57,7 +57,7 @@ fn first_of(run: &str, id: u32) -> Key {
 
 impl RunRecord {
     /// The record of a run; one without checkpoints where there is none, or none that can be read.
-    pub async fn load(kv: &impl Kv, run: &str) -> Result<Self> {
+    pub async fn load(kv: &dyn Kv, run: &str) -> Result<Self> {
         let json = kv.get_one(Key::new(Table::Runs, run, 0)).await?;
         let empty = RunRecord { version: VERSION, saved: Vec::new(), next: 0 };
         let Some(json) = json else { return Ok(empty) };
@@ -141,7 +141,7 @@ pub struct Keep {
 /// What reading `state` fails with, and `not-finite`. What the store refuses is told inside, e.g. with
 /// `quota-exceeded` and the bytes that the checkpoint takes. What was saved before is there still.
 pub async fn save(
-    kv: &impl Kv,
+    kv: &dyn Kv,
     run: &str,
     mut record: RunRecord,
     (mut header, state): (Header, &mut impl State),
@@ -238,7 +238,7 @@ impl Found {
 /// # Errors
 ///
 /// `bad-state` where none that it has saved is whole, or where a later build saved it.
-pub async fn latest(kv: &impl Kv, run: &str) -> Result<Option<Found>> {
+pub async fn latest(kv: &dyn Kv, run: &str) -> Result<Option<Found>> {
     let record = RunRecord::load(kv, run).await?;
     record.expect_known(run)?;
     let mut damaged = Vec::new();
@@ -265,7 +265,7 @@ pub async fn latest(kv: &impl Kv, run: &str) -> Result<Option<Found>> {
 /// # Errors
 ///
 /// `bad-state` where a later build saved the run.
-pub async fn best(kv: &impl Kv, run: &str) -> Result<Option<(Found, f64)>> {
+pub async fn best(kv: &dyn Kv, run: &str) -> Result<Option<(Found, f64)>> {
     let record = RunRecord::load(kv, run).await?;
     record.expect_known(run)?;
     let Some(saved) = record.best() else { return Ok(None) };
@@ -275,7 +275,7 @@ pub async fn best(kv: &impl Kv, run: &str) -> Result<Option<(Found, f64)>> {
 
 /// Notes that the best evaluation of a run, which told `metric`, was of its last checkpoint; false, and nothing is noted, where
 /// that is not of `step`.
-pub async fn mark_best(kv: &impl Kv, run: &str, step: u32, metric: f64) -> Result<bool> {
+pub async fn mark_best(kv: &dyn Kv, run: &str, step: u32, metric: f64) -> Result<bool> {
     let mut record = RunRecord::load(kv, run).await?;
     record.expect_known(run)?;
     if record.saved.last().is_none_or(|last| last.step != step) {
@@ -287,7 +287,7 @@ pub async fn mark_best(kv: &impl Kv, run: &str, step: u32, metric: f64) -> Resul
 }
 
 /// A checkpoint of the record with all that belongs to it; `None` where something of it is damaged or gone.
-async fn found(kv: &impl Kv, run: &str, record: &RunRecord, saved: &Saved) -> Result<Option<Found>> {
+async fn found(kv: &dyn Kv, run: &str, record: &RunRecord, saved: &Saved) -> Result<Option<Found>> {
     let Some(mut opened) = whole(kv, run, saved).await? else { return Ok(None) };
     let header = opened.header().clone();
     let start = match header.start {
@@ -307,7 +307,7 @@ async fn found(kv: &impl Kv, run: &str, record: &RunRecord, saved: &Saved) -> Re
 
 /// Whether a checkpoint of the record, which came from outside in so many records, is whole and what the record says of it.
 pub(super) async fn is_whole(
-    kv: &impl Kv,
+    kv: &dyn Kv,
     run: &str,
     record: &RunRecord,
     saved: &Saved,
@@ -320,7 +320,7 @@ pub(super) async fn is_whole(
 }
 
 /// A checkpoint with all its values; `None` where it is damaged or gone.
-async fn whole(kv: &impl Kv, run: &str, saved: &Saved) -> Result<Option<Opened>> {
+async fn whole(kv: &dyn Kv, run: &str, saved: &Saved) -> Result<Option<Opened>> {
     let place = saved.place(run);
     let Some(mut opened) = checkpoint::open(kv, &place).await? else { return Ok(None) };
     Ok(opened.read(kv, &place, &mut |_, _, _| {}).await?.then_some(opened))
@@ -332,7 +332,7 @@ async fn whole(kv: &impl Kv, run: &str, saved: &Saved) -> Result<Option<Opened>>
 ///
 /// `bad-state`: for tensors of other sizes, and then nothing was written; and where the checkpoint has been
 /// damaged since it was found.
-pub async fn restore(kv: &impl Kv, run: &str, found: &Found, state: &mut impl State) -> Result<()> {
+pub async fn restore(kv: &dyn Kv, run: &str, found: &Found, state: &mut impl State) -> Result<()> {
     let (values, header) = found.values();
     let (saved, wanted) = (&header.tensors, state.tensors());
     // The first form has no names.
@@ -357,7 +357,7 @@ pub async fn restore(kv: &impl Kv, run: &str, found: &Found, state: &mut impl St
 /// # Errors
 ///
 /// `bad-state` where a later build saved it.
-pub async fn latest_identity(kv: &impl Kv, run: &str) -> Result<Option<(u32, Identity)>> {
+pub async fn latest_identity(kv: &dyn Kv, run: &str) -> Result<Option<(u32, Identity)>> {
     let record = RunRecord::load(kv, run).await?;
     record.expect_known(run)?;
     for saved in record.saved.iter().rev() {
@@ -369,7 +369,7 @@ pub async fn latest_identity(kv: &impl Kv, run: &str) -> Result<Option<(u32, Ide
 }
 
 /// Removes a run's checkpoints, its log, its samples and its record.
-pub async fn delete(kv: &impl Kv, run: &str) -> Result<()> {
+pub async fn delete(kv: &dyn Kv, run: &str) -> Result<()> {
     let record = RunRecord::load(kv, run).await?;
     let mut changes: Vec<Write> = record.removal(run).chain(record.unfinished(run)).collect();
     changes.push(Write::RemoveFrom(Key::new(Table::RunLogs, run, 0)));

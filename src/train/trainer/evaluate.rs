@@ -36,7 +36,7 @@ impl Trainer {
     pub async fn evaluate(
         &mut self,
         store: &Store,
-        rows: &impl Kv,
+        rows: &dyn Kv,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<EvalLog> {
         let Some(held_out) = &self.eval_dataset else {

@@ -96,7 +96,7 @@ struct Placed {
 
 /// Rows by number, each with what the reference makes of it.
 async fn fetched(
-    kv: &impl Kv,
+    kv: &dyn Kv,
     selection: &Selection,
     reference: Option<&Scores>,
     numbers: &[u32],
@@ -207,7 +207,7 @@ impl Trainer {
     ///
     /// A step whose loss or gradient is NaN or infinite has changed nothing and says so. Code
     /// `device-lost` where the GPU is gone.
-    pub async fn step(&mut self, device: &Device, store: &Store, rows: &impl Kv) -> Result<Option<StepLog>> {
+    pub async fn step(&mut self, device: &Device, store: &Store, rows: &dyn Kv) -> Result<Option<StepLog>> {
         while self.pending.len() < self.in_flight
             && self.progress.step < self.end
             && (self.pending.is_empty() || !self.waits(self.progress.step))
@@ -362,7 +362,7 @@ impl Trainer {
         self.eval_dataset.is_some() && every.is_some_and(|every| done > 0 && done.is_multiple_of(every))
     }
 
-    async fn fetch(&mut self, rows: &impl Kv, step: u32) -> Result<Upcoming> {
+    async fn fetch(&mut self, rows: &dyn Kv, step: u32) -> Result<Upcoming> {
         let began = Instant::now();
         let mut micro_batches = Vec::new();
         for numbers in self.batches.step(step).micro_batches {

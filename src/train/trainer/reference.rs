@@ -30,7 +30,7 @@ impl Trainer {
     pub async fn know_reference(
         &mut self,
         (device, store): (&Device, &Store),
-        kv: &impl Kv,
+        kv: &dyn Kv,
         of: usize,
         mut scores: Scores,
         go_on: &mut dyn FnMut(u64, u64) -> bool,

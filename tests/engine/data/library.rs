@@ -33,6 +33,7 @@ impl Failing {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Kv for Failing {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
         self.inner.get(keys).await
@@ -58,16 +59,20 @@ fn options(value: Value) -> ImportOptions {
 }
 
 /// Imports `text` as the whole of dataset "mine".
-fn import<K: Kv>(kv: &Rc<K>, text: impl Into<Vec<u8>>, import: Value) -> Result<library::ImportReport> {
+fn import<K: Kv + 'static>(
+    kv: &Rc<K>,
+    text: impl Into<Vec<u8>>,
+    import: Value,
+) -> Result<library::ImportReport> {
     let files = InMemory::with("train.jsonl", text);
     block_on(import_file(kv.clone(), "mine", &files, "train.jsonl", options(import), &mut |_, _| ()))
 }
 
-fn rows<K: Kv>(kv: &Rc<K>) -> Vec<StoredRow> {
+fn rows<K: Kv + 'static>(kv: &Rc<K>) -> Vec<StoredRow> {
     block_on(library::rows(kv, "mine", 0, u64::MAX / 2)).unwrap()
 }
 
-fn description<K: Kv>(kv: &Rc<K>) -> Description {
+fn description<K: Kv + 'static>(kv: &Rc<K>) -> Description {
     block_on(Description::load(kv, "mine")).unwrap()
 }
 
@@ -266,7 +271,7 @@ fn an_import_that_was_cut_anywhere_is_resumed_to_the_same_rows() {
     }
 }
 
-fn resume<K: Kv>(kv: &Rc<K>, text: &str, import: Value) -> Result<u64> {
+fn resume<K: Kv + 'static>(kv: &Rc<K>, text: &str, import: Value) -> Result<u64> {
     block_on(async {
         let mut importer = Importer::begin(kv.clone(), "mine", options(import), true).await?;
         importer.begin_file("train.jsonl", None).unwrap();

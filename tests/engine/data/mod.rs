@@ -26,6 +26,7 @@ use tabtune::train::options::TrainOptions;
 /// A folder on disk.
 struct Folder(PathBuf);
 
+#[async_trait::async_trait(?Send)]
 impl Files for Folder {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(std::fs::metadata(self.0.join(name)).ok().map(|file| file.len()))
@@ -50,6 +51,7 @@ impl InMemory {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for InMemory {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.files.get(name).map(|file| file.len() as u64))

@@ -16,19 +16,19 @@ use super::library::Failing;
 use super::{InMemory, tokenizer};
 
 /// Imports `text` as the whole of a dataset.
-fn import<K: Kv>(kv: &Rc<K>, name: &str, text: &str) -> Result<()> {
+fn import<K: Kv + 'static>(kv: &Rc<K>, name: &str, text: &str) -> Result<()> {
     let files = InMemory::with("train.jsonl", text);
     let options = ImportOptions::default();
     block_on(import_file(kv.clone(), name, &files, "train.jsonl", options, &mut |_, _| ())).map(drop)
 }
 
 /// The texts of a dataset; none where there is no such dataset.
-fn texts(kv: &impl Kv, name: &str) -> Vec<String> {
+fn texts(kv: &dyn Kv, name: &str) -> Vec<String> {
     let rows = block_on(library::rows(kv, name, 0, 1 << 20)).unwrap_or_default();
     rows.iter().map(|row| row.row["text"].as_str().expect("a text").to_owned()).collect()
 }
 
-fn names(kv: &impl Kv) -> Vec<String> {
+fn names(kv: &dyn Kv) -> Vec<String> {
     block_on(library::list(kv)).unwrap().into_iter().map(|description| description.name).collect()
 }
 

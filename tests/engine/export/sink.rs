@@ -15,6 +15,7 @@ pub struct Memory {
     open: Option<(String, u64)>,
 }
 
+#[async_trait::async_trait(?Send)]
 impl Sink for Memory {
     async fn create(&mut self, name: &str, bytes: u64) -> Result<()> {
         assert!(self.open.is_none(), "one file at a time");
@@ -37,6 +38,7 @@ impl Sink for Memory {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for Memory {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.files.get(name).map(|bytes| bytes.len() as u64))
@@ -57,7 +59,7 @@ pub fn options(format: Format, dtype: Option<ExportDtype>) -> ExportOptions {
 }
 
 /// What an export of a model with an adapter makes.
-pub fn exported(model: &impl Files, adapter: Option<&Directory>, options: &ExportOptions) -> Result<Memory> {
+pub fn exported(model: &dyn Files, adapter: Option<&Directory>, options: &ExportOptions) -> Result<Memory> {
     let mut sink = Memory::default();
     block_on(async {
         let original = Original::open(model).await?;

@@ -9,6 +9,7 @@ use tabtune::files::Files;
 #[derive(Clone, Default)]
 pub struct MemoryFiles(pub BTreeMap<String, Vec<u8>>);
 
+#[async_trait::async_trait(?Send)]
 impl Files for MemoryFiles {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.0.get(name).map(|bytes| bytes.len() as u64))

@@ -19,6 +19,7 @@ fn fixtures() -> PathBuf {
 /// A file whose data, of which only the beginning is there, goes on with zeros.
 struct Header(Vec<u8>);
 
+#[async_trait::async_trait(?Send)]
 impl Files for Header {
     async fn size(&self, _: &str) -> Result<Option<u64>> {
         Ok(Some(16 << 20))

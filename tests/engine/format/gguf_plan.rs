@@ -30,6 +30,7 @@ struct HeaderOf {
     read: Cell<u64>,
 }
 
+#[async_trait::async_trait(?Send)]
 impl Files for HeaderOf {
     async fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok((name == NAME).then_some(self.bytes))

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The run "mine" as bytes.
-async fn taken_out(kv: &impl Kv) -> Vec<u8> {
+async fn taken_out(kv: &dyn Kv) -> Vec<u8> {
     let mut export = RunExport::begin(kv, "mine").await.expect("a checkpoint is there");
     let mut bytes = Vec::new();
     while let Some(piece) = export.next(kv).await.expect("it is there still") {
@@ -27,7 +27,7 @@ async fn taken_out(kv: &impl Kv) -> Vec<u8> {
 }
 
 /// Takes bytes in under the name "mine", as a file is read.
-async fn taken_in(kv: &impl Kv, bytes: &[u8], overwrite: bool) -> Result<Saved> {
+async fn taken_in(kv: &dyn Kv, bytes: &[u8], overwrite: bool) -> Result<Saved> {
     let mut import = RunImport::begin(kv, "mine", overwrite).await?;
     for piece in bytes.chunks(1000) {
         import.push(kv, piece).await?;
@@ -36,7 +36,7 @@ async fn taken_in(kv: &impl Kv, bytes: &[u8], overwrite: bool) -> Result<Saved> 
 }
 
 /// A store with the rows and the run "mine" as another one has it.
-async fn elsewhere(kv: &impl Kv) -> Rc<Limited> {
+async fn elsewhere(kv: &dyn Kv) -> Rc<Limited> {
     let other = Limited::new(Code::Io);
     import(&other).await;
     taken_in(&other, &taken_out(kv).await, false).await.expect("the run comes in");
@@ -44,7 +44,7 @@ async fn elsewhere(kv: &impl Kv) -> Rc<Limited> {
 }
 
 /// All records of runs, in the order of their keys.
-async fn records(kv: &impl Kv) -> Vec<(Key, Vec<u8>)> {
+async fn records(kv: &dyn Kv) -> Vec<(Key, Vec<u8>)> {
     let mut all = Vec::new();
     for table in [Table::Runs, Table::Checkpoints, Table::RunLogs, Table::Samples] {
         all.extend(kv.scan(table, None).await.unwrap());

@@ -31,7 +31,7 @@ fn run(changes: &Value) -> PrepareOptions<'static> {
 }
 
 /// The run in a page that is opened anew, and the step that it goes on from.
-async fn opened(device: Device, kv: &Rc<Limited>, changes: &Value) -> (Session<Rc<Limited>>, Option<u32>) {
+async fn opened(device: Device, kv: &Rc<Limited>, changes: &Value) -> (Session, Option<u32>) {
     let mut session = Session::on(device, kv.clone());
     let model = Directory("www/models/tiny".into());
     session.load_model(&model, &Value::Null, &mut |_| {}).await.expect("the model loads");
@@ -46,7 +46,7 @@ async fn new_rows() -> Rc<Limited> {
 }
 
 /// The bits of the losses of the steps that are left, of the held-out loss then, and of all masters.
-async fn finished(session: &mut Session<Rc<Limited>>) -> (Vec<(u32, u64)>, u64, Vec<u32>) {
+async fn finished(session: &mut Session) -> (Vec<(u32, u64)>, u64, Vec<u32>) {
     let mut losses = Vec::new();
     while let Some(log) = session.train_step().await.expect("a step") {
         losses.push(bits(&log));
@@ -54,11 +54,11 @@ async fn finished(session: &mut Session<Rc<Limited>>) -> (Vec<(u32, u64)>, u64, 
     (losses, held_out(session).await, masters(session).await)
 }
 
-async fn held_out(session: &mut Session<Rc<Limited>>) -> u64 {
+async fn held_out(session: &mut Session) -> u64 {
     session.evaluate().await.expect("an evaluation").eval_loss.to_bits()
 }
 
-async fn masters(session: &mut Session<Rc<Limited>>) -> Vec<u32> {
+async fn masters(session: &mut Session) -> Vec<u32> {
     let parameters = session.parameters().await.expect("parameters");
     parameters.iter().flat_map(|(_, values)| values.iter().map(|value| value.to_bits())).collect()
 }

@@ -43,7 +43,7 @@ fn run(what: What) -> PrepareOptions<'static> {
 }
 
 /// The run in a page that is opened anew, and the step that it goes on from.
-async fn opened(device: Device, kv: &Rc<Limited>, what: What) -> (Session<Rc<Limited>>, Option<u32>) {
+async fn opened(device: Device, kv: &Rc<Limited>, what: What) -> (Session, Option<u32>) {
     let mut session = Session::on(device, kv.clone());
     let quantization = json!({"load_in_4bit": what == What::Adapter});
     let model = Directory("www/models/tiny".into());
@@ -55,7 +55,7 @@ async fn opened(device: Device, kv: &Rc<Limited>, what: What) -> (Session<Rc<Lim
 /// Losses by step, and the bits of what learnt.
 type Outcome = (Vec<(u32, u64)>, Vec<Vec<u32>>);
 
-async fn finished(session: &mut Session<Rc<Limited>>, mut losses: Vec<(u32, u64)>) -> Outcome {
+async fn finished(session: &mut Session, mut losses: Vec<(u32, u64)>) -> Outcome {
     while let Some(log) = session.train_step().await.expect("a step") {
         losses.push(bits(&log));
     }

@@ -44,6 +44,7 @@ impl Limited {
     }
 }
 
+#[async_trait::async_trait(?Send)]
 impl Kv for Limited {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
         self.inner.get(keys).await
@@ -72,7 +73,7 @@ fn train_options() -> Value {
 
 /// A session with the bundled model and rows in `kv`, as a page that is opened anew has it. It is on the processor,
 /// where a run is cut and goes on as it does on a GPU.
-async fn opened(kv: &Rc<Limited>) -> Session<Rc<Limited>> {
+async fn opened(kv: &Rc<Limited>) -> Session {
     opened_on(processor(None), kv).await
 }
 
@@ -80,7 +81,7 @@ fn processor(workers: Option<usize>) -> Device {
     Cpu::open(workers).expect("threads can be started").into()
 }
 
-async fn opened_on(device: Device, kv: &Rc<Limited>) -> Session<Rc<Limited>> {
+async fn opened_on(device: Device, kv: &Rc<Limited>) -> Session {
     let mut session = Session::on(device, kv.clone());
     let model = Directory("www/models/tiny".into());
     session.load_model(&model, &json!({"load_in_4bit": true}), &mut |_| {}).await.expect("the model loads");
@@ -94,12 +95,12 @@ async fn import(kv: &Rc<Limited>) {
 }
 
 /// Prepares the run "mine" and returns the step that it goes on from.
-async fn prepare(session: &mut Session<Rc<Limited>>, train: Value) -> Result<Option<u32>> {
+async fn prepare(session: &mut Session, train: Value) -> Result<Option<u32>> {
     prepare_as(session, train, true).await
 }
 
 async fn prepare_as(
-    session: &mut Session<Rc<Limited>>,
+    session: &mut Session,
     train: Value,
     resume_from_checkpoint: bool,
 ) -> Result<Option<u32>> {
@@ -120,7 +121,7 @@ fn mine(train: Value) -> PrepareOptions<'static> {
 }
 
 /// The steps that a run takes before it fails, and how.
-async fn until_it_fails(session: &mut Session<Rc<Limited>>) -> (Vec<RunLog>, Error) {
+async fn until_it_fails(session: &mut Session) -> (Vec<RunLog>, Error) {
     let mut logs = Vec::new();
     loop {
         match session.train_step().await {
@@ -134,7 +135,7 @@ async fn until_it_fails(session: &mut Session<Rc<Limited>>) -> (Vec<RunLog>, Err
 /// Losses by step and the adapter's file.
 type Outcome = (Vec<(u32, u64)>, Vec<u8>);
 
-async fn finish(session: &mut Session<Rc<Limited>>) -> Result<Outcome> {
+async fn finish(session: &mut Session) -> Result<Outcome> {
     let mut losses = Vec::new();
     while let Some(log) = session.train_step().await? {
         losses.push(bits(&log));

@@ -36,7 +36,7 @@ fn run(train: Value) -> PrepareOptions<'static> {
 }
 
 /// A page that is opened anew, with preferences that are there already or are imported now.
-async fn opened(device: Device, kv: &Rc<Limited>, quantization: Value) -> Session<Rc<Limited>> {
+async fn opened(device: Device, kv: &Rc<Limited>, quantization: Value) -> Session {
     if kv.scan(Table::Datasets, None).await.expect("records").is_empty() {
         let data = Directory("tests/fixtures/preferences/dpo_nf4".into());
         let options = ImportOptions::default();
@@ -49,7 +49,7 @@ async fn opened(device: Device, kv: &Rc<Limited>, quantization: Value) -> Sessio
 }
 
 /// Losses by step, and the bits of what learnt.
-async fn finished(session: &mut Session<Rc<Limited>>) -> (Vec<(u32, u64)>, Vec<Vec<u32>>) {
+async fn finished(session: &mut Session) -> (Vec<(u32, u64)>, Vec<Vec<u32>>) {
     let mut losses = Vec::new();
     while let Some(log) = session.train_step().await.expect("a step") {
         losses.push(bits(&log));
@@ -101,7 +101,7 @@ fn runs_on_preferences_go_on_to_the_bit() {
 }
 
 /// Prepares a run whose reference is asked for until `most` micro-batches were told of; returns how many were.
-async fn prepared(session: &mut Session<Rc<Limited>>, train: Value, most: usize) -> (Result<Plan>, usize) {
+async fn prepared(session: &mut Session, train: Value, most: usize) -> (Result<Plan>, usize) {
     let mut told = 0;
     let plan = session
         .prepare_while(PrepareOptions { overwrite: true, ..run(train) }, &mut |_, _| {

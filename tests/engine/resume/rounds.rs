@@ -22,7 +22,7 @@ fn options(lora: Value, resume_from_checkpoint: bool) -> PrepareOptions<'static>
     PrepareOptions { lora, resume_from_checkpoint, ..mine(train()) }
 }
 
-async fn prepared(device: Device, lora: &Value) -> (Rc<Limited>, Session<Rc<Limited>>) {
+async fn prepared(device: Device, lora: &Value) -> (Rc<Limited>, Session) {
     let kv = Limited::new(Code::Io);
     import(&kv).await;
     let mut session = opened_on(device, &kv).await;
@@ -35,14 +35,14 @@ fn others(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|at| ((at * 7919 + seed * 104_729) % 2003) as f32 / 2003.0 * 0.02 - 0.01).collect()
 }
 
-async fn give(session: &mut Session<Rc<Limited>>, layout: &Layout) {
+async fn give(session: &mut Session, layout: &Layout) {
     for (seed, entry) in layout.learns.iter().chain(&layout.frozen).enumerate() {
         session.set_values(&entry.name, &others(entry.rows * entry.cols, seed)).await.expect("values");
     }
 }
 
 /// The bits of the losses up to step `end`, and of all values then.
-async fn up_to(session: &mut Session<Rc<Limited>>, end: u32) -> (Vec<(u32, u64)>, Vec<u32>) {
+async fn up_to(session: &mut Session, end: u32) -> (Vec<(u32, u64)>, Vec<u32>) {
     session.trainer().expect("a run").set_end(Some(end));
     let mut losses = Vec::new();
     while let Some(log) = session.train_step().await.expect("a step") {

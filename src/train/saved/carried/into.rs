@@ -50,7 +50,7 @@ impl RunImport {
     /// # Errors
     ///
     /// `bad-state` where that has checkpoints which the run may not `overwrite`, or which a later build saved.
-    pub async fn begin(kv: &impl Kv, run: &str, overwrite: bool) -> Result<Self> {
+    pub async fn begin(kv: &dyn Kv, run: &str, overwrite: bool) -> Result<Self> {
         let record = RunRecord::load(kv, run).await?;
         record.expect_known(run)?;
         if let Some(last) = record.saved.last().filter(|_| !overwrite) {
@@ -82,7 +82,7 @@ impl RunImport {
     /// # Errors
     ///
     /// `bad-data` for what is no run, or a damaged one; `bad-state` for one that a later build wrote; `quota-exceeded`.
-    pub async fn push(&mut self, kv: &impl Kv, piece: &[u8]) -> Result<()> {
+    pub async fn push(&mut self, kv: &dyn Kv, piece: &[u8]) -> Result<()> {
         self.buffer.extend_from_slice(piece);
         let taken = self.take_all(kv).await;
         self.settled(kv, taken).await
@@ -93,17 +93,17 @@ impl RunImport {
     /// # Errors
     ///
     /// As [`RunImport::push`]; nothing is left of what came then, and what was there is there still.
-    pub async fn finish(self, kv: &impl Kv) -> Result<Saved> {
+    pub async fn finish(self, kv: &dyn Kv) -> Result<Saved> {
         let kept = self.keep(kv).await;
         self.settled(kv, kept).await
     }
 
     /// Removes what was written so far.
-    pub async fn give_up(&self, kv: &impl Kv) -> Result<()> {
+    pub async fn give_up(&self, kv: &dyn Kv) -> Result<()> {
         kv.write(self.record.unfinished(&self.run).collect()).await
     }
 
-    async fn settled<T>(&self, kv: &impl Kv, result: Result<T>) -> Result<T> {
+    async fn settled<T>(&self, kv: &dyn Kv, result: Result<T>) -> Result<T> {
         if result.is_err() {
             // On a full disk this may fail as well. What a person has to know is why nothing came in.
             let _ = self.give_up(kv).await;
@@ -111,7 +111,7 @@ impl RunImport {
         result
     }
 
-    async fn take_all(&mut self, kv: &impl Kv) -> Result<()> {
+    async fn take_all(&mut self, kv: &dyn Kv) -> Result<()> {
         if !self.is_begun && !self.take_first_line()? {
             return Ok(());
         }
@@ -162,7 +162,7 @@ impl RunImport {
         Ok(true)
     }
 
-    async fn take(&mut self, kv: &impl Kv, kind: Kind, bytes: &[u8]) -> Result<()> {
+    async fn take(&mut self, kv: &dyn Kv, kind: Kind, bytes: &[u8]) -> Result<()> {
         match kind {
             Kind::Checkpoint => self.begin_checkpoint(bytes),
             Kind::Record => self.record(kv, bytes).await,
@@ -212,7 +212,7 @@ impl RunImport {
         Ok(())
     }
 
-    async fn record(&mut self, kv: &impl Kv, bytes: &[u8]) -> Result<()> {
+    async fn record(&mut self, kv: &dyn Kv, bytes: &[u8]) -> Result<()> {
         let Some(Incoming { saved, records, bytes: read, .. }) = self.checkpoints.last_mut() else {
             return Err(self.damaged("a record of it is of no checkpoint"));
         };
@@ -228,7 +228,7 @@ impl RunImport {
     }
 
     /// Looks at all that came as at a run that was saved here, and lets the record name it.
-    async fn keep(&self, kv: &impl Kv) -> Result<Saved> {
+    async fn keep(&self, kv: &dyn Kv) -> Result<Saved> {
         if !self.is_ended || !self.buffer.is_empty() {
             return Err(self.damaged("it ends before its end, or goes on behind it"));
         }

@@ -37,7 +37,7 @@ impl RunExport {
     /// # Errors
     ///
     /// `bad-state` where the run has no checkpoint, where none that it has is whole, and where a later build saved it.
-    pub async fn begin(kv: &impl Kv, run: &str) -> Result<Self> {
+    pub async fn begin(kv: &dyn Kv, run: &str) -> Result<Self> {
         let Some(found) = latest(kv, run).await? else {
             bail!(BadState, "run {run:?} has no checkpoint that could be taken out");
         };
@@ -79,7 +79,7 @@ impl RunExport {
     /// # Errors
     ///
     /// `bad-state` where the checkpoint is no longer there, because the run has gone on or was deleted.
-    pub async fn next(&mut self, kv: &impl Kv) -> Result<Option<Vec<u8>>> {
+    pub async fn next(&mut self, kv: &dyn Kv) -> Result<Option<Vec<u8>>> {
         let bytes = match self.left.pop_front() {
             None => return Ok(None),
             Some(Part::Bytes(bytes)) => bytes,
