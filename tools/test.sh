@@ -22,12 +22,16 @@ hastily() {
   env GALLIVM_PERF=nopt MESA_SHADER_CACHE_DIR="$root/target/mesa-hasty" "$@"
 }
 
+# Of the other tests these do a single step in many variants, so they run beside those of the kernels.
+hasty='package(tabtune) and (binary(kernels) or test(=tune::every_variant_agrees_with_the_twin)
+  or test(/^(families::)?every_gradient_of_step_one_is_that_of_pytorch$/))'
+
 # Runs the engine's tests natively: rust_tests kernels, or rust_tests rust for all others.
 rust_tests() {
   need_native_adapter
-  local filter='package(tabtune) and binary(kernels)' wanted=(--test kernels) how=hastily file name
+  local filter=$hasty wanted=(--test kernels) how=hastily file name
   if [[ $1 != kernels ]]; then
-    filter='(package(tabtune) and not binary(kernels)) or package(tabtune-train) or package(tabtune-cpu)'
+    filter="(package(tabtune) or package(tabtune-train) or package(tabtune-cpu)) and not ($hasty)"
     how=
   fi
   if has_nextest; then
