@@ -22,9 +22,9 @@ hastily() {
   env GALLIVM_PERF=nopt MESA_SHADER_CACHE_DIR="$root/target/mesa-hasty" "$@"
 }
 
-# Of the other tests these do a single step in many variants, so they run beside those of the kernels.
+# Of the other tests these do a few steps in many variants, so they run beside those of the kernels.
 hasty='package(tabtune) and (binary(kernels) or test(=tune::every_variant_agrees_with_the_twin)
-  or test(/^(families::)?every_gradient_of_step_one_is_that_of_pytorch$/))'
+  or test(/^((families|bases)::)?every_gradient_of_step_one_is_that_of_pytorch$/) or test(/^bases::ten_steps_/))'
 
 # Runs the engine's tests natively: rust_tests kernels, or rust_tests rust for all others.
 rust_tests() {
@@ -92,6 +92,7 @@ declare -A beside=()
 beside() {
   local name=$1
   shift
+  mkdir -p "$root/target"
   "$@" >"$root/target/$name.log" 2>&1 &
   beside[$name]=$!
 }

@@ -78,6 +78,14 @@ impl Case {
     }
 }
 
+/// A folder for what a test writes: in Cargo's, or among temporary files where the program runs without it.
+fn scratch(name: &str) -> PathBuf {
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = if built.is_dir() { built.to_owned() } else { std::env::temp_dir() }.join(name);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
 fn json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -1,7 +1,6 @@
 //! Steps without a gradient: their slopes against the gradients of backpropagation, their updates, what a run of them learns.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -18,7 +17,7 @@ use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 use tabtune::train::StepLog;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{By, Case, prepared_by, relative};
+use super::{By, Case, prepared_by, relative, scratch};
 
 /// All weights of a dense model; LoRA on NF4, with ranks and modules that differ by layer.
 const CASES: [&str; 4] = ["full_qwen3", "full_gemma3", "target_expression", "patterns"];
@@ -169,8 +168,7 @@ fn small_rows() -> Vec<Value> {
 
 /// A run on them with the others held out.
 async fn small_task(train: Value, lora: Value) -> Session {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mezo");
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = scratch("mezo");
     let lines: Vec<String> = small_rows().iter().map(|row| format!("{row}\n")).collect();
     let rows = Rc::new(MemoryKv::default());
     for (name, lines) in [("rows", &lines[..20]), ("held-out", &lines[20..])] {
@@ -239,8 +237,7 @@ fn exact_matches_are_counted_by_row() {
             missed += u32::from(row["completion"] != said.as_str());
         }
         assert!((1..20).contains(&missed), "{missed} of 20 rows tell nothing");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mezo/adapter");
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = scratch("mezo/adapter");
         for (name, bytes) in session.save(None).await.expect("an adapter") {
             std::fs::write(folder.join(name), bytes.to_vec()).expect("a file");
         }

@@ -15,7 +15,7 @@ use tabtune::files::{Directory, Outside};
 use tabtune::kernels::linear::Tile;
 use tabtune::session::{DEFAULT_ADAPTER, PrepareOptions, Session};
 
-use super::{By, Case, assert_gradients, assert_steps, json as read_json, prepared_by, relative};
+use super::{By, Case, assert_gradients, assert_steps, json as read_json, prepared_by, relative, scratch};
 
 /// Tied and untied heads, biases, fused projections, norms of heads, norms that add one, multipliers; accumulation, decay
 /// and clipping.
@@ -134,8 +134,7 @@ async fn says(session: &mut Session, adapter: bool) -> String {
 
 /// A folder with the rows of a case, into which a model can be written.
 fn folder(name: &str, case: &Case) -> PathBuf {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", case.name));
-    std::fs::create_dir_all(&place).expect("a folder");
+    let place = scratch(&format!("{name}-{}", case.name));
     std::fs::copy(case.place().join("data.jsonl"), place.join("data.jsonl")).expect("the rows");
     place
 }
@@ -447,8 +446,7 @@ fn an_adapter_that_is_more_than_factors_is_no_lora_gguf() {
         let error = pollster::block_on(async {
             let mut session = prepared_by(By::Processor, &case, &[]).await;
             let options = ExportOptions::new(Format::LoraGguf, None).expect("options");
-            let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-lora-gguf");
-            let mut sink = Folder::create(&place).expect("a folder");
+            let mut sink = Folder::create(&scratch("no-lora-gguf")).expect("a folder");
             session.export(&case.model(), None, options, &mut sink, &mut |_| true).await.expect_err("no GGUF")
         });
         assert_eq!(error.code, Code::BadOption);

@@ -11,13 +11,14 @@ gpu_kit() {
   programs=$(cargo build --release --message-format json-render-diagnostics -p tabtune --test kernels --test parity \
     -p tabtune-bench --bin tabtune-bench | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
   rm -rf "$kit"
-  mkdir -p "$kit/bin" "$kit/lib" "$kit/tests/fixtures"
+  mkdir -p "$kit/bin" "$kit/lib"
   for program in $programs; do
     name=$(basename "$program")
     # Test programs carry a hash in their names.
     strip -o "$kit/bin/${name%-????????????????}" "$program"
   done
-  cp -R tests/fixtures/models tests/fixtures/families "$kit/tests/fixtures/"
+  # What the parity tests read.
+  cp -R --parents tests/fixtures/{models,families,bases,ways,preferences} www/models/tiny "$kit/"
   cp tools/gpu-kit/run.sh tools/gpu-kit/lora_step.py LICENSE "$kit/"
   "$kit/bin/tabtune-bench" shapes >"$kit/shapes.json"
   # A machine may have a driver and no loader. The loader's licence is Apache 2.0, with a file under MIT's.
