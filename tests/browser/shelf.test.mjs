@@ -123,8 +123,8 @@ test("the shelf of the page", async (t) => {
   const said = {};
 
   await t.test("shows what was brought before it is kept, as text and nothing else", async () => {
-    await page.goto(`${server.origin}/`);
     // The page has looked at what a run takes, and reads the model no more for that.
+    await page.goto(`${server.origin}/#train`);
     await page.locator("#ways-list li").first().waitFor({ state: "attached" });
     said.looks = modelsLoaded();
     await page.getByText("Nothing yet. Train or open an adapter").waitFor();
