@@ -207,7 +207,7 @@ function changed(name, part, by) {
 }
 
 /** The engine's file with so many workers, whatever the machine has. */
-const withWorkers = (workers) => changed("machine.js", "workers ?? defaultWorkers()", String(workers));
+const withWorkers = (workers) => changed("machine.js", "workers = defaultWorkers()", `workers = ${workers}`);
 
 test("a run on the processor ends with the same bits on any number of workers", async (t) => {
   const { page, mounts } = await labWithRows(t, { device: "cpu" });
