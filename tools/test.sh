@@ -3,7 +3,7 @@
 # Each part with the seconds that it may take on two idle cores, in a run of all from a fresh clone: what a part needs that
 # another one made before it, or beside it, counts where it is made.
 TEST_PARTS=(rust kernels llama package federated browser firefox webkit docs)
-declare -A TEST_SECONDS=([rust]=780 [kernels]=160 [llama]=30 [package]=100 [federated]=230 [browser]=460 [firefox]=240 [webkit]=40 [docs]=120)
+declare -A TEST_SECONDS=([rust]=780 [kernels]=160 [llama]=30 [package]=100 [federated]=230 [browser]=600 [firefox]=240 [webkit]=40 [docs]=120)
 
 # Whether nextest is there, which runs the tests of all files side by side.
 has_nextest() {
