@@ -1,33 +1,17 @@
 // A SuperLink of Flower on localhost, with what one needs to run an app on it. Its state lies in a folder of its own, which
 // goes when it is stopped.
 import { spawn } from "node:child_process";
-import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { paths } from "../../tools/lib/paths.mjs";
+import { freePort } from "../../tools/lib/ports.mjs";
 
 const executables = join(paths.flower, "bin");
 const START_SECONDS = 120;
-
-/** Ports that no system gives to those who ask for any, so that none is taken between here and the SuperLink's start. */
-const PORTS = [10_000, 30_000];
-
-async function freePort() {
-  for (;;) {
-    const port = randomInt(...PORTS);
-    const server = createServer().listen(port, "127.0.0.1");
-    const is_free = await once(server, "listening").then(() => true, () => false);
-    if (!is_free) continue;
-    server.close();
-    await once(server, "close");
-    return port;
-  }
-}
 
 /** The processes that a process has started, and those that they have, on Linux. */
 export function descendantsOf(pid) {

@@ -2,11 +2,11 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { freePort } from "./ports.mjs";
 
 const PLACES = ["/usr/bin/WebKitWebDriver"];
 const XVFB = "/usr/bin/Xvfb";
@@ -24,15 +24,6 @@ const PAGE_GONE = /^Could not parse script result$|page crash or hang/;
 
 /** The process of the page has ended by itself, and the session and all that was kept with it. */
 export class PageGone extends Error {}
-
-/** A port that nobody listens on. */
-async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** A display for as long as its process lives: { display, end }. */
 async function openDisplay() {
