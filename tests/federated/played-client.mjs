@@ -46,7 +46,7 @@ export class PlayedClient {
   received = new Map();
   /** What came to be evaluated. */
   evaluated = new Map();
-  /** Everything that was asked: { type, round, config }. */
+  /** Everything that was asked: { type, round, config, from }, with the ids of those whose shares came with it. */
   asked = [];
   over = false;
 
@@ -84,7 +84,7 @@ export class PlayedClient {
       const { type, content: given } = incoming;
       const config = given.config?.config ?? {};
       const round = Number(config["server-round"] ?? 0);
-      this.asked.push({ type, round, config });
+      this.asked.push({ type, round, config, from: given.shares?.config.ids });
       if (this.dies(type, round)) return;
       if (this.skips(type, round)) continue;
       if (this.leaves(type, round, this)) {
