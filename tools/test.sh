@@ -118,9 +118,10 @@ need_page() {
   page_is_built=yes
 }
 
-# Runs the files of a part, two at a time: one waits for its GPU process while the other computes.
+# Runs the files of a part, two at a time: one waits for its GPU process while the other computes. What hangs is told by its
+# name after a quarter of an hour.
 node_tests() {
-  node --test --test-concurrency="${at_once:-2}" --test-reporter=./tools/lib/reporter.mjs "$@"
+  node --test --test-concurrency="${at_once:-2}" --test-timeout=900000 --test-reporter=./tools/lib/reporter.mjs "$@"
 }
 
 # What the code of the guides needs: one joins a federation, and hubs are stood in for over TLS.

@@ -24,10 +24,15 @@ const QUIET = [
 
 /**
  * What no page of ours needs: each popup of the address bar is a page of the browser's own, which takes longer to begin than one of ours,
- * and a renderer is kept ready for a page that may never come. Chromium takes the last of such lists, so that this one stands for
- * Playwright's, which is about services that are off here anyway.
+ * and a renderer is kept ready for a page that may never come.
  */
 const UNNEEDED = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "SpareRendererForSitePerProcess"];
+
+/**
+ * Of what Playwright turns off what may keep a page from coming (microsoft/playwright, 14080, 28023): Chromium takes the last list of such
+ * features alone. The others are services, which are off here anyway.
+ */
+const IN_THE_WAY = ["AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades", "PaintHolding"];
 
 /** The longest that it takes to start, on a machine that does much else. */
 const START_MILLIS = 180_000;
@@ -52,7 +57,7 @@ export async function launch({ gpu = process.env.TABTUNE_GPU ?? "swiftshader", a
     none: ["--disable-gpu"],
   }[gpu];
   if (!adapter) throw new Error(`TABTUNE_GPU is "${gpu}", but must be swiftshader or hardware`);
-  const without = `--disable-features=${[...UNNEEDED, ...(gpu === "none" ? ["WebGPU"] : [])].join(",")}`;
+  const without = `--disable-features=${[...UNNEEDED, ...IN_THE_WAY, ...(gpu === "none" ? ["WebGPU"] : [])].join(",")}`;
   const sandbox = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
   const profile = await mkdtemp(join(tmpdir(), "tabtune-"));
   const context = await chromium.launchPersistentContext(profile, {
