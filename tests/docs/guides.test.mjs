@@ -23,8 +23,15 @@ test("every guide is in the table, and the tables have nothing else", () => {
 /** Without WebGPU, of which the guides have nothing that is run: the processor computes, as in the other browsers. */
 async function launchChromium({ proxy_port, downloads }) {
   const browser = await launch({ gpu: "none", args: [`--proxy-server=https=127.0.0.1:${proxy_port}`, "--ignore-certificate-errors"] });
+  // A page behind another gets no folders, so none comes to the front while one picks.
+  let last = Promise.resolve();
+  const alone = (work) => {
+    const done = last.then(work);
+    last = done.catch(() => {});
+    return done;
+  };
   async function open() {
-    const page = await browser.newPage();
+    const page = await alone(() => browser.newPage());
     page.setDefaultTimeout(300_000);
     const broken = [];
     page.on("pageerror", (error) => broken.push(String(error)));
@@ -42,11 +49,11 @@ async function launchChromium({ proxy_port, downloads }) {
       broken,
       goto: (address) => page.goto(address),
       evaluate: (work, argument) => page.evaluate(work, argument),
-      async pick(selector, paths) {
-        // A page behind another gets no folders.
-        await page.bringToFront();
-        await page.locator(selector).setInputFiles(paths);
-      },
+      pick: (selector, paths) =>
+        alone(async () => {
+          await page.bringToFront();
+          await page.locator(selector).setInputFiles(paths);
+        }),
       close: () => page.close(),
     };
   }
