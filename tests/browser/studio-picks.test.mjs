@@ -22,6 +22,11 @@ test("picks on the page", async (t) => {
     await page.keyboard.press("Enter");
     await page.waitForFunction(() => document.querySelector("#message").value === "" && !document.querySelector("#send").disabled);
   };
+  /** The page goes where one begins to learn once it knows what the rows say. */
+  const learnFrom = async (kind) => {
+    await button(`Learn from them (${kind})`).click();
+    await page.locator('#places a[href="#train"][aria-current]').waitFor();
+  };
   /** What is drawn is the same each time. */
   const drawTheSame = () =>
     page.evaluate(() => {
@@ -66,7 +71,7 @@ test("picks on the page", async (t) => {
       { prompt, chosen: [message("assistant", "No, it stays here.")], rejected: [message("assistant", answers[0])] },
     ]);
 
-    await button("Learn from them (pairs)").click();
+    await learnFrom("pairs");
     await page.getByRole("radio", { name: "picks" }).and(page.locator(":checked")).waitFor();
     await page.getByRole("radio", { name: "Preferences", exact: true }).and(page.locator(":checked")).waitFor();
     assert.equal((await downloaded("Export picks")).bytes.toString(), file.bytes.toString(), "as any other dataset");
@@ -99,7 +104,7 @@ test("picks on the page", async (t) => {
       await said(`${++picked} picked`);
       await button("New chat").click();
     }
-    await button("Learn from them (pairs)").click();
+    await learnFrom("pairs");
     await page.getByRole("radio", { name: "stories without a loss" }).and(page.locator(":checked")).waitFor();
     assert.ok(await page.locator("#toy-note").isHidden(), "its own answers are what the toy can learn from");
     // Some words are gone sooner than they could be waited for.
@@ -161,7 +166,7 @@ test("picks on the page", async (t) => {
     }
     const rows = (await downloaded("Export (ratings)")).bytes.toString().trimEnd().split("\n").map((line) => JSON.parse(line));
     assert.deepEqual(rows.map(({ label }) => label), labels);
-    await button("Learn from them (ratings)").click();
+    await learnFrom("ratings");
     await page.getByRole("radio", { name: "thumbs" }).and(page.locator(":checked")).waitFor();
     await page.locator("[name=method][value=kto]:checked").waitFor({ state: "attached" });
     await page.locator("#estimate-sum").filter({ hasText: /^A run takes up to [\d.]+ MB of memory/ }).waitFor();
