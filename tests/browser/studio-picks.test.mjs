@@ -25,7 +25,7 @@ test("picks on the page", async (t) => {
   /** The page goes where one begins to learn once it knows what the rows say. */
   const learnFrom = async (kind) => {
     await button(`Learn from them (${kind})`).click();
-    await page.locator('#places a[href="#train"][aria-current]').waitFor();
+    await page.waitForFunction(() => location.hash === "#train");
   };
   /** What is drawn is the same each time. */
   const drawTheSame = () =>

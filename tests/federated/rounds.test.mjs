@@ -60,7 +60,8 @@ function summed(clients) {
   const integers = new Int32Array(total.buffer);
   const weight = integers[received.length];
   assert.equal(weight, sum(clients.map(weightOf)));
-  return { integers, values: received.map((value, index) => value + integers[index] / fixed.scale / weight), steps: fixed.scale * weight };
+  const values = received.map((value, index) => value + integers[index] / fixed.scale / weight);
+  return { members, integers, values, steps: fixed.scale * weight };
 }
 
 /** Deviation of values around zero. */
@@ -110,7 +111,8 @@ describe("rounds", { concurrency: 3 }, () => {
     assert.ok(entry.clients.every((client) => Object.keys(client).join() === "node,steps"), "of each client the server knows its steps alone");
 
     const learnt = await run.learnt(layout);
-    const { integers, values, steps } = summed(survivors);
+    const { members, integers, values, steps } = summed(survivors);
+    assert.equal(members, 19, "all but the one without keys");
     assert.deepEqual(learnt, values);
     // B begins with zeros, and where an f32 has room for the integer that was summed it tells it.
     const received = survivors[0].received.get(1);
@@ -160,7 +162,9 @@ describe("rounds", { concurrency: 3 }, () => {
     assert.equal(firsts.length, 3);
     for (const first of firsts) assert.deepEqual(run.clients[5].received.get(1), first, "the round begins again with the same values");
     assert.deepEqual(run.history().map(({ round }) => round), [1]);
-    assert.deepEqual(await run.learnt(layout), summed(run.clients).values);
+    const { members, values } = summed(run.clients);
+    assert.equal(members, 6);
+    assert.deepEqual(await run.learnt(layout), values);
   });
 
   for (const noise of ["central", "local"]) {

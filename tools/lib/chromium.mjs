@@ -29,8 +29,8 @@ const QUIET = [
 const UNNEEDED = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "SpareRendererForSitePerProcess"];
 
 /**
- * Of what Playwright turns off what may keep a page from coming (microsoft/playwright, 14080, 28023): Chromium takes the last list of such
- * features alone. The others are services, which are off here anyway.
+ * Of what Playwright turns off what may keep a page from coming, or a browser from ending (microsoft/playwright, 14080, 28023): Chromium
+ * takes the last list of such features alone. The others are services, which are off here anyway.
  */
 const IN_THE_WAY = ["AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades", "PaintHolding"];
 
