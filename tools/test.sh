@@ -137,9 +137,12 @@ server_tests() {
 test_package() {
   need_page
   heading "package and packaging"
+  # Parts to come need it, and it waits for the network and for one core.
+  if [[ " ${parts[*]} " =~ \ (federated|firefox|webkit|docs)\  ]]; then beside flower need_flower; fi
   beside packaging node_tests tests/packaging/*.test.mjs
   node_tests tests/package/*.test.mjs
   joined packaging
+  [[ -z ${beside[flower]-} ]] || joined flower
 }
 
 # Rounds on a SuperLink of this machine: the proxy, the server's app, and tabs that take part.

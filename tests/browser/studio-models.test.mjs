@@ -113,7 +113,7 @@ test("models on the page", async (t) => {
     assert.match(await page.locator("#report").innerText(), /^10 rows · .* · [1-9] rows? held out$/);
     assert.ok(Number(await page.locator("#heldout-loss").innerText()) > 0);
     assert.equal(await page.getByRole("textbox", { name: "Question", exact: true }).inputValue(), "Zwei und zwei?", "the first of the rows is asked");
-    const [row] = await page.getByRole("article").filter({ hasText: "fragen.csv line" }).all();
+    const row = page.getByRole("article").filter({ hasText: "fragen.csv line" }).first();
     assert.equal(await row.locator(".special").first().innerText(), "<|im_start|>", "a pair is a chat");
     assert.equal(await row.locator(".learnt:not(.special)").allInnerTexts().then((all) => all.join("").trim()), "Vier für alle.");
     await idle();

@@ -428,7 +428,7 @@ clearErrorOnChange("setup", "rows-part", "own");
 
 beginPlaces();
 void chat.begin().catch(showError);
-beginOffline();
+beginOffline(() => estimate.stop());
 settings.ownRows(!data.bundled);
 await settings.fill(model.bundled).catch(showError);
 // With the rows of the visit before come the settings of then; other rows that are chosen bring their own.

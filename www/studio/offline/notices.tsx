@@ -19,13 +19,15 @@ function dismiss(): void {
 interface NoticesProps {
   updates: Updates;
   isBusy(): boolean;
+  /** Loads the page anew, as the newest version. */
+  use(): void;
 }
 
 /**
  * What the page tells of itself, at its lower edge, one thing at a time: a new version, or, once, that it works offline from now on.
  */
-export function Notices({ updates, isBusy }: NoticesProps) {
-  if (updates.is_new.value) return <NewVersion isBusy={isBusy()} use={() => void updates.use()} />;
+export function Notices({ updates, isBusy, use }: NoticesProps) {
+  if (updates.is_new.value) return <NewVersion isBusy={isBusy()} use={use} />;
   return updates.is_kept.value && !is_told.value ? <ReadyOffline /> : null;
 }
 

@@ -8,8 +8,11 @@ import { Updates } from "./updates.js";
 
 const is_busy = signal(false);
 
-/** Makes the page one that works without a network, and tells the person of that and of new versions. */
-export function beginOffline(): void {
+/**
+ * Makes the page one that works without a network, and tells the person of that and of new versions. `settle` ends what the page
+ * looks up on its own: a new version takes over once the old one answers nothing more.
+ */
+export function beginOffline(settle: () => void): void {
   showConnection();
   const updates = new Updates();
   const place = document.createElement("aside");
@@ -17,7 +20,11 @@ export function beginOffline(): void {
   place.setAttribute("aria-label", "About this page");
   document.body.append(place);
   offerInstall(element("install"));
-  render(<Notices updates={updates} isBusy={() => is_busy.value} />, place);
+  const use = (): void => {
+    settle();
+    void updates.use();
+  };
+  render(<Notices updates={updates} isBusy={() => is_busy.value} use={use} />, place);
   updates.begin();
 }
 
