@@ -193,6 +193,8 @@ test("datasets", async (t) => {
         while (!((await dataset.info()).pending_rows > blocks * 1000)) await new Promise((resolve) => setTimeout(resolve, 10));
       }, stored);
       await doomed.close();
+      // Its worker ends a moment after it.
+      await page.waitForFunction(async () => !(await navigator.locks.query()).held.some(({ name }) => name === "tabtune-dataset:cut"));
       const { pending_rows } = await page.evaluate(async () => (await globalThis.runner.tabtune.Dataset.open("cut")).info());
       assert.ok(pending_rows > 0 && pending_rows < 6_000, `${pending_rows} rows were stored`);
       const { value, error } = await take({ name: "cut", kind: "stream", files, options: { resume: true } });
