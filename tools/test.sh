@@ -56,7 +56,7 @@ test_rust() {
   need_native_adapter
   # What later parts need is built where this one leaves a core idle: at the ends of crates that all others wait for, and
   # where shaders are compiled by one core at a time.
-  if [[ " ${parts[*]} " =~ \ (package|federated|browser|firefox|webkit|docs)\  ]]; then
+  if runs package federated browser firefox webkit docs; then
     beside page page_with_browser
   fi
   # What the tests run is compiled with the lints here.
@@ -83,6 +83,13 @@ test_llama() {
   # With a test beside it its dependencies are what they are for tests, so the engine is not compiled once more.
   linted cargo build --bin tabtune-train --test tree
   node_tests tests/llama/*.test.mjs
+}
+
+# Whether any of these parts is run: runs PART…
+runs() {
+  local part
+  for part; do [[ " ${parts[*]} " != *" $part "* ]] || return 0; done
+  return 1
 }
 
 # What runs beside the rest, by name.
@@ -138,7 +145,7 @@ test_package() {
   need_page
   heading "package and packaging"
   # Parts to come need it, and it waits for the network and for one core.
-  if [[ " ${parts[*]} " =~ \ (federated|firefox|webkit|docs)\  ]]; then beside flower need_flower; fi
+  if runs federated firefox webkit docs; then beside flower need_flower; fi
   beside packaging node_tests tests/packaging/*.test.mjs
   node_tests tests/package/*.test.mjs
   joined packaging
@@ -167,7 +174,7 @@ test_firefox() {
   need_firefox
   need_guides
   # Either of the two leaves a core idle for almost half of its time.
-  if [[ " ${parts[*]} " == *" webkit "* ]]; then
+  if runs webkit; then
     need_webkit
     beside webkit webkit_tests
   fi

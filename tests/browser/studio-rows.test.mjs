@@ -30,7 +30,7 @@ async function manyRows(path) {
 }
 
 test("rows on the page", async (t) => {
-  const { page, complaints, folder, open, chooseRows, button, pick, report } = await openStudio(t);
+  const { page, complaints, folder, open, chooseRows, button, pick, report, idle } = await openStudio(t);
 
   await t.test("looks at rows without training, and says what is cut off", async () => {
     await open();
@@ -51,7 +51,7 @@ test("rows on the page", async (t) => {
     await button("See them as the model does").click();
     await marks.first().waitFor({ state: "detached" });
     // They go before the rows are read, which the next visit would find picked and not kept.
-    await page.waitForFunction(() => !document.querySelector("#look").disabled);
+    await idle();
     assert.equal(await page.locator("#loss").innerText(), "–", "nothing was trained");
   });
 
