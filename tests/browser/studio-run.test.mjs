@@ -120,12 +120,20 @@ test("a run on the page", async (t) => {
     const engines = page.workers().filter((worker) => !worker.url().includes("kernel"));
     // The one that is asked for steps hangs, in a task of its own: where a debugger begins a loop in the middle of another task, the end of
     // the worker ends that loop alone.
-    const hang = () =>
+    const hang = () => {
+      const says = new BroadcastChannel("hangs");
       addEventListener("message", ({ data }) => {
+        if (data.call === "train_step") says.postMessage(data.call);
         while (data.call === "train_step");
       });
+    };
+    await page.evaluate(() => {
+      globalThis.hangs = new Promise((said) => (new BroadcastChannel("hangs").onmessage = () => said()));
+    });
     // One that has nothing to do may end meanwhile.
     await Promise.allSettled(engines.map((engine) => engine.evaluate(hang)));
+    // It still answers for the step that it was in.
+    await page.evaluate(() => globalThis.hangs);
     // These words are gone after some seconds.
     await page.evaluate(() => {
       const status = document.querySelector("#status");
