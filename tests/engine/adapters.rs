@@ -34,7 +34,7 @@ impl Changed {
     }
 
     fn of(fixture: &str, part: &str) -> Self {
-        let folder = Directory(format!("tests/fixtures/{fixture}/{part}").into());
+        let folder = Directory(format!("fixtures/{fixture}/{part}").into());
         Changed { folder, files: BTreeMap::new() }
     }
 
@@ -114,7 +114,7 @@ async fn with_model(files: &dyn Files) -> Native {
     let mut session =
         Session::on(Cpu::open(None).expect("threads can be started"), Rc::new(MemoryKv::default()));
     session.load_model(files, &Value::Null, &mut |_| {}).await.expect("the model loads");
-    let data = Directory("tests/fixtures/models/smollm2_f16_tied".into());
+    let data = Directory("fixtures/models/smollm2_f16_tied".into());
     let (kv, options) = (session.rows.clone(), ImportOptions::default());
     import_file(kv, "rows", &data, "data.jsonl", options, &mut |_, _| {}).await.expect("rows");
     session

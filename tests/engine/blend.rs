@@ -17,8 +17,8 @@ use crate::saved_adapter::Saved;
 
 type Native = Session;
 
-const BLEND: &str = "tests/fixtures/blend";
-const CASE: &str = "tests/fixtures/models/smollm2_f16_tied";
+const BLEND: &str = "fixtures/blend";
+const CASE: &str = "fixtures/models/smollm2_f16_tied";
 const WEIGHTS: &str = "adapter_model.safetensors";
 
 fn folder(path: &str) -> Directory {
@@ -214,8 +214,8 @@ fn adapters_that_are_more_than_factors_are_refused_by_what_they_have() {
             ("families/qwen3_bf16_tied", "save_norms", "modules_to_save (norm)"),
             ("families/qwen2_bf16_tied", "bias_lora_only", "bias"),
         ] {
-            let mut session = with_model(&format!("tests/fixtures/{case}")).await;
-            let adapter = folder(&format!("tests/fixtures/ways/{way}/adapter"));
+            let mut session = with_model(&format!("fixtures/{case}")).await;
+            let adapter = folder(&format!("fixtures/ways/{way}/adapter"));
             session.load_adapter(way, &adapter).await.expect("the adapter loads");
             let error = session.blend_adapters("blend", &parts(&[(way, 1.0)])).await.unwrap_err();
             assert_eq!(error.code, Code::BadOption);

@@ -16,8 +16,8 @@ use tabtune::train::Line;
 use tabtune::train::saved::{self, RunExport, RunImport};
 use xxhash_rust::xxh3::xxh3_128;
 
-const FOLDER: &str = "tests/fixtures/saved";
-const MODEL: &str = "tests/fixtures/models/smollm2_f16_tied/model";
+const FOLDER: &str = "fixtures/saved";
+const MODEL: &str = "fixtures/models/smollm2_f16_tied/model";
 
 type Native = Session;
 
@@ -235,7 +235,7 @@ fn make_what_this_build_saves() {
     block_on(async {
         let folder = PathBuf::from("target/saved");
         let kv = Rc::new(MemoryKv::default());
-        let data = Directory("tests/fixtures/models/smollm2_f16_tied".into());
+        let data = Directory("fixtures/models/smollm2_f16_tied".into());
         let options = ImportOptions::default();
         import_file(kv.clone(), "rows", &data, "data.jsonl", options, &mut |_, _| {}).await.expect("rows");
         let mut session = opened(&kv).await;

@@ -24,7 +24,7 @@ use tabtune::train::{GpuBytes, RunPlan};
 type Native = Session;
 
 fn model() -> Directory {
-    Directory("www/models/tiny".into())
+    Directory("../www/models/tiny".into())
 }
 
 fn opened() -> Native {
@@ -42,7 +42,7 @@ async fn loaded() -> Native {
 /// The session with the bundled model and rows.
 async fn with_model(mut session: Native) -> Native {
     session.load_model(&model(), &quantization(), &mut |_| {}).await.expect("the bundled model loads");
-    let data = Directory("www/data".into());
+    let data = Directory("../www/data".into());
     for (name, file) in [("rows", "faq.jsonl"), ("held out", "faq.heldout.jsonl")] {
         let (kv, options) = (session.rows.clone(), ImportOptions::default());
         import_file(kv, name, &data, file, options, &mut |_, _| {}).await.expect("rows");
@@ -254,7 +254,7 @@ fn weights_that_pass_a_binding_are_cut_and_the_adapter_lies_as_if_they_were_not(
 #[test]
 fn a_large_vocabulary_that_learns_is_cut() {
     let configs: Value = serde_json::from_slice(
-        &std::fs::read("tests/fixtures/listed/configs.json").expect("the configs of listed models"),
+        &std::fs::read("fixtures/listed/configs.json").expect("the configs of listed models"),
     )
     .expect("JSON");
     for id in ["Qwen/Qwen2.5-0.5B-Instruct", "google/gemma-3-1b-it"] {
@@ -298,9 +298,9 @@ fn the_figures_of_the_listed_models_are_what_is_planned() {
     let read = |path: &str| -> Value {
         serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")
     };
-    let settings = read("www/studio/train/own-model.config.json");
-    let configs = read("tests/fixtures/listed/configs.json");
-    let listed = read("www/studio/train/models.json");
+    let settings = read("../www/studio/train/own-model.config.json");
+    let configs = read("fixtures/listed/configs.json");
+    let listed = read("../www/studio/train/models.json");
     let mut wrong = Vec::new();
     for model in listed.as_array().expect("a list") {
         let id = model["id"].as_str().expect("an id");
@@ -326,7 +326,7 @@ fn the_figures_of_the_listed_models_are_what_is_planned() {
 
 fn smollm2() -> Unread {
     let configs: Value =
-        serde_json::from_slice(&std::fs::read("tests/fixtures/listed/configs.json").expect("a file"))
+        serde_json::from_slice(&std::fs::read("fixtures/listed/configs.json").expect("a file"))
             .expect("JSON");
     Unread::new(&configs["HuggingFaceTB/SmolLM2-135M-Instruct"]["config"], "BF16")
 }
@@ -404,7 +404,7 @@ fn planned(files: &Unread, settings: &Value) -> (u64, u64) {
 #[test]
 fn generation_sees_through_the_same_window_as_training() {
     pollster::block_on(async {
-        let files = Directory("tests/fixtures/models/mistral_f16_window/model".into());
+        let files = Directory("fixtures/models/mistral_f16_window/model".into());
         let mut session = opened();
         session.load_model(&files, &Value::Null, &mut |_| {}).await.expect("the fixture loads");
         let text = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. ".repeat(2);
@@ -441,7 +441,7 @@ fn generation_sees_through_the_same_window_as_training() {
 fn packed_rows_have_the_loss_of_single_ones() {
     pollster::block_on(async {
         let mut session = loaded().await;
-        let all = std::fs::read_to_string("www/data/faq.jsonl").expect("the bundled rows");
+        let all = std::fs::read_to_string("../www/data/faq.jsonl").expect("the bundled rows");
         let few = all.split_inclusive('\n').take(24).collect::<String>();
         let (kv, options) = (session.rows.clone(), ImportOptions::default());
         import_file(kv, "rows", &Rows(few.into_bytes()), "few.jsonl", options, &mut |_, _| {})
@@ -645,7 +645,7 @@ struct WithoutTemplate;
 
 impl WithoutTemplate {
     fn config() -> Vec<u8> {
-        let text = std::fs::read("www/models/tiny/tokenizer_config.json").expect("a file");
+        let text = std::fs::read("../www/models/tiny/tokenizer_config.json").expect("a file");
         let mut config: Map<String, Value> = serde_json::from_slice(&text).expect("JSON");
         config.remove("chat_template");
         Value::from(config).to_string().into_bytes()

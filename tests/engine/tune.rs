@@ -226,7 +226,7 @@ fn what_was_found_is_kept_and_trains_as_the_default_does() {
     pollster::block_on(async {
         let mut session = Session::open(Rc::new(MemoryKv::default())).await.expect("an adapter");
         let quantization = json!({"load_in_4bit": true});
-        let model = Directory("www/models/tiny".into());
+        let model = Directory("../www/models/tiny".into());
         session.load_model(&model, &quantization, &mut |_| {}).await.expect("the bundled model loads");
         assert!(session.tiles().choices.is_empty(), "CPU adapters are not tuned by themselves");
         let default = first_loss(&mut session).await;
@@ -246,7 +246,7 @@ fn what_was_found_is_kept_and_trains_as_the_default_does() {
 
 async fn first_loss(session: &mut Session) -> f64 {
     let train = json!({"max_length": 64, "max_steps": 1, "shuffle_dataset": false});
-    let data = Directory("www/data".into());
+    let data = Directory("../www/data".into());
     let (rows, options) = (session.rows.clone(), ImportOptions::default());
     import_file(rows, "rows", &data, "faq.heldout.jsonl", options, &mut |_, _| {}).await.expect("rows");
     let options = PrepareOptions { lora: json!({"r": 8}), train, dataset: "rows", ..Default::default() };

@@ -15,7 +15,7 @@ use tabtune::session::{Loading, ModelInfo, Session};
 use super::{By, Case, assert_gradients, assert_steps, folders, gpu};
 
 fn bases() -> Vec<Case> {
-    folders("tests/fixtures/bases")
+    folders("fixtures/bases")
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn quantised_weights_are_quantised_again_only_when_that_is_asked_for() {
 #[test]
 fn doubly_quantised_weights_have_the_values_of_bitsandbytes_to_the_bit() {
     pollster::block_on(async {
-        let files = Directory("www/models/tiny".into());
+        let files = Directory("../www/models/tiny".into());
         for device in [gpu(), Cpu::open(None).expect("threads can be started").into()] {
             let mut store = Store::new(&device);
             let load = LoadOptions { load_in_4bit: true, double_quant: true, ..LoadOptions::default() };

@@ -59,7 +59,7 @@ fn cut_weights_give_what_whole_ones_do() {
         ("ways/dora_biases_nf4", 0.0, false),
         ("ways/bias_lora_only", 0.0, false),
     ] {
-        let mut case = Case::read(format!("tests/fixtures/{name}").into());
+        let mut case = Case::read(format!("fixtures/{name}").into());
         case.config["lora"]["lora_dropout"] = dropout.into();
         let changes = [("max_steps", 3.into()), ("gradient_checkpointing", checkpointing.into())];
         let of = |max_weight| pollster::block_on(Outcome::of(&case, max_weight, &changes));

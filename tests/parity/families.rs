@@ -11,12 +11,12 @@ use tabtune::train::options::QuantizationOptions;
 use super::{By, Case, assert_gradients, assert_steps, folders, gpu, json};
 
 fn families() -> Vec<Case> {
-    folders("tests/fixtures/families")
+    folders("fixtures/families")
 }
 
 #[test]
 fn every_family_has_two_models() {
-    let all = folders("tests/fixtures/families").into_iter().chain(folders("tests/fixtures/models"));
+    let all = folders("fixtures/families").into_iter().chain(folders("fixtures/models"));
     let types: Vec<String> = all
         .map(|case| {
             json(&case.folder.join("model/config.json"))["model_type"].as_str().expect("a type").to_owned()

@@ -61,7 +61,7 @@ impl Case {
     /// Where model and rows are: the folder that the config names as its model, or the case's own.
     fn place(&self) -> PathBuf {
         match self.config["model"].as_str() {
-            Some(name) => Path::new("tests/fixtures").join(name),
+            Some(name) => Path::new("fixtures").join(name),
             None => self.folder.clone(),
         }
     }
@@ -97,7 +97,7 @@ fn cases() -> Vec<Case> {
     if let Some(folder) = std::env::var_os("TABTUNE_PARITY_CASE") {
         return vec![Case::read(PathBuf::from(folder))];
     }
-    folders("tests/fixtures/models")
+    folders("fixtures/models")
 }
 
 fn folders(of: &str) -> Vec<Case> {
@@ -397,7 +397,7 @@ fn a_loss_in_chunks_is_that_of_the_whole_vocabulary() {
         let fixtures = ["models/tied_f32_odd_sizes", "models/smollm2_f16_tied", "models/llama2_bf16_dense"];
         // The last one scales its logits.
         for name in fixtures.into_iter().chain(["families/granite_bf16_tied"]) {
-            let files = Directory(PathBuf::from(format!("tests/fixtures/{name}/model")));
+            let files = Directory(PathBuf::from(format!("fixtures/{name}/model")));
             let mut store = Store::new(&device);
             let load = LoadOptions { load_in_4bit: false, ..LoadOptions::default() };
             let architecture = Model::architecture(&files).await.unwrap();

@@ -25,7 +25,7 @@ const CASES: [&str; 4] = ["full_qwen3", "full_gemma3", "target_expression", "pat
 type Values = BTreeMap<String, Vec<f64>>;
 
 fn case(name: &str) -> Case {
-    Case::read(format!("tests/fixtures/ways/{name}").into())
+    Case::read(format!("fixtures/ways/{name}").into())
 }
 
 fn in_f64(values: Vec<(String, Vec<f32>)>) -> Values {
@@ -180,7 +180,7 @@ async fn small_task(train: Value, lora: Value) -> Session {
             .expect("rows");
     }
     let mut session = Session::on(Cpu::open(None).expect("threads can be started"), rows);
-    let model = Directory("www/models/tiny".into());
+    let model = Directory("../www/models/tiny".into());
     session.load_model(&model, &Value::Null, &mut |_| {}).await.expect("the model loads");
     let options =
         PrepareOptions { lora, train, dataset: "rows", eval_dataset: Some("held-out"), ..Default::default() };

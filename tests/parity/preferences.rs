@@ -26,7 +26,7 @@ const TOLD: [&str; 10] = [
 ];
 
 fn cases() -> Vec<Case> {
-    folders("tests/fixtures/preferences")
+    folders("fixtures/preferences")
 }
 
 async fn steps(case: &Case, by: By, changes: &[(&str, Value)]) -> Vec<StepLog> {
@@ -82,7 +82,7 @@ fn ten_steps_are_those_of_trl() {
 #[test]
 fn a_reference_that_is_computed_along_is_the_same() {
     for name in ["dpo_nf4", "dpo_full", "kto_cut"] {
-        let case = Case::read(Path::new("tests/fixtures/preferences").join(name));
+        let case = Case::read(Path::new("fixtures/preferences").join(name));
         for by in [By::Gpu, By::Processor] {
             assert_steps(&case, by, &[("precompute_ref_log_probs", false.into())]);
         }

@@ -1,7 +1,7 @@
 //! Whether DPO teaches a real model a taste. The model is not part of the tree:
 //!
 //!     node tools/verb-pairs.mjs out/verbs
-//!     TABTUNE_TASTE=/path/to/SmolLM2-135M-Instruct:out/verbs cargo nextest run --release --test parity taste --run-ignored all
+//!     TABTUNE_TASTE=/path/to/SmolLM2-135M-Instruct:/path/to/out/verbs cargo nextest run --release --test parity taste --run-ignored all
 
 use std::path::Path;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use tabtune::train::RowScore;
 
 /// The paragraphs that the package looks at forgetting by.
 fn prose() -> Vec<Value> {
-    let file = std::fs::read_to_string("www/package/evaluation/prose.ts").expect("the prose is there");
+    let file = std::fs::read_to_string("../www/package/evaluation/prose.ts").expect("the prose is there");
     let quoted = file.split('`').skip(1).step_by(2);
     let paragraphs: Vec<Value> = quoted.map(|text| json!({"text": text.replace('\n', " ")})).collect();
     assert!(paragraphs.len() >= 10, "{} paragraphs", paragraphs.len());

@@ -48,7 +48,7 @@ fn all() -> Vec<Case> {
 }
 
 fn cases(names: &[&str]) -> Vec<Case> {
-    names.iter().map(|name| Case::read(format!("tests/fixtures/ways/{name}").into())).collect()
+    names.iter().map(|name| Case::read(format!("fixtures/ways/{name}").into())).collect()
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_merged_gguf_is_what_the_adapter_made_of_it() {
         ("save_norms", Some("embed_tokens")),
         ("save_norms", Some("lm_head")),
     ] {
-        let mut case = Case::read(format!("tests/fixtures/ways/{name}").into());
+        let mut case = Case::read(format!("fixtures/ways/{name}").into());
         if let Some(module) = saved {
             // The fixture whose embedding is untied is none for llama.cpp, so this one begins without an adapter.
             case.folder = case.folder.join("none");
@@ -395,7 +395,7 @@ fn the_gradient_with_dropout_is_that_of_the_loss() {
     let magnitudes: fn(&str) -> bool = |name| name.ends_with("lora_magnitude_vector");
     let cases = [("patterns", (|_| true) as fn(&str) -> bool)].into_iter();
     for (name, follows) in cases.chain(DORA.map(|name| (name, magnitudes))) {
-        let mut case = Case::read(format!("tests/fixtures/ways/{name}").into());
+        let mut case = Case::read(format!("fixtures/ways/{name}").into());
         case.config["lora"]["lora_dropout"] = 0.3.into();
         for (by, checkpointing) in [(By::Gpu, true), (By::Processor, false)] {
             case.config["train"]["gradient_checkpointing"] = checkpointing.into();
@@ -417,7 +417,7 @@ fn the_gradient_with_dropout_is_that_of_the_loss() {
 /// Granite multiplies what o_proj and down_proj give, their biases too, which are kept so: they do not learn.
 #[test]
 fn biases_that_a_model_scales_are_refused() {
-    let place = Path::new("tests/fixtures/families/granite_f16_biases");
+    let place = Path::new("fixtures/families/granite_f16_biases");
     for (lora, train) in [
         (json!({"target_modules": ["o_proj"], "bias": "lora_only"}), Value::Null),
         (Value::Null, json!({"finetuning_type": "full"})),

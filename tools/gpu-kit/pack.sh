@@ -8,7 +8,7 @@ gpu_kit() {
   need_native_adapter
   local kit="$root/out/gpu-kit" programs program name loader needed megabytes commit
   cd "$root"
-  programs=$(cargo build --release --message-format json-render-diagnostics -p tabtune --test kernels --test parity \
+  programs=$(cargo build --release --message-format json-render-diagnostics -p tabtune --test kernels -p tabtune-tests --test parity \
     -p tabtune-bench --bin tabtune-bench | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
   rm -rf "$kit"
   mkdir -p "$kit/bin" "$kit/lib"

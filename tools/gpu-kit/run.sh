@@ -182,20 +182,20 @@ stop() {
 trap stop INT TERM HUP
 
 # Runs a test program with the options that are given, and then for a minute each test that it said nothing of, because it
-# crashed or hung, by itself: tests NAME LEAST MOST OPTIONS...
+# crashed or hung, by itself: tests NAME LEAST MOST OPTIONS... They read their files from where Cargo would run them.
 tests() {
-  local name=$1 least=$2 most=$3 program="$kit/bin/$1" test until
+  local name=$1 least=$2 most=$3 program=(env -C "$kit/tests" "$kit/bin/$1") test until
   is_wanted "$name" || return 0
   shift 3
-  part "$name" "$least" "$most" "$program" --show-output "$@"
+  part "$name" "$least" "$most" "${program[@]}" --show-output "$@"
   [[ -f $file.out ]] || return 0
   local printed=$file.out
   until=$((SECONDS + 60))
   while read -r test; do
     test=${test%: test}
     ((SECONDS < until && SECONDS + 5 <= deadline)) || break
-    grep -q "^test $test \.\.\. [oFi]" "$printed" || part "$name+${test//::/.}" 5 30 "$program" --exact "$test" --show-output
-  done < <("$program" --list --format terse "$@" 2>/dev/null)
+    grep -q "^test $test \.\.\. [oFi]" "$printed" || part "$name+${test//::/.}" 5 30 "${program[@]}" --exact "$test" --show-output
+  done < <("${program[@]}" --list --format terse "$@" 2>/dev/null)
 }
 
 bench="$kit/bin/tabtune-bench"

@@ -51,7 +51,7 @@ struct Case {
 
 /// The cases of the native engine by name.
 fn cases() -> Vec<Case> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
     let mut cases: Vec<Case> = fs::read_dir(root)
         .expect("there are cases")
         .flatten()

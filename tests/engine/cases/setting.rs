@@ -20,7 +20,7 @@ impl Setting {
     pub fn new(folder: &Path, run: &Value) -> Self {
         let tmp = empty_folder();
         let out = tmp.join("out");
-        let repo = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the project");
         let fill = |text: &str| {
             let places = [("{case}", folder), ("{repo}", repo), ("{tmp}", &tmp)];
             places.iter().fold(text.to_owned(), |text, (mark, path)| text.replace(mark, &text_of(path)))
@@ -105,5 +105,5 @@ fn text_of(path: &Path) -> String {
 
 /// The model and the rows that come with the project.
 pub fn bundled() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("www")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../www")
 }

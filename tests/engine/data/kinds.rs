@@ -76,8 +76,8 @@ async fn of_type(folder: &str, model_type: &str, class: Option<&str>) -> Tokeniz
 /// file cuts text.
 #[test]
 fn the_type_of_the_model_decides_how_text_is_cut() {
-    const QWEN: &str = "tests/fixtures/families/qwen2_bf16_tied/model";
-    const GEMMA: &str = "tests/fixtures/families/gemma3text_bf16_tied/model";
+    const QWEN: &str = "fixtures/families/qwen2_bf16_tied/model";
+    const GEMMA: &str = "fixtures/families/gemma3text_bf16_tied/model";
     let raw: &[u32] = &[71, 139, 226, 261, 223, 19, 20];
     let composed: &[u32] = &[130, 105, 261, 223, 19, 20];
     let fast = Some("PreTrainedTokenizerFast");

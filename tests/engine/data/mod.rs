@@ -65,7 +65,7 @@ impl Files for InMemory {
 }
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokens")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tokens")
 }
 
 fn tokenizer(name: &str) -> Tokenizer {

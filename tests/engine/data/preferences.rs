@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::{Folder, InMemory, tokenizer};
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 fn read(file: &Path) -> Value {

@@ -91,8 +91,7 @@ fn model(case: &str, dtype: Option<ExportDtype>) -> Parsed {
 
 #[test]
 fn blocks_of_8_bits_are_those_of_gguf_py() {
-    let expected: Value =
-        serde_json::from_slice(&std::fs::read("tests/fixtures/llama.json").unwrap()).unwrap();
+    let expected: Value = serde_json::from_slice(&std::fs::read("fixtures/llama.json").unwrap()).unwrap();
     for case in ["models/mistral_f16_window", "models/sharded_f16_dense"] {
         let parsed = model(case, Some(ExportDtype::Q8_0));
         for (hf, gguf) in [

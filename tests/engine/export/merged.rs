@@ -46,7 +46,7 @@ fn merged_sum(case: &str, folder: &Memory) -> String {
 
 #[test]
 fn the_sum_is_that_of_merge_and_unload_to_the_bit() {
-    let expected = std::fs::read("tests/fixtures/merged.json").expect("the fixture is there");
+    let expected = std::fs::read("fixtures/merged.json").expect("the fixture is there");
     let expected: BTreeMap<String, BTreeMap<String, String>> =
         serde_json::from_slice(&expected).expect("JSON");
     assert_eq!(expected.len(), 26);

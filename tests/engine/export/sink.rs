@@ -51,7 +51,7 @@ impl Files for Memory {
 
 /// A part of a fixture, `model` or `adapter`.
 pub fn fixture(case: &str, part: &str) -> Directory {
-    Directory(PathBuf::from("tests/fixtures").join(case).join(part))
+    Directory(PathBuf::from("fixtures").join(case).join(part))
 }
 
 pub fn options(format: Format, dtype: Option<ExportDtype>) -> ExportOptions {

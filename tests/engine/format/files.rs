@@ -32,7 +32,7 @@ impl MemoryFiles {
 
     /// The files of a folder below `tests/fixtures`.
     pub fn fixture(folder: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder);
         let entries = std::fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let files = entries
             .map(|entry| entry.unwrap())

@@ -13,7 +13,7 @@ use super::files::assert_refused;
 use super::gguf::{GgufFile, Tensor, array, f32_value, text, u32_value};
 
 fn fixtures() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 /// A file whose data, of which only the beginning is there, goes on with zeros.

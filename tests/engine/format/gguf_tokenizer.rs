@@ -12,7 +12,7 @@ use super::files::{MemoryFiles, assert_refused};
 use super::gguf::{GgufFile, array, string, text, u32_value};
 
 fn fixtures() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 fn open(bytes: &[u8]) -> Result<Gguf> {

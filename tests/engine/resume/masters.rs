@@ -33,7 +33,7 @@ fn run(changes: &Value) -> PrepareOptions<'static> {
 /// The run in a page that is opened anew, and the step that it goes on from.
 async fn opened(device: Device, kv: &Rc<Limited>, changes: &Value) -> (Session, Option<u32>) {
     let mut session = Session::on(device, kv.clone());
-    let model = Directory("www/models/tiny".into());
+    let model = Directory("../www/models/tiny".into());
     session.load_model(&model, &Value::Null, &mut |_| {}).await.expect("the model loads");
     let plan = session.prepare(run(changes)).await.expect("the run is prepared");
     (session, plan.resumed.map(|resumed| resumed.step))

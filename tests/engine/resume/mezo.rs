@@ -46,7 +46,7 @@ fn run(what: What) -> PrepareOptions<'static> {
 async fn opened(device: Device, kv: &Rc<Limited>, what: What) -> (Session, Option<u32>) {
     let mut session = Session::on(device, kv.clone());
     let quantization = json!({"load_in_4bit": what == What::Adapter});
-    let model = Directory("www/models/tiny".into());
+    let model = Directory("../www/models/tiny".into());
     session.load_model(&model, &quantization, &mut |_| {}).await.expect("the model loads");
     let plan = session.prepare(run(what)).await.expect("the run is prepared");
     (session, plan.resumed.map(|resumed| resumed.step))
@@ -181,7 +181,7 @@ fn a_run_goes_back_to_where_it_was() {
             options.train["zo_eps"] = json!(1e15);
             options.train["max_steps"] = json!(50);
             let mut session = Session::on(processor(None), kv.clone());
-            let model = Directory("www/models/tiny".into());
+            let model = Directory("../www/models/tiny".into());
             session.load_model(&model, &Value::Null, &mut |_| {}).await.expect("the model loads");
             session.prepare(options).await.expect("the run is prepared");
             let before = session.parameters().await.expect("parameters");

@@ -83,13 +83,13 @@ fn processor(workers: Option<usize>) -> Device {
 
 async fn opened_on(device: Device, kv: &Rc<Limited>) -> Session {
     let mut session = Session::on(device, kv.clone());
-    let model = Directory("www/models/tiny".into());
+    let model = Directory("../www/models/tiny".into());
     session.load_model(&model, &json!({"load_in_4bit": true}), &mut |_| {}).await.expect("the model loads");
     session
 }
 
 async fn import(kv: &Rc<Limited>) {
-    let data = Directory("www/data".into());
+    let data = Directory("../www/data".into());
     let options = ImportOptions::default();
     import_file(kv.clone(), "rows", &data, "faq.jsonl", options, &mut |_, _| {}).await.expect("rows");
 }
@@ -469,13 +469,13 @@ fn another_run_is_not_resumed_and_what_differs_is_said() {
         free["save_steps"] = json!(3);
         assert_eq!(prepare(&mut session, free).await.unwrap(), Some(1));
 
-        let data = Directory("www/data".into());
+        let data = Directory("../www/data".into());
         let (rows, options) = (kv.clone(), ImportOptions::default());
         import_file(rows, "rows", &data, "faq.heldout.jsonl", options, &mut |_, _| {}).await.expect("rows");
         let error = prepare(&mut session, train_options()).await.unwrap_err();
         assert!(error.message.contains("another dataset"), "{error}");
         import(&kv).await;
-        let model = Directory("tests/fixtures/models/llama3_bf16_untied/model".into());
+        let model = Directory("fixtures/models/llama3_bf16_untied/model".into());
         session.load_model(&model, &json!({"load_in_4bit": true}), &mut |_| {}).await.expect("another model");
         let error = prepare(&mut session, train_options()).await.unwrap_err();
         assert!(error.message.contains("another model"), "{error}");

@@ -38,12 +38,12 @@ fn run(train: Value) -> PrepareOptions<'static> {
 /// A page that is opened anew, with preferences that are there already or are imported now.
 async fn opened(device: Device, kv: &Rc<Limited>, quantization: Value) -> Session {
     if kv.scan(Table::Datasets, None).await.expect("records").is_empty() {
-        let data = Directory("tests/fixtures/preferences/dpo_nf4".into());
+        let data = Directory("fixtures/preferences/dpo_nf4".into());
         let options = ImportOptions::default();
         import_file(kv.clone(), "rows", &data, "data.jsonl", options, &mut |_, _| {}).await.expect("rows");
     }
     let mut session = Session::on(device, kv.clone());
-    let model = Directory("www/models/tiny".into());
+    let model = Directory("../www/models/tiny".into());
     session.load_model(&model, &quantization, &mut |_| {}).await.expect("the model loads");
     session
 }
