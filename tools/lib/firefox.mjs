@@ -25,6 +25,16 @@ export function firefoxPath() {
 /** The entries of about:config for a proxy on this machine, which gets all of https. */
 const proxied = (port) => ({ "network.proxy.type": 1, "network.proxy.ssl": "127.0.0.1", "network.proxy.ssl_port": port });
 
+/** A new tab. Firefox replaces the first page of one while it tells of it, and may take it for gone (as in Mozilla 1918287). */
+async function pageOf(browser, tries = 3) {
+  try {
+    return await browser.newPage();
+  } catch (error) {
+    if (tries === 1 || !/browsingContext\.create.*no such frame/.test(error.message)) throw error;
+    return pageOf(browser, tries - 1);
+  }
+}
+
 /**
  * Launches headless Firefox with a fresh profile on disk, which goes away when it is closed. Its questions
  * to a person stay unanswered. `prefs` are entries of about:config, `env` of its environment. With `proxy_port`, a proxy
@@ -46,7 +56,7 @@ export async function launch({ prefs = {}, env = {}, proxy_port } = {}) {
   });
   return {
     profile,
-    newPage: () => browser.newPage(),
+    newPage: () => pageOf(browser),
     close: async () => {
       await browser.close();
       await rm(profile, { recursive: true, force: true, maxRetries: 20 });
