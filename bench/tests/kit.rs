@@ -53,6 +53,7 @@ fn kit(name: &str, bench: &str, kernels: &str) -> Folder {
     );
     let listed = "[[ $1 != --list ]] || { echo 'a: test'; echo 'b: test'; exit; }";
     kit.write("bin/kernels", &format!("#!/usr/bin/env bash\n{listed}\n{kernels}\n"));
+    // Programs of tests are run in their folder.
     kit.write("tests/fixtures/none", "");
     kit.write("bin/parity", "#!/usr/bin/env bash\n[[ $1 == --list ]] || echo 'test whole ... ok'\n");
     kit

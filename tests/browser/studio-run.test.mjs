@@ -123,8 +123,9 @@ test("a run on the page", async (t) => {
     const hang = () => {
       const says = new BroadcastChannel("hangs");
       addEventListener("message", ({ data }) => {
-        if (data.call === "train_step") says.postMessage(data.call);
-        while (data.call === "train_step");
+        if (data.call !== "train_step") return;
+        says.postMessage(data.call);
+        for (;;);
       });
     };
     await page.evaluate(() => {
